@@ -1,0 +1,1 @@
+//! The agent inside the VM: runs steps, supervises them and serves their output over mTLS

@@ -1,0 +1,1 @@
+//! Local VMs: images, golden snapshots and clones on QEMU

@@ -1,0 +1,1 @@
+//! Carries out a plan on instances: order, conditions, retries, output, results

@@ -1,0 +1,1 @@
+//! Pipeline YAML (Harness v0, Drone) to a checked plan of stages and steps

@@ -1,0 +1,1 @@
+//! Certificates, mTLS configurations and peer identity: the one place that names a crypto provider
