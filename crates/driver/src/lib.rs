@@ -1,1 +1,67 @@
-//! What a driver is: the trait, the error classes, user data, a conformance suite and a fake
+//! What a driver is: the one way Kiln makes, sees and ends instances, whatever makes them.
+//!
+//! A driver is told the instance's id before it starts anything; the id is the idempotency token and the tag, so
+//! that a launch whose answer was lost is found again by [`Driver::list`].
+
+mod error;
+pub mod user_data;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+pub use error::{DriverError, ErrorClass};
+
+/// What to launch.
+#[derive(Debug, Clone)]
+pub struct LaunchRequest {
+    /// The instance's id: unique for ever, lower-case letters, digits and hyphens; also its DNS name in certificates.
+    pub id: String,
+    /// Name of the image (QEMU: as in `kiln image list`; EC2: an AMI).
+    pub image: String,
+    /// Virtual processors.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Smallest size of the root disk in GiB.
+    pub disk_gib: u32,
+}
+
+/// An instance whose agent can be reached.
+#[derive(Debug, Clone)]
+pub struct Launched {
+    /// The id of the request.
+    pub id: String,
+    /// Where its agent listens.
+    pub agent: SocketAddr,
+    /// The DNS name in the certificate that the agent presents now.
+    pub server_name: String,
+    /// Whether it is a copy that must be given its own identity by the agent's claim route before anything else.
+    pub needs_claim: bool,
+    /// How long each phase of the start took, in order.
+    pub phases: Vec<(&'static str, Duration)>,
+}
+
+/// An instance as the driver sees it, whether or not anybody here knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// Whether it runs (and so costs).
+    pub running: bool,
+}
+
+/// Makes, lists and ends instances. Every call is safe to repeat.
+pub trait Driver: Send + Sync {
+    /// Starts an instance and returns when its agent can be reached.
+    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Launched, DriverError>>;
+    /// Every instance of this owner that exists.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, DriverError>>;
+    /// Ends an instance and removes all that belongs to it; an unknown id is a success.
+    fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), DriverError>>;
+    /// Returns when the instance ends by itself, with the evidence: exit status, last lines of its console.
+    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String>;
+    /// The last part of the instance's console, for people.
+    fn console_tail<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String>;
+}

@@ -1,0 +1,1 @@
+//! The cloud-init user data that turns a stock cloud image into an instance with an agent.

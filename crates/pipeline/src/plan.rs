@@ -1,0 +1,388 @@
+//! The plan: what a pipeline file of either dialect says, checked, in the one shape that is carried out.
+//!
+//! Order is a graph: an item starts when everything it `needs` has ended, whatever the end was; whether it then
+//! runs is for its [`When`] to say. A list is the graph in which each item needs the one before it.
+//! Matrices are not expanded here, because their axes may be expressions over earlier outputs:
+//! [`crate::strategy::expand`] does it when the item's turn has come.
+
+use std::time::Duration;
+
+use crate::diagnostic::Location;
+use crate::expr::Template;
+
+/// Which language the file is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `pipeline:` at the top (Harness CI v0).
+    Harness,
+    /// `kind: pipeline` documents.
+    Drone,
+}
+
+/// A whole file.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What people call it.
+    pub name: String,
+    /// Identifier for expressions; the name when the dialect has none.
+    pub id: String,
+    /// The language it was written in.
+    pub dialect: Dialect,
+    /// Ends the whole run when it passes.
+    pub timeout: Option<Duration>,
+    /// `pipeline.variables`.
+    pub variables: Vec<Variable>,
+    /// The stages, each on an instance of its own.
+    pub stages: Graph<Stage>,
+}
+
+/// Items and their order. `needs` only ever names smaller indices, so the list is already in a valid order.
+#[derive(Debug, Clone)]
+pub struct Graph<T> {
+    /// The items in file order.
+    pub nodes: Vec<Node<T>>,
+}
+
+/// One item and the indices (into the same graph) that must have ended before it starts.
+#[derive(Debug, Clone)]
+pub struct Node<T> {
+    /// The item.
+    pub item: T,
+    /// Indices smaller than this node's own.
+    pub needs: Vec<usize>,
+}
+
+/// One stage: one instance, its steps, then the instance is destroyed.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// Identifier, unique in the plan.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Where it stands in the file.
+    pub location: Location,
+    /// What kind of instance it asks for.
+    pub pool: PoolRequest,
+    /// Whether the source tree is put into the instance (`cloneCodebase`, Drone's `clone`).
+    pub workspace: bool,
+    /// Absolute path of the source tree in the instance, also the steps' default directory.
+    pub workspace_dir: String,
+    /// `stage.variables`.
+    pub variables: Vec<Variable>,
+    /// Environment of every step of the stage.
+    pub env: Vec<EnvVar>,
+    /// Whether it runs.
+    pub when: When,
+    /// Matrix, repeat or parallelism: each iteration is a stage on an instance of its own.
+    pub strategy: Option<Strategy>,
+    /// What happens when a step of it fails that has no strategy of its own that matches.
+    pub failure: Vec<FailureStrategy>,
+    /// Ends the stage when it passes.
+    pub timeout: Option<Duration>,
+    /// What runs in the instance.
+    pub steps: Graph<StepNode>,
+}
+
+/// The instance a stage asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolRequest {
+    /// The pool's name where the file names one.
+    pub name: Option<String>,
+    /// Operating system, in the pool file's spelling.
+    pub os: Os,
+    /// Processor, in the pool file's spelling.
+    pub arch: Arch,
+}
+
+/// Operating systems of the pool file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Os {
+    /// `linux`
+    #[default]
+    Linux,
+    /// `windows`
+    Windows,
+    /// `darwin`
+    Darwin,
+}
+
+/// Processors of the pool file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arch {
+    /// `amd64`
+    #[default]
+    Amd64,
+    /// `arm64`
+    Arm64,
+}
+
+/// A step, or a group of steps with its own conditions and strategies.
+#[derive(Debug, Clone)]
+pub enum StepNode {
+    /// One step.
+    Step(Box<Step>),
+    /// `stepGroup`.
+    Group(Box<Group>),
+}
+
+/// `stepGroup`: steps that share a condition, a strategy or failure strategies.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Identifier, unique in its stage.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Where it stands in the file.
+    pub location: Location,
+    /// `stepGroup.variables`.
+    pub variables: Vec<Variable>,
+    /// Whether it runs.
+    pub when: When,
+    /// Matrix, repeat or parallelism over the whole group, on the same instance.
+    pub strategy: Option<Strategy>,
+    /// Asked after the steps' own and before the stage's.
+    pub failure: Vec<FailureStrategy>,
+    /// The steps.
+    pub steps: Graph<StepNode>,
+}
+
+/// One step: one process tree in the instance.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Identifier, unique in its stage or group.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Where it stands in the file.
+    pub location: Location,
+    /// Whether it runs.
+    pub when: When,
+    /// Matrix, repeat or parallelism over the step, on the same instance.
+    pub strategy: Option<Strategy>,
+    /// Asked first when the step fails.
+    pub failure: Vec<FailureStrategy>,
+    /// Ends the step when it passes.
+    pub timeout: Option<Duration>,
+    /// The program it runs.
+    pub run: Run,
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// What reads the script.
+    pub shell: Shell,
+    /// The script; may hold expressions.
+    pub script: Template,
+    /// Goes on beside the later steps and is ended with the stage (`Background`, `detach`, `services`).
+    pub background: bool,
+    /// Set when the step asks for a container; such a step is planned, and refused before anything starts.
+    pub container: Option<Container>,
+    /// Environment of this step, over the stage's.
+    pub env: Vec<EnvVar>,
+    /// Values the script leaves for later steps and stages.
+    pub outputs: Vec<OutputVar>,
+    /// JUnit report paths: globs, relative to the working directory.
+    pub reports: Vec<Template>,
+    /// Absolute, or relative to the workspace; the workspace itself when absent.
+    pub working_dir: Option<Template>,
+    /// Numeric uid, when the file asks for one.
+    pub user: Option<String>,
+}
+
+/// What reads a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shell {
+    /// `sh -c`, stops at the first failing command where the dialect says so.
+    Sh,
+    /// `bash -c`
+    Bash,
+    /// `python3 -c`
+    Python,
+    /// `pwsh -Command`
+    Pwsh,
+    /// `powershell -Command`
+    Powershell,
+}
+
+/// A container a step asks for.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// Image reference.
+    pub image: Template,
+    /// `entrypoint`, empty for the image's own.
+    pub entrypoint: Vec<Template>,
+    /// Plugin settings, already spelled as `PLUGIN_*` variables.
+    pub settings: Vec<EnvVar>,
+    /// Where the request stands in the file.
+    pub location: Location,
+}
+
+/// `NAME=value`; values may hold expressions and secrets.
+#[derive(Debug, Clone)]
+pub struct EnvVar {
+    /// The variable's name.
+    pub name: String,
+    /// Its value.
+    pub value: Template,
+}
+
+/// A declared variable.
+#[derive(Debug, Clone)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value; an `<+input>` is to be given by the caller before the run.
+    pub value: Template,
+    /// Its value is to be masked.
+    pub secret: bool,
+    /// Where it stands in the file.
+    pub location: Location,
+}
+
+/// A value that a step leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputVar {
+    /// What later expressions call it.
+    pub name: String,
+    /// The variable of the script that holds it.
+    pub value: String,
+    /// Its value is to be masked from then on.
+    pub secret: bool,
+}
+
+/// Whether an item runs, asked when everything it needs has ended.
+#[derive(Debug, Clone, Default)]
+pub struct When {
+    /// On which state of what came before.
+    pub status: StatusFilter,
+    /// Further conditions, all of which must hold.
+    pub conditions: Vec<Condition>,
+}
+
+/// The state of the items before this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StatusFilter {
+    /// Nothing before has failed.
+    #[default]
+    Success,
+    /// Something before has failed.
+    Failure,
+    /// Always.
+    Any,
+}
+
+/// One condition.
+#[derive(Debug, Clone)]
+pub enum Condition {
+    /// An expression that must be true (Harness).
+    Expr(Template),
+    /// Globs over one fact of the build (Drone's `when` and `trigger`).
+    Match(Match),
+}
+
+/// Globs over one fact of the build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// `branch`, `event`, `ref`, `repo`, `instance`, `target`, `cron`, `action`.
+    pub fact: String,
+    /// One of these must match; empty means any.
+    pub include: Vec<String>,
+    /// None of these may match.
+    pub exclude: Vec<String>,
+}
+
+/// Several runs of one item.
+#[derive(Debug, Clone)]
+pub struct Strategy {
+    /// How many and with what values.
+    pub kind: StrategyKind,
+    /// How many at the same time; all when absent.
+    pub max_concurrency: Option<Template>,
+    /// Where it stands in the file.
+    pub location: Location,
+}
+
+/// How a strategy multiplies its item.
+#[derive(Debug, Clone)]
+pub enum StrategyKind {
+    /// Every combination of the axes but the excluded ones.
+    Matrix {
+        /// Axis name and values, in file order.
+        axes: Vec<(String, Axis)>,
+        /// Combinations left out: all the named axes must be equal.
+        exclude: Vec<Vec<(String, Template)>>,
+        /// Pattern of the iterations' names.
+        node_name: Option<Template>,
+    },
+    /// `parallelism: N`: N copies, told apart by `<+strategy.iteration>`.
+    Parallelism(Template),
+    /// `repeat.times`: N copies.
+    Times(Template),
+    /// `repeat.items`: one per item, `<+repeat.item>`.
+    Items(Axis),
+}
+
+/// The values of an axis.
+#[derive(Debug, Clone)]
+pub enum Axis {
+    /// Written out.
+    List(Vec<AxisValue>),
+    /// An expression that gives a list.
+    Expr(Template),
+}
+
+/// One value of an axis: a scalar, or an object whose fields expressions can reach (`<+matrix.service.name>`).
+#[derive(Debug, Clone)]
+pub enum AxisValue {
+    /// A plain value.
+    Scalar(Template),
+    /// Named fields.
+    Object(Vec<(String, AxisValue)>),
+}
+
+/// What to do about some kinds of failure.
+#[derive(Debug, Clone)]
+pub struct FailureStrategy {
+    /// The kinds it is for.
+    pub errors: Vec<ErrorKind>,
+    /// What is done.
+    pub action: FailureAction,
+}
+
+/// Kinds of failure that a local run can tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// `AllErrors`
+    All,
+    /// `Timeout`
+    Timeout,
+    /// The instance failed, not the step (`Connectivity`, `DelegateRestart`, `InfrastructureFailure`).
+    Infrastructure,
+    /// The step itself failed (`Unknown`, `Verification`, ...).
+    Step,
+    /// A kind of the dialect that never occurs here (`ApprovalRejection`, `PolicyEvaluationFailure`, ...).
+    Never,
+}
+
+/// What is done about a failure.
+#[derive(Debug, Clone)]
+pub enum FailureAction {
+    /// The step stays failed; the stage goes on as if it had not.
+    Ignore,
+    /// The whole run ends.
+    Abort,
+    /// The step counts as passed.
+    MarkAsSuccess,
+    /// The step is failed and the stage with it (also what rollbacks and manual intervention become locally).
+    MarkAsFailure,
+    /// The step runs again.
+    Retry {
+        /// How many more times.
+        count: u32,
+        /// Waits before each retry; the last one is used again when there are fewer than retries.
+        intervals: Vec<Duration>,
+        /// What is done when the last retry failed.
+        then: Box<FailureAction>,
+    },
+}
