@@ -1,1 +1,20 @@
-//! Certificates, mTLS configurations and peer identity: the one place that names a crypto provider
+//! Certificates, mTLS configurations and peer identity: the one place that names a crypto provider.
+//!
+//! Names and usages are apart: a server certificate carries the instance's id as DNS name and `serverAuth` alone, so
+//! a stolen one opens nothing; the runner's carries `clientAuth` alone. Both ends speak TLS 1.3 only. An agent made
+//! by us must also work with the certificates of the stack it replaces, whose leaf has the issuer's own subject
+//! name, no extended usage and no authority key id; the tests hold it to that.
+
+mod config;
+mod error;
+#[cfg(feature = "issue")]
+mod issue;
+#[cfg(feature = "issue")]
+mod store;
+
+pub use config::{client_config, install_provider, server_config};
+pub use error::TlsError;
+#[cfg(feature = "issue")]
+pub use issue::{Authority, Identity};
+#[cfg(feature = "issue")]
+pub use store::load_or_create;

@@ -1,0 +1,123 @@
+//! The CA and what it signs.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use sha2::{Digest, Sha256};
+use time::{Duration, OffsetDateTime};
+use zeroize::Zeroizing;
+
+use crate::TlsError;
+
+/// Life of a CA. It never leaves the machine that made it.
+const CA_LIFE_DAYS: i64 = 3650;
+/// Life of an instance's certificate: longer than any golden snapshot is kept.
+const SERVER_LIFE_DAYS: i64 = 400;
+/// Life of the runner's certificate from its making.
+const CLIENT_LIFE_DAYS: i64 = 30;
+/// Clocks differ; a certificate is valid a little before it was made.
+const CLOCK_SKEW: Duration = Duration::hours(1);
+
+/// A certificate and its private key, both PEM. The key is wiped from memory when dropped.
+#[derive(Clone)]
+pub struct Identity {
+    /// The certificate.
+    pub cert_pem: String,
+    /// The private key (PKCS#8).
+    pub key_pem: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").field("cert_pem", &self.cert_pem).finish_non_exhaustive()
+    }
+}
+
+/// The runner's certificate authority.
+pub struct Authority {
+    identity: Identity,
+    issuer: Issuer<'static, KeyPair>,
+    since: OffsetDateTime,
+}
+
+impl Authority {
+    /// A new CA.
+    pub fn create() -> Result<Self, TlsError> {
+        let name = "Kiln CA";
+        let fail = |source| TlsError::Issue { name: name.into(), source };
+        let key = KeyPair::generate().map_err(fail)?;
+        let mut params = named(name, vec![]).map_err(fail)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_after = OffsetDateTime::now_utc() + Duration::days(CA_LIFE_DAYS);
+        let cert_pem = params.self_signed(&key).map_err(fail)?.pem();
+        Self::load(&cert_pem, &key.serialize_pem(), OffsetDateTime::now_utc())
+    }
+
+    /// A CA from its PEM files; `since` is when it was made (any earlier moment will do).
+    pub(crate) fn load(cert_pem: &str, key_pem: &str, since: OffsetDateTime) -> Result<Self, TlsError> {
+        let fail = |source| TlsError::Issue { name: "Kiln CA".into(), source };
+        let key = KeyPair::from_pem(key_pem).map_err(fail)?;
+        let issuer = Issuer::from_ca_cert_pem(cert_pem, key).map_err(fail)?;
+        let identity = Identity { cert_pem: cert_pem.to_owned(), key_pem: Zeroizing::new(key_pem.to_owned()) };
+        Ok(Self { identity, issuer, since })
+    }
+
+    /// The CA certificate, PEM.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.identity.cert_pem
+    }
+
+    pub(crate) fn key_pem(&self) -> &str {
+        &self.identity.key_pem
+    }
+
+    /// SHA-256 of the CA certificate's PEM, in hex: changes when the CA does.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        Sha256::digest(self.ca_pem().as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// A certificate for an agent whose DNS name is `name`: `serverAuth` alone.
+    pub fn issue_server(&self, name: &str) -> Result<Identity, TlsError> {
+        let now = OffsetDateTime::now_utc();
+        self.issue(name, ExtendedKeyUsagePurpose::ServerAuth, now - CLOCK_SKEW, Duration::days(SERVER_LIFE_DAYS))
+    }
+
+    /// A certificate for the runner itself: `clientAuth` alone. Valid from the CA's own first day, because a clone
+    /// judges it by the clock of the snapshot it was made from.
+    pub fn issue_client(&self, name: &str) -> Result<Identity, TlsError> {
+        let from = self.since - CLOCK_SKEW;
+        self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, from, Duration::days(CLIENT_LIFE_DAYS))
+    }
+
+    fn issue(
+        &self,
+        name: &str,
+        usage: ExtendedKeyUsagePurpose,
+        from: OffsetDateTime,
+        life: Duration,
+    ) -> Result<Identity, TlsError> {
+        let fail = |source| TlsError::Issue { name: name.into(), source };
+        let key = KeyPair::generate().map_err(fail)?;
+        let mut params = named(name, vec![name.to_owned()]).map_err(fail)?;
+        params.extended_key_usages = vec![usage];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        params.not_before = from;
+        params.not_after = OffsetDateTime::now_utc() + life;
+        let cert_pem = params.signed_by(&key, &self.issuer).map_err(fail)?.pem();
+        Ok(Identity { cert_pem, key_pem: Zeroizing::new(key.serialize_pem()) })
+    }
+}
+
+fn named(name: &str, dns: Vec<String>) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(dns)?;
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::CommonName, name);
+    params.distinguished_name = subject;
+    params.not_before = OffsetDateTime::now_utc() - CLOCK_SKEW;
+    Ok(params)
+}
