@@ -45,3 +45,94 @@ pub struct Diagnostic {
     /// How to mend it.
     pub help: Option<String>,
 }
+
+/// How many findings about one file are kept; the rest is counted.
+pub const MAX_DIAGNOSTICS: usize = 200;
+
+impl Location {
+    /// The smallest place that covers both ends; line and column are this one's.
+    #[must_use]
+    pub fn to(&self, end: &Location) -> Location {
+        Location { line: self.line, column: self.column, span: self.span.start..end.span.end.max(self.span.end) }
+    }
+}
+
+impl Diagnostic {
+    fn new(severity: Severity, code: &'static str, location: &Location, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { code, severity, message: message.into(), location: location.clone(), help: None }
+    }
+
+    /// A finding about what the dialect does not allow.
+    pub fn invalid(code: &'static str, location: &Location, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Severity::Invalid, code, location, message)
+    }
+
+    /// A finding about what the dialect allows and Kiln does not run yet.
+    pub fn unsupported(code: &'static str, location: &Location, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Severity::Unsupported, code, location, message)
+    }
+
+    /// A finding that probably shows a mistake, and stops nothing.
+    pub fn warning(code: &'static str, location: &Location, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Severity::Warning, code, location, message)
+    }
+
+    /// A finding worth knowing.
+    pub fn note(code: &'static str, location: &Location, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Severity::Note, code, location, message)
+    }
+
+    /// The same finding with its way out.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// Collects findings in the order they are made.
+#[derive(Debug, Default)]
+pub struct Findings {
+    list: Vec<Diagnostic>,
+    left_out: usize,
+    heaviest: Option<Severity>,
+    /// Unknown keys are warnings.
+    pub lenient: bool,
+}
+
+impl Findings {
+    /// An empty collection; `lenient` turns unknown keys into warnings.
+    #[must_use]
+    pub fn new(lenient: bool) -> Findings {
+        Findings { lenient, ..Findings::default() }
+    }
+
+    /// Adds one finding.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.heaviest = self.heaviest.max(Some(diagnostic.severity));
+        if self.list.len() < MAX_DIAGNOSTICS {
+            self.list.push(diagnostic);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// The heaviest severity so far, counting those that were left out.
+    #[must_use]
+    pub fn heaviest(&self) -> Option<Severity> {
+        self.heaviest
+    }
+
+    /// All findings in the order of their places; the last one tells how many were left out.
+    #[must_use]
+    pub fn into_sorted(mut self) -> Vec<Diagnostic> {
+        self.list.sort_by_key(|found| (found.location.span.start, found.location.line, std::cmp::Reverse(found.severity)));
+        self.list.dedup();
+        if self.left_out > 0 {
+            let severity = self.heaviest.unwrap_or(Severity::Note);
+            let message = format!("{} further findings are left out", self.left_out);
+            self.list.push(Diagnostic::new(severity, "too-many-findings", &Location::default(), message));
+        }
+        self.list
+    }
+}

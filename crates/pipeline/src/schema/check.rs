@@ -1,0 +1,237 @@
+//! Walks a tree beside its table.
+
+use std::fmt::Write as _;
+
+use super::{Key, Role, Shape, Table, did_you_mean};
+use crate::diagnostic::{Diagnostic, Findings};
+use crate::duration;
+use crate::yaml::{Kind, Node, Resolved};
+
+/// What differs between the dialects when their tables are walked.
+#[derive(Debug, Clone, Copy)]
+pub struct Language {
+    /// `<+...>` may stand for any value.
+    pub expressions: bool,
+    /// All tables, to tell where a misplaced key belongs.
+    pub tables: &'static [&'static Table],
+}
+
+/// Tells about everything in `node` that does not look like `shape`. Returns whether the node itself, apart from
+/// what is inside, has the right kind.
+pub fn check(node: &Node, shape: &Shape, language: Language, findings: &mut Findings) -> bool {
+    Walk { language, findings }.value(node, shape, "this")
+}
+
+/// Whether a value is or holds a runtime expression.
+#[must_use]
+pub fn is_expression(node: &Node) -> bool {
+    node.text().is_some_and(|text| text.contains("<+"))
+}
+
+/// The truth a scalar stands for, in all the spellings that the dialects' own parsers take.
+#[must_use]
+pub fn truth(node: &Node) -> Option<bool> {
+    match node.text()?.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => Some(true),
+        "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+struct Walk<'a> {
+    language: Language,
+    findings: &'a mut Findings,
+}
+
+impl Walk<'_> {
+    fn value(&mut self, node: &Node, shape: &Shape, what: &str) -> bool {
+        if node.is_null() || (self.language.expressions && is_expression(node)) {
+            return true;
+        }
+        match shape {
+            Shape::Any => true,
+            Shape::Text => self.scalar(node, what, "text", |_| true),
+            Shape::Bool => self.scalar(node, what, "true or false", |node| truth(node).is_some() || node.text() == Some("")),
+            Shape::Number => self.scalar(node, what, "a number", |node| number(node) || node.text() == Some("")),
+            Shape::Duration => self.duration(node, what),
+            Shape::Enum(words) => self.word(node, what, words, false),
+            Shape::OpenEnum(words) => self.word(node, what, words, true),
+            Shape::List(item) => self.list(node, what, item),
+            Shape::OneOrMore(item) => match &node.kind {
+                Kind::Sequence(_) => self.list(node, what, item),
+                _ => self.value(node, item, what),
+            },
+            Shape::Map(value) => self.map(node, what, value),
+            Shape::Of(table) => self.table(node, what, table),
+            Shape::AnyOf(shapes) => match shapes.iter().find(|shape| fits(node, shape)) {
+                Some(shape) => self.value(node, shape, what),
+                None => self.mismatch(node, what, &alternatives(shapes)),
+            },
+        }
+    }
+
+    fn scalar(&mut self, node: &Node, what: &str, wanted: &str, holds: impl Fn(&Node) -> bool) -> bool {
+        if matches!(node.kind, Kind::Scalar(_)) && holds(node) { true } else { self.mismatch(node, what, wanted) }
+    }
+
+    fn mismatch(&mut self, node: &Node, what: &str, wanted: &str) -> bool {
+        let found = match node.text() {
+            Some(text) if text.chars().count() <= 40 && !text.contains('\n') => format!("`{text}`"),
+            _ => node.kind_name().to_owned(),
+        };
+        let message = format!("{what} takes {wanted}, not {found}");
+        self.findings.push(Diagnostic::invalid("wrong-type", &node.location, message));
+        false
+    }
+
+    fn duration(&mut self, node: &Node, what: &str) -> bool {
+        let Some(text) = node.text() else { return self.mismatch(node, what, "a duration such as `10m`") };
+        if text.trim().is_empty() || duration::parse(text).is_some() {
+            return true;
+        }
+        let message = format!("{what} takes a duration, not `{text}`");
+        self.findings.push(
+            Diagnostic::invalid("bad-duration", &node.location, message)
+                .help("a duration is a number with w, d, h, m, s or ms: `10m`, `1h 30m`, `500ms`"),
+        );
+        false
+    }
+
+    fn word(&mut self, node: &Node, what: &str, words: &[&'static str], open: bool) -> bool {
+        let Some(text) = node.text() else { return self.mismatch(node, what, &format!("one of {}", words.join(", "))) };
+        if text.is_empty() || words.contains(&text) {
+            return true;
+        }
+        let message = format!("{what} cannot be `{text}`");
+        let mut found = match open {
+            true => Diagnostic::warning("unknown-value", &node.location, message),
+            false => Diagnostic::invalid("unknown-value", &node.location, message),
+        };
+        found.help = did_you_mean(text, words.iter().copied());
+        self.findings.push(found);
+        open
+    }
+
+    fn list(&mut self, node: &Node, what: &str, item: &Shape) -> bool {
+        let Some(items) = node.items() else { return self.mismatch(node, what, "a list") };
+        for element in items {
+            self.value(element, item, &format!("an item of {what}"));
+        }
+        true
+    }
+
+    fn map(&mut self, node: &Node, what: &str, value: &Shape) -> bool {
+        let Some(entries) = node.entries() else { return self.mismatch(node, what, "a mapping") };
+        for (key, element) in entries {
+            self.value(element, value, &format!("`{}`", key.text().unwrap_or_default()));
+        }
+        true
+    }
+
+    fn table(&mut self, node: &Node, what: &str, table: &Table) -> bool {
+        let Some(entries) = node.entries() else {
+            let name = if what == "this" { format!("a {}", table.name) } else { what.to_owned() };
+            return self.mismatch(node, &name, "a mapping");
+        };
+        for (key, value) in entries {
+            let name = key.text().unwrap_or_default();
+            match table.key(name) {
+                None => self.unknown(key, name, table, node),
+                Some(known) => self.known(key, value, known),
+            }
+        }
+        true
+    }
+
+    fn known(&mut self, key: &Node, value: &Node, known: &Key) {
+        let fits = self.value(value, &known.shape, &format!("`{}`", known.name));
+        if !fits || !says_something(value) {
+            return;
+        }
+        match known.role {
+            Role::Read | Role::Describes => {}
+            Role::NoEffect(why) => {
+                let message = format!("`{}` has no effect here: {why}", known.name);
+                self.findings.push(Diagnostic::note("no-effect", &key.location, message));
+            }
+            Role::Unsupported(what) => {
+                let message = format!("`{}` is not run yet: {what}", known.name);
+                self.findings.push(Diagnostic::unsupported("unsupported-key", &key.location, message));
+            }
+        }
+    }
+
+    fn unknown(&mut self, key: &Node, name: &str, table: &Table, node: &Node) {
+        let message = format!("unknown key `{name}` in a {}", table.name);
+        let free = table.keys.iter().map(|key| key.name).filter(|known| node.entry(known).is_none());
+        let near = super::closest(name, free.clone());
+        let homes: Vec<&Table> = self.language.tables.iter().copied().filter(|table| table.key(name).is_some()).collect();
+        // A key of the dialect in the wrong place that would change nothing in its right place changes nothing here.
+        let harmless = !homes.is_empty()
+            && homes.iter().filter_map(|home| home.key(name)).all(|key| key.role != Role::Read);
+        let weigh = if table.open || harmless || self.findings.lenient { Diagnostic::warning } else { Diagnostic::invalid };
+        let mut found = weigh("unknown-key", &key.location, message);
+        found.help = match (near, homes.as_slice()) {
+            (Some(word), _) => Some(format!("did you mean `{word}`?")),
+            (None, []) => did_you_mean(name, free),
+            (None, homes) => Some(belongs(name, homes)),
+        };
+        self.findings.push(found);
+    }
+}
+
+fn belongs(name: &str, homes: &[&Table]) -> String {
+    let mut help = format!("`{name}` is a key of a ");
+    for (index, home) in homes.iter().take(3).enumerate() {
+        let _ = write!(help, "{}{}", if index == 0 { "" } else { " or a " }, home.name);
+    }
+    help
+}
+
+/// Whether a value asks for anything: switched-off and empty settings do not.
+fn says_something(value: &Node) -> bool {
+    match &value.kind {
+        Kind::Scalar(scalar) => !scalar.text.is_empty() && !value.is_null() && truth(value) != Some(false),
+        Kind::Sequence(items) => !items.is_empty(),
+        Kind::Mapping(entries) => {
+            !entries.is_empty() && value.get("enabled").is_none_or(|enabled| truth(enabled) != Some(false))
+        }
+    }
+}
+
+fn number(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Scalar(scalar) => {
+            matches!(scalar.resolved, Resolved::Int | Resolved::Float) || scalar.text.trim().parse::<f64>().is_ok()
+        }
+        _ => false,
+    }
+}
+
+fn fits(node: &Node, shape: &Shape) -> bool {
+    match shape {
+        Shape::Any => true,
+        Shape::Text | Shape::Enum(_) | Shape::OpenEnum(_) | Shape::Duration => matches!(node.kind, Kind::Scalar(_)),
+        Shape::Bool => truth(node).is_some(),
+        Shape::Number => number(node),
+        Shape::List(_) => matches!(node.kind, Kind::Sequence(_)),
+        Shape::OneOrMore(_) => true,
+        Shape::Map(_) | Shape::Of(_) => matches!(node.kind, Kind::Mapping(_)),
+        Shape::AnyOf(shapes) => shapes.iter().any(|shape| fits(node, shape)),
+    }
+}
+
+fn alternatives(shapes: &[Shape]) -> String {
+    let names: Vec<&str> = shapes
+        .iter()
+        .map(|shape| match shape {
+            Shape::Bool => "true or false",
+            Shape::Number => "a number",
+            Shape::Duration => "a duration",
+            Shape::List(_) | Shape::OneOrMore(_) => "a list",
+            Shape::Map(_) | Shape::Of(_) => "a mapping",
+            _ => "text",
+        })
+        .collect();
+    names.join(" or ")
+}

@@ -1,0 +1,107 @@
+//! The tables as JSON Schema (draft 2020-12), for editors.
+
+use serde_json::{Map, Value, json};
+
+use super::{Key, Role, Shape, Table};
+
+/// Turns tables into definitions, each table once.
+#[derive(Debug, Default)]
+pub struct Definitions {
+    definitions: Map<String, Value>,
+    /// `<+...>` may stand for any value.
+    expressions: bool,
+}
+
+impl Definitions {
+    /// No definitions yet; `expressions` lets `<+...>` stand for any value.
+    #[must_use]
+    pub fn new(expressions: bool) -> Definitions {
+        Definitions { definitions: Map::new(), expressions }
+    }
+
+    /// A reference to a table's definition, which is added when it is not there.
+    pub fn table(&mut self, table: &Table) -> Value {
+        let name = table.name.replace([' ', '`'], "-");
+        let reference = json!({ "$ref": format!("#/$defs/{name}") });
+        if self.definitions.contains_key(&name) {
+            return reference;
+        }
+        // The name is taken before the keys are walked: tables refer to each other in circles.
+        self.definitions.insert(name.clone(), Value::Null);
+        let properties: Map<String, Value> =
+            table.keys.iter().map(|key| (key.name.to_owned(), self.key(key))).collect();
+        let definition = json!({
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": table.open,
+        });
+        self.definitions.insert(name, definition);
+        reference
+    }
+
+    /// Adds or replaces a definition.
+    pub fn insert(&mut self, name: &str, definition: Value) {
+        self.definitions.insert(name.to_owned(), definition);
+    }
+
+    /// The definition of a table that was added, to be refined.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
+        self.definitions.get_mut(name)
+    }
+
+    /// All definitions.
+    #[must_use]
+    pub fn into_value(self) -> Value {
+        Value::Object(self.definitions)
+    }
+
+    fn key(&mut self, key: &Key) -> Value {
+        let shape = self.shape(&key.shape);
+        let doc = match key.role {
+            Role::Read | Role::Describes => key.doc.to_owned(),
+            Role::NoEffect(why) => format!("No effect in Kiln: {why}."),
+            Role::Unsupported(what) => format!("Not run by Kiln yet: {what}."),
+        };
+        match shape {
+            // A list of one keeps `$ref` free of siblings, which older editors ignore.
+            Value::Object(mut shape) if !shape.contains_key("$ref") => {
+                if !doc.is_empty() {
+                    shape.insert("description".to_owned(), doc.into());
+                }
+                Value::Object(shape)
+            }
+            reference if doc.is_empty() => reference,
+            reference => json!({ "allOf": [reference], "description": doc }),
+        }
+    }
+
+    /// The schema of a value. Null is left out of the schema although it is read as absent: an editor should point
+    /// at a key without a value.
+    pub fn shape(&mut self, shape: &Shape) -> Value {
+        let strict = match shape {
+            Shape::Any => return json!({}),
+            Shape::Text => return json!({ "type": ["string", "number", "boolean"] }),
+            Shape::Bool => json!({ "type": "boolean" }),
+            Shape::Number => json!({ "type": "number" }),
+            Shape::Duration => json!({ "type": "string", "pattern": r"^(\s*[0-9.]+\s*(w|d|h|m|s|ms))*\s*$" }),
+            Shape::Enum(words) => json!({ "enum": words }),
+            Shape::OpenEnum(words) => json!({ "type": "string", "examples": words }),
+            Shape::List(item) => json!({ "type": "array", "items": self.shape(item) }),
+            Shape::OneOrMore(item) => {
+                let item = self.shape(item);
+                json!({ "anyOf": [item.clone(), { "type": "array", "items": item }] })
+            }
+            Shape::Map(value) => json!({ "type": "object", "additionalProperties": self.shape(value) }),
+            Shape::Of(table) => self.table(table),
+            Shape::AnyOf(shapes) => {
+                let shapes: Vec<Value> = shapes.iter().map(|shape| self.shape(shape)).collect();
+                json!({ "anyOf": shapes })
+            }
+        };
+        if self.expressions && !matches!(shape, Shape::Of(_)) {
+            json!({ "anyOf": [strict, { "type": "string", "pattern": r"<\+" }] })
+        } else {
+            strict
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! "Did you mean": the known word that is closest to what was written.
+
+/// The word among `known` that is closest to `written`, if one is close enough to be what was meant.
+pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// Longer words are not compared: the cost grows with the product of the lengths.
+    const MAX_COMPARED: usize = 64;
+    if written.is_empty() || written.len() > MAX_COMPARED {
+        return None;
+    }
+    let plain = |word: &str| -> String {
+        word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let wanted = plain(written);
+    let allowed = (wanted.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .filter(|word| word.len() <= MAX_COMPARED)
+        .map(|word| (strsim::damerau_levenshtein(&wanted, &plain(word)), word))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// The help line for a word that is not known: the closest one, or the whole list when it is short.
+pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+    /// Longer lists say more than a person wants to read.
+    const MAX_LISTED: usize = 24;
+    if let Some(word) = closest(written, known.clone()) {
+        return Some(format!("did you mean `{word}`?"));
+    }
+    let words: Vec<&str> = known.into_iter().collect();
+    match words.len() {
+        0 => None,
+        1..=MAX_LISTED => Some(format!("known here: {}", words.join(", "))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closest_words() {
+        let known = ["identifier", "name", "envVariables", "steps"];
+        let cases = [
+            ("identifer", Some("identifier")),
+            ("env_variables", Some("envVariables")),
+            ("step", Some("steps")),
+            ("Name", Some("name")),
+            ("nmae", Some("name")),
+            ("unrelated", None),
+            ("", None),
+        ];
+        for (written, expected) in cases {
+            assert_eq!(closest(written, known), expected, "{written:?}");
+        }
+    }
+}

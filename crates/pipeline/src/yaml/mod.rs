@@ -1,0 +1,116 @@
+//! YAML text to a tree of nodes that know their place.
+//!
+//! This module is the only one that knows the YAML library. It works on parser events rather than through serde,
+//! because a finding needs the place of every key and value, and because aliases have to be counted as they are
+//! expanded: a file of a few hundred bytes can stand for gigabytes.
+//!
+//! Every limit is a constant here; a file that passes one gets a diagnostic, and the tree that was read so far.
+
+mod build;
+mod problem;
+mod scalar;
+
+use crate::diagnostic::{Findings, Location};
+
+pub use scalar::{Resolved, Scalar};
+
+/// Longest file that is read, in bytes.
+pub const MAX_BYTES: usize = 2 * 1024 * 1024;
+/// Deepest nesting, counting what aliases stand for.
+pub const MAX_DEPTH: usize = 96;
+/// Most nodes of a file, counting what aliases stand for.
+pub const MAX_NODES: usize = 200_000;
+/// Most bytes of text that aliases may stand for.
+pub const MAX_ALIAS_BYTES: usize = 4 * 1024 * 1024;
+/// Most documents in a file.
+pub const MAX_DOCUMENTS: usize = 256;
+
+/// A value and its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// The value.
+    pub kind: Kind,
+    /// Where it stands; the place of an alias is the alias, not its anchor.
+    pub location: Location,
+}
+
+/// The three kinds of values.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// Text, number, boolean or nothing.
+    Scalar(Scalar),
+    /// A list.
+    Sequence(Vec<Node>),
+    /// Keys and values in file order; a key stands only once, merge keys are already carried out.
+    Mapping(Vec<(Node, Node)>),
+}
+
+impl Node {
+    /// The scalar's text, unless the node is a collection or null.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar(scalar) if scalar.resolved != Resolved::Null => Some(&scalar.text),
+            _ => None,
+        }
+    }
+
+    /// Whether the value is null: nothing written, `~` or `null`.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(&self.kind, Kind::Scalar(scalar) if scalar.resolved == Resolved::Null)
+    }
+
+    /// The items of a sequence.
+    #[must_use]
+    pub fn items(&self) -> Option<&[Node]> {
+        match &self.kind {
+            Kind::Sequence(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The entries of a mapping.
+    #[must_use]
+    pub fn entries(&self) -> Option<&[(Node, Node)]> {
+        match &self.kind {
+            Kind::Mapping(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// The value of a key; null counts as absent.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.entry(key).map(|(_, value)| value).filter(|value| !value.is_null())
+    }
+
+    /// Key and value of a key, also when the value is null.
+    #[must_use]
+    pub fn entry(&self, key: &str) -> Option<(&Node, &Node)> {
+        let found = self.entries()?.iter().find(|(name, _)| name.text() == Some(key))?;
+        Some((&found.0, &found.1))
+    }
+
+    /// What kind of value it is, as a person would say it.
+    #[must_use]
+    pub fn kind_name(&self) -> &'static str {
+        match &self.kind {
+            Kind::Sequence(_) => "a list",
+            Kind::Mapping(_) => "a mapping",
+            Kind::Scalar(scalar) => scalar.resolved.name(),
+        }
+    }
+}
+
+/// Reads all documents of a file. What is wrong with the text goes to `findings`; the documents that could be read
+/// are returned all the same, so that their own findings can be told with it. Empty documents are left out.
+pub fn parse(bytes: &[u8], findings: &mut Findings) -> Vec<Node> {
+    match problem::checked_text(bytes) {
+        Ok(text) => build::documents(text, findings),
+        Err(problem) => {
+            findings.push(problem);
+            Vec::new()
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What is wrong with the text itself, as diagnostics.
+
+use granit_parser::{ErrorKind, Marker, ScanError};
+
+use super::{MAX_BYTES, MAX_DEPTH};
+use crate::diagnostic::{Diagnostic, Location};
+
+/// The file's text, if it is text of a size that is read.
+pub(super) fn checked_text(bytes: &[u8]) -> Result<&str, Diagnostic> {
+    if bytes.len() > MAX_BYTES {
+        let message = format!("the file has {} bytes, the limit is {MAX_BYTES}", bytes.len());
+        return Err(Diagnostic::invalid("file-too-large", &Location::default(), message)
+            .help("a pipeline file holds steps, not data: move scripts and data into files of the repository"));
+    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let at = error.valid_up_to();
+        let location = Location { line: small(line), column: small(column), span: at..at + 1 };
+        let message = format!("the file is not UTF-8: byte 0x{:02x} stands where no character can start", bytes[at]);
+        Diagnostic::invalid("not-utf8", &location, message).help(not_utf8_help(bytes))
+    })
+}
+
+fn not_utf8_help(bytes: &[u8]) -> &'static str {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        "the file looks like UTF-16: save it as UTF-8"
+    } else {
+        "save the file as UTF-8"
+    }
+}
+
+/// A place between two marks of the library.
+pub(super) fn location(start: Marker, end: Marker) -> Location {
+    let from = start.byte_offset().unwrap_or_default();
+    let to = end.byte_offset().unwrap_or(from).max(from);
+    Location { line: small(start.line()), column: small(start.col() + 1), span: from..to }
+}
+
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// The library's error in our words.
+pub(super) fn syntax(error: &ScanError, text: &str) -> Diagnostic {
+    let mut place = location(*error.marker(), *error.marker());
+    // A mark at the very end has nothing to point at; the last character has.
+    let end = text[place.span.start.min(text.len())..].chars().next().map_or(0, char::len_utf8);
+    place.span.end = place.span.start + end;
+    let (code, message, help) = match error.kind() {
+        ErrorKind::TabNotAllowed
+        | ErrorKind::TabInBlockIndentation
+        | ErrorKind::TabAtBlockScalarStart
+        | ErrorKind::TabInIndentation
+        | ErrorKind::TabInPlainScalar => {
+            ("tab-indentation", "a tab stands where YAML wants spaces".to_owned(), Some("indent with spaces"))
+        }
+        ErrorKind::RecursionLimitExceeded => {
+            ("too-deep", format!("the nesting is deeper than {MAX_DEPTH} levels"), None)
+        }
+        ErrorKind::UnknownAnchor => (
+            "unknown-anchor",
+            "the alias names an anchor that is not defined before it".to_owned(),
+            Some("define the anchor with `&name` above; anchors do not carry over from one document to the next"),
+        ),
+        ErrorKind::UnclosedQuotedScalar => {
+            ("yaml-syntax", "a quoted text is not closed".to_owned(), Some("close the quotes"))
+        }
+        ErrorKind::MappingValueNotAllowed => (
+            "yaml-syntax",
+            "a `:` stands where no key can be".to_owned(),
+            Some("put the text in quotes if the colon belongs to it, or mend the indentation"),
+        ),
+        ErrorKind::SimpleKeyExpected | ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidSimpleKey => (
+            "yaml-syntax",
+            "a key and a `:` are expected here".to_owned(),
+            Some("check that the indentation agrees with the lines above"),
+        ),
+        ErrorKind::ExpectedBlockSequenceEntry => (
+            "yaml-syntax",
+            "a `-` is expected here".to_owned(),
+            Some("check that the indentation agrees with the lines above"),
+        ),
+        other => ("yaml-syntax", format!("not YAML: {other}"), None),
+    };
+    let diagnostic = Diagnostic::invalid(code, &place, message);
+    match help {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    }
+}

@@ -1,0 +1,96 @@
+//! What a plain scalar stands for.
+
+/// A scalar's text and what it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scalar {
+    /// The text after YAML's own escapes and folding; for block scalars exactly what the program would get.
+    pub text: String,
+    /// What the text stands for.
+    pub resolved: Resolved,
+    /// Written without quotes and not as a block.
+    pub plain: bool,
+}
+
+/// What a scalar stands for under the core schema of YAML 1.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolved {
+    /// Nothing, `~`, `null`.
+    Null,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number.
+    Int,
+    /// Another number.
+    Float,
+    /// Anything else, and everything in quotes.
+    Text,
+}
+
+impl Resolved {
+    /// As a person would say it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Resolved::Null => "nothing",
+            Resolved::Bool => "a boolean",
+            Resolved::Int | Resolved::Float => "a number",
+            Resolved::Text => "text",
+        }
+    }
+}
+
+/// What a plain scalar stands for.
+pub(super) fn resolve(text: &str) -> Resolved {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => Resolved::Null,
+        "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => Resolved::Bool,
+        ".nan" | ".NaN" | ".NAN" => Resolved::Float,
+        _ => number(text),
+    }
+}
+
+fn number(text: &str) -> Resolved {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if matches!(unsigned, ".inf" | ".Inf" | ".INF") {
+        return Resolved::Float;
+    }
+    let radix = |prefix: &str, radix: u32| {
+        unsigned.strip_prefix(prefix).is_some_and(|digits| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix)))
+    };
+    if radix("0x", 16) || radix("0o", 8) {
+        return Resolved::Int;
+    }
+    if !unsigned.is_empty() && unsigned.bytes().all(|b| b.is_ascii_digit()) {
+        return Resolved::Int;
+    }
+    // `parse` also takes "inf", "nan" and the like, which are text in YAML.
+    let starts_like_a_number = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    if starts_like_a_number && unsigned.parse::<f64>().is_ok() { Resolved::Float } else { Resolved::Text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_scalars() {
+        let cases = [
+            ("", Resolved::Null),
+            ("~", Resolved::Null),
+            ("true", Resolved::Bool),
+            ("yes", Resolved::Text),
+            ("-12", Resolved::Int),
+            ("0x1F", Resolved::Int),
+            ("0o17", Resolved::Int),
+            ("1.5e3", Resolved::Float),
+            ("1.2.3", Resolved::Text),
+            ("inf", Resolved::Text),
+            ("-.inf", Resolved::Float),
+            ("10m", Resolved::Text),
+            ("-", Resolved::Text),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(resolve(text), expected, "{text:?}");
+        }
+    }
+}
