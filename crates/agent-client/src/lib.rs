@@ -1,1 +1,210 @@
-//! Client of the agent's API over mTLS
+//! Client of the agent's API over mTLS.
+//!
+//! An [`Agent`] is one address, one expected name and one certificate of ours. It keeps its connection, pings it, and
+//! turns a VM that went silent into an error within [`PING_EVERY`] + [`PING_ANSWER`]. Long polls have no other limit:
+//! a step may run for hours.
+
+mod error;
+mod output;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use kiln_tls::Identity;
+use kiln_wire::agent::{self as wire, kiln};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use error::AgentError;
+pub use output::OutputChunk;
+
+/// An idle or waiting connection is pinged this often.
+pub const PING_EVERY: Duration = Duration::from_secs(15);
+/// A connection whose ping has no answer after this is dead.
+pub const PING_ANSWER: Duration = Duration::from_secs(5);
+/// A connection is made within this or not at all.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Calls that do not wait for anything in the VM are answered within this.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Pause between two tries of a health check.
+const HEALTH_PAUSE: Duration = Duration::from_millis(20);
+/// One try of a health check.
+const HEALTH_WITHIN: Duration = Duration::from_secs(10);
+/// Pause before a broken poll or stream is taken up again.
+const RESUME_PAUSE: Duration = Duration::from_millis(200);
+
+/// What we need to speak to agents: the CA that signed theirs, and a certificate of our own.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// PEM of the CA.
+    pub ca_pem: String,
+    /// Our client certificate.
+    pub client: Identity,
+}
+
+/// An agent's address, name and our connection to it.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl Agent {
+    /// Prepares to speak to the agent at `addr` whose certificate must carry `server_name`. Connects at the first call.
+    pub fn new(addr: SocketAddr, server_name: &str, credentials: &Credentials) -> Result<Self, AgentError> {
+        let tls = kiln_tls::client_config(
+            credentials.ca_pem.as_bytes(),
+            credentials.client.cert_pem.as_bytes(),
+            credentials.client.key_pem.as_bytes(),
+        )?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .resolve(server_name, addr)
+            .no_proxy()
+            .https_only(true)
+            .connect_timeout(CONNECT_WITHIN)
+            .http2_keep_alive_interval(PING_EVERY)
+            .http2_keep_alive_timeout(PING_ANSWER)
+            .http2_keep_alive_while_idle(true)
+            .http2_adaptive_window(true)
+            .build()
+            .map_err(AgentError::client)?;
+        Ok(Self { http, base: format!("https://{server_name}:{}", addr.port()) })
+    }
+
+    /// Asks once whether the agent serves.
+    pub async fn health(&self) -> Result<wire::HealthResponse, AgentError> {
+        let request = self.http.get(self.url(wire::HEALTHZ)).timeout(HEALTH_WITHIN);
+        decode(wire::HEALTHZ, send(wire::HEALTHZ, request).await?).await
+    }
+
+    /// Asks until the agent serves; after `within`, the last error.
+    pub async fn wait_healthy(&self, within: Duration) -> Result<wire::HealthResponse, AgentError> {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.health().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => tokio::time::sleep(HEALTH_PAUSE).await,
+            }
+        }
+    }
+
+    /// Gives a clone its own identity. Afterwards, make a new [`Agent`] with the new name.
+    pub async fn claim(&self, request: &kiln::ClaimRequest) -> Result<kiln::Identity, AgentError> {
+        self.post(kiln::CLAIM, request).await
+    }
+
+    /// Who the VM is.
+    pub async fn identity(&self) -> Result<kiln::Identity, AgentError> {
+        let request = self.http.get(self.url(kiln::IDENTITY)).timeout(ANSWER_WITHIN);
+        decode(kiln::IDENTITY, send(kiln::IDENTITY, request).await?).await
+    }
+
+    /// Prepares the VM for one stage.
+    pub async fn setup(&self, request: &wire::SetupRequest) -> Result<(), AgentError> {
+        self.post::<_, wire::Empty>(wire::SETUP, request).await.map(drop)
+    }
+
+    /// Starts a step; safe to repeat with the same id.
+    pub async fn start_step(&self, request: &wire::StartStepRequest) -> Result<(), AgentError> {
+        self.post::<_, wire::Empty>(wire::START_STEP, request).await.map(drop)
+    }
+
+    /// Waits for a step's end. Connections that break are made anew until `unreachable_for` has passed without any.
+    pub async fn poll_step(&self, id: &str, unreachable_for: Duration) -> Result<wire::PollStepResponse, AgentError> {
+        let body = wire::PollStepRequest { id: id.to_owned() };
+        let mut since = Instant::now();
+        loop {
+            let error = match self.post_unbounded(wire::POLL_STEP, &body).await {
+                Ok(answer) => return decode(wire::POLL_STEP, answer).await,
+                Err(error) => error,
+            };
+            if !error.is_connection() {
+                return Err(error);
+            }
+            if self.health().await.is_ok() {
+                since = Instant::now();
+            } else if since.elapsed() >= unreachable_for {
+                return Err(error);
+            }
+            tokio::time::sleep(RESUME_PAUSE).await;
+        }
+    }
+
+    /// Ends a step and everything it started.
+    pub async fn cancel(&self, request: &kiln::CancelRequest) -> Result<(), AgentError> {
+        self.post::<_, wire::Empty>(kiln::CANCEL, request).await.map(drop)
+    }
+
+    /// The steps that the agent knows.
+    pub async fn steps(&self) -> Result<kiln::StepList, AgentError> {
+        let request = self.http.get(self.url(kiln::STEPS)).timeout(ANSWER_WITHIN);
+        decode(kiln::STEPS, send(kiln::STEPS, request).await?).await
+    }
+
+    /// Unpacks a tar stream (zstd) into `dir`, an absolute path in the VM.
+    pub async fn put_workspace(
+        &self,
+        dir: &str,
+        tar_zstd: BoxStream<'static, std::io::Result<Bytes>>,
+    ) -> Result<kiln::UnpackedResponse, AgentError> {
+        let request = self
+            .http
+            .put(self.url(kiln::WORKSPACE))
+            .query(&[("path", dir)])
+            .header("content-encoding", "zstd")
+            .body(reqwest::Body::wrap_stream(tar_zstd));
+        decode(kiln::WORKSPACE, send(kiln::WORKSPACE, request).await?).await
+    }
+
+    /// Fetches files as a tar stream (zstd).
+    pub async fn files(
+        &self,
+        request: &kiln::FilesRequest,
+    ) -> Result<BoxStream<'static, Result<Bytes, AgentError>>, AgentError> {
+        use futures::StreamExt as _;
+        let answer = self.post_unbounded(kiln::FILES, request).await?;
+        Ok(Box::pin(answer.bytes_stream().map(|chunk| chunk.map_err(|e| AgentError::of(kiln::FILES, e)))))
+    }
+
+    /// Ends the stage: every process of it.
+    pub async fn destroy(&self) -> Result<wire::DestroyResponse, AgentError> {
+        self.post(wire::DESTROY, &wire::DestroyRequest::default()).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    async fn post<Q: Serialize, A: DeserializeOwned>(&self, path: &'static str, body: &Q) -> Result<A, AgentError> {
+        let request = self.http.post(self.url(path)).timeout(ANSWER_WITHIN).json(body);
+        decode(path, send(path, request).await?).await
+    }
+
+    async fn post_unbounded<Q: Serialize>(
+        &self,
+        path: &'static str,
+        body: &Q,
+    ) -> Result<reqwest::Response, AgentError> {
+        send(path, self.http.post(self.url(path)).json(body)).await
+    }
+}
+
+async fn send(path: &'static str, request: reqwest::RequestBuilder) -> Result<reqwest::Response, AgentError> {
+    let answer = request.send().await.map_err(|e| AgentError::of(path, e))?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let text = answer.text().await.map_err(|e| AgentError::of(path, e))?;
+    let message = serde_json::from_str::<wire::ErrorBody>(&text).map_or(text, |body| body.error_msg);
+    Err(AgentError::Refused { path, status: status.as_u16(), message })
+}
+
+async fn decode<A: DeserializeOwned>(path: &'static str, answer: reqwest::Response) -> Result<A, AgentError> {
+    let bytes = answer.bytes().await.map_err(|e| AgentError::of(path, e))?;
+    serde_json::from_slice(&bytes).map_err(|source| AgentError::Malformed { path, source })
+}

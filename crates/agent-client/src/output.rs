@@ -1,0 +1,109 @@
+//! A step's output, followed to its end over as many connections as it takes.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
+use kiln_wire::agent::kiln;
+
+use crate::{Agent, AgentError, RESUME_PAUSE};
+
+/// A piece of output and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputChunk {
+    /// Offset of its first byte in the step's output.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+struct Follow {
+    agent: Agent,
+    id: String,
+    offset: u64,
+    body: Option<BoxStream<'static, Result<Bytes, reqwest::Error>>>,
+    unreachable_for: Duration,
+    silent_since: Instant,
+}
+
+impl Agent {
+    /// Follows a step's output from `offset` to its end. A connection that breaks is taken up again where it broke,
+    /// until `unreachable_for` has passed without one.
+    pub fn output(
+        &self,
+        id: &str,
+        offset: u64,
+        unreachable_for: Duration,
+    ) -> impl Stream<Item = Result<OutputChunk, AgentError>> + Send + use<> {
+        let follow = Follow {
+            agent: self.clone(),
+            id: id.to_owned(),
+            offset,
+            body: None,
+            unreachable_for,
+            silent_since: Instant::now(),
+        };
+        futures::stream::unfold(Some(follow), |state| async move {
+            let mut follow = state?;
+            match follow.next().await {
+                Ok(Some(chunk)) => Some((Ok(chunk), Some(follow))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+}
+
+impl Follow {
+    async fn next(&mut self) -> Result<Option<OutputChunk>, AgentError> {
+        loop {
+            let body = match &mut self.body {
+                Some(body) => body,
+                none => {
+                    let Some(answer) =
+                        open(&self.agent, &self.id, self.offset, self.silent_since, self.unreachable_for).await?
+                    else {
+                        continue;
+                    };
+                    self.silent_since = Instant::now();
+                    none.insert(answer)
+                }
+            };
+            match body.next().await {
+                None => return Ok(None),
+                Some(Ok(bytes)) if bytes.is_empty() => {}
+                Some(Ok(bytes)) => {
+                    let offset = self.offset;
+                    self.offset += bytes.len() as u64;
+                    self.silent_since = Instant::now();
+                    return Ok(Some(OutputChunk { offset, bytes }));
+                }
+                Some(Err(_)) => {
+                    // The bytes so far are counted; the rest is asked for again.
+                    self.body = None;
+                    self.silent_since = Instant::now();
+                }
+            }
+        }
+    }
+}
+
+/// Opens the stream at `offset`; `None` when the connection failed and there is still time to try again.
+async fn open(
+    agent: &Agent,
+    id: &str,
+    offset: u64,
+    silent_since: Instant,
+    unreachable_for: Duration,
+) -> Result<Option<BoxStream<'static, Result<Bytes, reqwest::Error>>>, AgentError> {
+    let request = kiln::OutputRequest { id: id.to_owned(), offset, follow: true, wait_ms: None };
+    match agent.post_unbounded(kiln::OUTPUT, &request).await {
+        Ok(answer) => Ok(Some(Box::pin(answer.bytes_stream()))),
+        Err(error) if error.is_connection() && silent_since.elapsed() < unreachable_for => {
+            tokio::time::sleep(RESUME_PAUSE).await;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
