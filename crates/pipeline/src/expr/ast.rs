@@ -1,0 +1,159 @@
+//! The syntax tree of one expression.
+
+use std::fmt;
+
+/// A dotted name that an expression refers to, as far as it is written out: `pipeline.variables.version`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path {
+    /// The names between the dots.
+    pub segments: Vec<String>,
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.segments.join("."))
+    }
+}
+
+/// A piece of a template or of a string literal.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Part {
+    /// Stands for itself.
+    Text(String),
+    /// `<+...>`
+    Expr(Expr),
+    /// `<+input>` with what may follow it: a value that is given before the run.
+    Input {
+        /// The text in `.default(...)`.
+        default: Option<String>,
+    },
+}
+
+/// An expression.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Expr {
+    Null,
+    Bool(bool),
+    Number(f64),
+    /// A string literal; it may hold further `<+...>`.
+    Text(Vec<Part>),
+    List(Vec<Expr>),
+    Map(Vec<(Expr, Expr)>),
+    /// A name at the root of the scope.
+    Name(String),
+    /// `of.name`
+    Field(Box<Expr>, String),
+    /// `of[key]`, and `of.<+key>`
+    Index(Box<Expr>, Box<Expr>),
+    /// `of.name(args)`, or `name(args)` when there is no receiver.
+    Call(Option<Box<Expr>>, String, Vec<Expr>),
+    Not(Box<Expr>),
+    Negate(Box<Expr>),
+    Binary(Operator, Box<Expr>, Box<Expr>),
+    /// `test ? yes : no`
+    Choose(Box<Expr>, Box<Expr>, Box<Expr>),
+}
+
+/// A binary operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operator {
+    Or,
+    And,
+    /// `??`: the right side when the left one is null or unknown.
+    Otherwise,
+    /// `?:`: the right side when the left one is not true.
+    Elvis,
+    Equal,
+    NotEqual,
+    Matches,
+    NotMatches,
+    StartsWith,
+    NotStartsWith,
+    EndsWith,
+    NotEndsWith,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+}
+
+impl Expr {
+    /// The path this expression is, when it is nothing but names and dots.
+    pub(super) fn path(&self) -> Option<Path> {
+        match self {
+            Expr::Name(name) => Some(Path { segments: vec![name.clone()] }),
+            Expr::Field(of, name) => {
+                let mut path = of.path()?;
+                path.segments.push(name.clone());
+                Some(path)
+            }
+            Expr::Index(of, key) => {
+                let mut path = of.path()?;
+                path.segments.push(key.literal()?);
+                Some(path)
+            }
+            _ => None,
+        }
+    }
+
+    /// The text of a string literal without expressions in it.
+    pub(super) fn literal(&self) -> Option<String> {
+        match self {
+            Expr::Text(parts) => match parts.as_slice() {
+                [] => Some(String::new()),
+                [Part::Text(text)] => Some(text.clone()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Calls `visit` with this expression and everything below it, paths as one.
+    pub(super) fn walk(&self, visit: &mut dyn FnMut(&Expr)) {
+        visit(self);
+        if self.path().is_some() {
+            return;
+        }
+        match self {
+            Expr::Null | Expr::Bool(_) | Expr::Number(_) | Expr::Name(_) => {}
+            Expr::Text(parts) => walk_parts(parts, visit),
+            Expr::List(items) => items.iter().for_each(|item| item.walk(visit)),
+            Expr::Map(entries) => {
+                for (key, value) in entries {
+                    key.walk(visit);
+                    value.walk(visit);
+                }
+            }
+            Expr::Field(of, _) | Expr::Not(of) | Expr::Negate(of) => of.walk(visit),
+            Expr::Index(left, right) | Expr::Binary(_, left, right) => {
+                left.walk(visit);
+                right.walk(visit);
+            }
+            Expr::Call(of, _, args) => {
+                if let Some(of) = of {
+                    of.walk(visit);
+                }
+                args.iter().for_each(|arg| arg.walk(visit));
+            }
+            Expr::Choose(test, yes, no) => {
+                test.walk(visit);
+                yes.walk(visit);
+                no.walk(visit);
+            }
+        }
+    }
+}
+
+/// [`Expr::walk`] over each expression of a template.
+pub(super) fn walk_parts(parts: &[Part], visit: &mut dyn FnMut(&Expr)) {
+    for part in parts {
+        if let Part::Expr(expr) = part {
+            expr.walk(visit);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Text that may hold expressions.
+
+use super::ast::{Expr, Part, walk_parts};
+use super::eval::Evaluation;
+use super::parser::{self, Fault};
+use super::{EvalError, Path, Scope, Value};
+use crate::diagnostic::{Diagnostic, Location, Severity};
+
+/// Text that may hold expressions, parsed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Template {
+    text: String,
+    parts: Vec<Part>,
+}
+
+impl Template {
+    /// Parses text in which each `<+...>` is to be replaced. Text without any is a literal, and so is a `<+`
+    /// that no expression could follow.
+    ///
+    /// # Errors
+    /// A diagnostic at the offending place, when `location` is that of a one-line scalar, else at `location`.
+    pub fn parse(text: &str, location: &Location) -> Result<Self, Diagnostic> {
+        if !text.contains("<+") {
+            return Ok(Self::literal(text));
+        }
+        let parts = parser::template(text).map_err(|fault| diagnostic(text, location, fault))?;
+        Ok(Self { text: text.to_owned(), parts })
+    }
+
+    /// Parses text that is one expression as a whole, as conditions are: `<+a.b> == "x" && <+c>`.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn condition(text: &str, location: &Location) -> Result<Self, Diagnostic> {
+        let expr = parser::condition(text).map_err(|fault| diagnostic(text, location, fault))?;
+        Ok(Self { text: text.to_owned(), parts: vec![Part::Expr(expr)] })
+    }
+
+    /// Text that stands for itself, whatever it holds.
+    pub fn literal(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { parts: vec![Part::Text(text.clone())], text }
+    }
+
+    /// The value of a secret, for dialects that name one outside of any text.
+    pub fn secret(name: &str) -> Self {
+        let receiver = Box::new(Expr::Name("secrets".to_owned()));
+        let argument = Expr::Text(vec![Part::Text(name.to_owned())]);
+        Self {
+            text: format!("<+secrets.getValue({})>", serde_json::Value::from(name)),
+            parts: vec![Part::Expr(Expr::Call(Some(receiver), "getValue".to_owned(), vec![argument]))],
+        }
+    }
+
+    /// The text as the file has it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether nothing in it is evaluated.
+    pub fn is_literal(&self) -> bool {
+        self.parts.iter().all(|part| matches!(part, Part::Text(_)))
+    }
+
+    /// The names of the secrets it takes, as far as they are written out, each once.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        walk_parts(&self.parts, &mut |expr| {
+            let name = match expr {
+                Expr::Call(Some(of), method, args) if method == "getValue" && is_name(of, "secrets") => {
+                    args.first().and_then(Expr::literal)
+                }
+                other => other
+                    .path()
+                    .filter(|path| path.segments.len() > 1 && path.segments[0] == "secrets")
+                    .map(|path| path.segments[1..].join(".")),
+            };
+            names.extend(name.filter(|name| !names.contains(name)));
+        });
+        names
+    }
+
+    /// Whether it holds an `<+input>` without a default, so that it has no value before one is given.
+    pub fn inputs(&self) -> bool {
+        let mut found = self.parts.iter().any(|part| matches!(part, Part::Input { default: None }));
+        walk_parts(&self.parts, &mut |expr| found |= is_name(expr, "input"));
+        found
+    }
+
+    /// The names that it refers to, as far as they are written out, secrets left out, each once.
+    pub fn references(&self) -> Vec<Path> {
+        let mut paths = Vec::new();
+        walk_parts(&self.parts, &mut |expr| {
+            let path = expr.path().filter(|path| path.segments[0] != "secrets" && path.segments[0] != "input");
+            paths.extend(path.filter(|path| !paths.contains(path)));
+        });
+        paths
+    }
+
+    /// The text with every expression replaced.
+    ///
+    /// # Errors
+    /// The first expression without a value.
+    pub fn render(&self, scope: &Scope) -> Result<String, EvalError> {
+        Evaluation::new(scope).render(&self.parts)
+    }
+
+    /// The value: that of the expression when the template is exactly one, else the rendered text.
+    ///
+    /// # Errors
+    /// The first expression without a value.
+    pub fn value(&self, scope: &Scope) -> Result<Value, EvalError> {
+        Evaluation::new(scope).value(&self.parts)
+    }
+
+    /// Whether it holds, as a condition: the whole text is one expression; text that is empty or blank holds.
+    ///
+    /// # Errors
+    /// The first expression without a value, or text that is not one expression.
+    pub fn truthy(&self, scope: &Scope) -> Result<bool, EvalError> {
+        if let [Part::Expr(_) | Part::Input { .. }] = self.parts.as_slice() {
+            return Ok(self.value(scope)?.truthy());
+        }
+        if self.text.trim().is_empty() {
+            return Ok(true);
+        }
+        let expr = parser::condition(&self.text)
+            .map_err(|fault| EvalError::Syntax { text: self.text.clone(), why: fault.message })?;
+        Ok(Evaluation::new(scope).value(&[Part::Expr(expr)])?.truthy())
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+}
+
+fn is_name(expr: &Expr, wanted: &str) -> bool {
+    matches!(expr, Expr::Name(name) if name == wanted)
+}
+
+fn diagnostic(text: &str, location: &Location, fault: Fault) -> Diagnostic {
+    Diagnostic {
+        code: fault.code,
+        severity: if fault.unsupported { Severity::Unsupported } else { Severity::Invalid },
+        message: fault.message,
+        location: place(text, location, fault.offset),
+        help: fault.help.map(Into::into),
+    }
+}
+
+/// The place of a byte of a scalar. A plain or quoted one-line scalar is as long in the file as its text is, but
+/// for the quotes; every other style moves characters, so that only the scalar itself can be pointed at.
+fn place(text: &str, location: &Location, offset: usize) -> Location {
+    let quotes = location.span.len().checked_sub(text.len());
+    let Some(lead @ (0 | 1)) = quotes.map(|extra| extra / 2).filter(|_| quotes.is_some_and(|extra| extra % 2 == 0))
+    else {
+        return location.clone();
+    };
+    if text.contains('\n') {
+        return location.clone();
+    }
+    let before = &text[..floor_boundary(text, offset)];
+    let characters = u32::try_from(before.chars().count() + lead).unwrap_or(0);
+    Location {
+        line: location.line,
+        column: location.column.saturating_add(characters),
+        span: location.span.start + lead + before.len()..location.span.end - lead,
+    }
+}
+
+fn floor_boundary(text: &str, offset: usize) -> usize {
+    let mut at = offset.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
