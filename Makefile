@@ -1,0 +1,32 @@
+# make help lists the targets. Each does its own set-up; images and state live in the XDG folders, never in here.
+PREFIX ?= /usr/local
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+help: ## What there is to make
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
+
+demo: ## From a fresh Debian or Ubuntu machine with Rust to three pipelines run on VMs
+	@tools/demo
+
+test: ## The whole suite: format, lints, fences, generated files, fuzzing, tests, real VMs
+	@tools/test
+
+build: ## The program kiln and the static agent, in target/release
+	@tools/build
+
+image: build ## The default VM image, once
+	@tools/packages
+	@tools/image
+
+bench: ## The agent's benchmarks
+	@tools/bench
+
+generate: ## The generated files in docs/
+	cargo xtask generate
+
+install: ## kiln and its agent into PREFIX (default /usr/local)
+	@test -x $(TARGET_DIR)/release/kiln-agent || tools/build
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(TARGET_DIR)/release/kiln $(TARGET_DIR)/release/kiln-agent $(DESTDIR)$(PREFIX)/bin/
+
+.PHONY: help demo test build image bench generate install

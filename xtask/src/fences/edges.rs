@@ -1,0 +1,102 @@
+//! Which of our crates may depend on which. A new edge is a design decision: it is drawn in `ARCHITECTURE.md` first.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::cargo;
+
+/// A crate and those of our crates that it may depend on.
+const EDGES: &[(&str, &[&str])] = &[
+    ("kiln-wire", &[]),
+    ("kiln-tls", &[]),
+    ("kiln-pipeline", &[]),
+    ("kiln-driver", &[]),
+    ("kiln-agent", &["kiln-tls", "kiln-wire"]),
+    ("kiln-agent-client", &["kiln-tls", "kiln-wire"]),
+    ("kiln-driver-qemu", &["kiln-agent-client", "kiln-driver", "kiln-tls", "kiln-wire"]),
+    ("kiln-executor", &["kiln-agent-client", "kiln-driver", "kiln-pipeline", "kiln-tls", "kiln-wire"]),
+    (
+        "kiln-cli",
+        &[
+            "kiln-agent-client",
+            "kiln-driver",
+            "kiln-driver-qemu",
+            "kiln-executor",
+            "kiln-pipeline",
+            "kiln-tls",
+            "kiln-wire",
+        ],
+    ),
+    ("kiln-e2e", &[]),
+    ("xtask", &["kiln-pipeline"]),
+];
+
+/// What `wire` may use of others' crates: it is data, and goes everywhere.
+const WIRE_MAY_USE: &[&str] = &["jiff", "serde", "serde_json", "uuid"];
+
+/// The breaches, in words.
+pub fn check() -> Result<Vec<String>> {
+    let metadata = cargo::output(&["metadata", "--locked", "--no-deps", "--format-version", "1"])?;
+    breaches_of(&serde_json::from_str(&metadata).context("cargo metadata is not JSON")?)
+}
+
+fn breaches_of(metadata: &Value) -> Result<Vec<String>> {
+    let packages = metadata["packages"].as_array().context("cargo metadata without packages")?;
+    let mut breaches = Vec::new();
+    for package in packages {
+        let name = package["name"].as_str().context("a package without a name")?;
+        let Some((_, allowed)) = EDGES.iter().find(|(of, _)| *of == name) else {
+            breaches.push(format!("{name} is not drawn: add it to ARCHITECTURE.md and to xtask/src/fences/edges.rs"));
+            continue;
+        };
+        for used in dependencies(package) {
+            if used.starts_with("kiln-") && !allowed.contains(&used) {
+                breaches.push(format!("{name} may not depend on {used}"));
+            }
+            if name == "kiln-wire" && !WIRE_MAY_USE.contains(&used) {
+                breaches.push(format!("kiln-wire may not depend on {used}: it holds data, without behaviour"));
+            }
+        }
+    }
+    Ok(breaches)
+}
+
+/// Names of a package's dependencies but those for its tests only.
+fn dependencies(package: &Value) -> impl Iterator<Item = &str> {
+    let all = package["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default();
+    all.iter().filter(|d| d["kind"].as_str() != Some("dev")).filter_map(|d| d["name"].as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(package: &str, dependency: &str, kind: Option<&str>, expected: &[&str]) {
+        let metadata = serde_json::json!({"packages": [
+            {"name": package, "dependencies": [{"name": dependency, "kind": kind}]}
+        ]});
+        assert_eq!(breaches_of(&metadata).expect("well-formed metadata"), expected);
+    }
+
+    #[test]
+    fn a_drawn_edge_holds() {
+        check("kiln-agent", "kiln-tls", None, &[]);
+        check("kiln-agent", "tokio", None, &[]);
+    }
+
+    #[test]
+    fn an_edge_that_is_not_drawn_is_a_breach() {
+        check("kiln-pipeline", "kiln-driver", None, &["kiln-pipeline may not depend on kiln-driver"]);
+    }
+
+    #[test]
+    fn tests_may_use_more() {
+        check("kiln-pipeline", "kiln-driver", Some("dev"), &[]);
+    }
+
+    #[test]
+    fn wire_holds_only_data() {
+        check("kiln-wire", "tokio", None, &["kiln-wire may not depend on tokio: it holds data, without behaviour"]);
+    }
+}

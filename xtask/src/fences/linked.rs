@@ -1,0 +1,85 @@
+//! What ends up in a program, through any number of dependencies.
+
+use anyhow::Result;
+
+use crate::cargo;
+
+/// A crate and the packages that must not be linked into it; a trailing `*` stands for any ending.
+struct Fence {
+    package: &'static str,
+    forbidden: &'static [&'static str],
+}
+
+const FENCES: &[Fence] = &[
+    // The agent travels to every VM: it is to stay small, and makes no certificates and no requests of its own.
+    Fence {
+        package: "kiln-agent",
+        forbidden: &["aws-*", "sqlx*", "rcgen", "reqwest", "clap*", "openssl-sys", "native-tls"],
+    },
+    // Reading a pipeline is pure: no sockets, no tasks, no processes.
+    Fence { package: "kiln-pipeline", forbidden: &["tokio", "hyper", "reqwest", "rustls", "nix", "axum"] },
+    Fence { package: "kiln-wire", forbidden: &["tokio", "hyper", "reqwest", "rustls", "axum"] },
+    // One crypto provider, ring, in everything that is shipped.
+    Fence { package: "kiln-cli", forbidden: &["aws-lc-*", "openssl-sys", "native-tls"] },
+];
+
+/// The breaches, in words.
+pub fn check() -> Result<Vec<String>> {
+    let mut breaches = Vec::new();
+    for fence in FENCES {
+        let tree = cargo::output(&[
+            "tree",
+            "--locked",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--package",
+            fence.package,
+        ])?;
+        breaches.extend(forbidden_in(&tree, fence).map(|name| {
+            format!("{} links {name}; see why with: cargo tree -e normal -p {} -i {name}", fence.package, fence.package)
+        }));
+    }
+    Ok(breaches)
+}
+
+/// The packages of `cargo tree`'s output (`name vVERSION ...` on each line) that the fence forbids, each once.
+fn forbidden_in<'a>(tree: &'a str, fence: &Fence) -> impl Iterator<Item = &'a str> {
+    let mut names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| fence.forbidden.iter().any(|pattern| matches(pattern, name)));
+    names.into_iter()
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => pattern == name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(tree: &str, expected: &[&str]) {
+        let fence = Fence { package: "p", forbidden: &["aws-*", "clap"] };
+        assert_eq!(forbidden_in(tree, &fence).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn finds_forbidden_packages_once() {
+        check("p v0.1.0 (/src/p)\nclap v4.5.0\nserde v1.0.0\nclap v4.5.0 (*)\n", &["clap"]);
+        check("p v0.1.0\naws-config v1.0.0\n", &["aws-config"]);
+    }
+
+    #[test]
+    fn a_longer_name_is_another_package() {
+        check("p v0.1.0\nclap_lex v1.0.0\nlaws-and v1.0.0\n", &[]);
+    }
+}

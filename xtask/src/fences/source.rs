@@ -1,0 +1,111 @@
+//! What may stand in which source file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::cargo;
+
+/// A place that says nothing about its content.
+const NAMELESS: &[&str] = &["utils", "util", "common", "helpers", "manager", "misc"];
+
+/// The breaches, in words.
+pub fn check() -> Result<Vec<String>> {
+    let root = cargo::root();
+    let mut files = Vec::new();
+    for directory in ["crates", "xtask"] {
+        rust_files(&root.join(directory), &mut files)?;
+    }
+    files.sort_unstable();
+    let mut breaches = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let path = file.strip_prefix(&root).unwrap_or(&file).to_string_lossy().into_owned();
+        breaches.extend(breaches_of(&path, &text));
+    }
+    Ok(breaches)
+}
+
+fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            rust_files(&path, found)?;
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The breaches of one file; `path` is relative to the root.
+fn breaches_of(path: &str, text: &str) -> Vec<String> {
+    let mut breaches = Vec::new();
+    let stem = Path::new(path).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let platform = matches!(stem.as_str(), "unix" | "windows");
+    let checker = path.starts_with("xtask/src/fences");
+    if path.split(['/', '.']).any(|part| NAMELESS.contains(&part)) {
+        breaches.push(format!("{path}: name it after what it does"));
+    }
+    for (index, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        let mut breach = |what: &str| breaches.push(format!("{path}:{}: {what}", index + 1));
+        if !platform && !checker && (has_word(code, "unsafe") || code.contains("allow(unsafe_code)")) {
+            breach("unsafe code belongs in unix.rs or windows.rs");
+        }
+        if !path.starts_with("crates/tls/") && !checker && (code.contains("crypto::ring") || code.contains("aws_lc_rs"))
+        {
+            breach("only crates/tls names a crypto provider");
+        }
+    }
+    breaches
+}
+
+/// Whether a word stands by itself in the line, outside of a string.
+fn has_word(code: &str, word: &str) -> bool {
+    let outside: String = code.split('"').step_by(2).collect::<Vec<_>>().join("\"");
+    outside.split(|c: char| !c.is_alphanumeric() && c != '_').any(|part| part == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, text: &str, expected: &[&str]) {
+        assert_eq!(breaches_of(path, text), expected);
+    }
+
+    #[test]
+    fn unsafe_stays_in_platform_code() {
+        check("crates/a/src/unix.rs", "unsafe { f() }", &[]);
+        check(
+            "crates/a/src/lib.rs",
+            "let x = 1;\nunsafe { f() }",
+            &["crates/a/src/lib.rs:2: unsafe code belongs in unix.rs or windows.rs"],
+        );
+    }
+
+    #[test]
+    fn words_in_comments_and_strings_are_no_code() {
+        check("crates/a/src/lib.rs", "// unsafe\nlet s = \"unsafe\"; let unsafe_code = 1;", &[]);
+    }
+
+    #[test]
+    fn only_tls_names_a_provider() {
+        check("crates/tls/src/config.rs", "rustls::crypto::ring::default_provider()", &[]);
+        check(
+            "crates/cli/src/main.rs",
+            "rustls::crypto::ring::default_provider()",
+            &["crates/cli/src/main.rs:1: only crates/tls names a crypto provider"],
+        );
+    }
+
+    #[test]
+    fn a_place_has_a_name() {
+        check("crates/a/src/utils.rs", "", &["crates/a/src/utils.rs: name it after what it does"]);
+        check("crates/a/src/common/mod.rs", "", &["crates/a/src/common/mod.rs: name it after what it does"]);
+    }
+}
