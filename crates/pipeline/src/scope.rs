@@ -1,0 +1,240 @@
+//! What expressions see: the plan's own words, what the caller gave, and what has happened so far.
+//!
+//! ```text
+//! Book ──record_step, record_stage──► Book        (grows while the run goes on)
+//!   └──scope(Place)──► expr::Scope                (what one stage or step sees)
+//! ```
+
+use crate::expr::{Map, Scope, Template, Value};
+use crate::facts::Facts;
+use crate::plan::{Plan, Stage, Variable};
+use crate::strategy::Iteration;
+
+/// Answers a secret's value.
+type Secrets = std::sync::Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Everything that expressions may ever see, and what has been recorded so far.
+#[derive(Clone)]
+pub struct Book {
+    root: Value,
+    secrets: Secrets,
+}
+
+/// Where an expression stands.
+#[derive(Clone, Default)]
+pub struct Place<'a> {
+    /// The stage and its id with its iteration.
+    pub stage: Option<(&'a Stage, &'a str)>,
+    /// Ids of the groups around it, outermost first.
+    pub groups: Vec<String>,
+    /// Variables of those groups.
+    pub variables: Vec<&'a Variable>,
+    /// Id and name of the step.
+    pub step: Option<(&'a str, &'a str)>,
+    /// The iterations around it, outermost first.
+    pub iterations: Vec<&'a Iteration>,
+    /// Whether something before it has failed.
+    pub failed: bool,
+}
+
+/// How an item ended, in the words of `<+stage.status>`.
+pub const SUCCEEDED: &str = "SUCCEEDED";
+/// It failed.
+pub const FAILED: &str = "FAILED";
+/// It was skipped.
+pub const SKIPPED: &str = "SKIPPED";
+/// It failed, and that was ignored.
+pub const IGNORE_FAILED: &str = "IGNORE_FAILED";
+/// It was ended before its own end.
+pub const ABORTED: &str = "ABORTED";
+
+impl Book {
+    /// The book of a plan before anything ran. `given` are the caller's values for variables (`name`) and for other
+    /// places (`pipeline.variables.name`, `codebase.tag`); `run_id` and `started_unix_ms` tell this run from others.
+    #[must_use]
+    pub fn new(plan: &Plan, facts: &Facts, given: &[(String, String)], run_id: &str, started_unix_ms: i64) -> Self {
+        let mut root = Value::Map(Map::new());
+        root.set(&["pipeline", "name"], plan.name.as_str());
+        root.set(&["pipeline", "identifier"], plan.id.as_str());
+        root.set(&["pipeline", "executionId"], run_id);
+        root.set(&["pipeline", "sequenceId"], number_or(facts.get("build_number"), 1.0));
+        root.set(&["pipeline", "startTs"], started_unix_ms as f64);
+        root.set(&["pipeline", "variables"], variables(&plan.variables));
+        for node in &plan.stages.nodes {
+            describe_stage(&mut root, &node.item, &node.item.id);
+        }
+        describe_codebase(&mut root, facts);
+        for (path, value) in given {
+            let segments: Vec<&str> = path.split('.').collect();
+            match segments.as_slice() {
+                [name] => root.set(&["pipeline", "variables", name], value.as_str()),
+                segments => root.set(segments, value.as_str()),
+            }
+        }
+        Self { root, secrets: std::sync::Arc::new(|_| None) }
+    }
+
+    /// Gives the book its secrets.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.secrets = std::sync::Arc::new(secrets);
+        self
+    }
+
+    /// Makes an iteration of a stage known under its own id.
+    pub fn describe_stage(&mut self, stage: &Stage, id: &str) {
+        if self.root.get(&["pipeline", "stages", id]).is_none() {
+            describe_stage(&mut self.root, stage, id);
+        }
+    }
+
+    /// Records a stage's end.
+    pub fn record_stage(&mut self, id: &str, status: &str) {
+        for field in ["status", "currentStatus"] {
+            self.root.set(&["pipeline", "stages", id, field], status);
+        }
+    }
+
+    /// Records a step's end and what it left behind.
+    pub fn record_step(&mut self, stage: &str, groups: &[String], step: &str, outputs: &[(String, String)], status: &str) {
+        let mut path = vec!["pipeline", "stages", stage, "spec", "execution"];
+        for group in groups {
+            path.extend(["steps", group.as_str()]);
+        }
+        path.extend(["steps", step]);
+        let mut at = |fields: &[&str], value: Value| {
+            let whole: Vec<&str> = path.iter().chain(fields).copied().collect();
+            self.root.set(&whole, value);
+        };
+        at(&["status"], status.into());
+        at(&["identifier"], step.into());
+        let outputs: Map = outputs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        at(&["output", "outputVariables"], outputs.into());
+    }
+
+    /// What an expression at that place sees.
+    #[must_use]
+    pub fn scope(&self, place: &Place<'_>) -> Scope {
+        let mut root = self.root.clone();
+        let now = if place.failed { FAILED } else { SUCCEEDED };
+        root.set(&["pipeline", "currentStatus"], now);
+        if let Some((stage, id)) = place.stage {
+            let mut own = root.get(&["pipeline", "stages", id]).cloned().unwrap_or_default();
+            own.set(&["currentStatus"], now);
+            let steps = own.get(&["spec", "execution", "steps"]).cloned().unwrap_or_else(|| Map::new().into());
+            root.set(&["execution", "steps"], steps.clone());
+            root.set(&["steps"], steps_here(&steps, &place.groups));
+            for variable in &stage.env {
+                root.set(&["env", &variable.name], variable.value.clone());
+            }
+            root.set(&["stage"], own);
+        }
+        for variable in &place.variables {
+            root.set(&["stepGroup", "variables", &variable.name], declared(variable));
+        }
+        if let Some(group) = place.groups.last() {
+            root.set(&["stepGroup", "identifier"], group.as_str());
+        }
+        if let Some((id, name)) = place.step {
+            root.set(&["step", "identifier"], id);
+            root.set(&["step", "name"], name);
+        }
+        for iteration in &place.iterations {
+            describe_iteration(&mut root, iteration);
+        }
+        let secrets = std::sync::Arc::clone(&self.secrets);
+        Scope::new(root).with_secrets(move |name| secrets(name))
+    }
+}
+
+/// Steps by their own id, those of the groups around included: the nearest wins.
+fn steps_here(steps: &Value, groups: &[String]) -> Value {
+    let mut seen = steps.clone();
+    let mut level = steps;
+    for group in groups {
+        let Some(inner) = level.get(&[group.as_str(), "steps"]) else { break };
+        if let Value::Map(inner) = inner {
+            for (id, step) in inner.iter() {
+                seen.set(&[id], step.clone());
+            }
+        }
+        level = inner;
+    }
+    seen
+}
+
+fn describe_stage(root: &mut Value, stage: &Stage, id: &str) {
+    let mut own = Value::Map(Map::new());
+    own.set(&["identifier"], id);
+    own.set(&["name"], stage.name.as_str());
+    own.set(&["type"], "CI");
+    own.set(&["variables"], variables(&stage.variables));
+    own.set(&["spec", "execution", "steps"], Map::new());
+    root.set(&["pipeline", "stages", id], own);
+}
+
+fn describe_codebase(root: &mut Value, facts: &Facts) {
+    let commit = facts.get("commit");
+    let tag = facts.get("tag");
+    let kind = if tag.is_empty() { "branch" } else { "tag" };
+    let short: String = commit.chars().take(7).collect();
+    let fields = [
+        ("branch", facts.get("branch")),
+        ("sourceBranch", facts.get("branch")),
+        ("targetBranch", facts.get("target")),
+        ("commitSha", commit),
+        ("shortCommitSha", short.as_str()),
+        ("commitMessage", facts.get("message")),
+        ("commitRef", facts.get("ref")),
+        ("repoUrl", facts.get("remote_url")),
+        ("gitUserId", facts.get("author")),
+        ("gitUser", facts.get("author")),
+        ("tag", tag),
+        ("prNumber", ""),
+        ("prTitle", ""),
+    ];
+    for (name, value) in fields {
+        // A fact that is not known is null, so that conditions on it can be asked.
+        root.set(&["codebase", name], Some(value).filter(|v| !v.is_empty()));
+    }
+    root.set(&["codebase", "build", "type"], kind);
+    for name in ["branch", "targetBranch", "sourceBranch", "commitSha", "tag"] {
+        let value = root.get(&["codebase", name]).cloned();
+        root.set(&["trigger", name], value);
+    }
+    root.set(&["trigger", "type"], "Manual");
+    root.set(&["pipeline", "triggerType"], "MANUAL");
+}
+
+fn describe_iteration(root: &mut Value, iteration: &Iteration) {
+    if !iteration.matrix.is_empty() {
+        root.set(&["matrix"], iteration.matrix.clone());
+        root.set(&["strategy", "matrix"], iteration.matrix.clone());
+        root.set(&["step", "matrix"], iteration.matrix.clone());
+    }
+    root.set(&["repeat", "item"], iteration.item.clone());
+    root.set(&["strategy", "repeat", "item"], iteration.item.clone());
+    for at in [&["strategy"] as &[&str], &["stage", "strategy"], &["step", "strategy"]] {
+        let mut set = |field: &str, value: Value| {
+            let whole: Vec<&str> = at.iter().copied().chain([field]).collect();
+            root.set(&whole, value);
+        };
+        set("iteration", iteration.index.into());
+        set("iterations", iteration.total.into());
+        set("identifierPostFix", format!("_{}", iteration.index).into());
+    }
+}
+
+fn variables(list: &[Variable]) -> Value {
+    list.iter().map(|variable| (variable.name.as_str(), declared(variable))).collect::<Map>().into()
+}
+
+/// A secret variable's text is the name of a secret, unless it is an expression already.
+fn declared(variable: &Variable) -> Value {
+    let names_a_secret = variable.secret && variable.value.is_literal() && !variable.value.text().is_empty();
+    if names_a_secret { Template::secret(variable.value.text()).into() } else { variable.value.clone().into() }
+}
+
+fn number_or(text: &str, otherwise: f64) -> f64 {
+    text.parse().unwrap_or(otherwise)
+}

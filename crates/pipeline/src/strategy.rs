@@ -1,0 +1,258 @@
+//! Turning a matrix, a repetition or a parallelism into the runs it stands for.
+
+use crate::diagnostic::Location;
+use crate::expr::{EvalError, Map, Scope, Template, Value};
+use crate::plan::{Axis, AxisValue, Strategy, StrategyKind};
+
+/// No strategy may stand for more runs than this.
+pub const MAX_ITERATIONS: usize = 256;
+
+/// One run of a strategy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Iteration {
+    /// From 0.
+    pub index: u32,
+    /// How many there are.
+    pub total: u32,
+    /// What people call it: `jdk=11, os=linux`.
+    pub title: String,
+    /// `<+matrix.*>`
+    pub matrix: Map,
+    /// `<+repeat.item>`
+    pub item: Value,
+}
+
+/// The runs, and how many of them at the same time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expansion {
+    /// In order.
+    pub iterations: Vec<Iteration>,
+    /// At least 1.
+    pub max_concurrency: usize,
+}
+
+/// Why a strategy stands for nothing.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum StrategyError {
+    /// A value of it could not be worked out.
+    #[error("line {}: the strategy's `{what}` has no value", .at.line)]
+    Value {
+        /// Which part.
+        what: String,
+        /// Where the strategy stands.
+        at: Location,
+        /// Why.
+        #[source]
+        source: EvalError,
+    },
+    /// A value of it is of the wrong kind.
+    #[error("line {}: the strategy's `{what}` must be {needs}, and is `{got}`", .at.line)]
+    Kind {
+        /// Which part.
+        what: String,
+        /// What it must be.
+        needs: &'static str,
+        /// What it is.
+        got: String,
+        /// Where the strategy stands.
+        at: Location,
+    },
+    /// Too many runs.
+    #[error("line {}: the strategy stands for {count} runs; at most {MAX_ITERATIONS} are allowed", .at.line)]
+    TooMany {
+        /// How many.
+        count: usize,
+        /// Where the strategy stands.
+        at: Location,
+    },
+}
+
+/// The runs that a strategy stands for.
+///
+/// # Errors
+/// A value that cannot be worked out or is of the wrong kind, or too many runs.
+pub fn expand(strategy: &Strategy, scope: &Scope) -> Result<Expansion, StrategyError> {
+    let at = &strategy.location;
+    let mut iterations = match &strategy.kind {
+        StrategyKind::Matrix { axes, exclude, node_name } => matrix(axes, exclude, node_name.as_ref(), scope, at)?,
+        StrategyKind::Parallelism(count) => copies(number("parallelism", count, scope, at)?, at)?,
+        StrategyKind::Times(count) => copies(number("repeat.times", count, scope, at)?, at)?,
+        StrategyKind::Items(axis) => {
+            let items = axis_values("repeat.items", axis, scope, at)?;
+            few(items.len(), at)?;
+            items.into_iter().map(|item| Iteration { title: item.to_string(), item, ..blank() }).collect()
+        }
+    };
+    let total = u32::try_from(iterations.len()).unwrap_or(u32::MAX);
+    for (index, iteration) in (0..).zip(&mut iterations) {
+        (iteration.index, iteration.total) = (index, total);
+    }
+    let all = iterations.len().max(1);
+    let max_concurrency = match &strategy.max_concurrency {
+        None => all,
+        // 0 means no limit, as in the dialect.
+        Some(limit) => match number("maxConcurrency", limit, scope, at)? {
+            0 => all,
+            limit => limit.min(all),
+        },
+    };
+    Ok(Expansion { iterations, max_concurrency })
+}
+
+fn blank() -> Iteration {
+    Iteration { index: 0, total: 0, title: String::new(), matrix: Map::new(), item: Value::Null }
+}
+
+fn few(count: usize, at: &Location) -> Result<(), StrategyError> {
+    if count > MAX_ITERATIONS { Err(StrategyError::TooMany { count, at: at.clone() }) } else { Ok(()) }
+}
+
+fn copies(count: usize, at: &Location) -> Result<Vec<Iteration>, StrategyError> {
+    few(count, at)?;
+    Ok((0..count).map(|index| Iteration { title: index.to_string(), ..blank() }).collect())
+}
+
+fn matrix(
+    axes: &[(String, Axis)],
+    exclude: &[Vec<(String, Template)>],
+    node_name: Option<&Template>,
+    scope: &Scope,
+    at: &Location,
+) -> Result<Vec<Iteration>, StrategyError> {
+    let mut combinations = vec![Map::new()];
+    for (name, axis) in axes {
+        let values = axis_values(name, axis, scope, at)?;
+        few(combinations.len().saturating_mul(values.len()), at)?;
+        let with = |map: &Map, value: &Value| {
+            let mut map = map.clone();
+            map.insert(name, value.clone());
+            map
+        };
+        combinations = combinations.iter().flat_map(|map| values.iter().map(move |value| with(map, value))).collect();
+    }
+    let mut excluded = Vec::new();
+    for entry in exclude {
+        let fields = entry.iter().map(|(name, value)| Ok((name.as_str(), text("exclude", value, scope, at)?)));
+        excluded.push(fields.collect::<Result<Vec<_>, StrategyError>>()?);
+    }
+    let left_out = |map: &Map| {
+        excluded.iter().any(|entry| entry.iter().all(|(name, value)| map.get(name).is_some_and(|v| v.to_string() == *value)))
+    };
+    combinations.retain(|map| !left_out(map));
+    combinations.into_iter().map(|matrix| Ok(Iteration { title: title(&matrix, node_name, scope, at)?, matrix, ..blank() })).collect()
+}
+
+fn title(matrix: &Map, node_name: Option<&Template>, scope: &Scope, at: &Location) -> Result<String, StrategyError> {
+    if let Some(template) = node_name {
+        let mut scope = scope.clone();
+        scope.set(&["matrix"], matrix.clone());
+        return text("nodeName", template, &scope, at);
+    }
+    Ok(matrix.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", "))
+}
+
+fn axis_values(what: &str, axis: &Axis, scope: &Scope, at: &Location) -> Result<Vec<Value>, StrategyError> {
+    let template = match axis {
+        Axis::List(items) => return items.iter().map(|item| axis_value(what, item, scope, at)).collect(),
+        Axis::Expr(template) => template,
+    };
+    let value = template.value(scope).map_err(|source| StrategyError::Value { what: what.into(), at: at.clone(), source })?;
+    match value {
+        Value::List(items) => Ok(items),
+        // A list that came out of a step is text: JSON, or values between commas.
+        Value::String(list) => Ok(match serde_json::from_str(&list) {
+            Ok(serde_json::Value::Array(items)) => items.into_iter().map(Value::from).collect(),
+            _ => list.split(',').map(|item| Value::from(item.trim())).collect(),
+        }),
+        other => Err(StrategyError::Kind { what: what.into(), needs: "a list", got: other.to_string(), at: at.clone() }),
+    }
+}
+
+fn axis_value(what: &str, value: &AxisValue, scope: &Scope, at: &Location) -> Result<Value, StrategyError> {
+    match value {
+        AxisValue::Scalar(template) => {
+            template.value(scope).map_err(|source| StrategyError::Value { what: what.into(), at: at.clone(), source })
+        }
+        AxisValue::Object(fields) => {
+            let mut map = Map::new();
+            for (name, field) in fields {
+                map.insert(name, axis_value(what, field, scope, at)?);
+            }
+            Ok(map.into())
+        }
+    }
+}
+
+fn text(what: &str, template: &Template, scope: &Scope, at: &Location) -> Result<String, StrategyError> {
+    template.render(scope).map_err(|source| StrategyError::Value { what: what.into(), at: at.clone(), source })
+}
+
+fn number(what: &str, template: &Template, scope: &Scope, at: &Location) -> Result<usize, StrategyError> {
+    let text = text(what, template, scope, at)?;
+    text.trim().parse().map_err(|_| StrategyError::Kind {
+        what: what.into(),
+        needs: "a whole number",
+        got: text,
+        at: at.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scalar(text: &str) -> AxisValue {
+        AxisValue::Scalar(Template::literal(text))
+    }
+
+    fn axis(name: &str, values: &[&str]) -> (String, Axis) {
+        (name.to_owned(), Axis::List(values.iter().map(|v| scalar(v)).collect()))
+    }
+
+    fn check(kind: StrategyKind, limit: Option<&str>, expect: &str) {
+        let max_concurrency = limit.map(Template::literal);
+        let strategy = Strategy { kind, max_concurrency, location: Location { line: 7, ..Location::default() } };
+        let scope = Scope::new(Map::from_iter([("list", "[\"x\", \"y\"]"), ("words", "p, q"), ("bad", "many")]));
+        let got = match expand(&strategy, &scope) {
+            Err(error) => error.to_string(),
+            Ok(e) => {
+                let titles: Vec<_> = e.iterations.iter().map(|i| format!("{}/{} {}", i.index, i.total, i.title)).collect();
+                format!("{} at {}", titles.join("; "), e.max_concurrency)
+            }
+        };
+        assert_eq!(got, expect);
+    }
+
+    fn matrix_of(axes: Vec<(String, Axis)>, exclude: &[&[(&str, &str)]]) -> StrategyKind {
+        let exclude = exclude
+            .iter()
+            .map(|entry| entry.iter().map(|(n, v)| ((*n).to_owned(), Template::literal(*v))).collect())
+            .collect();
+        StrategyKind::Matrix { axes, exclude, node_name: None }
+    }
+
+    #[test]
+    fn strategies_stand_for_their_runs() {
+        let template = |text: &str| Template::parse(text, &Location::default()).unwrap();
+        let two = || vec![axis("a", &["1", "2"]), axis("b", &["x", "y"])];
+        check(matrix_of(two(), &[]), None, "0/4 a=1, b=x; 1/4 a=1, b=y; 2/4 a=2, b=x; 3/4 a=2, b=y at 4");
+        check(matrix_of(two(), &[&[("a", "1"), ("b", "y")]]), Some("2"), "0/3 a=1, b=x; 1/3 a=2, b=x; 2/3 a=2, b=y at 2");
+        check(matrix_of(two(), &[&[("a", "1")]]), Some("0"), "0/2 a=2, b=x; 1/2 a=2, b=y at 2");
+        check(StrategyKind::Parallelism(template("3")), None, "0/3 0; 1/3 1; 2/3 2 at 3");
+        check(StrategyKind::Items(Axis::Expr(template("<+list>"))), None, "0/2 x; 1/2 y at 2");
+        check(StrategyKind::Items(Axis::Expr(template("<+words>"))), None, "0/2 p; 1/2 q at 2");
+        check(StrategyKind::Times(template("0")), None, " at 1");
+    }
+
+    #[test]
+    fn strategies_that_stand_for_nothing_say_why() {
+        let template = |text: &str| Template::parse(text, &Location::default()).unwrap();
+        let many: Vec<String> = (0..17).map(|n| n.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let wide = vec![axis("a", &many), axis("b", &many)];
+        check(matrix_of(wide, &[]), None, "line 7: the strategy stands for 289 runs; at most 256 are allowed");
+        let bad = "line 7: the strategy's `repeat.times` must be a whole number, and is `many`";
+        check(StrategyKind::Times(template("<+bad>")), None, bad);
+        check(StrategyKind::Times(template("<+nothing>")), None, "line 7: the strategy's `repeat.times` has no value");
+    }
+}
