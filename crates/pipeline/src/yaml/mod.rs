@@ -92,6 +92,19 @@ impl Node {
         Some((&found.0, &found.1))
     }
 
+    /// The value as JSON; plain numbers and booleans keep their type.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.kind {
+            Kind::Sequence(items) => items.iter().map(Node::to_json).collect(),
+            Kind::Mapping(entries) => entries
+                .iter()
+                .map(|(key, value)| (key.text().unwrap_or_default().to_owned(), value.to_json()))
+                .collect(),
+            Kind::Scalar(scalar) => scalar.to_json(),
+        }
+    }
+
     /// What kind of value it is, as a person would say it.
     #[must_use]
     pub fn kind_name(&self) -> &'static str {

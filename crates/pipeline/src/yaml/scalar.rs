@@ -39,6 +39,21 @@ impl Resolved {
     }
 }
 
+impl Scalar {
+    /// The value as JSON; what JSON cannot hold, infinities and the like, stays text.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let text = || serde_json::Value::from(self.text.as_str());
+        match self.resolved {
+            Resolved::Null => serde_json::Value::Null,
+            Resolved::Bool => self.text.eq_ignore_ascii_case("true").into(),
+            Resolved::Int => self.text.parse::<i64>().map_or_else(|_| text(), Into::into),
+            Resolved::Float => self.text.parse::<f64>().map_or_else(|_| text(), Into::into),
+            Resolved::Text => text(),
+        }
+    }
+}
+
 /// What a plain scalar stands for.
 pub(super) fn resolve(text: &str) -> Resolved {
     match text {

@@ -1,0 +1,120 @@
+//! Which language a file is written in, and what it is when it is neither.
+
+use crate::diagnostic::{Diagnostic, Location};
+use crate::plan::Dialect;
+use crate::yaml::Node;
+
+/// Top-level keys of Harness files that are no pipelines.
+const HARNESS_ENTITIES: &[&str] = &[
+    "template",
+    "inputSet",
+    "overlayInputSet",
+    "service",
+    "environment",
+    "infrastructureDefinition",
+    "trigger",
+    "connector",
+    "secret",
+    "featureFlag",
+    "filestore",
+];
+
+/// Tells the language, or says what the file is instead.
+pub(crate) fn detect(documents: &[Node]) -> Result<Dialect, Box<Diagnostic>> {
+    let Some(first) = documents.first() else {
+        return Err(Box::new(
+            Diagnostic::invalid("empty-file", &Location::default(), "the file holds no pipeline, it is empty")
+                .help("a Harness file starts with `pipeline:`, a Drone file with `kind: pipeline`"),
+        ));
+    };
+    if documents.iter().any(|document| document.entries().is_none()) && documents.len() == 1 {
+        let message = format!("a pipeline file is a mapping, this is {}", first.kind_name());
+        return Err(Box::new(Diagnostic::invalid("not-a-pipeline", &first.location, message).help(BOTH)));
+    }
+    if let Some((key, _)) = documents.iter().find_map(|document| document.entry("pipeline")) {
+        return match legacy(first) {
+            Some(found) => Err(Box::new(found)),
+            None if documents.len() > 1 => {
+                let message = format!("a Harness file holds one pipeline, this one has {} documents", documents.len());
+                Err(Box::new(
+                    Diagnostic::invalid("several-documents", &key.location, message)
+                        .help("put each pipeline into a file of its own"),
+                ))
+            }
+            None => Ok(Dialect::Harness),
+        };
+    }
+    if let Some(document) = documents.iter().find(|document| document.entry("kind").is_some()) {
+        return match document.get("spec") {
+            Some(spec) if document.get("version").is_some() || spec.get("stages").is_some() => Err(Box::new(v1(document))),
+            _ => Ok(Dialect::Drone),
+        };
+    }
+    let drone = ["type", "platform", "trigger", "clone", "workspace", "node", "pool", "services", "name"];
+    if first.get("steps").is_some() && drone.iter().any(|key| first.get(key).is_some()) {
+        return Ok(Dialect::Drone);
+    }
+    Err(Box::new(other(first)))
+}
+
+const BOTH: &str = "a Harness file starts with `pipeline:`, a Drone file with `kind: pipeline`";
+
+/// The two older or newer languages that also start with `pipeline:`.
+fn legacy(document: &Node) -> Option<Diagnostic> {
+    let (key, pipeline) = document.entry("pipeline")?;
+    let entries = pipeline.entries().unwrap_or_default();
+    let step = |node: &Node| node.get("image").is_some() || node.get("commands").is_some();
+    if !entries.is_empty() && entries.iter().all(|(_, value)| step(value)) {
+        let message = "this is a pipeline of Drone 0.8, whose `pipeline:` maps names to steps";
+        return Some(
+            Diagnostic::unsupported("drone-0.8", &key.location, message)
+                .help("`drone convert` rewrites it as `kind: pipeline`"),
+        );
+    }
+    let stages = pipeline.get("stages").and_then(Node::items).unwrap_or_default();
+    let wrapped = |stage: &Node| ["stage", "parallel", "insert"].iter().any(|key| stage.entry(key).is_some());
+    let flat = |stage: &Node| ["steps", "runtime", "group"].iter().any(|key| stage.entry(key).is_some());
+    let flat_stages = !stages.is_empty() && stages.iter().any(flat) && !stages.iter().any(wrapped);
+    (flat_stages || pipeline.get("jobs").is_some()).then(|| v1(document))
+}
+
+fn v1(document: &Node) -> Diagnostic {
+    let place = document.entries().and_then(|entries| entries.first()).map_or(&document.location, |(key, _)| &key.location);
+    Diagnostic::unsupported("harness-v1", place, "this is a Harness pipeline of syntax version 1, Kiln reads version 0")
+        .help("a version 0 file starts with `pipeline:` and wraps each stage in `- stage:`")
+}
+
+fn other(document: &Node) -> Diagnostic {
+    let place = document.entries().and_then(|entries| entries.first()).map_or(&document.location, |(key, _)| &key.location);
+    if let Some((key, name)) = HARNESS_ENTITIES.iter().find_map(|name| Some((document.entry(name)?.0, name))) {
+        let message = format!("this is a Harness `{name}`, not a pipeline");
+        return Diagnostic::unsupported("harness-entity", &key.location, message)
+            .help("Kiln runs pipelines that are written out; give it the file that starts with `pipeline:`");
+    }
+    let has = |key: &str| document.entry(key).is_some();
+    let product = if has("jobs") && (has("on") || has("true")) {
+        Some("a GitHub Actions workflow")
+    } else if has("jobs") && has("version") {
+        Some("a CircleCI configuration")
+    } else if has("steps") || has("matrix") {
+        Some("a Woodpecker workflow")
+    } else if has("stages") || has("before_script") {
+        Some("a GitLab CI configuration")
+    } else if has("apiVersion") {
+        Some("a Kubernetes manifest")
+    } else {
+        None
+    };
+    let message = match product {
+        Some(product) => format!("this looks like {product}, Kiln reads Harness and Drone pipelines"),
+        None => "this is neither a Harness nor a Drone pipeline".to_owned(),
+    };
+    let near = document.entries().unwrap_or_default().iter().find_map(|(key, _)| {
+        let name = key.text()?;
+        crate::schema::closest(name, ["pipeline", "kind"]).map(|meant| (key, meant))
+    });
+    match near {
+        Some((key, meant)) => Diagnostic::invalid("not-a-pipeline", &key.location, message).help(format!("did you mean `{meant}`?")),
+        None => Diagnostic::invalid("not-a-pipeline", place, message).help(BOTH),
+    }
+}

@@ -1,0 +1,130 @@
+//! `failureStrategies`
+
+use std::time::Duration;
+
+use super::reader::Reader;
+use super::tables;
+use crate::diagnostic::Diagnostic;
+use crate::duration;
+use crate::plan::{ErrorKind, FailureAction, FailureStrategy};
+use crate::schema::is_expression;
+use crate::yaml::Node;
+
+/// The most retries that are taken: more is a loop.
+const MAX_RETRIES: u32 = 1000;
+
+/// Reads the strategies of a stage, group or step.
+pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<FailureStrategy> {
+    let Some(list) = node.get("failureStrategies") else { return Vec::new() };
+    if is_expression(list) {
+        reader.fixed(node, "failureStrategies");
+    }
+    let items = list.items().unwrap_or_default();
+    items.iter().filter_map(|item| strategy(reader, item)).collect()
+}
+
+fn strategy(reader: &mut Reader<'_>, item: &Node) -> Option<FailureStrategy> {
+    let on_failure = match item.get("onFailure") {
+        Some(on_failure) => on_failure,
+        None if item.entries().is_none() => return None,
+        None => {
+            reader.push(Diagnostic::invalid("missing-key", &item.location, "the failure strategy has no `onFailure`"));
+            return None;
+        }
+    };
+    let mut errors: Vec<ErrorKind> = Vec::new();
+    for error in on_failure.get("errors").and_then(Node::items).unwrap_or_default() {
+        let kind = error_kind(error.text().unwrap_or_default());
+        if !errors.contains(&kind) {
+            errors.push(kind);
+        }
+    }
+    if errors.is_empty() && on_failure.entries().is_some() {
+        let found = Diagnostic::invalid("missing-key", &on_failure.location, "the failure strategy names no `errors`");
+        reader.push(found.help("for every failure: `errors: [AllErrors]`"));
+    }
+    let action = action(reader, on_failure)?;
+    Some(FailureStrategy { errors, action })
+}
+
+fn error_kind(word: &str) -> ErrorKind {
+    match word {
+        "AllErrors" => ErrorKind::All,
+        "Timeout" => ErrorKind::Timeout,
+        "Connectivity" | "DelegateRestart" | "DelegateProvisioning" | "InfrastructureFailure" => ErrorKind::Infrastructure,
+        "Authentication" | "Authorization" | "PolicyEvaluationFailure" | "InputTimeoutError" | "ApprovalRejection" => {
+            ErrorKind::Never
+        }
+        _ => ErrorKind::Step,
+    }
+}
+
+/// The `action` of a mapping.
+fn action(reader: &mut Reader<'_>, node: &Node) -> Option<FailureAction> {
+    let Some(action) = node.get("action") else {
+        if node.entries().is_some() {
+            reader.push(Diagnostic::invalid("missing-key", &node.location, "the failure strategy has no `action`"));
+        }
+        return None;
+    };
+    let Some(kind) = reader.fixed(action, "type") else {
+        if action.entries().is_some() && action.get("type").is_none() {
+            reader.push(Diagnostic::invalid("missing-key", &action.location, "the failure action has no `type`"));
+        }
+        return None;
+    };
+    let place = action.get("type").map_or(&action.location, |kind| &kind.location);
+    match kind {
+        "Ignore" => Some(FailureAction::Ignore),
+        "Abort" => Some(FailureAction::Abort),
+        "MarkAsSuccess" => Some(FailureAction::MarkAsSuccess),
+        "Retry" => retry(reader, action),
+        "RetryStepGroup" => {
+            let found = Diagnostic::unsupported("failure-action", place, "the action `RetryStepGroup` is not run yet");
+            reader.push(found.help("`Retry` runs the failed step again"));
+            None
+        }
+        "MarkAsFailure" => Some(FailureAction::MarkAsFailure),
+        "StageRollback" | "StepGroupRollback" | "PipelineRollback" | "ManualIntervention" | "ProceedWithDefaultValues" => {
+            let message = format!("`{kind}` becomes `MarkAsFailure` in a local run");
+            reader.push(Diagnostic::note("mapped-action", place, message));
+            Some(FailureAction::MarkAsFailure)
+        }
+        // An unknown word was told about by the check.
+        _ => None,
+    }
+}
+
+fn retry(reader: &mut Reader<'_>, action: &Node) -> Option<FailureAction> {
+    let Some(spec) = action.get("spec") else {
+        reader.push(Diagnostic::invalid("missing-key", &action.location, "the action `Retry` has no `spec`").help("`spec: {retryCount: 2, retryIntervals: [10s]}`"));
+        return None;
+    };
+    if !reader.check(spec, &tables::RETRY) {
+        return None;
+    }
+    let count = match reader.fixed(spec, "retryCount") {
+        Some(text) => count(reader, spec, text),
+        None => {
+            if spec.get("retryCount").is_none() {
+                reader.push(Diagnostic::invalid("missing-key", &spec.location, "the action `Retry` has no `retryCount`"));
+            }
+            return None;
+        }
+    };
+    let list = spec.get("retryIntervals").and_then(Node::items).unwrap_or_default();
+    let intervals: Vec<Duration> = list.iter().filter_map(|item| duration::parse(item.text()?)).collect();
+    let then = spec.get("onRetryFailure").and_then(|then| self::action(reader, then));
+    let then = Box::new(then.unwrap_or(FailureAction::MarkAsFailure));
+    Some(FailureAction::Retry { count: count?, intervals, then })
+}
+
+fn count(reader: &mut Reader<'_>, spec: &Node, text: &str) -> Option<u32> {
+    let read = text.trim().parse::<u32>().ok().filter(|count| *count <= MAX_RETRIES);
+    if read.is_none() {
+        let place = spec.get("retryCount").map_or(&spec.location, |count| &count.location);
+        let message = format!("`retryCount` takes a whole number up to {MAX_RETRIES}, not `{text}`");
+        reader.push(Diagnostic::invalid("out-of-range", place, message));
+    }
+    read
+}

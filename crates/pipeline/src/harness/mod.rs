@@ -1,0 +1,64 @@
+//! Harness CI version 0 to a plan.
+//!
+//! ```text
+//! tree ──inputs──► tree with the caller's values ──tables──► shape checked ──stage, step──► Plan ──references──►
+//! ```
+//! What the platform would do around the run (delegates, notifications, policies) gets a note; what changes the
+//! result and is not carried out is unsupported, at its own place.
+
+mod failure;
+mod infrastructure;
+mod inputs;
+mod reader;
+mod references;
+mod run;
+mod schema;
+mod stage;
+mod steps;
+mod strategy;
+mod tables;
+mod words;
+
+use crate::diagnostic::{Diagnostic, Findings};
+use crate::load::Options;
+use crate::plan::{Dialect, Plan};
+use crate::yaml::Node;
+
+use reader::Reader;
+pub use schema::definition as schema;
+
+/// Reads the file. `None` when there is nothing that could be planned.
+pub(crate) fn read(root: &Node, options: &Options, findings: &mut Findings) -> Option<Plan> {
+    let mut root = root.clone();
+    inputs::fill(&mut root, &options.inputs, findings);
+    let mut reader = Reader::new(findings);
+    if !reader.check(&root, &tables::FILE) {
+        return None;
+    }
+    let pipeline = root.get("pipeline").or_else(|| {
+        let place = root.entry("pipeline").map_or(&root.location, |(key, _)| &key.location);
+        reader.push(Diagnostic::invalid("missing-key", place, "`pipeline` is empty").help("give it a `name` and `stages`"));
+        None
+    })?;
+    pipeline.entries()?;
+    let (id, name) = reader.identity(pipeline, "pipeline");
+    if reader.template_link(pipeline, "pipeline") {
+        return None;
+    }
+    let timeout = reader.duration(pipeline, "timeout");
+    let variables = reader.variables(pipeline, "variables");
+    let Some(list) = pipeline.get("stages") else {
+        let place = root.entry("pipeline").map_or(&root.location, |(key, _)| &key.location);
+        reader.push(Diagnostic::invalid("missing-key", place, "the pipeline has no `stages`").help("add `stages:` with at least one `- stage:`"));
+        return None;
+    };
+    reader.uses.pipeline_variables(&variables);
+    let stages = stage::graph(&mut reader, list);
+    if stages.nodes.is_empty() && list.items().is_some_and(<[Node]>::is_empty) {
+        reader.push(Diagnostic::invalid("empty-list", &list.location, "`stages` is empty: the pipeline does nothing"));
+    }
+    let plan = Plan { name, id, dialect: Dialect::Harness, timeout, variables, stages };
+    let uses = std::mem::take(&mut reader.uses);
+    references::check(&plan, uses, findings);
+    Some(plan)
+}

@@ -1,0 +1,269 @@
+//! What all readers of the dialect share: findings, templates, names, durations, conditions.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::references::Uses;
+use super::tables;
+use crate::diagnostic::{Diagnostic, Findings, Location};
+use crate::duration;
+use crate::expr::Template;
+use crate::plan::{Condition, EnvVar, StatusFilter, Variable, When};
+use crate::schema::{self, Shape, Table, is_expression, truth};
+use crate::yaml::Node;
+
+/// Takes values out of checked mappings. A value of the wrong type was told about by the check and reads as absent.
+pub(super) struct Reader<'a> {
+    findings: &'a mut Findings,
+    /// What the templates refer to, to be checked when all names are known.
+    pub uses: Uses,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(findings: &'a mut Findings) -> Reader<'a> {
+        Reader { findings, uses: Uses::default() }
+    }
+
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.findings.push(diagnostic);
+    }
+
+    /// Checks a mapping against its table; false when it is no mapping.
+    pub fn check(&mut self, node: &Node, table: &'static Table) -> bool {
+        schema::check(node, &Shape::Of(table), tables::LANGUAGE, self.findings) && node.entries().is_some()
+    }
+
+    /// A template at its place; one that cannot be parsed is told about and read as literal text.
+    pub fn template(&mut self, node: &Node) -> Template {
+        let text = node.text().unwrap_or_default();
+        let parsed = Template::parse(text, &node.location);
+        self.keep(parsed, text, &node.location)
+    }
+
+    /// The template of a key.
+    pub fn template_at(&mut self, node: &Node, key: &str) -> Option<Template> {
+        let value = node.get(key).filter(|value| value.text().is_some())?;
+        Some(self.template(value))
+    }
+
+    /// The template of a key that refers to names which are not known yet where it stands.
+    pub fn unchecked(&mut self, node: &Node, key: &str) -> Option<Template> {
+        let value = node.get(key)?;
+        match Template::parse(value.text()?, &value.location) {
+            Ok(template) => Some(template),
+            Err(problem) => {
+                self.push(problem);
+                None
+            }
+        }
+    }
+
+    /// The template of a key that is one expression as a whole.
+    pub fn condition(&mut self, node: &Node) -> Template {
+        let text = node.text().unwrap_or_default();
+        let parsed = Template::condition(text, &node.location);
+        self.keep(parsed, text, &node.location)
+    }
+
+    fn keep(&mut self, parsed: Result<Template, Diagnostic>, text: &str, location: &Location) -> Template {
+        match parsed {
+            Ok(template) => {
+                self.uses.add(&template, location);
+                template
+            }
+            Err(problem) => {
+                self.push(problem);
+                Template::literal(text)
+            }
+        }
+    }
+
+    /// The text of a key that must be known before the run; an expression there is told about.
+    pub fn fixed<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n str> {
+        let value = node.get(key)?;
+        if is_expression(value) {
+            let text = value.text().unwrap_or_default();
+            let message = format!("`{key}` has to be known before the run, `{text}` is not");
+            let help = if text.starts_with("<+input>") {
+                format!("give the value with `--var`, or write it out: `{key}: ...`")
+            } else {
+                format!("write the value out: `{key}: ...`")
+            };
+            self.push(Diagnostic::unsupported("expression-not-possible", &value.location, message).help(help));
+            return None;
+        }
+        value.text().filter(|text| !text.is_empty())
+    }
+
+    /// A duration; zero when it is written as zero.
+    pub fn duration(&mut self, node: &Node, key: &str) -> Option<Duration> {
+        self.fixed(node, key).and_then(duration::parse)
+    }
+
+    /// A switch.
+    pub fn switch(&mut self, node: &Node, key: &str) -> Option<bool> {
+        self.fixed(node, key)?;
+        truth(node.get(key)?)
+    }
+
+    /// Identifier and name. The identifier is made from the name when there is none, as the Harness editor does.
+    pub fn identity(&mut self, node: &Node, what: &str) -> (String, String) {
+        let name = node.get("name").and_then(Node::text).unwrap_or_default();
+        if let Some(value) = node.get("identifier") {
+            let id = value.text().unwrap_or_default();
+            if !is_expression(value) {
+                self.identifier(id, &value.location);
+            }
+            let name = if name.is_empty() { id } else { name };
+            return (id.to_owned(), name.to_owned());
+        }
+        if name.is_empty() {
+            let message = format!("the {what} has neither `identifier` nor `name`");
+            self.push(Diagnostic::invalid("missing-key", &node.location, message).help("give it a `name`"));
+            return (String::new(), String::new());
+        }
+        (derived(name), name.to_owned())
+    }
+
+    fn identifier(&mut self, id: &str, place: &Location) {
+        /// Longest identifier, as the Harness schema has it.
+        const MAX_IDENTIFIER: usize = 128;
+        let first = id.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        let rest = id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$');
+        if first && rest && id.len() <= MAX_IDENTIFIER {
+            return;
+        }
+        let message = format!("`{}` cannot be an identifier", shortened(id));
+        let help = match derived(id) {
+            made if made.is_empty() || made.len() > MAX_IDENTIFIER => {
+                format!("letters, digits, `_` and `$`, not starting with a digit, at most {MAX_IDENTIFIER}")
+            }
+            made => format!("letters, digits, `_` and `$`, not starting with a digit: `{made}`"),
+        };
+        self.push(Diagnostic::invalid("bad-identifier", place, message).help(help));
+    }
+
+    /// Whether the mapping is made from a template, which is told about.
+    pub fn template_link(&mut self, node: &Node, what: &str) -> bool {
+        let Some((key, _)) = node.entry("template").filter(|(_, link)| !link.is_null()) else { return false };
+        let link = node.get("template").and_then(|link| link.get("templateRef")).and_then(Node::text);
+        let name = link.map(|link| format!(" `{link}`")).unwrap_or_default();
+        let message = format!("the {what} is made from the template{name}, which only the Harness platform has");
+        let found = Diagnostic::unsupported("template", &key.location, message);
+        self.push(found.help("write the template's content out in its place"));
+        true
+    }
+
+    /// Declared variables.
+    pub fn variables(&mut self, node: &Node, key: &str) -> Vec<Variable> {
+        let mut read: Vec<Variable> = Vec::new();
+        for item in node.get(key).and_then(Node::items).unwrap_or_default() {
+            let Some(name) = item.get("name").and_then(Node::text).filter(|name| !name.is_empty()) else {
+                if item.entries().is_some() {
+                    self.push(Diagnostic::invalid("missing-key", &item.location, "the variable has no `name`"));
+                }
+                continue;
+            };
+            if read.iter().any(|other| other.name == name) {
+                let place = item.get("name").map_or(&item.location, |name| &name.location);
+                self.push(Diagnostic::invalid("duplicate-name", place, format!("the variable `{name}` is declared twice")));
+                continue;
+            }
+            let value = item.get("value").or_else(|| item.get("default"));
+            let location = value.map_or(&item.location, |value| &value.location).clone();
+            let value = value.map_or_else(|| Template::literal(""), |value| self.template(value));
+            let secret = item.get("type").and_then(Node::text) == Some("Secret");
+            read.push(Variable { name: name.to_owned(), value, secret, location });
+        }
+        read
+    }
+
+    /// `NAME: value` pairs.
+    pub fn env(&mut self, node: &Node, key: &str) -> Vec<EnvVar> {
+        let Some(map) = node.get(key) else { return Vec::new() };
+        if is_expression(map) {
+            self.fixed(node, key);
+        }
+        let mut read = Vec::new();
+        for (name, value) in map.entries().unwrap_or_default() {
+            let text = name.text().unwrap_or_default();
+            if text.is_empty() || text.contains(['=', '\0']) {
+                let message = format!("`{}` cannot be the name of an environment variable", shortened(text));
+                self.push(Diagnostic::invalid("bad-env-name", &name.location, message));
+                continue;
+            }
+            let value = self.template(value);
+            read.push(EnvVar { name: text.to_owned(), value });
+        }
+        read
+    }
+
+    /// Templates of a list, or of a single value in its place.
+    pub fn texts(&mut self, node: &Node, key: &str) -> Vec<Template> {
+        match node.get(key) {
+            None => Vec::new(),
+            Some(list) => match list.items() {
+                Some(items) => items.iter().filter(|item| item.text().is_some()).map(|item| self.template(item)).collect(),
+                None => list.text().filter(|text| !text.is_empty()).map(|_| self.template(list)).into_iter().collect(),
+            },
+        }
+    }
+
+    /// `when`, with the name of its status key.
+    pub fn when(&mut self, node: &Node, status: &str) -> When {
+        let Some(when) = node.get("when") else { return When::default() };
+        if when.entries().is_none() {
+            let condition = self.condition(when);
+            return When { status: StatusFilter::default(), conditions: vec![Condition::Expr(condition)] };
+        }
+        let status = match self.fixed(when, status) {
+            Some("Failure") => StatusFilter::Failure,
+            Some("All") => StatusFilter::Any,
+            _ => StatusFilter::Success,
+        };
+        let condition = when.get("condition").filter(|condition| condition.text().is_some_and(|text| !text.trim().is_empty()));
+        let conditions = condition.map(|condition| Condition::Expr(self.condition(condition))).into_iter().collect();
+        When { status, conditions }
+    }
+
+    /// Tells about an identifier that another item of the same list has; `seen` holds the lines of the earlier ones.
+    pub fn unique(&mut self, id: &str, place: &Location, what: &str, seen: &mut HashMap<String, u32>) {
+        if id.is_empty() || id.contains("<+") {
+            return;
+        }
+        if let Some(line) = seen.get(id) {
+            let message = format!("two {what}s have the identifier `{id}`");
+            let help = format!("the other one is in line {line}: expressions could not tell them apart");
+            self.push(Diagnostic::invalid("duplicate-identifier", place, message).help(help));
+        } else {
+            seen.insert(id.to_owned(), place.line);
+        }
+    }
+}
+
+/// The place of a mapping's identifier or name, to point at.
+pub(super) fn name_place(node: &Node) -> &Location {
+    let value = node.get("identifier").or_else(|| node.get("name"));
+    value.map_or(&node.location, |value| &value.location)
+}
+
+/// An identifier made from a name: everything that is no letter, digit or `_` becomes `_`.
+fn derived(name: &str) -> String {
+    let made: String =
+        name.trim().chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
+    match made.chars().next() {
+        Some(first) if first.is_ascii_digit() => format!("_{made}"),
+        _ => made,
+    }
+}
+
+/// Text short enough for a message.
+pub(super) fn shortened(text: &str) -> String {
+    const SHOWN: usize = 40;
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() > SHOWN || line.len() < text.len() {
+        format!("{}...", line.chars().take(SHOWN).collect::<String>())
+    } else {
+        line.to_owned()
+    }
+}

@@ -1,0 +1,237 @@
+//! Names in expressions that nothing has: found before the run, where that is certain.
+//!
+//! The readers note every path that a template refers to and every name that the file declares. What a part of the
+//! file that is not run would declare is not known, so paths into it are left to the run.
+
+use std::collections::HashMap;
+
+use crate::diagnostic::{Diagnostic, Findings, Location};
+use crate::expr::Template;
+use crate::plan::{Plan, Strategy, StrategyKind, Variable};
+use crate::schema::{closest, did_you_mean};
+
+/// First names that expressions of a pipeline can have.
+const ROOTS: &[&str] = &[
+    "pipeline", "stage", "stages", "step", "steps", "execution", "stepGroup", "matrix", "strategy", "repeat", "codebase",
+    "trigger", "env", "variable", "secrets", "account", "org", "project", "infra", "service", "artifact", "artifacts",
+    "manifest", "input", "inputSet", "serviceVariables", "configFile", "fileStore", "json", "xml", "regex", "eventPayload",
+    "exportedVariables", "delegate", "lastPublished", "rollback", "parentStrategy", "spec", "output", "loop", "INFRA_KEY",
+];
+
+/// Every path that templates refer to, and every name that the file declares.
+#[derive(Debug, Default)]
+pub(super) struct Uses {
+    references: Vec<Reference>,
+    pipeline_variables: Vec<String>,
+    stages: Vec<StageNames>,
+    /// Axes of the strategies around the current place; the empty name stands for a strategy without axes.
+    axes: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Reference {
+    path: Vec<String>,
+    location: Location,
+    stage: Option<usize>,
+    axes: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct StageNames {
+    id: String,
+    /// Nothing is known about what is in it.
+    opaque: bool,
+    /// There may be steps beyond the known ones.
+    more_steps: bool,
+    variables: Vec<String>,
+    steps: HashMap<String, StepNames>,
+}
+
+#[derive(Debug)]
+struct StepNames {
+    outputs: Vec<String>,
+    /// It may have outputs beyond the known ones.
+    opaque: bool,
+}
+
+impl Uses {
+    /// Notes what a template refers to.
+    pub fn add(&mut self, template: &Template, location: &Location) {
+        for path in template.references() {
+            self.references.push(Reference {
+                path: path.segments,
+                location: location.clone(),
+                stage: self.stages.len().checked_sub(1),
+                axes: self.axes.clone(),
+            });
+        }
+    }
+
+    /// The names of the pipeline's variables.
+    pub fn pipeline_variables(&mut self, variables: &[Variable]) {
+        self.pipeline_variables = variables.iter().map(|variable| variable.name.clone()).collect();
+    }
+
+    /// A stage begins; what is added from now on is in it.
+    pub fn stage(&mut self, id: &str) {
+        self.stages.push(StageNames { id: id.to_owned(), ..StageNames::default() });
+    }
+
+    /// The current stage is of a kind that is not read.
+    pub fn opaque_stage(&mut self) {
+        if let Some(stage) = self.stages.last_mut() {
+            stage.opaque = true;
+        }
+    }
+
+    /// Whether a stage of that name was met that is of a kind that is not read.
+    pub fn is_opaque_stage(&self, id: &str) -> bool {
+        self.stages.iter().any(|stage| stage.opaque && stage.id == id)
+    }
+
+    /// A part of the current stage's steps is not written out.
+    pub fn opaque_group(&mut self) {
+        if let Some(stage) = self.stages.last_mut() {
+            stage.more_steps = true;
+        }
+    }
+
+    /// The names of the current stage's variables.
+    pub fn stage_variables(&mut self, variables: &[Variable]) {
+        if let Some(stage) = self.stages.last_mut() {
+            stage.variables = variables.iter().map(|variable| variable.name.clone()).collect();
+        }
+    }
+
+    /// A step of the current stage and its outputs.
+    pub fn step(&mut self, id: &str, outputs: &[&str], opaque: bool) {
+        if let Some(stage) = self.stages.last_mut() {
+            let outputs = outputs.iter().map(|&output| output.to_owned()).collect();
+            stage.steps.insert(id.to_owned(), StepNames { outputs, opaque });
+        }
+    }
+
+    /// What is added from now on is inside this strategy; returns what [`Uses::leave`] wants.
+    pub fn enter(&mut self, strategy: Option<&Strategy>) -> usize {
+        let outside = self.axes.len();
+        match strategy.map(|strategy| &strategy.kind) {
+            Some(StrategyKind::Matrix { axes, .. }) => self.axes.extend(axes.iter().map(|(name, _)| name.clone())),
+            Some(_) => self.axes.push(String::new()),
+            None => {}
+        }
+        outside
+    }
+
+    /// The strategy ends.
+    pub fn leave(&mut self, outside: usize) {
+        self.axes.truncate(outside);
+    }
+}
+
+/// Tells about every reference that certainly names nothing.
+pub(super) fn check(_plan: &Plan, uses: Uses, findings: &mut Findings) {
+    for reference in &uses.references {
+        let path: Vec<&str> = reference.path.iter().map(String::as_str).collect();
+        let stage = reference.stage.and_then(|index| uses.stages.get(index));
+        let problem = match path.as_slice() {
+            ["pipeline", "variables", name, ..] => unknown("variable of the pipeline", name, &uses.pipeline_variables),
+            ["pipeline", "stages", id, rest @ ..] => in_stages(&uses, id, rest),
+            ["stages", id, rest @ ..] => in_stages(&uses, id, rest),
+            ["stage", "variables", name, ..] => {
+                stage.filter(|stage| !stage.opaque).and_then(|stage| unknown("variable of the stage", name, &stage.variables))
+            }
+            ["stage", "spec", "execution", "steps", rest @ ..]
+            | ["execution", "steps", rest @ ..]
+            | ["steps", rest @ ..] => stage.and_then(|stage| in_steps(stage, rest)),
+            ["matrix", name, ..] => in_matrix(name, &reference.axes),
+            [root, _, ..] if !ROOTS.contains(root) => unknown_root(root),
+            _ => None,
+        };
+        if let Some((message, help)) = problem {
+            let message = format!("`<+{}>`: {message}", reference.path.join("."));
+            let mut found = Diagnostic::invalid("unknown-name", &reference.location, message);
+            found.help = help;
+            findings.push(found);
+        }
+    }
+}
+
+type Problem = Option<(String, Option<String>)>;
+
+fn unknown(what: &str, name: &str, known: &[String]) -> Problem {
+    if known.iter().any(|other| other == name) {
+        return None;
+    }
+    let help = match known.is_empty() {
+        true => Some("declare it under `variables`".to_owned()),
+        false => did_you_mean(name, known.iter().map(String::as_str)),
+    };
+    Some((format!("there is no {what} named `{name}`"), help))
+}
+
+fn unknown_root(root: &str) -> Problem {
+    let near = closest(root, ROOTS.iter().copied())?;
+    Some((format!("there is nothing named `{root}`"), Some(format!("did you mean `{near}`?"))))
+}
+
+fn in_matrix(name: &str, axes: &[String]) -> Problem {
+    if axes.iter().any(|axis| axis == name) {
+        return None;
+    }
+    let named: Vec<&str> = axes.iter().map(String::as_str).filter(|axis| !axis.is_empty()).collect();
+    if named.is_empty() {
+        return Some(("no matrix surrounds this place".to_owned(), Some("give the step, its group or its stage a `strategy` with `matrix`".to_owned())));
+    }
+    Some((format!("the matrix has no axis `{name}`"), did_you_mean(name, named)))
+}
+
+fn in_stages(uses: &Uses, id: &str, rest: &[&str]) -> Problem {
+    let Some(stage) = uses.stages.iter().find(|stage| stage.id == id) else {
+        if uses.stages.iter().any(|stage| is_iteration_of(id, &stage.id)) {
+            return None;
+        }
+        let help = did_you_mean(id, uses.stages.iter().map(|stage| stage.id.as_str()));
+        return Some((format!("there is no stage `{id}`"), help));
+    };
+    match rest {
+        _ if stage.opaque => None,
+        ["variables", name, ..] => unknown(&format!("variable of the stage `{id}`"), name, &stage.variables),
+        ["spec", "execution", "steps", rest @ ..] => in_steps(stage, rest),
+        _ => None,
+    }
+}
+
+fn in_steps(stage: &StageNames, rest: &[&str]) -> Problem {
+    let [id, rest @ ..] = rest else { return None };
+    if stage.opaque || stage.more_steps {
+        return None;
+    }
+    let Some(step) = stage.steps.get(*id) else {
+        if stage.steps.keys().any(|known| is_iteration_of(id, known)) {
+            return None;
+        }
+        let mut known: Vec<&str> = stage.steps.keys().map(String::as_str).collect();
+        known.sort_unstable();
+        return Some((format!("the stage has no step `{id}`"), did_you_mean(id, known)));
+    };
+    match rest {
+        ["steps", rest @ ..] => in_steps(stage, rest),
+        ["output", "outputVariables", name, ..] if !step.opaque => {
+            let known = step.outputs.iter().map(String::as_str);
+            if step.outputs.iter().any(|output| output == name) {
+                return None;
+            }
+            let help = match step.outputs.is_empty() {
+                true => Some(format!("declare it in the step `{id}` under `outputVariables`")),
+                false => did_you_mean(name, known),
+            };
+            Some((format!("the step `{id}` has no output variable `{name}`"), help))
+        }
+        _ => None,
+    }
+}
+
+/// Runs of a strategy are called after the item with something appended: `build_0`.
+fn is_iteration_of(id: &str, item: &str) -> bool {
+    id.strip_prefix(item).is_some_and(|rest| rest.starts_with('_'))
+}

@@ -1,0 +1,160 @@
+//! What `Run`, `Background` and `Plugin` steps do.
+
+use super::reader::{Reader, name_place};
+use super::tables;
+use crate::diagnostic::Diagnostic;
+use crate::expr::Template;
+use crate::plan::{Container, EnvVar, OutputVar, Run, Shell};
+use crate::yaml::{Kind, Node};
+
+/// Reads the `spec` of a step of that kind.
+pub(super) fn read(reader: &mut Reader<'_>, step: &Node, kind: &str) -> Option<Run> {
+    let table = match kind {
+        "Run" => &tables::RUN,
+        "Background" => &tables::BACKGROUND,
+        _ => &tables::PLUGIN,
+    };
+    let Some(spec) = step.get("spec") else {
+        reader.push(Diagnostic::invalid("missing-key", name_place(step), "the step has no `spec`").help("`spec` says what it runs"));
+        return None;
+    };
+    if !reader.check(spec, table) {
+        return None;
+    }
+    let background = kind == "Background";
+    let container = container(reader, spec, kind);
+    let has_command = spec.get("command").and_then(Node::text).is_some_and(|text| !text.trim().is_empty());
+    if !has_command && kind == "Run" {
+        reader.push(Diagnostic::invalid("missing-key", name_place(step), "the `Run` step has no `command`"));
+    }
+    if !has_command && background && container.is_none() {
+        let found = Diagnostic::invalid("missing-key", name_place(step), "the `Background` step has no `command`");
+        reader.push(found.help("a step on the host needs a `command`, one in a container needs an `image`"));
+    }
+    let script = reader.template_at(spec, "command").unwrap_or_else(|| Template::literal(""));
+    Some(Run {
+        shell: shell(reader, spec),
+        script,
+        background,
+        container,
+        env: reader.env(spec, "envVariables"),
+        outputs: outputs(reader, spec),
+        reports: spec.get("reports").and_then(|reports| reports.get("spec")).map_or_else(Vec::new, |spec| reader.texts(spec, "paths")),
+        working_dir: None,
+        user: user(reader, spec),
+    })
+}
+
+fn shell(reader: &mut Reader<'_>, spec: &Node) -> Shell {
+    match reader.fixed(spec, "shell") {
+        Some("Bash") => Shell::Bash,
+        Some("Powershell") => Shell::Powershell,
+        Some("Pwsh") => Shell::Pwsh,
+        Some("Python") => Shell::Python,
+        _ => Shell::Sh,
+    }
+}
+
+fn user(reader: &mut Reader<'_>, spec: &Node) -> Option<String> {
+    let text = reader.fixed(spec, "runAsUser")?;
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(text.to_owned());
+    }
+    let place = spec.get("runAsUser").map_or(&spec.location, |value| &value.location);
+    let message = format!("`runAsUser` takes a numeric user, not `{text}`");
+    reader.push(Diagnostic::invalid("wrong-type", place, message).help("`0` is root, `1000` is usually the first user"));
+    None
+}
+
+fn outputs(reader: &mut Reader<'_>, spec: &Node) -> Vec<OutputVar> {
+    let mut read: Vec<OutputVar> = Vec::new();
+    for item in spec.get("outputVariables").and_then(Node::items).unwrap_or_default() {
+        let Some(name) = reader.fixed(item, "name").map(str::to_owned) else {
+            if item.entries().is_some() && item.get("name").is_none() {
+                reader.push(Diagnostic::invalid("missing-key", &item.location, "the output variable has no `name`"));
+            }
+            continue;
+        };
+        if read.iter().any(|other| other.name == name) {
+            let place = item.get("name").map_or(&item.location, |name| &name.location);
+            reader.push(Diagnostic::invalid("duplicate-name", place, format!("the output variable `{name}` is declared twice")));
+            continue;
+        }
+        let value = reader.fixed(item, "value").unwrap_or(&name).to_owned();
+        let secret = item.get("type").and_then(Node::text) == Some("Secret");
+        read.push(OutputVar { name, value, secret });
+    }
+    read
+}
+
+/// The container a step asks for, which is told about: containers are planned and not run yet.
+fn container(reader: &mut Reader<'_>, spec: &Node, kind: &str) -> Option<Container> {
+    let image = spec.get("image").filter(|image| image.text().is_some_and(|text| !text.trim().is_empty()));
+    let Some(image) = image else {
+        if kind == "Plugin" {
+            plugin_without_image(reader, spec);
+        }
+        return None;
+    };
+    let (message, help) = match kind {
+        "Plugin" => ("the plugin's container is not run yet", "a `Run` step without `image` that does the same is run"),
+        _ => (
+            "steps in containers are not run yet",
+            "without `image` the step runs on the machine itself, which may need its tools installed first",
+        ),
+    };
+    let message = format!("{message}: `{}`", image.text().unwrap_or_default());
+    reader.push(Diagnostic::unsupported("container-step", &image.location, message).help(help));
+    let settings = settings(reader, spec);
+    Some(Container {
+        image: reader.template(image),
+        entrypoint: reader.texts(spec, "entrypoint"),
+        settings,
+        location: image.location.clone(),
+    })
+}
+
+fn plugin_without_image(reader: &mut Reader<'_>, spec: &Node) {
+    match spec.get("uses") {
+        Some(uses) => {
+            let message = format!("plugins are not run yet: `{}`", uses.text().unwrap_or_default());
+            reader.push(Diagnostic::unsupported("plugin-step", &uses.location, message));
+        }
+        None => reader.push(
+            Diagnostic::invalid("missing-key", &spec.location, "the `Plugin` step has neither `image` nor `uses`"),
+        ),
+    }
+}
+
+/// Settings as the environment variables that a plugin reads.
+fn settings(reader: &mut Reader<'_>, spec: &Node) -> Vec<EnvVar> {
+    let mut read = Vec::new();
+    for (name, value) in spec.get("settings").and_then(Node::entries).unwrap_or_default() {
+        let text = setting(value);
+        let parsed = Template::parse(&text, &value.location);
+        let value = match parsed {
+            Ok(template) => {
+                reader.uses.add(&template, &value.location);
+                template
+            }
+            Err(problem) => {
+                reader.push(problem);
+                Template::literal(text)
+            }
+        };
+        let name = format!("PLUGIN_{}", name.text().unwrap_or_default().to_ascii_uppercase().replace(['-', '.'], "_"));
+        read.push(EnvVar { name, value });
+    }
+    read
+}
+
+/// A setting's value: scalars as they are, lists of scalars joined by commas, everything else as JSON.
+fn setting(value: &Node) -> String {
+    match &value.kind {
+        Kind::Scalar(_) => value.text().unwrap_or_default().to_owned(),
+        Kind::Sequence(items) if items.iter().all(|item| matches!(item.kind, Kind::Scalar(_))) => {
+            items.iter().map(|item| item.text().unwrap_or_default()).collect::<Vec<_>>().join(",")
+        }
+        _ => value.to_json().to_string(),
+    }
+}

@@ -1,0 +1,169 @@
+//! Stages.
+
+use std::collections::HashMap;
+
+use super::reader::{Reader, name_place, shortened};
+use super::{failure, infrastructure, steps, strategy, tables, words};
+use crate::diagnostic::Diagnostic;
+use crate::plan::{EnvVar, Graph, Node as PlanNode, PoolRequest, Stage, Variable};
+use crate::schema::did_you_mean;
+use crate::yaml::Node;
+
+/// Where the source tree lies in the instance; the vendor's documentation promises this path to scripts.
+pub(super) const WORKSPACE: &str = "/harness";
+
+/// The list of stages as a graph.
+pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<Stage> {
+    let mut build = Build { reader, nodes: Vec::new(), seen: HashMap::new(), pools: Vec::new() };
+    let mut before = Vec::new();
+    for item in list.items().unwrap_or_default() {
+        before = build.item(item, before, true);
+    }
+    Graph { nodes: build.nodes }
+}
+
+struct Build<'a, 'f> {
+    reader: &'a mut Reader<'f>,
+    nodes: Vec<PlanNode<Stage>>,
+    /// Identifiers and the lines where they stand.
+    seen: HashMap<String, u32>,
+    /// The instances of the stages so far, for `useFromStage`.
+    pools: Vec<(String, PoolRequest)>,
+}
+
+impl Build<'_, '_> {
+    /// Adds one item of a list; returns the indices that the next item has to wait for.
+    fn item(&mut self, item: &Node, before: Vec<usize>, parallel_allowed: bool) -> Vec<usize> {
+        if !self.reader.check(item, &tables::STAGE_ITEM) {
+            return before;
+        }
+        if let Some(list) = item.get("parallel") {
+            if !parallel_allowed {
+                let message = "`parallel` stands inside `parallel`";
+                self.reader.push(Diagnostic::invalid("nested-parallel", &list.location, message).help("list all the stages in one `parallel`"));
+                return before;
+            }
+            let mut ends = Vec::new();
+            for inner in list.items().unwrap_or_default() {
+                let last = self.item(inner, before.clone(), false);
+                ends.extend(last.into_iter().filter(|index| !before.contains(index)));
+            }
+            return if ends.is_empty() { before } else { ends };
+        }
+        if let Some((key, _)) = item.entry("insert") {
+            let message = "`insert` is a place for a template's stages, which only the Harness platform has";
+            self.reader.push(Diagnostic::unsupported("template", &key.location, message));
+            return before;
+        }
+        match item.get("stage") {
+            Some(stage) => match self.stage(stage) {
+                Some(stage) => {
+                    self.nodes.push(PlanNode { item: stage, needs: before });
+                    vec![self.nodes.len() - 1]
+                }
+                None => before,
+            },
+            None => {
+                let message = "this item of `stages` holds no stage";
+                self.reader.push(Diagnostic::invalid("missing-key", &item.location, message).help("each item is `- stage:` or `- parallel:`"));
+                before
+            }
+        }
+    }
+
+    fn stage(&mut self, node: &Node) -> Option<Stage> {
+        if node.entries().is_none() {
+            self.reader.check(node, &tables::STAGE);
+            return None;
+        }
+        let (id, name) = self.reader.identity(node, "stage");
+        self.reader.unique(&id, name_place(node), "stage", &mut self.seen);
+        self.reader.uses.stage(&id);
+        if self.reader.template_link(node, "stage") || !self.is_build(node) {
+            self.reader.uses.opaque_stage();
+            return None;
+        }
+        self.reader.check(node, &tables::STAGE);
+        let spec = node.get("spec").filter(|spec| spec.entries().is_some());
+        let Some(spec) = spec else {
+            self.reader.push(Diagnostic::invalid("missing-key", name_place(node), "the stage has no `spec`").help("`spec` holds `execution` with the `steps`"));
+            return None;
+        };
+        self.reader.check(spec, &tables::STAGE_SPEC);
+        self.read(node, spec, id, name)
+    }
+
+    fn read(&mut self, node: &Node, spec: &Node, id: String, name: String) -> Option<Stage> {
+        let reader = &mut *self.reader;
+        let mut variables = reader.variables(node, "pipelineVariables");
+        variables.extend(reader.variables(node, "variables"));
+        reader.uses.stage_variables(&variables);
+        let pool = infrastructure::pool(reader, spec, name_place(node), &self.pools);
+        self.pools.push((id.clone(), pool.clone()));
+        let strategy = strategy::read(reader, node);
+        let axes = reader.uses.enter(strategy.as_ref());
+        let when = reader.when(node, "pipelineStatus");
+        let failure = failure::read(reader, node);
+        let timeout = reader.duration(node, "timeout");
+        let workspace = reader.switch(spec, "cloneCodebase").unwrap_or(false);
+        let list = spec.get("execution").and_then(|execution| execution.get("steps"));
+        let steps = match list {
+            Some(list) => steps::graph(reader, list),
+            None => {
+                let help = "`spec` holds `execution:` and that holds `steps:`";
+                reader.push(Diagnostic::invalid("missing-key", name_place(node), "the stage has no steps").help(help));
+                Graph { nodes: Vec::new() }
+            }
+        };
+        reader.uses.leave(axes);
+        Some(Stage {
+            id,
+            name,
+            location: name_place(node).clone(),
+            pool,
+            workspace,
+            workspace_dir: WORKSPACE.to_owned(),
+            env: environment(&variables),
+            variables,
+            when,
+            strategy,
+            failure,
+            timeout,
+            steps,
+        })
+    }
+
+    /// Whether it is a build stage; any other is told about.
+    fn is_build(&mut self, node: &Node) -> bool {
+        let Some(value) = node.get("type") else {
+            let found = Diagnostic::invalid("missing-key", name_place(node), "the stage has no `type`");
+            self.reader.push(found.help("a build stage has `type: CI`"));
+            return false;
+        };
+        let kind = value.text().unwrap_or_default();
+        if kind == "CI" {
+            return true;
+        }
+        let found = if words::STAGE_TYPES.contains(&kind) {
+            let message = format!("a stage of type `{kind}` is not run by Kiln, which runs build stages");
+            Diagnostic::unsupported("stage-type", &value.location, message)
+                .help("run the build stages alone, or leave this one to the Harness platform")
+        } else {
+            let mut found =
+                Diagnostic::invalid("unknown-stage-type", &value.location, format!("unknown type of stage `{}`", shortened(kind)));
+            found.help = did_you_mean(kind, words::STAGE_TYPES.iter().copied());
+            found
+        };
+        self.reader.push(found);
+        false
+    }
+}
+
+/// The variables of a stage are environment variables of its steps, where their names allow it.
+fn environment(variables: &[Variable]) -> Vec<EnvVar> {
+    let name = |name: &str| {
+        name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let shown = variables.iter().filter(|variable| name(&variable.name));
+    shown.map(|variable| EnvVar { name: variable.name.clone(), value: variable.value.clone() }).collect()
+}

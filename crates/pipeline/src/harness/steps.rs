@@ -1,0 +1,172 @@
+//! Steps and step groups.
+
+use std::collections::HashMap;
+
+use super::reader::{Reader, name_place, shortened};
+use super::{failure, run, strategy, tables, words};
+use crate::diagnostic::Diagnostic;
+use crate::plan::{Graph, Group, Node as PlanNode, Step, StepNode};
+use crate::schema::{closest, did_you_mean};
+use crate::yaml::Node;
+
+/// A list of steps as a graph.
+pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<StepNode> {
+    let mut build = Build { reader, nodes: Vec::new(), seen: HashMap::new() };
+    let mut before = Vec::new();
+    for item in list.items().unwrap_or_default() {
+        before = build.item(item, before, true);
+    }
+    Graph { nodes: build.nodes }
+}
+
+struct Build<'a, 'f> {
+    reader: &'a mut Reader<'f>,
+    nodes: Vec<PlanNode<StepNode>>,
+    /// Identifiers and the lines where they stand.
+    seen: HashMap<String, u32>,
+}
+
+impl Build<'_, '_> {
+    /// Adds one item of a list; returns the indices that the next item has to wait for.
+    fn item(&mut self, item: &Node, before: Vec<usize>, parallel_allowed: bool) -> Vec<usize> {
+        if !self.reader.check(item, &tables::STEP_ITEM) {
+            return before;
+        }
+        if let Some(list) = item.get("parallel") {
+            if !parallel_allowed {
+                let message = "`parallel` stands inside `parallel`";
+                let found = Diagnostic::invalid("nested-parallel", &list.location, message);
+                self.reader.push(found.help("list all the steps in one `parallel`, or put some into a `stepGroup`"));
+                return before;
+            }
+            let mut ends = Vec::new();
+            for inner in list.items().unwrap_or_default() {
+                let last = self.item(inner, before.clone(), false);
+                ends.extend(last.into_iter().filter(|index| !before.contains(index)));
+            }
+            return if ends.is_empty() { before } else { ends };
+        }
+        if let Some((key, _)) = item.entry("insert") {
+            let message = "`insert` is a place for a template's steps, which only the Harness platform has";
+            self.reader.push(Diagnostic::unsupported("template", &key.location, message));
+            return before;
+        }
+        let node = match (item.get("step"), item.get("stepGroup")) {
+            (Some(step), _) => self.step(step).map(|step| StepNode::Step(Box::new(step))),
+            (None, Some(group)) => self.group(group).map(|group| StepNode::Group(Box::new(group))),
+            (None, None) => {
+                let found = Diagnostic::invalid("missing-key", &item.location, "this item of `steps` holds no step");
+                self.reader.push(found.help("each item is `- step:`, `- stepGroup:` or `- parallel:`"));
+                None
+            }
+        };
+        let Some(node) = node else { return before };
+        self.nodes.push(PlanNode { item: node, needs: before });
+        vec![self.nodes.len() - 1]
+    }
+
+    fn group(&mut self, node: &Node) -> Option<Group> {
+        if !self.reader.check(node, &tables::GROUP) {
+            return None;
+        }
+        let reader = &mut *self.reader;
+        let (id, name) = reader.identity(node, "step group");
+        reader.unique(&id, name_place(node), "step", &mut self.seen);
+        reader.uses.step(&id, &[], true);
+        if reader.template_link(node, "step group") {
+            reader.uses.opaque_group();
+            return None;
+        }
+        let variables = reader.variables(node, "variables");
+        let strategy = strategy::read(reader, node);
+        let axes = reader.uses.enter(strategy.as_ref());
+        let when = reader.when(node, "stageStatus");
+        let failure = failure::read(reader, node);
+        if let Some((key, _)) = node.entry("timeout").filter(|_| reader.duration(node, "timeout").is_some()) {
+            reader.push(Diagnostic::unsupported("unsupported-key", &key.location, "`timeout` is not run yet on a step group").help("give the steps their own `timeout`"));
+        }
+        let steps = match node.get("steps") {
+            Some(list) => graph(reader, list),
+            None => {
+                reader.push(Diagnostic::invalid("missing-key", name_place(node), "the step group has no `steps`"));
+                Graph { nodes: Vec::new() }
+            }
+        };
+        reader.uses.leave(axes);
+        Some(Group { id, name, location: name_place(node).clone(), variables, when, strategy, failure, steps })
+    }
+
+    fn step(&mut self, node: &Node) -> Option<Step> {
+        if node.entries().is_none() {
+            self.reader.check(node, &tables::STEP);
+            return None;
+        }
+        let reader = &mut *self.reader;
+        let (id, name) = reader.identity(node, "step");
+        reader.unique(&id, name_place(node), "step", &mut self.seen);
+        if reader.template_link(node, "step") {
+            reader.uses.step(&id, &[], true);
+            return None;
+        }
+        reader.check(node, &tables::STEP);
+        let kind = step_type(reader, node);
+        let Some(kind) = kind.filter(|kind| words::RUN_TYPES.contains(kind)) else {
+            reader.uses.step(&id, &[], true);
+            return None;
+        };
+        let strategy = strategy::read(reader, node);
+        let axes = reader.uses.enter(strategy.as_ref());
+        let when = reader.when(node, "stageStatus");
+        let failure = failure::read(reader, node);
+        let timeout = reader.duration(node, "timeout").filter(|timeout| !timeout.is_zero());
+        let run = run::read(reader, node, kind);
+        reader.uses.leave(axes);
+        let outputs: Vec<&str> = run.iter().flat_map(|run| &run.outputs).map(|output| output.name.as_str()).collect();
+        reader.uses.step(&id, &outputs, kind == "Plugin");
+        let location = name_place(node).clone();
+        Some(Step { id, name, location, when, strategy, failure, timeout, run: run? })
+    }
+}
+
+/// The kind of a step; every kind that is not run is told about.
+fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
+    let Some(value) = node.get("type") else {
+        let found = Diagnostic::invalid("missing-key", name_place(node), "the step has no `type`");
+        reader.push(found.help("a step that runs a script has `type: Run`"));
+        return None;
+    };
+    let kind = value.text().unwrap_or_default();
+    if words::RUN_TYPES.contains(&kind) {
+        return Some(kind);
+    }
+    let same = |word: &&&str| word.eq_ignore_ascii_case(kind);
+    let found = if kind.contains("<+") {
+        let message = format!("the type of a step has to be known before the run, `{kind}` is not");
+        Diagnostic::unsupported("expression-not-possible", &value.location, message)
+    } else if words::OTHER_TYPES.iter().find(same).is_some() {
+        let message = format!("a step of type `{kind}` is not run by Kiln yet");
+        Diagnostic::unsupported("step-type", &value.location, message).help(instead(kind))
+    } else {
+        let message = format!("unknown type of step `{}`", shortened(kind));
+        let mut found = Diagnostic::invalid("unknown-step-type", &value.location, message);
+        let runnable = closest(kind, words::RUN_TYPES.iter().copied()).map(|word| format!("did you mean `{word}`?"));
+        found.help = runnable.or_else(|| did_you_mean(kind, words::OTHER_TYPES.iter().copied()));
+        found.help.get_or_insert_with(|| "a step that runs a script has `type: Run`".to_owned());
+        found
+    };
+    reader.push(found);
+    None
+}
+
+/// What a user can do today in the place of a step that is not run.
+fn instead(kind: &str) -> &'static str {
+    match kind {
+        "RunTests" | "Test" => "run the test command in a `Run` step with `reports`",
+        "GitClone" => "clone with `git` in a `Run` step",
+        kind if kind.starts_with("BuildAndPush") => "build the image with `docker` in a `Run` step",
+        kind if kind.contains("Approval") => "leave approvals to the Harness platform",
+        kind if kind.contains("Cache") => "Kiln keeps no cache between runs yet; the pipeline works without the step",
+        "Wait" => "`sleep` in a `Run` step does the same",
+        _ => "a `Run` step with the same commands is run",
+    }
+}

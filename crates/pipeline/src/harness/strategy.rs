@@ -1,0 +1,199 @@
+//! `strategy`: matrix, parallelism, repeat.
+
+use super::reader::Reader;
+use crate::diagnostic::Diagnostic;
+use crate::expr::Template;
+use crate::plan::{Axis, AxisValue, Strategy, StrategyKind};
+use crate::schema::{did_you_mean, is_expression};
+use crate::yaml::{Kind, Node};
+
+/// Keys of `matrix` that are no axes.
+const NO_AXES: &[&str] = &["exclude", "maxConcurrency", "nodeName"];
+
+/// Reads the strategy of a stage, group or step.
+pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Strategy> {
+    let (key, strategy) = node.entry("strategy")?;
+    if is_expression(strategy) {
+        reader.fixed(node, "strategy");
+        return None;
+    }
+    let kinds: Vec<&str> =
+        ["matrix", "parallelism", "repeat"].into_iter().filter(|kind| strategy.get(kind).is_some()).collect();
+    if let [first, second, ..] = kinds.as_slice() {
+        let message = format!("a strategy has `{first}` or `{second}`, not both");
+        reader.push(Diagnostic::invalid("conflicting-keys", &key.location, message));
+        return None;
+    }
+    let own = reader.template_at(strategy, "maxConcurrency");
+    let (kind, inner) = match kinds.first() {
+        Some(&"matrix") => matrix(reader, strategy.get("matrix")?)?,
+        Some(&"parallelism") => (StrategyKind::Parallelism(positive(reader, strategy, "parallelism")?), None),
+        Some(_) => repeat(reader, strategy.get("repeat")?)?,
+        None => {
+            if strategy.entries().is_some_and(|entries| !entries.is_empty()) {
+                let found = Diagnostic::invalid("missing-key", &key.location, "the strategy says neither how many runs nor with what");
+                reader.push(found.help("give it `matrix`, `parallelism` or `repeat`"));
+            }
+            return None;
+        }
+    };
+    Some(Strategy { kind, max_concurrency: inner.or(own), location: key.location.clone() })
+}
+
+type Read = Option<(StrategyKind, Option<Template>)>;
+
+/// A template that is either an expression or a whole number from 1.
+fn positive(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Template> {
+    let value = node.get(key)?;
+    let text = value.text()?.trim();
+    if !is_expression(value) && !text.parse::<u32>().is_ok_and(|number| number > 0) {
+        let message = format!("`{key}` takes a whole number from 1, not `{text}`");
+        reader.push(Diagnostic::invalid("out-of-range", &value.location, message));
+        return None;
+    }
+    Some(reader.template(value))
+}
+
+fn matrix(reader: &mut Reader<'_>, node: &Node) -> Read {
+    if is_expression(node) {
+        let message = "a matrix that is an expression as a whole is not run yet";
+        reader.push(Diagnostic::unsupported("matrix-expression", &node.location, message).help("write the axes out; the values of an axis may be an expression"));
+        return None;
+    }
+    let mut axes: Vec<(String, Axis)> = Vec::new();
+    for (key, value) in node.entries()? {
+        let name = key.text().unwrap_or_default();
+        if NO_AXES.contains(&name) {
+            continue;
+        }
+        if let Some(axis) = axis(reader, value, &format!("the axis `{name}`")) {
+            axes.push((name.to_owned(), axis));
+        }
+    }
+    if axes.is_empty() {
+        if node.entries().is_some_and(|entries| entries.iter().all(|(key, _)| NO_AXES.contains(&key.text().unwrap_or_default()))) {
+            reader.push(Diagnostic::invalid("empty-list", &node.location, "the matrix has no axis"));
+        }
+        return None;
+    }
+    let exclude = exclude(reader, node, &axes);
+    let node_name = reader.unchecked(node, "nodeName");
+    let concurrency = positive(reader, node, "maxConcurrency");
+    Some((StrategyKind::Matrix { axes, exclude, node_name }, concurrency))
+}
+
+fn axis(reader: &mut Reader<'_>, value: &Node, what: &str) -> Option<Axis> {
+    match &value.kind {
+        Kind::Sequence(items) if items.is_empty() => {
+            reader.push(Diagnostic::invalid("empty-list", &value.location, format!("{what} has no values")));
+            None
+        }
+        Kind::Sequence(items) => Some(Axis::List(items.iter().map(|item| axis_value(reader, item)).collect())),
+        Kind::Scalar(_) if is_expression(value) => Some(Axis::Expr(reader.template(value))),
+        _ => {
+            let found = Diagnostic::invalid("wrong-type", &value.location, format!("{what} takes a list, not {}", value.kind_name()));
+            let found = match value.text() {
+                Some(text) => found.help(format!("a list of one value is `[{text}]`")),
+                None => found,
+            };
+            reader.push(found);
+            None
+        }
+    }
+}
+
+fn axis_value(reader: &mut Reader<'_>, node: &Node) -> AxisValue {
+    match &node.kind {
+        Kind::Scalar(_) => AxisValue::Scalar(reader.template(node)),
+        Kind::Mapping(entries) => AxisValue::Object(
+            entries
+                .iter()
+                .map(|(key, value)| (key.text().unwrap_or_default().to_owned(), axis_value(reader, value)))
+                .collect(),
+        ),
+        // A list inside a value reaches expressions as its JSON, as everything that is no scalar does in Harness.
+        Kind::Sequence(_) => AxisValue::Scalar(Template::literal(node.to_json().to_string())),
+    }
+}
+
+fn exclude(reader: &mut Reader<'_>, node: &Node, axes: &[(String, Axis)]) -> Vec<Vec<(String, Template)>> {
+    let Some(list) = node.get("exclude") else { return Vec::new() };
+    if is_expression(list) {
+        reader.fixed(node, "exclude");
+        return Vec::new();
+    }
+    let Some(items) = list.items() else {
+        let message = format!("`exclude` takes a list, not {}", list.kind_name());
+        reader.push(Diagnostic::invalid("wrong-type", &list.location, message));
+        return Vec::new();
+    };
+    let mut read = Vec::new();
+    for item in items {
+        let Some(entries) = item.entries() else {
+            let message = format!("an item of `exclude` is a mapping from axes to values, not {}", item.kind_name());
+            reader.push(Diagnostic::invalid("wrong-type", &item.location, message));
+            continue;
+        };
+        let mut combination = Vec::new();
+        for (key, value) in entries {
+            let name = key.text().unwrap_or_default();
+            if !axes.iter().any(|(axis, _)| axis == name) {
+                let mut found = Diagnostic::invalid("unknown-axis", &key.location, format!("the matrix has no axis `{name}`"));
+                found.help = did_you_mean(name, axes.iter().map(|(axis, _)| axis.as_str()));
+                reader.push(found);
+            }
+            combination.push((name.to_owned(), reader.template(value)));
+        }
+        read.push(combination);
+    }
+    read
+}
+
+fn repeat(reader: &mut Reader<'_>, node: &Node) -> Read {
+    let concurrency = positive(reader, node, "maxConcurrency");
+    match (node.get("times"), node.get("items")) {
+        (Some(_), Some(items)) => {
+            reader.push(Diagnostic::invalid("conflicting-keys", &items.location, "`repeat` has `times` or `items`, not both"));
+            None
+        }
+        (Some(_), None) => Some((StrategyKind::Times(positive(reader, node, "times")?), concurrency)),
+        (None, Some(items)) => {
+            let axis = axis(reader, items, "`items`")?;
+            let axis = sliced(reader, node, axis)?;
+            Some((StrategyKind::Items(axis), concurrency))
+        }
+        (None, None) => {
+            if node.entries().is_some() {
+                let found = Diagnostic::invalid("missing-key", &node.location, "`repeat` says neither `times` nor `items`");
+                reader.push(found);
+            }
+            None
+        }
+    }
+}
+
+/// Carries out `start` and `end`, which only written-out lists can have.
+fn sliced(reader: &mut Reader<'_>, node: &Node, axis: Axis) -> Option<Axis> {
+    if node.get("start").is_none() && node.get("end").is_none() {
+        return Some(axis);
+    }
+    let Axis::List(mut items) = axis else {
+        let message = "`start` and `end` on items that are an expression are not run yet";
+        reader.push(Diagnostic::unsupported("repeat-slice", &node.location, message));
+        return None;
+    };
+    let percent = reader.fixed(node, "unit") == Some("Percentage");
+    let mut bound = |key: &str, absent: usize| -> usize {
+        let Some(number) = reader.fixed(node, key).and_then(|text| text.trim().parse::<usize>().ok()) else { return absent };
+        let number = if percent { items.len().saturating_mul(number) / 100 } else { number };
+        number.min(items.len())
+    };
+    let (start, end) = (bound("start", 0), bound("end", usize::MAX).min(items.len()));
+    if start >= end {
+        let message = format!("`start` and `end` leave none of the {} items", items.len());
+        reader.push(Diagnostic::invalid("empty-list", &node.location, message));
+        return None;
+    }
+    items.truncate(end);
+    Some(Axis::List(items.split_off(start)))
+}
