@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::substitution::Variable;
+
 /// A dotted name that an expression refers to, as far as it is written out: `pipeline.variables.version`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path {
@@ -27,6 +29,8 @@ pub(super) enum Part {
         /// The text in `.default(...)`.
         default: Option<String>,
     },
+    /// Drone's `${NAME}`.
+    Variable(Box<Variable>),
 }
 
 /// An expression.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::ast::{Expr, Operator, Part};
+use super::substitution::Variable;
 use super::{EvalError, MAX_INDIRECTIONS, MAX_OPERATIONS, MAX_TEXT_BYTES, Scope, Value, functions, methods, operators};
 use crate::schema::closest;
 
@@ -27,6 +28,7 @@ impl<'a> Evaluation<'a> {
                 Part::Text(part) => text.push_str(part),
                 Part::Expr(expr) => text.push_str(&self.expr(expr)?.to_string()),
                 Part::Input { default } => text.push_str(default.as_deref().ok_or(EvalError::Input)?),
+                Part::Variable(variable) => text.push_str(&self.variable(variable)?),
             }
             limit_text(text.len())?;
         }
@@ -66,6 +68,20 @@ impl<'a> Evaluation<'a> {
         }
     }
 
+    /// Names that the build does not have stand for nothing, as in Drone; a scope without any build is a mistake.
+    fn variable(&self, variable: &Variable) -> Evaluated<String> {
+        self.spend(1)?;
+        let Some(build) = find(self.scope.root(), "drone") else {
+            return Err(EvalError::Unresolved { path: format!("drone.{}", variable.name), suggestion: None });
+        };
+        let stage = || {
+            let build_name = variable.name.starts_with("DRONE_") || variable.name.starts_with("CI");
+            find(self.scope.root(), "env").filter(|_| build_name).and_then(|env| find(env, &variable.name))
+        };
+        let value = find(build, &variable.name).or_else(stage).map(Value::to_string).unwrap_or_default();
+        variable.operation.apply(&value, |parts| self.render(parts))
+    }
+
     fn map_key(&self, key: &Expr) -> Evaluated<String> {
         match key {
             Expr::Name(name) => Ok(name.clone()),
@@ -95,7 +111,7 @@ impl<'a> Evaluation<'a> {
 
     /// A field by its name. What has no such field may have it as a method without arguments (`list.size`).
     fn field(&self, of: &Expr, name: &str, whole: &Expr) -> Evaluated<Value> {
-        let of = self.place(of)?;
+        let of = self.place(of).map_err(|error| extend(error, of, whole))?;
         match &*of {
             Value::Null => Ok(Value::Null),
             Value::Map(_) => self.child(&of, name, whole),
@@ -255,6 +271,18 @@ fn find<'v>(of: &'v Value, name: &str) -> Option<&'v Value> {
 
 fn is_secrets(expr: &Expr) -> bool {
     matches!(expr, Expr::Name(name) if name == "secrets")
+}
+
+/// An unknown name in the middle of a path is told with the whole path.
+fn extend(error: EvalError, of: &Expr, whole: &Expr) -> EvalError {
+    match error {
+        EvalError::Unresolved { path, suggestion } if path == describe(of) => {
+            let whole = describe(whole);
+            let rest = whole.strip_prefix(&path).unwrap_or_default();
+            EvalError::Unresolved { suggestion: suggestion.map(|near| format!("{near}{rest}")), path: whole }
+        }
+        other => other,
+    }
 }
 
 /// The path for a message; what is not a name stands as `…`.

@@ -1,7 +1,7 @@
 //! Functions without a receiver (`size(x)`) and those of Harness' namespaces (`json.select(...)`), and the
 //! regular expressions that they share with the methods.
 
-use regex::{NoExpand, Regex, RegexBuilder};
+use regex::{Regex, RegexBuilder};
 
 use super::{EvalError, MAX_TEXT_BYTES, Value};
 use crate::schema::closest;
@@ -113,23 +113,79 @@ pub(super) fn matches_whole(pattern: &str, text: &str) -> Evaluated<bool> {
     Ok(compile(&format!("^(?:{pattern})$"), pattern)?.is_match(text))
 }
 
-/// Replaces by a regular expression; `$1` in `to` is a group, as in Java.
+/// Replaces by a regular expression; in `to`, `$1` is a group and a backslash makes the next character plain.
 pub(super) fn regex_replace(pattern: &str, text: &str, to: &str, all: bool) -> Evaluated<String> {
     let regex = compile(pattern, pattern)?;
     let matches = if all { regex.find_iter(text).count() } else { 1 };
     bounded(text, matches, to.len() + text.len())?;
     let limit = usize::from(!all);
-    Ok(if to.contains('$') {
-        regex.replacen(text, limit, to).into_owned()
-    } else {
-        regex.replacen(text, limit, NoExpand(to)).into_owned()
-    })
+    Ok(regex.replacen(text, limit, replacement(to).as_str()).into_owned())
+}
+
+/// Java's spelling of a replacement in that of the regex crate: a group's number ends with its digits, and a `$`
+/// may be escaped.
+fn replacement(java: &str) -> String {
+    let mut text = String::with_capacity(java.len() + 8);
+    let mut rest = java.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => match rest.next() {
+                Some('$') => text.push_str("$$"),
+                Some(c) => text.push(c),
+                None => {}
+            },
+            '$' => {
+                let mut digits = String::new();
+                while let Some(digit) = rest.next_if(char::is_ascii_digit) {
+                    digits.push(digit);
+                }
+                match (digits.as_str(), rest.peek()) {
+                    ("", Some('{')) => text.push('$'),
+                    ("", _) => text.push_str("$$"),
+                    (digits, _) => {
+                        text.push_str("${");
+                        text.push_str(digits);
+                        text.push('}');
+                    }
+                }
+            }
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 /// Replaces each occurrence of a text.
 pub(super) fn bounded_replace(text: &str, from: &str, to: &str) -> Evaluated<String> {
     bounded(text, text.matches(from).count(), to.len())?;
     Ok(text.replace(from, to))
+}
+
+/// The text without what a glob matches at its start.
+pub(super) fn without_prefix(text: &str, glob: &str, longest: bool) -> Evaluated<String> {
+    let regex = compile(&format!("^{}", glob_regex(glob, longest)), glob)?;
+    Ok(regex.find(text).map_or(text, |found| &text[found.end()..]).to_owned())
+}
+
+/// The text without what a glob matches at its end.
+pub(super) fn without_suffix(text: &str, glob: &str, longest: bool) -> Evaluated<String> {
+    let keep = if longest { "(?s:.)*?" } else { "(?s:.)*" };
+    let regex = compile(&format!("^({keep}){}$", glob_regex(glob, true)), glob)?;
+    Ok(regex.captures(text).and_then(|groups| groups.get(1)).map_or(text, |kept| kept.as_str()).to_owned())
+}
+
+/// A shell's glob as a regular expression.
+fn glob_regex(glob: &str, greedy: bool) -> String {
+    let mut regex = String::new();
+    for c in glob.chars() {
+        match c {
+            '*' if greedy => regex.push_str("(?s:.)*"),
+            '*' => regex.push_str("(?s:.)*?"),
+            '?' => regex.push_str("(?s:.)"),
+            c => regex.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    regex
 }
 
 /// The text several times.

@@ -22,8 +22,13 @@ mod operand;
 mod operators;
 mod parser;
 mod scope;
+mod substitution;
 mod template;
 mod value;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 pub use ast::Path;
 pub use error::EvalError;

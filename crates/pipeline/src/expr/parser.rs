@@ -27,13 +27,24 @@ pub(super) fn template(text: &str) -> Parsed<Vec<Part>> {
     let mut literal = 0;
     while let Some(found) = text[parser.at..].find("<+") {
         let start = parser.at + found;
-        if !opens_expression(&text[start..]) {
-            parser.at = start + 2;
-            continue;
-        }
-        push_text(&mut parts, &text[literal..start]);
+        let meant = meant(&text[..start], &text[start + 2..]);
         parser.at = start;
-        parts.push(parser.angle(true)?);
+        let part = match meant {
+            Meant::Text => None,
+            Meant::Either => match parser.angle(true) {
+                Err(fault) if fault.code == "expression-syntax" => None,
+                part => Some(part?),
+            },
+            Meant::Expression => Some(parser.angle(true)?),
+        };
+        let Some(part) = part else {
+            parser.at = start + 2;
+            parser.angles = 0;
+            parser.depth = 0;
+            continue;
+        };
+        push_text(&mut parts, &text[literal..start]);
+        parts.push(part);
         literal = parser.at;
     }
     push_text(&mut parts, &text[literal..]);
@@ -60,10 +71,28 @@ fn push_text(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
-/// Whether what follows `<+` can be meant as an expression; a heredoc or a comparison in a script is not.
-fn opens_expression(text: &str) -> bool {
-    let inside = text[2..].trim_start_matches([' ', '\t']);
-    inside.starts_with(|c: char| c.is_ascii_alphabetic() || "_(!\"'<[{".contains(c))
+/// What a `<+` in a text is.
+enum Meant {
+    Expression,
+    /// An expression if it can be read as one: `x <+3` in a script is not.
+    Either,
+    Text,
+}
+
+fn meant(before: &str, after: &str) -> Meant {
+    let line = after.lines().next().unwrap_or_default();
+    let inside = line.trim_start();
+    if before.ends_with('<') && !line.contains('>') {
+        // A heredoc.
+        return Meant::Text;
+    }
+    match inside.chars().next() {
+        // The expression may start on the next line.
+        None if after.len() > line.len() => Meant::Either,
+        Some(c) if c.is_ascii_digit() || c == '-' => Meant::Either,
+        Some(c) if c.is_ascii_alphabetic() || "_(!\"'<[{".contains(c) => Meant::Expression,
+        _ => Meant::Text,
+    }
 }
 
 pub(super) struct Parser<'a> {
@@ -101,6 +130,9 @@ impl Parser<'_> {
             });
         }
         self.angles -= 1;
+        if self.at > self.limit {
+            return Err(self.too_long(start));
+        }
         if in_text && expr.path().is_some_and(|path| matches!(path.segments[..], [ref name] if name == "input")) {
             return Ok(Part::Input { default: self.input_modifiers()? });
         }

@@ -3,7 +3,7 @@
 use super::ast::{Expr, Part, walk_parts};
 use super::eval::Evaluation;
 use super::parser::{self, Fault};
-use super::{EvalError, Path, Scope, Value};
+use super::{EvalError, Path, Scope, Value, substitution};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 
 /// Text that may hold expressions, parsed.
@@ -34,6 +34,38 @@ impl Template {
     pub fn condition(text: &str, location: &Location) -> Result<Self, Diagnostic> {
         let expr = parser::condition(text).map_err(|fault| diagnostic(text, location, fault))?;
         Ok(Self { text: text.to_owned(), parts: vec![Part::Expr(expr)] })
+    }
+
+    /// Parses text of a Drone file, in which each `${NAME}` is to be replaced and `$$` stands for `$`.
+    ///
+    /// # Errors
+    /// As [`Template::parse`], when a `${` is not followed by what Drone knows.
+    pub fn substituted(text: &str, location: &Location) -> Result<Self, Diagnostic> {
+        let parts = substitution::parse(text).map_err(|fault| diagnostic(text, location, fault))?;
+        Ok(Self { text: text.to_owned(), parts })
+    }
+
+    /// The names in `${NAME}`, each once.
+    pub fn variables(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for part in &self.parts {
+            if let Part::Variable(variable) = part
+                && !names.contains(&variable.name.as_str())
+            {
+                names.push(&variable.name);
+            }
+        }
+        names
+    }
+
+    /// Several templates as one text.
+    pub(crate) fn joined(templates: Vec<Template>) -> Self {
+        let mut joined = Self { text: String::new(), parts: Vec::new() };
+        for template in templates {
+            joined.text.push_str(&template.text);
+            joined.parts.extend(template.parts);
+        }
+        joined
     }
 
     /// Text that stands for itself, whatever it holds.

@@ -1,0 +1,267 @@
+//! Drone's `${NAME}` and what may be done with the value: `${DRONE_COMMIT_SHA:0:8}`, `${DRONE_TAG##v}`,
+//! `${DRONE_BRANCH/\//-}`.
+//!
+//! Drone replaces these in the whole file before it reads it, from the `DRONE_*` and `CI_*` values of the build and
+//! its parameters; every other name becomes nothing, and `$$` is a plain `$`. Kiln replaces them in the values of
+//! the file when the step's turn has come, from the map `drone` of the scope.
+//!
+//! The functions are those of Drone's documentation, after the bash ones of the same spelling: patterns of `/` are
+//! plain text, those of `#` and `%` are globs, where `*` also crosses a slash.
+
+use super::ast::Part;
+use super::parser::Fault;
+use super::{EvalError, MAX_NESTING, functions};
+
+/// `${name...}`
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Variable {
+    pub name: String,
+    pub operation: Operation,
+}
+
+/// What is done with the value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Operation {
+    Plain,
+    Length,
+    Upper { first: bool },
+    Lower { first: bool },
+    Slice { from: Vec<Part>, length: Option<Vec<Part>> },
+    Default(Vec<Part>),
+    RemovePrefix { pattern: Vec<Part>, longest: bool },
+    RemoveSuffix { pattern: Vec<Part>, longest: bool },
+    Replace { at: At, from: Vec<Part>, to: Vec<Part> },
+}
+
+/// Where a replacement happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    First,
+    Everywhere,
+    Start,
+    End,
+}
+
+/// Splits a text at its substitutions; `$$` becomes `$`.
+pub(super) fn parse(text: &str) -> Result<Vec<Part>, Fault> {
+    let mut parser = Parser { text, at: 0, depth: 0 };
+    let mut parts = Vec::new();
+    let mut plain = String::new();
+    while let Some(c) = parser.rest().chars().next() {
+        if parser.eat("$$") {
+            plain.push('$');
+        } else if parser.rest().starts_with("${") {
+            flush(&mut parts, &mut plain);
+            parts.push(parser.variable()?);
+        } else {
+            parser.at += c.len_utf8();
+            plain.push(c);
+        }
+    }
+    flush(&mut parts, &mut plain);
+    Ok(parts)
+}
+
+fn flush(parts: &mut Vec<Part>, plain: &mut String) {
+    if !plain.is_empty() {
+        parts.push(Part::Text(std::mem::take(plain)));
+    }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+}
+
+impl Parser<'_> {
+    fn rest(&self) -> &str {
+        &self.text[self.at..]
+    }
+
+    fn eat(&mut self, token: &str) -> bool {
+        let found = self.rest().starts_with(token);
+        if found {
+            self.at += token.len();
+        }
+        found
+    }
+
+    fn bad(&self, start: usize) -> Fault {
+        let shown: String = self.text[start..].chars().take_while(|c| !c.is_whitespace()).take(24).collect();
+        Fault {
+            code: "bad-substitution",
+            unsupported: false,
+            message: format!("Drone cannot replace `{shown}`"),
+            help: Some("where the shell's own variable is meant, write `$${...}`"),
+            offset: start,
+        }
+    }
+
+    fn variable(&mut self) -> Result<Part, Fault> {
+        let start = self.at;
+        if self.depth >= MAX_NESTING {
+            return Err(self.bad(start));
+        }
+        self.depth += 1;
+        self.at += 2;
+        let length = self.eat("#");
+        let name = self.name();
+        if name.is_empty() {
+            return Err(self.bad(start));
+        }
+        let operation = if length { Operation::Length } else { self.operation(start)? };
+        if !self.eat("}") {
+            return Err(self.bad(start));
+        }
+        self.depth -= 1;
+        Ok(Part::Variable(Box::new(Variable { name, operation })))
+    }
+
+    /// Drone takes a `-` for a part of the name.
+    fn name(&mut self) -> String {
+        let rest = self.rest();
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
+        let name = rest[..end].to_owned();
+        self.at += end;
+        name
+    }
+
+    fn operation(&mut self, start: usize) -> Result<Operation, Fault> {
+        if self.eat("^^") {
+            Ok(Operation::Upper { first: false })
+        } else if self.eat("^") {
+            Ok(Operation::Upper { first: true })
+        } else if self.eat(",,") {
+            Ok(Operation::Lower { first: false })
+        } else if self.eat(",") {
+            Ok(Operation::Lower { first: true })
+        } else if self.eat("##") {
+            Ok(Operation::RemovePrefix { pattern: self.word("}", start)?, longest: true })
+        } else if self.eat("#") {
+            Ok(Operation::RemovePrefix { pattern: self.word("}", start)?, longest: false })
+        } else if self.eat("%%") {
+            Ok(Operation::RemoveSuffix { pattern: self.word("}", start)?, longest: true })
+        } else if self.eat("%") {
+            Ok(Operation::RemoveSuffix { pattern: self.word("}", start)?, longest: false })
+        } else if self.eat("/") {
+            self.replace(start)
+        } else if self.eat(":=") || self.eat(":-") || self.eat("=") {
+            Ok(Operation::Default(self.word("}", start)?))
+        } else if self.rest().starts_with(":?") || self.rest().starts_with(":+") {
+            Err(self.bad(start))
+        } else if self.eat(":") {
+            let from = self.word(":}", start)?;
+            let length = if self.eat(":") { Some(self.word("}", start)?) } else { None };
+            Ok(Operation::Slice { from, length })
+        } else {
+            Ok(Operation::Plain)
+        }
+    }
+
+    fn replace(&mut self, start: usize) -> Result<Operation, Fault> {
+        let at = if self.eat("/") {
+            At::Everywhere
+        } else if self.eat("#") {
+            At::Start
+        } else if self.eat("%") {
+            At::End
+        } else {
+            At::First
+        };
+        let from = self.word("/", start)?;
+        if !self.eat("/") {
+            return Err(self.bad(start));
+        }
+        Ok(Operation::Replace { at, from, to: self.word("}", start)? })
+    }
+
+    /// Text up to one of these characters; a backslash before `/` or another backslash is taken off.
+    fn word(&mut self, ends: &str, start: usize) -> Result<Vec<Part>, Fault> {
+        let mut parts = Vec::new();
+        let mut plain = String::new();
+        loop {
+            let Some(c) = self.rest().chars().next() else {
+                return Err(self.bad(start));
+            };
+            if ends.contains(c) {
+                flush(&mut parts, &mut plain);
+                return Ok(parts);
+            }
+            if self.rest().starts_with("${") {
+                flush(&mut parts, &mut plain);
+                parts.push(self.variable()?);
+                continue;
+            }
+            if self.rest().starts_with("\\/") || self.rest().starts_with("\\\\") {
+                self.at += 1;
+                plain.push(if self.eat("/") { '/' } else { '\\' });
+                self.at += usize::from(plain.ends_with('\\'));
+                continue;
+            }
+            self.at += c.len_utf8();
+            plain.push(c);
+        }
+    }
+}
+
+impl Operation {
+    /// The text that stands for the value; `render` makes text of an argument.
+    pub(super) fn apply(
+        &self,
+        value: &str,
+        render: impl Fn(&[Part]) -> Result<String, EvalError>,
+    ) -> Result<String, EvalError> {
+        let number = |parts: &[Part]| -> Result<usize, EvalError> {
+            let text = render(parts)?;
+            text.trim().parse().map_err(|_| EvalError::Type {
+                what: "${name:from:length}".to_owned(),
+                needs: "whole numbers".to_owned(),
+                got: format!("`{text}`"),
+            })
+        };
+        Ok(match self {
+            Operation::Plain => value.to_owned(),
+            Operation::Length => value.chars().count().to_string(),
+            Operation::Upper { first: false } => value.to_uppercase(),
+            Operation::Lower { first: false } => value.to_lowercase(),
+            Operation::Upper { first: true } => first(value, |c| c.to_uppercase().collect()),
+            Operation::Lower { first: true } => first(value, |c| c.to_lowercase().collect()),
+            Operation::Slice { from, length } => {
+                let rest = value.chars().skip(number(from)?);
+                match length {
+                    Some(length) => rest.take(number(length)?).collect(),
+                    None => rest.collect(),
+                }
+            }
+            Operation::Default(text) if value.is_empty() => render(text)?,
+            Operation::Default(_) => value.to_owned(),
+            Operation::RemovePrefix { pattern, longest } => {
+                functions::without_prefix(value, &render(pattern)?, *longest)?
+            }
+            Operation::RemoveSuffix { pattern, longest } => {
+                functions::without_suffix(value, &render(pattern)?, *longest)?
+            }
+            Operation::Replace { at, from, to } => {
+                let (from, to) = (render(from)?, render(to)?);
+                match at {
+                    At::First => value.replacen(&from, &to, 1),
+                    At::Everywhere => functions::bounded_replace(value, &from, &to)?,
+                    At::Start => match value.strip_prefix(&from) {
+                        Some(rest) => format!("{to}{rest}"),
+                        None => value.to_owned(),
+                    },
+                    At::End => match value.strip_suffix(&from) {
+                        Some(rest) => format!("{rest}{to}"),
+                        None => value.to_owned(),
+                    },
+                }
+            }
+        })
+    }
+}
+
+fn first(text: &str, change: impl Fn(char) -> String) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or_else(String::new, |c| change(c) + rest.as_str())
+}
