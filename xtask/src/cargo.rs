@@ -21,6 +21,11 @@ pub fn output(args: &[&str]) -> Result<String> {
         // The size of the caller's terminal must not change what is generated.
         .env("COLUMNS", "100")
         .env("NO_COLOR", "1")
+        // Nor must the caller's settings, which clap shows beside the defaults.
+        .env_remove("KILN_AGENT")
+        .env_remove("KILN_ACCEL")
+        .env_remove("KILN_CPUS")
+        .env_remove("KILN_MEMORY_MIB")
         .output()
         .with_context(|| format!("cannot start `{line}`"))?;
     if !done.status.success() {

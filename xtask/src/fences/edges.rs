@@ -28,7 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("kiln-e2e", &[]),
-    ("xtask", &["kiln-pipeline"]),
+    ("xtask", &[]),
 ];
 
 /// What `wire` may use of others' crates: it is data, and goes everywhere.
