@@ -1,0 +1,119 @@
+//! One attempt at a step: start it, pass its output on, wait for its end.
+//!
+//! The agent decides how the step ended. What is decided here is what to do when the agent cannot say: the instance
+//! ended, nothing answers any more, the step's time has long passed, or somebody cancelled.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use kiln_agent_client::{Agent, AgentError};
+use kiln_wire::agent::{PollStepResponse, StartStepRequest, kiln::CancelRequest};
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{Event, Sink};
+use crate::gone::Gone;
+
+/// An agent that nobody could reach for this long is lost.
+const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
+/// A step that the agent should have ended is waited for this much longer.
+const OVERDUE_AFTER: Duration = Duration::from_secs(30);
+/// A cancelled step is waited for this long.
+const CANCELLED_WITHIN: Duration = Duration::from_secs(15);
+/// After a step's end, the rest of its output is waited for this long.
+const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+
+/// How an attempt ended.
+pub enum Outcome {
+    /// The agent said how.
+    Ended(Box<PollStepResponse>),
+    /// The instance ended; its evidence.
+    Gone(String),
+    /// The agent refused, or could not be reached any more.
+    Agent(AgentError),
+    /// The agent was told to end it and did not say how in time.
+    Overdue,
+}
+
+/// Where an attempt runs and who is told.
+pub struct Place<'a> {
+    /// The stage, as reports call it.
+    pub stage: &'a str,
+    /// The step, as reports call it.
+    pub step: &'a str,
+    /// The instance's agent.
+    pub agent: &'a Agent,
+    /// Tells when the instance ends.
+    pub gone: &'a Gone,
+    /// Tells when somebody ends the run or the stage, and why.
+    pub cancel: &'a CancellationToken,
+    /// Where output goes.
+    pub sink: Sink<'a>,
+}
+
+/// Runs one attempt to its end.
+pub async fn attempt(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
+    let limit = match request.timeout {
+        0 => None,
+        seconds => Some(Duration::from_secs(seconds.unsigned_abs()) + OVERDUE_AFTER),
+    };
+    tokio::select! {
+        outcome = follow(place, request) => outcome,
+        evidence = place.gone.wait() => Outcome::Gone(evidence),
+        () = overdue(limit) => Outcome::Overdue,
+        () = cancelled(place, &request.id) => Outcome::Overdue,
+    }
+}
+
+/// Passes the output of a background step on until it ends. Its end is nobody's failure.
+pub async fn follow_output(place: &Place<'_>, id: &str) -> Result<(), AgentError> {
+    let mut output = std::pin::pin!(place.agent.output(id, 0, UNREACHABLE_FOR));
+    while let Some(chunk) = output.next().await {
+        let bytes = chunk?.bytes;
+        (place.sink)(Event::Output { stage: place.stage.to_owned(), step: place.step.to_owned(), bytes });
+    }
+    Ok(())
+}
+
+async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
+    if let Err(error) = place.agent.start_step(request).await {
+        return Outcome::Agent(error);
+    }
+    let mut output = std::pin::pin!(follow_output(place, &request.id));
+    let mut poll = std::pin::pin!(place.agent.poll_step(&request.id, UNREACHABLE_FOR));
+    let mut drained = false;
+    let answer = loop {
+        tokio::select! {
+            answer = &mut poll => break answer,
+            // Output that cannot be read is told by the poll, which asks the same agent.
+            _ = &mut output, if !drained => drained = true,
+        }
+    };
+    match answer {
+        Err(error) => Outcome::Agent(error),
+        Ok(answer) => {
+            if !drained && tokio::time::timeout(DRAIN_WITHIN, output).await.is_err() {
+                tracing::warn!(step = place.step, "the rest of the output did not come in time");
+            }
+            Outcome::Ended(Box::new(answer))
+        }
+    }
+}
+
+async fn overdue(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when a cancelled step has had its time to end.
+async fn cancelled(place: &Place<'_>, id: &str) {
+    place.cancel.cancelled().await;
+    let request = CancelRequest { id: id.to_owned(), reason: "the run was cancelled".to_owned(), grace_ms: None };
+    if let Err(error) = place.agent.cancel(&request).await {
+        // The instance is destroyed next, which ends the step all the same.
+        tracing::debug!(step = place.step, %error, "the step could not be cancelled");
+        return;
+    }
+    tokio::time::sleep(CANCELLED_WITHIN).await;
+}

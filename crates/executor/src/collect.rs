@@ -1,0 +1,64 @@
+//! Fetching JUnit reports out of an instance.
+
+use std::io::Read as _;
+
+use futures::StreamExt as _;
+use kiln_agent_client::{Agent, AgentError};
+use kiln_wire::agent::kiln::FilesRequest;
+
+use crate::junit::{self, REPORT_MAX_BYTES, Tests};
+
+/// All reports of a step together are at most this large.
+const REPORTS_MAX_BYTES: u64 = 128 << 20;
+
+/// What a step's reports say, and what could not be read of them.
+pub struct Collected {
+    /// The sum; `None` when no report was found.
+    pub tests: Option<Tests>,
+    /// What people should know: no file matched, a file is no report.
+    pub notes: Vec<String>,
+}
+
+/// Fetches and reads the reports that `globs` name, relative to `base`.
+pub async fn reports(agent: &Agent, base: &str, globs: &[String]) -> Result<Collected, AgentError> {
+    let request = FilesRequest { base: base.to_owned(), paths: globs.to_vec(), max_bytes: REPORTS_MAX_BYTES };
+    let mut stream = agent.files(&request).await?;
+    let mut packed = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        packed.extend_from_slice(&chunk?);
+        if packed.len() as u64 > REPORTS_MAX_BYTES {
+            let notes = vec![format!("the reports have more than {REPORTS_MAX_BYTES} bytes; they were not read")];
+            return Ok(Collected { tests: None, notes });
+        }
+    }
+    let mut found = unpack(&packed);
+    if found.tests.is_none() && found.notes.is_empty() {
+        found.notes.push(format!("no report matches {}", globs.join(", ")));
+    }
+    Ok(found)
+}
+
+fn unpack(packed: &[u8]) -> Collected {
+    let mut found = Collected { tests: None, notes: Vec::new() };
+    let mut walk = || -> std::io::Result<()> {
+        let mut archive = tar::Archive::new(zstd::Decoder::new(packed)?);
+        for entry in archive.entries()? {
+            let entry = entry?;
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let path = entry.path()?.display().to_string();
+            let mut xml = Vec::new();
+            entry.take(REPORT_MAX_BYTES as u64 + 1).read_to_end(&mut xml)?;
+            match junit::read(&xml) {
+                Ok(tests) => found.tests.get_or_insert_default().add(&tests),
+                Err(error) => found.notes.push(format!("{path}: {}", crate::fleet::error_chain(&error))),
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = walk() {
+        found.notes.push(format!("the reports could not be unpacked: {error}"));
+    }
+    found
+}

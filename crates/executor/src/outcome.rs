@@ -1,0 +1,81 @@
+//! What an attempt's end means.
+
+use kiln_pipeline::plan::ErrorKind;
+use kiln_wire::agent::{Cause as AgentCause, PollStepResponse};
+
+use crate::attempt::Outcome;
+use crate::fleet::error_chain;
+use crate::junit::Tests;
+use crate::report::Cause;
+
+/// A value a step left behind.
+#[derive(Debug, Clone)]
+pub struct Output {
+    pub name: String,
+    pub value: String,
+    pub secret: bool,
+}
+
+/// An attempt's end, judged.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// Why it failed; `None` when it passed.
+    pub cause: Option<Cause>,
+    pub exit_code: Option<i32>,
+    pub message: Option<String>,
+    pub outputs: Vec<Output>,
+    pub tests: Option<Tests>,
+}
+
+impl Judged {
+    pub fn failed(cause: Cause, message: impl Into<String>) -> Self {
+        Self { cause: Some(cause), exit_code: None, message: Some(message.into()), outputs: Vec::new(), tests: None }
+    }
+
+    /// The kind of failure that failure strategies are asked about; `None` when there is nothing to decide.
+    pub fn failed_for(&self) -> Option<ErrorKind> {
+        match self.cause? {
+            Cause::Cancelled => None,
+            Cause::Timeout => Some(ErrorKind::Timeout),
+            Cause::Infrastructure => Some(ErrorKind::Infrastructure),
+            Cause::ExitCode | Cause::Signal | Cause::OutOfMemory | Cause::Plan => Some(ErrorKind::Step),
+        }
+    }
+}
+
+/// Judges an attempt's end. `cancelled` says whether somebody ended the stage.
+pub fn judge(outcome: Outcome, cancelled: bool) -> Judged {
+    match outcome {
+        Outcome::Ended(answer) => ended(*answer),
+        Outcome::Overdue if cancelled => Judged::failed(Cause::Cancelled, "cancelled"),
+        Outcome::Overdue => Judged::failed(Cause::Infrastructure, "its time was up and the agent did not end it"),
+        Outcome::Gone(evidence) => Judged::failed(Cause::Infrastructure, format!("the instance ended: {evidence}")),
+        Outcome::Agent(error) => Judged::failed(Cause::Infrastructure, error_chain(&error)),
+    }
+}
+
+fn ended(answer: PollStepResponse) -> Judged {
+    let exit_code = i32::try_from(answer.exit_code).ok();
+    let failed = |cause, message: String| Judged { exit_code, ..Judged::failed(cause, message) };
+    let mut judged = match answer.cause {
+        AgentCause::Cancelled => failed(Cause::Cancelled, "cancelled".into()),
+        AgentCause::Destroyed => failed(Cause::Cancelled, "ended with its stage".into()),
+        AgentCause::Timeout => failed(Cause::Timeout, "its time was up".into()),
+        AgentCause::Failed => failed(Cause::ExitCode, answer.error),
+        _ if answer.oom_killed => failed(Cause::OutOfMemory, "it ran out of memory".into()),
+        _ if answer.signal != 0 => failed(Cause::Signal, format!("ended by signal {}", answer.signal)),
+        _ if answer.exit_code != 0 => failed(Cause::ExitCode, format!("exit code {}", answer.exit_code)),
+        // An error without a code: the agent could not do what was asked around the command.
+        _ if !answer.error.is_empty() => failed(Cause::ExitCode, answer.error),
+        _ => Judged { cause: None, exit_code, message: None, outputs: Vec::new(), tests: None },
+    };
+    let secret = |o: &kiln_wire::agent::OutputV2| o.kind == kiln_wire::agent::OutputType::Secret;
+    judged.outputs =
+        answer.outputs_v2.into_iter().map(|o| Output { secret: secret(&o), name: o.key, value: o.value }).collect();
+    for (name, value) in answer.outputs {
+        if !judged.outputs.iter().any(|o| o.name == name) {
+            judged.outputs.push(Output { name, value, secret: false });
+        }
+    }
+    judged
+}

@@ -1,0 +1,88 @@
+//! What the agent is asked to run for a step.
+
+use std::time::Duration;
+
+use kiln_pipeline::diagnostic::Location;
+use kiln_pipeline::expr::{Scope, Template};
+use kiln_pipeline::plan::{Shell, Step};
+use kiln_wire::agent::{OutputType, OutputV2, ProcessConfig, RunConfig, StartStepRequest};
+
+use crate::fleet::error_chain;
+use crate::stage::StageRun;
+
+/// A step whose every expression has its value.
+pub struct Prepared {
+    /// What the agent is asked.
+    pub request: StartStepRequest,
+    /// Globs of its reports, relative to its working directory.
+    pub reports: Vec<String>,
+}
+
+/// Works out every value of a step. The error is one line for people.
+pub fn prepare(stage: &StageRun<'_>, step: &Step, id: &str, scope: &Scope) -> Result<Prepared, String> {
+    let run = &step.run;
+    let text = |what: &str, template: &Template| render(what, template, scope, &step.location);
+    if let Some(container) = &run.container {
+        let image = text("image", &container.image)?;
+        return Err(format!("line {}: steps in containers ({image}) cannot be run yet", container.location.line));
+    }
+    let mut environment = stage.facts();
+    for variable in stage.stage.env.iter().chain(&run.env) {
+        environment.insert(variable.name.clone(), text(&variable.name, &variable.value)?);
+    }
+    environment.extend(stage.run.options.env.iter().cloned());
+    let script = text("command", &run.script)?;
+    let reports = run.reports.iter().map(|glob| text("reports", glob)).collect::<Result<_, _>>()?;
+    let working_dir = match &run.working_dir {
+        None => stage.stage.workspace_dir.clone(),
+        Some(dir) => within(&stage.stage.workspace_dir, &text("working directory", dir)?),
+    };
+    let kind = |secret| if secret { OutputType::Secret } else { OutputType::Text };
+    let request = StartStepRequest {
+        id: format!("{id}-{}", uuid::Uuid::now_v7().simple()),
+        name: step.name.clone(),
+        detach: run.background,
+        timeout: step.timeout.map_or(0, whole_seconds),
+        secrets: stage.run.masked(),
+        environment,
+        working_dir,
+        user: run.user.clone().unwrap_or_default(),
+        // Our own output route serves every step; this keeps the agent from printing the script before it.
+        log_drone: true,
+        run: RunConfig { entrypoint: entrypoint(run.shell), commands: vec![script] },
+        outputs: run
+            .outputs
+            .iter()
+            .map(|o| OutputV2 { key: o.name.clone(), value: o.value.clone(), kind: kind(o.secret) })
+            .collect(),
+        process_config: ProcessConfig { kill_process_on_context_cancel: true, ..ProcessConfig::default() },
+        ..StartStepRequest::default()
+    };
+    Ok(Prepared { request, reports })
+}
+
+fn render(what: &str, template: &Template, scope: &Scope, location: &Location) -> Result<String, String> {
+    template.render(scope).map_err(|e| format!("line {}: `{what}` has no value: {}", location.line, error_chain(&e)))
+}
+
+/// Sh and Bash stop at the first command that fails, as they do where these files come from.
+fn entrypoint(shell: Shell) -> Vec<String> {
+    let words: &[&str] = match shell {
+        Shell::Sh => &["sh", "-e", "-c"],
+        Shell::Bash => &["bash", "-e", "-c"],
+        Shell::Python => &["python3", "-u", "-c"],
+        Shell::Pwsh => &["pwsh", "-NoProfile", "-NonInteractive", "-Command"],
+        Shell::Powershell => &["powershell", "-NoProfile", "-NonInteractive", "-Command"],
+    };
+    words.iter().map(ToString::to_string).collect()
+}
+
+/// The agent counts whole seconds, and 0 means for ever.
+fn whole_seconds(limit: Duration) -> i64 {
+    let up = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
+    i64::try_from(up.max(1)).unwrap_or(i64::MAX)
+}
+
+fn within(base: &str, dir: &str) -> String {
+    if dir.starts_with('/') { dir.to_owned() } else { format!("{}/{dir}", base.trim_end_matches('/')) }
+}

@@ -1,0 +1,222 @@
+//! One stage on one instance: get it, send the workspace, run the steps, end it.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use kiln_pipeline::plan::Stage;
+use kiln_pipeline::strategy::Iteration;
+use kiln_wire::agent::SetupRequest;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{Event, Phase};
+use crate::fleet::{Lease, error_chain};
+use crate::gone::Gone;
+use crate::report::{StageReport, Status, StepReport};
+use crate::run::{Run, lock, name_of};
+use crate::step::Nest;
+use crate::walk::{End, walk};
+use crate::workspace;
+
+/// Background steps that were told to end are waited for this long.
+const BACKGROUND_WITHIN: Duration = Duration::from_secs(5);
+
+/// One iteration of a stage.
+pub struct StageRun<'a> {
+    pub(crate) run: &'a Run<'a>,
+    pub(crate) stage: &'a Stage,
+    pub(crate) id: &'a str,
+    pub(crate) iteration: Option<&'a Iteration>,
+    pub(crate) gone: Gone,
+    /// Ends this stage: the run ends, or its own time is up.
+    pub(crate) cancel: CancellationToken,
+    pub(crate) steps: Mutex<Vec<StepReport>>,
+    /// What goes on beside the steps: the output of background ones.
+    pub(crate) beside: mpsc::UnboundedSender<Beside<'a>>,
+    besides: Mutex<Option<mpsc::UnboundedReceiver<Beside<'a>>>>,
+}
+
+/// Something that goes on beside the steps.
+pub(crate) type Beside<'a> = BoxFuture<'a, ()>;
+
+/// How a stage ended, before its report.
+struct Ended {
+    status: Status,
+    message: Option<String>,
+}
+
+impl Ended {
+    fn failed(message: impl Into<String>) -> Self {
+        Self { status: Status::Failed, message: Some(message.into()) }
+    }
+}
+
+impl<'a> StageRun<'a> {
+    pub(crate) fn new(run: &'a Run<'a>, stage: &'a Stage, id: &'a str, iteration: Option<&'a Iteration>) -> Self {
+        let cancel = run.cancel.child_token();
+        let (beside, besides) = mpsc::unbounded_channel();
+        let (steps, besides) = (Mutex::default(), Mutex::new(Some(besides)));
+        Self { run, stage, id, iteration, gone: Gone::new(), cancel, steps, beside, besides }
+    }
+
+    /// Runs the stage and ends its instance, whatever happens.
+    pub(crate) async fn carry_out(self) -> StageReport {
+        let since = Instant::now();
+        let name = name_of(&self.stage.name, self.iteration);
+        self.tell(Event::StageStarted { stage: self.id.to_owned(), name: name.clone() });
+        let (instance, ended) = match self.acquire().await {
+            Err(ended) => (None, ended),
+            Ok(lease) => {
+                let ended = self.on_instance(&lease).await;
+                self.keep(&lease, &ended).await;
+                if let Err(error) = self.run.fleet.release(&lease).await {
+                    self.note(format!("instance {} could not be ended: {}", lease.id, error_chain(&error)));
+                }
+                (Some(lease.id), ended)
+            }
+        };
+        let Ended { status, message } = ended;
+        let steps = std::mem::take(&mut *lock(&self.steps));
+        StageReport { id: self.id.to_owned(), name, status, message, instance, duration: since.elapsed(), steps }
+    }
+
+    async fn acquire(&self) -> Result<Lease, Ended> {
+        let image = (self.run.images)(&self.stage.pool).map_err(Ended::failed)?;
+        let waiting = |why: &str| self.note(format!("waits for room: {why}"));
+        let id = self.run.fleet.new_id();
+        tokio::select! {
+            lease = self.run.fleet.acquire(&id, &image, waiting) => {
+                return lease.map_err(|e| Ended::failed(error_chain(&e)));
+            }
+            () = self.cancel.cancelled() => {}
+        }
+        self.run.fleet.abandon(&id).await;
+        Err(Ended { status: Status::Cancelled, message: None })
+    }
+
+    async fn on_instance(&self, lease: &Lease) -> Ended {
+        let work = async {
+            let limited = async {
+                match self.stage.timeout {
+                    None => std::future::pending().await,
+                    Some(limit) => tokio::time::sleep(limit).await,
+                }
+            };
+            let mut work = std::pin::pin!(self.work(lease));
+            tokio::select! {
+                ended = &mut work => ended,
+                () = limited => {
+                    self.cancel.cancel();
+                    work.await;
+                    Ended::failed("the stage's time was up")
+                }
+            }
+        };
+        let watch = async {
+            self.gone.tell(self.run.fleet.ended(lease).await);
+            std::future::pending::<Ended>().await
+        };
+        tokio::select! { ended = work => ended, ended = watch => ended }
+    }
+
+    async fn work(&self, lease: &Lease) -> Ended {
+        let prepared = tokio::select! {
+            prepared = self.prepare(lease) => prepared,
+            evidence = self.gone.wait() => Err(format!("the instance ended: {evidence}")),
+        };
+        if let Err(message) = prepared {
+            return Ended::failed(message);
+        }
+        // Steps ask how their own stage goes, whatever happened to the stages before it.
+        let steps = walk(&self.stage.steps, End::Clear, |node, before| self.node(lease, node, Nest::default(), before));
+        let mut steps = std::pin::pin!(steps);
+        let mut besides = lock(&self.besides).take();
+        let mut beside = FuturesUnordered::new();
+        let end = loop {
+            tokio::select! {
+                end = &mut steps => break end,
+                Some(more) = next_of(&mut besides) => beside.push(more),
+                Some(()) = beside.next(), if !beside.is_empty() => {}
+            }
+        };
+        while let Some(Ok(more)) = besides.as_mut().map(mpsc::UnboundedReceiver::try_recv) {
+            beside.push(more);
+        }
+        self.end_background(lease, beside).await;
+        match end {
+            _ if self.run.cancel.is_cancelled() => Ended { status: Status::Cancelled, message: None },
+            End::Failed => Ended { status: Status::Failed, message: None },
+            End::Clear => Ended { status: Status::Passed, message: None },
+        }
+    }
+
+    /// Ends what still runs in the instance and passes the rest of its output on.
+    async fn end_background(&self, lease: &Lease, mut beside: FuturesUnordered<Beside<'a>>) {
+        if beside.is_empty() {
+            return;
+        }
+        if let Err(error) = lease.agent.destroy().await {
+            self.note(format!("background steps could not be ended in order: {}", error_chain(&error)));
+            return;
+        }
+        let all = async { while beside.next().await.is_some() {} };
+        if tokio::time::timeout(BACKGROUND_WITHIN, all).await.is_err() {
+            self.note("the rest of the background steps' output did not come in time".to_owned());
+        }
+    }
+
+    /// Makes the instance ready for the steps: masks, environment, the working tree.
+    async fn prepare(&self, lease: &Lease) -> Result<(), String> {
+        let mut phases = lease.phases.clone();
+        let mut clock = Instant::now();
+        let mut phase = |name: &str| {
+            phases.push(Phase { name: name.to_owned(), duration: clock.elapsed() });
+            clock = Instant::now();
+        };
+        let setup =
+            SetupRequest { secrets: self.run.masked(), mount_docker_socket: Some(false), ..SetupRequest::default() };
+        lease
+            .agent
+            .setup(&setup)
+            .await
+            .map_err(|e| format!("the instance could not be set up: {}", error_chain(&e)))?;
+        phase("setup");
+        let tree = if self.stage.workspace { workspace::pack(&self.run.options.workspace) } else { workspace::empty() };
+        let sent = lease.agent.put_workspace(&self.stage.workspace_dir, tree).await;
+        sent.map_err(|e| format!("the workspace could not be sent: {}", error_chain(&e)))?;
+        phase("workspace");
+        self.tell(Event::InstanceReady { stage: self.id.to_owned(), instance: lease.id.clone(), phases });
+        Ok(())
+    }
+
+    async fn keep(&self, lease: &Lease, ended: &Ended) {
+        let Some(duration) = self.run.options.keep_on_failure else { return };
+        if ended.status != Status::Failed || self.cancel.is_cancelled() {
+            return;
+        }
+        self.tell(Event::InstanceKept { stage: self.id.to_owned(), instance: lease.id.clone(), duration });
+        tokio::select! {
+            () = tokio::time::sleep(duration) => {}
+            () = self.cancel.cancelled() => {}
+            evidence = self.run.fleet.ended(lease) => self.note(format!("the kept instance ended: {evidence}")),
+        }
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        (self.run.sink)(event);
+    }
+
+    pub(crate) fn note(&self, message: String) {
+        self.tell(Event::Note { stage: self.id.to_owned(), message });
+    }
+}
+
+async fn next_of<'a>(besides: &mut Option<mpsc::UnboundedReceiver<Beside<'a>>>) -> Option<Beside<'a>> {
+    match besides {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
