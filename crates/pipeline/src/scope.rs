@@ -7,7 +7,7 @@
 
 use crate::expr::{Map, Scope, Template, Value};
 use crate::facts::Facts;
-use crate::plan::{Plan, Stage, Variable};
+use crate::plan::{Dialect, Plan, Stage, Variable};
 use crate::strategy::Iteration;
 
 /// Answers a secret's value.
@@ -64,6 +64,10 @@ impl Book {
             describe_stage(&mut root, &node.item, &node.item.id);
         }
         describe_codebase(&mut root, facts);
+        if plan.dialect == Dialect::Drone {
+            let build: Map = crate::drone::environment(facts).into_iter().collect();
+            root.set(&["drone"], build);
+        }
         for (path, value) in given {
             let segments: Vec<&str> = path.split('.').collect();
             match segments.as_slice() {

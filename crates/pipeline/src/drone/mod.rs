@@ -1,10 +1,127 @@
-//! Drone's `kind: pipeline` documents to a plan.
+//! Drone's documents to a plan: one stage per `kind: pipeline`.
+//!
+//! ```text
+//! documents ──kind──► pipeline ──tables──► shape checked ──pipeline, step──► Stage ──order──► Plan
+//!              └────► secret, signature, cron, template: told about
+//! ```
+//! Pipelines without `depends_on` run at the same time; steps run one after another unless one of them has a
+//! `depends_on`, then each starts when what it names has ended.
+//!
+//! `${DRONE_TAG}` and its like are replaced in commands, environments, settings, images and directories when a
+//! step's turn has come. In what has to be known before the run (names, pools, conditions) they are told about.
 
-use crate::diagnostic::Findings;
+mod conditions;
+mod environment;
+mod order;
+mod pipeline;
+mod reader;
+mod script;
+mod settings;
+mod step;
+mod tables;
+
+use crate::diagnostic::{Diagnostic, Findings};
 use crate::load::Options;
-use crate::plan::Plan;
+use crate::plan::{Dialect, Graph, Plan, Stage};
+use crate::schema::did_you_mean;
 use crate::yaml::Node;
 
-pub(crate) fn read(_documents: &[Node], _options: &Options, _findings: &mut Findings) -> Option<Plan> {
-    None
+pub use environment::environment;
+use order::Item;
+use reader::Reader;
+
+/// The kinds of documents.
+const KINDS: [&str; 5] = ["pipeline", "secret", "signature", "cron", "template"];
+
+/// Reads the file. `None` when there is no pipeline in it.
+pub(crate) fn read(documents: &[Node], _options: &Options, findings: &mut Findings) -> Option<Plan> {
+    let mut reader = Reader::new(findings);
+    let mut stages: Vec<Item<Stage>> = Vec::new();
+    let mut other_kinds = false;
+    for document in documents {
+        if document.entries().is_none() {
+            let message = format!("a document of a Drone file is a mapping, this is {}", document.kind_name());
+            reader.push(Diagnostic::invalid("wrong-type", &document.location, message));
+            continue;
+        }
+        match kind(&mut reader, document) {
+            Kind::Pipeline => {
+                let number = stages.len() + 1;
+                stages.push(pipeline::read(&mut reader, document, number));
+            }
+            Kind::Other => other_kinds = true,
+        }
+    }
+    if stages.is_empty() {
+        if !other_kinds {
+            let place = documents.first().map(|document| document.location.clone()).unwrap_or_default();
+            let found = Diagnostic::invalid("no-pipeline", &place, "the file has no pipeline");
+            reader.push(found.help("a pipeline starts with `kind: pipeline`"));
+        }
+        return None;
+    }
+    let name = stages[0].item.name.clone();
+    let id = stages[0].item.id.clone();
+    let nodes = order::sort(&mut reader, stages, "pipeline");
+    let stages = Graph { nodes };
+    Some(Plan { name, id, dialect: Dialect::Drone, timeout: None, variables: Vec::new(), stages })
+}
+
+enum Kind {
+    Pipeline,
+    Other,
+}
+
+/// What a document is; everything but a pipeline is told about here.
+fn kind(reader: &mut Reader<'_>, document: &Node) -> Kind {
+    let Some((key, value)) = document.entry("kind") else {
+        if document.get("steps").is_some() {
+            let place = document.entries().and_then(|entries| entries.first()).map_or(document, |(key, _)| key);
+            let found = Diagnostic::invalid("missing-key", &place.location, "the document has no `kind`");
+            reader.push(found.help("a pipeline starts with `kind: pipeline`"));
+            return Kind::Pipeline;
+        }
+        reader.push(Diagnostic::warning("no-effect", &document.location, "a document without `kind` says nothing"));
+        return Kind::Other;
+    };
+    let place = &key.location;
+    match value.text().unwrap_or_default() {
+        "pipeline" => return Kind::Pipeline,
+        "secret" => {
+            reader.check(document, &tables::SECRET);
+            let name = document.get("name").and_then(Node::text).unwrap_or("NAME");
+            let message = format!("the secret `{name}` is not fetched from where this document says");
+            let help = format!("give its value with `--secret {name}=VALUE` or `--secret-file`");
+            reader.push(Diagnostic::note("no-effect", place, message).help(help));
+        }
+        "signature" => {
+            reader.check(document, &tables::SIGNATURE);
+            let message = "the signature is not checked: a local run trusts the file that it is given";
+            reader.push(Diagnostic::note("no-effect", place, message));
+        }
+        "cron" => {
+            reader.check(document, &tables::CRON);
+            let message = "the schedule is not followed: a local run starts when it is told to";
+            reader.push(Diagnostic::note("no-effect", place, message));
+        }
+        "template" => {
+            let message = "the template is kept by a Drone server and is not in this file";
+            let found = Diagnostic::unsupported("template", place, message);
+            reader.push(found.help("write out the pipeline that the template makes"));
+        }
+        other => unknown_kind(reader, other, value),
+    }
+    Kind::Other
+}
+
+fn unknown_kind(reader: &mut Reader<'_>, written: &str, value: &Node) {
+    let message = format!("`{written}` is not a kind of document");
+    // Extensions of a Drone server may know further kinds, so that only a misspelt one is a mistake.
+    let weigh = match crate::schema::closest(written, KINDS) {
+        Some(_) => Diagnostic::invalid,
+        None => Diagnostic::unsupported,
+    };
+    let mut found = weigh("unknown-kind", &value.location, message);
+    found.help = did_you_mean(written, KINDS);
+    reader.push(found);
 }

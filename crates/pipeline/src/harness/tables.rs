@@ -9,6 +9,7 @@ use Shape::{Any, Bool, Duration, Enum, List, Map, Number, Of, OneOrMore, Text};
 /// How these tables are walked.
 pub static LANGUAGE: Language = Language {
     expressions: true,
+    ignores_unknown: false,
     tables: &[
         &PIPELINE, &STAGE, &STAGE_SPEC, &GROUP, &STEP, &RUN, &BACKGROUND, &PLUGIN, &WHEN_STEP, &WHEN_STAGE, &STRATEGY,
         &REPEAT, &FAILURE, &ON_FAILURE, &ACTION, &RETRY, &POOL, &PLATFORM, &VARIABLE, &OUTPUT, &REPORTS,

@@ -12,6 +12,9 @@ use crate::yaml::{Kind, Node, Resolved};
 pub struct Language {
     /// `<+...>` may stand for any value.
     pub expressions: bool,
+    /// The dialect's own parser ignores unknown keys: only one that is close to a known key, or stands in the wrong
+    /// place, is a mistake.
+    pub ignores_unknown: bool,
     /// All tables, to tell where a misplaced key belongs.
     pub tables: &'static [&'static Table],
 }
@@ -169,7 +172,8 @@ impl Walk<'_> {
         // A key of the dialect in the wrong place that would change nothing in its right place changes nothing here.
         let harmless = !homes.is_empty()
             && homes.iter().filter_map(|home| home.key(name)).all(|key| key.role != Role::Read);
-        let weigh = if table.open || harmless || self.findings.lenient { Diagnostic::warning } else { Diagnostic::invalid };
+        let ignored = self.language.ignores_unknown && near.is_none() && homes.is_empty();
+        let weigh = if table.open || harmless || ignored || self.findings.lenient { Diagnostic::warning } else { Diagnostic::invalid };
         let mut found = weigh("unknown-key", &key.location, message);
         found.help = match (near, homes.as_slice()) {
             (Some(word), _) => Some(format!("did you mean `{word}`?")),

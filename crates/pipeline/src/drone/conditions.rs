@@ -1,0 +1,101 @@
+//! `when` and `trigger`.
+
+use super::reader::Reader;
+use super::tables;
+use crate::diagnostic::Diagnostic;
+use crate::plan::{Condition, Match, StatusFilter, When};
+use crate::schema::did_you_mean;
+use crate::yaml::Node;
+
+/// Conditions that are globs over a fact.
+const FACTS: [&str; 8] = ["branch", "event", "ref", "repo", "instance", "target", "cron", "action"];
+const EVENTS: [&str; 7] = ["push", "pull_request", "tag", "promote", "rollback", "cron", "custom"];
+const STATUSES: [&str; 2] = ["success", "failure"];
+
+/// Reads the conditions under `key`.
+pub(super) fn read(reader: &mut Reader<'_>, node: &Node, key: &str) -> When {
+    let mut when = When::default();
+    let Some(conditions) = node.get(key) else { return when };
+    if !reader.check(conditions, if key == "when" { &tables::WHEN } else { &tables::TRIGGER }) {
+        return when;
+    }
+    for fact in FACTS {
+        let Some(wanted) = globs(reader, conditions, fact) else { continue };
+        if fact == "event" {
+            events(reader, conditions);
+        }
+        when.conditions.push(Condition::Match(wanted));
+    }
+    if let Some((place, paths)) = conditions.entry("paths").filter(|(_, paths)| !paths.is_null()) {
+        let patterns = globs(reader, conditions, "paths");
+        if patterns.is_some_and(|paths| !paths.include.is_empty() || !paths.exclude.is_empty()) || paths.text().is_some() {
+            let message = "which files were changed is not looked at yet";
+            let help = "Drone itself ignores `paths` unless its server has an extension for it";
+            reader.push(Diagnostic::unsupported("changed-paths", &place.location, message).help(help));
+        }
+    }
+    status(reader, conditions, &mut when);
+    when
+}
+
+/// The patterns of one condition: a text, a list, or `include` and `exclude`.
+fn globs(reader: &mut Reader<'_>, conditions: &Node, fact: &str) -> Option<Match> {
+    let value = conditions.get(fact)?;
+    let owned = |texts: Vec<(&str, _)>| texts.into_iter().map(|(text, _)| text.to_owned()).collect::<Vec<_>>();
+    let (include, exclude) = if value.entries().is_some() {
+        (owned(reader.texts(value, "include")), owned(reader.texts(value, "exclude")))
+    } else {
+        (owned(reader.texts(conditions, fact)), Vec::new())
+    };
+    let wanted = Match { fact: fact.to_owned(), include, exclude };
+    (!wanted.include.is_empty() || !wanted.exclude.is_empty()).then_some(wanted)
+}
+
+/// The scalars of a condition, in whichever form it is written.
+fn scalars(value: &Node) -> Vec<&Node> {
+    if let Some(items) = value.items() {
+        return items.iter().collect();
+    }
+    if value.entries().is_some() {
+        return ["include", "exclude"].into_iter().filter_map(|key| value.get(key)).flat_map(scalars).collect();
+    }
+    vec![value]
+}
+
+/// Events that no server sends are probably misspelt, and never match.
+fn events(reader: &mut Reader<'_>, conditions: &Node) {
+    for event in conditions.get("event").map(scalars).unwrap_or_default() {
+        let text = event.text().unwrap_or_default();
+        if !EVENTS.contains(&text) && !text.contains(['*', '?', '[', '{', '$']) {
+            let mut found = Diagnostic::warning("unknown-value", &event.location, format!("`{text}` is not an event"));
+            found.help = did_you_mean(text, EVENTS);
+            reader.push(found);
+        }
+    }
+}
+
+/// `status` does not only ask, it also says whether the item runs after a failure.
+fn status(reader: &mut Reader<'_>, conditions: &Node, when: &mut When) {
+    let Some(value) = conditions.get("status") else { return };
+    for status in scalars(value) {
+        let text = status.text().unwrap_or_default();
+        if !STATUSES.contains(&text) && !text.contains(['*', '?', '[', '{']) {
+            let mut found = Diagnostic::warning("unknown-value", &status.location, format!("`{text}` is not a status"));
+            found.help = did_you_mean(text, STATUSES);
+            reader.push(found);
+        }
+    }
+    let Some(wanted) = globs(reader, conditions, "status") else { return };
+    let allowed = |status: &str| crate::condition::matches(&wanted, status);
+    when.status = match (allowed("success"), allowed("failure")) {
+        (true, false) => StatusFilter::Success,
+        (false, true) => StatusFilter::Failure,
+        (true, true) => StatusFilter::Any,
+        (false, false) => {
+            // Neither: it never runs, which the plan says as a build without an event.
+            let never = Match { fact: "event".to_owned(), include: Vec::new(), exclude: vec!["**".to_owned()] };
+            when.conditions.push(Condition::Match(never));
+            StatusFilter::Any
+        }
+    };
+}

@@ -1,0 +1,239 @@
+//! One `kind: pipeline` document to a stage.
+
+use super::order::Item;
+use super::reader::{Reader, identifier};
+use super::settings;
+use super::{conditions, order, step, tables};
+use crate::diagnostic::Diagnostic;
+use crate::expr::Template;
+use crate::plan::{Arch, EnvVar, Graph, Os, PoolRequest, Stage};
+use crate::schema::did_you_mean;
+use crate::yaml::Node;
+
+/// Where steps of a pipeline run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Machine {
+    /// In containers, all of them.
+    Containers,
+    /// On the machine, and in a container where the step has an image.
+    Either,
+    /// On the machine, all of them.
+    Host,
+}
+
+/// What a step has to know about its pipeline.
+pub(super) struct Surroundings {
+    pub machine: Machine,
+    /// The pipeline's type, for messages.
+    pub kind: String,
+    pub os: Os,
+}
+
+/// The types of Drone's own runners.
+const TYPES: [(&str, Machine); 9] = [
+    ("docker", Machine::Containers),
+    ("kubernetes", Machine::Containers),
+    ("vm", Machine::Either),
+    ("aws", Machine::Either),
+    ("nomad", Machine::Containers),
+    ("exec", Machine::Host),
+    ("ssh", Machine::Host),
+    ("digitalocean", Machine::Host),
+    ("macstadium", Machine::Host),
+];
+
+/// Reads a document. `number` counts the pipelines of the file from 1.
+pub(super) fn read(reader: &mut Reader<'_>, document: &Node, number: usize) -> Item<Stage> {
+    reader.check(document, &tables::PIPELINE);
+    let location = document
+        .entry("name")
+        .or_else(|| document.entries()?.first().map(|(key, value)| (key, value)))
+        .map_or_else(|| document.location.clone(), |(key, value)| key.location.to(&value.location));
+    let name = document.get("name").and_then(Node::text).filter(|name| !name.is_empty()).unwrap_or("default");
+    named(reader, document);
+    let (kind, machine) = pipeline_type(reader, document);
+    let (os, arch) = platform(reader, document, &kind);
+    let surroundings = Surroundings { machine, kind, os };
+    let dependencies = reader.texts(document, "depends_on");
+    let depends_on: Vec<_> = dependencies.into_iter().map(|(name, place)| (name.to_owned(), place.clone())).collect();
+    let pool = document.get("pool").and_then(|pool| reader.fixed(pool, "use")).map(str::to_owned);
+    let env = environment(reader, document, &surroundings, name, number);
+    let stage = Stage {
+        id: identifier(name, |_| false),
+        name: name.to_owned(),
+        location: location.clone(),
+        pool: PoolRequest { name: pool, os, arch },
+        workspace: !document.get("clone").is_some_and(|clone| reader.switch(clone, "disable")),
+        workspace_dir: workspace(reader, document, os),
+        variables: Vec::new(),
+        env,
+        when: conditions::read(reader, document, "trigger"),
+        strategy: None,
+        failure: Vec::new(),
+        timeout: None,
+        steps: steps(reader, document, &surroundings),
+    };
+    Item { name: name.to_owned(), location, depends_on, after: Vec::new(), item: stage }
+}
+
+/// A name with `${NAME}` in it is shown as it is written.
+fn named(reader: &mut Reader<'_>, node: &Node) {
+    let Some(name) = node.get("name") else { return };
+    if name.text().is_some_and(|text| text.contains("${")) {
+        let message = "nothing is replaced in a name";
+        reader.push(Diagnostic::warning("substitution-not-possible", &name.location, message));
+    }
+}
+
+fn pipeline_type(reader: &mut Reader<'_>, document: &Node) -> (String, Machine) {
+    let Some(value) = document.get("type").filter(|value| value.text() != Some("")) else {
+        return ("docker".to_owned(), Machine::Containers);
+    };
+    let written = value.text().unwrap_or_default();
+    let Some((kind, machine)) = TYPES.into_iter().find(|(kind, _)| *kind == written) else {
+        let message = format!("pipelines of type `{written}` are not run");
+        let mut found = Diagnostic::unsupported("pipeline-type", &value.location, message);
+        found.help = did_you_mean(written, TYPES.map(|(kind, _)| kind));
+        reader.push(found);
+        return (written.to_owned(), Machine::Either);
+    };
+    match kind {
+        "ssh" => {
+            let message = "an `ssh` pipeline runs on a server of its own, Kiln runs pipelines on throw-away machines";
+            let found = Diagnostic::unsupported("pipeline-type", &value.location, message);
+            reader.push(found.help("with `type: vm` its steps run on a machine of Kiln's own"));
+        }
+        "digitalocean" | "macstadium" | "exec" => {
+            let message = format!("a pipeline of type `{kind}` runs on a machine of Kiln's own here");
+            reader.push(Diagnostic::note("own-machine", &value.location, message));
+        }
+        _ => {}
+    }
+    if kind != "ssh"
+        && let Some((key, server)) = document.entry("server")
+        && !server.is_null()
+    {
+        let message = "`server` has no effect here: the stage runs on a machine of Kiln's own";
+        reader.push(Diagnostic::note("no-effect", &key.location, message));
+    }
+    (kind.to_owned(), machine)
+}
+
+fn platform(reader: &mut Reader<'_>, document: &Node, kind: &str) -> (Os, Arch) {
+    let platform = document.get("platform");
+    let mut word = |key: &str| Some((platform?.get(key)?, reader.fixed(platform?, key)?.to_ascii_lowercase()));
+    let (os, arch) = (word("os"), word("arch"));
+    let mut refuse = |value: &Node, text: &str, known: [&'static str; 2], what: &str| {
+        let message = format!("there are no machines with the {what} `{text}`");
+        let mut found = Diagnostic::unsupported("platform", &value.location, message);
+        found.help = did_you_mean(text, known);
+        reader.push(found);
+    };
+    let os = match os {
+        None if kind == "macstadium" => Os::Darwin,
+        None => Os::Linux,
+        Some((value, text)) => match text.as_str() {
+            "linux" => Os::Linux,
+            "windows" => Os::Windows,
+            "darwin" | "macos" => Os::Darwin,
+            _ => {
+                refuse(value, &text, ["linux", "windows"], "operating system");
+                Os::Linux
+            }
+        },
+    };
+    let arch = match arch {
+        None => Arch::Amd64,
+        Some((value, text)) => match text.as_str() {
+            "amd64" | "x86_64" => Arch::Amd64,
+            "arm64" | "aarch64" => Arch::Arm64,
+            _ => {
+                refuse(value, &text, ["amd64", "arm64"], "processor");
+                Arch::Amd64
+            }
+        },
+    };
+    (os, arch)
+}
+
+/// Drone puts the source into `/drone/src`; a relative path of `workspace` is below `base`.
+fn workspace(reader: &mut Reader<'_>, document: &Node, os: Os) -> String {
+    let default = if os == Os::Windows { "C:\\drone\\src" } else { "/drone/src" };
+    let Some(workspace) = document.get("workspace") else { return default.to_owned() };
+    let base = reader.fixed(workspace, "base");
+    let path = reader.fixed(workspace, "path");
+    let absolute = |path: &str| path.starts_with(['/', '\\']) || path.as_bytes().get(1) == Some(&b':');
+    let separator = if os == Os::Windows { '\\' } else { '/' };
+    let base = base.map_or_else(|| default.to_owned(), str::to_owned);
+    let directory = match path {
+        Some(path) if absolute(path) => path.to_owned(),
+        Some(path) => format!("{}{separator}{path}", base.trim_end_matches(['/', '\\'])),
+        None => base,
+    };
+    if absolute(&directory) { directory } else { format!("{default}{separator}{directory}") }
+}
+
+/// What every step is told about its stage, and the pipeline's own variables over it.
+fn environment(
+    reader: &mut Reader<'_>,
+    document: &Node,
+    surroundings: &Surroundings,
+    name: &str,
+    number: usize,
+) -> Vec<EnvVar> {
+    let os = match surroundings.os {
+        Os::Linux => "linux",
+        Os::Windows => "windows",
+        Os::Darwin => "darwin",
+    };
+    let mut variables: Vec<EnvVar> = [
+        ("DRONE_STAGE_KIND", "pipeline".to_owned()),
+        ("DRONE_STAGE_TYPE", surroundings.kind.clone()),
+        ("DRONE_STAGE_NAME", name.to_owned()),
+        ("DRONE_STAGE_NUMBER", number.to_string()),
+        ("DRONE_STAGE_OS", os.to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| EnvVar { name: name.to_owned(), value: Template::literal(value) })
+    .collect();
+    variables.extend(own_environment(reader, document));
+    variables
+}
+
+/// The `environment` of a pipeline or a step.
+pub(super) fn own_environment(reader: &mut Reader<'_>, node: &Node) -> Vec<EnvVar> {
+    let entries = node.get("environment").and_then(Node::entries).unwrap_or_default();
+    let variable = |(key, value): &(Node, Node)| {
+        Some(EnvVar { name: key.text()?.to_owned(), value: settings::value(reader, value) })
+    };
+    entries.iter().filter_map(variable).collect()
+}
+
+/// Services first, then the steps; each step waits for the one before it unless any of them names what it waits for.
+fn steps(reader: &mut Reader<'_>, document: &Node, surroundings: &Surroundings) -> Graph<crate::plan::StepNode> {
+    let list = |key: &str| document.get(key).and_then(Node::items).unwrap_or_default();
+    let (services, steps) = (list("services"), list("steps"));
+    if steps.is_empty() {
+        let place = document.entry("steps").map_or(&document.location, |(key, _)| &key.location);
+        reader.push(Diagnostic::warning("no-steps", place, "the pipeline has no steps"));
+    }
+    let named = |step: &&Node| {
+        step.get("depends_on").is_some_and(|names| names.items().map_or(names.text() != Some(""), |n| !n.is_empty()))
+    };
+    let graph = steps.iter().any(|step| named(&step)) || services.iter().any(|step| named(&step));
+    let mut items: Vec<Item<crate::plan::StepNode>> = Vec::new();
+    let all = services.iter().map(|node| (node, true)).chain(steps.iter().map(|node| (node, false)));
+    for (node, service) in all.filter(|(node, _)| node.entries().is_some()) {
+        let at = items.len();
+        let taken = |id: &str| items.iter().any(|item| matches!(&item.item, crate::plan::StepNode::Step(s) if s.id == id));
+        let mut item = step::read(reader, node, surroundings, service, at + 1, &taken);
+        item.after = match (service, graph) {
+            (true, _) => Vec::new(),
+            (false, true) => (0..services.len().min(at)).collect(),
+            (false, false) if at <= services.len() => (0..at).collect(),
+            (false, false) => vec![at - 1],
+        };
+        items.push(item);
+    }
+    Graph { nodes: order::sort(reader, items, "step") }
+}

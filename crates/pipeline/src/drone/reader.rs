@@ -1,0 +1,109 @@
+//! What all readers of the dialect share: findings, templates, names.
+
+use crate::diagnostic::{Diagnostic, Findings, Location};
+use crate::expr::Template;
+use crate::schema::{self, Shape, Table, truth};
+use crate::yaml::Node;
+
+use super::tables;
+
+/// Takes values out of checked mappings. A value of the wrong type was told about by the check and reads as absent.
+pub(super) struct Reader<'a> {
+    findings: &'a mut Findings,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(findings: &'a mut Findings) -> Reader<'a> {
+        Reader { findings }
+    }
+
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.findings.push(diagnostic);
+    }
+
+    /// Checks a mapping against its table; false when it is no mapping.
+    pub fn check(&mut self, node: &Node, table: &'static Table) -> bool {
+        schema::check(node, &Shape::Of(table), tables::LANGUAGE, self.findings) && node.entries().is_some()
+    }
+
+    /// Text in which `${NAME}` is replaced when its turn has come.
+    pub fn template(&mut self, node: &Node) -> Template {
+        let text = node.text().unwrap_or_default();
+        match Template::substituted(text, &node.location) {
+            Ok(template) => {
+                self.emptied(&template, &node.location);
+                template
+            }
+            Err(found) => {
+                self.push(found);
+                Template::literal(text)
+            }
+        }
+    }
+
+    /// The template of a key.
+    pub fn template_at(&mut self, node: &Node, key: &str) -> Option<Template> {
+        let value = node.get(key).filter(|value| value.text().is_some_and(|text| !text.is_empty()))?;
+        Some(self.template(value))
+    }
+
+    /// Drone replaces names that it does not know with nothing, which is seldom what was meant.
+    fn emptied(&mut self, template: &Template, place: &Location) {
+        let known = |name: &str| ["DRONE", "CI"].iter().any(|prefix| name.starts_with(prefix));
+        for name in template.variables().into_iter().filter(|name| !known(name)) {
+            let message = format!("`${{{name}}}` becomes nothing, unless it is a parameter of the build");
+            let help = format!("Drone replaces it before the step runs; write `$${{{name}}}` for the step's own variable");
+            self.push(Diagnostic::warning("emptied-variable", place, message).help(help));
+        }
+    }
+
+    /// The text of a key that must be known before the run; a `${NAME}` there is told about.
+    pub fn fixed<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n str> {
+        let value = node.get(key)?;
+        self.fixed_text(value, key)
+    }
+
+    /// The text of a value that must be known before the run.
+    pub fn fixed_text<'n>(&mut self, value: &'n Node, key: &str) -> Option<&'n str> {
+        let text = value.text().filter(|text| !text.is_empty())?;
+        if text.contains("${") {
+            let message = format!("`{key}` has to be known before the run, `{text}` is not");
+            let found = Diagnostic::unsupported("substitution-not-possible", &value.location, message);
+            self.push(found.help(format!("write the value out: `{key}: ...`")));
+        }
+        Some(text)
+    }
+
+    /// A switch that is off unless it is on.
+    pub fn switch(&self, node: &Node, key: &str) -> bool {
+        node.get(key).and_then(truth).unwrap_or(false)
+    }
+
+    /// Texts of a list, or a single text.
+    pub fn texts<'n>(&mut self, node: &'n Node, key: &str) -> Vec<(&'n str, &'n Location)> {
+        let Some(value) = node.get(key) else { return Vec::new() };
+        let items = match value.items() {
+            Some(items) => items,
+            None => std::slice::from_ref(value),
+        };
+        items.iter().filter_map(|item| Some((self.fixed_text(item, key)?, &item.location))).collect()
+    }
+}
+
+/// An identifier made from a name, unlike all those before it.
+pub(super) fn identifier<'a>(name: &str, taken: impl Fn(&str) -> bool + 'a) -> String {
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' }).collect();
+    let plain = if plain.is_empty() { "unnamed".to_owned() } else { plain };
+    if !taken(&plain) {
+        return plain;
+    }
+    let mut number = 2;
+    loop {
+        let numbered = format!("{plain}_{number}");
+        if !taken(&numbered) {
+            return numbered;
+        }
+        number += 1;
+    }
+}

@@ -1,0 +1,64 @@
+//! A plugin's `settings` as the variables that its container gets.
+
+use super::reader::Reader;
+use crate::expr::Template;
+use crate::plan::EnvVar;
+use crate::yaml::{Kind, Node, Resolved};
+
+/// How deep a setting is written as JSON; deeper parts were refused with the file's depth already.
+const MAX_DEPTH: usize = 96;
+
+/// `PLUGIN_NAME=value`: scalars as they are, lists of scalars with commas, everything else as JSON.
+pub(super) fn read(reader: &mut Reader<'_>, step: &Node) -> Vec<EnvVar> {
+    let entries = step.get("settings").and_then(Node::entries).unwrap_or_default();
+    let setting = |(key, value): &(Node, Node)| {
+        let name: String = key.text()?.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_uppercase() }).collect();
+        Some(EnvVar { name: format!("PLUGIN_{name}"), value: self::value(reader, value) })
+    };
+    entries.iter().filter_map(setting).collect()
+}
+
+/// The value of a variable or a setting.
+pub(super) fn value(reader: &mut Reader<'_>, node: &Node) -> Template {
+    if let Some(name) = node.get("from_secret").and_then(Node::text) {
+        return Template::secret(name);
+    }
+    match &node.kind {
+        Kind::Scalar(_) => reader.template(node),
+        Kind::Sequence(items) if items.iter().all(|item| item.text().is_some()) => {
+            let mut parts = Vec::new();
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    parts.push(Template::literal(","));
+                }
+                parts.push(reader.template(item));
+            }
+            Template::joined(parts)
+        }
+        _ => {
+            let json = to_json(node, 0).to_string();
+            Template::substituted(&json, &node.location).unwrap_or_else(|_| Template::literal(json))
+        }
+    }
+}
+
+fn to_json(node: &Node, depth: usize) -> serde_json::Value {
+    if depth > MAX_DEPTH {
+        return serde_json::Value::Null;
+    }
+    match &node.kind {
+        Kind::Sequence(items) => items.iter().map(|item| to_json(item, depth + 1)).collect(),
+        Kind::Mapping(entries) => entries
+            .iter()
+            .map(|(key, value)| (key.text().unwrap_or_default().to_owned(), to_json(value, depth + 1)))
+            .collect(),
+        Kind::Scalar(scalar) => match scalar.resolved {
+            Resolved::Null => serde_json::Value::Null,
+            Resolved::Bool => scalar.text.eq_ignore_ascii_case("true").into(),
+            Resolved::Int | Resolved::Float => {
+                serde_json::from_str(&scalar.text).unwrap_or_else(|_| scalar.text.clone().into())
+            }
+            Resolved::Text => scalar.text.clone().into(),
+        },
+    }
+}

@@ -1,0 +1,196 @@
+//! One step or service.
+
+use super::order::Item;
+use super::pipeline::{Machine, Surroundings, own_environment};
+use super::reader::{Reader, identifier};
+use super::{conditions, script, settings, tables};
+use crate::diagnostic::{Diagnostic, Location};
+use crate::expr::Template;
+use crate::plan::{
+    Container, EnvVar, ErrorKind, FailureAction, FailureStrategy, Os, Run, Shell, Step, StepNode,
+};
+use crate::yaml::Node;
+
+/// Reads a step. `number` counts the steps of the pipeline from 1.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    surroundings: &Surroundings,
+    service: bool,
+    number: usize,
+    taken: &dyn Fn(&str) -> bool,
+) -> Item<StepNode> {
+    let (name, location) = name(reader, node, service, number);
+    let depends_on: Vec<_> = reader
+        .texts(node, "depends_on")
+        .into_iter()
+        .map(|(name, place)| (name.to_owned(), place.clone()))
+        .collect();
+    let step = Step {
+        id: identifier(&name, taken),
+        name: name.clone(),
+        location: location.clone(),
+        when: conditions::read(reader, node, "when"),
+        strategy: None,
+        failure: failure(node),
+        timeout: None,
+        run: run(reader, node, surroundings, service, &location, &name, number),
+    };
+    Item { name, location, depends_on, after: Vec::new(), item: StepNode::Step(Box::new(step)) }
+}
+
+fn name(reader: &mut Reader<'_>, node: &Node, service: bool, number: usize) -> (String, Location) {
+    if let Some((key, value)) = node.entry("name")
+        && let Some(text) = value.text().filter(|text| !text.is_empty())
+    {
+        if text.contains("${") {
+            let message = "nothing is replaced in a name";
+            reader.push(Diagnostic::warning("substitution-not-possible", &value.location, message));
+        }
+        return (text.to_owned(), key.location.to(&value.location));
+    }
+    let what = if service { "service" } else { "step" };
+    let place = node.entries().and_then(|entries| entries.first()).map_or(node, |(key, _)| key);
+    let made = format!("{what}-{number}");
+    let message = format!("the {what} has no `name`, it is called `{made}`");
+    reader.push(Diagnostic::warning("missing-key", &place.location, message));
+    (made, place.location.clone())
+}
+
+fn failure(node: &Node) -> Vec<FailureStrategy> {
+    match node.get("failure").and_then(Node::text) {
+        Some("ignore") => vec![FailureStrategy { errors: vec![ErrorKind::All], action: FailureAction::Ignore }],
+        _ => Vec::new(),
+    }
+}
+
+fn run(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    surroundings: &Surroundings,
+    service: bool,
+    location: &Location,
+    name: &str,
+    number: usize,
+) -> Run {
+    let container = container(reader, node, surroundings, location, name);
+    let shell = shell(node, surroundings.os);
+    let commands: Vec<Template> = one_or_more(node, "commands").into_iter().map(|command| reader.template(command)).collect();
+    if container.is_none() {
+        on_host(reader, node, surroundings, commands.is_empty(), location, name);
+    }
+    let mut env: Vec<EnvVar> = [("DRONE_STEP_NAME", name.to_owned()), ("DRONE_STEP_NUMBER", number.to_string())]
+        .into_iter()
+        .map(|(name, value)| EnvVar { name: name.to_owned(), value: Template::literal(value) })
+        .collect();
+    env.extend(own_environment(reader, node));
+    Run {
+        shell,
+        script: script::script(commands, shell),
+        background: service || reader.switch(node, "detach"),
+        user: user(reader, node, container.is_some()),
+        container,
+        env,
+        outputs: Vec::new(),
+        reports: Vec::new(),
+        working_dir: reader.template_at(node, "working_dir"),
+    }
+}
+
+/// The scalars of a list, or a single scalar.
+fn one_or_more<'n>(node: &'n Node, key: &str) -> Vec<&'n Node> {
+    let Some(value) = node.get(key) else { return Vec::new() };
+    let items = value.items().unwrap_or(std::slice::from_ref(value));
+    items.iter().filter(|item| item.text().is_some()).collect()
+}
+
+fn shell(node: &Node, os: Os) -> Shell {
+    match node.get("shell").and_then(Node::text) {
+        Some("sh") => Shell::Sh,
+        Some("bash") => Shell::Bash,
+        Some("pwsh") => Shell::Pwsh,
+        Some("powershell") => Shell::Powershell,
+        Some("python" | "python3") => Shell::Python,
+        _ if os == Os::Windows => Shell::Powershell,
+        _ => Shell::Sh,
+    }
+}
+
+/// The container a step asks for, told about as what is not run yet.
+fn container(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    surroundings: &Surroundings,
+    location: &Location,
+    name: &str,
+) -> Option<Container> {
+    let image = node.get("image").filter(|image| image.text().is_some_and(|text| !text.is_empty()));
+    let Some(image) = image else {
+        if surroundings.machine == Machine::Containers {
+            let kind = &surroundings.kind;
+            let message = format!("the step `{name}` has no `image`, which every step of a `{kind}` pipeline needs");
+            let found = Diagnostic::invalid("missing-key", location, message);
+            reader.push(found.help("add an `image`, or let the pipeline run on the machine itself with `type: vm`"));
+        }
+        return None;
+    };
+    if surroundings.machine == Machine::Host {
+        let message = format!("`image` has no effect in a pipeline of type `{}`", surroundings.kind);
+        reader.push(Diagnostic::note("no-effect", &image.location, message));
+        return None;
+    }
+    let plugin = node.get("commands").is_none() && node.get("settings").is_some();
+    let what = if plugin { "plugin" } else { "container" };
+    let message = format!("the step `{name}` runs in a {what}, which Kiln does not run yet");
+    let mut found = Diagnostic::unsupported("container-step", &image.location, message);
+    if !plugin && node.get("commands").is_some() {
+        found = found.help("without `image`, in a pipeline of `type: vm`, its commands run on the machine");
+    }
+    reader.push(found);
+    Some(Container {
+        image: reader.template(image),
+        entrypoint: one_or_more(node, "entrypoint").into_iter().map(|word| reader.template(word)).collect(),
+        settings: settings::read(reader, node),
+        location: image.location.clone(),
+    })
+}
+
+/// What a step on the machine lacks, or says to no effect.
+fn on_host(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    surroundings: &Surroundings,
+    idle: bool,
+    location: &Location,
+    name: &str,
+) {
+    if surroundings.machine == Machine::Containers {
+        return;
+    }
+    if idle {
+        let message = format!("the step `{name}` has no `commands`");
+        reader.push(Diagnostic::invalid("missing-key", location, message).help("add `commands:` with a list of commands"));
+    }
+    for (key, value) in node.entries().unwrap_or_default() {
+        let Some(text) = key.text().filter(|text| tables::CONTAINER_KEYS.contains(text)) else { continue };
+        if !value.is_null() && value.text() != Some("false") {
+            let message = format!("`{text}` has no effect on a step that runs on the machine itself");
+            reader.push(Diagnostic::note("no-effect", &key.location, message));
+        }
+    }
+}
+
+/// The user's numeric id. Names are known to the image only.
+fn user(reader: &mut Reader<'_>, node: &Node, in_container: bool) -> Option<String> {
+    let text = reader.fixed(node, "user")?;
+    if text == "root" && !in_container {
+        return Some("0".to_owned());
+    }
+    if !in_container && !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let place = &node.get("user")?.location;
+        let message = format!("the user `{text}` is a name, and only numeric ids are taken");
+        reader.push(Diagnostic::unsupported("user-name", place, message).help("write the number: `user: 1000`"));
+        return None;
+    }
+    Some(text.to_owned())
+}

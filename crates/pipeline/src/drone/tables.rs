@@ -1,0 +1,237 @@
+//! The keys of the dialect, after Drone's published reference of each pipeline type and its runners' own types.
+
+use crate::schema::{Key, Language, Shape, Table};
+
+use Shape::{Any, AnyOf, Bool, List, Map, Number, Of, OneOrMore, OpenEnum, Text};
+
+/// How these tables are walked.
+pub static LANGUAGE: Language = Language {
+    expressions: false,
+    ignores_unknown: true,
+    tables: &[
+        &PIPELINE, &STEP, &WHEN, &TRIGGER, &CLONE, &WORKSPACE, &PLATFORM, &POOL, &CONCURRENCY, &SECRET, &CRON,
+    ],
+};
+
+const TREE: &str = "a local run takes the working tree as it is";
+const MACHINE: &str = "the stage runs on a machine of Kiln's own";
+const PODS: &str = "there is no Kubernetes here";
+const SINGULAR: &str = "Drone passes over it, its conditions are named in the singular";
+const OLD: &str = "Drone knows it no more since version 1";
+
+/// A `kind: pipeline` document of any type.
+pub static PIPELINE: Table = Table::closed(
+    "pipeline",
+    &[
+        Key::read("kind", Text, "`pipeline`"),
+        Key::read("type", Text, "What runs it: `vm`, `exec`, `docker`, ..."),
+        Key::read("name", Text, "What people and `depends_on` call it."),
+        Key::read("platform", Of(&PLATFORM), "Operating system and processor of its machine."),
+        Key::read("pool", Of(&POOL), "The pool that its machine comes from."),
+        Key::read("clone", Of(&CLONE), "How the source is fetched."),
+        Key::read("workspace", Of(&WORKSPACE), "Where the source is put."),
+        Key::read("environment", Map(&VALUE), "Variables of every step."),
+        Key::read("steps", List(&Of(&STEP)), "Steps, one after another unless one has `depends_on`."),
+        Key::read("services", List(&Of(&STEP)), "Steps that go on beside the others."),
+        Key::read("trigger", Any, "For which builds it runs."),
+        Key::read("depends_on", OneOrMore(&Text), "Pipelines that must have ended before."),
+        Key::describes("version"),
+        Key::describes("description"),
+        Key::no_effect("concurrency", Of(&CONCURRENCY), "it limits builds of a server beside each other"),
+        Key::no_effect("node", Map(&Text), "it picks a runner, and this is the only one"),
+        // They belong to containers, which are told about step by step.
+        Key::describes("volumes"),
+        Key::describes("image_pull_secrets"),
+        // Types with servers of their own.
+        Key::read("server", Any, "The machine that an `ssh` pipeline runs on."),
+        Key::no_effect("token", Any, MACHINE),
+        Key::no_effect("account", Any, MACHINE),
+        Key::no_effect("instance", Any, MACHINE),
+        Key::no_effect("image", Any, MACHINE),
+        // `type: kubernetes`
+        Key::no_effect("metadata", Any, PODS),
+        Key::no_effect("service_account_name", Any, PODS),
+        Key::no_effect("node_name", Any, PODS),
+        Key::no_effect("node_selector", Any, PODS),
+        Key::no_effect("tolerations", Any, PODS),
+        Key::no_effect("dns_config", Any, PODS),
+        Key::no_effect("host_aliases", Any, PODS),
+        Key::no_effect("resources", Any, MACHINE),
+        Key::no_effect("policy", Any, PODS),
+        Key::no_effect("network", Any, MACHINE),
+        Key::no_effect("branches", Any, OLD),
+        Key::no_effect("labels", Any, OLD),
+    ],
+);
+
+/// An item of `steps` or `services`.
+pub static STEP: Table = Table::closed(
+    "step",
+    &[
+        Key::read("name", Text, "What people and `depends_on` call it."),
+        Key::read("commands", OneOrMore(&Text), "Commands of its script; the first one that fails ends it."),
+        Key::read("image", Text, "The container it runs in; on the machine itself when there is none."),
+        Key::read("entrypoint", OneOrMore(&Text), "Program of the container instead of the image's own."),
+        Key::read("settings", Map(&Any), "Settings of a plugin."),
+        Key::read("environment", Map(&VALUE), "Variables, over those of the pipeline."),
+        Key::read("detach", Bool, "Goes on beside the later steps."),
+        Key::read("depends_on", OneOrMore(&Text), "Steps that must have ended before."),
+        Key::read("when", Any, "For which builds it runs."),
+        Key::read("failure", OpenEnum(&["always", "fail", "fast", "ignore"]), "What its failure means."),
+        Key::read("shell", OpenEnum(&["sh", "bash", "pwsh", "powershell", "python"]), "What reads the commands."),
+        Key::read("user", Text, "The user it runs as."),
+        Key::read("working_dir", Text, "Its directory, the source when there is none."),
+        // They say how a container is made.
+        Key::describes("command"),
+        Key::describes("pull"),
+        Key::describes("push"),
+        Key::describes("build"),
+        Key::describes("privileged"),
+        Key::describes("volumes"),
+        Key::describes("devices"),
+        Key::describes("dns"),
+        Key::describes("dns_search"),
+        Key::describes("extra_hosts"),
+        Key::describes("hostname"),
+        Key::describes("network"),
+        Key::describes("network_mode"),
+        Key::describes("networks"),
+        Key::describes("port_bindings"),
+        Key::describes("ports"),
+        Key::describes("shm_size"),
+        Key::describes("mem_limit"),
+        Key::describes("memswap_limit"),
+        Key::describes("cpu_period"),
+        Key::describes("cpu_quota"),
+        Key::describes("cpu_shares"),
+        Key::describes("cpu_set"),
+        Key::describes("resource"),
+        Key::describes("resources"),
+        Key::describes("group"),
+        Key::describes("security_context"),
+        Key::describes("labels"),
+        Key::describes("tty"),
+        Key::describes("description"),
+        Key::no_effect("secrets", Any, OLD),
+    ],
+);
+
+/// The keys of a step that change nothing without a container.
+pub const CONTAINER_KEYS: [&str; 19] = [
+    "entrypoint", "settings", "command", "pull", "privileged", "volumes", "devices", "dns", "dns_search",
+    "extra_hosts", "hostname", "network_mode", "port_bindings", "ports", "shm_size", "mem_limit", "memswap_limit",
+    "resources", "resource",
+];
+
+/// A variable's value.
+static VALUE: Shape = AnyOf(&[Of(&FROM_SECRET), Text]);
+
+static FROM_SECRET: Table = Table::open("secret", &[Key::read("from_secret", Text, "The secret's name.")]);
+
+/// `platform`
+static PLATFORM: Table = Table::closed(
+    "platform",
+    &[
+        Key::read("os", Text, "`linux`, `windows` or `darwin`"),
+        Key::read("arch", Text, "`amd64` or `arm64`"),
+        Key::describes("variant"),
+        Key::describes("version"),
+        Key::describes("os_name"),
+    ],
+);
+
+/// `pool`
+static POOL: Table = Table::closed("pool", &[Key::read("use", Text, "The pool's name.")]);
+
+/// `clone`
+static CLONE: Table = Table::open(
+    "clone",
+    &[
+        Key::read("disable", Bool, "Leaves the source out."),
+        Key::no_effect("depth", Number, TREE),
+        Key::no_effect("retries", Number, TREE),
+        Key::no_effect("skip_verify", Bool, TREE),
+        Key::no_effect("trace", Bool, TREE),
+        Key::no_effect("recursive", Bool, TREE),
+        Key::no_effect("image", Any, TREE),
+        Key::no_effect("resources", Any, TREE),
+    ],
+);
+
+/// `workspace`
+static WORKSPACE: Table = Table::closed(
+    "workspace",
+    &[Key::read("base", Text, "Directory above the source."), Key::read("path", Text, "Directory of the source.")],
+);
+
+/// `concurrency`
+static CONCURRENCY: Table = Table::open("concurrency", &[Key::read("limit", Number, "How many builds at a time.")]);
+
+/// `when` of a step.
+pub static WHEN: Table = Table::closed("`when`", CONDITIONS);
+
+/// `trigger` of a pipeline.
+pub static TRIGGER: Table = Table::closed("`trigger`", CONDITIONS);
+
+static CONDITIONS: &[Key] = &[
+    Key::read("branch", CONDITION, "Target branches."),
+    Key::read("event", CONDITION, "`push`, `pull_request`, `tag`, `promote`, `rollback`, `cron`, `custom`"),
+    Key::read("ref", CONDITION, "Git references."),
+    Key::read("repo", CONDITION, "Repositories."),
+    Key::read("instance", CONDITION, "Servers."),
+    Key::read("target", CONDITION, "Environments of a promotion."),
+    Key::read("cron", CONDITION, "Schedules."),
+    Key::read("action", CONDITION, "Actions of a pull request."),
+    Key::read("status", CONDITION, "`success`, `failure`: what happened before."),
+    Key::read("paths", CONDITION, "Changed files."),
+    // Keys that Drone passes over, met in files that run.
+    Key::no_effect("actions", Any, SINGULAR),
+    Key::no_effect("branches", Any, SINGULAR),
+    Key::no_effect("events", Any, SINGULAR),
+    Key::no_effect("refs", Any, SINGULAR),
+    Key::no_effect("repos", Any, SINGULAR),
+    Key::no_effect("environment", Any, OLD),
+    Key::no_effect("local", Any, OLD),
+    Key::no_effect("matrix", Any, OLD),
+    Key::no_effect("platform", Any, OLD),
+];
+
+const CONDITION: Shape = AnyOf(&[Of(&CONSTRAINT), OneOrMore(&Text)]);
+
+static CONSTRAINT: Table = Table::closed(
+    "condition",
+    &[
+        Key::read("include", OneOrMore(&Text), "One of these must match."),
+        Key::read("exclude", OneOrMore(&Text), "None of these may match."),
+    ],
+);
+
+/// A `kind: secret` document.
+pub static SECRET: Table = Table::open(
+    "secret document",
+    &[
+        Key::read("kind", Text, "`secret`"),
+        Key::read("name", Text, "The secret's name."),
+        Key::describes("type"),
+        Key::describes("get"),
+        Key::describes("data"),
+        Key::describes("external_data"),
+    ],
+);
+
+/// A `kind: signature` document.
+pub static SIGNATURE: Table =
+    Table::open("signature", &[Key::read("kind", Text, "`signature`"), Key::read("hmac", Text, "The signature.")]);
+
+/// A `kind: cron` document.
+pub static CRON: Table = Table::open(
+    "cron document",
+    &[
+        Key::read("kind", Text, "`cron`"),
+        Key::read("name", Text, "The schedule's name."),
+        Key::describes("type"),
+        Key::describes("version"),
+        Key::describes("spec"),
+        Key::describes("trigger"),
+    ],
+);
