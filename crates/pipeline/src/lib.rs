@@ -21,6 +21,7 @@ pub mod harness;
 mod load;
 pub mod plan;
 pub mod report;
+pub mod requirements;
 pub mod schema;
 pub mod scope;
 pub mod strategy;
@@ -29,3 +30,9 @@ pub mod yaml;
 pub use diagnostic::{Diagnostic, Location, Severity};
 pub use load::{Loaded, Options, Status, load};
 pub use plan::{Dialect, Plan};
+
+/// One JSON Schema for files of either dialect, for editors.
+#[must_use]
+pub fn json_schema() -> serde_json::Value {
+    schema::json::whole(harness::schema())
+}

@@ -26,9 +26,8 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<FailureStrategy>
 fn strategy(reader: &mut Reader<'_>, item: &Node) -> Option<FailureStrategy> {
     let on_failure = match item.get("onFailure") {
         Some(on_failure) => on_failure,
-        None if item.entries().is_none() => return None,
         None => {
-            reader.push(Diagnostic::invalid("missing-key", &item.location, "the failure strategy has no `onFailure`"));
+            reader.missing(item, &["onFailure"], &item.location, "the failure strategy has no `onFailure`", "");
             return None;
         }
     };
@@ -39,9 +38,9 @@ fn strategy(reader: &mut Reader<'_>, item: &Node) -> Option<FailureStrategy> {
             errors.push(kind);
         }
     }
-    if errors.is_empty() && on_failure.entries().is_some() {
-        let found = Diagnostic::invalid("missing-key", &on_failure.location, "the failure strategy names no `errors`");
-        reader.push(found.help("for every failure: `errors: [AllErrors]`"));
+    if errors.is_empty() && on_failure.get("errors").is_none_or(|errors| errors.items().is_some()) {
+        let message = "the failure strategy names no `errors`";
+        reader.missing(on_failure, &["errors"], &on_failure.location, message, "for every failure: `errors: [AllErrors]`");
     }
     let action = action(reader, on_failure)?;
     Some(FailureStrategy { errors, action })
@@ -62,14 +61,12 @@ fn error_kind(word: &str) -> ErrorKind {
 /// The `action` of a mapping.
 fn action(reader: &mut Reader<'_>, node: &Node) -> Option<FailureAction> {
     let Some(action) = node.get("action") else {
-        if node.entries().is_some() {
-            reader.push(Diagnostic::invalid("missing-key", &node.location, "the failure strategy has no `action`"));
-        }
+        reader.missing(node, &["action"], &node.location, "the failure strategy has no `action`", "");
         return None;
     };
     let Some(kind) = reader.fixed(action, "type") else {
-        if action.entries().is_some() && action.get("type").is_none() {
-            reader.push(Diagnostic::invalid("missing-key", &action.location, "the failure action has no `type`"));
+        if action.get("type").is_none() {
+            reader.missing(action, &["type"], &action.location, "the failure action has no `type`", "");
         }
         return None;
     };
@@ -97,7 +94,8 @@ fn action(reader: &mut Reader<'_>, node: &Node) -> Option<FailureAction> {
 
 fn retry(reader: &mut Reader<'_>, action: &Node) -> Option<FailureAction> {
     let Some(spec) = action.get("spec") else {
-        reader.push(Diagnostic::invalid("missing-key", &action.location, "the action `Retry` has no `spec`").help("`spec: {retryCount: 2, retryIntervals: [10s]}`"));
+        let help = "`spec: {retryCount: 2, retryIntervals: [10s]}`";
+        reader.missing(action, &["spec"], &action.location, "the action `Retry` has no `spec`", help);
         return None;
     };
     if !reader.check(spec, &tables::RETRY) {
@@ -107,7 +105,7 @@ fn retry(reader: &mut Reader<'_>, action: &Node) -> Option<FailureAction> {
         Some(text) => count(reader, spec, text),
         None => {
             if spec.get("retryCount").is_none() {
-                reader.push(Diagnostic::invalid("missing-key", &spec.location, "the action `Retry` has no `retryCount`"));
+                reader.missing(spec, &["retryCount"], &spec.location, "the action `Retry` has no `retryCount`", "");
             }
             return None;
         }

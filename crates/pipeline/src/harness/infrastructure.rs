@@ -55,8 +55,8 @@ fn take_infrastructure(reader: &mut Reader<'_>, node: &Node, earlier: &[(String,
         return;
     }
     let Some(kind) = reader.fixed(node, "type") else {
-        if node.entries().is_some() && node.get("type").is_none() {
-            reader.push(Diagnostic::invalid("missing-key", &node.location, "the infrastructure has no `type`").help("for a pool: `type: VM`"));
+        if node.get("type").is_none() {
+            reader.missing(node, &["type"], &node.location, "the infrastructure has no `type`", "for a pool: `type: VM`");
         }
         return;
     };
@@ -66,7 +66,7 @@ fn take_infrastructure(reader: &mut Reader<'_>, node: &Node, earlier: &[(String,
         ("VM", Some(spec)) => take_pool(reader, spec, pool),
         ("VM" | "UseFromStage", _) => {
             let wanted = if kind == "VM" { "spec" } else { "useFromStage" };
-            reader.push(Diagnostic::invalid("missing-key", place, format!("infrastructure of type `{kind}` has no `{wanted}`")));
+            reader.missing(node, &[wanted], place, format!("infrastructure of type `{kind}` has no `{wanted}`"), "");
         }
         (_, Some(spec)) => {
             reader.check(spec, &tables::MACHINE);
@@ -85,14 +85,15 @@ fn take_pool(reader: &mut Reader<'_>, spec: &Node, pool: &mut PoolRequest) {
         return;
     }
     let Some(inner) = spec.get("spec") else {
-        reader.push(Diagnostic::invalid("missing-key", &spec.location, "the VM infrastructure names no pool").help("`spec:` holds `poolName: ...`"));
+        let message = "the VM infrastructure names no pool";
+        reader.missing(spec, &["spec"], &spec.location, message, "`spec:` holds `poolName: ...`");
         return;
     };
     let name = ["poolName", "identifier"].into_iter().find_map(|key| reader.fixed(inner, key));
     pool.name = name.map(str::to_owned);
     let written = ["poolName", "identifier"].iter().any(|key| inner.get(key).is_some());
-    if !written && inner.entries().is_some() {
-        reader.push(Diagnostic::invalid("missing-key", &inner.location, "the pool has no `poolName`"));
+    if !written {
+        reader.missing(inner, &["poolName", "identifier"], &inner.location, "the pool has no `poolName`", "");
     }
     take_os(reader, inner, pool);
 }

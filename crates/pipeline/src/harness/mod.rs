@@ -49,7 +49,8 @@ pub(crate) fn read(root: &Node, options: &Options, findings: &mut Findings) -> O
     let variables = reader.variables(pipeline, "variables");
     let Some(list) = pipeline.get("stages") else {
         let place = root.entry("pipeline").map_or(&root.location, |(key, _)| &key.location);
-        reader.push(Diagnostic::invalid("missing-key", place, "the pipeline has no `stages`").help("add `stages:` with at least one `- stage:`"));
+        let help = "add `stages:` with at least one `- stage:`";
+        reader.missing(pipeline, &["stages"], place, "the pipeline has no `stages`", help);
         return None;
     };
     reader.uses.pipeline_variables(&variables);

@@ -10,7 +10,7 @@ use crate::duration;
 use crate::expr::Template;
 use crate::plan::{Condition, EnvVar, StatusFilter, Variable, When};
 use crate::schema::{self, Shape, Table, is_expression, truth};
-use crate::yaml::Node;
+use crate::yaml::{Kind, Node};
 
 /// Takes values out of checked mappings. A value of the wrong type was told about by the check and reads as absent.
 pub(super) struct Reader<'a> {
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         }
         if name.is_empty() {
             let message = format!("the {what} has neither `identifier` nor `name`");
-            self.push(Diagnostic::invalid("missing-key", &node.location, message).help("give it a `name`"));
+            self.missing(node, &["name", "identifier"], &node.location, message, "give it a `name`");
             return (String::new(), String::new());
         }
         (derived(name), name.to_owned())
@@ -143,6 +143,34 @@ impl<'a> Reader<'a> {
         self.push(Diagnostic::invalid("bad-identifier", place, message).help(help));
     }
 
+    /// Tells that a mapping lacks a key, unless a misspelt one of it was told about already, or it is no mapping.
+    pub fn missing(&mut self, node: &Node, keys: &[&str], place: &Location, message: impl Into<String>, help: &str) {
+        let Some(entries) = node.entries() else { return };
+        let misspelt = |(key, _): &(Node, Node)| {
+            key.text().is_some_and(|text| !keys.contains(&text) && schema::closest(text, keys.iter().copied()).is_some())
+        };
+        let of_wrong_type = |(key, value): &(Node, Node)| {
+            key.text().is_some_and(|text| keys.contains(&text)) && !matches!(value.kind, Kind::Scalar(_))
+        };
+        if entries.iter().any(|entry| misspelt(entry) || of_wrong_type(entry)) {
+            return;
+        }
+        let found = Diagnostic::invalid("missing-key", place, message);
+        self.push(if help.is_empty() { found } else { found.help(help) });
+    }
+
+    /// Whether a list's item lacks the key that says what it is, which is told about.
+    pub fn unwrapped(&mut self, item: &Node, wrapper: &str, keys: &[&str]) -> bool {
+        let own = ["name", "identifier", "type", "spec"];
+        let bare = own.iter().any(|key| item.get(key).is_some()) && keys.iter().all(|key| item.entry(key).is_none());
+        if bare {
+            let place = item.entries().and_then(|entries| entries.first()).map_or(&item.location, |(key, _)| &key.location);
+            let found = Diagnostic::invalid("missing-wrapper", place, format!("the {wrapper} stands without its `{wrapper}:`"));
+            self.push(found.help(format!("write `- {wrapper}:` and put its keys below, two spaces deeper")));
+        }
+        bare
+    }
+
     /// Whether the mapping is made from a template, which is told about.
     pub fn template_link(&mut self, node: &Node, what: &str) -> bool {
         let Some((key, _)) = node.entry("template").filter(|(_, link)| !link.is_null()) else { return false };
@@ -159,9 +187,7 @@ impl<'a> Reader<'a> {
         let mut read: Vec<Variable> = Vec::new();
         for item in node.get(key).and_then(Node::items).unwrap_or_default() {
             let Some(name) = item.get("name").and_then(Node::text).filter(|name| !name.is_empty()) else {
-                if item.entries().is_some() {
-                    self.push(Diagnostic::invalid("missing-key", &item.location, "the variable has no `name`"));
-                }
+                self.missing(item, &["name"], &item.location, "the variable has no `name`", "");
                 continue;
             };
             if read.iter().any(|other| other.name == name) {

@@ -15,7 +15,7 @@ pub(super) fn read(reader: &mut Reader<'_>, step: &Node, kind: &str) -> Option<R
         _ => &tables::PLUGIN,
     };
     let Some(spec) = step.get("spec") else {
-        reader.push(Diagnostic::invalid("missing-key", name_place(step), "the step has no `spec`").help("`spec` says what it runs"));
+        reader.missing(step, &["spec"], name_place(step), "the step has no `spec`", "`spec` says what it runs");
         return None;
     };
     if !reader.check(spec, table) {
@@ -25,11 +25,11 @@ pub(super) fn read(reader: &mut Reader<'_>, step: &Node, kind: &str) -> Option<R
     let container = container(reader, spec, kind);
     let has_command = spec.get("command").and_then(Node::text).is_some_and(|text| !text.trim().is_empty());
     if !has_command && kind == "Run" {
-        reader.push(Diagnostic::invalid("missing-key", name_place(step), "the `Run` step has no `command`"));
+        reader.missing(spec, &["command"], name_place(step), "the `Run` step has no `command`", "");
     }
     if !has_command && background && container.is_none() {
-        let found = Diagnostic::invalid("missing-key", name_place(step), "the `Background` step has no `command`");
-        reader.push(found.help("a step on the host needs a `command`, one in a container needs an `image`"));
+        let help = "a step on the host needs a `command`, one in a container needs an `image`";
+        reader.missing(spec, &["command", "image"], name_place(step), "the `Background` step has no `command`", help);
     }
     let script = reader.template_at(spec, "command").unwrap_or_else(|| Template::literal(""));
     Some(Run {
@@ -70,8 +70,8 @@ fn outputs(reader: &mut Reader<'_>, spec: &Node) -> Vec<OutputVar> {
     let mut read: Vec<OutputVar> = Vec::new();
     for item in spec.get("outputVariables").and_then(Node::items).unwrap_or_default() {
         let Some(name) = reader.fixed(item, "name").map(str::to_owned) else {
-            if item.entries().is_some() && item.get("name").is_none() {
-                reader.push(Diagnostic::invalid("missing-key", &item.location, "the output variable has no `name`"));
+            if item.get("name").is_none() {
+                reader.missing(item, &["name"], &item.location, "the output variable has no `name`", "");
             }
             continue;
         };
@@ -120,9 +120,10 @@ fn plugin_without_image(reader: &mut Reader<'_>, spec: &Node) {
             let message = format!("plugins are not run yet: `{}`", uses.text().unwrap_or_default());
             reader.push(Diagnostic::unsupported("plugin-step", &uses.location, message));
         }
-        None => reader.push(
-            Diagnostic::invalid("missing-key", &spec.location, "the `Plugin` step has neither `image` nor `uses`"),
-        ),
+        None => {
+            let message = "the `Plugin` step has neither `image` nor `uses`";
+            reader.missing(spec, &["image", "uses"], &spec.location, message, "");
+        }
     }
 }
 

@@ -3,63 +3,68 @@
 use serde_json::{Value, json};
 
 use super::{tables, words};
+use crate::schema::Table;
 use crate::schema::json::Definitions;
-use crate::schema::{Shape, Table};
 
-/// The schema of a file.
+/// The schema of a file, and the definitions it refers to.
 #[must_use]
-pub fn definition() -> Value {
-    let mut definitions = Definitions::new(true);
+pub fn definition() -> (Value, Definitions) {
+    let mut definitions = Definitions::new("harness", true);
     let file = definitions.table(&tables::FILE);
-    let stage = definitions.table(&tables::STAGE);
-    let stage_spec = definitions.table(&tables::STAGE_SPEC);
     let stage_item = definitions.table(&tables::STAGE_ITEM);
     let step_item = definitions.table(&tables::STEP_ITEM);
-    let step = definitions.table(&tables::STEP);
     let group = definitions.table(&tables::GROUP);
-    definitions.insert("build-stage", json!({
-        "if": { "properties": { "type": { "const": "CI" } }, "required": ["type"] },
-        "then": { "allOf": [stage, { "properties": { "spec": stage_spec } }] },
-        "else": { "properties": { "type": { "enum": words::STAGE_TYPES } } },
-        "anyOf": [{ "required": ["name"] }, { "required": ["identifier"] }],
-    }));
-    let kinds = [("Run", &tables::RUN), ("Background", &tables::BACKGROUND), ("Plugin", &tables::PLUGIN)];
-    let branches: Vec<Value> = kinds.into_iter().map(|(kind, table)| branch(&mut definitions, kind, table)).collect();
-    let types: Vec<&str> = words::RUN_TYPES.iter().chain(words::OTHER_TYPES).copied().collect();
-    definitions.insert("any-step", json!({
-        "allOf": [step, { "properties": { "type": { "enum": types } } }, { "allOf": branches }],
-        "anyOf": [{ "required": ["name"] }, { "required": ["identifier"] }],
-    }));
+    let stage = stage(&mut definitions);
+    let step = step(&mut definitions);
     let list = |item: &Value| json!({ "type": "array", "items": item });
-    let refine = [
-        ("list-of-stages", "stage", json!({ "$ref": "#/$defs/build-stage" })),
-        ("list-of-stages", "parallel", list(&stage_item)),
-        ("list-of-steps", "step", json!({ "$ref": "#/$defs/any-step" })),
-        ("list-of-steps", "stepGroup", group),
-        ("list-of-steps", "parallel", list(&step_item)),
-        ("pipeline", "stages", list(&stage_item)),
-        ("-execution-", "steps", list(&step_item)),
-        ("step-group", "steps", list(&step_item)),
-    ];
-    for (name, key, value) in refine {
-        if let Some(definition) = definitions.get_mut(name) {
-            definition["properties"][key] = value;
-        }
-    }
-    for (name, key, table) in [("-infrastructure-", "VM", &tables::VM)] {
-        let spec = definitions.shape(&Shape::Of(table));
-        if let Some(definition) = definitions.get_mut(name) {
-            definition["if"] = json!({ "properties": { "type": { "const": key } }, "required": ["type"] });
-            definition["then"] = json!({ "properties": { "spec": spec } });
-        }
-    }
-    json!({ "allOf": [file], "$defs": definitions.into_value() })
+    definitions.refine(&tables::PIPELINE, "stages", list(&stage_item));
+    definitions.refine(&tables::STAGE_ITEM, "stage", stage);
+    definitions.refine(&tables::STAGE_ITEM, "parallel", list(&stage_item));
+    definitions.refine(&tables::EXECUTION, "steps", list(&step_item));
+    definitions.refine(&tables::GROUP, "steps", list(&step_item));
+    definitions.refine(&tables::STEP_ITEM, "step", step);
+    definitions.refine(&tables::STEP_ITEM, "stepGroup", group);
+    definitions.refine(&tables::STEP_ITEM, "parallel", list(&step_item));
+    let machine = by_type(&mut definitions, &tables::INFRASTRUCTURE, &[("VM", &tables::VM), ("KubernetesDirect", &tables::MACHINE)]);
+    let machine = definitions.insert("any-infrastructure", machine);
+    definitions.refine(&tables::STAGE_SPEC, "infrastructure", machine);
+    let action = by_type(&mut definitions, &tables::ACTION, &[("Retry", &tables::RETRY)]);
+    let action = definitions.insert("any-failure-action", action);
+    definitions.refine(&tables::ON_FAILURE, "action", action.clone());
+    definitions.refine(&tables::ON_RETRY_FAILURE, "action", action);
+    (file, definitions)
 }
 
-fn branch(definitions: &mut Definitions, kind: &str, table: &Table) -> Value {
-    let spec = definitions.table(table);
-    json!({
-        "if": { "properties": { "type": { "const": kind } }, "required": ["type"] },
-        "then": { "properties": { "spec": spec } },
-    })
+/// A build stage is described, any other is left alone.
+fn stage(definitions: &mut Definitions) -> Value {
+    let build = by_type(definitions, &tables::STAGE, &[("CI", &tables::STAGE_SPEC)]);
+    let schema = json!({
+        "if": { "properties": { "type": { "const": "CI" } }, "required": ["type"] },
+        "then": build,
+        "else": { "properties": { "type": { "enum": words::STAGE_TYPES } } },
+        "anyOf": [{ "required": ["name"] }, { "required": ["identifier"] }],
+    });
+    definitions.insert("any-stage", schema)
+}
+
+fn step(definitions: &mut Definitions) -> Value {
+    let kinds = [("Run", &tables::RUN), ("Background", &tables::BACKGROUND), ("Plugin", &tables::PLUGIN)];
+    let mut schema = by_type(definitions, &tables::STEP, &kinds.map(|(kind, table)| (kind, table as &Table)));
+    let types: Vec<&str> = words::RUN_TYPES.iter().chain(words::OTHER_TYPES).copied().collect();
+    schema["properties"] = json!({ "type": { "enum": types } });
+    schema["anyOf"] = json!([{ "required": ["name"] }, { "required": ["identifier"] }]);
+    definitions.insert("any-step", schema)
+}
+
+/// A mapping whose `type` tells what its `spec` holds.
+fn by_type(definitions: &mut Definitions, table: &Table, kinds: &[(&str, &Table)]) -> Value {
+    let mut parts = vec![definitions.table(table)];
+    for (kind, spec) in kinds {
+        let spec = definitions.table(spec);
+        parts.push(json!({
+            "if": { "properties": { "type": { "const": kind } }, "required": ["type"] },
+            "then": { "properties": { "spec": spec } },
+        }));
+    }
+    json!({ "allOf": parts })
 }

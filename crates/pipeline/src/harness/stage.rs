@@ -34,13 +34,13 @@ struct Build<'a, 'f> {
 impl Build<'_, '_> {
     /// Adds one item of a list; returns the indices that the next item has to wait for.
     fn item(&mut self, item: &Node, before: Vec<usize>, parallel_allowed: bool) -> Vec<usize> {
-        if !self.reader.check(item, &tables::STAGE_ITEM) {
+        if self.reader.unwrapped(item, "stage", &["stage", "parallel", "insert"]) || !self.reader.check(item, &tables::STAGE_ITEM) {
             return before;
         }
-        if let Some(list) = item.get("parallel") {
+        if let Some((key, list)) = item.entry("parallel").filter(|(_, list)| !list.is_null()) {
             if !parallel_allowed {
                 let message = "`parallel` stands inside `parallel`";
-                self.reader.push(Diagnostic::invalid("nested-parallel", &list.location, message).help("list all the stages in one `parallel`"));
+                self.reader.push(Diagnostic::invalid("nested-parallel", &key.location, message).help("list all the stages in one `parallel`"));
                 return before;
             }
             let mut ends = Vec::new();
@@ -65,7 +65,8 @@ impl Build<'_, '_> {
             },
             None => {
                 let message = "this item of `stages` holds no stage";
-                self.reader.push(Diagnostic::invalid("missing-key", &item.location, message).help("each item is `- stage:` or `- parallel:`"));
+                let help = "each item is `- stage:` or `- parallel:`";
+                self.reader.missing(item, &["stage", "parallel"], &item.location, message, help);
                 before
             }
         }
@@ -86,7 +87,8 @@ impl Build<'_, '_> {
         self.reader.check(node, &tables::STAGE);
         let spec = node.get("spec").filter(|spec| spec.entries().is_some());
         let Some(spec) = spec else {
-            self.reader.push(Diagnostic::invalid("missing-key", name_place(node), "the stage has no `spec`").help("`spec` holds `execution` with the `steps`"));
+            let help = "`spec` holds `execution` with the `steps`";
+            self.reader.missing(node, &["spec"], name_place(node), "the stage has no `spec`", help);
             return None;
         };
         self.reader.check(spec, &tables::STAGE_SPEC);
@@ -111,7 +113,8 @@ impl Build<'_, '_> {
             Some(list) => steps::graph(reader, list),
             None => {
                 let help = "`spec` holds `execution:` and that holds `steps:`";
-                reader.push(Diagnostic::invalid("missing-key", name_place(node), "the stage has no steps").help(help));
+                let holder = spec.get("execution").unwrap_or(spec);
+                reader.missing(holder, &["execution", "steps"], name_place(node), "the stage has no steps", help);
                 Graph { nodes: Vec::new() }
             }
         };
@@ -136,8 +139,8 @@ impl Build<'_, '_> {
     /// Whether it is a build stage; any other is told about.
     fn is_build(&mut self, node: &Node) -> bool {
         let Some(value) = node.get("type") else {
-            let found = Diagnostic::invalid("missing-key", name_place(node), "the stage has no `type`");
-            self.reader.push(found.help("a build stage has `type: CI`"));
+            self.reader.check(node, &tables::STAGE);
+            self.reader.missing(node, &["type"], name_place(node), "the stage has no `type`", "a build stage has `type: CI`");
             return false;
         };
         let kind = value.text().unwrap_or_default();

@@ -29,13 +29,13 @@ struct Build<'a, 'f> {
 impl Build<'_, '_> {
     /// Adds one item of a list; returns the indices that the next item has to wait for.
     fn item(&mut self, item: &Node, before: Vec<usize>, parallel_allowed: bool) -> Vec<usize> {
-        if !self.reader.check(item, &tables::STEP_ITEM) {
+        if self.reader.unwrapped(item, "step", &["step", "stepGroup", "parallel", "insert"]) || !self.reader.check(item, &tables::STEP_ITEM) {
             return before;
         }
-        if let Some(list) = item.get("parallel") {
+        if let Some((key, list)) = item.entry("parallel").filter(|(_, list)| !list.is_null()) {
             if !parallel_allowed {
                 let message = "`parallel` stands inside `parallel`";
-                let found = Diagnostic::invalid("nested-parallel", &list.location, message);
+                let found = Diagnostic::invalid("nested-parallel", &key.location, message);
                 self.reader.push(found.help("list all the steps in one `parallel`, or put some into a `stepGroup`"));
                 return before;
             }
@@ -55,8 +55,9 @@ impl Build<'_, '_> {
             (Some(step), _) => self.step(step).map(|step| StepNode::Step(Box::new(step))),
             (None, Some(group)) => self.group(group).map(|group| StepNode::Group(Box::new(group))),
             (None, None) => {
-                let found = Diagnostic::invalid("missing-key", &item.location, "this item of `steps` holds no step");
-                self.reader.push(found.help("each item is `- step:`, `- stepGroup:` or `- parallel:`"));
+                let keys = ["step", "stepGroup", "parallel"];
+                let help = "each item is `- step:`, `- stepGroup:` or `- parallel:`";
+                self.reader.missing(item, &keys, &item.location, "this item of `steps` holds no step", help);
                 None
             }
         };
@@ -88,7 +89,7 @@ impl Build<'_, '_> {
         let steps = match node.get("steps") {
             Some(list) => graph(reader, list),
             None => {
-                reader.push(Diagnostic::invalid("missing-key", name_place(node), "the step group has no `steps`"));
+                reader.missing(node, &["steps"], name_place(node), "the step group has no `steps`", "");
                 Graph { nodes: Vec::new() }
             }
         };
@@ -108,9 +109,7 @@ impl Build<'_, '_> {
             reader.uses.step(&id, &[], true);
             return None;
         }
-        reader.check(node, &tables::STEP);
-        let kind = step_type(reader, node);
-        let Some(kind) = kind.filter(|kind| words::RUN_TYPES.contains(kind)) else {
+        let Some(kind) = step_type(reader, node) else {
             reader.uses.step(&id, &[], true);
             return None;
         };
@@ -131,19 +130,22 @@ impl Build<'_, '_> {
 /// The kind of a step; every kind that is not run is told about.
 fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
     let Some(value) = node.get("type") else {
-        let found = Diagnostic::invalid("missing-key", name_place(node), "the step has no `type`");
-        reader.push(found.help("a step that runs a script has `type: Run`"));
+        let help = "a step that runs a script has `type: Run`";
+        reader.check(node, &tables::STEP);
+        reader.missing(node, &["type"], name_place(node), "the step has no `type`", help);
         return None;
     };
     let kind = value.text().unwrap_or_default();
     if words::RUN_TYPES.contains(&kind) {
+        reader.check(node, &tables::STEP);
         return Some(kind);
     }
-    let same = |word: &&&str| word.eq_ignore_ascii_case(kind);
+    let known = words::OTHER_TYPES.iter().any(|word| word.eq_ignore_ascii_case(kind))
+        || words::FAMILIES.iter().any(|family| kind.len() > family.len() && kind.starts_with(family));
     let found = if kind.contains("<+") {
         let message = format!("the type of a step has to be known before the run, `{kind}` is not");
         Diagnostic::unsupported("expression-not-possible", &value.location, message)
-    } else if words::OTHER_TYPES.iter().find(same).is_some() {
+    } else if known {
         let message = format!("a step of type `{kind}` is not run by Kiln yet");
         Diagnostic::unsupported("step-type", &value.location, message).help(instead(kind))
     } else {

@@ -24,15 +24,16 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Strategy> {
         reader.push(Diagnostic::invalid("conflicting-keys", &key.location, message));
         return None;
     }
-    let own = reader.template_at(strategy, "maxConcurrency");
+    let own = positive(reader, strategy, "maxConcurrency");
     let (kind, inner) = match kinds.first() {
         Some(&"matrix") => matrix(reader, strategy.get("matrix")?)?,
         Some(&"parallelism") => (StrategyKind::Parallelism(positive(reader, strategy, "parallelism")?), None),
         Some(_) => repeat(reader, strategy.get("repeat")?)?,
         None => {
             if strategy.entries().is_some_and(|entries| !entries.is_empty()) {
-                let found = Diagnostic::invalid("missing-key", &key.location, "the strategy says neither how many runs nor with what");
-                reader.push(found.help("give it `matrix`, `parallelism` or `repeat`"));
+                let message = "the strategy says neither how many runs nor with what";
+                let help = "give it `matrix`, `parallelism` or `repeat`";
+                reader.missing(strategy, &["matrix", "parallelism", "repeat"], &key.location, message, help);
             }
             return None;
         }
@@ -42,13 +43,17 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Strategy> {
 
 type Read = Option<(StrategyKind, Option<Template>)>;
 
-/// A template that is either an expression or a whole number from 1.
+/// A template that is either an expression or a whole number from 1; for `maxConcurrency` 0 stands for no limit.
 fn positive(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Template> {
+    let least = u32::from(key != "maxConcurrency");
     let value = node.get(key)?;
     let text = value.text()?.trim();
-    if !is_expression(value) && !text.parse::<u32>().is_ok_and(|number| number > 0) {
-        let message = format!("`{key}` takes a whole number from 1, not `{text}`");
-        reader.push(Diagnostic::invalid("out-of-range", &value.location, message));
+    if !is_expression(value) && !text.parse::<u32>().is_ok_and(|number| number >= least) {
+        // What is no number at all was told about by the check, but for the keys of a matrix, which has no table.
+        if key == "maxConcurrency" || text.parse::<f64>().is_ok() {
+            let message = format!("`{key}` takes a whole number from {least}, not `{text}`");
+            reader.push(Diagnostic::invalid("out-of-range", &value.location, message));
+        }
         return None;
     }
     Some(reader.template(value))
@@ -163,10 +168,7 @@ fn repeat(reader: &mut Reader<'_>, node: &Node) -> Read {
             Some((StrategyKind::Items(axis), concurrency))
         }
         (None, None) => {
-            if node.entries().is_some() {
-                let found = Diagnostic::invalid("missing-key", &node.location, "`repeat` says neither `times` nor `items`");
-                reader.push(found);
-            }
+            reader.missing(node, &["times", "items"], &node.location, "`repeat` says neither `times` nor `items`", "");
             None
         }
     }

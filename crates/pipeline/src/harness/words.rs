@@ -70,3 +70,10 @@ pub const OTHER_TYPES: &[&str] = &[
     "AnalyzeDeploymentImpact", "UpdateReleaseRepo", "ServerlessAwsLambdaDeploy", "EcsRollingDeploy", "AsgRollingDeploy",
     "DownloadManifests", "BuildAndPush", "GHAPlugin",
 ];
+
+/// Beginnings of the kinds of steps of deployment and platform modules, of which there are more every month.
+pub const FAMILIES: &[&str] = &[
+    "K8s", "Helm", "Terraform", "Terragrunt", "Ecs", "Asg", "Azure", "Aws", "Serverless", "Tas", "GitOps", "ServiceNow",
+    "Jira", "Ssca", "IACM", "Idp", "Spot", "Elastigroup", "GoogleCloud", "GoogleFunctions", "CreateStack", "DeleteStack",
+    "RollbackStack", "Rancher", "Sam", "DownloadAws", "Chaos", "Governance", "DBSchema", "LiquibaseApply", "FeatureFlag",
+];

@@ -133,7 +133,7 @@ impl Walk<'_> {
 
     fn table(&mut self, node: &Node, what: &str, table: &Table) -> bool {
         let Some(entries) = node.entries() else {
-            let name = if what == "this" { format!("a {}", table.name) } else { what.to_owned() };
+            let name = if what == "this" { with_article(table.name) } else { what.to_owned() };
             return self.mismatch(node, &name, "a mapping");
         };
         for (key, value) in entries {
@@ -165,7 +165,7 @@ impl Walk<'_> {
     }
 
     fn unknown(&mut self, key: &Node, name: &str, table: &Table, node: &Node) {
-        let message = format!("unknown key `{name}` in a {}", table.name);
+        let message = format!("unknown key `{name}` in {}", with_article(table.name));
         let free = table.keys.iter().map(|key| key.name).filter(|known| node.entry(known).is_none());
         let near = super::closest(name, free.clone());
         let homes: Vec<&Table> = self.language.tables.iter().copied().filter(|table| table.key(name).is_some()).collect();
@@ -185,11 +185,22 @@ impl Walk<'_> {
 }
 
 fn belongs(name: &str, homes: &[&Table]) -> String {
-    let mut help = format!("`{name}` is a key of a ");
+    let mut help = format!("`{name}` is a key of ");
     for (index, home) in homes.iter().take(3).enumerate() {
-        let _ = write!(help, "{}{}", if index == 0 { "" } else { " or a " }, home.name);
+        let _ = write!(help, "{}{}", if index == 0 { "" } else { " or " }, with_article(home.name));
     }
     help
+}
+
+/// "a step", "an output variable"; a name that is a key of the file stands for itself.
+fn with_article(name: &str) -> String {
+    if name.starts_with('`') && name.ends_with('`') {
+        name.to_owned()
+    } else if name.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        format!("an {name}")
+    } else {
+        format!("a {name}")
+    }
 }
 
 /// Whether a value asks for anything: switched-off and empty settings do not.

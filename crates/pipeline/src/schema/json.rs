@@ -8,21 +8,36 @@ use super::{Key, Role, Shape, Table};
 #[derive(Debug, Default)]
 pub struct Definitions {
     definitions: Map<String, Value>,
+    /// Starts every definition's name, so that dialects can stand side by side.
+    prefix: &'static str,
     /// `<+...>` may stand for any value.
     expressions: bool,
 }
 
 impl Definitions {
-    /// No definitions yet; `expressions` lets `<+...>` stand for any value.
+    /// No definitions yet; `prefix` starts their names, `expressions` lets `<+...>` stand for any value.
     #[must_use]
-    pub fn new(expressions: bool) -> Definitions {
-        Definitions { definitions: Map::new(), expressions }
+    pub fn new(prefix: &'static str, expressions: bool) -> Definitions {
+        Definitions { definitions: Map::new(), prefix, expressions }
+    }
+
+    /// What the definition of a table is called.
+    #[must_use]
+    pub fn name(&self, table: &Table) -> String {
+        let words: Vec<&str> = table.name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        format!("{}-{}", self.prefix, words.join("-"))
+    }
+
+    /// A reference to a definition.
+    #[must_use]
+    pub fn reference(name: &str) -> Value {
+        json!({ "$ref": format!("#/$defs/{name}") })
     }
 
     /// A reference to a table's definition, which is added when it is not there.
     pub fn table(&mut self, table: &Table) -> Value {
-        let name = table.name.replace([' ', '`'], "-");
-        let reference = json!({ "$ref": format!("#/$defs/{name}") });
+        let name = self.name(table);
+        let reference = Definitions::reference(&name);
         if self.definitions.contains_key(&name) {
             return reference;
         }
@@ -39,19 +54,22 @@ impl Definitions {
         reference
     }
 
-    /// Adds or replaces a definition.
-    pub fn insert(&mut self, name: &str, definition: Value) {
-        self.definitions.insert(name.to_owned(), definition);
+    /// Adds a definition that no table stands for; returns the reference to it.
+    pub fn insert(&mut self, name: &str, definition: Value) -> Value {
+        let name = format!("{}-{name}", self.prefix);
+        let reference = Definitions::reference(&name);
+        self.definitions.insert(name, definition);
+        reference
     }
 
-    /// The definition of a table that was added, to be refined.
-    pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
-        self.definitions.get_mut(name)
+    /// Says more about a key of a table that was added than its shape does.
+    pub fn refine(&mut self, table: &Table, key: &str, value: Value) {
+        if let Some(definition) = self.definitions.get_mut(&self.name(table)) {
+            definition["properties"][key] = value;
+        }
     }
 
-    /// All definitions.
-    #[must_use]
-    pub fn into_value(self) -> Value {
+    fn into_value(self) -> Value {
         Value::Object(self.definitions)
     }
 
@@ -104,4 +122,17 @@ impl Definitions {
             strict
         }
     }
+}
+
+/// The schema of a file of either dialect. Each dialect gives the schema of its files and its definitions.
+#[must_use]
+pub fn whole(harness: (Value, Definitions)) -> Value {
+    let (harness, definitions) = harness;
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A pipeline that Kiln reads",
+        "if": { "required": ["pipeline"] },
+        "then": harness,
+        "$defs": definitions.into_value(),
+    })
 }

@@ -11,7 +11,11 @@ pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
     };
     let wanted = plain(written);
-    let allowed = (wanted.chars().count() / 3).max(1);
+    // Words of one or two letters are all close to each other: only their case may differ.
+    let allowed = match wanted.chars().count() {
+        0..=2 => 0,
+        letters => (letters / 3).max(1),
+    };
     known
         .into_iter()
         .filter(|word| word.len() <= MAX_COMPARED)
@@ -50,6 +54,7 @@ mod tests {
             ("Name", Some("name")),
             ("nmae", Some("name")),
             ("unrelated", None),
+            ("na", None),
             ("", None),
         ];
         for (written, expected) in cases {
