@@ -1,1 +1,60 @@
-fn main() {}
+//! The command line program `kiln`.
+
+mod args;
+mod commands;
+mod exit;
+mod git;
+mod home;
+mod images;
+mod kept;
+mod machine;
+mod progress;
+mod secrets;
+mod timings;
+mod ui;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Command};
+use crate::exit::Exit;
+
+fn main() -> std::process::ExitCode {
+    let started = std::time::Instant::now();
+    let cli = Cli::parse();
+    start_logging();
+    kiln_tls::install_provider();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::report(Err(anyhow::Error::new(error).context("the runtime could not start"))),
+    };
+    let result = runtime.block_on(dispatch(cli.command, started));
+    // Blocking work that is still under way, such as reading a terminal, must not hold the exit.
+    runtime.shutdown_background();
+    exit::report(result)
+}
+
+async fn dispatch(command: Command, started: std::time::Instant) -> anyhow::Result<Exit> {
+    match command {
+        Command::Run(args) => commands::run::run(*args, started).await,
+        Command::Validate(args) => commands::validate::validate(&args),
+        Command::Image(command) => commands::image::image(command).await,
+        Command::Shell(args) => commands::shell::shell(args).await,
+        Command::Doctor(args) => commands::doctor::doctor(args).await,
+        Command::Completions { shell } => {
+            use clap::CommandFactory as _;
+            clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut std::io::stdout());
+            Ok(Exit::Ok)
+        }
+        Command::Schema => {
+            println!("{}", serde_json::to_string_pretty(&kiln_pipeline::json_schema())?);
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KILN_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+}
+

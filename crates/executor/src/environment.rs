@@ -28,7 +28,7 @@ impl StageRun<'_> {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-        let _ = facts;
+        out.extend(kiln_pipeline::drone::environment(facts));
         if run.plan.dialect == kiln_pipeline::Dialect::Drone {
             out.insert("DRONE_STAGE_NAME".into(), self.stage.name.clone());
             out.insert("DRONE_WORKSPACE".into(), self.stage.workspace_dir.clone());

@@ -81,6 +81,10 @@ pub enum Event {
         stage: String,
         /// The instance's id.
         instance: String,
+        /// Where its agent listens.
+        agent: std::net::SocketAddr,
+        /// The directory of the sources in it.
+        workspace_dir: String,
         /// For how long at most, in milliseconds.
         #[serde(rename = "for_ms", serialize_with = "millis")]
         duration: Duration,

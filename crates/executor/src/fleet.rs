@@ -1,5 +1,6 @@
 //! Instances for stages: from a driver's launch to an agent that answers under the stage's own name, and back.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -69,6 +70,8 @@ pub struct Lease {
     pub id: String,
     /// Its agent.
     pub agent: Agent,
+    /// Where its agent listens.
+    pub address: SocketAddr,
     /// What was waited for.
     pub phases: Vec<Phase>,
     _held: Held,
@@ -176,7 +179,7 @@ impl Fleet {
             .map(|(name, duration)| Phase { name: (*name).to_owned(), duration: *duration })
             .collect();
         match self.claim(&launched, &mut phases).await {
-            Ok(agent) => Ok(Lease { id: launched.id, agent, phases, _held: held }),
+            Ok(agent) => Ok(Lease { id: launched.id, agent, address: launched.agent, phases, _held: held }),
             Err(ClaimError::Other(error)) => Err((error, held)),
             Err(ClaimError::Agent(source)) => {
                 let console = self.driver.console_tail(&request.id).await;

@@ -197,7 +197,13 @@ impl<'a> StageRun<'a> {
         if ended.status != Status::Failed || self.cancel.is_cancelled() {
             return;
         }
-        self.tell(Event::InstanceKept { stage: self.id.to_owned(), instance: lease.id.clone(), duration });
+        self.tell(Event::InstanceKept {
+            stage: self.id.to_owned(),
+            instance: lease.id.clone(),
+            agent: lease.address,
+            workspace_dir: self.stage.workspace_dir.clone(),
+            duration,
+        });
         tokio::select! {
             () = tokio::time::sleep(duration) => {}
             () = self.cancel.cancelled() => {}

@@ -1,0 +1,222 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::ui::Output;
+
+/// Runs each CI stage on its own throw-away VM.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 all went well; 1 the pipeline failed, or a file is not ok; 2 wrong usage or a \
+                          file that cannot be run; 3 Kiln itself or the machine failed; 130 ended by Ctrl-C.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline file, each stage on a fresh local VM
+    Run(Box<RunArgs>),
+    /// Check pipeline files without running anything
+    Validate(ValidateArgs),
+    /// Make, fetch, list and remove VM images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Open a shell in an instance that `kiln run --keep-on-failure` keeps
+    Shell(ShellArgs),
+    /// Show what works on this machine, what is missing and how to mend it
+    Doctor(DoctorArgs),
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the JSON Schema of pipeline files, for editors
+    Schema,
+}
+
+/// `kiln run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The pipeline file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Directory whose tree the stages get [default: the file's repository, else its directory]
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub workspace: Option<PathBuf>,
+    /// Run only this stage, by its identifier; may be repeated
+    #[arg(long, value_name = "ID")]
+    pub stage: Vec<String>,
+    /// Environment variable of every step; may be repeated
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
+    pub env: Vec<(String, String)>,
+    /// Secret by name; its value is masked in all output; may be repeated. `NAME` alone takes it from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub secret: Vec<String>,
+    /// File of NAME=VALUE lines with secrets
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub secret_file: Option<PathBuf>,
+    /// Value of a variable or of an <+input>, by name or path; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub var: Vec<(String, String)>,
+    /// What the build is for, as conditions see it
+    #[arg(long, value_name = "EVENT", default_value = "push")]
+    pub event: String,
+    /// Branch, as conditions see it [default: the working tree's]
+    #[arg(long)]
+    pub branch: Option<String>,
+    /// Keep a failed stage's instance this long for a look (`30m`, `1h`)
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub keep_on_failure: Option<Duration>,
+    /// How the run is shown
+    #[arg(long, short, value_enum, default_value_t = Output::Auto)]
+    pub output: Output,
+    /// Print where the time went until each stage's first output
+    #[arg(long)]
+    pub timings: bool,
+    /// Unknown keys are warnings, not errors
+    #[arg(long)]
+    pub lenient: bool,
+    /// Image that serves a pool: `POOL=IMAGE`, or `IMAGE` for all pools; may be repeated
+    #[arg(long, value_name = "[POOL=]IMAGE")]
+    pub image: Vec<String>,
+    /// What the VMs are like
+    #[command(flatten)]
+    pub vm: VmArgs,
+}
+
+/// What VMs are made of.
+#[derive(Debug, Clone, Args)]
+pub struct VmArgs {
+    /// Processors of each VM
+    #[arg(long, value_name = "N", default_value_t = 2, env = "KILN_CPUS", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cpus: u32,
+    /// Memory of each VM in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1280, env = "KILN_MEMORY_MIB", value_parser = clap::value_parser!(u32).range(256..))]
+    pub memory: u32,
+    /// How VMs run
+    #[arg(long, value_enum, default_value_t = Accel::Auto, env = "KILN_ACCEL")]
+    pub accel: Accel,
+    /// The kiln-agent that goes into the VMs [default: the one beside this program]
+    #[arg(long, value_name = "FILE", env = "KILN_AGENT", value_hint = ValueHint::FilePath)]
+    pub agent: Option<PathBuf>,
+}
+
+/// Ways to run a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Accel {
+    /// KVM where a VM really boots with it, else software emulation
+    Auto,
+    /// KVM or nothing
+    Kvm,
+    /// Software emulation
+    Tcg,
+}
+
+/// `kiln validate`
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Pipeline files
+    #[arg(required = true, value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+    /// How findings are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Unknown keys are warnings, not errors
+    #[arg(long)]
+    pub lenient: bool,
+}
+
+/// How lists and findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// `kiln image`
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Make the Debian image; root is not needed
+    Build {
+        /// Name of the image
+        #[arg(long, default_value = crate::images::DEFAULT)]
+        name: String,
+        /// Package source in apt's one-line format; may be repeated [default: the host's apt configuration]
+        #[arg(long, value_name = "LINE")]
+        source: Vec<String>,
+        /// Further packages; may be repeated
+        #[arg(long, value_name = "NAME")]
+        package: Vec<String>,
+    },
+    /// Take in a cloud image (Debian, Ubuntu, Fedora: any with cloud-init)
+    Import {
+        /// File or URL
+        source: String,
+        /// Name of the image
+        #[arg(long)]
+        name: String,
+        /// SHA-256 of the file, in hex; needed for a URL
+        #[arg(long, value_name = "HEX")]
+        sha256: Option<String>,
+    },
+    /// Boot an image once and keep the snapshot that stages are cloned from
+    Warm {
+        /// Name of the image
+        #[arg(default_value = crate::images::DEFAULT)]
+        name: String,
+        /// What the VMs are like
+        #[command(flatten)]
+        vm: VmArgs,
+    },
+    /// List the images
+    List {
+        /// How it is printed
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Remove images and their snapshots
+    Rm {
+        /// Names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
+
+/// `kiln shell`
+#[derive(Debug, Args)]
+pub struct ShellArgs {
+    /// The instance, as `kiln run` named it; may be left out when only one is kept
+    pub instance: Option<String>,
+    /// A command to run there instead of a shell
+    #[arg(last = true)]
+    pub command: Vec<String>,
+}
+
+/// `kiln doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    kiln_pipeline::duration::parse(text).ok_or_else(|| "expected a duration such as 30s, 10m or 1h 30m".to_owned())
+}

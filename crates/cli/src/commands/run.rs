@@ -1,0 +1,195 @@
+//! `kiln run`: a pipeline file on local VMs.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use kiln_driver::Driver as _;
+use kiln_executor::{Event, Fleet, Options, Run, RunReport, Size, Status};
+use kiln_pipeline::plan::Plan;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::RunArgs;
+use crate::commands::image::DISK_GIB;
+use crate::commands::validate;
+use crate::exit::{Exit, Usage};
+use crate::images::Choice;
+use crate::machine::Machine;
+use crate::timings::Timings;
+use crate::ui::Output;
+use crate::{git, kept, progress, secrets, ui};
+
+/// Reads the file, refuses what cannot be run, runs the rest.
+pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
+    let Some(plan) = read_plan(&args)? else { return Ok(Exit::Usage) };
+    let options = options(&args, &plan)?;
+    check_given(&args, &plan, &options)?;
+    let machine = Machine::open(&args.vm, progress::listener())?;
+    let choice = Choice::read(&args.image, &machine.driver.images())?;
+    for node in &plan.stages.nodes {
+        choice.image(&node.item.pool).map_err(|why| Usage(format!("stage {} cannot run here: {why}", node.item.id)))?;
+    }
+    let size = Size { cpus: args.vm.cpus, memory_mib: args.vm.memory, disk_gib: DISK_GIB };
+    let driver = Arc::new(machine.driver);
+    let fleet = Fleet::new(driver.clone(), machine.authority, machine.credentials, size);
+    let view = Mutex::new(Screen::new(&args, started));
+    let sink = |event: Event| view.lock().unwrap_or_else(PoisonError::into_inner).show(&event);
+    let cancel = CancellationToken::new();
+    let images = |pool: &_| choice.image(pool);
+    let run = Run::new(&plan, &options, &fleet, &images, &sink, &cancel).carry_out();
+    let report = tokio::select! {
+        report = run => report,
+        () = interrupted(&cancel) => {
+            end_all(&driver).await;
+            return Ok(Exit::Interrupted);
+        }
+    };
+    Ok(exit(&report, &cancel))
+}
+
+fn exit(report: &RunReport, cancel: &CancellationToken) -> Exit {
+    match report.status {
+        _ if cancel.is_cancelled() => Exit::Interrupted,
+        Status::Passed | Status::Skipped | Status::Ignored => Exit::Ok,
+        Status::Failed | Status::Cancelled => Exit::Failed,
+    }
+}
+
+/// Shows events and keeps what else follows from them.
+struct Screen {
+    view: Box<dyn ui::View>,
+    timings: Option<Timings>,
+    kept: Vec<kept::Note>,
+}
+
+impl Screen {
+    fn new(args: &RunArgs, started: Instant) -> Self {
+        Self { view: ui::view(args.output), timings: args.timings.then(|| Timings::new(started)), kept: Vec::new() }
+    }
+
+    fn show(&mut self, event: &Event) {
+        if let Event::InstanceKept { stage, instance, agent, workspace_dir, .. } = event {
+            let (stage, instance, workspace_dir) = (stage.clone(), instance.clone(), workspace_dir.clone());
+            match kept::Note::leave(&kept::Kept { instance, stage, agent: *agent, workspace_dir }) {
+                Ok(note) => self.kept.push(note),
+                Err(error) => tracing::warn!("kiln shell will not find the instance: {error:#}"),
+            }
+        }
+        self.view.show(event);
+        if let Some(timings) = &mut self.timings {
+            timings.note(event);
+            if matches!(event, Event::RunFinished { .. }) {
+                eprint!("{}", timings.table());
+            }
+        }
+    }
+}
+
+/// Returns at the second signal; the first one ends the run in order.
+async fn interrupted(cancel: &CancellationToken) {
+    signal().await;
+    eprintln!("\nending the run and its VMs; again to end at once");
+    cancel.cancel();
+    signal().await;
+}
+
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let on = |kind| async move {
+        match signal(kind) {
+            Ok(mut signals) => {
+                signals.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = on(SignalKind::interrupt()) => {}
+        () = on(SignalKind::terminate()) => {}
+        () = on(SignalKind::hangup()) => {}
+    }
+}
+
+async fn end_all(driver: &kiln_driver_qemu::QemuDriver) {
+    match driver.list().await {
+        Err(error) => tracing::warn!(%error, "the VMs could not be listed; they end with this process"),
+        Ok(listed) => {
+            for instance in listed {
+                if let Err(error) = driver.destroy(&instance.id).await {
+                    tracing::warn!(instance = instance.id, %error, "the VM ends with this process");
+                }
+            }
+        }
+    }
+}
+
+/// The plan of the file, or `None` when its findings were shown and it cannot be run.
+fn read_plan(args: &RunArgs) -> anyhow::Result<Option<Plan>> {
+    let inputs = args.var.iter().cloned().collect();
+    let loaded = validate::load(&args.file, &kiln_pipeline::Options { lenient: args.lenient, inputs })?;
+    if !loaded.diagnostics.is_empty() && (args.output != Output::Json || loaded.status() != kiln_pipeline::Status::Ok) {
+        anstream::eprintln!("{}", kiln_pipeline::report::text(&loaded, true));
+    }
+    if loaded.status() != kiln_pipeline::Status::Ok {
+        eprintln!("{} cannot be run; nothing was started", loaded.name);
+        return Ok(None);
+    }
+    loaded.plan.map(Some).context("the file gave no plan")
+}
+
+fn options(args: &RunArgs, plan: &Plan) -> anyhow::Result<Options> {
+    let secrets = secrets::read(&args.secret, args.secret_file.as_deref())?;
+    check_stages(args, plan)?;
+    let workspace = workspace(args)?;
+    let facts = git::facts(&workspace, &args.event, args.branch.as_deref());
+    Ok(Options {
+        workspace,
+        env: args.env.clone(),
+        secrets,
+        given: args.var.clone(),
+        stages: args.stage.clone(),
+        facts,
+        keep_on_failure: args.keep_on_failure,
+    })
+}
+
+/// Refuses a run that would fail half-way for want of a secret or a value.
+fn check_given(args: &RunArgs, plan: &Plan, options: &Options) -> anyhow::Result<()> {
+    let file = args.file.display();
+    // A single stage may need less than the whole file; what it lacks, its steps tell.
+    let has = |name: &str| {
+        let bare = name.strip_prefix("account.").or_else(|| name.strip_prefix("org.")).unwrap_or(name);
+        !args.stage.is_empty() || options.secrets.iter().any(|(given, _)| given == name || given == bare)
+    };
+    let mut missing = Vec::new();
+    for secret in plan.secrets().iter().filter(|secret| !has(&secret.name)) {
+        let (name, line) = (&secret.name, secret.location.line);
+        missing.push(format!("{file}:{line}: the secret {name} is not given; give it with --secret {name}=VALUE"));
+    }
+    for input in plan.inputs() {
+        let (name, line) = (&input.name, input.location.line);
+        missing.push(format!("{file}:{line}: a value is to be given; give it with --var {name}=VALUE"));
+    }
+    anyhow::ensure!(missing.is_empty(), Usage(format!("nothing was started\n  {}", missing.join("\n  "))));
+    Ok(())
+}
+
+fn check_stages(args: &RunArgs, plan: &Plan) -> anyhow::Result<()> {
+    let known: Vec<&str> = plan.stages.nodes.iter().map(|node| node.item.id.as_str()).collect();
+    for wanted in &args.stage {
+        let there = known.contains(&wanted.as_str());
+        anyhow::ensure!(there, Usage(format!("--stage {wanted}: no such stage; there are: {}", known.join(", "))));
+    }
+    Ok(())
+}
+
+/// The directory whose tree the stages get.
+fn workspace(args: &RunArgs) -> anyhow::Result<PathBuf> {
+    if let Some(dir) = &args.workspace {
+        anyhow::ensure!(dir.is_dir(), Usage(format!("--workspace {}: no such directory", dir.display())));
+        return Ok(dir.clone());
+    }
+    let beside = args.file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(git::root(beside).unwrap_or_else(|| beside.to_owned()))
+}

@@ -1,0 +1,41 @@
+//! How the program ends.
+
+use std::process::ExitCode;
+
+/// The ends that are no accident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All went well.
+    Ok,
+    /// The pipeline failed, or a file is not ok.
+    Failed,
+    /// Wrong usage, or a file that cannot be run.
+    Usage,
+    /// Ended by Ctrl-C.
+    Interrupted,
+    /// What a command in a shell ended with.
+    Code(u8),
+}
+
+/// An error that the caller can mend by calling otherwise.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Prints an error, once, with everything behind it, and turns the result into an exit code.
+pub fn report(result: anyhow::Result<Exit>) -> ExitCode {
+    match result {
+        Ok(Exit::Ok) => ExitCode::SUCCESS,
+        Ok(Exit::Failed) => ExitCode::from(1),
+        Ok(Exit::Usage) => ExitCode::from(2),
+        Ok(Exit::Interrupted) => ExitCode::from(130),
+        Ok(Exit::Code(code)) => ExitCode::from(code),
+        Err(error) => {
+            anstream::eprintln!("\u{1b}[1;31merror\u{1b}[0m: {error}");
+            for cause in error.chain().skip(1) {
+                anstream::eprintln!("  because: {cause}");
+            }
+            if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::from(3) }
+        }
+    }
+}

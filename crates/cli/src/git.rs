@@ -1,0 +1,85 @@
+//! What is known about the working tree, asked of the user's own `git`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kiln_pipeline::facts::Facts;
+
+/// The repository that holds `dir`, if it lies in one.
+pub fn root(dir: &Path) -> Option<PathBuf> {
+    git(dir, &["rev-parse", "--show-toplevel"]).map(PathBuf::from)
+}
+
+/// What conditions and expressions can ask about the build. Without a repository there is only what was given.
+pub fn facts(dir: &Path, event: &str, branch: Option<&str>) -> Facts {
+    let branch = branch.map(str::to_owned).or_else(|| git(dir, &["symbolic-ref", "--short", "-q", "HEAD"]));
+    let tag = (event == "tag").then(|| git(dir, &["describe", "--tags", "--exact-match"])).flatten();
+    let reference = match (&tag, &branch) {
+        (Some(tag), _) => format!("refs/tags/{tag}"),
+        (None, Some(branch)) => format!("refs/heads/{branch}"),
+        (None, None) => String::new(),
+    };
+    let remote = git(dir, &["remote", "get-url", "origin"]).unwrap_or_default();
+    let [commit, author, email, message] = last_commit(dir);
+    Facts::default()
+        .with("event", event)
+        .with("branch", branch.unwrap_or_default())
+        .with("tag", tag.unwrap_or_default())
+        .with("ref", reference)
+        .with("commit", commit)
+        .with("author", author)
+        .with("author_email", email)
+        .with("message", message)
+        .with("repo", repository(&remote))
+        .with("remote_url", without_password(&remote))
+}
+
+fn last_commit(dir: &Path) -> [String; 4] {
+    let text = git(dir, &["log", "-1", "--format=%H%x00%an%x00%ae%x00%s"]).unwrap_or_default();
+    let mut fields = text.split('\0').map(str::to_owned);
+    std::array::from_fn(|_| fields.next().unwrap_or_default())
+}
+
+/// `owner/name` of a remote.
+fn repository(remote: &str) -> String {
+    let path = remote.trim_end_matches('/').trim_end_matches(".git");
+    let mut parts = path.rsplit(['/', ':']);
+    match (parts.next(), parts.next()) {
+        (Some(name), Some(owner)) if !owner.is_empty() => format!("{owner}/{name}"),
+        _ => String::new(),
+    }
+}
+
+/// Remotes may carry a token, which must reach no step and no log.
+fn without_password(remote: &str) -> String {
+    match (remote.find("://"), remote.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => format!("{}{}", &remote[..scheme + 3], &remote[at + 1..]),
+        _ => remote.to_owned(),
+    }
+}
+
+fn git(dir: &Path, args: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("-C").arg(dir).args(args).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let output = output.ok().filter(|o| o.status.success())?;
+    let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remotes_are_read() {
+        for remote in ["https://example.org/octo/spoon.git", "git@example.org:octo/spoon.git", "ssh://git@h/octo/spoon/"] {
+            assert_eq!(repository(remote), "octo/spoon", "{remote}");
+        }
+        assert_eq!(repository(""), "");
+    }
+
+    #[test]
+    fn tokens_do_not_travel() {
+        assert_eq!(without_password("https://me:t0ken@example.org/a/b"), "https://example.org/a/b");
+        assert_eq!(without_password("git@example.org:a/b"), "git@example.org:a/b");
+    }
+}

@@ -1,0 +1,43 @@
+//! How a run is shown while it goes on.
+
+mod json;
+mod lines;
+mod plain;
+pub mod summary;
+mod tree;
+
+use std::io::IsTerminal as _;
+
+use clap::ValueEnum;
+use kiln_executor::Event;
+
+/// The forms a run can be shown in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A tree on a terminal, plain lines elsewhere.
+    Auto,
+    /// A live tree of stages and steps, with output above it.
+    Tree,
+    /// Lines, each with the stage and step it comes from.
+    Plain,
+    /// One JSON object per event and line.
+    Json,
+}
+
+/// Shows events as they come. Called from one thread at a time.
+pub trait View: Send {
+    /// Shows one event.
+    fn show(&mut self, event: &Event);
+}
+
+/// The view for a form.
+#[must_use]
+pub fn view(output: Output) -> Box<dyn View> {
+    match output {
+        Output::Json => Box::new(json::Json),
+        Output::Plain => Box::new(plain::Plain::default()),
+        Output::Tree => Box::new(tree::Tree::new()),
+        Output::Auto if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() => Box::new(tree::Tree::new()),
+        Output::Auto => Box::new(plain::Plain::default()),
+    }
+}

@@ -1,0 +1,120 @@
+//! The words for how things ended.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use kiln_executor::{RunReport, StageReport, Status, StepReport, Tests};
+
+/// Failed tests shown in the summary; the rest is counted.
+const FAILURES_SHOWN: usize = 20;
+
+const GREEN: &str = "\u{1b}[32m";
+const RED: &str = "\u{1b}[31m";
+const YELLOW: &str = "\u{1b}[33m";
+const DIM: &str = "\u{1b}[2m";
+const BOLD: &str = "\u{1b}[1m";
+const RESET: &str = "\u{1b}[0m";
+
+/// `0.4 s`, `12.3 s`, `3 min 05 s`.
+#[must_use]
+pub fn seconds(duration: Duration) -> String {
+    let all = duration.as_secs_f64();
+    if all < 120.0 {
+        return format!("{all:.1} s");
+    }
+    let whole = duration.as_secs();
+    match whole / 3600 {
+        0 => format!("{} min {:02} s", whole / 60, whole % 60),
+        hours => format!("{hours} h {:02} min", whole % 3600 / 60),
+    }
+}
+
+/// A coloured sign and word for a status.
+#[must_use]
+pub fn mark(status: Status) -> String {
+    let (colour, sign, word) = match status {
+        Status::Passed => (GREEN, "✓", "passed"),
+        Status::Failed => (RED, "✗", "failed"),
+        Status::Ignored => (YELLOW, "!", "failed, ignored"),
+        Status::Skipped => (DIM, "-", "skipped"),
+        Status::Cancelled => (YELLOW, "■", "cancelled"),
+    };
+    format!("{colour}{sign} {word}{RESET}")
+}
+
+/// One line on a step's end.
+#[must_use]
+pub fn ended(step: &StepReport) -> String {
+    let mut line = mark(step.status);
+    if step.status != Status::Skipped {
+        let _infallible = write!(line, " in {}", seconds(step.duration));
+    }
+    if step.attempts > 1 {
+        let _infallible = write!(line, ", {} attempts", step.attempts);
+    }
+    if let Some(message) = &step.message {
+        let _infallible = write!(line, ": {message}");
+    }
+    if let Some(tests) = &step.tests {
+        let _infallible = write!(line, " ({})", counts(tests));
+    }
+    line
+}
+
+/// One line on a stage's end.
+#[must_use]
+pub fn stage_ended(stage: &StageReport) -> String {
+    let mut line = mark(stage.status);
+    if stage.status != Status::Skipped {
+        let _infallible = write!(line, " in {}", seconds(stage.duration));
+    }
+    if let Some(message) = &stage.message {
+        let _infallible = write!(line, ": {message}");
+    }
+    line
+}
+
+/// How to look into an instance that is kept.
+#[must_use]
+pub fn kept(instance: &str, duration: Duration) -> String {
+    format!("kept for {}; look into it with: kiln shell {instance} (Ctrl-C here ends it)", seconds(duration))
+}
+
+/// `12 tests: 10 passed, 1 failed, 1 skipped`.
+#[must_use]
+pub fn counts(tests: &Tests) -> String {
+    let mut line = format!("{} tests: {} passed", tests.total, tests.passed);
+    for (count, word) in [(tests.failed, "failed"), (tests.errors, "errors"), (tests.skipped, "skipped")] {
+        if count > 0 {
+            let _infallible = write!(line, ", {count} {word}");
+        }
+    }
+    line
+}
+
+/// The last words on a run: every step with its time, the tests, the failures.
+#[must_use]
+pub fn summary(report: &RunReport) -> String {
+    let mut out = format!("\n{BOLD}{}{RESET}\n", report.name);
+    for stage in &report.stages {
+        let _infallible = writeln!(out, "  {:<32} {}", stage.id, stage_ended(stage));
+        for step in &stage.steps {
+            let _infallible = writeln!(out, "    {:<30} {}", step.id, ended(step));
+        }
+    }
+    if let Some(tests) = report.tests() {
+        let _infallible = writeln!(out, "  {}", counts(&tests));
+        for failure in tests.failures.iter().take(FAILURES_SHOWN) {
+            let class = if failure.class.is_empty() { String::new() } else { format!("{}: ", failure.class) };
+            let _infallible = writeln!(out, "    {RED}✗{RESET} {class}{}", failure.name);
+            for line in failure.message.lines().take(5) {
+                let _infallible = writeln!(out, "        {DIM}{line}{RESET}");
+            }
+        }
+        if tests.failures.len() > FAILURES_SHOWN {
+            let _infallible = writeln!(out, "    and {} more", tests.failures.len() - FAILURES_SHOWN);
+        }
+    }
+    let _infallible = writeln!(out, "{} in {}", mark(report.status), seconds(report.duration));
+    out
+}
