@@ -1,1 +1,41 @@
-//! Local VMs: images, golden snapshots and clones on QEMU
+//! Local VMs: images, golden snapshots and clones on QEMU.
+//!
+//! ```text
+//! Images ──► Golden (boots once through cloud-init, saved at rest) ──► clone per instance (0.1 s)
+//! ```
+//! A clone is a copy of a booted machine: until the agent's claim has given it its own name, clock, entropy and keys, it is
+//! identical to every other clone, so [`kiln_driver::Launched::needs_claim`] is always true here. VMs need no root, and
+//! die with the process that owns them: the kernel kills them even on `kill -9`, and the next owner removes their files.
+//!
+//! The library prints nothing and reads no environment: the caller gives a [`Layout`], [`Settings`] and a [`Listener`].
+
+mod accel;
+mod console;
+mod doctor;
+mod driver;
+mod error;
+mod golden;
+mod host;
+mod images;
+mod instance;
+mod lock;
+mod machine;
+mod owner;
+mod paths;
+mod program;
+mod progress;
+mod qmp;
+mod seed;
+mod settings;
+mod unix;
+mod vm;
+
+pub use accel::{Accel, AccelChoice, PROBE_LIMIT};
+pub use doctor::{Check, doctor};
+pub use driver::{AgentBinary, QemuDriver};
+pub use error::QemuError;
+pub use golden::Shape;
+pub use images::{Image, Images, Source};
+pub use paths::Layout;
+pub use progress::{Listener, Progress};
+pub use settings::Settings;

@@ -3,7 +3,9 @@
 //! A driver is told the instance's id before it starts anything; the id is the idempotency token and the tag, so
 //! that a launch whose answer was lost is found again by [`Driver::list`].
 
+pub mod conformance;
 mod error;
+pub mod fake;
 pub mod user_data;
 
 use std::net::SocketAddr;

@@ -1,0 +1,60 @@
+//! Starts clones and holds them until standard input ends: how to use the driver, and the owner that tests kill.
+//!
+//! Usage: `hold_clones CACHE STATE AGENT IMAGE COUNT [MEMORY_MIB]`. Builds the image if there is none of that name. Prints
+//! progress on standard error and one line per clone, `ID ADDRESS SERVER_NAME PHASES`, on standard output.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kiln_agent_client::{Agent, Credentials};
+use kiln_driver::{Driver, LaunchRequest};
+use kiln_driver_qemu::{AgentBinary, Layout, Listener, Progress, QemuDriver, Settings, Shape};
+
+type Failure = Box<dyn std::error::Error>;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [cache, state, agent, image, count, rest @ ..] = &args[..] else {
+        return Err("usage: hold_clones CACHE STATE AGENT IMAGE COUNT [MEMORY_MIB]".into());
+    };
+    let memory_mib = rest.first().map_or(Ok(1024), |text| text.parse())?;
+    let layout = Layout { cache: PathBuf::from(cache), state: PathBuf::from(state) };
+    let authority = Arc::new(kiln_tls::load_or_create(&layout.state.join("ca"))?);
+    let client = authority.issue_client("hold-clones")?;
+    let credentials = Credentials { ca_pem: authority.ca_pem().to_owned(), client };
+    let listener: Listener = Arc::new(|progress| match progress {
+        Progress::Began { task } => eprintln!("{task} ..."),
+        Progress::Step { task, detail } => eprintln!("{task}: {detail}"),
+        Progress::Done { task, took } => eprintln!("{task}: done in {:.1} s", took.as_secs_f64()),
+        Progress::Note(line) => eprintln!("{line}"),
+    });
+    let agent = AgentBinary::File(PathBuf::from(agent));
+    let driver = QemuDriver::open(layout, Settings::default(), agent, authority, credentials.clone(), listener)?;
+    driver.images().ensure_built(image).await?;
+    driver.ensure_golden(image, Shape { cpus: 2, memory_mib, disk_gib: 16 }).await?;
+
+    let began = std::time::Instant::now();
+    let requests: Vec<LaunchRequest> = (0..count.parse()?)
+        .map(|n: u32| LaunchRequest {
+            id: format!("clone-{}-{n}", std::process::id()),
+            image: image.clone(),
+            cpus: 2,
+            memory_mib,
+            disk_gib: 16,
+        })
+        .collect();
+    let launches = requests.iter().map(|request| driver.launch(request));
+    for launched in futures::future::try_join_all(launches).await? {
+        let agent = Agent::new(launched.agent, &launched.server_name, &credentials)?;
+        agent.wait_healthy(std::time::Duration::from_secs(30)).await?;
+        println!("{} {} {} {:?}", launched.id, launched.agent, launched.server_name, launched.phases);
+    }
+    println!("all answer after {:.3} s", began.elapsed().as_secs_f64());
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+    for request in &requests {
+        driver.destroy(&request.id).await?;
+    }
+    Ok(())
+}

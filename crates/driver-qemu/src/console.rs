@@ -1,0 +1,123 @@
+//! The end of what a VM wrote on its console or QEMU on its error stream: bounded, and can be waited on.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::watch;
+
+/// How much of the end is kept.
+const KEPT_BYTES: usize = 64 * 1024;
+
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: Vec<u8>,
+}
+
+/// The kept end of a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Tail {
+    kept: Arc<Mutex<Kept>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Tail {
+    pub(crate) fn new() -> Self {
+        Self { kept: Arc::default(), changed: watch::Sender::new(0) }
+    }
+
+    /// Keeps the end of `stream` until it ends.
+    pub(crate) async fn follow(self, mut stream: impl AsyncRead + Unpin) {
+        let mut buffer = vec![0; 8192];
+        // A read error is the end of the stream: the writer is gone either way.
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            self.push(&buffer[..read]);
+        }
+    }
+
+    fn push(&self, bytes: &[u8]) {
+        {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.bytes.extend_from_slice(bytes);
+            if kept.bytes.len() > 2 * KEPT_BYTES {
+                let cut = kept.bytes.len() - KEPT_BYTES;
+                kept.bytes.drain(..cut);
+            }
+        }
+        self.changed.send_modify(|generation| *generation += 1);
+    }
+
+    /// Returns when the kept end holds `needle`. Never, if it does not come.
+    pub(crate) async fn holds(&self, needle: &str) {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.mark_unchanged();
+            if self.text().contains(needle) || changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&kept.bytes).into_owned()
+    }
+
+    /// The last `count` lines for a person, without the control characters that a console is full of.
+    pub(crate) fn last_lines(&self, count: usize) -> String {
+        last_lines(&self.text(), count)
+    }
+}
+
+pub(crate) fn last_lines(text: &str, count: usize) -> String {
+    let clean: Vec<String> =
+        text.lines().map(|line| strip_escapes(line).trim_end().to_owned()).filter(|line| !line.is_empty()).collect();
+    clean[clean.len().saturating_sub(count)..].join("\n")
+}
+
+/// Removes terminal escape sequences and other control characters, so that a VM cannot drive the user's terminal.
+fn strip_escapes(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            if chars.peek() == Some(&'[') {
+                chars.next();
+                for c in chars.by_ref() {
+                    if ('\u{40}'..='\u{7e}').contains(&c) {
+                        break;
+                    }
+                }
+            } else {
+                chars.next();
+            }
+        } else if c == '\t' || !c.is_control() {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_see_no_escape_sequences() {
+        let check = |input: &str, expect: &str| assert_eq!(last_lines(input, 2), expect, "{input:?}");
+        check("a\r\n\u{1b}[0;32m  OK  \u{1b}[0m b\r\n", "a\n  OK   b");
+        check("one\ntwo\n\n\nthree", "two\nthree");
+        check("\u{1b}]0;title\u{7}x", "0;titlex");
+        check("", "");
+    }
+
+    #[tokio::test]
+    async fn a_long_stream_keeps_its_end_only() {
+        let tail = Tail::new();
+        let mut input = vec![b'x'; 5 * KEPT_BYTES];
+        input.extend_from_slice(b"the end");
+        tail.clone().follow(&input[..]).await;
+        assert!(tail.text().ends_with("the end"));
+        assert!(tail.text().len() <= 2 * KEPT_BYTES + 8192);
+        tail.holds("the end").await;
+    }
+}

@@ -1,0 +1,392 @@
+//! The driver: instances by id, each started at most once.
+//!
+//! ```text
+//! launch ─► Starting ─► Running ─► (destroy) Ended      a failed start leaves nothing, so its id may be tried again
+//!                └─► Failed ─► (destroy, or launch) ─┘   an id that has run is never run again
+//! ```
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kiln_agent_client::Credentials;
+use kiln_driver::{Driver, DriverError, LaunchRequest, Launched, Listed};
+use kiln_tls::Authority;
+use tokio::sync::{OnceCell, watch};
+
+use crate::accel::{self, Accel};
+use crate::error::QemuError;
+use crate::golden::{Golden, Recipe, Shape};
+use crate::images::{Image, Images};
+use crate::instance::Instance;
+use crate::owner::Owner;
+use crate::paths::Layout;
+use crate::progress::Listener;
+use crate::settings::Settings;
+use crate::{host, lock, program};
+
+/// How many ended ids are remembered, so that none is run twice.
+const REMEMBERED_IDS: usize = 10_000;
+const MAX_CPUS: u32 = 64;
+const MIN_MEMORY_MIB: u32 = 256;
+
+/// The agent that VMs get.
+#[derive(Debug, Clone)]
+pub enum AgentBinary {
+    /// A static binary on this machine.
+    File(PathBuf),
+    /// Its bytes.
+    Bytes(Arc<[u8]>),
+}
+
+/// Local VMs.
+#[derive(Clone)]
+pub struct QemuDriver {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    layout: Layout,
+    settings: Settings,
+    listener: Listener,
+    authority: Arc<Authority>,
+    credentials: Credentials,
+    agent: AgentBinary,
+    owner: Owner,
+    qemu_version: OnceCell<String>,
+    accel: OnceCell<Accel>,
+    goldens: tokio::sync::Mutex<HashMap<(String, Shape), Arc<Golden>>>,
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    slots: HashMap<String, Slot>,
+    ended: HashSet<String>,
+    ended_order: VecDeque<String>,
+}
+
+#[derive(Clone)]
+struct Slot {
+    memory_mib: u32,
+    phase: watch::Sender<Phase>,
+    given_up: watch::Sender<bool>,
+}
+
+#[derive(Clone)]
+enum Phase {
+    Starting,
+    Running(Arc<Instance>, Launched),
+    Failed(Arc<QemuError>),
+    Ended,
+}
+
+impl QemuDriver {
+    /// Opens the driver: removes what killed owners left, and makes this process an owner. Starts no VM.
+    ///
+    /// # Errors
+    /// When the state directory cannot be written.
+    pub fn open(
+        layout: Layout,
+        settings: Settings,
+        agent: AgentBinary,
+        authority: Arc<Authority>,
+        credentials: Credentials,
+        listener: Listener,
+    ) -> Result<Self, QemuError> {
+        let owner = Owner::start(&layout)?;
+        let inner = Inner {
+            layout,
+            settings,
+            listener,
+            authority,
+            credentials,
+            agent,
+            owner,
+            qemu_version: OnceCell::new(),
+            accel: OnceCell::new(),
+            goldens: tokio::sync::Mutex::default(),
+            book: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The images of this machine.
+    #[must_use]
+    pub fn images(&self) -> Images {
+        self.inner.images()
+    }
+
+    /// Sees to it that clones of this image and shape can be started at once: boots and saves its golden VM if there is none.
+    /// [`Driver::launch`] does so too; this is for telling the two apart.
+    ///
+    /// # Errors
+    /// When there is no such image, or it does not come up.
+    pub async fn ensure_golden(&self, image: &str, shape: Shape) -> Result<(), QemuError> {
+        self.inner.golden(image, shape).await.map(drop)
+    }
+}
+
+impl Inner {
+    fn images(&self) -> Images {
+        Images::new(self.layout.clone(), self.settings.clone(), Arc::clone(&self.listener))
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn golden(&self, image: &str, shape: Shape) -> Result<Arc<Golden>, QemuError> {
+        // Held while it is built, so that eight launches at once build it once.
+        let mut goldens = self.goldens.lock().await;
+        let image = self.images().get(image)?;
+        let key = (image.digest.clone(), shape);
+        if let Some(golden) = goldens.get(&key) {
+            return Ok(Arc::clone(golden));
+        }
+        let golden = Arc::new(self.make_golden(&image, shape).await?);
+        goldens.insert(key, Arc::clone(&golden));
+        Ok(golden)
+    }
+
+    async fn make_golden(&self, image: &Image, shape: Shape) -> Result<Golden, QemuError> {
+        let version = self.qemu_version.get_or_try_init(|| qemu_version(&self.settings)).await?;
+        let kernel = image.kernel.then(|| image.kernel_file());
+        let decide = accel::decide(
+            self.settings.accel,
+            &self.layout,
+            &self.settings.qemu,
+            version,
+            kernel.as_deref(),
+            &self.listener,
+        );
+        let accel = *self.accel.get_or_try_init(|| decide).await?;
+        let agent: Arc<[u8]> = match &self.agent {
+            AgentBinary::Bytes(bytes) => Arc::clone(bytes),
+            AgentBinary::File(path) => std::fs::read(path).map_err(QemuError::io("read the agent", path))?.into(),
+        };
+        let recipe = Recipe {
+            layout: &self.layout,
+            settings: &self.settings,
+            listener: &self.listener,
+            authority: &self.authority,
+            credentials: &self.credentials,
+            agent: &agent,
+            accel,
+            qemu_version: version,
+            image,
+            shape,
+        };
+        recipe.ensure().await
+    }
+
+    /// The slot of an id, and whether the caller must start it.
+    fn reserve(&self, request: &LaunchRequest) -> Result<(Slot, bool), QemuError> {
+        let mut book = self.book();
+        if book.ended.contains(&request.id) {
+            return Err(QemuError::Invalid(format!("instance {} has ended; an instance never runs twice", request.id)));
+        }
+        if let Some(slot) = book.slots.get(&request.id)
+            && !matches!(*slot.phase.borrow(), Phase::Failed(_))
+        {
+            return Ok((slot.clone(), false));
+        }
+        let promised = book.slots.values().filter(|s| matches!(*s.phase.borrow(), Phase::Starting));
+        host::require_memory(request.memory_mib, promised.map(|s| u64::from(s.memory_mib)).sum())?;
+        let slot = Slot {
+            memory_mib: request.memory_mib,
+            phase: watch::Sender::new(Phase::Starting),
+            given_up: watch::Sender::new(false),
+        };
+        book.slots.insert(request.id.clone(), slot.clone());
+        Ok((slot, true))
+    }
+
+    async fn start(&self, request: &LaunchRequest, slot: &Slot) -> Phase {
+        let mut given_up = slot.given_up.subscribe();
+        let work = async {
+            let shape = Shape { cpus: request.cpus, memory_mib: request.memory_mib, disk_gib: request.disk_gib };
+            let golden = self.golden(&request.image, shape).await?;
+            let instance = Instance::start(&request.id, &golden, &self.owner).await?;
+            Ok((golden, instance))
+        };
+        let outcome = tokio::select! {
+            outcome = work => outcome,
+            // Dropping the work ends whatever it had started.
+            _ = given_up.wait_for(|given_up| *given_up) => Err(QemuError::Cancelled(request.id.clone())),
+        };
+        match outcome {
+            Ok((golden, instance)) => {
+                let launched = Launched {
+                    id: request.id.clone(),
+                    agent: instance.agent,
+                    server_name: golden.server_name.clone(),
+                    needs_claim: true,
+                    phases: instance.phases.clone(),
+                };
+                Phase::Running(Arc::new(instance), launched)
+            }
+            Err(error) => Phase::Failed(Arc::new(error)),
+        }
+    }
+
+    fn running(&self, id: &str) -> Option<Arc<Instance>> {
+        let book = self.book();
+        match &*book.slots.get(id)?.phase.borrow() {
+            Phase::Running(instance, _) => Some(Arc::clone(instance)),
+            _ => None,
+        }
+    }
+
+    async fn destroy(&self, id: &str) -> Result<(), QemuError> {
+        let slot = self.book().slots.get(id).cloned();
+        let Some(slot) = slot else {
+            // Nothing of ours, unless an earlier removal failed half-way.
+            return if valid_id(id) { lock::remove_tree(&self.owner.instance_dir(id)) } else { Ok(()) };
+        };
+        slot.given_up.send_replace(true);
+        let phase = settled(&slot).await;
+        if let Phase::Running(instance, _) = &phase {
+            instance.destroy().await?;
+            slot.phase.send_replace(Phase::Ended);
+        }
+        let mut book = self.book();
+        if matches!(phase, Phase::Running(..)) {
+            book.remember_ended(id);
+        }
+        // A second launch may have taken the place of a failed one meanwhile.
+        if book.slots.get(id).is_some_and(|now| now.phase.same_channel(&slot.phase)) {
+            book.slots.remove(id);
+        }
+        Ok(())
+    }
+}
+
+impl Book {
+    fn remember_ended(&mut self, id: &str) {
+        if self.ended.insert(id.to_owned()) {
+            self.ended_order.push_back(id.to_owned());
+        }
+        if self.ended_order.len() > REMEMBERED_IDS
+            && let Some(oldest) = self.ended_order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+    }
+}
+
+async fn settled(slot: &Slot) -> Phase {
+    let mut phase = slot.phase.subscribe();
+    match phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await {
+        Ok(phase) => phase.clone(),
+        Err(_) => Phase::Ended,
+    }
+}
+
+impl Driver for QemuDriver {
+    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Launched, DriverError>> {
+        async move {
+            check(request)?;
+            let (slot, first) = self.inner.reserve(request)?;
+            if first {
+                // On a task of its own: a caller that gives up waiting leaves nothing half-started.
+                let (inner, request, slot) = (Arc::clone(&self.inner), request.clone(), slot.clone());
+                tokio::spawn(async move {
+                    let phase = inner.start(&request, &slot).await;
+                    slot.phase.send_replace(phase);
+                });
+            }
+            match settled(&slot).await {
+                Phase::Running(_, launched) => Ok(launched),
+                Phase::Failed(error) => Err(told(&error)),
+                Phase::Starting | Phase::Ended => Err(QemuError::Cancelled(request.id.clone()).into()),
+            }
+        }
+        .boxed()
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, DriverError>> {
+        let mut listed: Vec<Listed> = Vec::new();
+        let book = self.inner.book();
+        for (id, slot) in &book.slots {
+            let running = match &*slot.phase.borrow() {
+                Phase::Starting => true,
+                Phase::Running(instance, _) => instance.vm.is_running(),
+                Phase::Failed(_) | Phase::Ended => continue,
+            };
+            listed.push(Listed { id: id.clone(), running });
+        }
+        for id in self.inner.owner.instances() {
+            if !book.slots.contains_key(&id) {
+                listed.push(Listed { id, running: false });
+            }
+        }
+        drop(book);
+        listed.sort_by(|a, b| a.id.cmp(&b.id));
+        async move { Ok(listed) }.boxed()
+    }
+
+    fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
+        async move { self.inner.destroy(id).await.map_err(DriverError::from) }.boxed()
+    }
+
+    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
+        async move {
+            match self.inner.running(id) {
+                Some(instance) => {
+                    instance.vm.exited().await;
+                    instance.vm.evidence()
+                }
+                None => format!("instance {id} does not run"),
+            }
+        }
+        .boxed()
+    }
+
+    fn console_tail<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
+        let tail = self.inner.running(id).map(|instance| instance.vm.console_tail());
+        async move { tail.unwrap_or_default() }.boxed()
+    }
+}
+
+/// The same error for every caller that waited for one start.
+fn told(error: &QemuError) -> DriverError {
+    DriverError {
+        class: error.class(),
+        message: error.to_string(),
+        source: std::error::Error::source(error).map(|cause| cause.to_string().into()),
+    }
+}
+
+fn valid_id(id: &str) -> bool {
+    let inner_ok = id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    (1..=63).contains(&id.len()) && inner_ok && !id.starts_with('-') && !id.ends_with('-')
+}
+
+fn check(request: &LaunchRequest) -> Result<(), QemuError> {
+    if !valid_id(&request.id) {
+        return Err(QemuError::Invalid(format!(
+            "`{}` is not an instance id: use 1 to 63 lower-case letters, digits and inner hyphens",
+            request.id
+        )));
+    }
+    if !(1..=MAX_CPUS).contains(&request.cpus) {
+        return Err(QemuError::Invalid(format!("{} processors: a local VM has 1 to {MAX_CPUS}", request.cpus)));
+    }
+    if request.memory_mib < MIN_MEMORY_MIB {
+        return Err(QemuError::Invalid(format!(
+            "{} MiB of memory: a local VM needs at least {MIN_MEMORY_MIB}",
+            request.memory_mib
+        )));
+    }
+    Ok(())
+}
+
+async fn qemu_version(settings: &Settings) -> Result<String, QemuError> {
+    let mut command = std::process::Command::new(&settings.qemu);
+    command.arg("--version");
+    let text = program::output(command, crate::doctor::INSTALL_QEMU).await?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}

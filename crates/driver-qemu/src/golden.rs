@@ -1,0 +1,354 @@
+//! Golden VMs: booted once, saved when at rest, the origin of every clone.
+//!
+//! ```text
+//! absent ──(exclusive lock)──► building ──► saved (rename) ──(shared lock while in use)──► pruned
+//!                                 └─ any failure: the half-made directory is removed
+//! ```
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kiln_agent_client::{Agent, Credentials};
+use kiln_driver::user_data::{AGENT_PORT, SETTLED_LINE, UserData};
+use kiln_tls::Authority;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::accel::Accel;
+use crate::error::QemuError;
+use crate::images::Image;
+use crate::machine::{DirectKernel, KERNEL_LINE, Machine, Role};
+use crate::paths::{Layout, private_dir};
+use crate::progress::{Listener, Task};
+use crate::seed::Seed;
+use crate::settings::Settings;
+use crate::vm::Vm;
+use crate::{host, lock, program, unix};
+
+/// Changes whenever a golden VM made by an older version of this code must not be used.
+const FORMAT: u32 = 1;
+/// After the agent answers, the boot may take this much longer to come to rest.
+const SETTLE_LIMIT: Duration = Duration::from_secs(240);
+/// Saving half a megabyte of state.
+const SAVE_LIMIT: Duration = Duration::from_secs(60);
+/// Pause between two health checks of a booting VM, whose processor they would only slow down.
+const HEALTH_PAUSE: Duration = Duration::from_millis(500);
+
+/// The size of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Shape {
+    /// Virtual processors.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Smallest size of the root disk in GiB.
+    pub disk_gib: u32,
+}
+
+/// What is written beside a saved golden VM.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    image: String,
+    image_digest: String,
+    shape: Shape,
+    server_name: String,
+    boot_s: f64,
+}
+
+/// A saved golden VM, kept from being removed while this lives.
+#[derive(Debug)]
+pub(crate) struct Golden {
+    pub(crate) server_name: String,
+    machine: Machine,
+    dir: PathBuf,
+    _in_use: File,
+}
+
+/// What a golden VM is made from.
+pub(crate) struct Recipe<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) settings: &'a Settings,
+    pub(crate) listener: &'a Listener,
+    pub(crate) authority: &'a Authority,
+    pub(crate) credentials: &'a Credentials,
+    pub(crate) agent: &'a [u8],
+    pub(crate) accel: Accel,
+    pub(crate) qemu_version: &'a str,
+    pub(crate) image: &'a Image,
+    pub(crate) shape: Shape,
+}
+
+impl Golden {
+    pub(crate) fn state_file(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    pub(crate) fn overlay_template(&self) -> PathBuf {
+        self.dir.join("overlay.qcow2")
+    }
+
+    /// The machine of a clone whose disk is `overlay`.
+    pub(crate) fn clone_machine(&self, id: &str, overlay: PathBuf) -> Machine {
+        Machine { name: id.to_owned(), disk: overlay, role: Role::Clone, ..self.machine.clone() }
+    }
+}
+
+impl Recipe<'_> {
+    /// The saved golden VM of this recipe; boots and saves it first if there is none. Two processes that want the same one
+    /// build it once.
+    pub(crate) async fn ensure(&self) -> Result<Golden, QemuError> {
+        let goldens = self.layout.goldens();
+        private_dir(&goldens)?;
+        let key = self.key();
+        let dir = goldens.join(&key);
+        let lock_path = goldens.join(format!("{key}.lock"));
+        loop {
+            let shared = lock::shared(&lock_path, self.listener, "the golden VM").await?;
+            if let Some(record) = read_record(&dir) {
+                let machine = self.machine(&dir, &record.server_name);
+                return Ok(Golden { server_name: record.server_name, machine, dir, _in_use: shared });
+            }
+            drop(shared);
+            let exclusive = lock::exclusive(&lock_path, self.listener, "the golden VM").await?;
+            if read_record(&dir).is_none() {
+                self.build(&key, &dir).await?;
+                prune(self.layout, &key, self.image, self.shape);
+            }
+            drop(exclusive);
+        }
+    }
+
+    /// Everything that the saved state depends on.
+    fn key(&self) -> String {
+        let user_data = self.user_data("", "", "").render().unwrap_or_default();
+        let parts = json!([
+            FORMAT,
+            self.image.digest,
+            self.image.kernel,
+            self.layout.cache,
+            self.authority.fingerprint(),
+            self.accel,
+            self.qemu_version,
+            self.shape,
+            KERNEL_LINE,
+            user_data,
+            self.settings.firmware,
+        ]);
+        hex(&Sha256::digest(parts.to_string().as_bytes()))[..24].to_owned()
+    }
+
+    fn user_data(&self, ca: &str, cert: &str, key: &str) -> UserData {
+        UserData {
+            ca_pem: ca.to_owned(),
+            server_cert_pem: cert.to_owned(),
+            server_key_pem: key.to_owned(),
+            agent_sha256: hex(&Sha256::digest(self.agent)),
+            agent_url: None,
+            // A local VM dies with its owner; a lease would only end stages on a suspended laptop.
+            lease: None,
+            max_age: None,
+            agent_env: self.settings.agent_env.clone(),
+        }
+    }
+
+    fn machine(&self, dir: &Path, server_name: &str) -> Machine {
+        let kernel = self.image.kernel.then(|| DirectKernel {
+            kernel: self.image.kernel_file(),
+            initrd: self.image.initrd_file(),
+            line: KERNEL_LINE.to_owned(),
+        });
+        Machine {
+            qemu: self.settings.qemu.clone(),
+            name: server_name.to_owned(),
+            accel: self.accel,
+            cpus: self.shape.cpus,
+            memory_mib: self.shape.memory_mib,
+            memory: dir.join("memory"),
+            disk: dir.join("disk.qcow2"),
+            seed: dir.join("seed.img"),
+            kernel,
+            firmware: self.settings.firmware.clone(),
+            role: Role::Golden,
+        }
+    }
+
+    async fn build(&self, key: &str, dir: &Path) -> Result<(), QemuError> {
+        let what = format!("booting image {} once to take a snapshot of it", self.image.name);
+        let task = Task::begin(self.listener, what);
+        self.check_room()?;
+        let half = self.layout.goldens().join(format!("{key}.half"));
+        lock::remove_tree(&half)?;
+        private_dir(&half)?;
+        let outcome = self.build_in(&half, key, dir, &task).await;
+        if outcome.is_err() {
+            // The first failure is the one to tell; what remains is removed by the next build.
+            let _ = lock::remove_tree(&half);
+        }
+        outcome?;
+        lock::remove_tree(dir)?;
+        std::fs::rename(&half, dir).map_err(QemuError::io("move into place", dir))?;
+        task.done();
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), QemuError> {
+        let goldens = self.layout.goldens();
+        let free = unix::free_bytes(&goldens).map_err(QemuError::io("ask for free space of", &goldens))?;
+        let need = u64::from(self.shape.memory_mib) * 1024 * 1024 + 1024 * 1024 * 1024;
+        if free < need {
+            return Err(QemuError::NoRoom(format!(
+                "a golden VM needs {} MiB of disk below {} and {} MiB are free: make room, or ask for less memory",
+                need >> 20,
+                goldens.display(),
+                free >> 20
+            )));
+        }
+        host::require_memory(self.shape.memory_mib, 0)
+    }
+
+    async fn build_in(&self, half: &Path, key: &str, dir: &Path, task: &Task<'_>) -> Result<(), QemuError> {
+        let server_name = format!("kiln-golden-{}", &key[..12]);
+        let certificate = |e: kiln_tls::TlsError| QemuError::Certificate(e.to_string());
+        let identity = self.authority.issue_server(&server_name).map_err(certificate)?;
+        let user_data = self.user_data(self.authority.ca_pem(), &identity.cert_pem, &identity.key_pem).render()?;
+        let machine = self.machine(half, &server_name);
+        Seed { instance_id: &server_name, user_data: &user_data, agent: self.agent }.write(&machine.seed)?;
+        let bytes = self.image.virtual_bytes.max(u64::from(self.shape.disk_gib) << 30);
+        program::create_overlay(&self.settings.qemu_img, &machine.disk, &self.image.disk_file(), bytes).await?;
+        let began = std::time::Instant::now();
+        let vm = Vm::start(&server_name, machine.command(), Vec::new()).await?;
+        let outcome = self.boot_and_save(&vm, half, &server_name, task).await;
+        vm.end().await;
+        outcome?;
+        program::create_overlay(&self.settings.qemu_img, &half.join("overlay.qcow2"), &dir.join("disk.qcow2"), bytes)
+            .await?;
+        let record = Record {
+            image: self.image.name.clone(),
+            image_digest: self.image.digest.clone(),
+            shape: self.shape,
+            server_name,
+            boot_s: began.elapsed().as_secs_f64(),
+        };
+        task.step("writing it to disk");
+        write_through(half).await?;
+        let text = serde_json::to_vec_pretty(&record).map_err(|e| QemuError::Invalid(e.to_string()))?;
+        let path = half.join("golden.json");
+        crate::seed::write_private(&path, &text).map_err(QemuError::io("write", &path))
+    }
+
+    async fn boot_and_save(&self, vm: &Vm, half: &Path, server_name: &str, task: &Task<'_>) -> Result<(), QemuError> {
+        let port = {
+            let mut qmp = vm.qmp.lock().await;
+            qmp.forwarded_port(AGENT_PORT).await?
+        };
+        let agent = Agent::new(([127, 0, 0, 1], port).into(), server_name, self.credentials)
+            .map_err(|e| QemuError::Certificate(e.to_string()))?;
+        task.step("waiting for the agent to answer");
+        self.await_phase(vm, "the agent answers", self.settings.boot_timeout, answers(&agent)).await?;
+        drop(agent);
+        task.step("waiting for the boot to come to rest");
+        self.await_phase(vm, "the boot has come to rest", SETTLE_LIMIT, vm.console().holds(SETTLED_LINE)).await?;
+        task.step("saving");
+        let mut qmp = vm.qmp.lock().await;
+        qmp.execute("stop", json!({})).await?;
+        qmp.ignore_shared_memory().await?;
+        let target = format!("exec:cat > {}", shell_word(&half.join("state")));
+        qmp.execute("migrate", json!({ "uri": target })).await?;
+        qmp.wait_migrated(SAVE_LIMIT).await?;
+        // QEMU closes the connection while it answers; its end is what counts and is waited for next.
+        let _ = qmp.execute("quit", json!({})).await;
+        drop(qmp);
+        tokio::time::timeout(SAVE_LIMIT, vm.exited())
+            .await
+            .map(drop)
+            .map_err(|_| self.late(vm, "QEMU quits", SAVE_LIMIT))
+    }
+
+    async fn await_phase(
+        &self,
+        vm: &Vm,
+        awaited: &'static str,
+        limit: Duration,
+        phase: impl Future<Output = ()>,
+    ) -> Result<(), QemuError> {
+        tokio::select! {
+            () = phase => Ok(()),
+            _ = vm.exited() => Err(vm.ended_early()),
+            () = tokio::time::sleep(limit) => Err(self.late(vm, awaited, limit)),
+        }
+    }
+
+    fn late(&self, vm: &Vm, awaited: &'static str, limit: Duration) -> QemuError {
+        QemuError::BootTimeout { image: self.image.name.clone(), awaited, limit, console: vm.console_tail() }
+    }
+}
+
+async fn answers(agent: &Agent) {
+    while agent.health().await.is_err() {
+        tokio::time::sleep(HEALTH_PAUSE).await;
+    }
+}
+
+fn read_record(dir: &Path) -> Option<Record> {
+    serde_json::from_slice(&std::fs::read(dir.join("golden.json")).ok()?).ok()
+}
+
+/// A saved VM must survive a power cut whole or not at all.
+async fn write_through(dir: &Path) -> Result<(), QemuError> {
+    let dir = dir.to_owned();
+    let work = move || {
+        for name in ["disk.qcow2", "memory", "state", "overlay.qcow2"] {
+            let path = dir.join(name);
+            File::open(&path).and_then(|file| file.sync_all()).map_err(QemuError::io("write through", &path))?;
+        }
+        Ok(())
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|e| QemuError::Invalid(e.to_string()))?
+}
+
+/// Removes golden VMs that this one replaces: same image and shape, another agent, CA or QEMU. Those in use stay.
+fn prune(layout: &Layout, keep: &str, image: &Image, shape: Shape) {
+    for_each(layout, |key, dir, record| {
+        if key != keep && record.image == image.name && record.shape == shape {
+            remove_unused(layout, key, dir);
+        }
+    });
+}
+
+/// Removes the golden VMs of an image, but those in use.
+pub(crate) fn forget_image(layout: &Layout, digest: &str) {
+    for_each(layout, |key, dir, record| {
+        if record.image_digest == digest {
+            remove_unused(layout, key, dir);
+        }
+    });
+}
+
+fn for_each(layout: &Layout, mut visit: impl FnMut(&str, &Path, &Record)) {
+    let Ok(entries) = std::fs::read_dir(layout.goldens()) else { return };
+    for entry in entries.flatten() {
+        let dir = entry.path();
+        if let (Some(key), Some(record)) = (dir.file_name().and_then(|n| n.to_str()), read_record(&dir)) {
+            visit(key, &dir, &record);
+        }
+    }
+}
+
+fn remove_unused(layout: &Layout, key: &str, dir: &Path) {
+    let path = layout.goldens().join(format!("{key}.lock"));
+    if let Some(_held) = lock::try_exclusive(&path)
+        && let Err(error) = lock::remove_tree(dir)
+    {
+        tracing::warn!(%error, "an unused golden VM stays");
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn shell_word(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+}

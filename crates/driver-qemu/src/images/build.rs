@@ -1,0 +1,154 @@
+//! Making an image from the distribution's packages, as root or as a plain user.
+//!
+//! ```text
+//! mmdebstrap ─► root.tar ─► make_disk.sh (mkfs.ext4 -d) ─► disk.raw ─► qemu-img convert ─► disk.qcow2
+//!                                                    └─► vmlinuz, initrd
+//! ```
+
+use std::path::Path;
+use std::process::Command;
+
+use super::sources::Archives;
+use super::{Image, Images, check_name, digest, now_unix_s};
+use crate::error::QemuError;
+use crate::progress::Task;
+use crate::{program, unix};
+
+/// Size of the disk as the guest sees it. The file holds only what is used.
+const DISK_GIB: u64 = 16;
+/// Disk that a build takes while it runs: archive, tree, raw and final disk.
+const NEEDED_BYTES: u64 = 6 * 1024 * 1024 * 1024;
+/// How to get what a build needs.
+pub(crate) const INSTALL_BUILDERS: &str = "sudo apt-get install mmdebstrap uidmap fakeroot e2fsprogs";
+
+const CUSTOMIZE: &str = include_str!("../../assets/customize.sh");
+const MAKE_DISK: &str = include_str!("../../assets/make_disk.sh");
+
+/// What a stage may expect on any CI machine, beside a system that boots through cloud-init.
+const PACKAGES: &str = "initramfs-tools systemd systemd-sysv systemd-resolved libpam-systemd udev dbus cloud-init \
+    ca-certificates iproute2 iptables netbase kmod procps psmisc sudo e2fsprogs docker.io curl wget git make gcc g++ \
+    libc6-dev dpkg-dev fakeroot pkg-config patch file python3 python3-venv python3-pip python3-pytest tar gzip bzip2 \
+    xz-utils zstd unzip zip rsync jq less";
+
+impl Images {
+    /// Makes an image named `name` of the host's own distribution. An image of that name is an error.
+    ///
+    /// # Errors
+    /// When a program is missing or fails, the host has no room, or its package sources cannot be told.
+    pub async fn build(&self, name: &str) -> Result<Image, QemuError> {
+        check_name(name)?;
+        let _held = self.lock(name).await?;
+        if self.get(name).is_ok() {
+            return Err(QemuError::ImageExists(name.to_owned()));
+        }
+        self.build_locked(name).await
+    }
+
+    /// The image of that name; built first if there is none, by one process only.
+    ///
+    /// # Errors
+    /// As [`Images::build`].
+    pub async fn ensure_built(&self, name: &str) -> Result<Image, QemuError> {
+        if let Ok(image) = self.get(name) {
+            return Ok(image);
+        }
+        check_name(name)?;
+        let _held = self.lock(name).await?;
+        match self.get(name) {
+            Ok(image) => Ok(image),
+            Err(_) => self.build_locked(name).await,
+        }
+    }
+
+    async fn build_locked(&self, name: &str) -> Result<Image, QemuError> {
+        let archives = Archives::of_host(Path::new("/"), self.settings.package_sources.as_deref())?;
+        let store = self.layout.images();
+        let free = unix::free_bytes(&store).map_err(QemuError::io("ask for free space of", &store))?;
+        if free < NEEDED_BYTES {
+            return Err(QemuError::NoRoom(format!(
+                "building an image takes {} MiB of disk below {} and {} MiB are free: make room there",
+                NEEDED_BYTES >> 20,
+                store.display(),
+                free >> 20
+            )));
+        }
+        let task = Task::begin(
+            &self.listener,
+            format!("building image {name} ({} {})", archives.distribution, archives.codename),
+        );
+        let image = self.install(name, async |half| self.build_in(name, half, &archives, &task).await).await?;
+        task.done();
+        Ok(image)
+    }
+
+    async fn build_in(
+        &self,
+        name: &str,
+        half: &Path,
+        archives: &Archives,
+        task: &Task<'_>,
+    ) -> Result<Image, QemuError> {
+        let make_disk = script(half, "make_disk.sh", MAKE_DISK)?;
+        task.step("installing packages");
+        let sources = half.join("sources.list");
+        std::fs::write(&sources, archives.lines.join("\n") + "\n").map_err(QemuError::io("write", &sources))?;
+        let bootstrap = self.bootstrap_command(half, archives);
+        program::watched(bootstrap, INSTALL_BUILDERS, |line| {
+            if let Some(line) = line.strip_prefix("I: ") {
+                task.step(line);
+            }
+        })
+        .await?;
+        task.step("making the disk");
+        let mut command = if unix::is_root() { Command::new("sh") } else { Command::new("fakeroot") };
+        if !unix::is_root() {
+            command.args(["--", "sh"]);
+        }
+        command.arg(&make_disk).arg(half).arg(DISK_GIB.to_string());
+        program::watched(command, INSTALL_BUILDERS, |_| {}).await?;
+        let (raw, disk) = (half.join("disk.raw"), half.join("disk.qcow2"));
+        task.step("packing the disk");
+        let mut convert = Command::new(&self.settings.qemu_img);
+        convert.args(["convert", "-f", "raw", "-O", "qcow2"]).arg(&raw).arg(&disk);
+        program::output(convert, crate::doctor::INSTALL_QEMU).await?;
+        for left in [raw, make_disk, sources] {
+            std::fs::remove_file(&left).map_err(QemuError::io("remove", &left))?;
+        }
+        task.step("taking its digest");
+        Ok(Image {
+            name: name.to_owned(),
+            digest: digest(&disk).await?,
+            origin: format!("built from {} {}", archives.distribution, archives.codename),
+            virtual_bytes: DISK_GIB << 30,
+            file_bytes: disk.metadata().map_err(QemuError::io("look at", &disk))?.len(),
+            created_unix_s: now_unix_s(),
+            kernel: true,
+            dir: half.to_owned(),
+        })
+    }
+
+    fn bootstrap_command(&self, half: &Path, archives: &Archives) -> Command {
+        let mut packages: Vec<&str> = vec![archives.kernel_package()];
+        packages.extend(PACKAGES.split_whitespace());
+        packages.extend(self.settings.extra_packages.iter().map(String::as_str));
+        let mode = if unix::is_root() { "root" } else { "unshare" };
+        let mut command = Command::new("mmdebstrap");
+        command.arg(format!("--mode={mode}")).args(["--variant=minbase", "--format=tar"]);
+        command.args(["--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\""]);
+        command.arg("--aptopt=Acquire::Retries \"3\"");
+        for unwanted in ["man", "doc", "locale", "info"] {
+            command.arg(format!("--dpkgopt=path-exclude=/usr/share/{unwanted}/*"));
+        }
+        command.arg(format!("--include={}", packages.join(",")));
+        // The script goes in as text: in a user namespace the hook may not be allowed into our directory.
+        command.arg(format!("--customize-hook=sh -c '{}' customize \"$1\"", CUSTOMIZE.replace('\'', r"'\''")));
+        command.arg(&archives.codename).arg(half.join("root.tar")).arg(half.join("sources.list"));
+        command
+    }
+}
+
+fn script(dir: &Path, name: &str, text: &str) -> Result<std::path::PathBuf, QemuError> {
+    let path = dir.join(name);
+    std::fs::write(&path, text).map_err(QemuError::io("write", &path))?;
+    Ok(path)
+}

@@ -1,0 +1,248 @@
+//! The images on this machine: made here, imported, listed, removed.
+
+mod build;
+
+mod import;
+mod sources;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use build::INSTALL_BUILDERS;
+pub use import::Source;
+
+use crate::error::QemuError;
+use crate::golden;
+use crate::lock;
+use crate::paths::{Layout, private_dir};
+use crate::progress::Listener;
+use crate::settings::Settings;
+
+/// An image that VMs can be made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Its name on this machine.
+    pub name: String,
+    /// SHA-256 of the disk file as stored.
+    pub digest: String,
+    /// Where it came from, for people.
+    pub origin: String,
+    /// Size of the disk as the guest sees it, in bytes.
+    pub virtual_bytes: u64,
+    /// Size of the file, in bytes.
+    pub file_bytes: u64,
+    /// When it was made or imported, seconds since 1970.
+    pub created_unix_s: u64,
+    /// Whether kernel and initrd lie beside it, so that QEMU starts the kernel without a boot loader.
+    pub kernel: bool,
+    #[serde(skip)]
+    dir: PathBuf,
+}
+
+impl Image {
+    pub(crate) fn disk_file(&self) -> PathBuf {
+        self.dir.join("disk.qcow2")
+    }
+
+    pub(crate) fn kernel_file(&self) -> PathBuf {
+        self.dir.join("vmlinuz")
+    }
+
+    pub(crate) fn initrd_file(&self) -> PathBuf {
+        self.dir.join("initrd")
+    }
+}
+
+/// The images below a cache directory.
+#[derive(Clone)]
+pub struct Images {
+    layout: Layout,
+    settings: Settings,
+    listener: Listener,
+}
+
+impl Images {
+    /// Opens the store; nothing is created until an image is.
+    #[must_use]
+    pub fn new(layout: Layout, settings: Settings, listener: Listener) -> Self {
+        Self { layout, settings, listener }
+    }
+
+    /// Every image, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn list(&self) -> Result<Vec<Image>, QemuError> {
+        let dir = self.layout.images();
+        let entries = match std::fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(QemuError::io("read", &dir)(error)),
+        };
+        let mut images: Vec<Image> = entries.flatten().filter_map(|entry| read_image(&entry.path())).collect();
+        images.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(images)
+    }
+
+    /// One image.
+    ///
+    /// # Errors
+    /// [`QemuError::UnknownImage`], which names those that exist.
+    pub fn get(&self, name: &str) -> Result<Image, QemuError> {
+        check_name(name)?;
+        if let Some(image) = read_image(&self.layout.images().join(name)) {
+            return Ok(image);
+        }
+        let known = self.list()?.into_iter().map(|image| image.name).collect();
+        Err(QemuError::UnknownImage { name: name.to_owned(), known })
+    }
+
+    /// Removes an image and the golden VMs made from it. Running clones keep their files until they end.
+    ///
+    /// # Errors
+    /// When there is no such image, or it cannot be removed.
+    pub async fn remove(&self, name: &str) -> Result<(), QemuError> {
+        let image = self.get(name)?;
+        let _held = self.lock(name).await?;
+        let doomed = self.layout.images().join(format!(".{name}.removed"));
+        lock::remove_tree(&doomed)?;
+        std::fs::rename(&image.dir, &doomed).map_err(QemuError::io("remove", &image.dir))?;
+        lock::remove_tree(&doomed)?;
+        if !self.list()?.iter().any(|other| other.digest == image.digest) {
+            golden::forget_image(&self.layout, &image.digest);
+        }
+        Ok(())
+    }
+
+    /// Guards the making and removing of one image among processes.
+    async fn lock(&self, name: &str) -> Result<std::fs::File, QemuError> {
+        private_dir(&self.layout.images())?;
+        let path = self.layout.images().join(format!(".{name}.lock"));
+        lock::exclusive(&path, &self.listener, &format!("image {name}")).await
+    }
+
+    /// Calls `make` with an empty directory and puts what it made into place under `name`, whole or not at all.
+    async fn install<F>(&self, name: &str, make: F) -> Result<Image, QemuError>
+    where
+        F: AsyncFnOnce(&Path) -> Result<Image, QemuError>,
+    {
+        let half = self.layout.images().join(format!(".{name}.half"));
+        lock::remove_tree(&half)?;
+        private_dir(&half)?;
+        let outcome = match make(&half).await {
+            Ok(image) => self.put_in_place(&half, image),
+            Err(error) => Err(error),
+        };
+        if outcome.is_err() {
+            // The first failure is the one to tell; what remains is removed by the next attempt.
+            let _ = lock::remove_tree(&half);
+        }
+        outcome
+    }
+
+    fn put_in_place(&self, half: &Path, mut image: Image) -> Result<Image, QemuError> {
+        let dir = self.layout.images().join(&image.name);
+        let text = serde_json::to_vec_pretty(&image).map_err(|e| QemuError::Invalid(e.to_string()))?;
+        let record = half.join("image.json");
+        crate::seed::write_private(&record, &text).map_err(QemuError::io("write", &record))?;
+        std::fs::rename(half, &dir).map_err(QemuError::io("move into place", &dir))?;
+        image.dir = dir;
+        Ok(image)
+    }
+}
+
+fn read_image(dir: &Path) -> Option<Image> {
+    let mut image: Image = serde_json::from_slice(&std::fs::read(dir.join("image.json")).ok()?).ok()?;
+    // A directory that is being made or removed starts with a dot and is no image.
+    (dir.file_name()?.to_str()? == image.name).then(|| {
+        image.dir = dir.to_owned();
+        image
+    })
+}
+
+fn check_name(name: &str) -> Result<(), QemuError> {
+    let first_ok = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let rest_ok = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
+    if first_ok && rest_ok && name.len() <= 64 { Ok(()) } else { Err(QemuError::BadImageName(name.to_owned())) }
+}
+
+fn now_unix_s() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// SHA-256 of a file, on a thread of its own.
+async fn digest(path: &Path) -> Result<String, QemuError> {
+    use sha2::{Digest, Sha256};
+    let path = path.to_owned();
+    let work = move || {
+        let mut hasher = Sha256::new();
+        let mut file = std::fs::File::open(&path).map_err(QemuError::io("open", &path))?;
+        std::io::copy(&mut file, &mut hasher).map_err(QemuError::io("read", &path))?;
+        Ok(golden::hex(&hasher.finalize()))
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|e| QemuError::Invalid(e.to_string()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Images) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let layout = Layout { cache: dir.path().join("cache"), state: dir.path().join("state") };
+        (dir, Images::new(layout, Settings::default(), Arc::new(|_| {})))
+    }
+
+    fn image(name: &str) -> Image {
+        Image {
+            name: name.to_owned(),
+            digest: "d".to_owned(),
+            origin: "a test".to_owned(),
+            virtual_bytes: 1,
+            file_bytes: 1,
+            created_unix_s: 1,
+            kernel: false,
+            dir: PathBuf::new(),
+        }
+    }
+
+    #[test]
+    fn names_cannot_leave_the_store() {
+        let check = |name: &str, ok: bool| assert_eq!(check_name(name).is_ok(), ok, "{name:?}");
+        check("debian-12.4_x", true);
+        for bad in ["", "..", ".x", "a/b", "A", "-x", "a b", &"a".repeat(65)] {
+            check(bad, false);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_image_appears_whole_or_not_at_all() {
+        let (_dir, images) = store();
+        assert_eq!(images.list().expect("list"), []);
+        let failed = {
+            let _held = images.lock("a").await.expect("lock");
+            images
+                .install("a", async |half| {
+                    std::fs::write(half.join("disk.qcow2"), b"half").expect("write");
+                    Err(QemuError::Invalid("stop".to_owned()))
+                })
+                .await
+        };
+        assert_eq!(failed.expect_err("an error").to_string(), "stop");
+        let left: Vec<_> = std::fs::read_dir(images.layout.images())
+            .expect("read")
+            .flatten()
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(left, [".a.lock"]);
+        images.install("a", async |_| Ok(image("a"))).await.expect("install");
+        assert_eq!(images.get("a").expect("get").name, "a");
+        let unknown = images.get("b").expect_err("unknown").to_string();
+        assert_eq!(unknown, "there is no image `b`; there are: a (or make one with `kiln image build`)");
+        images.remove("a").await.expect("remove");
+        assert_eq!(images.list().expect("list"), []);
+    }
+}

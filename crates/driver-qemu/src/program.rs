@@ -1,0 +1,99 @@
+//! Running the system's programs: their output as progress, their errors as evidence, their end tied to ours.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::unix::pipe;
+
+use crate::console::last_lines;
+use crate::error::QemuError;
+use crate::unix;
+
+/// How many lines of a failed program are told.
+const TAIL_LINES: usize = 20;
+
+/// Runs a program to its end and returns its standard output.
+pub(crate) async fn output(command: Command, remedy: &'static str) -> Result<String, QemuError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut command = tokio::process::Command::from(command);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let Output { status, stdout, stderr } = command.output().await.map_err(|source| QemuError::ProgramMissing {
+        program: program.clone(),
+        remedy,
+        source,
+    })?;
+    if status.success() {
+        return Ok(String::from_utf8_lossy(&stdout).into_owned());
+    }
+    let tail = last_lines(&String::from_utf8_lossy(&stderr), TAIL_LINES);
+    Err(QemuError::ProgramFailed { program, status: status.to_string(), tail })
+}
+
+/// Runs a program to its end and hands each line of its errors to `line`. When the future is dropped, or we die, the
+/// program is told to end, so that it can take down what it has set up.
+pub(crate) async fn watched(
+    command: Command,
+    remedy: &'static str,
+    mut line: impl FnMut(&str),
+) -> Result<(), QemuError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let missing = |source| QemuError::ProgramMissing { program: program.clone(), remedy, source };
+    let mut command = command;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = Ended(unix::spawn_tied(command, Vec::new(), unix::Death::Terminate).map_err(missing)?);
+    let mut tail: VecDeque<String> = VecDeque::new();
+    if let Some(stderr) = child.0.stderr.take() {
+        let stream = pipe::Receiver::from_owned_fd(OwnedFd::from(stderr)).map_err(missing)?;
+        // Not by lines() of the reader: a program may print what is not UTF-8.
+        let mut lines = BufReader::new(stream).split(b'\n');
+        while let Ok(Some(bytes)) = lines.next_segment().await {
+            let text = String::from_utf8_lossy(&bytes);
+            line(text.trim_end());
+            tail.push_back(text.trim_end().to_owned());
+            if tail.len() > TAIL_LINES {
+                tail.pop_front();
+            }
+        }
+    }
+    // Its errors ended, so its own end is near; a blocking wait on a thread keeps the runtime free.
+    let mut child = child;
+    let status = tokio::task::spawn_blocking(move || child.0.wait()).await.map_err(std::io::Error::other).flatten();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => {
+            let tail = last_lines(&Vec::from(tail).join("\n"), TAIL_LINES);
+            Err(QemuError::ProgramFailed { program, status: status.to_string(), tail })
+        }
+        Err(source) => Err(missing(source)),
+    }
+}
+
+/// Ends the program's whole group when dropped early.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            unix::terminate_group(&self.0);
+            // It takes down its mounts and temporary files; waiting keeps us from removing them under it.
+            let _ = self.0.wait();
+        }
+    }
+}
+
+/// Makes an empty overlay over `backing`.
+pub(crate) async fn create_overlay(
+    qemu_img: &Path,
+    overlay: &Path,
+    backing: &Path,
+    virtual_bytes: u64,
+) -> Result<(), QemuError> {
+    let mut command = Command::new(qemu_img);
+    // `-u`: the backing file may be about to be renamed into its place.
+    command.args(["create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b"]).arg(backing).arg(overlay);
+    command.arg(virtual_bytes.to_string());
+    output(command, crate::doctor::INSTALL_QEMU).await.map(drop)
+}

@@ -1,0 +1,43 @@
+//! What the caller decides. No value comes from the environment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::accel::AccelChoice;
+
+/// Settings of local VMs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// KVM or TCG.
+    pub accel: AccelChoice,
+    /// QEMU's binary; a bare name is looked for in PATH.
+    pub qemu: PathBuf,
+    /// `qemu-img`.
+    pub qemu_img: PathBuf,
+    /// A UEFI firmware for images that need one. None: SeaBIOS.
+    pub firmware: Option<PathBuf>,
+    /// Limit from QEMU's start to the golden VM's agent answering.
+    pub boot_timeout: Duration,
+    /// Package sources for `image build`, one-line format. None: those of the host's apt.
+    pub package_sources: Option<Vec<String>>,
+    /// Further packages for `image build`.
+    pub extra_packages: Vec<String>,
+    /// Further settings of the agent.
+    pub agent_env: BTreeMap<String, String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            accel: AccelChoice::Auto,
+            qemu: "qemu-system-x86_64".into(),
+            qemu_img: "qemu-img".into(),
+            firmware: None,
+            boot_timeout: Duration::from_secs(600),
+            package_sources: None,
+            extra_packages: Vec::new(),
+            agent_env: BTreeMap::new(),
+        }
+    }
+}
