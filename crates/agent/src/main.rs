@@ -1,1 +1,114 @@
-fn main() {}
+//! The program: `kiln-agent server --env-file FILE`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use kiln_agent::server::Server;
+use kiln_agent::settings::{Settings, SettingsError};
+use kiln_agent::{dotenv, exec, watchdog};
+use tokio::signal::unix::{SignalKind, signal};
+
+const USAGE: &str = "\
+Usage: kiln-agent server [--env-file FILE]
+       kiln-agent --version
+
+Runs CI steps in this machine and serves them over HTTPS with client certificates.
+Settings come from the environment, and before it from FILE (KEY=VALUE lines):
+  HTTPS_BIND        address to listen on (:9079)
+  SERVER_CERT_FILE  certificate of this agent (/tmp/certs/server-cert.pem)
+  SERVER_KEY_FILE   its key (/tmp/certs/server-key.pem)
+  CLIENT_CERT_FILE  authority of the clients (/tmp/certs/ca-cert.pem)
+  KILN_STATE_DIR    where output is kept (/var/lib/kiln-agent)
+  KILN_STEP_OUTPUT_LIMIT_MIB, KILN_DISK_RESERVE_MIB, KILN_KILL_GRACE_MS
+  KILN_LEASE_S      power off without contact for this long (never)
+  KILN_MAX_AGE_S    power off at this age (never)
+";
+
+enum Action {
+    Serve { env_file: Option<PathBuf> },
+    Print(String),
+}
+
+fn main() -> anyhow::Result<()> {
+    match arguments(lexopt::Parser::from_env())? {
+        Action::Print(text) => {
+            println!("{text}");
+            Ok(())
+        }
+        Action::Serve { env_file } => {
+            let settings = settings(env_file)?;
+            let level = if settings.debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
+            tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(false).init();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .max_blocking_threads(32)
+                .enable_all()
+                .build()
+                .context("cannot start the runtime")?;
+            runtime.block_on(serve(settings))
+        }
+    }
+}
+
+fn arguments(mut parser: lexopt::Parser) -> anyhow::Result<Action> {
+    use lexopt::prelude::*;
+    let mut command = None;
+    let mut env_file = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('v') | Short('V') | Long("version") => {
+                return Ok(Action::Print(format!("kiln-agent {}", kiln_agent::VERSION)));
+            }
+            Short('h') | Long("help") => return Ok(Action::Print(USAGE.trim_end().into())),
+            Long("env-file") => env_file = Some(parser.value()?.into()),
+            Value(value) if command.is_none() => command = Some(value.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    match command.as_deref() {
+        Some("server") => Ok(Action::Serve { env_file }),
+        Some(other) => anyhow::bail!("unknown command {other:?}\n\n{USAGE}"),
+        None => anyhow::bail!("no command given\n\n{USAGE}"),
+    }
+}
+
+/// The file wins over the environment, as in the original.
+fn settings(env_file: Option<PathBuf>) -> Result<Settings, SettingsError> {
+    let text = |(k, v): (std::ffi::OsString, std::ffi::OsString)| Some((k.into_string().ok()?, v.into_string().ok()?));
+    let mut env: BTreeMap<String, String> = std::env::vars_os().filter_map(text).collect();
+    if let Some(path) = env_file {
+        let text = std::fs::read_to_string(&path).map_err(|source| SettingsError::File { path, source })?;
+        env.extend(dotenv::parse(&text));
+    }
+    Ok(Settings { adopt_orphans: true, ..Settings::from_env(env)? })
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    if settings.adopt_orphans {
+        tokio::spawn(async {
+            if let Err(error) = exec::orphans::adopt().await {
+                tracing::warn!(%error, "orphans of steps are left to the system");
+            }
+        });
+    }
+    let server = Server::bind(settings).await?;
+    tracing::info!(address = %server.address()?, "listening");
+    let agent = server.agent();
+    let contact = agent.contact.clone();
+    tokio::spawn(async move { agent.load.watch().await });
+    tokio::spawn(async move {
+        let why = contact.expired().await;
+        watchdog::power_off(why).await;
+    });
+    let stop = async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("stopping");
+    };
+    server.serve(stop).await;
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! The agent's state and what its routes do with it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kiln_wire::agent::kiln::{CancelRequest, StepList};
+use kiln_wire::agent::{Cause, DestroyRequest, PollStepResponse, SetupRequest, StartStepRequest};
+use tokio::sync::watch;
+
+use crate::exec::tree::Tree;
+use crate::exec::{self, CgroupParent, ExecError};
+use crate::load::Load;
+use crate::machine::Machine;
+use crate::mask::Secrets;
+use crate::settings::Settings;
+use crate::spool::{self, Limits};
+use crate::stage::{self, Stage};
+use crate::step::{Registry, Started, Step, Stop, lock};
+use crate::watchdog::Contact;
+
+/// How long destroy lets processes end by themselves.
+const DESTROY_GRACE: Duration = Duration::from_secs(2);
+
+/// A request that is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// No id was given.
+    #[error("ID needs to be set")]
+    NoId,
+    /// The step is not known.
+    #[error("Step has not started")]
+    UnknownStep,
+    /// The spool cannot be made.
+    #[error("cannot keep the output of the step in {dir}: {source}; free or make that directory")]
+    Spool {
+        /// The directory.
+        dir: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The machine cannot be prepared.
+    #[error("setup failed: {0}")]
+    Setup(ExecError),
+}
+
+/// The one agent of a machine.
+#[derive(Debug)]
+pub struct Agent {
+    /// How it is set.
+    pub settings: Settings,
+    /// The steps.
+    pub steps: Registry,
+    /// Who the machine is.
+    pub machine: Machine,
+    /// When the runner was last heard of.
+    pub contact: Arc<Contact>,
+    /// The machine's load.
+    pub load: Load,
+    secrets: Arc<Secrets>,
+    stage: Mutex<Stage>,
+    /// Setup and destroy one after the other.
+    turn: tokio::sync::Mutex<()>,
+    cgroups: Option<Arc<CgroupParent>>,
+    mark: String,
+    started: AtomicU64,
+}
+
+impl Agent {
+    /// An agent that has done nothing yet.
+    pub fn new(settings: Settings) -> Arc<Self> {
+        let mark = crate::machine::random_hex(8);
+        let cgroups = CgroupParent::create(&mark).map(Arc::new);
+        tracing::info!(cgroups = cgroups.is_some(), version = crate::VERSION, "agent");
+        Arc::new(Self {
+            steps: Registry::new(settings.steps_kept),
+            machine: Machine::new(&settings),
+            contact: Contact::new(settings.lease, settings.max_age),
+            load: Load::default(),
+            secrets: Arc::default(),
+            stage: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            cgroups,
+            mark,
+            started: AtomicU64::new(0),
+            settings,
+        })
+    }
+
+    /// Whether a stage was set up.
+    pub fn in_use(&self) -> bool {
+        lock(&self.stage).is_set_up()
+    }
+
+    /// Prepares the machine for a stage. A repetition changes nothing.
+    pub async fn setup(&self, request: SetupRequest) -> Result<(), AgentError> {
+        let _turn = self.turn.lock().await;
+        if lock(&self.stage).is_same(&request) {
+            return Ok(());
+        }
+        self.machine.close();
+        self.secrets.add(&request.secrets);
+        let (engine_dir, home) = (self.settings.engine_dir.clone(), self.settings.base_env.get("HOME").cloned());
+        let prepared =
+            tokio::task::spawn_blocking(move || stage::prepare(&request, &engine_dir, home.as_ref()).map(|()| request));
+        let broken = |e: tokio::task::JoinError| ExecError::File { path: "setup".into(), source: e.into() };
+        let request = prepared.await.map_err(broken).and_then(|r| r).map_err(AgentError::Setup)?;
+        self.steps.forget_ended();
+        lock(&self.stage).set(request);
+        Ok(())
+    }
+
+    /// Starts a step and returns. A step of the same id is not started again.
+    pub fn start_step(self: &Arc<Self>, request: StartStepRequest) -> Result<(), AgentError> {
+        if request.id.is_empty() {
+            return Err(AgentError::NoId);
+        }
+        let mut output = None;
+        let started = self.steps.start(&request.id, || {
+            let mark = format!("{}-{}", self.mark, self.started.fetch_add(1, Ordering::Relaxed));
+            let path = self.settings.state_dir.join("spool").join(format!("{mark}.out"));
+            let limits = Limits {
+                bytes: self.settings.step_output_limit_bytes,
+                disk_reserve_bytes: self.settings.disk_reserve_bytes,
+            };
+            let (writer, spool) = spool::create(path, limits)
+                .map_err(|source| AgentError::Spool { dir: self.settings.state_dir.clone(), source })?;
+            output = Some(writer);
+            Ok(Step::new(request.id.clone(), request.name.clone(), request.detach, mark, spool))
+        })?;
+        let Started::New(step) = started else { return Ok(()) };
+        self.secrets.add(&request.secrets);
+        let stage_runtime_id = request.stage_runtime_id.clone();
+        let envs = {
+            let stage = lock(&self.stage);
+            vec![self.settings.base_env.clone(), stage.envs(), stage.exports(&stage_runtime_id)]
+        };
+        let job = exec::Job {
+            step,
+            request,
+            envs,
+            output,
+            secrets: self.secrets.clone(),
+            cgroups: self.cgroups.clone(),
+            engine_dir: self.settings.engine_dir.clone(),
+            kill_grace: self.settings.kill_grace,
+            drain_grace: self.settings.drain_grace,
+        };
+        let agent = self.clone();
+        tokio::spawn(exec::run(job, move |exported| lock(&agent.stage).export(&stage_runtime_id, exported)));
+        Ok(())
+    }
+
+    /// Waits for a step's result.
+    pub async fn poll_step(&self, id: &str) -> Result<PollStepResponse, AgentError> {
+        let step = self.steps.get(id).ok_or(AgentError::UnknownStep)?;
+        if step.detach && step.ended().is_none() {
+            return Ok(PollStepResponse::default());
+        }
+        Ok(step.wait().await.response.clone())
+    }
+
+    /// Ends a step and everything it started.
+    pub fn cancel(&self, request: &CancelRequest) -> Result<(), AgentError> {
+        let step = self.steps.get(&request.id).ok_or(AgentError::UnknownStep)?;
+        let grace = request.grace_ms.map_or(self.settings.kill_grace, Duration::from_millis);
+        step.stop(Stop { cause: Cause::Cancelled, reason: request.reason.clone(), grace });
+        Ok(())
+    }
+
+    /// The steps that are known.
+    pub fn list(&self) -> StepList {
+        StepList { steps: self.steps.all().iter().map(|step| step.summary()).collect() }
+    }
+
+    /// Ends the stage: every process of every step, also those that outlived their step. May be repeated.
+    pub async fn destroy(&self, request: &DestroyRequest) {
+        let _turn = self.turn.lock().await;
+        let stop =
+            Stop { cause: Cause::Destroyed, reason: String::new(), grace: DESTROY_GRACE.min(self.settings.kill_grace) };
+        let running: Vec<_> = self.steps.all().into_iter().filter(|step| step.ended().is_none()).collect();
+        for step in &running {
+            step.stop(stop.clone());
+        }
+        for step in running {
+            step.wait().await;
+        }
+        let everything = Tree::of_all(&self.mark, self.cgroups.as_deref());
+        everything.end(watch::Sender::new(Some(stop)).subscribe()).await;
+        lock(&self.stage).end(&request.stage_runtime_id);
+    }
+}

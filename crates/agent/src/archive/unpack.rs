@@ -1,0 +1,75 @@
+//! Unpacks a tar stream into a directory.
+
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use axum::body::Body;
+use kiln_wire::agent::kiln::UnpackedResponse;
+
+use super::{ArchiveError, bridge};
+
+/// Largest window of a zstd stream that is accepted: 2^24 bytes, more than any level below 20 uses.
+const WINDOW_LOG_MAX: u32 = 24;
+
+/// Unpacks `body`, packed by zstd or not, into `dir`, which is made.
+///
+/// No entry can be placed outside: names with `..` or an absolute path are refused, links are made but never followed,
+/// and a hard link must stay inside.
+pub(crate) async fn unpack(body: Body, dir: PathBuf, zstd: bool) -> Result<UnpackedResponse, ArchiveError> {
+    let plain = dir.is_absolute() && !dir.components().any(|part| part == Component::ParentDir);
+    if !plain {
+        return Err(ArchiveError::Directory { what: "path", path: dir });
+    }
+    let from = bridge::reader(body);
+    let fail = |path: PathBuf| move |source| ArchiveError::Unpack { path, source };
+    let target = dir.clone();
+    let work = tokio::task::spawn_blocking(move || {
+        let failed = fail(dir.clone());
+        std::fs::create_dir_all(&dir).map_err(failed)?;
+        if !zstd {
+            return entries(from, &dir);
+        }
+        let decoder = zstd::stream::read::Decoder::new(from).and_then(|mut decoder| {
+            decoder.window_log_max(WINDOW_LOG_MAX)?;
+            Ok(decoder)
+        });
+        entries(decoder.map_err(fail(dir.clone()))?, &dir)
+    });
+    work.await.map_err(|error| ArchiveError::Unpack { path: target, source: error.into() })?
+}
+
+fn entries(from: impl Read, dir: &Path) -> Result<UnpackedResponse, ArchiveError> {
+    let fail = |source| ArchiveError::Unpack { path: dir.into(), source };
+    let mut archive = tar::Archive::new(from);
+    archive.set_preserve_permissions(true);
+    archive.set_preserve_mtime(true);
+    archive.set_overwrite(true);
+    let mut done = UnpackedResponse::default();
+    let mut dirs = Vec::new();
+    for entry in archive.entries().map_err(fail)? {
+        let mut entry = entry.map_err(fail)?;
+        let path = entry.path().map_err(fail)?.into_owned();
+        let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if !inside {
+            return Err(ArchiveError::Outside { path });
+        }
+        done.entries += 1;
+        if entry.header().entry_type().is_dir() {
+            // Last, because a directory without write permission would refuse its own files.
+            dirs.push(entry);
+            continue;
+        }
+        done.bytes += entry.size();
+        if !entry.unpack_in(dir).map_err(fail)? {
+            return Err(ArchiveError::Outside { path });
+        }
+    }
+    dirs.sort_by_key(|entry| std::cmp::Reverse(entry.path_bytes().into_owned()));
+    for mut entry in dirs {
+        let path = entry.path().map_err(fail)?.into_owned();
+        if !entry.unpack_in(dir).map_err(fail)? {
+            return Err(ArchiveError::Outside { path });
+        }
+    }
+    Ok(done)
+}

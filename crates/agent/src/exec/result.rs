@@ -1,0 +1,96 @@
+//! From how a process ended to what pollers are told.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+
+use kiln_wire::agent::{Cause, PollStepResponse};
+
+use super::ExecError;
+use crate::step::Stop;
+
+/// The exit code of a step that the agent, not its command, ended.
+pub const AGENT_EXIT_CODE: i64 = 255;
+const SIGKILL: i32 = 9;
+/// What a shell exits with when SIGKILL ended its command.
+const SHELL_SIGKILL: i64 = 128 + SIGKILL as i64;
+
+/// A step that could not be run.
+pub(super) fn failed(error: &ExecError) -> PollStepResponse {
+    agent_ended(Cause::Failed, error.to_string())
+}
+
+/// A step whose supervision broke. This is a defect of the agent, and still the poller must hear of it.
+pub(super) fn broken(what: &str) -> PollStepResponse {
+    agent_ended(Cause::Failed, format!("the agent failed while it ran this step: {what}"))
+}
+
+fn agent_ended(cause: Cause, error: String) -> PollStepResponse {
+    PollStepResponse { exited: true, exit_code: AGENT_EXIT_CODE, error, cause, ..Default::default() }
+}
+
+/// A step whose main process ended. The error texts of the original are kept where it has one.
+pub(super) fn ended(status: ExitStatus, stop: Option<&Stop>, memory_ran_out: bool) -> PollStepResponse {
+    let signal = status.signal().unwrap_or(0);
+    if let Some(stop) = stop {
+        let error = match stop.cause {
+            Cause::Timeout => "context deadline exceeded".to_owned(),
+            Cause::Cancelled if stop.reason.is_empty() => "the step was cancelled".to_owned(),
+            Cause::Cancelled => format!("the step was cancelled: {}", stop.reason),
+            _ => "the stage was destroyed while the step ran".to_owned(),
+        };
+        let reason = stop.reason.clone();
+        return PollStepResponse { signal, cancel_reason: reason, ..agent_ended(stop.cause, error) };
+    }
+    let exit_code = status.code().map_or(-1, i64::from);
+    let killed = signal == SIGKILL || exit_code == SHELL_SIGKILL;
+    let oom_killed = memory_ran_out && exit_code != 0 && (killed || exit_code > 0);
+    let cause = match () {
+        () if oom_killed => Cause::OutOfMemory,
+        () if signal != 0 => Cause::Signal,
+        () => Cause::Exited,
+    };
+    let what = match cause {
+        Cause::OutOfMemory => "oom killed".to_owned(),
+        Cause::Signal => format!("exit status -1 (ended by signal {signal})"),
+        _ => format!("exit status {exit_code}"),
+    };
+    let error = if exit_code == 0 { String::new() } else { format!("1 error occurred:\n\t* {what}\n\n") };
+    PollStepResponse { exited: true, exit_code, error, oom_killed, signal, cause, ..Default::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn check(wait_status: i32, oom: bool, exit_code: i64, signal: i32, cause: Cause, error: &str) {
+        let r = ended(ExitStatus::from_raw(wait_status), None, oom);
+        assert_eq!((r.exit_code, r.signal, r.cause, r.error.as_str()), (exit_code, signal, cause, error));
+        assert!(r.exited);
+        assert_eq!(r.oom_killed, cause == Cause::OutOfMemory);
+    }
+
+    #[test]
+    fn ends_are_told_apart() {
+        check(0, false, 0, 0, Cause::Exited, "");
+        check(0, true, 0, 0, Cause::Exited, "");
+        check(3 << 8, false, 3, 0, Cause::Exited, "1 error occurred:\n\t* exit status 3\n\n");
+        check(11, false, -1, 11, Cause::Signal, "1 error occurred:\n\t* exit status -1 (ended by signal 11)\n\n");
+        check(9, true, -1, 9, Cause::OutOfMemory, "1 error occurred:\n\t* oom killed\n\n");
+        check(137 << 8, true, 137, 0, Cause::OutOfMemory, "1 error occurred:\n\t* oom killed\n\n");
+        check(137 << 8, false, 137, 0, Cause::Exited, "1 error occurred:\n\t* exit status 137\n\n");
+    }
+
+    #[test]
+    fn what_the_agent_ends_is_255() {
+        let stop = |cause| Stop { cause, reason: "why".into(), grace: Duration::ZERO };
+        let end = |cause| ended(ExitStatus::from_raw(15), Some(&stop(cause)), false);
+        assert_eq!(
+            (end(Cause::Timeout).exit_code, end(Cause::Timeout).error.as_str()),
+            (255, "context deadline exceeded")
+        );
+        assert_eq!(end(Cause::Cancelled).error, "the step was cancelled: why");
+        assert_eq!(end(Cause::Destroyed).cause, Cause::Destroyed);
+    }
+}

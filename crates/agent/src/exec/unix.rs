@@ -1,0 +1,39 @@
+//! What must happen in the child between fork and exec.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, Write as _};
+
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use tokio::process::Command;
+
+use super::users::Account;
+
+/// Puts the child in the cgroup, then gives it the account's identity.
+pub(super) fn in_child(command: &mut Command, cgroup: Option<File>, account: Option<&Account>) {
+    let identity = account.map(|a| {
+        let groups: Vec<Gid> = a.groups.iter().copied().map(Gid::from_raw).collect();
+        (Uid::from_raw(a.uid), Gid::from_raw(a.gid), groups)
+    });
+    if cgroup.is_none() && identity.is_none() {
+        return;
+    }
+    let enter = move || -> io::Result<()> {
+        if let Some(mut procs) = cgroup.as_ref() {
+            // "0" stands for the writing process. Supervision without the cgroup still works, so a refusal must not
+            // keep the step from running.
+            let _ = procs.write(b"0");
+        }
+        if let Some((uid, gid, groups)) = &identity {
+            setgroups(groups)?;
+            setgid(*gid)?;
+            setuid(*uid)?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes only the system
+    // calls write, setgroups, setgid and setuid, on memory that was allocated before the fork.
+    unsafe {
+        command.pre_exec(enter);
+    }
+}

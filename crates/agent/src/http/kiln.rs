@@ -1,0 +1,65 @@
+//! The routes that are ours.
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use kiln_wire::agent::Empty;
+use kiln_wire::agent::kiln::{CancelRequest, ClaimRequest, FilesRequest, Identity, StepList, UnpackedResponse};
+
+use super::Api;
+use super::reply::{Json, Refusal, Reply, read};
+use crate::archive;
+
+pub(super) async fn identity(State(api): State<Api>) -> Reply<Identity> {
+    Ok(Json(api.agent.machine.identity()))
+}
+
+pub(super) async fn claim(State(api): State<Api>, body: Body) -> Reply<Identity> {
+    let request: ClaimRequest = read(body, api.agent.settings.body_limit_bytes).await?;
+    let claimed = tokio::task::spawn_blocking(move || {
+        let mut identity = None;
+        let new = api.agent.machine.claim::<Refusal>(&request, || {
+            identity = api.tls.prepare(&request)?;
+            Ok(())
+        })?;
+        if new {
+            api.agent.contact.claimed(request.lease_s, request.max_age_s);
+            if let Some(identity) = identity {
+                api.tls.swap(identity);
+            }
+        }
+        Ok::<_, Refusal>(api.agent.machine.identity())
+    });
+    Ok(Json(claimed.await.map_err(Refusal::internal)??))
+}
+
+pub(super) async fn steps(State(api): State<Api>) -> Reply<StepList> {
+    Ok(Json(api.agent.list()))
+}
+
+pub(super) async fn cancel(State(api): State<Api>, body: Body) -> Reply<Empty> {
+    let request: CancelRequest = read(body, api.agent.settings.body_limit_bytes).await?;
+    api.agent.cancel(&request).map_err(|error| Refusal::new(StatusCode::NOT_FOUND, error))?;
+    Ok(Json(Empty {}))
+}
+
+pub(super) async fn workspace(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Reply<UnpackedResponse> {
+    let _open = api.agent.contact.open();
+    let query = query.unwrap_or_default();
+    let path = query.split('&').find_map(|pair| pair.strip_prefix("path=")).unwrap_or_default();
+    let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let packed = headers.get(header::CONTENT_ENCODING).is_some_and(|v| v.as_bytes() == b"zstd");
+    Ok(Json(archive::unpack(body, path.into(), packed).await?))
+}
+
+pub(super) async fn files(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
+    let request: FilesRequest = read(body, api.agent.settings.body_limit_bytes).await?;
+    let home = api.agent.settings.base_env.get("HOME").cloned();
+    Ok(archive::pack(request, home, api.agent.contact.open())?)
+}

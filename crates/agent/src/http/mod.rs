@@ -1,0 +1,62 @@
+//! The routes.
+
+mod kiln;
+mod lite;
+mod output;
+mod reply;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get, post, put};
+use kiln_wire::agent::{self as wire, kiln as own};
+
+use crate::agent::Agent;
+use crate::server::Tls;
+
+/// What handlers see.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub agent: Arc<Agent>,
+    pub tls: Arc<Tls>,
+}
+
+/// All routes, each with and without a slash at its end.
+pub(crate) fn router(api: Api) -> Router {
+    let routes: [(&str, MethodRouter<Api>); 13] = [
+        (wire::HEALTHZ, get(lite::healthz)),
+        (wire::SETUP, post(lite::setup)),
+        (wire::START_STEP, post(lite::start_step)),
+        (wire::POLL_STEP, post(lite::poll_step)),
+        (wire::STREAM_OUTPUT, post(output::stream_output)),
+        (wire::DESTROY, post(lite::destroy)),
+        (wire::SUSPEND, post(lite::suspend)),
+        (own::IDENTITY, get(kiln::identity)),
+        (own::CLAIM, post(kiln::claim)),
+        (own::STEPS, get(kiln::steps)),
+        (own::CANCEL, post(kiln::cancel)),
+        (own::OUTPUT, post(output::output)),
+        (own::FILES, post(kiln::files)),
+    ];
+    let mut router = Router::new().route(own::WORKSPACE, put(kiln::workspace));
+    for (path, route) in routes {
+        router = router.route(path, route.clone()).route(&format!("{path}/"), route);
+    }
+    // Bodies are limited where they are read; the workspace is not held in memory.
+    let router = router.layer(DefaultBodyLimit::disable()).fallback(not_found);
+    router.layer(middleware::from_fn_with_state(api.clone(), contact)).with_state(api)
+}
+
+async fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
+}
+
+async fn contact(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let _open = api.agent.contact.open();
+    tracing::debug!(method = %request.method(), path = request.uri().path(), "request");
+    next.run(request).await
+}

@@ -1,0 +1,76 @@
+//! Output of steps, as it comes and from any offset.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures::stream::try_unfold;
+use kiln_wire::agent::StreamOutputRequest;
+use kiln_wire::agent::kiln::{CUT_HEADER, ENDED_HEADER, LENGTH_HEADER, OFFSET_HEADER, OutputRequest};
+
+use super::Api;
+use super::reply::{Refusal, read};
+use crate::spool::Reader;
+use crate::step::Step;
+use crate::watchdog::Open;
+
+/// How long a reader may come before its step.
+const STEP_PATIENCE: Duration = Duration::from_secs(5);
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// The original's route. It serves any step, not only those with `log_drone`.
+pub(super) async fn stream_output(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
+    let request: StreamOutputRequest = read(body, api.agent.settings.body_limit_bytes).await?;
+    let step = api.agent.steps.wait_for(&request.id, STEP_PATIENCE).await;
+    let step = step.ok_or_else(|| Refusal::bad("Step has not started"))?;
+    let offset = u64::try_from(request.offset).map_err(|_| Refusal::bad("offset must not be negative"))?;
+    let len = step.spool.progress().len;
+    if offset > len {
+        return Err(Refusal::internal(format!("offset {offset} is beyond the end of the output, which is at {len}")));
+    }
+    respond(&step, offset, true, api.agent.contact.open())
+}
+
+/// Our route.
+pub(super) async fn output(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
+    let request: OutputRequest = read(body, api.agent.settings.body_limit_bytes).await?;
+    let patience = request.wait_ms.map_or(STEP_PATIENCE, Duration::from_millis);
+    let step = api.agent.steps.wait_for(&request.id, patience).await;
+    let step = step.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "Step has not started"))?;
+    let len = step.spool.progress().len;
+    if request.offset > len {
+        let message = format!("offset {} is beyond the end of the output, which is at {len}", request.offset);
+        return Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, message));
+    }
+    respond(&step, request.offset, request.follow, api.agent.contact.open())
+}
+
+fn respond(step: &Arc<Step>, offset: u64, follow: bool, open: Open) -> Result<Response, Refusal> {
+    let reader = step.spool.reader().map_err(|e| Refusal::internal(format!("cannot read the output: {e}")))?;
+    let progress = step.spool.progress();
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+        (HeaderName::from_static(OFFSET_HEADER), HeaderValue::from(offset)),
+        (HeaderName::from_static(LENGTH_HEADER), HeaderValue::from(progress.len)),
+        (HeaderName::from_static(ENDED_HEADER), flag(progress.ended)),
+        (HeaderName::from_static(CUT_HEADER), flag(progress.cut)),
+    ];
+    Ok((headers, stream(reader, offset, follow, open)).into_response())
+}
+
+fn flag(value: bool) -> HeaderValue {
+    HeaderValue::from_static(if value { "true" } else { "false" })
+}
+
+/// The body asks for the next chunk only when the last one was taken, so a slow reader costs one chunk of memory.
+fn stream(reader: Reader, offset: u64, follow: bool, open: Open) -> Body {
+    Body::from_stream(try_unfold((reader, offset, open), move |(mut reader, offset, open)| async move {
+        let bytes = reader.read(offset, CHUNK_BYTES, follow).await?;
+        let next = offset + bytes.len() as u64;
+        Ok::<_, std::io::Error>((!bytes.is_empty()).then(|| (Bytes::from(bytes), (reader, next, open))))
+    }))
+}

@@ -1,0 +1,108 @@
+//! Answers and bodies in the form of the protocol.
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use kiln_wire::agent::ErrorBody;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::agent::AgentError;
+use crate::archive::ArchiveError;
+use crate::machine::ClaimError;
+
+/// A JSON answer, indented by two and never to be cached.
+pub(super) struct Json<T>(pub T);
+
+/// An answer that is not a success.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub status: StatusCode,
+    pub message: String,
+}
+
+pub(super) type Reply<T> = Result<Json<T>, Refusal>;
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        json(StatusCode::OK, &self.0)
+    }
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::EXPIRES, HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 UTC")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private, max-age=0")),
+        (header::PRAGMA, HeaderValue::from_static("no-cache")),
+        (HeaderName::from_static("x-accel-expires"), HeaderValue::from_static("0")),
+    ];
+    match serde_json::to_vec_pretty(body) {
+        Ok(mut text) => {
+            text.push(b'\n');
+            (status, headers, text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, message: impl ToString) -> Self {
+        Self { status, message: message.to_string() }
+    }
+
+    pub(super) fn internal(message: impl ToString) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    pub(super) fn bad(message: impl ToString) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        tracing::info!(status = self.status.as_u16(), message = self.message, "refused");
+        json(self.status, &ErrorBody { error_msg: self.message })
+    }
+}
+
+impl From<AgentError> for Refusal {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::NoId | AgentError::UnknownStep => Self::bad(error),
+            AgentError::Spool { .. } | AgentError::Setup(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<ArchiveError> for Refusal {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Directory { .. } | ArchiveError::Outside { .. } => Self::bad(error),
+            ArchiveError::Unpack { .. } => Self::internal(error),
+        }
+    }
+}
+
+impl From<ClaimError> for Refusal {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Taken { .. } => Self::new(StatusCode::CONFLICT, error),
+            ClaimError::Read { .. } => Self::internal(error),
+            ClaimError::NoId | ClaimError::Entropy | ClaimError::HalfTls | ClaimError::Tls(_) => Self::bad(error),
+        }
+    }
+}
+
+/// Reads a JSON body. Its content type is not looked at: the original's client sends none.
+pub(super) async fn read<T: DeserializeOwned>(body: Body, limit_bytes: usize) -> Result<T, Refusal> {
+    let bytes = to_bytes(body, limit_bytes).await.map_err(|error| {
+        let message = format!("the request cannot be read, or is larger than {limit_bytes} bytes: {error}");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    })?;
+    if bytes.is_empty() {
+        return Err(Refusal::bad("EOF"));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| Refusal::bad(format!("the request is not valid: {error}")))
+}

@@ -1,0 +1,163 @@
+//! The load of the machine during the stage, which destroy reports.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use kiln_wire::agent::{Graph, OsStats, Point};
+use tokio::time::Instant;
+
+use crate::step::lock;
+
+/// Time between two samples.
+const EVERY: Duration = Duration::from_secs(5);
+/// Samples kept; when there are more, every second one is dropped.
+const SAMPLES: usize = 512;
+/// Points of a curve.
+const POINTS: usize = 10;
+const KIB_PER_MIB: f64 = 1024.0;
+
+/// Samples so far.
+#[derive(Debug)]
+pub struct Load {
+    born: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    samples: Vec<Sample>,
+    before: Option<Ticks>,
+    total_mem_mb: f64,
+    count: f64,
+    sum: Sample,
+    most: Sample,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Sample {
+    at_s: f64,
+    cpu_pct: f64,
+    mem_pct: f64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ticks {
+    busy: u64,
+    all: u64,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self { born: Instant::now(), state: Mutex::default() }
+    }
+}
+
+impl Load {
+    /// Samples for ever.
+    pub async fn watch(&self) {
+        let mut every = tokio::time::interval(EVERY);
+        loop {
+            every.tick().await;
+            self.sample();
+        }
+    }
+
+    fn sample(&self) {
+        // Where /proc is missing there is no load to report.
+        let ticks = std::fs::read_to_string("/proc/stat").ok().and_then(|text| ticks(&text));
+        let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory(&text));
+        let (Some(ticks), Some((total_mb, mem_pct))) = (ticks, memory) else { return };
+        let mut state = lock(&self.state);
+        let before = state.before.replace(ticks);
+        state.total_mem_mb = total_mb;
+        let cpu_pct = before.map_or(0.0, |before| {
+            let all = ticks.all.saturating_sub(before.all).max(1);
+            100.0 * ticks.busy.saturating_sub(before.busy) as f64 / all as f64
+        });
+        let at_s = self.born.elapsed().as_secs_f64();
+        state.add(Sample { at_s, cpu_pct, mem_pct });
+    }
+
+    /// What destroy reports.
+    pub fn summary(&self) -> OsStats {
+        self.sample();
+        let state = lock(&self.state);
+        let count = state.count.max(1.0);
+        OsStats {
+            total_mem_mb: state.total_mem_mb,
+            cpu_cores: std::thread::available_parallelism().map_or(1, |n| n.get() as i64),
+            avg_mem_usage_pct: state.sum.mem_pct / count,
+            avg_cpu_usage_pct: state.sum.cpu_pct / count,
+            max_mem_usage_pct: state.most.mem_pct,
+            max_cpu_usage_pct: state.most.cpu_pct,
+            mem_graph: state.graph("mem_mb", |sample| sample.mem_pct),
+            cpu_graph: state.graph("cpu_milli", |sample| sample.cpu_pct),
+        }
+    }
+}
+
+impl State {
+    fn add(&mut self, sample: Sample) {
+        self.count += 1.0;
+        self.sum.cpu_pct += sample.cpu_pct;
+        self.sum.mem_pct += sample.mem_pct;
+        self.most.cpu_pct = self.most.cpu_pct.max(sample.cpu_pct);
+        self.most.mem_pct = self.most.mem_pct.max(sample.mem_pct);
+        if self.samples.len() >= SAMPLES {
+            let mut odd = false;
+            self.samples.retain(|_| {
+                odd = !odd;
+                odd
+            });
+        }
+        self.samples.push(sample);
+    }
+
+    fn graph(&self, y_metric: &str, y: impl Fn(&Sample) -> f64) -> Graph {
+        let step = self.samples.len().div_ceil(POINTS).max(1);
+        let points = self.samples.iter().step_by(step).map(|sample| Point { x: sample.at_s.round(), y: y(sample) });
+        Graph { points: points.collect(), x_metric: "seconds".into(), y_metric: y_metric.into() }
+    }
+}
+
+fn ticks(stat: &str) -> Option<Ticks> {
+    let numbers: Vec<u64> = stat.lines().next()?.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal; guests are part of user.
+    let all = numbers.iter().take(8).sum();
+    let idle: u64 = numbers.get(3..5)?.iter().sum();
+    Some(Ticks { busy: all - idle, all })
+}
+
+/// Total in MiB, and percent in use.
+fn memory(meminfo: &str) -> Option<(f64, f64)> {
+    let value = |key: &str| -> Option<f64> {
+        meminfo.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
+    };
+    let (total, available) = (value("MemTotal:")?, value("MemAvailable:")?);
+    Some((total / KIB_PER_MIB, 100.0 * (total - available) / total.max(1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_the_kernel() {
+        let t = ticks("cpu  10 0 20 60 10 0 0 0 5 0\ncpu0 1\n").map(|t| (t.busy, t.all));
+        assert_eq!(t, Some((30, 100)));
+        assert_eq!(memory("MemTotal: 2048 kB\nMemFree: 1 kB\nMemAvailable: 512 kB\n"), Some((2.0, 75.0)));
+        assert!(ticks("").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_long_stage_keeps_a_bounded_number_of_samples_and_points() {
+        let load = Load::default();
+        for n in 0..5000 {
+            lock(&load.state).add(Sample { at_s: f64::from(n), cpu_pct: 50.0, mem_pct: 1.0 });
+        }
+        assert!(lock(&load.state).samples.len() <= SAMPLES);
+        let stats = load.summary();
+        assert!(stats.cpu_graph.points.len() <= POINTS);
+        assert!(stats.max_cpu_usage_pct >= 50.0 && stats.total_mem_mb > 0.0);
+    }
+}

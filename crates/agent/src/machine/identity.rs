@@ -1,0 +1,60 @@
+//! The files that say who a machine is.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// The host name: the kernel's, or that of the file when the kernel's is not ours to set.
+pub(super) fn hostname(root: &Path, of_kernel: bool) -> String {
+    let of_file = || fs::read_to_string(root.join("etc/hostname")).unwrap_or_default().trim().to_owned();
+    if !of_kernel {
+        return of_file();
+    }
+    nix::unistd::gethostname().map_or_else(|_| of_file(), |name| name.to_string_lossy().into_owned())
+}
+
+/// The machine id; empty when there is none.
+pub(super) fn machine_id(root: &Path) -> String {
+    fs::read_to_string(root.join("etc/machine-id")).unwrap_or_default().trim().to_owned()
+}
+
+/// The id of the kernel's boot. It is part of the kernel's memory, so clones of a snapshot share it.
+pub(super) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// Draws a new machine id.
+pub(super) fn write_machine_id(root: &Path) -> io::Result<()> {
+    let id = super::random_hex(16);
+    replace(&root.join("etc/machine-id"), &format!("{id}\n"))?;
+    let dbus = root.join("var/lib/dbus/machine-id");
+    // Usually a link to the other one.
+    if dbus.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
+        replace(&dbus, &format!("{id}\n"))?;
+    }
+    Ok(())
+}
+
+/// Writes the host name, and lets it resolve.
+pub(super) fn write_hostname(root: &Path, name: &str) -> io::Result<()> {
+    replace(&root.join("etc/hostname"), &format!("{name}\n"))?;
+    let hosts = root.join("etc/hosts");
+    let present = fs::read_to_string(&hosts).unwrap_or_default();
+    let kept = present.lines().filter(|line| !line.starts_with("127.0.1.1"));
+    let mut text: String = kept.map(|line| format!("{line}\n")).collect();
+    text.push_str(&format!("127.0.1.1 {name}\n"));
+    replace(&hosts, &text)
+}
+
+/// Writes beside and renames, so that nobody reads a half; where that is not possible, as on a mounted file, in place.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    let beside = path.with_extension("kiln-new");
+    fs::write(&beside, text)?;
+    fs::rename(&beside, path).or_else(|_| {
+        drop(fs::remove_file(&beside));
+        fs::write(path, text)
+    })
+}

@@ -1,0 +1,253 @@
+//! Listens, proves who it is, and hands connections to the routes.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use kiln_wire::agent::kiln::ClaimRequest;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+
+use crate::agent::Agent;
+use crate::http::{Api, router};
+use crate::machine::ClaimError;
+use crate::settings::Settings;
+
+/// A peer must be done with its TLS handshake, and with the header of each request, within this time.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections at a time.
+const CONNECTIONS: usize = 1024;
+/// How often a silent HTTP/2 peer is asked whether it is still there, and how long it may take to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How long requests may take to end when the agent is stopped.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Pause after a failed accept: the usual reason is a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why the agent cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is not to be had.
+    #[error("cannot listen on {address}; set HTTPS_BIND to a free address")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A certificate file cannot be read.
+    #[error("cannot read {path}; see SERVER_CERT_FILE, SERVER_KEY_FILE and CLIENT_CERT_FILE (the CA)")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The certificates cannot be used.
+    #[error("the certificates cannot be used")]
+    Tls(#[from] kiln_tls::TlsError),
+}
+
+/// The TLS identity that new connections get. Each change closes the connections that were made under the one before.
+pub(crate) struct Tls {
+    config: watch::Sender<Option<Arc<ServerConfig>>>,
+    files: [PathBuf; 3],
+}
+
+/// A new TLS identity, not in use yet.
+pub(crate) struct NewTls {
+    config: Arc<ServerConfig>,
+    pem: [String; 3],
+}
+
+impl Tls {
+    fn new(settings: &Settings) -> Result<Self, ServeError> {
+        let files = [&settings.ca_file, &settings.cert_file, &settings.key_file].map(Clone::clone);
+        if settings.insecure {
+            return Ok(Self { config: watch::Sender::new(None), files });
+        }
+        let read = |path: &Path| std::fs::read(path).map_err(|source| ServeError::Read { path: path.into(), source });
+        let config = kiln_tls::server_config(&read(&files[0])?, &read(&files[1])?, &read(&files[2])?)?;
+        Ok(Self { config: watch::Sender::new(Some(Arc::new(config))), files })
+    }
+
+    /// Makes the identity that a claim brings, if it brings one.
+    pub(crate) fn prepare(&self, claim: &ClaimRequest) -> Result<Option<NewTls>, ClaimError> {
+        let pem = match (claim.cert_pem.is_empty(), claim.key_pem.is_empty()) {
+            (true, true) if claim.ca_pem.is_empty() => return Ok(None),
+            (false, false) => [claim.cert_pem.clone(), claim.key_pem.clone()],
+            (true, true) => [self.present(1)?, self.present(2)?],
+            _ => return Err(ClaimError::HalfTls),
+        };
+        let ca = if claim.ca_pem.is_empty() { self.present(0)? } else { claim.ca_pem.clone() };
+        let [cert, key] = pem;
+        let config = kiln_tls::server_config(ca.as_bytes(), cert.as_bytes(), key.as_bytes())?;
+        Ok(Some(NewTls { config: Arc::new(config), pem: [ca, cert, key] }))
+    }
+
+    fn present(&self, file: usize) -> Result<String, ClaimError> {
+        let path = &self.files[file];
+        std::fs::read_to_string(path).map_err(|source| ClaimError::Read { path: path.clone(), source })
+    }
+
+    /// Takes it into use.
+    pub(crate) fn swap(&self, new: NewTls) {
+        // Kept in the files too, so that an agent that is started again is still the same.
+        for (path, pem) in self.files.iter().zip(&new.pem) {
+            if let Err(error) = write_private(path, pem) {
+                tracing::warn!(path = %path.display(), %error, "the new identity is lost when the agent restarts");
+            }
+        }
+        self.config.send_replace(Some(new.config));
+    }
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let beside = path.with_extension("new");
+    // One that was left behind may have other permissions.
+    drop(std::fs::remove_file(&beside));
+    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    std::fs::rename(&beside, path)
+}
+
+/// An agent that listens.
+pub struct Server {
+    listener: TcpListener,
+    agent: Arc<Agent>,
+    tls: Arc<Tls>,
+}
+
+impl Server {
+    /// Reads the certificates and listens.
+    pub async fn bind(settings: Settings) -> Result<Self, ServeError> {
+        kiln_tls::install_provider();
+        let tls = Arc::new(Tls::new(&settings)?);
+        let listener = listen(settings.bind).await?;
+        Ok(Self { listener, agent: Agent::new(settings), tls })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The agent behind it.
+    pub fn agent(&self) -> Arc<Agent> {
+        self.agent.clone()
+    }
+
+    /// Serves until `stop` is ready; then lets open requests end for a short while.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let app = TowerToHyperService::new(router(Api { agent: self.agent, tls: self.tls.clone() }));
+        let (stopping, _) = watch::channel(false);
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut connections = tokio::task::JoinSet::new();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            // Ended connections are taken out as they end.
+            while connections.try_join_next().is_some() {}
+            let Ok(slot) = slots.clone().acquire_owned().await else { break };
+            let stream = tokio::select! {
+                () = &mut stop => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            let (app, tls, stopping) = (app.clone(), self.tls.config.subscribe(), stopping.subscribe());
+            connections.spawn(async move {
+                handle(stream, tls, app, stopping).await;
+                drop(slot);
+            });
+        }
+        stopping.send_replace(true);
+        let all = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_PATIENCE, all).await.is_err() {
+            tracing::info!("cutting the connections that are still open");
+        }
+    }
+}
+
+/// Listens on both IP versions where an unspecified address is wanted, on IPv4 alone where IPv6 is switched off.
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(source) if address.is_ipv6() && address.ip().is_unspecified() => {
+            let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
+            TcpListener::bind(v4).await.map_err(|_| ServeError::Bind { address, source })
+        }
+        Err(source) => Err(ServeError::Bind { address, source }),
+    }
+}
+
+type App = TowerToHyperService<axum::Router>;
+
+async fn handle(
+    stream: TcpStream,
+    mut tls: watch::Receiver<Option<Arc<ServerConfig>>>,
+    app: App,
+    stopping: watch::Receiver<bool>,
+) {
+    // Small answers must not wait for more; where it cannot be set they are merely late.
+    drop(stream.set_nodelay(true));
+    let config = tls.borrow_and_update().clone();
+    let Some(config) = config else {
+        return talk(stream, tls, app, stopping).await;
+    };
+    match tokio::time::timeout(HEADER_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
+        Ok(Ok(stream)) => talk(stream, tls, app, stopping).await,
+        Ok(Err(error)) => tracing::info!(%error, "TLS handshake failed"),
+        Err(_) => tracing::info!("TLS handshake took too long"),
+    }
+}
+
+async fn talk<S>(
+    stream: S,
+    mut tls: watch::Receiver<Option<Arc<ServerConfig>>>,
+    app: App,
+    mut stopping: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let mut http2 = builder.http2();
+    http2.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
+    let connection = builder.serve_connection(TokioIo::new(stream), app);
+    let mut connection = std::pin::pin!(connection);
+    let over = async {
+        tokio::select! {
+            // Both senders outlive the connections; if not, the process is at its end.
+            _ = tls.changed() => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = over => {
+            // Requests that are being answered still are.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, "connection ended");
+    }
+}

@@ -1,0 +1,152 @@
+//! Steps: what is known of each, and the set of them.
+//!
+//! ```text
+//!   start_step ──► running ──main process ended──► ended
+//!                     │                              ▲
+//!                     └─ timeout, cancel, destroy ─► stopping
+//! ```
+//! A step's result is published once, through a watch channel, so that any number of pollers see it and none can
+//! take it from another.
+
+mod registry;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use kiln_wire::agent::kiln::{StepState, StepSummary};
+use kiln_wire::agent::{Cause, PollStepResponse};
+use tokio::sync::watch;
+
+use crate::spool::Spool;
+
+pub use registry::{Registry, Started};
+
+/// Locks; what a panicking holder left behind is still whole for our uses.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why and how a step is to be ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// Timeout, cancel or destroy.
+    pub cause: Cause,
+    /// For people.
+    pub reason: String,
+    /// Time between SIGTERM and SIGKILL.
+    pub grace: Duration,
+}
+
+/// A step that was started.
+#[derive(Debug)]
+pub struct Step {
+    /// As given by the caller.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// Pollers of a detached step are answered at once.
+    pub detach: bool,
+    /// Unique on this machine, also among steps of one id; found in the environment of every process of the step.
+    pub mark: String,
+    /// Its output.
+    pub spool: Arc<Spool>,
+    started: SystemTime,
+    stop: watch::Sender<Option<Stop>>,
+    end: watch::Sender<Option<Arc<End>>>,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// What pollers are told.
+    pub response: PollStepResponse,
+    /// When.
+    pub at: SystemTime,
+}
+
+impl Step {
+    /// A step about to run.
+    pub fn new(id: String, name: String, detach: bool, mark: String, spool: Arc<Spool>) -> Self {
+        let (stop, end) = (watch::Sender::new(None), watch::Sender::new(None));
+        Self { id, name, detach, mark, spool, started: SystemTime::now(), stop, end }
+    }
+
+    /// Asks for its end. The first one who asks gives the cause; a later one may only shorten the grace.
+    pub fn stop(&self, stop: Stop) {
+        self.stop.send_if_modified(|present| match present {
+            None => {
+                *present = Some(stop);
+                true
+            }
+            Some(present) if stop.grace < present.grace => {
+                present.grace = stop.grace;
+                true
+            }
+            Some(_) => false,
+        });
+    }
+
+    /// The wish that it ends, now and later.
+    pub fn stops(&self) -> watch::Receiver<Option<Stop>> {
+        self.stop.subscribe()
+    }
+
+    /// Publishes the result; only the first counts.
+    pub fn finish(&self, response: PollStepResponse) {
+        self.end.send_if_modified(|end| {
+            if end.is_some() {
+                return false;
+            }
+            *end = Some(Arc::new(End { response, at: SystemTime::now() }));
+            true
+        });
+    }
+
+    /// The result, if there is one.
+    pub fn ended(&self) -> Option<Arc<End>> {
+        self.end.borrow().clone()
+    }
+
+    /// Waits for the result.
+    pub async fn wait(&self) -> Arc<End> {
+        let mut end = self.end.subscribe();
+        // The sender lives in `self`, so the wait cannot fail; a step without result is told as such all the same.
+        let value = end.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
+        value.unwrap_or_else(|| Arc::new(End { response: PollStepResponse::default(), at: SystemTime::now() }))
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> StepState {
+        if self.end.borrow().is_some() {
+            StepState::Ended
+        } else if self.stop.borrow().is_some() {
+            StepState::Stopping
+        } else {
+            StepState::Running
+        }
+    }
+
+    /// One line of the list.
+    pub fn summary(&self) -> StepSummary {
+        let progress = self.spool.progress();
+        let end = self.ended();
+        let response = end.as_ref().map(|end| end.response.clone()).unwrap_or_default();
+        StepSummary {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            state: self.state(),
+            started_unix_ms: unix_ms(self.started),
+            ended_unix_ms: end.as_ref().map_or(0, |end| unix_ms(end.at)),
+            exit_code: end.map(|_| response.exit_code),
+            cause: response.cause,
+            signal: response.signal,
+            error: response.error,
+            output_bytes: progress.len,
+            output_cut: progress.cut,
+        }
+    }
+}
+
+fn unix_ms(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+}

@@ -1,0 +1,147 @@
+//! Powers the machine off when nobody asks for it any more, so that one that everybody forgot does not cost for ever.
+//!
+//! Time is the kernel's monotonic clock: it stands still while a machine sleeps, so a machine that is resumed after a
+//! night gets its lease in full, and setting the wall clock changes nothing.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::step::lock;
+
+/// When the runner was last heard of, and how long silence may last.
+#[derive(Debug)]
+pub struct Contact {
+    times: Mutex<Times>,
+    open: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Times {
+    born: Instant,
+    last: Instant,
+    lease: Option<Duration>,
+    max_age: Option<Duration>,
+}
+
+/// A request that is being answered. While there is one, the runner is there: a connection whose other end vanished
+/// is closed by its keep-alive, and its requests end with it.
+#[derive(Debug)]
+pub struct Open(Arc<Contact>);
+
+impl Contact {
+    /// Counts from now.
+    pub fn new(lease: Option<Duration>, max_age: Option<Duration>) -> Arc<Self> {
+        let now = Instant::now();
+        let times = Mutex::new(Times { born: now, last: now, lease, max_age });
+        Arc::new(Self { times, open: AtomicUsize::new(0) })
+    }
+
+    /// A request arrived.
+    pub fn open(self: &Arc<Self>) -> Open {
+        lock(&self.times).last = Instant::now();
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Open(self.clone())
+    }
+
+    /// A claim: age counts from now, with the limits it brought.
+    pub fn claimed(&self, lease_s: i64, max_age_s: i64) {
+        let mut times = lock(&self.times);
+        times.born = Instant::now();
+        let seconds = |s: i64| u64::try_from(s).ok().filter(|s| *s > 0).map(Duration::from_secs);
+        times.lease = seconds(lease_s).or(times.lease);
+        times.max_age = seconds(max_age_s).or(times.max_age);
+    }
+
+    /// When the machine has to go, and why; none when no limit is set. The time moves with every contact.
+    fn deadline(&self) -> Option<(Instant, &'static str)> {
+        let times = lock(&self.times);
+        let last = if self.open.load(Ordering::Relaxed) > 0 { Instant::now() } else { times.last };
+        let lease = times.lease.map(|lease| (last + lease, "no contact for the lease"));
+        let age = times.max_age.map(|age| (times.born + age, "the maximum age is reached"));
+        lease.into_iter().chain(age).min_by_key(|(at, _)| *at)
+    }
+
+    /// Returns with the reason when the machine has to go.
+    pub async fn expired(&self) -> &'static str {
+        loop {
+            let now = Instant::now();
+            match self.deadline() {
+                Some((at, why)) if at <= now => return why,
+                // A claim may bring a nearer limit at any time.
+                Some((at, _)) => tokio::time::sleep_until(at.min(now + LOOK)).await,
+                None => tokio::time::sleep(LOOK).await,
+            }
+        }
+    }
+}
+
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        lock(&self.0.times).last = Instant::now();
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Powers the machine off: first in good order, then at once.
+pub async fn power_off(why: &str) {
+    tracing::error!(why, "powering the machine off");
+    let asked = tokio::process::Command::new("/sbin/poweroff").status().await;
+    if asked.is_ok_and(|status| status.success()) {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    nix::unistd::sync();
+    // It returns only when it failed.
+    let Err(error) = nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_POWER_OFF);
+    tracing::error!(%error, "cannot power the machine off");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    async fn check(contact: Arc<Contact>, expected_s: u64, why: &str) {
+        let start = Instant::now();
+        assert_eq!(contact.expired().await, why);
+        assert_eq!(start.elapsed().as_secs(), expected_s);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lease_and_age() {
+        check(Contact::new(Some(s(60)), None), 60, "no contact for the lease").await;
+        check(Contact::new(Some(s(60)), Some(s(30))), 30, "the maximum age is reached").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn contact_renews_the_lease_and_an_open_request_keeps_it() {
+        let contact = Contact::new(Some(s(60)), None);
+        tokio::time::advance(s(50)).await;
+        let open = contact.open();
+        tokio::time::advance(s(500)).await;
+        assert!(tokio::time::timeout(s(100), contact.expired()).await.is_err());
+        drop(open);
+        check(contact, 60, "no contact for the lease").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_starts_the_age_anew_and_may_bring_limits() {
+        let contact = Contact::new(None, Some(s(100)));
+        tokio::time::advance(s(90)).await;
+        contact.claimed(20, 0);
+        check(contact, 20, "no contact for the lease").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_limits_it_stays() {
+        let contact = Contact::new(None, None);
+        assert!(tokio::time::timeout(s(1_000_000), contact.expired()).await.is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! Steps on the host, over the real routes.
+
+mod rig;
+
+use kiln_wire::agent::{Cause, OutputType, OutputV2};
+use rig::{Rig, step};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_step_runs_and_its_result_and_output_are_served() {
+    let rig = Rig::start().await;
+    rig.client.ok("/setup", &json!({"envs": {"GREETING": "hello"}})).await;
+    let end = rig.client.run(&step("s1", "echo $GREETING; echo err >&2; exit 3")).await;
+    assert_eq!((end.exited, end.exit_code, end.cause), (true, 3, Cause::Exited));
+    assert_eq!(end.error, "1 error occurred:\n\t* exit status 3\n\n");
+    assert_eq!(rig.client.output("s1", 0).await, "hello\nerr\n");
+    assert_eq!(rig.client.output("s1", 6).await, "err\n");
+    assert_eq!(end.output_bytes, 10);
+}
+
+#[tokio::test]
+async fn a_good_end_has_no_exit_code_on_the_wire() {
+    let rig = Rig::start().await;
+    rig.client.ok("/start_step", &step("s1", "true")).await;
+    let answer = rig.client.ok("/poll_step", &json!({"id": "s1"})).await;
+    assert_eq!(answer["exited"], json!(true));
+    assert_eq!(answer.get("exit_code"), None);
+}
+
+#[tokio::test]
+async fn output_variables_survive_exit_and_may_be_long_or_have_lines() {
+    let rig = Rig::start().await;
+    let mut request = step("s1", "A='l1\nl2'; B=$(head -c 100000 /dev/zero | tr '\\0' x); set -eux; exit 0; C=never");
+    request.output_vars = vec!["A".into(), "B".into(), "C".into()];
+    let end = rig.client.run(&request).await;
+    assert_eq!(end.exit_code, 0);
+    assert_eq!(end.outputs["A"], "l1\nl2");
+    assert_eq!(end.outputs["B"].len(), 100_000);
+    assert_eq!(end.outputs["C"], "");
+    assert!(!rig.client.output("s1", 0).await.contains("KILN_VARS_DIR"));
+}
+
+#[tokio::test]
+async fn output_variables_do_not_change_the_exit_code() {
+    let rig = Rig::start().await;
+    for (id, script, code) in
+        [("a", "A=1; false", 1), ("b", "trap 'echo bye' EXIT; A=1; exit 7", 7), ("c", "A=1; trap - EXIT; false", 1)]
+    {
+        let mut request = step(id, script);
+        request.output_vars = vec!["A".into()];
+        assert_eq!(rig.client.run(&request).await.exit_code, code, "{script}");
+    }
+    let end = rig.client.poll("c").await;
+    assert_eq!(end.outputs["A"], "1");
+}
+
+#[tokio::test]
+async fn files_hand_over_outputs_exports_and_artifacts() {
+    let rig = Rig::start().await;
+    rig.client.ok("/setup", &json!({})).await;
+    let script = "echo X=1 >> $DRONE_OUTPUT; printf 'Y=\"two\\nlines\"\\n' >> $HARNESS_OUTPUT_FILE; echo E=exported > $DRONE_ENV; \
+                  echo S=topsecret > $HARNESS_OUTPUT_SECRET_FILE; printf '{}' > $PLUGIN_ARTIFACT_FILE";
+    let mut first = step("one", script);
+    first.stage_runtime_id = "stage".into();
+    let end = rig.client.run(&first).await;
+    assert_eq!((end.outputs["X"].as_str(), end.outputs["Y"].as_str()), ("1", "two\nlines"));
+    assert_eq!(end.envs["E"], "exported");
+    assert_eq!(end.artifact, "e30=");
+    assert!(end.outputs_v2.contains(&OutputV2 {
+        key: "S".into(),
+        value: "topsecret".into(),
+        kind: OutputType::Secret
+    }));
+    let mut second = step("two", "echo $E topsecret");
+    second.stage_runtime_id = "stage".into();
+    rig.client.run(&second).await;
+    assert_eq!(rig.client.output("two", 0).await, "exported **************\n");
+}
+
+#[tokio::test]
+async fn typed_outputs_take_shell_variables() {
+    let rig = Rig::start().await;
+    let mut request = step("s1", "V=plain; W=hidden");
+    let output = |key: &str, value: &str, kind| OutputV2 { key: key.into(), value: value.into(), kind };
+    request.outputs = vec![output("a", "V", OutputType::Text), output("b", "W", OutputType::Secret)];
+    let end = rig.client.run(&request).await;
+    assert_eq!(end.outputs_v2, [output("a", "plain", OutputType::Text), output("b", "hidden", OutputType::Secret)]);
+    assert_eq!(end.outputs.get("b"), None);
+}
