@@ -49,3 +49,46 @@ where
     }
     ends.into_iter().flatten().fold(before, End::and)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use futures::FutureExt as _;
+    use kiln_pipeline::plan::Node;
+
+    use super::*;
+
+    /// Walks a graph of `name needs...` lines; names in capitals fail. Says what was seen, in order.
+    fn check(lines: &[&str], expect: &str) {
+        let names: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
+        let at = |name: &str| names.iter().position(|n| *n == name).unwrap();
+        let nodes = lines.iter().map(|line| Node {
+            item: line.split(' ').next().unwrap(),
+            needs: line.split(' ').skip(1).map(at).collect(),
+        });
+        let graph = Graph { nodes: nodes.collect() };
+        let seen = RefCell::new(Vec::new());
+        let run = |name: &&str, prior: End| {
+            let end = if name.chars().all(char::is_uppercase) { End::Failed } else { End::Clear };
+            let sign = if prior == End::Failed { "!" } else { "" };
+            seen.borrow_mut().push(format!("{sign}{name}"));
+            async move { end }
+        };
+        let end = walk(&graph, End::Clear, run).now_or_never().unwrap();
+        assert_eq!(format!("{} -> {end:?}", seen.borrow().join(" ")), expect);
+    }
+
+    #[test]
+    fn items_start_when_what_they_need_has_ended() {
+        check(&["a", "b a", "c b"], "a b c -> Clear");
+        check(&["a", "b", "c a b"], "a b c -> Clear");
+        check(&[], " -> Clear");
+    }
+
+    #[test]
+    fn a_failure_is_known_to_all_that_come_after_it_and_to_nobody_beside_it() {
+        check(&["A", "b A", "c b"], "A !b !c -> Failed");
+        check(&["A", "b", "c b", "d A c"], "A b c !d -> Failed");
+    }
+}

@@ -1,0 +1,85 @@
+//! Reports of many writers, read for their counts.
+
+use std::path::{Path, PathBuf};
+
+use kiln_executor::junit::{self, Tests};
+
+fn check(xml: &str, expect: &str) {
+    let got = match junit::read(xml.as_bytes()) {
+        Err(error) => error.to_string(),
+        Ok(tests) => shown(&tests),
+    };
+    assert_eq!(got, expect, "{xml}");
+}
+
+fn shown(tests: &Tests) -> String {
+    let Tests { total, passed, failed, errors, skipped, failures } = tests;
+    let mut text = format!("{total} = {passed}+{failed}+{errors}+{skipped}");
+    for failure in failures {
+        text.push_str(&format!("\n{}|{}|{}", failure.class, failure.name, failure.message));
+    }
+    text
+}
+
+#[test]
+fn cases_count_wherever_they_stand() {
+    check("<testsuite><testcase name='a'/></testsuite>", "1 = 1+0+0+0");
+    check(
+        "<testsuites><testsuite><testsuite><testcase/></testsuite><testcase/></testsuite></testsuites>",
+        "2 = 2+0+0+0",
+    );
+    check(
+        "<testsuite tests='9'><testcase classname='C' name='a'><failure message='m'>m\nat x</failure></testcase>\
+         <testcase name='s'><skipped/></testcase><testcase name='e' file='f.py'><error>boom</error></testcase></testsuite>",
+        "3 = 0+1+1+1\nC|a|m\nat x\nf.py|e|boom",
+    );
+    check(
+        "<testsuite><testcase name='a'><failure><![CDATA[<b> & c]]></failure></testcase></testsuite>",
+        "1 = 0+1+0+0\n|a|<b> & c",
+    );
+    check("<testsuite/>", "0 = 0+0+0+0");
+}
+
+#[test]
+fn what_is_no_report_is_told() {
+    check("<html></html>", "the report has no <testsuite> element");
+    check("", "the report has no <testsuite> element");
+    check("<testsuite><testcase></testsuite>", "the report is not well-formed XML at byte 21");
+}
+
+#[test]
+fn a_hostile_report_stays_small() {
+    let case = format!("<testcase name='n'><failure>{}</failure></testcase>", "x".repeat(10_000));
+    let tests = junit::read(format!("<testsuite>{}</testsuite>", case.repeat(1000)).as_bytes()).unwrap();
+    assert_eq!((tests.total, tests.failed, tests.failures.len()), (1000, 1000, 200));
+    assert!(tests.failures.iter().all(|f| f.message.len() <= 2000));
+    let deep = "<testsuite>".repeat(100_000);
+    assert!(junit::read(deep.as_bytes()).is_ok_and(|tests| tests.total == 0));
+}
+
+/// Reports of other projects, where they lie beside the checkout: each is read, and its counts are those of a plain
+/// count of its elements.
+#[test]
+fn reports_of_other_projects_are_read() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus/junit");
+    let Ok(entries) = std::fs::read_dir(&dir) else {
+        eprintln!("there are no reports of other projects at {}", dir.display());
+        return;
+    };
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        let xml = std::fs::read_to_string(&file).unwrap();
+        let tests = junit::read(xml.as_bytes()).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let count = |tag: &str| {
+            xml.matches(&format!("<{tag} ")).count()
+                + xml.matches(&format!("<{tag}>")).count()
+                + xml.matches(&format!("<{tag}/>")).count()
+        };
+        assert_eq!(tests.total as usize, count("testcase"), "{}", file.display());
+        assert_eq!(tests.total, tests.passed + tests.failed + tests.errors + tests.skipped, "{}", file.display());
+        let broken = count("failure").min(1) + count("error").min(1);
+        assert_eq!(tests.failed + tests.errors > 0, broken > 0, "{}", file.display());
+    }
+}
