@@ -49,7 +49,7 @@ impl Contact {
     /// A claim: age counts from now, with the limits it brought.
     pub fn claimed(&self, lease_s: i64, max_age_s: i64) {
         let mut times = lock(&self.times);
-        times.born = Instant::now();
+        (times.born, times.last) = (Instant::now(), Instant::now());
         let seconds = |s: i64| u64::try_from(s).ok().filter(|s| *s > 0).map(Duration::from_secs);
         times.lease = seconds(lease_s).or(times.lease);
         times.max_age = seconds(max_age_s).or(times.max_age);

@@ -146,7 +146,8 @@ impl Client {
     }
 
     pub async fn poll(&self, id: &str) -> PollStepResponse {
-        let polled = self.ok("/poll_step", &serde_json::json!({ "id": id }));
+        let request = serde_json::json!({ "id": id });
+        let polled = self.ok("/poll_step", &request);
         let value = tokio::time::timeout(PATIENCE, polled).await.expect("the step to end");
         serde_json::from_value(value).expect("a result")
     }
