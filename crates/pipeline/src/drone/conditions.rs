@@ -1,7 +1,6 @@
 //! `when` and `trigger`.
 
 use super::reader::Reader;
-use super::tables;
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Condition, Match, StatusFilter, When};
 use crate::schema::did_you_mean;
@@ -15,10 +14,7 @@ const STATUSES: [&str; 2] = ["success", "failure"];
 /// Reads the conditions under `key`.
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node, key: &str) -> When {
     let mut when = When::default();
-    let Some(conditions) = node.get(key) else { return when };
-    if !reader.check(conditions, if key == "when" { &tables::WHEN } else { &tables::TRIGGER }) {
-        return when;
-    }
+    let Some(conditions) = node.get(key).filter(|conditions| conditions.entries().is_some()) else { return when };
     for fact in FACTS {
         let Some(wanted) = globs(reader, conditions, fact) else { continue };
         if fact == "event" {
@@ -28,7 +24,9 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node, key: &str) -> When {
     }
     if let Some((place, paths)) = conditions.entry("paths").filter(|(_, paths)| !paths.is_null()) {
         let patterns = globs(reader, conditions, "paths");
-        if patterns.is_some_and(|paths| !paths.include.is_empty() || !paths.exclude.is_empty()) || paths.text().is_some() {
+        if patterns.is_some_and(|paths| !paths.include.is_empty() || !paths.exclude.is_empty())
+            || paths.text().is_some()
+        {
             let message = "which files were changed is not looked at yet";
             let help = "Drone itself ignores `paths` unless its server has an extension for it";
             reader.push(Diagnostic::unsupported("changed-paths", &place.location, message).help(help));
@@ -98,4 +96,26 @@ fn status(reader: &mut Reader<'_>, conditions: &Node, when: &mut When) {
             StatusFilter::Any
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::condition::{Prior, Verdict, decide};
+    use crate::expr::{Map, Scope};
+    use crate::facts::Facts;
+
+    /// A status that no build has leaves a step that never runs, with or without an event.
+    #[test]
+    fn never() {
+        let mut findings = crate::diagnostic::Findings::new(false);
+        let nodes = crate::yaml::parse(b"when: {status: [changed]}", &mut findings);
+        let when = read(&mut Reader::new(&mut findings), &nodes[0], "when");
+        for facts in [Facts::default(), Facts::default().with("event", "push")] {
+            for prior in [Prior::Success, Prior::Failure] {
+                let verdict = decide(&when, prior, &Scope::new(Map::new()), &facts);
+                assert!(matches!(verdict, Ok(Verdict::Skip(_))), "{verdict:?}");
+            }
+        }
+    }
 }

@@ -15,12 +15,13 @@ mod environment;
 mod order;
 mod pipeline;
 mod reader;
+mod schema;
 mod script;
 mod settings;
 mod step;
 mod tables;
 
-use crate::diagnostic::{Diagnostic, Findings};
+use crate::diagnostic::{Diagnostic, Findings, Severity};
 use crate::load::Options;
 use crate::plan::{Dialect, Graph, Plan, Stage};
 use crate::schema::did_you_mean;
@@ -29,6 +30,7 @@ use crate::yaml::Node;
 pub use environment::environment;
 use order::Item;
 use reader::Reader;
+pub(crate) use schema::definition as schema;
 
 /// The kinds of documents.
 const KINDS: [&str; 5] = ["pipeline", "secret", "signature", "cron", "template"];
@@ -50,14 +52,11 @@ pub(crate) fn read(documents: &[Node], _options: &Options, findings: &mut Findin
                 stages.push(pipeline::read(&mut reader, document, number));
             }
             Kind::Other => other_kinds = true,
+            Kind::Nothing => {}
         }
     }
     if stages.is_empty() {
-        if !other_kinds {
-            let place = documents.first().map(|document| document.location.clone()).unwrap_or_default();
-            let found = Diagnostic::invalid("no-pipeline", &place, "the file has no pipeline");
-            reader.push(found.help("a pipeline starts with `kind: pipeline`"));
-        }
+        no_pipeline(&mut reader, documents, other_kinds);
         return None;
     }
     let name = stages[0].item.name.clone();
@@ -67,14 +66,28 @@ pub(crate) fn read(documents: &[Node], _options: &Options, findings: &mut Findin
     Some(Plan { name, id, dialect: Dialect::Drone, timeout: None, variables: Vec::new(), stages })
 }
 
+/// A file that cannot be run always says why; one of other documents alone is no mistake.
+fn no_pipeline(reader: &mut Reader<'_>, documents: &[Node], other_kinds: bool) {
+    if reader.heaviest() >= Some(Severity::Unsupported) {
+        return;
+    }
+    let weigh = if other_kinds { Diagnostic::unsupported } else { Diagnostic::invalid };
+    let first = documents.first().and_then(|document| document.entries()?.first());
+    let place = first.map(|(key, _)| key.location.clone()).unwrap_or_default();
+    let found = weigh("no-pipeline", &place, "the file has no pipeline".to_owned());
+    reader.push(found.help("a pipeline starts with `kind: pipeline`"));
+}
+
 enum Kind {
     Pipeline,
+    /// A document of another kind.
     Other,
+    Nothing,
 }
 
 /// What a document is; everything but a pipeline is told about here.
 fn kind(reader: &mut Reader<'_>, document: &Node) -> Kind {
-    let Some((key, value)) = document.entry("kind") else {
+    let Some((key, value)) = document.entry("kind").filter(|(_, value)| !value.is_null()) else {
         if document.get("steps").is_some() {
             let place = document.entries().and_then(|entries| entries.first()).map_or(document, |(key, _)| key);
             let found = Diagnostic::invalid("missing-key", &place.location, "the document has no `kind`");
@@ -82,7 +95,7 @@ fn kind(reader: &mut Reader<'_>, document: &Node) -> Kind {
             return Kind::Pipeline;
         }
         reader.push(Diagnostic::warning("no-effect", &document.location, "a document without `kind` says nothing"));
-        return Kind::Other;
+        return Kind::Nothing;
     };
     let place = &key.location;
     match value.text().unwrap_or_default() {

@@ -213,7 +213,7 @@ pub(super) fn own_environment(reader: &mut Reader<'_>, node: &Node) -> Vec<EnvVa
 fn steps(reader: &mut Reader<'_>, document: &Node, surroundings: &Surroundings) -> Graph<crate::plan::StepNode> {
     let list = |key: &str| document.get(key).and_then(Node::items).unwrap_or_default();
     let (services, steps) = (list("services"), list("steps"));
-    if steps.is_empty() {
+    if document.get("steps").is_none_or(|steps| steps.items().is_some_and(<[Node]>::is_empty)) {
         let place = document.entry("steps").map_or(&document.location, |(key, _)| &key.location);
         reader.push(Diagnostic::warning("no-steps", place, "the pipeline has no steps"));
     }
@@ -225,7 +225,8 @@ fn steps(reader: &mut Reader<'_>, document: &Node, surroundings: &Surroundings) 
     let all = services.iter().map(|node| (node, true)).chain(steps.iter().map(|node| (node, false)));
     for (node, service) in all.filter(|(node, _)| node.entries().is_some()) {
         let at = items.len();
-        let taken = |id: &str| items.iter().any(|item| matches!(&item.item, crate::plan::StepNode::Step(s) if s.id == id));
+        let taken =
+            |id: &str| items.iter().any(|item| matches!(&item.item, crate::plan::StepNode::Step(s) if s.id == id));
         let mut item = step::read(reader, node, surroundings, service, at + 1, &taken);
         item.after = match (service, graph) {
             (true, _) => Vec::new(),

@@ -1,6 +1,6 @@
 //! What all readers of the dialect share: findings, templates, names.
 
-use crate::diagnostic::{Diagnostic, Findings, Location};
+use crate::diagnostic::{Diagnostic, Findings, Location, Severity};
 use crate::expr::Template;
 use crate::schema::{self, Shape, Table, truth};
 use crate::yaml::Node;
@@ -19,6 +19,11 @@ impl<'a> Reader<'a> {
 
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.findings.push(diagnostic);
+    }
+
+    /// The heaviest finding so far.
+    pub fn heaviest(&self) -> Option<Severity> {
+        self.findings.heaviest()
     }
 
     /// Checks a mapping against its table; false when it is no mapping.
@@ -52,7 +57,8 @@ impl<'a> Reader<'a> {
         let known = |name: &str| ["DRONE", "CI"].iter().any(|prefix| name.starts_with(prefix));
         for name in template.variables().into_iter().filter(|name| !known(name)) {
             let message = format!("`${{{name}}}` becomes nothing, unless it is a parameter of the build");
-            let help = format!("Drone replaces it before the step runs; write `$${{{name}}}` for the step's own variable");
+            let help =
+                format!("Drone replaces it before the step runs; write `$${{{name}}}` for the step's own variable");
             self.push(Diagnostic::warning("emptied-variable", place, message).help(help));
         }
     }

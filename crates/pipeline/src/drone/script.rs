@@ -57,7 +57,11 @@ mod tests {
 
     #[test]
     fn scripts() {
-        check(&["a 'b'", "c ${TAG}\nd\n"], Shell::Sh, "set -e\n\nprintf '%s\\n' '+ a '\\''b'\\'''\na 'b'\n\nprintf '%s\\n' '+ c ${TAG}\nd'\nc it's\nd\n\n");
+        check(
+            &["a 'b'", "c ${TAG}\nd\n"],
+            Shell::Sh,
+            "set -e\n\nprintf '%s\\n' '+ a '\\''b'\\'''\na 'b'\n\nprintf '%s\\n' '+ c ${TAG}\nd'\nc it's\nd\n\n",
+        );
         check(
             &["a 'b'"],
             Shell::Powershell,

@@ -6,9 +6,7 @@ use super::reader::{Reader, identifier};
 use super::{conditions, script, settings, tables};
 use crate::diagnostic::{Diagnostic, Location};
 use crate::expr::Template;
-use crate::plan::{
-    Container, EnvVar, ErrorKind, FailureAction, FailureStrategy, Os, Run, Shell, Step, StepNode,
-};
+use crate::plan::{Container, EnvVar, ErrorKind, FailureAction, FailureStrategy, Os, Run, Shell, Step, StepNode};
 use crate::yaml::Node;
 
 /// Reads a step. `number` counts the steps of the pipeline from 1.
@@ -21,11 +19,8 @@ pub(super) fn read(
     taken: &dyn Fn(&str) -> bool,
 ) -> Item<StepNode> {
     let (name, location) = name(reader, node, service, number);
-    let depends_on: Vec<_> = reader
-        .texts(node, "depends_on")
-        .into_iter()
-        .map(|(name, place)| (name.to_owned(), place.clone()))
-        .collect();
+    let depends_on: Vec<_> =
+        reader.texts(node, "depends_on").into_iter().map(|(name, place)| (name.to_owned(), place.clone())).collect();
     let step = Step {
         id: identifier(&name, taken),
         name: name.clone(),
@@ -75,9 +70,10 @@ fn run(
 ) -> Run {
     let container = container(reader, node, surroundings, location, name);
     let shell = shell(node, surroundings.os);
-    let commands: Vec<Template> = one_or_more(node, "commands").into_iter().map(|command| reader.template(command)).collect();
+    let commands: Vec<Template> =
+        one_or_more(node, "commands").into_iter().map(|command| reader.template(command)).collect();
     if container.is_none() {
-        on_host(reader, node, surroundings, commands.is_empty(), location, name);
+        on_host(reader, node, surroundings, location, name);
     }
     let mut env: Vec<EnvVar> = [("DRONE_STEP_NAME", name.to_owned()), ("DRONE_STEP_NUMBER", number.to_string())]
         .into_iter()
@@ -156,20 +152,15 @@ fn container(
 }
 
 /// What a step on the machine lacks, or says to no effect.
-fn on_host(
-    reader: &mut Reader<'_>,
-    node: &Node,
-    surroundings: &Surroundings,
-    idle: bool,
-    location: &Location,
-    name: &str,
-) {
+fn on_host(reader: &mut Reader<'_>, node: &Node, surroundings: &Surroundings, location: &Location, name: &str) {
     if surroundings.machine == Machine::Containers {
         return;
     }
-    if idle {
+    if node.get("commands").is_none_or(|commands| commands.items().is_some_and(<[Node]>::is_empty)) {
         let message = format!("the step `{name}` has no `commands`");
-        reader.push(Diagnostic::invalid("missing-key", location, message).help("add `commands:` with a list of commands"));
+        reader.push(
+            Diagnostic::invalid("missing-key", location, message).help("add `commands:` with a list of commands"),
+        );
     }
     for (key, value) in node.entries().unwrap_or_default() {
         let Some(text) = key.text().filter(|text| tables::CONTAINER_KEYS.contains(text)) else { continue };

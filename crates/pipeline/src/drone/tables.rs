@@ -8,9 +8,7 @@ use Shape::{Any, AnyOf, Bool, List, Map, Number, Of, OneOrMore, OpenEnum, Text};
 pub static LANGUAGE: Language = Language {
     expressions: false,
     ignores_unknown: true,
-    tables: &[
-        &PIPELINE, &STEP, &WHEN, &TRIGGER, &CLONE, &WORKSPACE, &PLATFORM, &POOL, &CONCURRENCY, &SECRET, &CRON,
-    ],
+    tables: &[&PIPELINE, &STEP, &WHEN, &TRIGGER, &CLONE, &WORKSPACE, &PLATFORM, &POOL, &CONCURRENCY, &SECRET, &CRON],
 };
 
 const TREE: &str = "a local run takes the working tree as it is";
@@ -33,7 +31,7 @@ pub static PIPELINE: Table = Table::closed(
         Key::read("environment", Map(&VALUE), "Variables of every step."),
         Key::read("steps", List(&Of(&STEP)), "Steps, one after another unless one has `depends_on`."),
         Key::read("services", List(&Of(&STEP)), "Steps that go on beside the others."),
-        Key::read("trigger", Any, "For which builds it runs."),
+        Key::read("trigger", Of(&TRIGGER), "For which builds it runs."),
         Key::read("depends_on", OneOrMore(&Text), "Pipelines that must have ended before."),
         Key::describes("version"),
         Key::describes("description"),
@@ -76,7 +74,7 @@ pub static STEP: Table = Table::closed(
         Key::read("environment", Map(&VALUE), "Variables, over those of the pipeline."),
         Key::read("detach", Bool, "Goes on beside the later steps."),
         Key::read("depends_on", OneOrMore(&Text), "Steps that must have ended before."),
-        Key::read("when", Any, "For which builds it runs."),
+        Key::read("when", Of(&WHEN), "For which builds it runs."),
         Key::read("failure", OpenEnum(&["always", "fail", "fast", "ignore"]), "What its failure means."),
         Key::read("shell", OpenEnum(&["sh", "bash", "pwsh", "powershell", "python"]), "What reads the commands."),
         Key::read("user", Text, "The user it runs as."),
@@ -118,9 +116,25 @@ pub static STEP: Table = Table::closed(
 
 /// The keys of a step that change nothing without a container.
 pub const CONTAINER_KEYS: [&str; 19] = [
-    "entrypoint", "settings", "command", "pull", "privileged", "volumes", "devices", "dns", "dns_search",
-    "extra_hosts", "hostname", "network_mode", "port_bindings", "ports", "shm_size", "mem_limit", "memswap_limit",
-    "resources", "resource",
+    "entrypoint",
+    "settings",
+    "command",
+    "pull",
+    "privileged",
+    "volumes",
+    "devices",
+    "dns",
+    "dns_search",
+    "extra_hosts",
+    "hostname",
+    "network_mode",
+    "port_bindings",
+    "ports",
+    "shm_size",
+    "mem_limit",
+    "memswap_limit",
+    "resources",
+    "resource",
 ];
 
 /// A variable's value.

@@ -214,8 +214,14 @@ fn secrets_and_inputs() {
         ("<+secrets.getValue(\"token\")>", "s3cret"),
         ("<+secrets.getValue('account.key')>", "k3y"),
         ("<+secrets.token>", "s3cret"),
-        ("<+secrets.getValue(\"nope\")>", "ERR the secret `nope` was not given; pass it with `--secret nope=VALUE` or `--secret-file`"),
-        ("<+secrets.getVal(\"x\")>", "ERR `secrets.getVal` is not a function or method that Kiln knows; did you mean `secrets.getValue`?"),
+        (
+            "<+secrets.getValue(\"nope\")>",
+            "ERR the secret `nope` was not given; pass it with `--secret nope=VALUE` or `--secret-file`",
+        ),
+        (
+            "<+secrets.getVal(\"x\")>",
+            "ERR `secrets.getVal` is not a function or method that Kiln knows; did you mean `secrets.getValue`?",
+        ),
         ("<+input>", "ERR the value is an `<+input>` that was not given and has no default"),
         ("<+input>.default(main (a))", "main (a)"),
         ("<+input>.allowedValues(a,b).default(b)", "b"),
@@ -236,22 +242,34 @@ fn secrets_and_inputs() {
 #[test]
 fn errors_name_the_place_and_the_way_out() {
     check_render(&[
-        ("<+pipeline.variables.versoin>", "ERR `<+pipeline.variables.versoin>` names nothing here; did you mean `pipeline.variables.version`?"),
+        (
+            "<+pipeline.variables.versoin>",
+            "ERR `<+pipeline.variables.versoin>` names nothing here; did you mean `pipeline.variables.version`?",
+        ),
         ("<+matix.repo>", "ERR `<+matix.repo>` names nothing here; did you mean `matrix.repo`?"),
         ("<+zzz>", "ERR `<+zzz>` names nothing here"),
         ("<+matrix.repo.foo>", "ERR `<+matrix.repo.foo>` names nothing here"),
         ("<+stage.variables.list[9]>", "ERR `stage.variables.list[9]`: position 9 is outside of 0..3"),
         ("<+stage.variables.list[-1]>", "ERR `stage.variables.list[…]`: position -1 is outside of 0..3"),
         ("<+matrix.repo[0]>", "ERR `matrix.repo[0]` needs a list and a number, or a map and got a text and a number"),
-        ("<+matrix.repo.toUppercase()>", "ERR `toUppercase` is not a function or method that Kiln knows; did you mean `toUpperCase`?"),
+        (
+            "<+matrix.repo.toUppercase()>",
+            "ERR `toUppercase` is not a function or method that Kiln knows; did you mean `toUpperCase`?",
+        ),
         ("<+matrix.repo.contains()>", "ERR `contains` needs one argument and got nothing"),
         ("<+matrix.repo.trim(1)>", "ERR `trim` needs no arguments and got a number"),
         ("<+1 / 0>", "ERR `/` needs a divisor that is not 0 and got 0"),
         ("<+matrix.repo - 1>", "ERR `-` needs two numbers and got a text and a number"),
         ("<+matrix.service < 1>", "ERR `<` needs two numbers or two texts and got a map and a number"),
         ("<+\"a\" =~ \"(\">", "ERR `(` is not a regular expression Kiln can run: error: unclosed group"),
-        ("<+fileStore.getAsString(\"/x\")>", "ERR `fileStore.getAsString` reads what only a Harness account holds; replace it with a variable"),
-        ("<+json.select(\"a\", \"nope\")>", "ERR `json.select` was given text that is not JSON: expected ident at line 1 column 2"),
+        (
+            "<+fileStore.getAsString(\"/x\")>",
+            "ERR `fileStore.getAsString` reads what only a Harness account holds; replace it with a variable",
+        ),
+        (
+            "<+json.select(\"a\", \"nope\")>",
+            "ERR `json.select` was given text that is not JSON: expected ident at line 1 column 2",
+        ),
         ("<+\"x\".repeat(9999999)>", "ERR `repeat`: position 9999999 is outside of 0..4194304"),
         ("<+matrix.repo", "PARSE expression-syntax: `<+` is never closed by `>`"),
         ("<+matrix.repo b>", "PARSE expression-syntax: expected an operator or `>` in the expression, found `b`"),
@@ -263,7 +281,10 @@ fn errors_name_the_place_and_the_way_out() {
         ("<+a ? b>", "PARSE expression-syntax: expected `:` of the `? :` in the expression, found `>`"),
         ("<+new java.util.Date()>", "PARSE expression-java: `new` makes a Java object, and there is no Java here"),
         ("<+var x = 1; x>", "PARSE expression-script: `var` is not supported in an expression"),
-        ("<+a = 1>", "PARSE expression-script: a script with assignments or several statements is not supported in an expression"),
+        (
+            "<+a = 1>",
+            "PARSE expression-script: a script with assignments or several statements is not supported in an expression",
+        ),
         ("<+a && >", "PARSE expression-syntax: expected a value in the expression, found `>`"),
         ("<+a.12b>", "ERR `<+a.12b>` names nothing here"),
     ]);
@@ -332,7 +353,8 @@ fn places_of_faults() {
 #[test]
 fn substitutions_of_drone() {
     let mut scope = scope();
-    let names = [("A", "abc.def/ghi.v1"), ("TAG", "v1.2.3"), ("SHA", "0123456789abcdef"), ("Q", "it's"), ("M", "hELLO")];
+    let names =
+        [("A", "abc.def/ghi.v1"), ("TAG", "v1.2.3"), ("SHA", "0123456789abcdef"), ("Q", "it's"), ("M", "hELLO")];
     scope.set(&["drone"], Map::from_iter(names));
     scope.set(&["env", "DRONE_STAGE_NAME"], "build");
     scope.set(&["env", "OTHER"], "no");

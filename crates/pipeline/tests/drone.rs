@@ -1,0 +1,359 @@
+//! What Drone files mean: the plan as an outline, and what its templates become.
+
+use std::fmt::Write as _;
+
+use kiln_pipeline::expr::{Map, Scope, Value};
+use kiln_pipeline::facts::Facts;
+use kiln_pipeline::plan::{Condition, EnvVar, FailureAction, Plan, Run, StatusFilter, StepNode, When};
+use kiln_pipeline::{Options, Severity, Status, drone, load};
+
+fn plan(text: &str) -> Plan {
+    let loaded = load(".drone.yml", text.as_bytes(), &Options::default());
+    assert!(loaded.status() != Status::Invalid, "{}", kiln_pipeline::report::text(&loaded, false));
+    loaded.plan.expect("a plan")
+}
+
+/// One line per stage and step: what it needs, when it runs, what it does.
+fn outline(plan: &Plan) -> String {
+    let mut out = String::new();
+    for (index, stage) in plan.stages.nodes.iter().enumerate() {
+        let item = &stage.item;
+        let pool = item.pool.name.as_deref().unwrap_or("any");
+        let _ = writeln!(
+            out,
+            "{index} {} after {:?} on {pool} {:?} {:?}, source {} in {}{}",
+            item.name,
+            stage.needs,
+            item.pool.os,
+            item.pool.arch,
+            item.workspace,
+            item.workspace_dir,
+            when(&item.when)
+        );
+        for (index, step) in item.steps.nodes.iter().enumerate() {
+            let StepNode::Step(item) = &step.item else { panic!("Drone has no groups") };
+            let run = &item.run;
+            let traits = [
+                (run.background, "background"),
+                (run.container.is_some(), "container"),
+                (item.failure.iter().any(|f| matches!(f.action, FailureAction::Ignore)), "ignore"),
+            ];
+            let traits: Vec<&str> = traits.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+            let traits: String = traits.iter().map(|name| format!(" {name}")).collect();
+            let _ = writeln!(out, "    {index} {} after {:?}{traits}{}", item.id, step.needs, when(&item.when));
+        }
+    }
+    out
+}
+
+fn when(when: &When) -> String {
+    let mut out = String::new();
+    if when.status != StatusFilter::Success {
+        let _ = write!(out, " when {:?}", when.status);
+    }
+    for condition in &when.conditions {
+        let Condition::Match(wanted) = condition else { panic!("Drone has no expressions") };
+        let _ = write!(out, " {} in {:?}", wanted.fact, wanted.include);
+        if !wanted.exclude.is_empty() {
+            let _ = write!(out, " not {:?}", wanted.exclude);
+        }
+    }
+    out
+}
+
+fn scope(facts: &Facts) -> Scope {
+    let mut scope = Scope::new(Map::new()).with_secrets(|name| (name == "token").then(|| "s3cret".to_owned()));
+    let build: Map = drone::environment(facts).into_iter().collect();
+    scope.set(&["drone"], Value::from(build));
+    scope
+}
+
+fn run(plan: &Plan, stage: usize, step: usize) -> &Run {
+    match &plan.stages.nodes[stage].item.steps.nodes[step].item {
+        StepNode::Step(step) => &step.run,
+        StepNode::Group(_) => panic!("Drone has no groups"),
+    }
+}
+
+fn variables(variables: &[EnvVar], scope: &Scope) -> String {
+    let line = |variable: &EnvVar| match variable.value.render(scope) {
+        Ok(value) => format!("{}={value}\n", variable.name),
+        Err(error) => format!("{}: {error}\n", variable.name),
+    };
+    variables.iter().map(line).collect()
+}
+
+#[test]
+fn steps_run_one_after_another() {
+    let plan = plan(
+        "\
+kind: pipeline
+type: vm
+name: Build it
+pool: {use: ubuntu}
+services:
+- name: db
+  commands: [postgres]
+- name: cache
+  commands: [redis]
+steps:
+- name: compile it
+  commands: [make]
+- name: serve
+  detach: true
+  commands: [make serve]
+- name: test
+  failure: ignore
+  commands: [make test]
+",
+    );
+    insta::assert_snapshot!(outline(&plan), @r"
+    0 Build it after [] on ubuntu Linux Amd64, source true in /drone/src
+        0 db after [] background
+        1 cache after [] background
+        2 compile_it after [0, 1]
+        3 serve after [2] background
+        4 test after [3] ignore
+    ");
+    assert_eq!(plan.stages.nodes[0].item.id, "Build_it");
+}
+
+#[test]
+fn depends_on_makes_a_graph_in_any_file_order() {
+    let plan = plan(
+        "\
+kind: pipeline
+type: exec
+name: release
+depends_on: [linux, windows]
+steps:
+- name: publish
+  depends_on: [sign, clone]
+  commands: [x]
+- name: lint
+  commands: [x]
+- name: sign
+  depends_on: [lint]
+  commands: [x]
+---
+kind: pipeline
+type: exec
+name: windows
+platform: {os: windows, arch: arm64}
+clone: {disable: true}
+steps:
+- name: a
+  commands: [x]
+---
+kind: pipeline
+type: macstadium
+name: linux
+workspace: {base: /go, path: src/hello}
+steps:
+- name: a
+  image: ignored
+  commands: [x]
+",
+    );
+    insta::assert_snapshot!(outline(&plan), @r"
+    0 windows after [] on any Windows Arm64, source false in C:\drone\src
+        0 a after []
+    1 linux after [] on any Darwin Amd64, source true in /go/src/hello
+        0 a after []
+    2 release after [0, 1] on any Linux Amd64, source true in /drone/src
+        0 lint after []
+        1 sign after [0]
+        2 publish after [1]
+    ");
+}
+
+#[test]
+fn conditions_in_all_their_forms() {
+    let plan = plan(
+        "\
+kind: pipeline
+type: vm
+trigger:
+  branch: main
+  event: {exclude: [pull_request]}
+  status: [success, failure]
+steps:
+- name: short
+  when: {event: push, ref: [refs/heads/*, refs/tags/**]}
+  commands: [x]
+- name: long
+  when:
+    branch: {include: [main, rel/*], exclude: [rel/old]}
+    status: [failure]
+  commands: [x]
+- name: unless
+  when: {status: {exclude: [success]}}
+  commands: [x]
+- name: never
+  when: {status: [changed]}
+  commands: [x]
+- name: rest
+  when: {repo: o/r, instance: [h], target: [prod], cron: nightly, action: [opened]}
+  commands: [x]
+",
+    );
+    insta::assert_snapshot!(outline(&plan));
+}
+
+#[test]
+fn anchors_and_merge_keys() {
+    let plan = plan(
+        "\
+kind: pipeline
+type: vm
+name: p
+environment: &common {A: one, B: two}
+steps:
+- &step
+  name: first
+  commands: [x]
+  environment: {<<: *common, B: three}
+- <<: *step
+  name: second
+",
+    );
+    let scope = scope(&Facts::default());
+    assert_eq!(
+        variables(&run(&plan, 0, 1).env, &scope),
+        "DRONE_STEP_NAME=second\nDRONE_STEP_NUMBER=2\nB=three\nA=one\n"
+    );
+}
+
+#[test]
+fn what_a_step_is_given() {
+    let plan = plan(
+        "\
+kind: pipeline
+type: vm
+name: p
+environment:
+  TAG: ${DRONE_TAG##v}
+steps:
+- name: a
+  shell: bash
+  user: root
+  working_dir: sub/${DRONE_REPO_NAME}
+  environment:
+    TOKEN: {from_secret: token}
+    MISSING: {from_secret: nope}
+    SHORT: ${DRONE_COMMIT_SHA:0:4}
+    NUMBER: 010
+    FLAG: true
+    PRICE: 5$$
+    EMPTY:
+  commands:
+  - echo \"$${HOME} ${DRONE_TAG^^}\"
+  - |
+    if true; then
+      echo 'multi'
+    fi
+",
+    );
+    let facts = Facts::default().with("ref", "refs/tags/v1.2").with("commit", "abcdef").with("repo", "o/r");
+    let scope = scope(&facts);
+    let step = run(&plan, 0, 0);
+    let stage = &plan.stages.nodes[0].item;
+    insta::assert_snapshot!(variables(&stage.env, &scope) + &variables(&step.env, &scope), @r"
+    DRONE_STAGE_KIND=pipeline
+    DRONE_STAGE_TYPE=vm
+    DRONE_STAGE_NAME=p
+    DRONE_STAGE_NUMBER=1
+    DRONE_STAGE_OS=linux
+    TAG=1.2
+    DRONE_STEP_NAME=a
+    DRONE_STEP_NUMBER=1
+    TOKEN=s3cret
+    MISSING: the secret `nope` was not given; pass it with `--secret nope=VALUE` or `--secret-file`
+    SHORT=abcd
+    NUMBER=010
+    FLAG=true
+    PRICE=5$
+    EMPTY=
+    ");
+    insta::assert_snapshot!(step.script.render(&scope).expect("a script"), @r#"
+    set -e
+
+    printf '%s\n' '+ echo "$${HOME} ${DRONE_TAG^^}"'
+    echo "${HOME} V1.2"
+
+    printf '%s\n' '+ if true; then
+      echo '\''multi'\''
+    fi'
+    if true; then
+      echo 'multi'
+    fi
+    "#);
+    assert_eq!(step.user.as_deref(), Some("0"));
+    let directory = step.working_dir.as_ref().expect("a directory").render(&scope);
+    assert_eq!(directory.as_deref(), Ok("sub/r"));
+}
+
+#[test]
+fn containers_and_plugins_are_planned() {
+    let text = "\
+kind: pipeline
+type: docker
+name: p
+steps:
+- name: notify
+  image: plugins/slack:${DRONE_TAG}
+  entrypoint: [/bin/slack]
+  settings:
+    webhook: {from_secret: token}
+    channels: [a, b]
+    build-args: {x: 1, y: [true, ~, '1']}
+    template: 'at ${DRONE_COMMIT}'
+";
+    let loaded = load(".drone.yml", text.as_bytes(), &Options::default());
+    assert_eq!(loaded.status(), Status::Unsupported);
+    let told: Vec<_> = loaded.diagnostics.iter().filter(|found| found.severity == Severity::Unsupported).collect();
+    assert_eq!((told.len(), told[0].code, told[0].location.line), (1, "container-step", 6));
+    let plan = loaded.plan.expect("a plan to show");
+    let scope = scope(&Facts::default().with("ref", "refs/tags/v1").with("commit", "abc"));
+    let container = run(&plan, 0, 0).container.as_ref().expect("a container");
+    assert_eq!(container.image.render(&scope).as_deref(), Ok("plugins/slack:v1"));
+    assert_eq!(container.entrypoint[0].text(), "/bin/slack");
+    insta::assert_snapshot!(variables(&container.settings, &scope), @r#"
+    PLUGIN_WEBHOOK=s3cret
+    PLUGIN_CHANNELS=a,b
+    PLUGIN_BUILD_ARGS={"x":1,"y":[true,null,"1"]}
+    PLUGIN_TEMPLATE=at abc
+    "#);
+}
+
+#[test]
+fn other_documents_are_noted() {
+    let text = "\
+kind: pipeline
+type: vm
+name: p
+node: {disk: ssd}
+concurrency: {limit: 1}
+clone: {depth: 50}
+steps:
+- name: a
+  commands: [x]
+  volumes: [{name: v, path: /v}]
+---
+kind: secret
+name: token
+get: {path: secret/x, name: y}
+---
+kind: cron
+name: nightly
+spec: {schedule: '0 0 * * *', branch: main}
+---
+kind: signature
+hmac: 0123
+";
+    let loaded = load(".drone.yml", text.as_bytes(), &Options::default());
+    assert_eq!(loaded.status(), Status::Ok);
+    assert!(loaded.diagnostics.iter().all(|found| found.severity == Severity::Note && found.code == "no-effect"));
+    let lines: Vec<u32> = loaded.diagnostics.iter().map(|found| found.location.line).collect();
+    assert_eq!(lines, [4, 5, 6, 10, 12, 16, 20]);
+}

@@ -1,0 +1,193 @@
+//! Broken Drone files and exactly what is told about them: place, text, way out.
+
+use std::fmt::Write as _;
+
+use kiln_pipeline::{Options, Severity, Status, load, report};
+
+/// A name, the status and the code of a finding that makes it so, and the file.
+type Case<'a> = (&'a str, Status, &'a str, String);
+
+fn check(cases: &[Case<'_>]) -> String {
+    let mut out = String::new();
+    for (name, status, code, text) in cases {
+        let mut loaded = load(".drone.yml", text.as_bytes(), &Options::default());
+        assert_eq!(loaded.status(), *status, "{name}: {:?}", loaded.diagnostics);
+        assert!(*status != Status::Invalid || loaded.plan.is_none(), "{name}: an invalid file has no plan");
+        let heaviest = loaded.diagnostics.iter().map(|found| found.severity).max();
+        let mut codes = loaded.diagnostics.iter().filter(|found| Some(found.severity) == heaviest);
+        assert!(codes.any(|found| found.code == *code), "{name}: {:?}", loaded.diagnostics);
+        loaded.diagnostics.retain(|found| found.severity > Severity::Note);
+        let _ = write!(out, "=== {name}\n{}", report::text(&loaded, false));
+    }
+    out
+}
+
+/// A pipeline of one step with further keys.
+fn pipeline(keys: &str) -> String {
+    format!("kind: pipeline\ntype: vm\nname: p\nsteps:\n- name: a\n  commands: [make]\n{keys}")
+}
+
+/// A pipeline of one step with further keys of the step.
+fn step(keys: &str) -> String {
+    pipeline(&keys.lines().fold(String::new(), |all, line| format!("{all}  {line}\n")))
+}
+
+use Status::{Invalid, Unsupported};
+
+#[test]
+fn documents() {
+    let file = |text: &str| text.to_owned();
+    insta::assert_snapshot!(check(&[
+        ("misspelt kind", Invalid, "unknown-kind", file("kind: pipelin\nname: p\nsteps: []\n")),
+        ("foreign kind", Unsupported, "unknown-kind", file("kind: registry\nname: p\n")),
+        ("no pipeline", Invalid, "no-pipeline", file("kind:\n")),
+        ("secrets alone", Unsupported, "no-pipeline", file("kind: secret\nname: s\n")),
+        ("list of documents", Invalid, "wrong-type", pipeline("---\n- kind: pipeline\n")),
+        (
+            "second document without kind",
+            Invalid,
+            "missing-key",
+            pipeline("---\nname: q\nsteps:\n- name: b\n  commands: [b]\n")
+        ),
+        ("template", Unsupported, "template", file("kind: template\nload: go.yaml\ndata: {name: x}\n")),
+        (
+            "version 0.8",
+            Unsupported,
+            "drone-0.8",
+            file("pipeline:\n  build:\n    image: golang\n    commands: [go build]\n")
+        ),
+        ("two pipelines of one name", Invalid, "duplicate-name", format!("{}---\n{}", pipeline(""), pipeline(""))),
+        (
+            "two without a name",
+            Invalid,
+            "duplicate-name",
+            "kind: pipeline\ntype: exec\nsteps:\n- {name: a, commands: [a]}\n---\n".repeat(2)
+        ),
+    ]));
+}
+
+#[test]
+fn keys_and_values() {
+    insta::assert_snapshot!(check(&[
+        ("misspelt key of a step", Invalid, "unknown-key", step("enviroment: {A: b}")),
+        ("misspelt key of a pipeline", Invalid, "unknown-key", pipeline("triger: {branch: main}\n")),
+        ("key in the wrong place", Invalid, "unknown-key", step("pool: {use: x}")),
+        ("misspelt condition", Invalid, "unknown-key", step("when: {brnach: main}")),
+        ("misspelt form of a condition", Invalid, "unknown-key", step("when: {branch: {includes: [main]}}")),
+        (
+            "steps as a mapping",
+            Invalid,
+            "wrong-type",
+            "kind: pipeline\ntype: vm\nsteps:\n  a: {commands: [x]}\n".to_owned()
+        ),
+        (
+            "a colon makes a mapping",
+            Invalid,
+            "wrong-type",
+            "kind: pipeline\ntype: vm\nsteps:\n- name: a\n  commands:\n  - echo result: ok\n".to_owned()
+        ),
+        ("a switch that is none", Invalid, "wrong-type", step("detach: sometimes")),
+        ("environment as a list", Invalid, "wrong-type", step("environment:\n- A=b")),
+        ("a trigger that is a list", Invalid, "wrong-type", pipeline("trigger: [main]\n")),
+        (
+            "bad substitution",
+            Invalid,
+            "bad-substitution",
+            step("when: {event: push}\nenvironment: {A: 'x ${LIST[@]} y'}")
+        ),
+        (
+            "bad substitution in a command",
+            Invalid,
+            "bad-substitution",
+            "kind: pipeline\ntype: vm\nsteps:\n- name: a\n  commands:\n  - echo ${X:?missing}\n".to_owned()
+        ),
+    ]));
+}
+
+#[test]
+fn steps() {
+    let of = |kind: &str, rest: &str| format!("kind: pipeline\ntype: {kind}\nname: p\nsteps:\n{rest}");
+    insta::assert_snapshot!(check(&[
+        ("no commands", Invalid, "missing-key", of("vm", "- name: a\n")),
+        ("no image", Invalid, "missing-key", of("docker", "- name: a\n  commands: [make]\n")),
+        (
+            "no type means docker",
+            Invalid,
+            "missing-key",
+            "kind: pipeline\nname: p\nsteps:\n- name: a\n  commands: [make]\n".to_owned()
+        ),
+        ("container", Unsupported, "container-step", of("vm", "- name: a\n  image: golang\n  commands: [make]\n")),
+        (
+            "plugin",
+            Unsupported,
+            "container-step",
+            of("docker", "- name: a\n  image: plugins/slack\n  settings: {channel: x}\n")
+        ),
+        (
+            "two steps of one name",
+            Invalid,
+            "duplicate-name",
+            of("exec", "- name: a\n  commands: [x]\n- name: a\n  commands: [y]\n")
+        ),
+        ("user by name", Unsupported, "user-name", step("user: postgres")),
+        (
+            "names known too late",
+            Unsupported,
+            "substitution-not-possible",
+            pipeline("pool:\n  use: pool-${DRONE_BRANCH}\n")
+        ),
+        ("other machines", Unsupported, "platform", pipeline("platform: {os: freebsd, arch: arm}\n")),
+        ("own server", Unsupported, "pipeline-type", of("ssh", "- name: a\n  commands: [x]\n")),
+        ("unknown type", Unsupported, "pipeline-type", of("dockr", "- name: a\n  image: x\n")),
+        ("changed files", Unsupported, "changed-paths", step("when:\n  paths: [src/**]")),
+    ]));
+}
+
+#[test]
+fn dependencies() {
+    let steps = |edges: &[(&str, &str)]| {
+        let step = |(name, needs): &(&str, &str)| format!("- name: {name}\n  commands: [x]\n  depends_on: [{needs}]\n");
+        format!("kind: pipeline\ntype: exec\nname: p\nsteps:\n{}", edges.iter().map(step).collect::<String>())
+    };
+    let pipelines = |edges: &[(&str, &str)]| {
+        let one = |(name, needs): &(&str, &str)| {
+            format!(
+                "kind: pipeline\ntype: exec\nname: {name}\ndepends_on: [{needs}]\nsteps: [{{name: a, commands: [x]}}]\n---\n"
+            )
+        };
+        edges.iter().map(one).collect::<String>()
+    };
+    insta::assert_snapshot!(check(&[
+        ("unknown step", Invalid, "unknown-dependency", steps(&[("build", ""), ("test", "biuld")])),
+        ("unknown pipeline", Invalid, "unknown-dependency", pipelines(&[("build", ""), ("test", "compile")])),
+        ("step that waits for itself", Invalid, "dependency-cycle", steps(&[("build", "build")])),
+        ("cycle of steps", Invalid, "dependency-cycle", steps(&[("a", ""), ("b", "d"), ("c", "b"), ("d", "a, c")])),
+        ("cycle of pipelines", Invalid, "dependency-cycle", pipelines(&[("one", "two"), ("two", "one")])),
+    ]));
+}
+
+#[test]
+fn what_only_deserves_a_warning() {
+    let text = "\
+kind: pipeline
+type: vm
+restart: always
+trigger: {event: [pull-request, push], status: [changed]}
+steps:
+- commands:
+  - echo ${GREETING} $${PATH}
+- name: later ${DRONE_TAG}
+  failure: sometimes
+  commands: [x]
+---
+kind: pipeline
+type: vm
+name: empty
+";
+    let loaded = load(".drone.yml", text.as_bytes(), &Options::default());
+    assert_eq!(loaded.status(), Status::Ok);
+    insta::assert_snapshot!(report::text(&loaded, false));
+    let lenient = Options { lenient: true, ..Options::default() };
+    let misspelt = pipeline("triger: {branch: main}\n");
+    assert_eq!(load(".drone.yml", misspelt.as_bytes(), &lenient).status(), Status::Ok);
+}

@@ -1,0 +1,55 @@
+//! Real Drone files: each is ok, or unsupported with the construct that Kiln does not run. The expectation is one
+//! snapshot, so that a change of mind about any file shows in review.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use kiln_pipeline::{Options, Severity, Status, load};
+
+/// A file whose own text is broken: two documents without a line between them.
+const BROKEN: &str = "DayMarket__ml-feature-platform.yml";
+
+/// The files lie beside the checkout, or where `KILN_CORPUS` says. Without them there is nothing to test.
+fn files() -> Vec<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
+    let directory = std::env::var_os("KILN_CORPUS").map_or(beside, PathBuf::from).join("drone");
+    let Ok(entries) = std::fs::read_dir(&directory) else {
+        println!("the corpus is not there, nothing is tested: {}", directory.display());
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml"));
+    files.sort();
+    files
+}
+
+#[test]
+fn every_file_is_ok_or_unsupported() {
+    let files = files();
+    let mut out = String::new();
+    for path in &files {
+        let bytes = std::fs::read(path).expect("a corpus file can be read");
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let loaded = load(&name, &bytes, &Options::default());
+        if name != BROKEN {
+            assert_ne!(loaded.status(), Status::Invalid, "{}", kiln_pipeline::report::text(&loaded, false));
+            assert!(loaded.plan.is_some(), "{name} has a plan");
+        }
+        let _ = writeln!(out, "{name}: {:?}", loaded.status());
+        let mut counted: Vec<(String, usize)> = Vec::new();
+        for found in loaded.diagnostics.iter().filter(|found| found.severity > Severity::Note) {
+            let line = format!("{:?} {}: {}", found.severity, found.code, found.message);
+            match counted.iter_mut().find(|(other, _)| *other == line) {
+                Some((_, count)) => *count += 1,
+                None => counted.push((line, 1)),
+            }
+        }
+        for (line, count) in counted {
+            let times = if count > 1 { format!(" ({count} times)") } else { String::new() };
+            let _ = writeln!(out, "    {line}{times}");
+        }
+    }
+    if !files.is_empty() {
+        insta::assert_snapshot!(out);
+    }
+}
