@@ -1,5 +1,6 @@
 //! The agent's state and what its routes do with it.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,6 +23,9 @@ use crate::watchdog::Contact;
 /// How long destroy lets processes end by themselves.
 const DESTROY_GRACE: Duration = Duration::from_secs(2);
 
+/// Where output is kept, below the state directory.
+const SPOOL_DIR: &str = "spool";
+
 /// A request that is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -35,7 +39,7 @@ pub enum AgentError {
     #[error("cannot keep the output of the step in {dir}: {source}; free or make that directory")]
     Spool {
         /// The directory.
-        dir: std::path::PathBuf,
+        dir: PathBuf,
         /// Why.
         source: std::io::Error,
     },
@@ -68,7 +72,8 @@ pub struct Agent {
 
 impl Agent {
     /// An agent that has done nothing yet.
-    pub fn new(settings: Settings) -> Arc<Self> {
+    pub fn new(mut settings: Settings) -> Arc<Self> {
+        settings.state_dir = usable(&settings.state_dir).unwrap_or_else(|| settings.engine_dir.join("kiln"));
         let mark = crate::machine::random_hex(8);
         let cgroups = CgroupParent::create(&mark).map(Arc::new);
         tracing::info!(cgroups = cgroups.is_some(), version = crate::VERSION, "agent");
@@ -118,7 +123,7 @@ impl Agent {
         let mut output = None;
         let started = self.steps.start(&request.id, || {
             let mark = format!("{}-{}", self.mark, self.started.fetch_add(1, Ordering::Relaxed));
-            let path = self.settings.state_dir.join("spool").join(format!("{mark}.out"));
+            let path = self.settings.state_dir.join(SPOOL_DIR).join(format!("{mark}.out"));
             let limits = Limits {
                 bytes: self.settings.step_output_limit_bytes,
                 disk_reserve_bytes: self.settings.disk_reserve_bytes,
@@ -188,5 +193,19 @@ impl Agent {
         let everything = Tree::of_all(&self.mark, self.cgroups.as_deref());
         everything.end(watch::Sender::new(Some(stop)).subscribe()).await;
         lock(&self.stage).end(&request.stage_runtime_id);
+    }
+}
+
+/// The directory, if the agent can use it, without the output of an agent that ran before.
+fn usable(state_dir: &Path) -> Option<PathBuf> {
+    let spool = state_dir.join(SPOOL_DIR);
+    // Nothing is there at the first start.
+    drop(std::fs::remove_dir_all(&spool));
+    match std::fs::create_dir_all(&spool) {
+        Ok(()) => Some(state_dir.into()),
+        Err(error) => {
+            tracing::warn!(dir = %spool.display(), %error, "output is kept under the engine directory instead");
+            None
+        }
     }
 }

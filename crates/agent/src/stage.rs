@@ -79,9 +79,9 @@ pub fn prepare(request: &SetupRequest, engine_dir: &Path, home: Option<&String>)
     }
     for volume in request.volumes.iter().filter_map(|volume| volume.host.as_ref()) {
         let path = Path::new(&volume.path);
-        // Never in the place of a socket or file that is not there: only directories that are missing are made, and
-        // only those are opened to all.
-        if !volume.path.is_empty() && !path.exists() {
+        // Only directories that are missing are made, and only those are opened to all. A socket that is missing, as
+        // that of a container engine, must not become a directory: the engine could not start any more.
+        if !volume.path.is_empty() && !path.exists() && path.extension().is_none_or(|e| e != "sock") {
             make_dir(path, 0o777)?;
         }
     }

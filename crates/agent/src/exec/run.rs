@@ -50,19 +50,20 @@ pub struct Job {
 pub async fn run(job: Job, exported: impl FnOnce(BTreeMap<String, String>) + Send) {
     let step = job.step.clone();
     let start = Instant::now();
-    // A task of its own, so that a panic in it still ends the step.
-    let mut response = match tokio::spawn(supervise(job)).await {
-        Ok(response) => response,
-        Err(error) => {
-            tracing::error!(step = %step.id, %error, "supervision of a step broke");
-            result::broken("a defect of the agent, see its log")
-        }
-    };
+    let mut response = guarded(&step.id, supervise(job)).await;
     exported(response.envs.clone());
     response.duration_ms = start.elapsed().as_millis() as u64;
     response.output_bytes = step.spool.progress().len;
     tracing::info!(step = %step.id, exit_code = response.exit_code, cause = response.cause.as_str(), "step ended");
     step.finish(response);
+}
+
+/// Runs it as a task of its own, so that a panic in it still gives a result.
+async fn guarded(id: &str, work: impl Future<Output = PollStepResponse> + Send + 'static) -> PollStepResponse {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!(step = id, %error, "supervision of a step broke");
+        result::broken("a defect of the agent, see its log")
+    })
 }
 
 struct Running {
@@ -221,5 +222,17 @@ fn kill_grace(job: &Job) -> Duration {
     match u64::try_from(product) {
         Ok(seconds) if seconds > 0 => Duration::from_secs(seconds.min(600)),
         _ => job.kill_grace,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Defect 2: a panic lost the step, and its poller waited for ever.
+    #[tokio::test]
+    async fn defect_2_a_panic_still_ends_the_step() {
+        let response = guarded("s1", async { panic!("on purpose") }).await;
+        assert_eq!((response.exited, response.exit_code, response.cause), (true, 255, Cause::Failed));
     }
 }
