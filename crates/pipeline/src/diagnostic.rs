@@ -126,7 +126,8 @@ impl Findings {
     /// All findings in the order of their places; the last one tells how many were left out.
     #[must_use]
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
-        self.list.sort_by_key(|found| (found.location.span.start, found.location.line, std::cmp::Reverse(found.severity)));
+        self.list
+            .sort_by_key(|found| (found.location.span.start, found.location.line, std::cmp::Reverse(found.severity)));
         self.list.dedup();
         if self.left_out > 0 {
             let severity = self.heaviest.unwrap_or(Severity::Note);

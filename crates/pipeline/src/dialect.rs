@@ -46,7 +46,9 @@ pub(crate) fn detect(documents: &[Node]) -> Result<Dialect, Box<Diagnostic>> {
     }
     if let Some(document) = documents.iter().find(|document| document.entry("kind").is_some()) {
         return match document.get("spec") {
-            Some(spec) if document.get("version").is_some() || spec.get("stages").is_some() => Err(Box::new(v1(document))),
+            Some(spec) if document.get("version").is_some() || spec.get("stages").is_some() => {
+                Err(Box::new(v1(document)))
+            }
             _ => Ok(Dialect::Drone),
         };
     }
@@ -79,13 +81,15 @@ fn legacy(document: &Node) -> Option<Diagnostic> {
 }
 
 fn v1(document: &Node) -> Diagnostic {
-    let place = document.entries().and_then(|entries| entries.first()).map_or(&document.location, |(key, _)| &key.location);
+    let place =
+        document.entries().and_then(|entries| entries.first()).map_or(&document.location, |(key, _)| &key.location);
     Diagnostic::unsupported("harness-v1", place, "this is a Harness pipeline of syntax version 1, Kiln reads version 0")
         .help("a version 0 file starts with `pipeline:` and wraps each stage in `- stage:`")
 }
 
 fn other(document: &Node) -> Diagnostic {
-    let place = document.entries().and_then(|entries| entries.first()).map_or(&document.location, |(key, _)| &key.location);
+    let place =
+        document.entries().and_then(|entries| entries.first()).map_or(&document.location, |(key, _)| &key.location);
     if let Some((key, name)) = HARNESS_ENTITIES.iter().find_map(|name| Some((document.entry(name)?.0, name))) {
         let message = format!("this is a Harness `{name}`, not a pipeline");
         return Diagnostic::unsupported("harness-entity", &key.location, message)
@@ -114,7 +118,9 @@ fn other(document: &Node) -> Diagnostic {
         crate::schema::closest(name, ["pipeline", "kind"]).map(|meant| (key, meant))
     });
     match near {
-        Some((key, meant)) => Diagnostic::invalid("not-a-pipeline", &key.location, message).help(format!("did you mean `{meant}`?")),
+        Some((key, meant)) => {
+            Diagnostic::invalid("not-a-pipeline", &key.location, message).help(format!("did you mean `{meant}`?"))
+        }
         None => Diagnostic::invalid("not-a-pipeline", place, message).help(BOTH),
     }
 }

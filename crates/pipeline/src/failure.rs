@@ -24,7 +24,8 @@ pub enum Decision {
 /// all kinds.
 #[must_use]
 pub fn next(levels: &[&[FailureStrategy]], error: ErrorKind, attempt: u32) -> Decision {
-    let named = |level: &'_ &[FailureStrategy], kind| level.iter().find(|s| s.errors.contains(&kind)).map(|s| s.action.clone());
+    let named =
+        |level: &'_ &[FailureStrategy], kind| level.iter().find(|s| s.errors.contains(&kind)).map(|s| s.action.clone());
     let action = levels.iter().find_map(|level| named(level, error).or_else(|| named(level, ErrorKind::All)));
     action.map_or(Decision::Fail, |action| carry_out(&action, attempt))
 }

@@ -34,5 +34,5 @@ pub use plan::{Dialect, Plan};
 /// One JSON Schema for files of either dialect, for editors.
 #[must_use]
 pub fn json_schema() -> serde_json::Value {
-    schema::json::whole(harness::schema())
+    schema::json::whole(harness::schema(), drone::schema())
 }

@@ -125,14 +125,19 @@ impl Walk<'_> {
     fn axis(&mut self, axis: &Axis, at: &At) {
         match axis {
             Axis::Expr(template) => self.one(template, at),
-            Axis::List(values) => values.iter().enumerate().for_each(|(index, value)| self.axis_value(value, &at.below(&index.to_string()))),
+            Axis::List(values) => values
+                .iter()
+                .enumerate()
+                .for_each(|(index, value)| self.axis_value(value, &at.below(&index.to_string()))),
         }
     }
 
     fn axis_value(&mut self, value: &AxisValue, at: &At) {
         match value {
             AxisValue::Scalar(template) => self.one(template, at),
-            AxisValue::Object(fields) => fields.iter().for_each(|(name, field)| self.axis_value(field, &at.below(name))),
+            AxisValue::Object(fields) => {
+                fields.iter().for_each(|(name, field)| self.axis_value(field, &at.below(name)))
+            }
         }
     }
 

@@ -100,7 +100,14 @@ impl Book {
     }
 
     /// Records a step's end and what it left behind.
-    pub fn record_step(&mut self, stage: &str, groups: &[String], step: &str, outputs: &[(String, String)], status: &str) {
+    pub fn record_step(
+        &mut self,
+        stage: &str,
+        groups: &[String],
+        step: &str,
+        outputs: &[(String, String)],
+        status: &str,
+    ) {
         let mut path = vec!["pipeline", "stages", stage, "spec", "execution"];
         for group in groups {
             path.extend(["steps", group.as_str()]);

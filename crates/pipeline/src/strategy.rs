@@ -136,10 +136,15 @@ fn matrix(
         excluded.push(fields.collect::<Result<Vec<_>, StrategyError>>()?);
     }
     let left_out = |map: &Map| {
-        excluded.iter().any(|entry| entry.iter().all(|(name, value)| map.get(name).is_some_and(|v| v.to_string() == *value)))
+        excluded
+            .iter()
+            .any(|entry| entry.iter().all(|(name, value)| map.get(name).is_some_and(|v| v.to_string() == *value)))
     };
     combinations.retain(|map| !left_out(map));
-    combinations.into_iter().map(|matrix| Ok(Iteration { title: title(&matrix, node_name, scope, at)?, matrix, ..blank() })).collect()
+    combinations
+        .into_iter()
+        .map(|matrix| Ok(Iteration { title: title(&matrix, node_name, scope, at)?, matrix, ..blank() }))
+        .collect()
 }
 
 fn title(matrix: &Map, node_name: Option<&Template>, scope: &Scope, at: &Location) -> Result<String, StrategyError> {
@@ -156,7 +161,8 @@ fn axis_values(what: &str, axis: &Axis, scope: &Scope, at: &Location) -> Result<
         Axis::List(items) => return items.iter().map(|item| axis_value(what, item, scope, at)).collect(),
         Axis::Expr(template) => template,
     };
-    let value = template.value(scope).map_err(|source| StrategyError::Value { what: what.into(), at: at.clone(), source })?;
+    let value =
+        template.value(scope).map_err(|source| StrategyError::Value { what: what.into(), at: at.clone(), source })?;
     match value {
         Value::List(items) => Ok(items),
         // A list that came out of a step is text: JSON, or values between commas.
@@ -164,7 +170,9 @@ fn axis_values(what: &str, axis: &Axis, scope: &Scope, at: &Location) -> Result<
             Ok(serde_json::Value::Array(items)) => items.into_iter().map(Value::from).collect(),
             _ => list.split(',').map(|item| Value::from(item.trim())).collect(),
         }),
-        other => Err(StrategyError::Kind { what: what.into(), needs: "a list", got: other.to_string(), at: at.clone() }),
+        other => {
+            Err(StrategyError::Kind { what: what.into(), needs: "a list", got: other.to_string(), at: at.clone() })
+        }
     }
 }
 
@@ -216,7 +224,8 @@ mod tests {
         let got = match expand(&strategy, &scope) {
             Err(error) => error.to_string(),
             Ok(e) => {
-                let titles: Vec<_> = e.iterations.iter().map(|i| format!("{}/{} {}", i.index, i.total, i.title)).collect();
+                let titles: Vec<_> =
+                    e.iterations.iter().map(|i| format!("{}/{} {}", i.index, i.total, i.title)).collect();
                 format!("{} at {}", titles.join("; "), e.max_concurrency)
             }
         };
@@ -236,7 +245,11 @@ mod tests {
         let template = |text: &str| Template::parse(text, &Location::default()).unwrap();
         let two = || vec![axis("a", &["1", "2"]), axis("b", &["x", "y"])];
         check(matrix_of(two(), &[]), None, "0/4 a=1, b=x; 1/4 a=1, b=y; 2/4 a=2, b=x; 3/4 a=2, b=y at 4");
-        check(matrix_of(two(), &[&[("a", "1"), ("b", "y")]]), Some("2"), "0/3 a=1, b=x; 1/3 a=2, b=x; 2/3 a=2, b=y at 2");
+        check(
+            matrix_of(two(), &[&[("a", "1"), ("b", "y")]]),
+            Some("2"),
+            "0/3 a=1, b=x; 1/3 a=2, b=x; 2/3 a=2, b=y at 2",
+        );
         check(matrix_of(two(), &[&[("a", "1")]]), Some("0"), "0/2 a=2, b=x; 1/2 a=2, b=y at 2");
         check(StrategyKind::Parallelism(template("3")), None, "0/3 0; 1/3 1; 2/3 2 at 3");
         check(StrategyKind::Items(Axis::Expr(template("<+list>"))), None, "0/2 x; 1/2 y at 2");

@@ -15,7 +15,8 @@ fn check(cases: &[Case<'_>]) -> String {
         let mut loaded = load("pipeline.yml", text.as_bytes(), &Options::default());
         assert_eq!(loaded.status(), Status::Invalid, "{name}: {:?}", loaded.diagnostics);
         assert!(loaded.plan.is_none(), "{name}: an invalid file has no plan");
-        let mut codes = loaded.diagnostics.iter().filter(|found| found.severity == Severity::Invalid).map(|found| found.code);
+        let mut codes =
+            loaded.diagnostics.iter().filter(|found| found.severity == Severity::Invalid).map(|found| found.code);
         assert!(codes.any(|found| found == *code), "{name}: {:?}", loaded.diagnostics);
         loaded.diagnostics.retain(|found| found.severity > Severity::Note);
         let _ = write!(out, "=== {name}\n{}", report::text(&loaded, false));
@@ -48,7 +49,9 @@ fn spec(keys: &str) -> String {
 /// A pipeline of one stage around the items of `steps`.
 fn steps(items: &str) -> String {
     let list = indented(items, 10);
-    stages(&format!("- stage:\n    name: s\n    type: CI\n    spec:\n      platform: {{os: Linux}}\n      execution:\n        steps:\n{list}"))
+    stages(&format!(
+        "- stage:\n    name: s\n    type: CI\n    spec:\n      platform: {{os: Linux}}\n      execution:\n        steps:\n{list}"
+    ))
 }
 
 /// A pipeline of one `Run` step with further keys.
@@ -112,7 +115,9 @@ fn hostile_text() {
 #[test]
 fn not_utf8() {
     let mut out = String::new();
-    for bytes in [b"pipeline:\n  name: caf\xe9\n".as_slice(), b"\xff\xfep\0i\0".as_slice(), b"\xf0\x28\x8c\x28".as_slice()] {
+    for bytes in
+        [b"pipeline:\n  name: caf\xe9\n".as_slice(), b"\xff\xfep\0i\0".as_slice(), b"\xf0\x28\x8c\x28".as_slice()]
+    {
         let loaded = load("pipeline.yml", bytes, &Options::default());
         assert_eq!(loaded.diagnostics.first().map(|found| found.code), Some("not-utf8"));
         out += &report::text(&loaded, false);
@@ -143,12 +148,20 @@ fn pipelines_and_stages() {
             "duplicate-identifier",
             stages("- stage: {name: s, type: Custom}\n- stage: {name: s, type: Custom}"),
         ),
-        ("parallel inside parallel", "nested-parallel", stages("- parallel:\n    - parallel:\n        - stage: {name: s, type: Custom}")),
+        (
+            "parallel inside parallel",
+            "nested-parallel",
+            stages("- parallel:\n    - parallel:\n        - stage: {name: s, type: Custom}")
+        ),
         ("a bad duration", "bad-duration", stage("timeout: 10 minutes")),
         ("a step's key in a stage", "unknown-key", stage("command: make")),
         ("a step's status in a stage", "unknown-key", stage("when: {stageStatus: Success}")),
         ("an unknown state", "unknown-value", stage("when: {pipelineStatus: Succes}")),
-        ("a condition that is no expression", "expression-syntax", stage("when: {pipelineStatus: All, condition: '<+trigger.branch> =='}")),
+        (
+            "a condition that is no expression",
+            "expression-syntax",
+            stage("when: {pipelineStatus: All, condition: '<+trigger.branch> =='}")
+        ),
         ("a variable without name", "missing-key", stage("variables:\n  - {type: String, value: x}")),
         ("a variable of unknown type", "unknown-value", stage("variables:\n  - {name: v, type: Text, value: x}")),
         ("a variable twice", "duplicate-name", stage("variables:\n  - {name: v, value: x}\n  - {name: v, value: y}")),
@@ -167,8 +180,16 @@ fn machines() {
         ("an unknown infrastructure", "unknown-value", spec("infrastructure: {type: Vm, spec: {}}")),
         ("a VM without pool", "missing-key", spec("infrastructure: {type: VM, spec: {type: Pool, spec: {os: Linux}}}")),
         ("a VM without spec", "missing-key", spec("infrastructure: {type: VM}")),
-        ("a misspelt pool", "unknown-key", spec("infrastructure: {type: VM, spec: {type: Pool, spec: {poolname: x, os: Linux}}}")),
-        ("another kind of VM", "unknown-value", spec("infrastructure: {type: VM, spec: {type: Group, spec: {poolName: x}}}")),
+        (
+            "a misspelt pool",
+            "unknown-key",
+            spec("infrastructure: {type: VM, spec: {type: Pool, spec: {poolname: x, os: Linux}}}")
+        ),
+        (
+            "another kind of VM",
+            "unknown-value",
+            spec("infrastructure: {type: VM, spec: {type: Group, spec: {poolName: x}}}")
+        ),
         ("infrastructure of an unknown stage", "unknown-stage", spec("infrastructure: {useFromStage: build}")),
         ("a switch that is no switch", "wrong-type", spec("cloneCodebase: maybe")),
         ("a misspelt key of the spec", "unknown-key", spec("cloneCodeBase: true")),
@@ -181,11 +202,19 @@ fn steps_and_groups() {
         ("a step without its wrapper", "missing-wrapper", steps("- name: a\n  type: Run\n  spec: {command: make}")),
         ("a step without type", "missing-key", steps("- step: {name: a, spec: {command: make}}")),
         ("an unknown type of step", "unknown-step-type", steps("- step: {name: a, type: Rnu, spec: {command: make}}")),
-        ("a type of step in lower case", "unknown-step-type", steps("- step: {name: a, type: run, spec: {command: make}}")),
+        (
+            "a type of step in lower case",
+            "unknown-step-type",
+            steps("- step: {name: a, type: run, spec: {command: make}}")
+        ),
         ("a step without spec", "missing-key", steps("- step: {name: a, type: Run}")),
         ("a run without command", "missing-key", run("shell: Bash")),
         ("a command that is a list", "wrong-type", run("command: [make, test]")),
-        ("a background without command", "missing-key", steps("- step: {name: a, type: Background, spec: {shell: Sh}}")),
+        (
+            "a background without command",
+            "missing-key",
+            steps("- step: {name: a, type: Background, spec: {shell: Sh}}")
+        ),
         ("a plugin without image", "missing-key", steps("- step: {name: a, type: Plugin, spec: {settings: {}}}")),
         ("an unknown shell", "unknown-value", run("command: make\nshell: bash")),
         ("a misspelt key of a run", "unknown-key", run("command: make\nenvVariable: {A: b}")),
@@ -197,9 +226,17 @@ fn steps_and_groups() {
         ("an output twice", "duplicate-name", run("command: make\noutputVariables:\n  - name: A\n  - name: A")),
         ("an unknown report", "unknown-value", run("command: make\nreports: {type: TAP, spec: {paths: [a.xml]}}")),
         ("a user by name", "wrong-type", run("command: make\nrunAsUser: root")),
-        ("two steps of one name", "duplicate-identifier", steps("- step: {name: a b, type: Wait}\n- step: {identifier: a_b, type: Wait}")),
+        (
+            "two steps of one name",
+            "duplicate-identifier",
+            steps("- step: {name: a b, type: Wait}\n- step: {identifier: a_b, type: Wait}")
+        ),
         ("a group without steps", "missing-key", steps("- stepGroup: {name: g}")),
-        ("parallel inside parallel", "nested-parallel", steps("- parallel:\n    - parallel:\n        - step: {name: a, type: Wait}")),
+        (
+            "parallel inside parallel",
+            "nested-parallel",
+            steps("- parallel:\n    - parallel:\n        - step: {name: a, type: Wait}")
+        ),
         ("parallel that is a mapping", "wrong-type", steps("- parallel: {step: {name: a, type: Wait}}")),
         ("a stage's status in a step", "unknown-key", step("when: {pipelineStatus: Success}")),
         ("an expression that is not closed", "expression-syntax", run("command: echo <+pipeline.name")),
@@ -214,7 +251,11 @@ fn strategies_and_failures() {
         ("a matrix without axis", "empty-list", step("strategy: {matrix: {maxConcurrency: 2}}")),
         ("an axis without values", "empty-list", step("strategy: {matrix: {jdk: []}}")),
         ("an axis that is a word", "wrong-type", step("strategy: {matrix: {jdk: 11}}")),
-        ("an exclusion of an unknown axis", "unknown-axis", step("strategy: {matrix: {jdk: [8, 11], exclude: [{jkd: 8}]}}")),
+        (
+            "an exclusion of an unknown axis",
+            "unknown-axis",
+            step("strategy: {matrix: {jdk: [8, 11], exclude: [{jkd: 8}]}}")
+        ),
         ("exclusions that are a mapping", "wrong-type", step("strategy: {matrix: {jdk: [8, 11], exclude: {jdk: 8}}}")),
         ("no copies", "out-of-range", step("strategy: {parallelism: 0}")),
         ("copies by word", "wrong-type", step("strategy: {parallelism: many}")),
@@ -223,19 +264,35 @@ fn strategies_and_failures() {
         ("a slice of nothing", "empty-list", step("strategy: {repeat: {items: [a, b], start: 2}}")),
         ("a failure strategy without onFailure", "unknown-key", step("failureStrategies:\n  - errors: [AllErrors]")),
         ("no errors", "missing-key", step("failureStrategies:\n  - onFailure: {action: {type: Ignore}}")),
-        ("an unknown error", "unknown-value", step("failureStrategies:\n  - onFailure: {errors: [AllError], action: {type: Ignore}}")),
+        (
+            "an unknown error",
+            "unknown-value",
+            step("failureStrategies:\n  - onFailure: {errors: [AllError], action: {type: Ignore}}")
+        ),
         ("no action", "missing-key", step("failureStrategies:\n  - onFailure: {errors: [Timeout]}")),
-        ("an unknown action", "unknown-value", step("failureStrategies:\n  - onFailure: {errors: [Timeout], action: {type: Skip}}")),
-        ("a retry without count", "missing-key", step("failureStrategies:\n  - onFailure: {errors: [Timeout], action: {type: Retry, spec: {}}}")),
+        (
+            "an unknown action",
+            "unknown-value",
+            step("failureStrategies:\n  - onFailure: {errors: [Timeout], action: {type: Skip}}")
+        ),
+        (
+            "a retry without count",
+            "missing-key",
+            step("failureStrategies:\n  - onFailure: {errors: [Timeout], action: {type: Retry, spec: {}}}")
+        ),
         (
             "a retry without end",
             "out-of-range",
-            step("failureStrategies:\n  - onFailure: {errors: [Timeout], action: {type: Retry, spec: {retryCount: 100000}}}"),
+            step(
+                "failureStrategies:\n  - onFailure: {errors: [Timeout], action: {type: Retry, spec: {retryCount: 100000}}}"
+            ),
         ),
         (
             "an interval without unit",
             "bad-duration",
-            step("failureStrategies:\n  - onFailure: {errors: [Timeout], action: {type: Retry, spec: {retryCount: 1, retryIntervals: [10]}}}"),
+            step(
+                "failureStrategies:\n  - onFailure: {errors: [Timeout], action: {type: Retry, spec: {retryCount: 1, retryIntervals: [10]}}}"
+            ),
         ),
     ]));
 }
@@ -246,7 +303,11 @@ fn names_in_expressions() {
     insta::assert_snapshot!(check(&[
         ("an unknown variable", "unknown-name", echo("<+pipeline.variables.version>")),
         ("an unknown root", "unknown-name", echo("<+pipelin.name>")),
-        ("an unknown stage", "unknown-name", echo("<+pipeline.stages.t.spec.execution.steps.a.output.outputVariables.X>")),
+        (
+            "an unknown stage",
+            "unknown-name",
+            echo("<+pipeline.stages.t.spec.execution.steps.a.output.outputVariables.X>")
+        ),
         ("an unknown step", "unknown-name", echo("<+execution.steps.b.output.outputVariables.X>")),
         ("an unknown output", "unknown-name", echo("<+steps.a.output.outputVariables.X>")),
         ("no matrix", "unknown-name", echo("<+matrix.jdk>")),

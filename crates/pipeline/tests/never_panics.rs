@@ -36,9 +36,46 @@ fn verdict(bytes: &[u8]) {
 /// Words that matter to the reader, to be put anywhere.
 fn word() -> impl Strategy<Value = Vec<u8>> {
     prop::sample::select(vec![
-        "<+", ">", "<+input>", "<+secrets.getValue('x')>", ": ", "\n", "  ", "\t", "- ", "&a ", "*a", "<<: ", "{", "}", "[", "]",
-        "|", "'", "\"", "\\", "null", "~", "!!binary ", "stages:", "steps:", "parallel:", "type: CI", "---\n", "é", "\u{feff}", "\0",
-        "stepGroup:", "strategy:", "when:", "kind:", "depends_on:", "99999999999999999999", "-1", "0x", "? ",
+        "<+",
+        ">",
+        "<+input>",
+        "<+secrets.getValue('x')>",
+        ": ",
+        "\n",
+        "  ",
+        "\t",
+        "- ",
+        "&a ",
+        "*a",
+        "<<: ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "|",
+        "'",
+        "\"",
+        "\\",
+        "null",
+        "~",
+        "!!binary ",
+        "stages:",
+        "steps:",
+        "parallel:",
+        "type: CI",
+        "---\n",
+        "é",
+        "\u{feff}",
+        "\0",
+        "stepGroup:",
+        "strategy:",
+        "when:",
+        "kind:",
+        "depends_on:",
+        "99999999999999999999",
+        "-1",
+        "0x",
+        "? ",
     ])
     .prop_map(|text| text.as_bytes().to_vec())
 }
@@ -77,6 +114,11 @@ proptest! {
 #[test]
 fn the_seeds_are_read() {
     let harness = load("f", SEEDS[0].as_bytes(), &Options::default());
-    assert_eq!((harness.status(), harness.dialect), (Status::Ok, Some(Dialect::Harness)), "{}", report::text(&harness, false));
+    assert_eq!(
+        (harness.status(), harness.dialect),
+        (Status::Ok, Some(Dialect::Harness)),
+        "{}",
+        report::text(&harness, false)
+    );
     assert_eq!(load("f", SEEDS[1].as_bytes(), &Options::default()).dialect, Some(Dialect::Drone));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::reader::Reader;
-use super::tables;
+use super::step_tables;
 use crate::diagnostic::Diagnostic;
 use crate::duration;
 use crate::plan::{ErrorKind, FailureAction, FailureStrategy};
@@ -40,7 +40,13 @@ fn strategy(reader: &mut Reader<'_>, item: &Node) -> Option<FailureStrategy> {
     }
     if errors.is_empty() && on_failure.get("errors").is_none_or(|errors| errors.items().is_some()) {
         let message = "the failure strategy names no `errors`";
-        reader.missing(on_failure, &["errors"], &on_failure.location, message, "for every failure: `errors: [AllErrors]`");
+        reader.missing(
+            on_failure,
+            &["errors"],
+            &on_failure.location,
+            message,
+            "for every failure: `errors: [AllErrors]`",
+        );
     }
     let action = action(reader, on_failure)?;
     Some(FailureStrategy { errors, action })
@@ -50,7 +56,9 @@ fn error_kind(word: &str) -> ErrorKind {
     match word {
         "AllErrors" => ErrorKind::All,
         "Timeout" => ErrorKind::Timeout,
-        "Connectivity" | "DelegateRestart" | "DelegateProvisioning" | "InfrastructureFailure" => ErrorKind::Infrastructure,
+        "Connectivity" | "DelegateRestart" | "DelegateProvisioning" | "InfrastructureFailure" => {
+            ErrorKind::Infrastructure
+        }
         "Authentication" | "Authorization" | "PolicyEvaluationFailure" | "InputTimeoutError" | "ApprovalRejection" => {
             ErrorKind::Never
         }
@@ -82,7 +90,11 @@ fn action(reader: &mut Reader<'_>, node: &Node) -> Option<FailureAction> {
             None
         }
         "MarkAsFailure" => Some(FailureAction::MarkAsFailure),
-        "StageRollback" | "StepGroupRollback" | "PipelineRollback" | "ManualIntervention" | "ProceedWithDefaultValues" => {
+        "StageRollback"
+        | "StepGroupRollback"
+        | "PipelineRollback"
+        | "ManualIntervention"
+        | "ProceedWithDefaultValues" => {
             let message = format!("`{kind}` becomes `MarkAsFailure` in a local run");
             reader.push(Diagnostic::note("mapped-action", place, message));
             Some(FailureAction::MarkAsFailure)
@@ -98,7 +110,7 @@ fn retry(reader: &mut Reader<'_>, action: &Node) -> Option<FailureAction> {
         reader.missing(action, &["spec"], &action.location, "the action `Retry` has no `spec`", help);
         return None;
     };
-    if !reader.check(spec, &tables::RETRY) {
+    if !reader.check(spec, &step_tables::RETRY) {
         return None;
     }
     let count = match reader.fixed(spec, "retryCount") {

@@ -8,7 +8,12 @@ use crate::schema::did_you_mean;
 use crate::yaml::Node;
 
 /// Reads `infrastructure`, `platform` and `runtime` of a stage's `spec`; `earlier` are the stages before it.
-pub(super) fn pool(reader: &mut Reader<'_>, spec: &Node, stage: &Location, earlier: &[(String, PoolRequest)]) -> PoolRequest {
+pub(super) fn pool(
+    reader: &mut Reader<'_>,
+    spec: &Node,
+    stage: &Location,
+    earlier: &[(String, PoolRequest)],
+) -> PoolRequest {
     let mut pool = PoolRequest { name: None, os: Os::default(), arch: Arch::default() };
     if let Some(platform) = spec.get("platform") {
         take_platform(reader, platform, &mut pool);
@@ -49,14 +54,25 @@ fn take_os(reader: &mut Reader<'_>, node: &Node, pool: &mut PoolRequest) {
     }
 }
 
-fn take_infrastructure(reader: &mut Reader<'_>, node: &Node, earlier: &[(String, PoolRequest)], pool: &mut PoolRequest) {
+fn take_infrastructure(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    earlier: &[(String, PoolRequest)],
+    pool: &mut PoolRequest,
+) {
     if let Some(from) = node.get("useFromStage") {
         use_from_stage(reader, from, earlier, pool);
         return;
     }
     let Some(kind) = reader.fixed(node, "type") else {
         if node.get("type").is_none() {
-            reader.missing(node, &["type"], &node.location, "the infrastructure has no `type`", "for a pool: `type: VM`");
+            reader.missing(
+                node,
+                &["type"],
+                &node.location,
+                "the infrastructure has no `type`",
+                "for a pool: `type: VM`",
+            );
         }
         return;
     };

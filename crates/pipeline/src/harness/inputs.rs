@@ -134,7 +134,9 @@ impl Fill<'_> {
             if key.text() == Some("value") && matches!(value.kind, Kind::Scalar(_)) {
                 self.scalar(value, &full, Some(&name));
                 // A variable's `default` is what an input that nobody gave falls back to.
-                if let (Some(default), Some(Input { default: None, .. })) = (&default, value.text().and_then(Input::parse)) {
+                if let (Some(default), Some(Input { default: None, .. })) =
+                    (&default, value.text().and_then(Input::parse))
+                {
                     replace(value, default);
                 }
             }
@@ -177,7 +179,10 @@ mod tests {
     #[test]
     fn inputs() {
         let input = |default: Option<&str>, allowed: &[&str]| {
-            Some(Input { default: default.map(str::to_owned), allowed: allowed.iter().map(|&text| text.to_owned()).collect() })
+            Some(Input {
+                default: default.map(str::to_owned),
+                allowed: allowed.iter().map(|&text| text.to_owned()).collect(),
+            })
         };
         let cases = [
             ("<+input>", input(None, &[])),

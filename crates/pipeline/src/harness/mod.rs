@@ -14,6 +14,7 @@ mod references;
 mod run;
 mod schema;
 mod stage;
+mod step_tables;
 mod steps;
 mod strategy;
 mod tables;
@@ -25,7 +26,7 @@ use crate::plan::{Dialect, Plan};
 use crate::yaml::Node;
 
 use reader::Reader;
-pub use schema::definition as schema;
+pub(crate) use schema::definition as schema;
 
 /// Reads the file. `None` when there is nothing that could be planned.
 pub(crate) fn read(root: &Node, options: &Options, findings: &mut Findings) -> Option<Plan> {
@@ -37,7 +38,9 @@ pub(crate) fn read(root: &Node, options: &Options, findings: &mut Findings) -> O
     }
     let pipeline = root.get("pipeline").or_else(|| {
         let place = root.entry("pipeline").map_or(&root.location, |(key, _)| &key.location);
-        reader.push(Diagnostic::invalid("missing-key", place, "`pipeline` is empty").help("give it a `name` and `stages`"));
+        reader.push(
+            Diagnostic::invalid("missing-key", place, "`pipeline` is empty").help("give it a `name` and `stages`"),
+        );
         None
     })?;
     pipeline.entries()?;

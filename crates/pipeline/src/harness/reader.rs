@@ -147,7 +147,8 @@ impl<'a> Reader<'a> {
     pub fn missing(&mut self, node: &Node, keys: &[&str], place: &Location, message: impl Into<String>, help: &str) {
         let Some(entries) = node.entries() else { return };
         let misspelt = |(key, _): &(Node, Node)| {
-            key.text().is_some_and(|text| !keys.contains(&text) && schema::closest(text, keys.iter().copied()).is_some())
+            key.text()
+                .is_some_and(|text| !keys.contains(&text) && schema::closest(text, keys.iter().copied()).is_some())
         };
         let of_wrong_type = |(key, value): &(Node, Node)| {
             key.text().is_some_and(|text| keys.contains(&text)) && !matches!(value.kind, Kind::Scalar(_))
@@ -164,8 +165,10 @@ impl<'a> Reader<'a> {
         let own = ["name", "identifier", "type", "spec"];
         let bare = own.iter().any(|key| item.get(key).is_some()) && keys.iter().all(|key| item.entry(key).is_none());
         if bare {
-            let place = item.entries().and_then(|entries| entries.first()).map_or(&item.location, |(key, _)| &key.location);
-            let found = Diagnostic::invalid("missing-wrapper", place, format!("the {wrapper} stands without its `{wrapper}:`"));
+            let place =
+                item.entries().and_then(|entries| entries.first()).map_or(&item.location, |(key, _)| &key.location);
+            let found =
+                Diagnostic::invalid("missing-wrapper", place, format!("the {wrapper} stands without its `{wrapper}:`"));
             self.push(found.help(format!("write `- {wrapper}:` and put its keys below, two spaces deeper")));
         }
         bare
@@ -192,7 +195,11 @@ impl<'a> Reader<'a> {
             };
             if read.iter().any(|other| other.name == name) {
                 let place = item.get("name").map_or(&item.location, |name| &name.location);
-                self.push(Diagnostic::invalid("duplicate-name", place, format!("the variable `{name}` is declared twice")));
+                self.push(Diagnostic::invalid(
+                    "duplicate-name",
+                    place,
+                    format!("the variable `{name}` is declared twice"),
+                ));
                 continue;
             }
             let value = item.get("value").or_else(|| item.get("default"));
@@ -229,7 +236,9 @@ impl<'a> Reader<'a> {
         match node.get(key) {
             None => Vec::new(),
             Some(list) => match list.items() {
-                Some(items) => items.iter().filter(|item| item.text().is_some()).map(|item| self.template(item)).collect(),
+                Some(items) => {
+                    items.iter().filter(|item| item.text().is_some()).map(|item| self.template(item)).collect()
+                }
                 None => list.text().filter(|text| !text.is_empty()).map(|_| self.template(list)).into_iter().collect(),
             },
         }
@@ -247,7 +256,8 @@ impl<'a> Reader<'a> {
             Some("All") => StatusFilter::Any,
             _ => StatusFilter::Success,
         };
-        let condition = when.get("condition").filter(|condition| condition.text().is_some_and(|text| !text.trim().is_empty()));
+        let condition =
+            when.get("condition").filter(|condition| condition.text().is_some_and(|text| !text.trim().is_empty()));
         let conditions = condition.map(|condition| Condition::Expr(self.condition(condition))).into_iter().collect();
         When { status, conditions }
     }

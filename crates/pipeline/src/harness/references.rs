@@ -12,10 +12,47 @@ use crate::schema::{closest, did_you_mean};
 
 /// First names that expressions of a pipeline can have.
 const ROOTS: &[&str] = &[
-    "pipeline", "stage", "stages", "step", "steps", "execution", "stepGroup", "matrix", "strategy", "repeat", "codebase",
-    "trigger", "env", "variable", "secrets", "account", "org", "project", "infra", "service", "artifact", "artifacts",
-    "manifest", "input", "inputSet", "serviceVariables", "configFile", "fileStore", "json", "xml", "regex", "eventPayload",
-    "exportedVariables", "delegate", "lastPublished", "rollback", "parentStrategy", "spec", "output", "loop", "INFRA_KEY",
+    "pipeline",
+    "stage",
+    "stages",
+    "step",
+    "steps",
+    "execution",
+    "stepGroup",
+    "matrix",
+    "strategy",
+    "repeat",
+    "codebase",
+    "trigger",
+    "env",
+    "variable",
+    "secrets",
+    "account",
+    "org",
+    "project",
+    "infra",
+    "service",
+    "artifact",
+    "artifacts",
+    "manifest",
+    "input",
+    "inputSet",
+    "serviceVariables",
+    "configFile",
+    "fileStore",
+    "json",
+    "xml",
+    "regex",
+    "eventPayload",
+    "exportedVariables",
+    "delegate",
+    "lastPublished",
+    "rollback",
+    "parentStrategy",
+    "spec",
+    "output",
+    "loop",
+    "INFRA_KEY",
 ];
 
 /// Every path that templates refer to, and every name that the file declares.
@@ -137,9 +174,9 @@ pub(super) fn check(_plan: &Plan, uses: Uses, findings: &mut Findings) {
             ["pipeline", "variables", name, ..] => unknown("variable of the pipeline", name, &uses.pipeline_variables),
             ["pipeline", "stages", id, rest @ ..] => in_stages(&uses, id, rest),
             ["stages", id, rest @ ..] => in_stages(&uses, id, rest),
-            ["stage", "variables", name, ..] => {
-                stage.filter(|stage| !stage.opaque).and_then(|stage| unknown("variable of the stage", name, &stage.variables))
-            }
+            ["stage", "variables", name, ..] => stage
+                .filter(|stage| !stage.opaque)
+                .and_then(|stage| unknown("variable of the stage", name, &stage.variables)),
             ["stage", "spec", "execution", "steps", rest @ ..]
             | ["execution", "steps", rest @ ..]
             | ["steps", rest @ ..] => stage.and_then(|stage| in_steps(stage, rest)),
@@ -180,7 +217,10 @@ fn in_matrix(name: &str, axes: &[String]) -> Problem {
     }
     let named: Vec<&str> = axes.iter().map(String::as_str).filter(|axis| !axis.is_empty()).collect();
     if named.is_empty() {
-        return Some(("no matrix surrounds this place".to_owned(), Some("give the step, its group or its stage a `strategy` with `matrix`".to_owned())));
+        return Some((
+            "no matrix surrounds this place".to_owned(),
+            Some("give the step, its group or its stage a `strategy` with `matrix`".to_owned()),
+        ));
     }
     Some((format!("the matrix has no axis `{name}`"), did_you_mean(name, named)))
 }

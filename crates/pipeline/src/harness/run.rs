@@ -1,7 +1,7 @@
 //! What `Run`, `Background` and `Plugin` steps do.
 
 use super::reader::{Reader, name_place};
-use super::tables;
+use super::step_tables;
 use crate::diagnostic::Diagnostic;
 use crate::expr::Template;
 use crate::plan::{Container, EnvVar, OutputVar, Run, Shell};
@@ -10,9 +10,9 @@ use crate::yaml::{Kind, Node};
 /// Reads the `spec` of a step of that kind.
 pub(super) fn read(reader: &mut Reader<'_>, step: &Node, kind: &str) -> Option<Run> {
     let table = match kind {
-        "Run" => &tables::RUN,
-        "Background" => &tables::BACKGROUND,
-        _ => &tables::PLUGIN,
+        "Run" => &step_tables::RUN,
+        "Background" => &step_tables::BACKGROUND,
+        _ => &step_tables::PLUGIN,
     };
     let Some(spec) = step.get("spec") else {
         reader.missing(step, &["spec"], name_place(step), "the step has no `spec`", "`spec` says what it runs");
@@ -39,7 +39,10 @@ pub(super) fn read(reader: &mut Reader<'_>, step: &Node, kind: &str) -> Option<R
         container,
         env: reader.env(spec, "envVariables"),
         outputs: outputs(reader, spec),
-        reports: spec.get("reports").and_then(|reports| reports.get("spec")).map_or_else(Vec::new, |spec| reader.texts(spec, "paths")),
+        reports: spec
+            .get("reports")
+            .and_then(|reports| reports.get("spec"))
+            .map_or_else(Vec::new, |spec| reader.texts(spec, "paths")),
         working_dir: None,
         user: user(reader, spec),
     })
@@ -62,7 +65,8 @@ fn user(reader: &mut Reader<'_>, spec: &Node) -> Option<String> {
     }
     let place = spec.get("runAsUser").map_or(&spec.location, |value| &value.location);
     let message = format!("`runAsUser` takes a numeric user, not `{text}`");
-    reader.push(Diagnostic::invalid("wrong-type", place, message).help("`0` is root, `1000` is usually the first user"));
+    reader
+        .push(Diagnostic::invalid("wrong-type", place, message).help("`0` is root, `1000` is usually the first user"));
     None
 }
 
@@ -77,7 +81,11 @@ fn outputs(reader: &mut Reader<'_>, spec: &Node) -> Vec<OutputVar> {
         };
         if read.iter().any(|other| other.name == name) {
             let place = item.get("name").map_or(&item.location, |name| &name.location);
-            reader.push(Diagnostic::invalid("duplicate-name", place, format!("the output variable `{name}` is declared twice")));
+            reader.push(Diagnostic::invalid(
+                "duplicate-name",
+                place,
+                format!("the output variable `{name}` is declared twice"),
+            ));
             continue;
         }
         let value = reader.fixed(item, "value").unwrap_or(&name).to_owned();

@@ -2,18 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::{tables, words};
+use super::{step_tables, tables, words};
 use crate::schema::Table;
 use crate::schema::json::Definitions;
 
 /// The schema of a file, and the definitions it refers to.
 #[must_use]
-pub fn definition() -> (Value, Definitions) {
+pub(crate) fn definition() -> (Value, Definitions) {
     let mut definitions = Definitions::new("harness", true);
     let file = definitions.table(&tables::FILE);
     let stage_item = definitions.table(&tables::STAGE_ITEM);
-    let step_item = definitions.table(&tables::STEP_ITEM);
-    let group = definitions.table(&tables::GROUP);
+    let step_item = definitions.table(&step_tables::STEP_ITEM);
+    let group = definitions.table(&step_tables::GROUP);
     let stage = stage(&mut definitions);
     let step = step(&mut definitions);
     let list = |item: &Value| json!({ "type": "array", "items": item });
@@ -21,17 +21,21 @@ pub fn definition() -> (Value, Definitions) {
     definitions.refine(&tables::STAGE_ITEM, "stage", stage);
     definitions.refine(&tables::STAGE_ITEM, "parallel", list(&stage_item));
     definitions.refine(&tables::EXECUTION, "steps", list(&step_item));
-    definitions.refine(&tables::GROUP, "steps", list(&step_item));
-    definitions.refine(&tables::STEP_ITEM, "step", step);
-    definitions.refine(&tables::STEP_ITEM, "stepGroup", group);
-    definitions.refine(&tables::STEP_ITEM, "parallel", list(&step_item));
-    let machine = by_type(&mut definitions, &tables::INFRASTRUCTURE, &[("VM", &tables::VM), ("KubernetesDirect", &tables::MACHINE)]);
+    definitions.refine(&step_tables::GROUP, "steps", list(&step_item));
+    definitions.refine(&step_tables::STEP_ITEM, "step", step);
+    definitions.refine(&step_tables::STEP_ITEM, "stepGroup", group);
+    definitions.refine(&step_tables::STEP_ITEM, "parallel", list(&step_item));
+    let machine = by_type(
+        &mut definitions,
+        &tables::INFRASTRUCTURE,
+        &[("VM", &tables::VM), ("KubernetesDirect", &tables::MACHINE)],
+    );
     let machine = definitions.insert("any-infrastructure", machine);
     definitions.refine(&tables::STAGE_SPEC, "infrastructure", machine);
-    let action = by_type(&mut definitions, &tables::ACTION, &[("Retry", &tables::RETRY)]);
+    let action = by_type(&mut definitions, &step_tables::ACTION, &[("Retry", &step_tables::RETRY)]);
     let action = definitions.insert("any-failure-action", action);
-    definitions.refine(&tables::ON_FAILURE, "action", action.clone());
-    definitions.refine(&tables::ON_RETRY_FAILURE, "action", action);
+    definitions.refine(&step_tables::ON_FAILURE, "action", action.clone());
+    definitions.refine(&step_tables::ON_RETRY_FAILURE, "action", action);
     (file, definitions)
 }
 
@@ -48,8 +52,9 @@ fn stage(definitions: &mut Definitions) -> Value {
 }
 
 fn step(definitions: &mut Definitions) -> Value {
-    let kinds = [("Run", &tables::RUN), ("Background", &tables::BACKGROUND), ("Plugin", &tables::PLUGIN)];
-    let mut schema = by_type(definitions, &tables::STEP, &kinds.map(|(kind, table)| (kind, table as &Table)));
+    let kinds =
+        [("Run", &step_tables::RUN), ("Background", &step_tables::BACKGROUND), ("Plugin", &step_tables::PLUGIN)];
+    let mut schema = by_type(definitions, &step_tables::STEP, &kinds.map(|(kind, table)| (kind, table as &Table)));
     let types: Vec<&str> = words::RUN_TYPES.iter().chain(words::OTHER_TYPES).copied().collect();
     schema["properties"] = json!({ "type": { "enum": types } });
     schema["anyOf"] = json!([{ "required": ["name"] }, { "required": ["identifier"] }]);

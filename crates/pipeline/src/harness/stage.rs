@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::reader::{Reader, name_place, shortened};
 use super::{failure, infrastructure, steps, strategy, tables, words};
 use crate::diagnostic::Diagnostic;
+use crate::expr::Template;
 use crate::plan::{EnvVar, Graph, Node as PlanNode, PoolRequest, Stage, Variable};
 use crate::schema::did_you_mean;
 use crate::yaml::Node;
@@ -34,13 +35,18 @@ struct Build<'a, 'f> {
 impl Build<'_, '_> {
     /// Adds one item of a list; returns the indices that the next item has to wait for.
     fn item(&mut self, item: &Node, before: Vec<usize>, parallel_allowed: bool) -> Vec<usize> {
-        if self.reader.unwrapped(item, "stage", &["stage", "parallel", "insert"]) || !self.reader.check(item, &tables::STAGE_ITEM) {
+        if self.reader.unwrapped(item, "stage", &["stage", "parallel", "insert"])
+            || !self.reader.check(item, &tables::STAGE_ITEM)
+        {
             return before;
         }
         if let Some((key, list)) = item.entry("parallel").filter(|(_, list)| !list.is_null()) {
             if !parallel_allowed {
                 let message = "`parallel` stands inside `parallel`";
-                self.reader.push(Diagnostic::invalid("nested-parallel", &key.location, message).help("list all the stages in one `parallel`"));
+                self.reader.push(
+                    Diagnostic::invalid("nested-parallel", &key.location, message)
+                        .help("list all the stages in one `parallel`"),
+                );
                 return before;
             }
             let mut ends = Vec::new();
@@ -140,7 +146,13 @@ impl Build<'_, '_> {
     fn is_build(&mut self, node: &Node) -> bool {
         let Some(value) = node.get("type") else {
             self.reader.check(node, &tables::STAGE);
-            self.reader.missing(node, &["type"], name_place(node), "the stage has no `type`", "a build stage has `type: CI`");
+            self.reader.missing(
+                node,
+                &["type"],
+                name_place(node),
+                "the stage has no `type`",
+                "a build stage has `type: CI`",
+            );
             return false;
         };
         let kind = value.text().unwrap_or_default();
@@ -152,8 +164,11 @@ impl Build<'_, '_> {
             Diagnostic::unsupported("stage-type", &value.location, message)
                 .help("run the build stages alone, or leave this one to the Harness platform")
         } else {
-            let mut found =
-                Diagnostic::invalid("unknown-stage-type", &value.location, format!("unknown type of stage `{}`", shortened(kind)));
+            let mut found = Diagnostic::invalid(
+                "unknown-stage-type",
+                &value.location,
+                format!("unknown type of stage `{}`", shortened(kind)),
+            );
             found.help = did_you_mean(kind, words::STAGE_TYPES.iter().copied());
             found
         };
@@ -168,5 +183,12 @@ fn environment(variables: &[Variable]) -> Vec<EnvVar> {
         name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit())
     };
     let shown = variables.iter().filter(|variable| name(&variable.name));
-    shown.map(|variable| EnvVar { name: variable.name.clone(), value: variable.value.clone() }).collect()
+    shown
+        .map(|variable| {
+            // The text of a secret variable is the name of a secret.
+            let named = variable.secret && variable.value.is_literal() && !variable.value.text().is_empty();
+            let value = if named { Template::secret(variable.value.text()) } else { variable.value.clone() };
+            EnvVar { name: variable.name.clone(), value }
+        })
+        .collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::reader::{Reader, name_place, shortened};
-use super::{failure, run, strategy, tables, words};
+use super::{failure, run, step_tables, strategy, words};
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Graph, Group, Node as PlanNode, Step, StepNode};
 use crate::schema::{closest, did_you_mean};
@@ -29,7 +29,9 @@ struct Build<'a, 'f> {
 impl Build<'_, '_> {
     /// Adds one item of a list; returns the indices that the next item has to wait for.
     fn item(&mut self, item: &Node, before: Vec<usize>, parallel_allowed: bool) -> Vec<usize> {
-        if self.reader.unwrapped(item, "step", &["step", "stepGroup", "parallel", "insert"]) || !self.reader.check(item, &tables::STEP_ITEM) {
+        if self.reader.unwrapped(item, "step", &["step", "stepGroup", "parallel", "insert"])
+            || !self.reader.check(item, &step_tables::STEP_ITEM)
+        {
             return before;
         }
         if let Some((key, list)) = item.entry("parallel").filter(|(_, list)| !list.is_null()) {
@@ -67,7 +69,7 @@ impl Build<'_, '_> {
     }
 
     fn group(&mut self, node: &Node) -> Option<Group> {
-        if !self.reader.check(node, &tables::GROUP) {
+        if !self.reader.check(node, &step_tables::GROUP) {
             return None;
         }
         let reader = &mut *self.reader;
@@ -84,7 +86,10 @@ impl Build<'_, '_> {
         let when = reader.when(node, "stageStatus");
         let failure = failure::read(reader, node);
         if let Some((key, _)) = node.entry("timeout").filter(|_| reader.duration(node, "timeout").is_some()) {
-            reader.push(Diagnostic::unsupported("unsupported-key", &key.location, "`timeout` is not run yet on a step group").help("give the steps their own `timeout`"));
+            reader.push(
+                Diagnostic::unsupported("unsupported-key", &key.location, "`timeout` is not run yet on a step group")
+                    .help("give the steps their own `timeout`"),
+            );
         }
         let steps = match node.get("steps") {
             Some(list) => graph(reader, list),
@@ -99,7 +104,7 @@ impl Build<'_, '_> {
 
     fn step(&mut self, node: &Node) -> Option<Step> {
         if node.entries().is_none() {
-            self.reader.check(node, &tables::STEP);
+            self.reader.check(node, &step_tables::STEP);
             return None;
         }
         let reader = &mut *self.reader;
@@ -131,13 +136,13 @@ impl Build<'_, '_> {
 fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
     let Some(value) = node.get("type") else {
         let help = "a step that runs a script has `type: Run`";
-        reader.check(node, &tables::STEP);
+        reader.check(node, &step_tables::STEP);
         reader.missing(node, &["type"], name_place(node), "the step has no `type`", help);
         return None;
     };
     let kind = value.text().unwrap_or_default();
     if words::RUN_TYPES.contains(&kind) {
-        reader.check(node, &tables::STEP);
+        reader.check(node, &step_tables::STEP);
         return Some(kind);
     }
     let known = words::OTHER_TYPES.iter().any(|word| word.eq_ignore_ascii_case(kind))

@@ -62,7 +62,10 @@ fn positive(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Template>
 fn matrix(reader: &mut Reader<'_>, node: &Node) -> Read {
     if is_expression(node) {
         let message = "a matrix that is an expression as a whole is not run yet";
-        reader.push(Diagnostic::unsupported("matrix-expression", &node.location, message).help("write the axes out; the values of an axis may be an expression"));
+        reader.push(
+            Diagnostic::unsupported("matrix-expression", &node.location, message)
+                .help("write the axes out; the values of an axis may be an expression"),
+        );
         return None;
     }
     let mut axes: Vec<(String, Axis)> = Vec::new();
@@ -76,7 +79,10 @@ fn matrix(reader: &mut Reader<'_>, node: &Node) -> Read {
         }
     }
     if axes.is_empty() {
-        if node.entries().is_some_and(|entries| entries.iter().all(|(key, _)| NO_AXES.contains(&key.text().unwrap_or_default()))) {
+        if node
+            .entries()
+            .is_some_and(|entries| entries.iter().all(|(key, _)| NO_AXES.contains(&key.text().unwrap_or_default())))
+        {
             reader.push(Diagnostic::invalid("empty-list", &node.location, "the matrix has no axis"));
         }
         return None;
@@ -96,7 +102,11 @@ fn axis(reader: &mut Reader<'_>, value: &Node, what: &str) -> Option<Axis> {
         Kind::Sequence(items) => Some(Axis::List(items.iter().map(|item| axis_value(reader, item)).collect())),
         Kind::Scalar(_) if is_expression(value) => Some(Axis::Expr(reader.template(value))),
         _ => {
-            let found = Diagnostic::invalid("wrong-type", &value.location, format!("{what} takes a list, not {}", value.kind_name()));
+            let found = Diagnostic::invalid(
+                "wrong-type",
+                &value.location,
+                format!("{what} takes a list, not {}", value.kind_name()),
+            );
             let found = match value.text() {
                 Some(text) => found.help(format!("a list of one value is `[{text}]`")),
                 None => found,
@@ -143,7 +153,8 @@ fn exclude(reader: &mut Reader<'_>, node: &Node, axes: &[(String, Axis)]) -> Vec
         for (key, value) in entries {
             let name = key.text().unwrap_or_default();
             if !axes.iter().any(|(axis, _)| axis == name) {
-                let mut found = Diagnostic::invalid("unknown-axis", &key.location, format!("the matrix has no axis `{name}`"));
+                let mut found =
+                    Diagnostic::invalid("unknown-axis", &key.location, format!("the matrix has no axis `{name}`"));
                 found.help = did_you_mean(name, axes.iter().map(|(axis, _)| axis.as_str()));
                 reader.push(found);
             }
@@ -158,7 +169,11 @@ fn repeat(reader: &mut Reader<'_>, node: &Node) -> Read {
     let concurrency = positive(reader, node, "maxConcurrency");
     match (node.get("times"), node.get("items")) {
         (Some(_), Some(items)) => {
-            reader.push(Diagnostic::invalid("conflicting-keys", &items.location, "`repeat` has `times` or `items`, not both"));
+            reader.push(Diagnostic::invalid(
+                "conflicting-keys",
+                &items.location,
+                "`repeat` has `times` or `items`, not both",
+            ));
             None
         }
         (Some(_), None) => Some((StrategyKind::Times(positive(reader, node, "times")?), concurrency)),
@@ -186,7 +201,9 @@ fn sliced(reader: &mut Reader<'_>, node: &Node, axis: Axis) -> Option<Axis> {
     };
     let percent = reader.fixed(node, "unit") == Some("Percentage");
     let mut bound = |key: &str, absent: usize| -> usize {
-        let Some(number) = reader.fixed(node, key).and_then(|text| text.trim().parse::<usize>().ok()) else { return absent };
+        let Some(number) = reader.fixed(node, key).and_then(|text| text.trim().parse::<usize>().ok()) else {
+            return absent;
+        };
         let number = if percent { items.len().saturating_mul(number) / 100 } else { number };
         number.min(items.len())
     };

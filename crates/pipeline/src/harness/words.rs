@@ -16,6 +16,7 @@ pub const RUNTIMES: &[&str] = &["Cloud", "Docker"];
 pub const PULL_POLICIES: &[&str] = &["Always", "Never", "IfNotPresent"];
 
 /// Kinds of stages.
+#[rustfmt::skip]
 pub const STAGE_TYPES: &[&str] = &[
     "CI", "Deployment", "Approval", "Custom", "Pipeline", "Security", "SecurityTests", "FeatureFlag", "IACM", "IDP",
     "Dynamic", "DRTest", "CompositeLoadTest", "Template", "Chaos",
@@ -25,6 +26,7 @@ pub const STAGE_TYPES: &[&str] = &[
 pub const RUN_TYPES: &[&str] = &["Run", "Background", "Plugin"];
 
 /// Kinds of failure that a strategy can be for.
+#[rustfmt::skip]
 pub const ERRORS: &[&str] = &[
     "AllErrors", "Unknown", "Authentication", "Connectivity", "Timeout", "Authorization", "Verification",
     "DelegateProvisioning", "PolicyEvaluationFailure", "InputTimeoutError", "ApprovalRejection", "DelegateRestart",
@@ -33,6 +35,7 @@ pub const ERRORS: &[&str] = &[
 ];
 
 /// What a failure strategy can do.
+#[rustfmt::skip]
 pub const ACTIONS: &[&str] = &[
     "Ignore", "Retry", "MarkAsSuccess", "Abort", "StageRollback", "StepGroupRollback", "PipelineRollback",
     "ManualIntervention", "ProceedWithDefaultValues", "MarkAsFailure", "RetryStepGroup",
@@ -40,6 +43,7 @@ pub const ACTIONS: &[&str] = &[
 
 /// Kinds of steps that the dialect knows and that are not run: those of build stages first, then those that only
 /// make sense in other stages but are written into build stages too.
+#[rustfmt::skip]
 pub const OTHER_TYPES: &[&str] = &[
     "RunTests", "Test", "GitClone", "Action", "Bitrise",
     "BuildAndPushDockerRegistry", "BuildAndPushECR", "BuildAndPushGCR", "BuildAndPushACR", "BuildAndPushGAR",
@@ -72,6 +76,7 @@ pub const OTHER_TYPES: &[&str] = &[
 ];
 
 /// Beginnings of the kinds of steps of deployment and platform modules, of which there are more every month.
+#[rustfmt::skip]
 pub const FAMILIES: &[&str] = &[
     "K8s", "Helm", "Terraform", "Terragrunt", "Ecs", "Asg", "Azure", "Aws", "Serverless", "Tas", "GitOps", "ServiceNow",
     "Jira", "Ssca", "IACM", "Idp", "Spot", "Elastigroup", "GoogleCloud", "GoogleFunctions", "CreateStack", "DeleteStack",

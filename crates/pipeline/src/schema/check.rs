@@ -54,7 +54,9 @@ impl Walk<'_> {
         match shape {
             Shape::Any => true,
             Shape::Text => self.scalar(node, what, "text", |_| true),
-            Shape::Bool => self.scalar(node, what, "true or false", |node| truth(node).is_some() || node.text() == Some("")),
+            Shape::Bool => {
+                self.scalar(node, what, "true or false", |node| truth(node).is_some() || node.text() == Some(""))
+            }
             Shape::Number => self.scalar(node, what, "a number", |node| number(node) || node.text() == Some("")),
             Shape::Duration => self.duration(node, what),
             Shape::Enum(words) => self.word(node, what, words, false),
@@ -168,12 +170,17 @@ impl Walk<'_> {
         let message = format!("unknown key `{name}` in {}", with_article(table.name));
         let free = table.keys.iter().map(|key| key.name).filter(|known| node.entry(known).is_none());
         let near = super::closest(name, free.clone());
-        let homes: Vec<&Table> = self.language.tables.iter().copied().filter(|table| table.key(name).is_some()).collect();
+        let homes: Vec<&Table> =
+            self.language.tables.iter().copied().filter(|table| table.key(name).is_some()).collect();
         // A key of the dialect in the wrong place that would change nothing in its right place changes nothing here.
-        let harmless = !homes.is_empty()
-            && homes.iter().filter_map(|home| home.key(name)).all(|key| key.role != Role::Read);
+        let harmless =
+            !homes.is_empty() && homes.iter().filter_map(|home| home.key(name)).all(|key| key.role != Role::Read);
         let ignored = self.language.ignores_unknown && near.is_none() && homes.is_empty();
-        let weigh = if table.open || harmless || ignored || self.findings.lenient { Diagnostic::warning } else { Diagnostic::invalid };
+        let weigh = if table.open || harmless || ignored || self.findings.lenient {
+            Diagnostic::warning
+        } else {
+            Diagnostic::invalid
+        };
         let mut found = weigh("unknown-key", &key.location, message);
         found.help = match (near, homes.as_slice()) {
             (Some(word), _) => Some(format!("did you mean `{word}`?")),

@@ -24,7 +24,8 @@ impl Definitions {
     /// What the definition of a table is called.
     #[must_use]
     pub fn name(&self, table: &Table) -> String {
-        let words: Vec<&str> = table.name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let words: Vec<&str> =
+            table.name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
         format!("{}-{}", self.prefix, words.join("-"))
     }
 
@@ -67,10 +68,6 @@ impl Definitions {
         if let Some(definition) = self.definitions.get_mut(&self.name(table)) {
             definition["properties"][key] = value;
         }
-    }
-
-    fn into_value(self) -> Value {
-        Value::Object(self.definitions)
     }
 
     fn key(&mut self, key: &Key) -> Value {
@@ -124,15 +121,18 @@ impl Definitions {
     }
 }
 
-/// The schema of a file of either dialect. Each dialect gives the schema of its files and its definitions.
+/// The schema of a file of either dialect. Each dialect gives the schema of its documents and its definitions.
 #[must_use]
-pub fn whole(harness: (Value, Definitions)) -> Value {
-    let (harness, definitions) = harness;
+pub fn whole(harness: (Value, Definitions), drone: (Value, Definitions)) -> Value {
+    let mut definitions = harness.1.definitions;
+    definitions.extend(drone.1.definitions);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A pipeline that Kiln reads",
+        "type": "object",
         "if": { "required": ["pipeline"] },
-        "then": harness,
-        "$defs": definitions.into_value(),
+        "then": harness.0,
+        "else": { "required": ["kind"], "allOf": [drone.0] },
+        "$defs": definitions,
     })
 }

@@ -7,9 +7,8 @@ pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     if written.is_empty() || written.len() > MAX_COMPARED {
         return None;
     }
-    let plain = |word: &str| -> String {
-        word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
+    let plain =
+        |word: &str| -> String { word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect() };
     let wanted = plain(written);
     // Words of one or two letters are all close to each other: only their case may differ.
     let allowed = match wanted.chars().count() {

@@ -13,7 +13,14 @@ use crate::diagnostic::{Diagnostic, Findings, Location};
 pub(super) fn documents(text: &str, findings: &mut Findings) -> Vec<Node> {
     let mut options = granit_parser::options! { flow_nesting_limit: MAX_DEPTH, block_nesting_limit: MAX_DEPTH };
     options.set_emit_comments(false);
-    let mut builder = Builder { findings, documents: Vec::new(), open: Vec::new(), anchors: HashMap::new(), nodes: 0, alias_bytes: 0 };
+    let mut builder = Builder {
+        findings,
+        documents: Vec::new(),
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        nodes: 0,
+        alias_bytes: 0,
+    };
     for event in Parser::new_from_str_with_options(text, options) {
         let outcome = match event {
             Ok((event, span)) => builder.event(event, span),
@@ -183,9 +190,7 @@ fn cost(node: &Node) -> (usize, usize) {
     match &node.kind {
         Kind::Scalar(scalar) => (1, scalar.text.len()),
         Kind::Sequence(items) => items.iter().map(cost).fold((1, 0), sum),
-        Kind::Mapping(entries) => {
-            entries.iter().map(|(key, value)| sum(cost(key), cost(value))).fold((1, 0), sum)
-        }
+        Kind::Mapping(entries) => entries.iter().map(|(key, value)| sum(cost(key), cost(value))).fold((1, 0), sum),
     }
 }
 
@@ -196,7 +201,11 @@ fn merged(entries: Vec<(Node, Node)>, findings: &mut Findings) -> Vec<(Node, Nod
     let mut merges = Vec::new();
     for (key, value) in entries {
         let Kind::Scalar(name) = &key.kind else {
-            findings.push(Diagnostic::invalid("key-not-text", &key.location, format!("a key is text, not {}", key.kind_name())));
+            findings.push(Diagnostic::invalid(
+                "key-not-text",
+                &key.location,
+                format!("a key is text, not {}", key.kind_name()),
+            ));
             continue;
         };
         if name.plain && name.text == "<<" {
@@ -205,7 +214,8 @@ fn merged(entries: Vec<(Node, Node)>, findings: &mut Findings) -> Vec<(Node, Nod
         }
         if let Some(first) = places.get(&name.text) {
             let message = format!("the key `{}` stands twice in the same mapping", name.text);
-            let help = format!("it stands first in line {}: keep one of them{}", first.line, missing_separator(&name.text));
+            let help =
+                format!("it stands first in line {}: keep one of them{}", first.line, missing_separator(&name.text));
             findings.push(Diagnostic::invalid("duplicate-key", &key.location, message).help(help));
             continue;
         }
@@ -230,7 +240,10 @@ fn take_in(value: Node, own: &mut Vec<(Node, Node)>, places: &mut HashMap<String
     for source in sources {
         let Kind::Mapping(entries) = source.kind else {
             let message = format!("`<<` takes a mapping, not {}", source.kind_name());
-            findings.push(Diagnostic::invalid("merge-not-mapping", &source.location, message).help("name an anchor of a mapping: `<<: *name`"));
+            findings.push(
+                Diagnostic::invalid("merge-not-mapping", &source.location, message)
+                    .help("name an anchor of a mapping: `<<: *name`"),
+            );
             continue;
         };
         for (key, value) in entries {

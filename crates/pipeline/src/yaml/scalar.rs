@@ -70,7 +70,9 @@ fn number(text: &str) -> Resolved {
         return Resolved::Float;
     }
     let radix = |prefix: &str, radix: u32| {
-        unsigned.strip_prefix(prefix).is_some_and(|digits| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix)))
+        unsigned
+            .strip_prefix(prefix)
+            .is_some_and(|digits| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix)))
     };
     if radix("0x", 16) || radix("0o", 8) {
         return Resolved::Int;

@@ -1,0 +1,222 @@
+//! The keys of steps and of what goes around them: groups, strategies, failures.
+
+use super::tables::{LOCAL, VARIABLE};
+use super::words;
+use crate::schema::{Key, Role, Shape, Table};
+
+use Shape::{Any, Bool, Duration, Enum, List, Map, Number, Of, OneOrMore, Text};
+
+const ELSEWHERE: &str = "Kiln gives every step the whole machine of its stage";
+
+/// An item of `steps`.
+pub static STEP_ITEM: Table = Table::closed(
+    "list of steps",
+    &[
+        Key::read("step", Any, "One step."),
+        Key::read("stepGroup", Any, "Steps that share conditions and strategies."),
+        Key::read("parallel", List(&Any), "Steps that run at the same time."),
+        Key::read("insert", Any, "A place where a template lets steps be put in."),
+    ],
+);
+
+/// A step.
+pub static STEP: Table = Table::closed(
+    "step",
+    &[
+        Key::read("name", Text, "What people call it."),
+        Key::read("identifier", Text, "Name for expressions: letters, digits and `_`."),
+        Key::read("type", Text, "Kind of step."),
+        Key::read("spec", Any, "What the step does."),
+        Key::read("when", Of(&WHEN_STEP), "Whether the step runs."),
+        Key::read("strategy", Of(&STRATEGY), "Several runs of the step on the same machine."),
+        Key::read("failureStrategies", List(&Of(&FAILURE)), "What happens when it fails."),
+        Key::read("timeout", Duration, "Ends the step when it passes."),
+        Key::read("template", Any, "A template this step is made from."),
+        Key::describes("description"),
+        Key::describes("tags"),
+        Key::describes("contextType"),
+        Key::no_effect("delegateSelectors", Any, "there are no delegates in a local run"),
+        Key::no_effect("enforce", Any, "policies are evaluated by the Harness platform"),
+    ],
+);
+
+/// A step group.
+pub static GROUP: Table = Table::closed(
+    "step group",
+    &[
+        Key::read("name", Text, "What people call it."),
+        Key::read("identifier", Text, "Name for expressions: letters, digits and `_`."),
+        Key::read("steps", List(&Any), "Steps in order."),
+        Key::read("variables", List(&Of(&VARIABLE)), "Values for `<+stepGroup.variables.name>`."),
+        Key::read("when", Of(&WHEN_STEP), "Whether the group runs."),
+        Key::read("strategy", Of(&STRATEGY), "Several runs of the group on the same machine."),
+        Key::read("failureStrategies", List(&Of(&FAILURE)), "What happens when a step of it fails."),
+        Key::read("timeout", Duration, "Ends the group when it passes."),
+        Key::read("template", Any, "A template this group is made from."),
+        Key::describes("description"),
+        Key::describes("tags"),
+        Key::no_effect("delegateSelectors", Any, "there are no delegates in a local run"),
+        Key::no_effect("sharedPaths", Any, "the steps of a stage share the whole file system"),
+        Key::no_effect("stepGroupInfra", Any, LOCAL),
+        Key::no_effect("enforce", Any, "policies are evaluated by the Harness platform"),
+    ],
+);
+
+/// `spec` of a `Run` step.
+pub static RUN: Table = Table::closed(
+    "`Run` step's `spec`",
+    &[
+        Key::read("shell", Enum(words::SHELLS), "What reads the command."),
+        Key::read("command", Text, "The script."),
+        Key::read("image", Text, "Container image; without one the step runs on the host."),
+        Key::read("envVariables", Map(&Text), "Environment of the step."),
+        Key::read("outputVariables", List(&Of(&OUTPUT)), "Variables of the script that later steps can use."),
+        Key::read("reports", Of(&REPORTS), "Test reports."),
+        Key::read("runAsUser", Text, "Numeric user."),
+        Key::unsupported("outputAlias", "later steps read `outputVariables` by the step's identifier"),
+        Key::describes("connectorRef"),
+        Key::describes("registryRef"),
+        Key::describes("baseImageConnectorRefs"),
+        Key { name: "imagePullPolicy", shape: Enum(words::PULL_POLICIES), role: Role::Describes, doc: "" },
+        Key::no_effect("privileged", Bool, "only a container can be privileged"),
+        Key::no_effect("resources", Any, ELSEWHERE),
+    ],
+);
+
+/// `spec` of a `Background` step.
+pub static BACKGROUND: Table = Table::closed(
+    "`Background` step's `spec`",
+    &[
+        Key::read("shell", Enum(words::SHELLS), "What reads the command."),
+        Key::read("command", Text, "The script."),
+        Key::read("image", Text, "Container image; without one the step runs on the host."),
+        Key::read("entrypoint", OneOrMore(&Text), "Entry point of the image."),
+        Key::read("envVariables", Map(&Text), "Environment of the step."),
+        Key::read("reports", Of(&REPORTS), "Test reports."),
+        Key::read("runAsUser", Text, "Numeric user."),
+        Key::describes("connectorRef"),
+        Key::describes("registryRef"),
+        Key::describes("baseImageConnectorRefs"),
+        Key { name: "imagePullPolicy", shape: Enum(words::PULL_POLICIES), role: Role::Describes, doc: "" },
+        Key::no_effect("portBindings", Any, "a program on the host opens its ports itself"),
+        Key::no_effect("privileged", Bool, "only a container can be privileged"),
+        Key::no_effect("resources", Any, ELSEWHERE),
+    ],
+);
+
+/// `spec` of a `Plugin` step.
+pub static PLUGIN: Table = Table::closed(
+    "`Plugin` step's `spec`",
+    &[
+        Key::read("image", Text, "The plugin's image."),
+        Key::read("uses", Text, "The plugin's repository, for one that needs no image."),
+        Key::read("settings", Map(&Any), "Settings; the plugin finds them as `PLUGIN_*`."),
+        Key::read("entrypoint", OneOrMore(&Text), "Entry point of the image."),
+        Key::read("envVariables", Map(&Text), "Environment of the step."),
+        Key::read("outputVariables", List(&Of(&OUTPUT)), "Values that later steps can use."),
+        Key::read("reports", Of(&REPORTS), "Test reports."),
+        Key::read("runAsUser", Text, "Numeric user."),
+        Key::describes("connectorRef"),
+        Key::describes("registryRef"),
+        Key::describes("baseImageConnectorRefs"),
+        Key { name: "imagePullPolicy", shape: Enum(words::PULL_POLICIES), role: Role::Describes, doc: "" },
+        Key::describes("privileged"),
+        Key::describes("resources"),
+    ],
+);
+
+/// `when` of a step or group.
+pub static WHEN_STEP: Table = Table::closed(
+    "step's `when`",
+    &[
+        Key::read("stageStatus", Enum(words::STATES), "State of the stage so far."),
+        Key::read("condition", Text, "An expression that must be true."),
+    ],
+);
+
+/// `strategy`
+pub static STRATEGY: Table = Table::closed(
+    "`strategy`",
+    &[
+        Key::read("matrix", Map(&Any), "Axes and their values, `exclude`, `maxConcurrency`, `nodeName`."),
+        Key::read("parallelism", Number, "How many copies."),
+        Key::read("repeat", Of(&REPEAT), "One run per item, or a number of runs."),
+        Key::read("maxConcurrency", Number, "How many at the same time."),
+        Key::read("onFailure", Enum(&["RunAll", "SkipQueued"]), "Whether runs that wait are skipped after a failure."),
+        Key::unsupported("when", "write the condition into the `when` beside it"),
+    ],
+);
+
+/// `strategy.repeat`
+pub static REPEAT: Table = Table::closed(
+    "`repeat`",
+    &[
+        Key::read("times", Number, "How many runs."),
+        Key::read("items", OneOrMore(&Any), "One run each; `<+repeat.item>`."),
+        Key::read("maxConcurrency", Number, "How many at the same time."),
+        Key::read("start", Number, "Where in the items to begin, from 0."),
+        Key::read("end", Number, "Where in the items to end."),
+        Key::read("unit", Enum(&["Percentage", "Count"]), "What `start` and `end` count."),
+        Key::read("nodeName", Text, "Pattern of the runs' names."),
+        Key::unsupported("partitionSize", "list the items themselves"),
+    ],
+);
+
+/// An item of `failureStrategies`.
+pub static FAILURE: Table =
+    Table::closed("failure strategy", &[Key::read("onFailure", Of(&ON_FAILURE), "Which failures, and what is done.")]);
+
+/// `onFailure`
+pub static ON_FAILURE: Table = Table::closed(
+    "`onFailure`",
+    &[
+        Key::read("errors", List(&Enum(words::ERRORS)), "Kinds of failure."),
+        Key::read("action", Of(&ACTION), "What is done."),
+    ],
+);
+
+/// `action`
+pub static ACTION: Table = Table::closed(
+    "failure action",
+    &[Key::read("type", Enum(words::ACTIONS), "What is done."), Key::read("spec", Any, "How it is done.")],
+);
+
+/// `spec` of the action `Retry`
+pub static RETRY: Table = Table::closed(
+    "`Retry` action's `spec`",
+    &[
+        Key::read("retryCount", Number, "How many more times."),
+        Key::read("retryIntervals", List(&Duration), "Waits before the retries."),
+        Key::read("onRetryFailure", Of(&ON_RETRY_FAILURE), "What is done when the last retry failed."),
+        Key::unsupported("condition", "a retry is made for every error that is listed"),
+    ],
+);
+
+/// `onRetryFailure`
+pub static ON_RETRY_FAILURE: Table =
+    Table::closed("`onRetryFailure`", &[Key::read("action", Of(&ACTION), "What is done.")]);
+
+/// An item of `outputVariables`.
+pub static OUTPUT: Table = Table::closed(
+    "output variable",
+    &[
+        Key::read("name", Text, "Its name for expressions."),
+        Key::read("type", Enum(&["String", "Number", "Secret"]), "Whether it is masked."),
+        Key::read("value", Text, "The script's variable, when it has another name."),
+        Key::describes("description"),
+        Key::describes("required"),
+    ],
+);
+
+/// `reports`
+pub static REPORTS: Table = Table::closed(
+    "`reports`",
+    &[
+        Key::read("type", Enum(&["JUnit"]), "Format of the reports."),
+        Key::read("spec", Of(&REPORT_SPEC), "Where they are."),
+    ],
+);
+
+/// `reports.spec`
+pub static REPORT_SPEC: Table =
+    Table::closed("`reports.spec`", &[Key::read("paths", OneOrMore(&Text), "Globs of report files.")]);
