@@ -1,0 +1,57 @@
+//! Any text as a template of either dialect, evaluated: never a panic or a hang, and text without expressions stays
+//! what it is.
+#![no_main]
+
+use kiln_pipeline::Location;
+use kiln_pipeline::expr::{Map, Scope, Template, Value};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let text = String::from_utf8_lossy(bytes);
+    let place = Location { line: 3, column: 5, span: 40..40 + text.len() };
+    let scope = scope(&text);
+    let parsed = [
+        Template::parse(&text, &place),
+        Template::condition(&text, &place),
+        Template::substituted(&text, &place),
+    ];
+    for template in parsed {
+        match template {
+            Ok(template) => evaluate(&template, &scope),
+            Err(found) => {
+                assert!(found.location.line == 3 && found.location.column >= 5, "a place outside of the text");
+                assert!(found.location.span.end <= 40 + text.len(), "a span outside of the text");
+            }
+        }
+    }
+});
+
+fn evaluate(template: &Template, scope: &Scope) {
+    let rendered = template.render(scope);
+    if template.is_literal() && template.variables().is_empty() && !template.text().contains("$$") {
+        assert_eq!(rendered.as_deref(), Ok(template.text()), "a literal changed");
+    }
+    if let Err(error) = &rendered {
+        assert!(!error.to_string().is_empty(), "an error says nothing");
+    }
+    drop(template.truthy(scope));
+    drop((template.secrets(), template.references(), template.inputs()));
+    if let Ok(value) = template.value(scope) {
+        drop((value.to_string(), value.to_json()));
+    }
+}
+
+/// Something of every kind, and a value that holds the very text.
+fn scope(text: &str) -> Scope {
+    let mut scope = Scope::new(Map::new()).with_secrets(|name| Some(format!("secret of {name}")));
+    scope.set(&["a", "b"], "text");
+    scope.set(&["a", "c"], Value::List(vec!["one".into(), 2.0.into(), true.into(), Value::Null]));
+    scope.set(&["n"], 41.0);
+    scope.set(&["json"], r#"{"x":[{"y":"z"}]}"#);
+    scope.set(&["drone", "DRONE_TAG"], "v1.2.3");
+    scope.set(&["drone", "DRONE_BRANCH"], "feature/some-thing");
+    if let Ok(own) = Template::parse(text, &Location::default()) {
+        scope.set(&["own"], own);
+    }
+    scope
+}
