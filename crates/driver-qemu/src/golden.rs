@@ -24,6 +24,7 @@ use crate::paths::{Layout, private_dir};
 use crate::progress::{Listener, Task};
 use crate::seed::Seed;
 use crate::settings::Settings;
+use crate::shelf::{self, Record};
 use crate::vm::Vm;
 use crate::{host, lock, program, unix};
 
@@ -45,16 +46,6 @@ pub struct Shape {
     pub memory_mib: u32,
     /// Smallest size of the root disk in GiB.
     pub disk_gib: u32,
-}
-
-/// What is written beside a saved golden VM.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Record {
-    image: String,
-    image_digest: String,
-    shape: Shape,
-    server_name: String,
-    boot_s: f64,
 }
 
 /// A saved golden VM, kept from being removed while this lives.
@@ -103,18 +94,19 @@ impl Recipe<'_> {
         private_dir(&goldens)?;
         let key = self.key();
         let dir = goldens.join(&key);
-        let lock_path = goldens.join(format!("{key}.lock"));
+        let lock_path = shelf::lock_path(self.layout, &key);
         loop {
             let shared = lock::shared(&lock_path, self.listener, "the golden VM").await?;
-            if let Some(record) = read_record(&dir) {
+            if let Some(record) = Record::read(&dir) {
+                shelf::touch(&shared);
                 let machine = self.machine(&dir, &record.server_name);
                 return Ok(Golden { server_name: record.server_name, machine, dir, _in_use: shared });
             }
             drop(shared);
             let exclusive = lock::exclusive(&lock_path, self.listener, "the golden VM").await?;
-            if read_record(&dir).is_none() {
+            if Record::read(&dir).is_none() {
                 self.build(&key, &dir).await?;
-                prune(self.layout, &key, self.image, self.shape);
+                shelf::prune(self.layout, &key, &self.image.name, self.shape, &self.authority.fingerprint());
             }
             drop(exclusive);
         }
@@ -229,6 +221,7 @@ impl Recipe<'_> {
             image_digest: self.image.digest.clone(),
             shape: self.shape,
             server_name,
+            ca: self.authority.fingerprint(),
             boot_s: began.elapsed().as_secs_f64(),
         };
         task.step("writing it to disk");
@@ -291,10 +284,6 @@ async fn answers(agent: &Agent) {
     }
 }
 
-fn read_record(dir: &Path) -> Option<Record> {
-    serde_json::from_slice(&std::fs::read(dir.join("golden.json")).ok()?).ok()
-}
-
 /// A saved VM must survive a power cut whole or not at all.
 async fn write_through(dir: &Path) -> Result<(), QemuError> {
     let dir = dir.to_owned();
@@ -306,43 +295,6 @@ async fn write_through(dir: &Path) -> Result<(), QemuError> {
         Ok(())
     };
     tokio::task::spawn_blocking(work).await.map_err(|e| QemuError::Invalid(e.to_string()))?
-}
-
-/// Removes golden VMs that this one replaces: same image and shape, another agent, CA or QEMU. Those in use stay.
-fn prune(layout: &Layout, keep: &str, image: &Image, shape: Shape) {
-    for_each(layout, |key, dir, record| {
-        if key != keep && record.image == image.name && record.shape == shape {
-            remove_unused(layout, key, dir);
-        }
-    });
-}
-
-/// Removes the golden VMs of an image, but those in use.
-pub(crate) fn forget_image(layout: &Layout, digest: &str) {
-    for_each(layout, |key, dir, record| {
-        if record.image_digest == digest {
-            remove_unused(layout, key, dir);
-        }
-    });
-}
-
-fn for_each(layout: &Layout, mut visit: impl FnMut(&str, &Path, &Record)) {
-    let Ok(entries) = std::fs::read_dir(layout.goldens()) else { return };
-    for entry in entries.flatten() {
-        let dir = entry.path();
-        if let (Some(key), Some(record)) = (dir.file_name().and_then(|n| n.to_str()), read_record(&dir)) {
-            visit(key, &dir, &record);
-        }
-    }
-}
-
-fn remove_unused(layout: &Layout, key: &str, dir: &Path) {
-    let path = layout.goldens().join(format!("{key}.lock"));
-    if let Some(_held) = lock::try_exclusive(&path)
-        && let Err(error) = lock::remove_tree(dir)
-    {
-        tracing::warn!(%error, "an unused golden VM stays");
-    }
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -27,6 +27,7 @@ mod progress;
 mod qmp;
 mod seed;
 mod settings;
+mod shelf;
 mod unix;
 mod vm;
 

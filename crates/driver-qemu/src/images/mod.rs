@@ -18,6 +18,7 @@ use crate::lock;
 use crate::paths::{Layout, private_dir};
 use crate::progress::Listener;
 use crate::settings::Settings;
+use crate::shelf;
 
 /// An image that VMs can be made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +111,7 @@ impl Images {
         std::fs::rename(&image.dir, &doomed).map_err(QemuError::io("remove", &image.dir))?;
         lock::remove_tree(&doomed)?;
         if !self.list()?.iter().any(|other| other.digest == image.digest) {
-            golden::forget_image(&self.layout, &image.digest);
+            shelf::forget_image(&self.layout, &image.digest);
         }
         Ok(())
     }

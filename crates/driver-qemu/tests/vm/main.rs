@@ -1,0 +1,113 @@
+//! The driver on real VMs: every promise of a driver, clones that differ once claimed, and nothing left behind.
+
+mod images;
+mod rig;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use futures::FutureExt as _;
+use futures::future::join_all;
+use kiln_driver::conformance::{Subject, check};
+use kiln_driver::{Driver, ErrorClass, LaunchRequest};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rig::{IMAGE, MEMORY_MIB, PATIENCE, Rig, process_of};
+
+fn signal(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("the process is there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_promise_of_a_driver_is_kept() {
+    let rig = Rig::new();
+    let driver = rig.driver().await;
+    let shape = kiln_driver_qemu::Shape { cpus: 2, memory_mib: MEMORY_MIB, disk_gib: 16 };
+    driver.ensure_golden(IMAGE, shape).await.expect("a golden VM");
+    let crash = |id: &str| {
+        signal(process_of(id), Signal::SIGSEGV);
+        async {}.boxed()
+    };
+    check(Subject { driver: &driver, request: rig.request("t"), crash: &crash, limit: PATIENCE }).await;
+    assert_eq!((rig.vms(), rig.remains()), (vec![], vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_clones_at_once_are_eight_machines_once_claimed() {
+    let rig = Rig::new();
+    let driver = rig.driver().await;
+    let requests: Vec<LaunchRequest> = (0..8).map(|n| rig.request(&format!("eight-{n}"))).collect();
+    let launched = join_all(requests.iter().map(|request| driver.launch(request))).await;
+    let launched: Vec<_> = launched.into_iter().map(|result| result.expect("a launch")).collect();
+    assert!(launched.iter().all(|l| l.needs_claim), "a clone must be told who it is");
+    assert_eq!(rig.vms().len(), 8);
+    let claimed = join_all(launched.iter().map(|l| rig.claim(l))).await;
+    let ids: BTreeSet<String> = claimed.iter().map(|(_, identity)| identity.id.clone()).collect();
+    assert_eq!(ids, requests.iter().map(|request| request.id.clone()).collect());
+    let machines: BTreeSet<String> = claimed.iter().map(|(_, identity)| identity.machine_id.clone()).collect();
+    assert_eq!(machines.len(), 8, "machine ids: {machines:?}");
+    for (request, (_, identity)) in requests.iter().zip(&claimed) {
+        assert_eq!(identity.hostname, request.id);
+        assert_eq!(identity.shortfalls, Vec::<String>::new(), "the claim did all it should");
+    }
+    join_all(requests.iter().map(|request| driver.destroy(&request.id))).await;
+    assert_eq!((rig.vms(), rig.remains()), (vec![], vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_vm_is_ended_all_the_same() {
+    let rig = Rig::new();
+    let driver = rig.driver().await;
+    let request = rig.request("stopped");
+    driver.launch(&request).await.expect("a launch");
+    signal(process_of("stopped"), Signal::SIGSTOP);
+    let ended = tokio::time::timeout(PATIENCE, driver.destroy("stopped")).await;
+    ended.expect("destroy returns").expect("destroy succeeds");
+    assert_eq!((rig.vms(), rig.remains()), (vec![], vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_cannot_fit_is_refused_for_want_of_room() {
+    let rig = Rig::new();
+    let driver = rig.driver().await;
+    let request = LaunchRequest { memory_mib: 64 * 1024 * 1024, ..rig.request("huge") };
+    let error = driver.launch(&request).await.expect_err("64 TiB are refused");
+    assert_eq!(error.class, ErrorClass::Capacity);
+    assert!(error.message.contains("MiB of memory are available"), "{error}");
+    assert_eq!((rig.vms(), rig.remains()), (vec![], vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_owner_takes_its_vms_along_and_the_next_one_cleans_up() {
+    let rig = Rig::new();
+    // The golden VM first, so that the owner below only clones.
+    drop(rig.driver().await);
+    let mut owner = Command::new(owner_program())
+        .args([&rig.layout.cache, &rig.layout.state, &rig::agent()])
+        .args([IMAGE, "3", &MEMORY_MIB.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the owner");
+    let mut lines = BufReader::new(owner.stdout.take().expect("its output")).lines();
+    let up = lines.by_ref().map(|line| line.expect("a line")).find(|line| line.starts_with("all answer"));
+    assert!(up.is_some(), "the owner ended before its clones were up");
+    assert_eq!(rig.vms().len(), 3);
+    assert!(!rig.remains().is_empty(), "an owner's instances have files");
+    signal(rig.vms()[0], Signal::SIGSTOP);
+    owner.kill().expect("kill -9");
+    owner.wait().expect("its end");
+    rig.wait("the end of the VMs of a killed owner", || rig.vms().is_empty());
+    let next = rig.driver().await;
+    assert_eq!(rig.remains(), Vec::<PathBuf>::new());
+    assert_eq!(next.list().await.expect("a list"), []);
+}
+
+/// The example, which cargo builds with the tests, beside their own folder.
+fn owner_program() -> PathBuf {
+    let own = std::env::current_exe().expect("our own file");
+    let profile = own.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    profile.join("examples/hold_clones")
+}
