@@ -57,8 +57,8 @@ pub enum EvalError {
         /// Its name.
         name: String,
     },
-    /// A regular expression that does not parse, or is too large.
-    #[error("`{pattern}` is not a regular expression Kiln can run: {why}")]
+    /// A regular expression or JSON path that does not parse, or is too large.
+    #[error("`{pattern}` is not a pattern that Kiln can follow: {why}")]
     Pattern {
         /// The expression.
         pattern: String,

@@ -9,6 +9,11 @@ use crate::schema::closest;
 
 type Evaluated<T> = Result<T, EvalError>;
 
+/// Operations that a regular expression counts for: it is compiled first.
+pub(super) const PATTERN_COST: u32 = 500;
+/// Methods and functions that take a regular expression.
+const PATTERNS: [&str; 7] = ["matches", "replaceAll", "replaceFirst", "split", "extract", "match", "replace"];
+
 /// One evaluation of one template.
 pub(super) struct Evaluation<'a> {
     scope: &'a Scope,
@@ -79,6 +84,7 @@ impl<'a> Evaluation<'a> {
             find(self.scope.root(), "env").filter(|_| build_name).and_then(|env| find(env, &variable.name))
         };
         let value = find(build, &variable.name).or_else(stage).map(Value::to_string).unwrap_or_default();
+        self.spend(variable.operation.cost())?;
         variable.operation.apply(&value, |parts| self.render(parts))
     }
 
@@ -101,11 +107,32 @@ impl<'a> Evaluation<'a> {
                 Ok(Value::Null) | Err(EvalError::Unresolved { .. }) => self.expr(right),
                 other => other,
             },
+            Operator::Subtract => self.subtract(left, right),
             operator => {
+                if matches!(operator, Operator::Matches | Operator::NotMatches) {
+                    self.spend(PATTERN_COST)?;
+                }
                 let value = operators::apply(operator, self.expr(left)?, self.expr(right)?)?;
                 self.spend_text(&value)?;
                 Ok(value)
             }
+        }
+    }
+
+    /// A name with a `-` reads as a difference; when that is what was meant, the error says how to write it.
+    fn subtract(&self, left: &Expr, right: &Expr) -> Evaluated<Value> {
+        match self.expr(left) {
+            Err(EvalError::Unresolved { path, suggestion }) => {
+                let names = (left, right.path());
+                let (Expr::Field(of, name), Some(right)) = names else {
+                    return Err(EvalError::Unresolved { path, suggestion });
+                };
+                let hyphened = format!("{name}-{}", right.segments[0]);
+                let known = self.place(of).is_ok_and(|of| find(&of, &hyphened).is_some());
+                let meant = known.then(|| format!("{}[\"{hyphened}\"]", describe(of)));
+                Err(EvalError::Unresolved { path, suggestion: meant.or(suggestion) })
+            }
+            left => operators::apply(Operator::Subtract, left?, self.expr(right)?),
         }
     }
 
@@ -192,6 +219,9 @@ impl<'a> Evaluation<'a> {
     }
 
     fn call(&self, of: Option<&Expr>, name: &str, args: &[Expr]) -> Evaluated<Value> {
+        if PATTERNS.contains(&name) {
+            self.spend(PATTERN_COST)?;
+        }
         let values = args.iter().map(|arg| self.expr(arg)).collect::<Evaluated<Vec<_>>>()?;
         let value = match of {
             None => functions::call("", name, &values)?,

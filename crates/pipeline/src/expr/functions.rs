@@ -89,6 +89,10 @@ fn json_select(what: &str, path: &str, json: &Value) -> Evaluated<Value> {
             .into(),
         other => other.clone(),
     };
+    if path.contains(['*', '?', '@']) || path.contains("..") {
+        let why = "only names and positions are taken, no `*`, `..` or filters".to_owned();
+        return Err(EvalError::Pattern { pattern: path.to_owned(), why });
+    }
     let normal = path.trim_start_matches('$').replace('[', ".").replace(']', "");
     let names = normal.split('.').filter(|name| !name.is_empty()).map(|name| name.trim_matches(['"', '\'']));
     for name in names.take(MAX_JSON_PATH) {

@@ -22,7 +22,7 @@ type Parsed<T> = Result<T, Fault>;
 
 /// Splits a text at its expressions.
 pub(super) fn template(text: &str) -> Parsed<Vec<Part>> {
-    let mut parser = Parser { text, at: 0, depth: 0, angles: 0, limit: text.len(), links: 0 };
+    let mut parser = Parser { text, at: 0, depth: 0, angles: 0, limit: text.len(), links: 0, eager: false };
     let mut parts = Vec::new();
     let mut literal = 0;
     while let Some(found) = text[parser.at..].find("<+") {
@@ -51,9 +51,18 @@ pub(super) fn template(text: &str) -> Parsed<Vec<Part>> {
     Ok(parts)
 }
 
-/// Reads a text that is one expression.
+/// Reads a text that is one expression. Where a `>` without a space before it cannot end a `<+`, it compares:
+/// `<+a.size()>0>`.
 pub(super) fn condition(text: &str) -> Parsed<Expr> {
-    let mut parser = Parser { text, at: 0, depth: 0, angles: 0, limit: text.len(), links: 0 };
+    let strict = whole(text, false);
+    match strict {
+        Err(_) if text.contains('>') => whole(text, true).or(strict),
+        strict => strict,
+    }
+}
+
+fn whole(text: &str, eager: bool) -> Parsed<Expr> {
+    let mut parser = Parser { text, at: 0, depth: 0, angles: 0, limit: text.len(), links: 0, eager };
     if text.len() > MAX_EXPRESSION_BYTES {
         return Err(parser.too_long(0));
     }
@@ -79,8 +88,17 @@ enum Meant {
     Text,
 }
 
+/// The rest of the line, as far as an expression can reach.
+fn first_line(text: &str) -> &str {
+    let mut end = text.len().min(MAX_EXPRESSION_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].lines().next().unwrap_or_default()
+}
+
 fn meant(before: &str, after: &str) -> Meant {
-    let line = after.lines().next().unwrap_or_default();
+    let line = first_line(after);
     let inside = line.trim_start();
     if before.ends_with('<') && !line.contains('>') {
         // A heredoc.
@@ -105,6 +123,8 @@ pub(super) struct Parser<'a> {
     limit: usize,
     /// Fields, indices and operators of the outermost expression so far.
     links: usize,
+    /// `>` compares wherever a later one can still end what is open.
+    eager: bool,
 }
 
 impl Parser<'_> {
@@ -134,13 +154,13 @@ impl Parser<'_> {
             return Err(self.too_long(start));
         }
         if in_text && expr.path().is_some_and(|path| matches!(path.segments[..], [ref name] if name == "input")) {
-            return Ok(Part::Input { default: self.input_modifiers()? });
+            return Ok(Part::Input { default: self.input_modifiers() });
         }
         Ok(Part::Expr(expr))
     }
 
     /// What may follow an `<+input>`: `.default(x)`, `.allowedValues(x,y)`, `.regex(x)`, `.executionInput()`.
-    fn input_modifiers(&mut self) -> Parsed<Option<String>> {
+    fn input_modifiers(&mut self) -> Option<String> {
         const NAMES: [&str; 6] =
             ["default", "allowedValues", "regex", "executionInput", "selectOneFrom", "selectManyFrom"];
         let mut default = None;
@@ -150,17 +170,17 @@ impl Parser<'_> {
             else {
                 break;
             };
-            let open = self.at + 1 + name.len();
-            let argument = self.bracketed(open)?;
+            let argument = self.bracketed(self.at + 1 + name.len());
             if name == "default" {
                 default = Some(argument);
             }
         }
-        Ok(default)
+        default
     }
 
-    /// The raw text between the bracket at `open` and its partner.
-    fn bracketed(&mut self, open: usize) -> Parsed<String> {
+    /// The raw text between the bracket at `open` and its partner, or to the end: a regular expression may hold
+    /// brackets of its own that have none.
+    fn bracketed(&mut self, open: usize) -> String {
         let mut depth = 0_usize;
         for (index, c) in self.text[open..].char_indices() {
             match c {
@@ -169,12 +189,12 @@ impl Parser<'_> {
                 _ => {}
             }
             if depth == 0 {
-                let text = &self.text[open + 1..open + index];
                 self.at = open + index + 1;
-                return Ok(text.to_owned());
+                return self.text[open + 1..open + index].to_owned();
             }
         }
-        Err(self.fault("expression-syntax", "`(` is never closed by `)`".to_owned(), open))
+        self.at = self.text.len();
+        self.text[open + 1..].to_owned()
     }
 
     pub(super) fn expression(&mut self) -> Parsed<Expr> {
@@ -230,7 +250,7 @@ impl Parser<'_> {
         if rest.starts_with("<+") {
             return None;
         }
-        if rest.starts_with('>') && self.angles > 0 && !(spaced && self.closes_later()) {
+        if rest.starts_with('>') && self.angles > 0 && !((spaced || self.eager) && self.closes_later()) {
             return None;
         }
         let (operator, length) = OPERATORS.iter().find_map(|&(text, operator)| {
@@ -245,9 +265,8 @@ impl Parser<'_> {
     fn closes_later(&self) -> bool {
         let mut open = 0_usize;
         let mut quote = None;
-        let line = self.rest()[1..].lines().next().unwrap_or_default();
         let mut previous = ' ';
-        for c in line.chars().take(MAX_EXPRESSION_BYTES) {
+        for c in first_line(&self.rest()[1..]).chars() {
             match (quote, c) {
                 (Some(end), _) if c == end => quote = None,
                 (Some(_), _) => {}

@@ -9,6 +9,7 @@
 //! plain text, those of `#` and `%` are globs, where `*` also crosses a slash.
 
 use super::ast::Part;
+use super::eval::PATTERN_COST;
 use super::parser::Fault;
 use super::{EvalError, MAX_NESTING, functions};
 
@@ -206,6 +207,14 @@ impl Parser<'_> {
 }
 
 impl Operation {
+    /// Operations that it counts for.
+    pub(super) fn cost(&self) -> u32 {
+        match self {
+            Operation::RemovePrefix { .. } | Operation::RemoveSuffix { .. } => PATTERN_COST,
+            _ => 1,
+        }
+    }
+
     /// The text that stands for the value; `render` makes text of an argument.
     pub(super) fn apply(
         &self,

@@ -1,5 +1,7 @@
 //! Text that may hold expressions.
 
+use std::collections::BTreeSet;
+
 use super::ast::{Expr, Part, walk_parts};
 use super::eval::Evaluation;
 use super::parser::{self, Fault};
@@ -47,15 +49,12 @@ impl Template {
 
     /// The names in `${NAME}`, each once.
     pub fn variables(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
-        for part in &self.parts {
-            if let Part::Variable(variable) = part
-                && !names.contains(&variable.name.as_str())
-            {
-                names.push(&variable.name);
-            }
-        }
-        names
+        let mut seen = BTreeSet::new();
+        let names = self.parts.iter().filter_map(|part| match part {
+            Part::Variable(variable) => Some(variable.name.as_str()),
+            _ => None,
+        });
+        names.filter(|name| seen.insert(*name)).collect()
     }
 
     /// Several templates as one text.
@@ -96,7 +95,7 @@ impl Template {
 
     /// The names of the secrets it takes, as far as they are written out, each once.
     pub fn secrets(&self) -> Vec<String> {
-        let mut names = Vec::new();
+        let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
         walk_parts(&self.parts, &mut |expr| {
             let name = match expr {
                 Expr::Call(Some(of), method, args) if method == "getValue" && is_name(of, "secrets") => {
@@ -107,7 +106,7 @@ impl Template {
                     .filter(|path| path.segments.len() > 1 && path.segments[0] == "secrets")
                     .map(|path| path.segments[1..].join(".")),
             };
-            names.extend(name.filter(|name| !names.contains(name)));
+            names.extend(name.filter(|name| seen.insert(name.clone())));
         });
         names
     }
@@ -121,10 +120,10 @@ impl Template {
 
     /// The names that it refers to, as far as they are written out, secrets left out, each once.
     pub fn references(&self) -> Vec<Path> {
-        let mut paths = Vec::new();
+        let (mut paths, mut seen) = (Vec::new(), BTreeSet::new());
         walk_parts(&self.parts, &mut |expr| {
             let path = expr.path().filter(|path| path.segments[0] != "secrets" && path.segments[0] != "input");
-            paths.extend(path.filter(|path| !paths.contains(path)));
+            paths.extend(path.filter(|path| seen.insert(path.clone())));
         });
         paths
     }
@@ -171,33 +170,49 @@ fn is_name(expr: &Expr, wanted: &str) -> bool {
 }
 
 fn diagnostic(text: &str, location: &Location, fault: Fault) -> Diagnostic {
+    let exact = place(text, location, fault.offset);
+    let message = match &exact {
+        Some(_) => fault.message,
+        None => format!("{}, in line {}", fault.message, line(text, fault.offset)),
+    };
     Diagnostic {
         code: fault.code,
         severity: if fault.unsupported { Severity::Unsupported } else { Severity::Invalid },
-        message: fault.message,
-        location: place(text, location, fault.offset),
+        message,
+        location: exact.unwrap_or_else(|| location.clone()),
         help: fault.help.map(Into::into),
     }
 }
 
+/// A line of a text for a message: its number in the text and what it says, around the place that is meant.
+fn line(text: &str, offset: usize) -> String {
+    const BEFORE: usize = 20;
+    const SHOWN: usize = 60;
+    let before = &text[..floor_boundary(text, offset)];
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    let skipped = before[start..].chars().count().saturating_sub(BEFORE);
+    let shown: String = text[start..].lines().next().unwrap_or_default().chars().skip(skipped).take(SHOWN).collect();
+    format!("{} of the text: `{}`", before.matches('\n').count() + 1, shown.trim())
+}
+
 /// The place of a byte of a scalar. A plain or quoted one-line scalar is as long in the file as its text is, but
 /// for the quotes; every other style moves characters, so that only the scalar itself can be pointed at.
-fn place(text: &str, location: &Location, offset: usize) -> Location {
-    let quotes = location.span.len().checked_sub(text.len());
-    let Some(lead @ (0 | 1)) = quotes.map(|extra| extra / 2).filter(|_| quotes.is_some_and(|extra| extra % 2 == 0))
-    else {
-        return location.clone();
+fn place(text: &str, location: &Location, offset: usize) -> Option<Location> {
+    let lead = match location.span.len().checked_sub(text.len())? {
+        0 => 0,
+        2 => 1,
+        _ => return None,
     };
     if text.contains('\n') {
-        return location.clone();
+        return None;
     }
     let before = &text[..floor_boundary(text, offset)];
     let characters = u32::try_from(before.chars().count() + lead).unwrap_or(0);
-    Location {
+    Some(Location {
         line: location.line,
         column: location.column.saturating_add(characters),
         span: location.span.start + lead + before.len()..location.span.end - lead,
-    }
+    })
 }
 
 fn floor_boundary(text: &str, offset: usize) -> usize {

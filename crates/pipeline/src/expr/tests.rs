@@ -52,7 +52,8 @@ fn check(cases: &[(&str, &str)], evaluate: impl Fn(&Template, &Scope) -> Result<
     let scope = scope();
     let mut wrong = Vec::new();
     for (text, expected) in cases {
-        let got = match Template::parse(text, &Location::default()) {
+        let place = Location { line: 1, column: 1, span: 0..text.len() };
+        let got = match Template::parse(text, &place) {
             Ok(template) => evaluate(&template, &scope).unwrap_or_else(|error| format!("ERR {error}")),
             Err(found) => format!("PARSE {}: {}", found.code, found.message),
         };
@@ -204,6 +205,10 @@ fn methods() {
         ("<+json.object(\"a\", \"{\\\"a\\\":{\\\"x\\\":1}}\").x>", "1"),
         ("<+json.format(matrix.service)>", r#"{"name":"web","port":80}"#),
         ("<+regex.extract(\"v(\\d+)\", \"v12\")>", "12"),
+        (
+            "<+json.select(\"$..a\", \"{}\")>",
+            "ERR `$..a` is not a pattern that Kiln can follow: only names and positions are taken, no `*`, `..` or filters",
+        ),
         ("<+regex.replace(\"o\", \"0\", \"foo\")>", "f00"),
     ]);
 }
@@ -225,6 +230,7 @@ fn secrets_and_inputs() {
         ("<+input>", "ERR the value is an `<+input>` that was not given and has no default"),
         ("<+input>.default(main (a))", "main (a)"),
         ("<+input>.allowedValues(a,b).default(b)", "b"),
+        ("<+input>.default(x).regex(^[(]+$)", "x"),
         ("<+input>.executionInput()", "ERR the value is an `<+input>` that was not given and has no default"),
         ("<+input>.txt", "ERR the value is an `<+input>` that was not given and has no default"),
         ("<+<+input>.contains(\"x\")>", "ERR the value is an `<+input>` that was not given and has no default"),
@@ -259,9 +265,10 @@ fn errors_name_the_place_and_the_way_out() {
         ("<+matrix.repo.contains()>", "ERR `contains` needs one argument and got nothing"),
         ("<+matrix.repo.trim(1)>", "ERR `trim` needs no arguments and got a number"),
         ("<+1 / 0>", "ERR `/` needs a divisor that is not 0 and got 0"),
+        ("<+matrix.go-version>", "ERR `<+matrix.go>` names nothing here; did you mean `matrix[\"go-version\"]`?"),
         ("<+matrix.repo - 1>", "ERR `-` needs two numbers and got a text and a number"),
         ("<+matrix.service < 1>", "ERR `<` needs two numbers or two texts and got a map and a number"),
-        ("<+\"a\" =~ \"(\">", "ERR `(` is not a regular expression Kiln can run: error: unclosed group"),
+        ("<+\"a\" =~ \"(\">", "ERR `(` is not a pattern that Kiln can follow: error: unclosed group"),
         (
             "<+fileStore.getAsString(\"/x\")>",
             "ERR `fileStore.getAsString` reads what only a Harness account holds; replace it with a variable",
@@ -307,6 +314,7 @@ fn conditions_are_one_expression() {
             ("<+codebase.build.type> == \"branch\" && <+codebase.branch> == 'main'", "true"),
             ("<+strategy.iteration> > 1", "true"),
             ("<+strategy.iteration>>1", "true"),
+            ("<+stage.variables.list.size()>0>", "true"),
             ("!<+no>", "true"),
             ("(<+no>)", "false"),
             ("<+codebase.branch> =~ \"main|develop\"", "true"),
@@ -347,6 +355,11 @@ fn places_of_faults() {
     assert_eq!(at(100..109, "é <+a b>"), (3, 16, 107..109));
     assert_eq!(at(100..111, "é <+a b>"), (3, 17, 108..110));
     assert_eq!(at(100..150, "é <+a b>"), (3, 10, 100..150));
+    let message = |text: &str| Template::parse(text, &Location::default()).unwrap_err().message;
+    assert_eq!(
+        message("make\n  echo 0123456789 0123456789 <+a b> and so on\n"),
+        "expected an operator or `>` in the expression, found `b`, in line 2 of the text: `6789 0123456789 <+a b> and so on`"
+    );
     assert_eq!(at(100..109, "é\n<+a b>"), (3, 10, 100..109));
 }
 
@@ -423,6 +436,13 @@ fn limits_hold() {
             Ok(_) => panic!("{shown} parsed"),
         }
     }
+}
+
+#[test]
+fn patterns_cost_more_than_other_operations() {
+    let many = |count: usize| Template::parse(&"<+\"ab\" =~ \"a.\">".repeat(count), &Location::default()).unwrap();
+    assert!(many(100).render(&scope()).is_ok());
+    assert_eq!(many(1000).render(&scope()), Err(EvalError::Budget));
 }
 
 #[test]

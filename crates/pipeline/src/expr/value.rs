@@ -202,7 +202,11 @@ impl From<serde_json::Value> for Value {
             serde_json::Value::Number(value) => Value::Number(value.as_f64().unwrap_or(f64::NAN)),
             serde_json::Value::String(text) => Value::String(text),
             serde_json::Value::Array(items) => Value::List(items.into_iter().map(Into::into).collect()),
-            serde_json::Value::Object(fields) => Value::Map(fields.into_iter().collect()),
+            // Its names differ already.
+            serde_json::Value::Object(fields) => {
+                let entries = fields.into_iter().map(|(name, value)| (name, value.into())).collect();
+                Value::Map(Map { entries })
+            }
         }
     }
 }
