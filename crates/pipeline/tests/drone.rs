@@ -110,8 +110,8 @@ steps:
     insta::assert_snapshot!(outline(&plan), @r"
     0 Build it after [] on ubuntu Linux Amd64, source true in /drone/src
         0 db after [] background
-        1 cache after [] background
-        2 compile_it after [0, 1]
+        1 cache after [0] background
+        2 compile_it after [1]
         3 serve after [2] background
         4 test after [3] ignore
     ");
@@ -356,4 +356,28 @@ hmac: 0123
     assert!(loaded.diagnostics.iter().all(|found| found.severity == Severity::Note && found.code == "no-effect"));
     let lines: Vec<u32> = loaded.diagnostics.iter().map(|found| found.location.line).collect();
     assert_eq!(lines, [4, 5, 6, 10, 12, 16, 20]);
+}
+
+/// Files near the limits of size are read in about a second, whatever they name; with a cost that grows with the
+/// square of their size this would not end within the time that a test is given.
+#[test]
+fn large_files_are_read() {
+    let many = |count: usize, line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<String>();
+    let head = "kind: pipeline\ntype: exec\nname: p\nsteps:\n";
+    let files = [
+        many(200, &|n| {
+            format!(
+                "kind: pipeline\ntype: exec\nname: p{n}\ndepends_on: [p{}]\nsteps: [{{name: a, commands: [x]}}]\n---\n",
+                n + 1
+            )
+        }),
+        head.to_owned()
+            + &many(10_000, &|n| format!("- name: s{n}\n  depends_on: [s{}]\n  commands: [x]\n", (n + 1) % 10_000)),
+        head.to_owned() + &many(10_000, &|_| "- name: same\n  depends_on: [other]\n  commands: [x]\n".to_owned()),
+        head.to_owned() + "- name: s\n  commands:\n  - \"" + &many(100_000, &|n| format!("${{V{n}}}")) + "\"\n",
+    ];
+    for text in files {
+        let loaded = load(".drone.yml", text.as_bytes(), &Options::default());
+        assert!(!loaded.diagnostics.is_empty(), "{}", &text[..60]);
+    }
 }

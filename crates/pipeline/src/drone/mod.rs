@@ -29,7 +29,7 @@ use crate::yaml::Node;
 
 pub use environment::environment;
 use order::Item;
-use reader::Reader;
+use reader::{Identifiers, Reader};
 pub(crate) use schema::definition as schema;
 
 /// The kinds of documents.
@@ -39,6 +39,7 @@ const KINDS: [&str; 5] = ["pipeline", "secret", "signature", "cron", "template"]
 pub(crate) fn read(documents: &[Node], _options: &Options, findings: &mut Findings) -> Option<Plan> {
     let mut reader = Reader::new(findings);
     let mut stages: Vec<Item<Stage>> = Vec::new();
+    let mut identifiers = Identifiers::default();
     let mut other_kinds = false;
     for document in documents {
         if document.entries().is_none() {
@@ -49,7 +50,7 @@ pub(crate) fn read(documents: &[Node], _options: &Options, findings: &mut Findin
         match kind(&mut reader, document) {
             Kind::Pipeline => {
                 let number = stages.len() + 1;
-                stages.push(pipeline::read(&mut reader, document, number));
+                stages.push(pipeline::read(&mut reader, document, &mut identifiers, number));
             }
             Kind::Other => other_kinds = true,
             Kind::Nothing => {}

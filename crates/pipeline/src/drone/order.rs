@@ -19,6 +19,11 @@ pub(super) struct Item<T> {
     pub item: T,
 }
 
+/// How many names an unknown one is compared with.
+const MAX_COMPARED: usize = 200;
+/// How many names of a cycle are shown.
+const MAX_SHOWN: usize = 12;
+
 /// Tells about doubled and unknown names and about cycles, and puts the items in order. Items of a cycle keep their
 /// places and wait for nothing within it; the file is invalid then.
 pub(super) fn sort<T>(reader: &mut Reader<'_>, items: Vec<Item<T>>, what: &str) -> Vec<Node<T>> {
@@ -72,8 +77,8 @@ fn resolve<T>(reader: &mut Reader<'_>, items: &[Item<T>], what: &str) -> Vec<BTr
                 None => {
                     let message = format!("`{}` depends on `{name}`, and no {what} has that name", item.name);
                     let mut found = Diagnostic::invalid("unknown-dependency", place, message);
-                    let others = items.iter().map(|item| item.name.as_str()).filter(|name| *name != item.name);
-                    found.help = did_you_mean(name, others);
+                    let near = items.iter().take(MAX_COMPARED).map(|item| item.name.as_str());
+                    found.help = did_you_mean(name, near.filter(|name| *name != item.name));
                     reader.push(found);
                 }
             }
@@ -114,9 +119,10 @@ fn topological(needs: &[BTreeSet<usize>]) -> Result<Vec<usize>, Vec<usize>> {
 /// Everything that is not done needs something that is not done, so that following it must come back.
 fn cycle(needs: &[BTreeSet<usize>], done: &BTreeSet<usize>) -> Vec<usize> {
     let mut path = Vec::new();
+    let mut seen = HashMap::new();
     let mut at = (0..needs.len()).find(|at| !done.contains(at));
     while let Some(here) = at {
-        if let Some(start) = path.iter().position(|&seen| seen == here) {
+        if let Some(start) = seen.insert(here, path.len()) {
             return path.split_off(start);
         }
         path.push(here);
@@ -129,7 +135,10 @@ fn tell_cycle<T>(reader: &mut Reader<'_>, items: &[Item<T>], cycle: &[usize], wh
     let Some(first) = cycle.first().and_then(|&at| items.get(at)) else { return };
     let next = cycle.get(1).map_or(&first.name, |&at| &items[at].name);
     let place = first.depends_on.iter().find(|(name, _)| name == next).map_or(&first.location, |(_, place)| place);
-    let mut path: Vec<String> = cycle.iter().map(|&at| format!("`{}`", items[at].name)).collect();
+    let mut path: Vec<String> = cycle.iter().take(MAX_SHOWN).map(|&at| format!("`{}`", items[at].name)).collect();
+    if cycle.len() > MAX_SHOWN {
+        path.push(format!("{} more", cycle.len() - MAX_SHOWN));
+    }
     path.extend(path.first().cloned());
     let message = match cycle.len() {
         1 => format!("the {what} {} depends on itself", path[0]),

@@ -1,12 +1,12 @@
 //! One `kind: pipeline` document to a stage.
 
 use super::order::Item;
-use super::reader::{Reader, identifier};
+use super::reader::{Identifiers, Reader};
 use super::settings;
 use super::{conditions, order, step, tables};
 use crate::diagnostic::Diagnostic;
 use crate::expr::Template;
-use crate::plan::{Arch, EnvVar, Graph, Os, PoolRequest, Stage};
+use crate::plan::{Arch, EnvVar, Graph, Os, PoolRequest, Stage, StepNode};
 use crate::schema::did_you_mean;
 use crate::yaml::Node;
 
@@ -43,7 +43,12 @@ const TYPES: [(&str, Machine); 9] = [
 ];
 
 /// Reads a document. `number` counts the pipelines of the file from 1.
-pub(super) fn read(reader: &mut Reader<'_>, document: &Node, number: usize) -> Item<Stage> {
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    document: &Node,
+    identifiers: &mut Identifiers,
+    number: usize,
+) -> Item<Stage> {
     reader.check(document, &tables::PIPELINE);
     let location = document
         .entry("name")
@@ -59,7 +64,7 @@ pub(super) fn read(reader: &mut Reader<'_>, document: &Node, number: usize) -> I
     let pool = document.get("pool").and_then(|pool| reader.fixed(pool, "use")).map(str::to_owned);
     let env = environment(reader, document, &surroundings, name, number);
     let stage = Stage {
-        id: identifier(name, |_| false),
+        id: identifiers.make(name),
         name: name.to_owned(),
         location: location.clone(),
         pool: PoolRequest { name: pool, os, arch },
@@ -210,7 +215,7 @@ pub(super) fn own_environment(reader: &mut Reader<'_>, node: &Node) -> Vec<EnvVa
 }
 
 /// Services first, then the steps; each step waits for the one before it unless any of them names what it waits for.
-fn steps(reader: &mut Reader<'_>, document: &Node, surroundings: &Surroundings) -> Graph<crate::plan::StepNode> {
+fn steps(reader: &mut Reader<'_>, document: &Node, surroundings: &Surroundings) -> Graph<StepNode> {
     let list = |key: &str| document.get(key).and_then(Node::items).unwrap_or_default();
     let (services, steps) = (list("services"), list("steps"));
     if document.get("steps").is_none_or(|steps| steps.items().is_some_and(<[Node]>::is_empty)) {
@@ -221,19 +226,19 @@ fn steps(reader: &mut Reader<'_>, document: &Node, surroundings: &Surroundings) 
         step.get("depends_on").is_some_and(|names| names.items().map_or(names.text() != Some(""), |n| !n.is_empty()))
     };
     let graph = steps.iter().any(|step| named(&step)) || services.iter().any(|step| named(&step));
-    let mut items: Vec<Item<crate::plan::StepNode>> = Vec::new();
+    let mut items: Vec<Item<StepNode>> = Vec::new();
+    let mut identifiers = Identifiers::default();
     let all = services.iter().map(|node| (node, true)).chain(steps.iter().map(|node| (node, false)));
+    let mut last_service = None;
     for (node, service) in all.filter(|(node, _)| node.entries().is_some()) {
         let at = items.len();
-        let taken =
-            |id: &str| items.iter().any(|item| matches!(&item.item, crate::plan::StepNode::Step(s) if s.id == id));
-        let mut item = step::read(reader, node, surroundings, service, at + 1, &taken);
-        item.after = match (service, graph) {
-            (true, _) => Vec::new(),
-            (false, true) => (0..services.len().min(at)).collect(),
-            (false, false) if at <= services.len() => (0..at).collect(),
-            (false, false) => vec![at - 1],
-        };
+        let mut item = step::read(reader, node, surroundings, service, at + 1, &mut identifiers);
+        // Services start one after another; what waits for the last one waits for all of them.
+        let before = if service || !graph { at.checked_sub(1) } else { last_service };
+        item.after = before.into_iter().collect();
+        if service {
+            last_service = Some(at);
+        }
         items.push(item);
     }
     Graph { nodes: order::sort(reader, items, "step") }

@@ -1,5 +1,7 @@
 //! What all readers of the dialect share: findings, templates, names.
 
+use std::collections::HashMap;
+
 use crate::diagnostic::{Diagnostic, Findings, Location, Severity};
 use crate::expr::Template;
 use crate::schema::{self, Shape, Table, truth};
@@ -96,20 +98,26 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// An identifier made from a name, unlike all those before it.
-pub(super) fn identifier<'a>(name: &str, taken: impl Fn(&str) -> bool + 'a) -> String {
-    let plain: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' }).collect();
-    let plain = if plain.is_empty() { "unnamed".to_owned() } else { plain };
-    if !taken(&plain) {
-        return plain;
-    }
-    let mut number = 2;
-    loop {
-        let numbered = format!("{plain}_{number}");
-        if !taken(&numbered) {
-            return numbered;
+/// Identifiers made from names, each unlike all before it.
+#[derive(Default)]
+pub(super) struct Identifiers {
+    /// How often each was asked for.
+    taken: HashMap<String, usize>,
+}
+
+impl Identifiers {
+    /// An identifier for a name.
+    pub fn make(&mut self, name: &str) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' };
+        let wanted: String = if name.is_empty() { "unnamed".to_owned() } else { name.chars().map(plain).collect() };
+        let mut made = wanted.clone();
+        let mut number = self.taken.get(&wanted).copied().unwrap_or(0);
+        while self.taken.contains_key(&made) {
+            number += 1;
+            made = format!("{wanted}_{}", number + 1);
         }
-        number += 1;
+        self.taken.insert(wanted, number);
+        self.taken.entry(made.clone()).or_default();
+        made
     }
 }

@@ -2,7 +2,7 @@
 
 use super::order::Item;
 use super::pipeline::{Machine, Surroundings, own_environment};
-use super::reader::{Reader, identifier};
+use super::reader::{Identifiers, Reader};
 use super::{conditions, script, settings, tables};
 use crate::diagnostic::{Diagnostic, Location};
 use crate::expr::Template;
@@ -16,13 +16,13 @@ pub(super) fn read(
     surroundings: &Surroundings,
     service: bool,
     number: usize,
-    taken: &dyn Fn(&str) -> bool,
+    identifiers: &mut Identifiers,
 ) -> Item<StepNode> {
     let (name, location) = name(reader, node, service, number);
     let depends_on: Vec<_> =
         reader.texts(node, "depends_on").into_iter().map(|(name, place)| (name.to_owned(), place.clone())).collect();
     let step = Step {
-        id: identifier(&name, taken),
+        id: identifiers.make(&name),
         name: name.clone(),
         location: location.clone(),
         when: conditions::read(reader, node, "when"),
