@@ -75,7 +75,7 @@ impl Agent {
     pub fn new(mut settings: Settings) -> Arc<Self> {
         settings.state_dir = usable(&settings.state_dir).unwrap_or_else(|| settings.engine_dir.join("kiln"));
         let mark = crate::machine::random_hex(8);
-        let cgroups = CgroupParent::create(&mark).map(Arc::new);
+        let cgroups = settings.cgroups.then(|| CgroupParent::create(&mark)).flatten().map(Arc::new);
         tracing::info!(cgroups = cgroups.is_some(), version = crate::VERSION, "agent");
         Arc::new(Self {
             steps: Registry::new(settings.steps_kept),

@@ -52,6 +52,8 @@ pub struct Settings {
     pub change_kernel: bool,
     /// Whether the agent adopts and reaps the orphans of steps. Only for a process of its own.
     pub adopt_orphans: bool,
+    /// Whether steps get a cgroup each, where that is possible.
+    pub cgroups: bool,
     /// Most bytes of output kept per step.
     pub step_output_limit_bytes: u64,
     /// Free disk space that output never uses up.
@@ -89,6 +91,7 @@ impl Default for Settings {
             root_dir: "/".into(),
             change_kernel: true,
             adopt_orphans: false,
+            cgroups: true,
             step_output_limit_bytes: 8192 * MIB,
             disk_reserve_bytes: 256 * MIB,
             steps_kept: 1000,

@@ -142,6 +142,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_limits_it_stays() {
         let contact = Contact::new(None, None);
-        assert!(tokio::time::timeout(s(1_000_000), contact.expired()).await.is_err());
+        assert!(tokio::time::timeout(s(10_000), contact.expired()).await.is_err());
     }
 }

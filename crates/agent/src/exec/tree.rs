@@ -78,9 +78,13 @@ impl Tree {
     /// Ends everything: SIGTERM, the grace of the wish, SIGKILL. The wish may be hastened meanwhile.
     pub async fn end(&self, mut wish: watch::Receiver<Option<Stop>>) {
         let start = Instant::now();
-        self.signal(Signal::SIGTERM).await;
+        let mut asked = false;
         loop {
             let grace = wish.borrow_and_update().as_ref().map_or(Duration::ZERO, |stop| stop.grace);
+            if !asked && !grace.is_zero() {
+                self.signal(Signal::SIGTERM).await;
+                asked = true;
+            }
             if self.living().await.is_empty() {
                 return self.forget();
             }

@@ -94,19 +94,16 @@ pub async fn serve(server: &Pem, change: impl FnOnce(&mut Settings)) -> (tempfil
 
 impl Client {
     pub fn new(address: SocketAddr, name: &str, pem: &Pem) -> Self {
-        Self::with(address, name, pem, |builder| builder)
+        Self::with_protocols(address, name, pem, &["h2", "http/1.1"])
     }
 
-    pub fn with(
-        address: SocketAddr,
-        name: &str,
-        pem: &Pem,
-        change: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
-    ) -> Self {
+    pub fn with_protocols(address: SocketAddr, name: &str, pem: &Pem, protocols: &[&str]) -> Self {
         kiln_tls::install_provider();
         let tls = kiln_tls::client_config(pem.ca.as_bytes(), pem.cert.as_bytes(), pem.key.as_bytes());
-        let builder = reqwest::Client::builder().use_preconfigured_tls(tls.expect("a TLS configuration"));
-        let http = change(builder.resolve(name, address)).build().expect("a client");
+        let mut tls = tls.expect("a TLS configuration");
+        tls.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let builder = reqwest::Client::builder().use_preconfigured_tls(tls);
+        let http = builder.resolve(name, address).build().expect("a client");
         Self { http, base: format!("https://{name}:{}", address.port()) }
     }
 

@@ -1,0 +1,118 @@
+//! Ending steps: whole trees, in good order, with and without cgroups.
+
+mod rig;
+
+use std::time::{Duration, Instant};
+
+use kiln_wire::agent::Cause;
+use rig::{Rig, content, step, until, until_dead};
+use serde_json::json;
+
+async fn with_cgroups(cgroups: bool) -> Rig {
+    Rig::with(|settings| settings.cgroups = cgroups).await
+}
+
+#[tokio::test]
+async fn processes_that_leave_group_session_and_parent_are_found() {
+    for cgroups in [true, false] {
+        let rig = with_cgroups(cgroups).await;
+        let (orphan, waiting) = (rig.path("orphan"), rig.path("waiting"));
+        // The inner shell ends at once, so its child has neither our group nor session nor an ancestor of the step.
+        let script = format!(
+            "setsid sh -c '(echo $$ >/dev/null; sh -c \"echo \\$\\$ > {orphan}; exec sleep 1000\" &)'; echo > {waiting}; sleep 1000"
+        );
+        rig.client.ok("/start_step", &step("s1", &script)).await;
+        let orphan = content(orphan).await;
+        until("the script", async || std::fs::metadata(&waiting).ok()).await;
+        rig.client.ok("/kiln/v1/cancel", &json!({"id": "s1"})).await;
+        assert_eq!(rig.client.poll("s1").await.cause, Cause::Cancelled);
+        until_dead(&orphan).await;
+    }
+}
+
+#[tokio::test]
+async fn sigterm_comes_first_and_its_grace_is_kept() {
+    let rig = with_cgroups(true).await;
+    let ready = rig.path("ready");
+    let script = format!("trap 'echo cleaning up; exit 0' TERM; echo > {ready}; while :; do sleep 0.02; done");
+    rig.client.ok("/start_step", &step("s1", &script)).await;
+    until("the trap", async || std::fs::metadata(&ready).ok()).await;
+    rig.client.ok("/kiln/v1/cancel", &json!({"id": "s1", "grace_ms": 20_000})).await;
+    let end = rig.client.poll("s1").await;
+    assert_eq!((end.cause, end.exit_code, end.signal), (Cause::Cancelled, 255, 0));
+    let output = rig.client.output("s1", 0).await;
+    assert!(output.ends_with("cleaning up\n"), "{output}");
+}
+
+#[tokio::test]
+async fn a_second_cancel_can_only_hasten_the_end() {
+    let rig = with_cgroups(false).await;
+    let ready = rig.path("ready");
+    let script = format!("trap '' TERM; echo > {ready}; while :; do sleep 0.02; done");
+    rig.client.ok("/start_step", &step("s1", &script)).await;
+    until("the trap", async || std::fs::metadata(&ready).ok()).await;
+    let start = Instant::now();
+    for (reason, grace_ms) in [("first", 600_000), ("second", 100)] {
+        rig.client.ok("/kiln/v1/cancel", &json!({"id": "s1", "reason": reason, "grace_ms": grace_ms})).await;
+    }
+    let end = rig.client.poll("s1").await;
+    assert_eq!((end.cancel_reason.as_str(), end.signal), ("first", 9));
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test]
+async fn cancelling_what_has_ended_changes_nothing() {
+    let rig = with_cgroups(true).await;
+    assert_eq!(rig.client.run(&step("s1", "exit 3")).await.exit_code, 3);
+    rig.client.ok("/kiln/v1/cancel", &json!({"id": "s1"})).await;
+    let end = rig.client.poll("s1").await;
+    assert_eq!((end.exit_code, end.cause), (3, Cause::Exited));
+}
+
+#[tokio::test]
+async fn a_fork_storm_ends_with_its_step() {
+    let rig = Rig::with(|settings| settings.kill_grace = Duration::ZERO).await;
+    let mark = rig.path("storm");
+    // Each shell starts another and then lives on beside it, twenty deep.
+    let script = format!(
+        "f() {{ [ $1 -gt 0 ] && f $(($1-1)) & exec sleep 1000.{}; }}; echo x > {mark}; f 20",
+        std::process::id()
+    );
+    rig.client.ok("/start_step", &step("s1", &script)).await;
+    content(&mark).await;
+    rig.client.ok("/kiln/v1/cancel", &json!({"id": "s1"})).await;
+    assert_eq!(rig.client.poll("s1").await.cause, Cause::Cancelled);
+    let argument = format!("1000.{}", std::process::id());
+    until("the storm to end", async || {
+        let listed = std::fs::read_dir("/proc").expect("proc").flatten();
+        let left = listed.filter(|entry| {
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(&argument)
+        });
+        (left.count() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_step_of_another_user_gets_its_groups_too() {
+    let rig = Rig::with(|settings| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let open = |dir: &std::path::Path| std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o777));
+        open(&settings.engine_dir)
+            .and_then(|()| open(settings.engine_dir.parent().expect("a parent")))
+            .expect("permissions");
+    })
+    .await;
+    let mut request = step("s1", "V=$(id -u):$(id -g):$(id -G)");
+    request.user = "65534".into();
+    request.output_vars = vec!["V".into()];
+    let end = rig.client.run(&request).await;
+    let status = std::fs::read_to_string("/proc/self/status").expect("proc");
+    let root = status.lines().any(|line| line.starts_with("Uid:\t0\t"));
+    if root {
+        assert_eq!(end.outputs["V"], "65534:65534:65534", "{}", end.error);
+    } else {
+        assert!(end.error.contains("cannot start"), "{}", end.error);
+    }
+}
