@@ -113,7 +113,7 @@ impl<'a> StageRun<'a> {
             };
             self.tell(started);
             let judged = self.attempt(lease, step, id, &key, nest, prior).await;
-            let Some(kind) = judged.failed_for() else { break (judged, Decision::MarkAsSuccess) };
+            let Some(kind) = judged.failed_for() else { break (judged, Decision::Fail) };
             match self.decide(step, nest, kind, attempts) {
                 Decision::Retry(after) => {
                     let (stage, message) = (self.id.to_owned(), judged.message.clone().unwrap_or_default());
@@ -259,8 +259,8 @@ fn key(nest: &Nest<'_>, id: &str) -> String {
 
 fn conclude(judged: &Judged, decision: Decision) -> (Status, End, &'static str) {
     let status = match (judged.cause, decision) {
-        (None, _) | (Some(_), Decision::MarkAsSuccess) => Status::Passed,
         (Some(Cause::Cancelled), _) => Status::Cancelled,
+        (None, _) | (Some(_), Decision::MarkAsSuccess) => Status::Passed,
         (Some(_), Decision::Ignore) => Status::Ignored,
         (Some(_), _) => Status::Failed,
     };
