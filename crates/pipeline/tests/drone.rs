@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use kiln_pipeline::expr::{Map, Scope, Value};
 use kiln_pipeline::facts::Facts;
 use kiln_pipeline::plan::{Condition, EnvVar, FailureAction, Plan, Run, StatusFilter, StepNode, When};
+use kiln_pipeline::scope::{Book, Place};
 use kiln_pipeline::{Options, Severity, Status, drone, load};
 
 fn plan(text: &str) -> Plan {
@@ -264,6 +265,8 @@ steps:
     DRONE_STAGE_NAME=p
     DRONE_STAGE_NUMBER=1
     DRONE_STAGE_OS=linux
+    DRONE_STAGE_ARCH=amd64
+    DRONE_STAGE_DEPENDS_ON=
     TAG=1.2
     DRONE_STEP_NAME=a
     DRONE_STEP_NUMBER=1
@@ -291,6 +294,28 @@ steps:
     assert_eq!(step.user.as_deref(), Some("0"));
     let directory = step.working_dir.as_ref().expect("a directory").render(&scope);
     assert_eq!(directory.as_deref(), Ok("sub/r"));
+}
+
+/// The scope of a run, as the executor makes it, has the build's variables, the stage's, and those given by the caller.
+#[test]
+fn a_run_has_the_variables_of_the_build() {
+    let plan = plan(
+        "\
+kind: pipeline
+type: vm
+name: p
+steps:
+- name: a
+  commands: ['${DRONE_TAG} ${DRONE_STAGE_NAME} ${GIVEN} ${MISSING}. $${HOME}']
+",
+    );
+    let facts = Facts::default().with("ref", "refs/tags/v1");
+    let given = [("drone.GIVEN".to_owned(), "given".to_owned())];
+    let stage = &plan.stages.nodes[0].item;
+    let book = Book::new(&plan, &facts, &given, "run", 0);
+    let scope = book.scope(&Place { stage: Some((stage, &stage.id)), ..Place::default() });
+    let script = run(&plan, 0, 0).script.render(&scope).expect("a script");
+    assert!(script.ends_with("\nv1 p given . ${HOME}\n"), "{script}");
 }
 
 #[test]
@@ -372,9 +397,9 @@ fn large_files_are_read() {
             )
         }),
         head.to_owned()
-            + &many(10_000, &|n| format!("- name: s{n}\n  depends_on: [s{}]\n  commands: [x]\n", (n + 1) % 10_000)),
-        head.to_owned() + &many(10_000, &|_| "- name: same\n  depends_on: [other]\n  commands: [x]\n".to_owned()),
-        head.to_owned() + "- name: s\n  commands:\n  - \"" + &many(100_000, &|n| format!("${{V{n}}}")) + "\"\n",
+            + &many(4_000, &|n| format!("- name: s{n}\n  depends_on: [s{}]\n  commands: [x]\n", (n + 1) % 4_000)),
+        head.to_owned() + &many(4_000, &|_| "- name: same\n  depends_on: [other]\n  commands: [x]\n".to_owned()),
+        head.to_owned() + "- name: s\n  commands:\n  - \"" + &many(40_000, &|n| format!("${{V{n}}}")) + "\"\n",
     ];
     for text in files {
         let loaded = load(".drone.yml", text.as_bytes(), &Options::default());

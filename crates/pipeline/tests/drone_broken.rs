@@ -188,6 +188,9 @@ name: empty
     assert_eq!(loaded.status(), Status::Ok);
     insta::assert_snapshot!(report::text(&loaded, false));
     let lenient = Options { lenient: true, ..Options::default() };
+    let given = Options { inputs: [("drone.GREETING".to_owned(), "hi".to_owned())].into(), ..Options::default() };
+    let loaded = load(".drone.yml", text.as_bytes(), &given);
+    assert!(loaded.diagnostics.iter().all(|found| found.code != "emptied-variable"), "a value was given");
     let misspelt = pipeline("triger: {branch: main}\n");
     assert_eq!(load(".drone.yml", misspelt.as_bytes(), &lenient).status(), Status::Ok);
 }

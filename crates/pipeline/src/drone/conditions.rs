@@ -110,7 +110,8 @@ mod tests {
     fn never() {
         let mut findings = crate::diagnostic::Findings::new(false);
         let nodes = crate::yaml::parse(b"when: {status: [changed]}", &mut findings);
-        let when = read(&mut Reader::new(&mut findings), &nodes[0], "when");
+        let given = std::collections::BTreeMap::new();
+        let when = read(&mut Reader::new(&mut findings, &given), &nodes[0], "when");
         for facts in [Facts::default(), Facts::default().with("event", "push")] {
             for prior in [Prior::Success, Prior::Failure] {
                 let verdict = decide(&when, prior, &Scope::new(Map::new()), &facts);

@@ -35,6 +35,86 @@ const FACTS: [(&str, &str); 29] = [
     ("DRONE_STAGE_MACHINE", "instance"),
 ];
 
+/// Variables that say more than one fact, or the same in every build.
+const OTHERS: [&str; 26] = [
+    "CI",
+    "DRONE",
+    "DRONE_BUILD_STATUS",
+    "DRONE_PULL_REQUEST",
+    "DRONE_REPO_NAME",
+    "DRONE_REPO_NAMESPACE",
+    "DRONE_REPO_OWNER",
+    "DRONE_SEMVER",
+    "DRONE_SEMVER_BUILD",
+    "DRONE_SEMVER_MAJOR",
+    "DRONE_SEMVER_MINOR",
+    "DRONE_SEMVER_PATCH",
+    "DRONE_SEMVER_PRERELEASE",
+    "DRONE_SEMVER_SHORT",
+    "DRONE_STAGE_ARCH",
+    "DRONE_STAGE_DEPENDS_ON",
+    "DRONE_STAGE_KIND",
+    "DRONE_STAGE_NAME",
+    "DRONE_STAGE_NUMBER",
+    "DRONE_STAGE_OS",
+    "DRONE_STAGE_STATUS",
+    "DRONE_STAGE_TYPE",
+    "DRONE_STEP_NAME",
+    "DRONE_STEP_NUMBER",
+    "DRONE_TAG",
+    "DRONE_WORKSPACE",
+];
+/// Variables of Drone's reference that only its server knows.
+const SERVER: [&str; 23] = [
+    "DRONE_BUILD_DEBUG",
+    "DRONE_BUILD_FINISHED",
+    "DRONE_BUILD_LINK",
+    "DRONE_BUILD_TRIGGER",
+    "DRONE_CALVER",
+    "DRONE_CALVER_MAJOR_MINOR",
+    "DRONE_CALVER_MICRO",
+    "DRONE_CALVER_MODIFIER",
+    "DRONE_COMMIT_AUTHOR_AVATAR",
+    "DRONE_DEPLOY_ID",
+    "DRONE_FAILED_STAGES",
+    "DRONE_FAILED_STEPS",
+    "DRONE_GIT_SSH_URL",
+    "DRONE_PULL_REQUEST_TITLE",
+    "DRONE_REPO_LINK",
+    "DRONE_REPO_PRIVATE",
+    "DRONE_REPO_SCM",
+    "DRONE_REPO_VISIBILITY",
+    "DRONE_SEMVER_ERROR",
+    "DRONE_STAGE_FINISHED",
+    "DRONE_STAGE_STARTED",
+    "DRONE_SYSTEM_PROTO",
+    "DRONE_SYSTEM_VERSION",
+];
+
+/// What a name in `${NAME}` is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    /// A variable that a run has when the build has its fact.
+    Known,
+    /// A variable that only Drone's server has.
+    Server,
+    /// None of Drone's; the nearest one of those.
+    Unknown(Option<&'static str>),
+}
+
+/// What a name in `${NAME}` is.
+pub(super) fn name(written: &str) -> Name {
+    let known = || FACTS.iter().map(|(name, _)| *name).chain(OTHERS);
+    if known().any(|name| name == written) {
+        return Name::Known;
+    }
+    if SERVER.contains(&written) {
+        return Name::Server;
+    }
+    let near = written.starts_with("DRONE").then(|| crate::schema::closest(written, known().chain(SERVER))).flatten();
+    Name::Unknown(near)
+}
+
 /// The variables of a build, sorted by name; those of a fact that is not known are left out. The same names are what
 /// `${NAME}` stands for in a file, when the scope has them under `drone`.
 ///
@@ -52,6 +132,10 @@ pub fn environment(facts: &Facts) -> Vec<(String, String)> {
     };
     for (name, fact) in FACTS {
         add(name, facts.get(fact));
+    }
+    // As `<+pipeline.sequenceId>`, a run that no server counts is the first one.
+    if facts.get("build_number").is_empty() {
+        add("DRONE_BUILD_NUMBER", "1");
     }
     if let Some((owner, name)) = facts.get("repo").rsplit_once('/') {
         add("DRONE_REPO_OWNER", owner);
@@ -107,6 +191,21 @@ mod tests {
         let mut names: Vec<_> = variables.iter().map(|(name, _)| name).collect();
         names.dedup();
         assert_eq!(names.len(), variables.len(), "no name stands twice");
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(name("DRONE_TAG"), Name::Known);
+        assert_eq!(name("DRONE_COMMIT_SHA"), Name::Known);
+        assert_eq!(name("DRONE_BUILD_LINK"), Name::Server);
+        assert_eq!(name("DRONE_COMIT_SHA"), Name::Unknown(Some("DRONE_COMMIT_SHA")));
+        assert_eq!(name("DRONES"), Name::Unknown(Some("DRONE")));
+        assert_eq!(name("HOME"), Name::Unknown(None));
+        let given = ["tag", "branch", "commit", "message", "author", "repo", "remote_url", "event", "instance", "cron"];
+        let facts = given.iter().fold(Facts::default(), |facts, fact| facts.with(fact, "a/b"));
+        for (variable, _) in environment(&facts.with("ref", "refs/tags/v1.2.3-a+b")) {
+            assert_eq!(name(&variable), Name::Known, "{variable}");
+        }
     }
 
     #[test]

@@ -36,8 +36,8 @@ pub(crate) use schema::definition as schema;
 const KINDS: [&str; 5] = ["pipeline", "secret", "signature", "cron", "template"];
 
 /// Reads the file. `None` when there is no pipeline in it.
-pub(crate) fn read(documents: &[Node], _options: &Options, findings: &mut Findings) -> Option<Plan> {
-    let mut reader = Reader::new(findings);
+pub(crate) fn read(documents: &[Node], options: &Options, findings: &mut Findings) -> Option<Plan> {
+    let mut reader = Reader::new(findings, &options.inputs);
     let mut stages: Vec<Item<Stage>> = Vec::new();
     let mut identifiers = Identifiers::default();
     let mut other_kinds = false;

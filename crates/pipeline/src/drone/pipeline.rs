@@ -4,7 +4,7 @@ use super::order::Item;
 use super::reader::{Identifiers, Reader};
 use super::settings;
 use super::{conditions, order, step, tables};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Location};
 use crate::expr::Template;
 use crate::plan::{Arch, EnvVar, Graph, Os, PoolRequest, Stage, StepNode};
 use crate::schema::did_you_mean;
@@ -27,6 +27,7 @@ pub(super) struct Surroundings {
     /// The pipeline's type, for messages.
     pub kind: String,
     pub os: Os,
+    pub arch: Arch,
 }
 
 /// The types of Drone's own runners.
@@ -58,11 +59,12 @@ pub(super) fn read(
     named(reader, document);
     let (kind, machine) = pipeline_type(reader, document);
     let (os, arch) = platform(reader, document, &kind);
-    let surroundings = Surroundings { machine, kind, os };
+    let surroundings = Surroundings { machine, kind, os, arch };
     let dependencies = reader.texts(document, "depends_on");
     let depends_on: Vec<_> = dependencies.into_iter().map(|(name, place)| (name.to_owned(), place.clone())).collect();
     let pool = document.get("pool").and_then(|pool| reader.fixed(pool, "use")).map(str::to_owned);
-    let env = environment(reader, document, &surroundings, name, number);
+    let mut env = stage_variables(&surroundings, name, number, &depends_on);
+    env.extend(own_environment(reader, document));
     let stage = Stage {
         id: identifiers.make(name),
         name: name.to_owned(),
@@ -178,31 +180,35 @@ fn workspace(reader: &mut Reader<'_>, document: &Node, os: Os) -> String {
     if absolute(&directory) { directory } else { format!("{default}{separator}{directory}") }
 }
 
-/// What every step is told about its stage, and the pipeline's own variables over it.
-fn environment(
-    reader: &mut Reader<'_>,
-    document: &Node,
+/// What every step is told about its stage.
+fn stage_variables(
     surroundings: &Surroundings,
     name: &str,
     number: usize,
+    depends_on: &[(String, Location)],
 ) -> Vec<EnvVar> {
     let os = match surroundings.os {
         Os::Linux => "linux",
         Os::Windows => "windows",
         Os::Darwin => "darwin",
     };
-    let mut variables: Vec<EnvVar> = [
+    let arch = match surroundings.arch {
+        Arch::Amd64 => "amd64",
+        Arch::Arm64 => "arm64",
+    };
+    let needs: Vec<&str> = depends_on.iter().map(|(name, _)| name.as_str()).collect();
+    [
         ("DRONE_STAGE_KIND", "pipeline".to_owned()),
         ("DRONE_STAGE_TYPE", surroundings.kind.clone()),
         ("DRONE_STAGE_NAME", name.to_owned()),
         ("DRONE_STAGE_NUMBER", number.to_string()),
         ("DRONE_STAGE_OS", os.to_owned()),
+        ("DRONE_STAGE_ARCH", arch.to_owned()),
+        ("DRONE_STAGE_DEPENDS_ON", needs.join(",")),
     ]
     .into_iter()
     .map(|(name, value)| EnvVar { name: name.to_owned(), value: Template::literal(value) })
-    .collect();
-    variables.extend(own_environment(reader, document));
-    variables
+    .collect()
 }
 
 /// The `environment` of a pipeline or a step.

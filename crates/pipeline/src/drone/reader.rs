@@ -1,22 +1,25 @@
 //! What all readers of the dialect share: findings, templates, names.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::diagnostic::{Diagnostic, Findings, Location, Severity};
 use crate::expr::Template;
 use crate::schema::{self, Shape, Table, truth};
 use crate::yaml::Node;
 
+use super::environment::{self, Name};
 use super::tables;
 
 /// Takes values out of checked mappings. A value of the wrong type was told about by the check and reads as absent.
 pub(super) struct Reader<'a> {
     findings: &'a mut Findings,
+    /// The caller's values, by path.
+    given: &'a BTreeMap<String, String>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(findings: &'a mut Findings) -> Reader<'a> {
-        Reader { findings }
+    pub fn new(findings: &'a mut Findings, given: &'a BTreeMap<String, String>) -> Reader<'a> {
+        Reader { findings, given }
     }
 
     pub fn push(&mut self, diagnostic: Diagnostic) {
@@ -54,13 +57,25 @@ impl<'a> Reader<'a> {
         Some(self.template(value))
     }
 
-    /// Drone replaces names that it does not know with nothing, which is seldom what was meant.
+    /// Names that are not known become nothing, which is seldom what was meant.
     fn emptied(&mut self, template: &Template, place: &Location) {
-        let known = |name: &str| ["DRONE", "CI"].iter().any(|prefix| name.starts_with(prefix));
-        for name in template.variables().into_iter().filter(|name| !known(name)) {
-            let message = format!("`${{{name}}}` becomes nothing, unless it is a parameter of the build");
-            let help =
-                format!("Drone replaces it before the step runs; write `$${{{name}}}` for the step's own variable");
+        for name in template.variables() {
+            if self.given.contains_key(&format!("drone.{name}")) {
+                continue;
+            }
+            let given = format!("give it a value with `--var drone.{name}=...`");
+            let (message, help) = match environment::name(name) {
+                Name::Known => continue,
+                Name::Server => (format!("`${{{name}}}` becomes nothing: only a Drone server knows it"), given),
+                Name::Unknown(Some(near)) => (
+                    format!("`${{{name}}}` becomes nothing: Drone has no such variable"),
+                    format!("did you mean `{near}`?"),
+                ),
+                Name::Unknown(None) => (
+                    format!("`${{{name}}}` becomes nothing before the step runs, as in Drone"),
+                    format!("write `$${{{name}}}` for the step's own variable; {given} where it is one of the build"),
+                ),
+            };
             self.push(Diagnostic::warning("emptied-variable", place, message).help(help));
         }
     }
