@@ -199,6 +199,11 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
 
 type App = TowerToHyperService<axum::Router>;
 
+/// With or without TLS. One type for both keeps the protocols from being compiled twice.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 async fn handle(
     stream: TcpStream,
     mut tls: watch::Receiver<Option<Arc<ServerConfig>>>,
@@ -209,23 +214,21 @@ async fn handle(
     drop(stream.set_nodelay(true));
     let config = tls.borrow_and_update().clone();
     let Some(config) = config else {
-        return talk(stream, tls, app, stopping).await;
+        return talk(Box::new(stream), tls, app, stopping).await;
     };
     match tokio::time::timeout(HEADER_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(stream)) => talk(stream, tls, app, stopping).await,
+        Ok(Ok(stream)) => talk(Box::new(stream), tls, app, stopping).await,
         Ok(Err(error)) => tracing::info!(%error, "TLS handshake failed"),
         Err(_) => tracing::info!("TLS handshake took too long"),
     }
 }
 
-async fn talk<S>(
-    stream: S,
+async fn talk(
+    stream: Box<dyn Stream>,
     mut tls: watch::Receiver<Option<Arc<ServerConfig>>>,
     app: App,
     mut stopping: watch::Receiver<bool>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     let mut http2 = builder.http2();

@@ -118,8 +118,8 @@ impl Writer {
     fn room(&mut self, wanted: u64) -> u64 {
         if self.until_disk_check < wanted {
             self.until_disk_check = DISK_CHECK_BYTES.max(wanted);
-            let free = nix::sys::statvfs::statvfs(&self.path)
-                .map_or(u64::MAX, |s| s.blocks_available() as u64 * s.fragment_size() as u64);
+            let free =
+                nix::sys::statvfs::statvfs(&self.path).map_or(u64::MAX, |s| s.blocks_available() * s.fragment_size());
             if free < self.limits.disk_reserve_bytes.saturating_add(DISK_CHECK_BYTES) {
                 return 0;
             }

@@ -1,0 +1,69 @@
+//! The program as a process of its own.
+#![allow(dead_code)]
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use kiln_tls::Authority;
+
+use super::rig::{Client, NAME, pem};
+
+pub struct Program {
+    pub child: Child,
+    pub dir: tempfile::TempDir,
+    pub client: Client,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Program {
+    /// Starts the program as cloud-init does, with the original's names of settings.
+    pub fn start(program: &str, flag: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let authority = Authority::create().expect("a CA");
+        let server = pem(&authority, &authority.issue_server(NAME).expect("a certificate"));
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        for (name, text) in [("ca.pem", &server.ca), ("cert.pem", &server.cert), ("key.pem", &server.key)] {
+            std::fs::write(at(name), text).expect("a file");
+        }
+        let settings = format!(
+            "# settings\nSERVER_HTTPS_BIND=127.0.0.1:0\nCLIENT_CERT_FILE=\"{}\"\nSERVER_CERT_FILE='{}'\nSERVER_KEY_FILE={}\n\
+         HARNESS_WORKDIR={}\nKILN_STATE_DIR={}\nSKIP_PREPARE_SERVER=true\nFROM_FILE=from the file\nKILN_KILL_GRACE_MS=500\n",
+            at("ca.pem"),
+            at("cert.pem"),
+            at("key.pem"),
+            at("work"),
+            at("state")
+        );
+        std::fs::write(at(".env"), settings).expect("a file");
+        let mut command = Command::new(program);
+        command.arg("server");
+        if flag.ends_with('=') {
+            command.arg(format!("{flag}{}", at(".env")))
+        } else {
+            command.arg(flag).arg(at(".env"))
+        };
+        let mut child = command.stderr(Stdio::piped()).env("FROM_FILE", "overridden").spawn().expect("the program");
+        let mut lines = BufReader::new(child.stderr.take().expect("its log")).lines();
+        let address = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| line.split_once("listening address=").map(|(_, a)| a.to_owned()));
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        let runner = pem(&authority, &authority.issue_client("runner").expect("a certificate"));
+        let client = Client::new(address.expect("its address").parse().expect("an address"), NAME, &runner);
+        Self { child, dir, client }
+    }
+}
+
+/// A line of the process's status, as `VmRSS`, in bytes.
+pub fn memory_bytes(pid: u32, key: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("the key");
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
