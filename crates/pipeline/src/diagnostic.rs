@@ -46,7 +46,7 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
-/// How many findings about one file are kept; the rest is counted.
+/// How many findings of each severity about one file are kept; the rest is counted.
 pub const MAX_DIAGNOSTICS: usize = 200;
 
 impl Location {
@@ -90,10 +90,22 @@ impl Diagnostic {
     }
 }
 
+/// Cuts a text that quotes too much of the file.
+fn shorten(text: &mut String) {
+    /// Longest message, in bytes.
+    const MAX_MESSAGE: usize = 600;
+    if text.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
+        text.push_str("...");
+    }
+}
+
 /// Collects findings in the order they are made.
 #[derive(Debug, Default)]
 pub struct Findings {
     list: Vec<Diagnostic>,
+    kept: [usize; 4],
     left_out: usize,
     heaviest: Option<Severity>,
     /// Unknown keys are warnings.
@@ -108,13 +120,25 @@ impl Findings {
     }
 
     /// Adds one finding.
-    pub fn push(&mut self, diagnostic: Diagnostic) {
+    pub fn push(&mut self, mut diagnostic: Diagnostic) {
+        shorten(&mut diagnostic.message);
+        if let Some(help) = &mut diagnostic.help {
+            shorten(help);
+        }
         self.heaviest = self.heaviest.max(Some(diagnostic.severity));
-        if self.list.len() < MAX_DIAGNOSTICS {
+        let kept = &mut self.kept[diagnostic.severity as usize];
+        if *kept < MAX_DIAGNOSTICS {
+            *kept += 1;
             self.list.push(diagnostic);
         } else {
             self.left_out += 1;
         }
+    }
+
+    /// Whether further findings of a severity are only counted, so that nothing needs to be worked out for them.
+    #[must_use]
+    pub fn is_full(&self, severity: Severity) -> bool {
+        self.kept[severity as usize] >= MAX_DIAGNOSTICS
     }
 
     /// The heaviest severity so far, counting those that were left out.

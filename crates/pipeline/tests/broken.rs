@@ -98,17 +98,27 @@ fn hostile_text() {
             })
             .collect::<String>();
     let chain: String = (1..200).map(|n| format!("a{n}: &a{n} [*a{}]\n", n - 1)).collect();
-    let cases: [Case<'_>; 5] = [
+    let many = |count: usize, item: &dyn Fn(usize) -> String| (0..count).map(item).collect::<Vec<_>>().join("\n");
+    let cases: [Case<'_>; 9] = [
         ("deep brackets", "too-deep", format!("pipeline: {}{}\n", "[".repeat(500), "]".repeat(500))),
         ("deep blocks", "too-deep", (0..500).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect()),
         ("an alias bomb", "alias-bomb", bomb),
         ("a chain of aliases", "too-deep", format!("a0: &a0 [x]\n{chain}")),
         ("too large", "file-too-large", format!("pipeline: {}\n", "x".repeat(kiln_pipeline::yaml::MAX_BYTES))),
+        ("many values", "too-many-nodes", format!("pipeline: [{}]\n", "x,".repeat(kiln_pipeline::yaml::MAX_NODES))),
+        ("many documents", "too-many-documents", "---\na: b\n".repeat(kiln_pipeline::yaml::MAX_DOCUMENTS + 1)),
+        (
+            "many steps",
+            "too-many-items",
+            steps(&many(1100, &|n| format!("- step: {{name: s{n}, type: Run, spec: {{command: x}}}}"))),
+        ),
+        ("many unknown keys", "unknown-key", stage(&many(20_000, &|n| format!("key{n}: x")))),
     ];
     for (name, code, text) in cases {
         let loaded = load("pipeline.yml", text.as_bytes(), &Options::default());
-        assert_eq!(loaded.diagnostics.first().map(|found| found.code), Some(code), "{name}");
+        assert!(loaded.diagnostics.iter().any(|found| found.code == code), "{name}: {:?}", loaded.diagnostics.first());
         assert_eq!(loaded.status(), Status::Invalid, "{name}");
+        assert!(loaded.diagnostics.len() < 500, "{name}: the findings are bounded");
     }
 }
 

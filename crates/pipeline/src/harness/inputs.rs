@@ -3,23 +3,27 @@
 //! They are put into the tree before anything else looks at it, so that a given value is checked exactly like one
 //! that is written in the file. What stays open is for [`crate::plan::Plan::inputs`] to tell.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::diagnostic::{Diagnostic, Findings, Location};
 use crate::schema::did_you_mean;
 use crate::yaml::{Kind, Node, Resolved, Scalar};
 
-/// Puts the caller's values, and the defaults where there are none, in their places.
-pub(super) fn fill(root: &mut Node, given: &BTreeMap<String, String>, findings: &mut Findings) {
-    let mut fill = Fill { given, used: BTreeSet::new(), names: BTreeSet::new(), findings };
+/// Where inputs that are still open stand in the file, and by which path they are given.
+pub(super) type Open = HashMap<usize, String>;
+
+/// Puts the caller's values, and the defaults where there are none, in their places. Returns what is still open.
+pub(super) fn fill(root: &mut Node, given: &BTreeMap<String, String>, findings: &mut Findings) -> Open {
+    let mut fill = Fill { given, used: BTreeSet::new(), names: BTreeSet::new(), open: Open::new(), findings };
     fill.walk(root, "");
-    let Fill { used, names, findings, .. } = fill;
+    let Fill { used, names, findings, open, .. } = fill;
     for name in given.keys().filter(|name| !used.contains(*name)) {
         let message = format!("a value is given for `{name}`, which this pipeline does not have");
         let mut found = Diagnostic::invalid("unknown-input", &Location::default(), message);
         found.help = did_you_mean(name, names.iter().map(String::as_str));
         findings.push(found);
     }
+    open
 }
 
 /// A value that is one `<+input>` as a whole.
@@ -77,6 +81,7 @@ struct Fill<'a> {
     given: &'a BTreeMap<String, String>,
     used: BTreeSet<String>,
     names: BTreeSet<String>,
+    open: Open,
     findings: &'a mut Findings,
 }
 
@@ -86,8 +91,7 @@ impl Fill<'_> {
             Kind::Mapping(entries) => {
                 for (key, value) in entries {
                     let key = key.text().unwrap_or_default();
-                    let inner = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-                    self.walk(value, &inner);
+                    self.walk(value, &below(path, key));
                 }
             }
             Kind::Sequence(items) if path.ends_with(".variables") => {
@@ -106,17 +110,17 @@ impl Fill<'_> {
 
     /// An item of a list: stages and steps are called by their identifiers, everything else by its number.
     fn item(&mut self, item: &mut Node, path: &str, index: usize) {
-        let Kind::Mapping(entries) = &mut item.kind else { return self.walk(item, &format!("{path}.{index}")) };
+        let Kind::Mapping(entries) = &mut item.kind else { return self.walk(item, &below(path, &index.to_string())) };
         for (key, value) in entries {
             match key.text().unwrap_or_default() {
                 "stage" | "step" | "stepGroup" => {
                     let id = value.get("identifier").or_else(|| value.get("name")).and_then(Node::text);
-                    let inner = format!("{path}.{}", id.unwrap_or_default());
+                    let inner = below(path, id.unwrap_or_default());
                     self.walk(value, &inner);
                 }
                 "parallel" => self.walk(value, path),
                 other => {
-                    let inner = format!("{path}.{index}.{other}");
+                    let inner = below(&below(path, &index.to_string()), other);
                     self.walk(value, &inner);
                 }
             }
@@ -129,7 +133,7 @@ impl Fill<'_> {
         let Kind::Mapping(entries) = &mut item.kind else { return };
         let default = entries.iter().find(|(key, _)| key.text() == Some("default"));
         let default = default.and_then(|(_, value)| value.text()).map(str::to_owned);
-        let full = format!("{path}.{name}");
+        let full = below(path, &name);
         for (key, value) in entries {
             if key.text() == Some("value") && matches!(value.kind, Kind::Scalar(_)) {
                 self.scalar(value, &full, Some(&name));
@@ -158,13 +162,26 @@ impl Fill<'_> {
             }
             None => input.as_ref().and_then(|input| input.default.clone()),
         };
-        let Some(value) = value else { return };
+        let Some(value) = value else {
+            self.open.insert(node.location.span.start, path.to_owned());
+            return;
+        };
         if let Some(input) = input.filter(|input| !input.allowed.is_empty() && !input.allowed.contains(&value)) {
             let message = format!("`{value}` is not allowed for `{path}`");
             let found = Diagnostic::invalid("input-not-allowed", &node.location, message);
             self.findings.push(found.help(format!("allowed: {}", input.allowed.join(", "))));
         }
         replace(node, &value);
+    }
+}
+
+/// The path of something below a path. Paths end somewhere: nobody types longer ones, and each value has one.
+fn below(path: &str, key: &str) -> String {
+    const MAX_PATH: usize = 500;
+    match path.len() + key.len() {
+        0..=MAX_PATH if path.is_empty() => key.to_owned(),
+        0..=MAX_PATH => format!("{path}.{key}"),
+        _ => path.to_owned(),
     }
 }
 

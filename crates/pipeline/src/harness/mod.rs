@@ -28,11 +28,14 @@ use crate::yaml::Node;
 use reader::Reader;
 pub(crate) use schema::definition as schema;
 
+/// Most stages of a pipeline, and most steps of a list: items that run at the same time each name all items before.
+const MAX_ITEMS: usize = 1000;
+
 /// Reads the file. `None` when there is nothing that could be planned.
 pub(crate) fn read(root: &Node, options: &Options, findings: &mut Findings) -> Option<Plan> {
     let mut root = root.clone();
-    inputs::fill(&mut root, &options.inputs, findings);
-    let mut reader = Reader::new(findings);
+    let open = inputs::fill(&mut root, &options.inputs, findings);
+    let mut reader = Reader::new(findings, open);
     if !reader.check(&root, &tables::FILE) {
         return None;
     }

@@ -1,8 +1,9 @@
 //! What all readers of the dialect share: findings, templates, names, durations, conditions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use super::inputs::Open;
 use super::references::Uses;
 use super::tables;
 use crate::diagnostic::{Diagnostic, Findings, Location};
@@ -15,13 +16,14 @@ use crate::yaml::{Kind, Node};
 /// Takes values out of checked mappings. A value of the wrong type was told about by the check and reads as absent.
 pub(super) struct Reader<'a> {
     findings: &'a mut Findings,
+    open: Open,
     /// What the templates refer to, to be checked when all names are known.
     pub uses: Uses,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(findings: &'a mut Findings) -> Reader<'a> {
-        Reader { findings, uses: Uses::default() }
+    pub fn new(findings: &'a mut Findings, open: Open) -> Reader<'a> {
+        Reader { findings, open, uses: Uses::default() }
     }
 
     pub fn push(&mut self, diagnostic: Diagnostic) {
@@ -84,10 +86,9 @@ impl<'a> Reader<'a> {
         if is_expression(value) {
             let text = value.text().unwrap_or_default();
             let message = format!("`{key}` has to be known before the run, `{text}` is not");
-            let help = if text.starts_with("<+input>") {
-                format!("give the value with `--var`, or write it out: `{key}: ...`")
-            } else {
-                format!("write the value out: `{key}: ...`")
+            let help = match self.open.get(&value.location.span.start) {
+                Some(path) => format!("give it with `--var {path}=VALUE`, or write it out: `{key}: ...`"),
+                None => format!("write the value out: `{key}: ...`"),
             };
             self.push(Diagnostic::unsupported("expression-not-possible", &value.location, message).help(help));
             return None;
@@ -187,13 +188,13 @@ impl<'a> Reader<'a> {
 
     /// Declared variables.
     pub fn variables(&mut self, node: &Node, key: &str) -> Vec<Variable> {
-        let mut read: Vec<Variable> = Vec::new();
+        let (mut read, mut seen) = (Vec::new(), HashSet::new());
         for item in node.get(key).and_then(Node::items).unwrap_or_default() {
             let Some(name) = item.get("name").and_then(Node::text).filter(|name| !name.is_empty()) else {
                 self.missing(item, &["name"], &item.location, "the variable has no `name`", "");
                 continue;
             };
-            if read.iter().any(|other| other.name == name) {
+            if !seen.insert(name) {
                 let place = item.get("name").map_or(&item.location, |name| &name.location);
                 self.push(Diagnostic::invalid(
                     "duplicate-name",

@@ -4,8 +4,9 @@
 //! file that is not run would declare is not known, so paths into it are left to the run.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
-use crate::diagnostic::{Diagnostic, Findings, Location};
+use crate::diagnostic::{Diagnostic, Findings, Location, Severity};
 use crate::expr::Template;
 use crate::plan::{Plan, Strategy, StrategyKind, Variable};
 use crate::schema::{closest, did_you_mean};
@@ -55,14 +56,27 @@ const ROOTS: &[&str] = &[
     "INFRA_KEY",
 ];
 
+/// How many unknown first names are compared with the known ones.
+const MAX_GUESSES: usize = 1000;
+
 /// Every path that templates refer to, and every name that the file declares.
 #[derive(Debug, Default)]
 pub(super) struct Uses {
     references: Vec<Reference>,
     pipeline_variables: Vec<String>,
     stages: Vec<StageNames>,
-    /// Axes of the strategies around the current place; the empty name stands for a strategy without axes.
+    /// The strategies around the current place.
+    around: Around,
+}
+
+/// The strategies around a place, innermost first. They are shared: a file can have very many axes and references.
+type Around = Option<Rc<Surrounding>>;
+
+#[derive(Debug)]
+struct Surrounding {
+    /// Names of a matrix's axes, none of another strategy.
     axes: Vec<String>,
+    outer: Around,
 }
 
 #[derive(Debug)]
@@ -70,7 +84,7 @@ struct Reference {
     path: Vec<String>,
     location: Location,
     stage: Option<usize>,
-    axes: Vec<String>,
+    around: Around,
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +113,7 @@ impl Uses {
                 path: path.segments,
                 location: location.clone(),
                 stage: self.stages.len().checked_sub(1),
-                axes: self.axes.clone(),
+                around: self.around.clone(),
             });
         }
     }
@@ -149,25 +163,32 @@ impl Uses {
     }
 
     /// What is added from now on is inside this strategy; returns what [`Uses::leave`] wants.
-    pub fn enter(&mut self, strategy: Option<&Strategy>) -> usize {
-        let outside = self.axes.len();
-        match strategy.map(|strategy| &strategy.kind) {
-            Some(StrategyKind::Matrix { axes, .. }) => self.axes.extend(axes.iter().map(|(name, _)| name.clone())),
-            Some(_) => self.axes.push(String::new()),
-            None => {}
+    pub fn enter(&mut self, strategy: Option<&Strategy>) -> Outside {
+        let outside = Outside(self.around.clone());
+        if let Some(StrategyKind::Matrix { axes, .. }) = strategy.map(|strategy| &strategy.kind) {
+            let axes = axes.iter().map(|(name, _)| name.clone()).collect();
+            self.around = Some(Rc::new(Surrounding { axes, outer: self.around.take() }));
         }
         outside
     }
 
     /// The strategy ends.
-    pub fn leave(&mut self, outside: usize) {
-        self.axes.truncate(outside);
+    pub fn leave(&mut self, outside: Outside) {
+        self.around = outside.0;
     }
 }
 
+/// What surrounded a strategy.
+pub(super) struct Outside(Around);
+
 /// Tells about every reference that certainly names nothing.
 pub(super) fn check(_plan: &Plan, uses: Uses, findings: &mut Findings) {
+    // Names that only the platform knows are no mistakes; guessing what each was meant to be has its price.
+    let mut guesses = MAX_GUESSES;
     for reference in &uses.references {
+        if findings.is_full(Severity::Invalid) {
+            break;
+        }
         let path: Vec<&str> = reference.path.iter().map(String::as_str).collect();
         let stage = reference.stage.and_then(|index| uses.stages.get(index));
         let problem = match path.as_slice() {
@@ -180,8 +201,11 @@ pub(super) fn check(_plan: &Plan, uses: Uses, findings: &mut Findings) {
             ["stage", "spec", "execution", "steps", rest @ ..]
             | ["execution", "steps", rest @ ..]
             | ["steps", rest @ ..] => stage.and_then(|stage| in_steps(stage, rest)),
-            ["matrix", name, ..] => in_matrix(name, &reference.axes),
-            [root, _, ..] if !ROOTS.contains(root) => unknown_root(root),
+            ["matrix", name, ..] => in_matrix(name, &reference.around),
+            [root, _, ..] if guesses > 0 && !ROOTS.contains(root) => {
+                guesses -= 1;
+                unknown_root(root)
+            }
             _ => None,
         };
         if let Some((message, help)) = problem {
@@ -211,11 +235,16 @@ fn unknown_root(root: &str) -> Problem {
     Some((format!("there is nothing named `{root}`"), Some(format!("did you mean `{near}`?"))))
 }
 
-fn in_matrix(name: &str, axes: &[String]) -> Problem {
-    if axes.iter().any(|axis| axis == name) {
-        return None;
+fn in_matrix(name: &str, around: &Around) -> Problem {
+    let mut named: Vec<&str> = Vec::new();
+    let mut at = around.as_deref();
+    while let Some(matrix) = at {
+        if matrix.axes.iter().any(|axis| axis == name) {
+            return None;
+        }
+        named.extend(matrix.axes.iter().map(String::as_str));
+        at = matrix.outer.as_deref();
     }
-    let named: Vec<&str> = axes.iter().map(String::as_str).filter(|axis| !axis.is_empty()).collect();
     if named.is_empty() {
         return Some((
             "no matrix surrounds this place".to_owned(),

@@ -1,5 +1,7 @@
 //! What `Run`, `Background` and `Plugin` steps do.
 
+use std::collections::HashSet;
+
 use super::reader::{Reader, name_place};
 use super::step_tables;
 use crate::diagnostic::Diagnostic;
@@ -71,7 +73,7 @@ fn user(reader: &mut Reader<'_>, spec: &Node) -> Option<String> {
 }
 
 fn outputs(reader: &mut Reader<'_>, spec: &Node) -> Vec<OutputVar> {
-    let mut read: Vec<OutputVar> = Vec::new();
+    let (mut read, mut seen) = (Vec::new(), HashSet::new());
     for item in spec.get("outputVariables").and_then(Node::items).unwrap_or_default() {
         let Some(name) = reader.fixed(item, "name").map(str::to_owned) else {
             if item.get("name").is_none() {
@@ -79,7 +81,7 @@ fn outputs(reader: &mut Reader<'_>, spec: &Node) -> Vec<OutputVar> {
             }
             continue;
         };
-        if read.iter().any(|other| other.name == name) {
+        if !seen.insert(name.clone()) {
             let place = item.get("name").map_or(&item.location, |name| &name.location);
             reader.push(Diagnostic::invalid(
                 "duplicate-name",

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::reader::{Reader, name_place, shortened};
-use super::{failure, infrastructure, steps, strategy, tables, words};
-use crate::diagnostic::Diagnostic;
+use super::{MAX_ITEMS, failure, infrastructure, steps, strategy, tables, words};
+use crate::diagnostic::{Diagnostic, Location};
 use crate::expr::Template;
 use crate::plan::{EnvVar, Graph, Node as PlanNode, PoolRequest, Stage, Variable};
 use crate::schema::did_you_mean;
@@ -15,10 +15,16 @@ pub(super) const WORKSPACE: &str = "/harness";
 
 /// The list of stages as a graph.
 pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<Stage> {
-    let mut build = Build { reader, nodes: Vec::new(), seen: HashMap::new(), pools: Vec::new() };
+    let mut build = Build { reader, nodes: Vec::new(), overflow: None, seen: HashMap::new(), pools: Vec::new() };
     let mut before = Vec::new();
     for item in list.items().unwrap_or_default() {
         before = build.item(item, before, true);
+    }
+    if let Some(place) = build.overflow {
+        let message = format!("more than {MAX_ITEMS} stages in one list");
+        build
+            .reader
+            .push(Diagnostic::invalid("too-many-items", &place, message).help("a `strategy` multiplies an item"));
     }
     Graph { nodes: build.nodes }
 }
@@ -26,6 +32,8 @@ pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<Stage> {
 struct Build<'a, 'f> {
     reader: &'a mut Reader<'f>,
     nodes: Vec<PlanNode<Stage>>,
+    /// Where the first item stands that is too many.
+    overflow: Option<Location>,
     /// Identifiers and the lines where they stand.
     seen: HashMap<String, u32>,
     /// The instances of the stages so far, for `useFromStage`.
@@ -35,6 +43,10 @@ struct Build<'a, 'f> {
 impl Build<'_, '_> {
     /// Adds one item of a list; returns the indices that the next item has to wait for.
     fn item(&mut self, item: &Node, before: Vec<usize>, parallel_allowed: bool) -> Vec<usize> {
+        if self.nodes.len() >= MAX_ITEMS {
+            self.overflow.get_or_insert_with(|| item.location.clone());
+            return before;
+        }
         if self.reader.unwrapped(item, "stage", &["stage", "parallel", "insert"])
             || !self.reader.check(item, &tables::STAGE_ITEM)
         {

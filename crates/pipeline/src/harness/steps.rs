@@ -3,18 +3,24 @@
 use std::collections::HashMap;
 
 use super::reader::{Reader, name_place, shortened};
-use super::{failure, run, step_tables, strategy, words};
-use crate::diagnostic::Diagnostic;
+use super::{MAX_ITEMS, failure, run, step_tables, strategy, words};
+use crate::diagnostic::{Diagnostic, Location};
 use crate::plan::{Graph, Group, Node as PlanNode, Step, StepNode};
 use crate::schema::{closest, did_you_mean};
 use crate::yaml::Node;
 
 /// A list of steps as a graph.
 pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<StepNode> {
-    let mut build = Build { reader, nodes: Vec::new(), seen: HashMap::new() };
+    let mut build = Build { reader, nodes: Vec::new(), overflow: None, seen: HashMap::new() };
     let mut before = Vec::new();
     for item in list.items().unwrap_or_default() {
         before = build.item(item, before, true);
+    }
+    if let Some(place) = build.overflow {
+        let message = format!("more than {MAX_ITEMS} steps in one list");
+        build
+            .reader
+            .push(Diagnostic::invalid("too-many-items", &place, message).help("a `strategy` multiplies an item"));
     }
     Graph { nodes: build.nodes }
 }
@@ -22,6 +28,8 @@ pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<StepNode> {
 struct Build<'a, 'f> {
     reader: &'a mut Reader<'f>,
     nodes: Vec<PlanNode<StepNode>>,
+    /// Where the first item stands that is too many.
+    overflow: Option<Location>,
     /// Identifiers and the lines where they stand.
     seen: HashMap<String, u32>,
 }
@@ -29,6 +37,10 @@ struct Build<'a, 'f> {
 impl Build<'_, '_> {
     /// Adds one item of a list; returns the indices that the next item has to wait for.
     fn item(&mut self, item: &Node, before: Vec<usize>, parallel_allowed: bool) -> Vec<usize> {
+        if self.nodes.len() >= MAX_ITEMS {
+            self.overflow.get_or_insert_with(|| item.location.clone());
+            return before;
+        }
         if self.reader.unwrapped(item, "step", &["step", "stepGroup", "parallel", "insert"])
             || !self.reader.check(item, &step_tables::STEP_ITEM)
         {

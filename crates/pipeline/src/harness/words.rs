@@ -80,5 +80,5 @@ pub const OTHER_TYPES: &[&str] = &[
 pub const FAMILIES: &[&str] = &[
     "K8s", "Helm", "Terraform", "Terragrunt", "Ecs", "Asg", "Azure", "Aws", "Serverless", "Tas", "GitOps", "ServiceNow",
     "Jira", "Ssca", "IACM", "Idp", "Spot", "Elastigroup", "GoogleCloud", "GoogleFunctions", "CreateStack", "DeleteStack",
-    "RollbackStack", "Rancher", "Sam", "DownloadAws", "Chaos", "Governance", "DBSchema", "LiquibaseApply", "FeatureFlag",
+    "RollbackStack", "Harness", "Har", "Ai", "Api", "Sto", "Rancher", "Sam", "DownloadAws", "Chaos", "Governance", "DBSchema", "LiquibaseApply", "FeatureFlag",
 ];

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Key, Role, Shape, Table, did_you_mean};
-use crate::diagnostic::{Diagnostic, Findings};
+use crate::diagnostic::{Diagnostic, Findings, Severity};
 use crate::duration;
 use crate::yaml::{Kind, Node, Resolved};
 
@@ -138,12 +138,17 @@ impl Walk<'_> {
             let name = if what == "this" { with_article(table.name) } else { what.to_owned() };
             return self.mismatch(node, &name, "a mapping");
         };
+        let mut unknown = Vec::new();
         for (key, value) in entries {
-            let name = key.text().unwrap_or_default();
-            match table.key(name) {
-                None => self.unknown(key, name, table, node),
+            match table.key(key.text().unwrap_or_default()) {
+                None => unknown.push(key),
                 Some(known) => self.known(key, value, known),
             }
+        }
+        if !unknown.is_empty() {
+            let free: Vec<&str> =
+                table.keys.iter().map(|key| key.name).filter(|known| node.entry(known).is_none()).collect();
+            unknown.into_iter().for_each(|key| self.unknown(key, table, &free));
         }
         true
     }
@@ -166,10 +171,15 @@ impl Walk<'_> {
         }
     }
 
-    fn unknown(&mut self, key: &Node, name: &str, table: &Table, node: &Node) {
+    /// `free` are the table's keys that the mapping does not have yet: one of them may have been meant.
+    fn unknown(&mut self, key: &Node, table: &Table, free: &[&str]) {
+        let name = key.text().unwrap_or_default();
         let message = format!("unknown key `{name}` in {}", with_article(table.name));
-        let free = table.keys.iter().map(|key| key.name).filter(|known| node.entry(known).is_none());
-        let near = super::closest(name, free.clone());
+        if self.findings.is_full(Severity::Invalid) {
+            // It would only be counted, and the file is invalid already.
+            return self.findings.push(Diagnostic::invalid("unknown-key", &key.location, message));
+        }
+        let near = super::closest(name, free.iter().copied());
         let homes: Vec<&Table> =
             self.language.tables.iter().copied().filter(|table| table.key(name).is_some()).collect();
         // A key of the dialect in the wrong place that would change nothing in its right place changes nothing here.
@@ -184,7 +194,7 @@ impl Walk<'_> {
         let mut found = weigh("unknown-key", &key.location, message);
         found.help = match (near, homes.as_slice()) {
             (Some(word), _) => Some(format!("did you mean `{word}`?")),
-            (None, []) => did_you_mean(name, free),
+            (None, []) => did_you_mean(name, free.iter().copied()),
             (None, homes) => Some(belongs(name, homes)),
         };
         self.findings.push(found);

@@ -3,7 +3,9 @@
 /// The word among `known` that is closest to `written`, if one is close enough to be what was meant.
 pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Longer words are not compared: the cost grows with the product of the lengths.
-    const MAX_COMPARED: usize = 64;
+    const MAX_COMPARED: usize = 48;
+    /// Of longer lists only the beginning is compared: a file can declare tens of thousands of names.
+    const MAX_CANDIDATES: usize = 500;
     if written.is_empty() || written.len() > MAX_COMPARED {
         return None;
     }
@@ -17,6 +19,7 @@ pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     };
     known
         .into_iter()
+        .take(MAX_CANDIDATES)
         .filter(|word| word.len() <= MAX_COMPARED)
         .map(|word| (strsim::damerau_levenshtein(&wanted, &plain(word)), word))
         .filter(|(distance, _)| *distance <= allowed)

@@ -15,11 +15,11 @@ use crate::diagnostic::{Findings, Location};
 pub use scalar::{Resolved, Scalar};
 
 /// Longest file that is read, in bytes.
-pub const MAX_BYTES: usize = 2 * 1024 * 1024;
+pub const MAX_BYTES: usize = 1024 * 1024;
 /// Deepest nesting, counting what aliases stand for.
 pub const MAX_DEPTH: usize = 96;
 /// Most nodes of a file, counting what aliases stand for.
-pub const MAX_NODES: usize = 200_000;
+pub const MAX_NODES: usize = 100_000;
 /// Most bytes of text that aliases may stand for.
 pub const MAX_ALIAS_BYTES: usize = 4 * 1024 * 1024;
 /// Most documents in a file.
