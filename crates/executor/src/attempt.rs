@@ -80,7 +80,8 @@ async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
     }
     let mut output = std::pin::pin!(follow_output(place, &request.id));
     let mut poll = std::pin::pin!(place.agent.poll_step(&request.id, UNREACHABLE_FOR));
-    let mut drained = false;
+    // A background step is told of as soon as it has begun; its output is followed beside the later steps.
+    let mut drained = request.detach;
     let answer = loop {
         tokio::select! {
             answer = &mut poll => break answer,
