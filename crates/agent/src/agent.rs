@@ -178,9 +178,15 @@ impl Agent {
         StepList { steps: self.steps.all().iter().map(|step| step.summary()).collect() }
     }
 
-    /// Ends the stage: every process of every step, also those that outlived their step. May be repeated.
+    /// Ends the stage: every process, and the volumes that are to be removed. May be repeated.
     pub async fn destroy(&self, request: &DestroyRequest) {
         let _turn = self.turn.lock().await;
+        self.end_steps().await;
+        lock(&self.stage).end(&request.stage_runtime_id);
+    }
+
+    /// Ends every process of every step, also those that outlived their step.
+    pub async fn end_steps(&self) {
         let stop =
             Stop { cause: Cause::Destroyed, reason: String::new(), grace: DESTROY_GRACE.min(self.settings.kill_grace) };
         let running: Vec<_> = self.steps.all().into_iter().filter(|step| step.ended().is_none()).collect();
@@ -192,7 +198,6 @@ impl Agent {
         }
         let everything = Tree::of_all(&self.mark, self.cgroups.as_deref());
         everything.end(watch::Sender::new(Some(stop)).subscribe()).await;
-        lock(&self.stage).end(&request.stage_runtime_id);
     }
 }
 

@@ -25,6 +25,9 @@ Settings come from the environment, and before it from FILE (KEY=VALUE lines):
   KILN_MAX_AGE_S    power off at this age (never)
 ";
 
+/// From -1000, never, to 1000, first of all.
+const OOM_SCORE: &str = "-900";
+
 enum Action {
     Serve { env_file: Option<PathBuf> },
     Print(String),
@@ -92,6 +95,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
                 tracing::warn!(%error, "orphans of steps are left to the system");
             }
         });
+    }
+    // When memory runs out, a step is to go, not its supervisor. Only root may say so.
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE) {
+        tracing::debug!(%error, "the agent is not spared when memory runs out");
     }
     let server = Server::bind(settings).await?;
     tracing::info!(address = %server.address()?, "listening");

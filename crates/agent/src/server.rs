@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use kiln_wire::agent::kiln::ClaimRequest;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -27,6 +28,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTIONS: usize = 1024;
 /// How often a silent HTTP/2 peer is asked whether it is still there, and how long it may take to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Unanswered probes after which a connection is dead.
+const KEEP_ALIVE_PROBES: u32 = 3;
 /// How long requests may take to end when the agent is stopped.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause after a failed accept: the usual reason is a lack of file descriptors.
@@ -151,7 +154,7 @@ impl Server {
 
     /// Serves until `stop` is ready; then lets open requests end for a short while.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let app = TowerToHyperService::new(router(Api { agent: self.agent, tls: self.tls.clone() }));
+        let app = TowerToHyperService::new(router(Api { agent: self.agent.clone(), tls: self.tls.clone() }));
         let (stopping, _) = watch::channel(false);
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = tokio::task::JoinSet::new();
@@ -159,11 +162,14 @@ impl Server {
         loop {
             // Ended connections are taken out as they end.
             while connections.try_join_next().is_some() {}
-            let Ok(slot) = slots.clone().acquire_owned().await else { break };
-            let stream = tokio::select! {
+            let next = async {
+                let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+                self.listener.accept().await.map(|(stream, _)| (stream, slot))
+            };
+            let (stream, slot) = tokio::select! {
                 () = &mut stop => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                next = next => match next {
+                    Ok(next) => next,
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -177,6 +183,8 @@ impl Server {
                 drop(slot);
             });
         }
+        // Nobody could supervise the steps any more, nor answer for them; their pollers still hear of the end.
+        self.agent.end_steps().await;
         stopping.send_replace(true);
         let all = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_PATIENCE, all).await.is_err() {
@@ -199,6 +207,19 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
 
 type App = TowerToHyperService<axum::Router>;
 
+/// Lets the kernel notice a peer that vanished, whatever the protocol above: an open request counts as contact, so one
+/// of a dead runner would keep the machine for ever.
+fn keep_alive(stream: &TcpStream) {
+    let every = KEEP_ALIVE.as_secs() as u32;
+    let set = setsockopt(stream, sockopt::KeepAlive, &true)
+        .and_then(|()| setsockopt(stream, sockopt::TcpKeepIdle, &every))
+        .and_then(|()| setsockopt(stream, sockopt::TcpKeepInterval, &every))
+        .and_then(|()| setsockopt(stream, sockopt::TcpKeepCount, &KEEP_ALIVE_PROBES));
+    if let Err(error) = set {
+        tracing::warn!(%error, "a peer that vanishes may not be noticed");
+    }
+}
+
 /// With or without TLS. One type for both keeps the protocols from being compiled twice.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -212,6 +233,7 @@ async fn handle(
 ) {
     // Small answers must not wait for more; where it cannot be set they are merely late.
     drop(stream.set_nodelay(true));
+    keep_alive(&stream);
     let config = tls.borrow_and_update().clone();
     let Some(config) = config else {
         return talk(Box::new(stream), tls, app, stopping).await;

@@ -170,14 +170,14 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Up to `most` bytes at `offset`; waits for them when `follow`. Empty means the end.
-    pub async fn read(&mut self, offset: u64, most: usize, follow: bool) -> io::Result<Vec<u8>> {
+    /// Up to `most` bytes at `offset`; waits for them. Empty means the end.
+    pub async fn read(&mut self, offset: u64, most: usize) -> io::Result<Vec<u8>> {
         let len = loop {
             let now = *self.progress.borrow_and_update();
             if now.len > offset {
                 break now.len;
             }
-            if now.ended || !follow || self.progress.changed().await.is_err() {
+            if now.ended || self.progress.changed().await.is_err() {
                 return Ok(Vec::new());
             }
         };
@@ -207,7 +207,7 @@ mod tests {
         let mut reader = spool.reader().unwrap_or_else(|e| panic!("{e}"));
         let mut out = Vec::new();
         loop {
-            let part = reader.read(offset, 7, true).await.unwrap_or_else(|e| panic!("{e}"));
+            let part = reader.read(offset, 7).await.unwrap_or_else(|e| panic!("{e}"));
             if part.is_empty() {
                 return out;
             }

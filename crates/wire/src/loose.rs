@@ -27,6 +27,12 @@ impl<'de, T: Loose<'de>> Deserialize<'de> for Via<T> {
     }
 }
 
+/// The value of a field. Never inlined, so that it is compiled once per type and not once per field.
+#[inline(never)]
+pub(crate) fn value<'de, T: Loose<'de>, A: MapAccess<'de>>(from: &mut A) -> Result<T, A::Error> {
+    from.next_value::<Via<T>>().map(|via| via.0)
+}
+
 macro_rules! plain {
     ($($ty:ty),*) => {$(
         impl<'de> Loose<'de> for $ty {

@@ -43,7 +43,7 @@ macro_rules! message {
                         while let Some(key) = from.next_key::<String>()? {
                             $(
                                 if key.eq_ignore_ascii_case($json) {
-                                    out.$field = from.next_value::<$crate::loose::Via<$ty>>()?.0;
+                                    out.$field = $crate::loose::value::<$ty, A>(&mut from)?;
                                     continue;
                                 }
                             )*

@@ -34,6 +34,10 @@ impl Parent {
     }
 
     fn at(dir: PathBuf) -> io::Result<Self> {
+        if let Some(top) = dir.parent() {
+            // What agents left that could not tidy up themselves; those in use cannot be removed.
+            subdirs(top).iter().for_each(|left| remove(left));
+        }
         fs::create_dir_all(&dir)?;
         if !dir.join("cgroup.kill").exists() {
             // The kernel is older than 5.14.
@@ -50,7 +54,8 @@ impl Parent {
     /// Makes the cgroup of a step.
     pub(super) fn child(&self, name: &str) -> Option<Cgroup> {
         let dir = self.dir.join(name);
-        match fs::create_dir(&dir) {
+        // With its parents: an empty one may have been tidied away by another agent that started.
+        match fs::create_dir_all(&dir) {
             Ok(()) => Some(Cgroup { dir, keep: false }),
             Err(error) => {
                 tracing::warn!(dir = %dir.display(), %error, "no cgroup for this step");

@@ -82,9 +82,13 @@ impl HandOver {
             ("PLUGIN_ARTIFACT_FILE", &self.artifact),
             ("HARNESS_ANNOTATIONS_FILE", &self.annotations),
             ("HARNESS_ARTIFACT_FILE_PATH", &self.native_artifact),
-            (VARS_DIR, &self.vars_dir),
         ];
-        pairs.into_iter().map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned())).collect()
+        let vars_dir = (!self.wanted.is_empty()).then_some((VARS_DIR, &self.vars_dir));
+        pairs
+            .into_iter()
+            .chain(vars_dir)
+            .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
+            .collect()
     }
 
     /// Removes what an earlier step of the same id left, and makes the directory for the variables.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, PipeWriter};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_wire::agent::{Cause, PollStepResponse, StartStepRequest};
+use nix::sys::signal::Signal;
 use tokio::process::{Child, Command};
 
 use super::cgroup::{Cgroup, Parent};
@@ -22,6 +24,9 @@ use crate::step::{Step, Stop};
 
 /// Longest time limit that is honoured; a longer one is none.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How long the exit status of a killed process is waited for.
+const REAP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a step needs beside its request.
 #[derive(Debug)]
@@ -124,7 +129,9 @@ fn start(job: &mut Job, hand_over: &HandOver) -> Result<Running, ExecError> {
     let layers: Vec<_> = job.envs.iter().chain([&request.environment, &own]).collect();
     let env = command::environment(&layers, account.as_ref());
     let dir = if request.working_dir.is_empty() { "/".into() } else { PathBuf::from(&request.working_dir) };
-    std::fs::read_dir(&dir).map_err(|source| ExecError::WorkingDir { path: dir.clone(), source })?;
+    let is_dir =
+        std::fs::metadata(&dir).and_then(|meta| meta.is_dir().then_some(()).ok_or(io::ErrorKind::NotADirectory.into()));
+    is_dir.map_err(|source| ExecError::WorkingDir { path: dir.clone(), source })?;
     let paths = [job.envs.first().and_then(|base| base.get("PATH")), env.get("PATH")];
     let program = command::program(&entrypoint[0], &paths, &dir)?;
 
@@ -211,7 +218,17 @@ async fn wait(job: &Job, running: &mut Running) -> io::Result<(ExitStatus, Optio
     }
     let stop = job.step.stops().borrow().clone();
     // The main process is reaped while the tree is being ended, so that it does not count as living.
-    let (status, ()) = tokio::join!(running.child.wait(), running.tree.end(job.step.stops()));
+    let mut status = None;
+    {
+        let reap = async { status = Some(running.child.wait().await) };
+        let (mut reap, mut end) = (std::pin::pin!(reap), std::pin::pin!(running.tree.end(job.step.stops())));
+        tokio::select! {
+            () = &mut reap => end.await,
+            // A process that the kernel does not let go of must not keep the step from ending.
+            () = &mut end => drop(tokio::time::timeout(REAP_PATIENCE, reap).await),
+        }
+    }
+    let status = status.unwrap_or_else(|| Ok(ExitStatus::from_raw(Signal::SIGKILL as i32)));
     status.map(|status| (status, stop))
 }
 

@@ -4,25 +4,28 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 
-use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid, write};
 use tokio::process::Command;
 
 use super::users::Account;
 
-/// Puts the child in the cgroup, then gives it the account's identity.
+/// Puts the child in the cgroup, makes it a candidate when memory runs out, then gives it the account's identity.
 pub(super) fn in_child(command: &mut Command, cgroup: Option<File>, account: Option<&Account>) {
     let identity = account.map(|a| {
         let groups: Vec<Gid> = a.groups.iter().copied().map(Gid::from_raw).collect();
         (Uid::from_raw(a.uid), Gid::from_raw(a.gid), groups)
     });
-    if cgroup.is_none() && identity.is_none() {
-        return;
-    }
     let enter = move || -> io::Result<()> {
         if let Some(mut procs) = cgroup.as_ref() {
             // "0" stands for the writing process. Supervision without the cgroup still works, so a refusal must not
             // keep the step from running.
             let _ = procs.write(b"0");
+        }
+        // The agent is spared when memory runs out, its steps are not. Without /proc both are alike.
+        if let Ok(score) = open(c"/proc/self/oom_score_adj", OFlag::O_WRONLY, Mode::empty()) {
+            let _ = write(&score, b"0");
         }
         if let Some((uid, gid, groups)) = &identity {
             setgroups(groups)?;
@@ -32,7 +35,7 @@ pub(super) fn in_child(command: &mut Command, cgroup: Option<File>, account: Opt
         Ok(())
     };
     // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes only the system
-    // calls write, setgroups, setgid and setuid, on memory that was allocated before the fork.
+    // calls open, write, close, setgroups, setgid and setuid, on memory that was allocated before the fork.
     unsafe {
         command.pre_exec(enter);
     }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use kiln_wire::agent::Empty;
 use kiln_wire::agent::kiln::{CancelRequest, ClaimRequest, FilesRequest, Identity, StepList, UnpackedResponse};
@@ -54,7 +54,13 @@ pub(super) async fn workspace(
     let query = query.unwrap_or_default();
     let path = query.split('&').find_map(|pair| pair.strip_prefix("path=")).unwrap_or_default();
     let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
-    let packed = headers.get(header::CONTENT_ENCODING).is_some_and(|v| v.as_bytes() == b"zstd");
+    let packed = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => false,
+        Some(b"zstd") => true,
+        Some(_) => {
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the tar stream plain or as zstd"));
+        }
+    };
     Ok(Json(archive::unpack(body, path.into(), packed).await?))
 }
 

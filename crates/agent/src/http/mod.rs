@@ -5,6 +5,7 @@ mod lite;
 mod output;
 mod reply;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,6 +14,7 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post, put};
+use futures::FutureExt as _;
 use kiln_wire::agent::{self as wire, kiln as own};
 
 use crate::agent::Agent;
@@ -58,5 +60,7 @@ async fn not_found() -> Response {
 async fn contact(State(api): State<Api>, request: Request, next: Next) -> Response {
     let _open = api.agent.contact.open();
     tracing::debug!(method = %request.method(), path = request.uri().path(), "request");
-    next.run(request).await
+    // A defect in one route must not cost the other requests of the connection.
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    answer.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }

@@ -49,6 +49,7 @@ pub(super) async fn output(State(api): State<Api>, body: Body) -> Result<Respons
     respond(&step, request.offset, request.follow, api.agent.contact.open())
 }
 
+/// Without `follow`, what is there now is all.
 fn respond(step: &Arc<Step>, offset: u64, follow: bool, open: Open) -> Result<Response, Refusal> {
     let reader = step.spool.reader().map_err(|e| Refusal::internal(format!("cannot read the output: {e}")))?;
     let progress = step.spool.progress();
@@ -59,7 +60,8 @@ fn respond(step: &Arc<Step>, offset: u64, follow: bool, open: Open) -> Result<Re
         (HeaderName::from_static(ENDED_HEADER), flag(progress.ended)),
         (HeaderName::from_static(CUT_HEADER), flag(progress.cut)),
     ];
-    Ok((headers, stream(reader, offset, follow, open)).into_response())
+    let until = if follow { u64::MAX } else { progress.len };
+    Ok((headers, stream(reader, offset, until, open)).into_response())
 }
 
 fn flag(value: bool) -> HeaderValue {
@@ -67,9 +69,10 @@ fn flag(value: bool) -> HeaderValue {
 }
 
 /// The body asks for the next chunk only when the last one was taken, so a slow reader costs one chunk of memory.
-fn stream(reader: Reader, offset: u64, follow: bool, open: Open) -> Body {
+fn stream(reader: Reader, offset: u64, until: u64, open: Open) -> Body {
     Body::from_stream(try_unfold((reader, offset, open), move |(mut reader, offset, open)| async move {
-        let bytes = reader.read(offset, CHUNK_BYTES, follow).await?;
+        let most = CHUNK_BYTES.min(usize::try_from(until - offset).unwrap_or(CHUNK_BYTES));
+        let bytes = if most == 0 { Vec::new() } else { reader.read(offset, most).await? };
         let next = offset + bytes.len() as u64;
         Ok::<_, std::io::Error>((!bytes.is_empty()).then(|| (Bytes::from(bytes), (reader, next, open))))
     }))

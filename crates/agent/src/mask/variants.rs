@@ -11,6 +11,13 @@ const SHORTEST_LINE: usize = 3;
 /// A shorter secret is not looked for inside other base64: what it leaves there is too short to tell apart.
 const SHORTEST_INSIDE_BASE64: usize = 6;
 
+/// A longer secret, a file for instance, is masked line by line only.
+const LONGEST_WHOLE: usize = 16 * 1024;
+/// Line lengths of programs that wrap base64: GNU's and MIME, and PEM.
+const WRAPS: [usize; 2] = [76, 64];
+/// A shorter rest of a wrapped line is not looked for.
+const SHORTEST_WRAPPED: usize = 8;
+
 /// RFC 3986's unreserved characters stay.
 const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -29,12 +36,19 @@ pub(super) fn of(secret: &str) -> Vec<Vec<u8>> {
     if whole.trim().len() < SHORTEST {
         return out;
     }
-    forms(whole, &mut out);
+    if whole.len() <= LONGEST_WHOLE {
+        forms(whole, &mut out);
+        wrapped(whole, &mut out);
+    } else if !whole.contains('\n') {
+        out.push(whole.into());
+    }
     if whole.contains('\n') {
         for line in whole.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE) {
-            forms(line, &mut out);
+            if line.len() <= LONGEST_WHOLE { forms(line, &mut out) } else { out.push(line.into()) }
         }
-        out.push(whole.replace('\n', "\r\n").into_bytes());
+        if whole.len() <= LONGEST_WHOLE {
+            out.push(whole.replace('\n', "\r\n").into_bytes());
+        }
     } else if whole.trim() != whole {
         forms(whole.trim(), &mut out);
     }
@@ -55,6 +69,16 @@ fn forms(text: &str, out: &mut Vec<Vec<u8>>) {
     if text.len() >= SHORTEST_INSIDE_BASE64 {
         for shift in 0..3 {
             out.extend([STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|engine| inside(text, shift, &engine)));
+        }
+    }
+}
+
+/// The lines of wrapped base64.
+fn wrapped(text: &str, out: &mut Vec<Vec<u8>>) {
+    for value in [text.to_owned(), format!("{text}\n")] {
+        let encoded = STANDARD.encode(value).into_bytes();
+        for width in WRAPS.into_iter().filter(|width| encoded.len() > *width) {
+            out.extend(encoded.chunks(width).filter(|line| line.len() >= SHORTEST_WRAPPED).map(<[u8]>::to_vec));
         }
     }
 }
@@ -122,6 +146,23 @@ mod tests {
             assert!(forms.contains(&wanted.as_bytes().to_vec()), "{wanted}");
         }
         assert!(!forms.contains(&b"}".to_vec()));
+    }
+
+    #[test]
+    fn wrapped_base64_is_found_line_by_line() {
+        let secret = "0123456789".repeat(12);
+        let forms = of(&secret);
+        let encoded = STANDARD.encode(format!("{secret}\n"));
+        for line in encoded.as_bytes().chunks(76) {
+            assert!(forms.iter().any(|form| form == line), "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    #[test]
+    fn a_long_file_is_masked_by_line() {
+        let line = "x".repeat(100);
+        let forms = of(&format!("{line}\n").repeat(1000));
+        assert!(forms.contains(&line.into_bytes()) && forms.iter().all(|form| form.len() < 1000));
     }
 
     #[test]
