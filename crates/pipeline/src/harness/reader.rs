@@ -147,9 +147,13 @@ impl<'a> Reader<'a> {
     /// Tells that a mapping lacks a key, unless a misspelt one of it was told about already, or it is no mapping.
     pub fn missing(&mut self, node: &Node, keys: &[&str], place: &Location, message: impl Into<String>, help: &str) {
         let Some(entries) = node.entries() else { return };
+        let lenient = self.findings.lenient;
+        // A misspelt key that is only warned about does not say why the file cannot be run.
         let misspelt = |(key, _): &(Node, Node)| {
-            key.text()
-                .is_some_and(|text| !keys.contains(&text) && schema::closest(text, keys.iter().copied()).is_some())
+            !lenient
+                && key
+                    .text()
+                    .is_some_and(|text| !keys.contains(&text) && schema::closest(text, keys.iter().copied()).is_some())
         };
         let of_wrong_type = |(key, value): &(Node, Node)| {
             key.text().is_some_and(|text| keys.contains(&text)) && !matches!(value.kind, Kind::Scalar(_))
