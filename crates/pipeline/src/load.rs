@@ -82,6 +82,11 @@ pub fn load(name: &str, bytes: &[u8], options: &Options) -> Loaded {
             None
         }
     };
+    if plan.is_none() && findings.heaviest() < Some(Severity::Unsupported) {
+        // An expression in the place of the pipeline itself, for one.
+        let place = documents.first().map(|document| document.location.clone()).unwrap_or_default();
+        findings.push(Diagnostic::invalid("not-a-pipeline", &place, "there is no pipeline here that could be read"));
+    }
     if findings.heaviest() == Some(Severity::Invalid) {
         plan = None;
     }

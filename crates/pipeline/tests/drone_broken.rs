@@ -194,3 +194,12 @@ name: empty
     let misspelt = pipeline("triger: {branch: main}\n");
     assert_eq!(load(".drone.yml", misspelt.as_bytes(), &lenient).status(), Status::Ok);
 }
+
+/// A file that is not carried out says why, whatever stands in the place of its parts.
+#[test]
+fn nothing_to_run_is_never_ok() {
+    for text in ["pipeline: <+input>", "pipeline: a<+b>", "kind: secret", "kind: ~", "pipeline: ~", "{kind: <+a>}"] {
+        let loaded = load("pipeline.yml", text.as_bytes(), &Options::default());
+        assert_ne!(loaded.status(), Status::Ok, "{text}");
+    }
+}
