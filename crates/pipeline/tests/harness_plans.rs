@@ -410,6 +410,8 @@ pipeline:
                   spec: {command: x, outputAlias: {key: k, scope: Stage}}
               - step: {name: e, type: Run, strategy: {repeat: {items: <+a.b>, start: 1}}, spec: {command: x}}
               - step: {name: f, type: Run, strategy: {repeat: {items: [a], partitionSize: 2}}, spec: {command: x}}
+              - step: {name: h, type: Run, strategy: {repeat: {times: 3, start: 1}}, spec: {command: x}}
+              - step: {name: i, type: Run, strategy: {parallelism: 2, onFailure: SkipQueued}, spec: {command: x}}
               - stepGroup: {name: g, timeout: 1m, steps: []}
     - stage: {name: t, type: Approval, spec: {anything: goes}}
     - stage: {name: u, template: {templateRef: t}}

@@ -6,6 +6,7 @@
 //! What the platform would do around the run (delegates, notifications, policies) gets a note; what changes the
 //! result and is not carried out is unsupported, at its own place.
 
+mod cycles;
 mod failure;
 mod infrastructure;
 mod inputs;
@@ -66,6 +67,7 @@ pub(crate) fn read(root: &Node, options: &Options, findings: &mut Findings) -> O
     }
     let plan = Plan { name, id, dialect: Dialect::Harness, timeout, variables, stages };
     let uses = std::mem::take(&mut reader.uses);
-    references::check(&plan, uses, findings);
+    references::check(uses, findings);
+    cycles::check(&plan, findings);
     Some(plan)
 }

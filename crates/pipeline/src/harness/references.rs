@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::diagnostic::{Diagnostic, Findings, Location, Severity};
 use crate::expr::Template;
-use crate::plan::{Plan, Strategy, StrategyKind, Variable};
+use crate::plan::{Strategy, StrategyKind, Variable};
 use crate::schema::{closest, did_you_mean};
 
 /// First names that expressions of a pipeline can have.
@@ -182,7 +182,7 @@ impl Uses {
 pub(super) struct Outside(Around);
 
 /// Tells about every reference that certainly names nothing.
-pub(super) fn check(_plan: &Plan, uses: Uses, findings: &mut Findings) {
+pub(super) fn check(uses: Uses, findings: &mut Findings) {
     // Names that only the platform knows are no mistakes; guessing what each was meant to be has its price.
     let mut guesses = MAX_GUESSES;
     for reference in &uses.references {

@@ -25,6 +25,10 @@ pub(super) fn read(reader: &mut Reader<'_>, step: &Node, kind: &str) -> Option<R
     }
     let background = kind == "Background";
     let container = container(reader, spec, kind);
+    if let Some((key, _)) = spec.entry("entrypoint").filter(|(_, value)| container.is_none() && !value.is_null()) {
+        let message = "`entrypoint` has no effect here: it belongs to an image, and the step has none";
+        reader.push(Diagnostic::note("no-effect", &key.location, message));
+    }
     let has_command = spec.get("command").and_then(Node::text).is_some_and(|text| !text.trim().is_empty());
     if !has_command && kind == "Run" {
         reader.missing(spec, &["command"], name_place(step), "the `Run` step has no `command`", "");

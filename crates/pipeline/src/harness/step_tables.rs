@@ -160,7 +160,7 @@ pub static REPEAT: Table = Table::closed(
         Key::read("start", Number, "Where in the items to begin, from 0."),
         Key::read("end", Number, "Where in the items to end."),
         Key::read("unit", Enum(&["Percentage", "Count"]), "What `start` and `end` count."),
-        Key::read("nodeName", Text, "Pattern of the runs' names."),
+        Key::no_effect("nodeName", Text, "the runs are called by their items"),
         Key::unsupported("partitionSize", "list the items themselves"),
     ],
 );

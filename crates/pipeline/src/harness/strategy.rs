@@ -24,6 +24,11 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Strategy> {
         reader.push(Diagnostic::invalid("conflicting-keys", &key.location, message));
         return None;
     }
+    if let Some(value) = strategy.get("onFailure").filter(|_| reader.fixed(strategy, "onFailure") == Some("SkipQueued"))
+    {
+        let message = "`onFailure: SkipQueued` is not run yet: all runs are made";
+        reader.push(Diagnostic::unsupported("unsupported-key", &value.location, message));
+    }
     let own = positive(reader, strategy, "maxConcurrency");
     let (kind, inner) = match kinds.first() {
         Some(&"matrix") => matrix(reader, strategy.get("matrix")?)?,
@@ -174,6 +179,12 @@ fn repeat(reader: &mut Reader<'_>, node: &Node) -> Read {
                 &items.location,
                 "`repeat` has `times` or `items`, not both",
             ));
+            None
+        }
+        (Some(_), None) if ["start", "end"].iter().any(|key| node.get(key).is_some()) => {
+            let message = "`start` and `end` are not run yet with `times`";
+            let found = Diagnostic::unsupported("repeat-slice", &node.location, message);
+            reader.push(found.help("give `times` the number of runs"));
             None
         }
         (Some(_), None) => Some((StrategyKind::Times(positive(reader, node, "times")?), concurrency)),

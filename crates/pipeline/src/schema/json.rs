@@ -90,12 +90,12 @@ impl Definitions {
         }
     }
 
-    /// The schema of a value. Null is left out of the schema although it is read as absent: an editor should point
-    /// at a key without a value.
+    /// The schema of a value. Null is read as absent everywhere, but only allowed here where an empty text is
+    /// useful: elsewhere an editor should point at a key without a value.
     pub fn shape(&mut self, shape: &Shape) -> Value {
         let strict = match shape {
             Shape::Any => return json!({}),
-            Shape::Text => return json!({ "type": ["string", "number", "boolean"] }),
+            Shape::Text => return json!({ "type": ["string", "number", "boolean", "null"] }),
             Shape::Bool => json!({ "type": "boolean" }),
             Shape::Number => json!({ "type": "number" }),
             Shape::Duration => json!({ "type": "string", "pattern": r"^(\s*[0-9.]+\s*(w|d|h|m|s|ms))*\s*$" }),
