@@ -170,6 +170,17 @@ impl Agent {
         Ok(Box::pin(answer.bytes_stream().map(|chunk| chunk.map_err(|e| AgentError::of(kiln::FILES, e)))))
     }
 
+    /// Types into the terminal of a step until the stream ends.
+    pub async fn input(&self, id: &str, bytes: BoxStream<'static, std::io::Result<Bytes>>) -> Result<(), AgentError> {
+        let request = self.http.put(self.url(kiln::INPUT)).query(&[("id", id)]).body(reqwest::Body::wrap_stream(bytes));
+        decode::<wire::Empty>(kiln::INPUT, send(kiln::INPUT, request).await?).await.map(drop)
+    }
+
+    /// Tells a step's terminal its new size.
+    pub async fn resize(&self, request: &kiln::ResizeRequest) -> Result<(), AgentError> {
+        self.post::<_, wire::Empty>(kiln::RESIZE, request).await.map(drop)
+    }
+
     /// Ends the stage: every process of it.
     pub async fn destroy(&self) -> Result<wire::DestroyResponse, AgentError> {
         self.post(wire::DESTROY, &wire::DestroyRequest::default()).await

@@ -10,7 +10,7 @@ use kiln_wire::agent::{Cause, DestroyRequest, PollStepResponse, SetupRequest, St
 use tokio::sync::watch;
 
 use crate::exec::tree::Tree;
-use crate::exec::{self, CgroupParent, ExecError};
+use crate::exec::{self, CgroupParent, ExecError, Keyboard};
 use crate::load::Load;
 use crate::machine::Machine;
 use crate::mask::Secrets;
@@ -35,6 +35,9 @@ pub enum AgentError {
     /// The step is not known.
     #[error("Step has not started")]
     UnknownStep,
+    /// The step takes no input.
+    #[error("the step has no terminal, or has ended")]
+    NoTerminal,
     /// The spool cannot be made.
     #[error("cannot keep the output of the step in {dir}: {source}; free or make that directory")]
     Spool {
@@ -47,6 +50,9 @@ pub enum AgentError {
     #[error("setup failed: {0}")]
     Setup(ExecError),
 }
+
+/// How long the terminal of a step that was just started is waited for.
+const TERMINAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The one agent of a machine.
 #[derive(Debug)]
@@ -171,6 +177,14 @@ impl Agent {
         let grace = request.grace_ms.map_or(self.settings.kill_grace, Duration::from_millis);
         step.stop(Stop { cause: Cause::Cancelled, reason: request.reason.clone(), grace });
         Ok(())
+    }
+
+    /// Our side of a step's terminal.
+    pub async fn keyboard(&self, id: &str) -> Result<Keyboard, AgentError> {
+        let step = self.steps.get(id).ok_or(AgentError::UnknownStep)?;
+        // A step that was only just started has its terminal in a moment.
+        let keyboard = tokio::time::timeout(TERMINAL_PATIENCE, step.keyboard()).await;
+        keyboard.ok().flatten().ok_or(AgentError::NoTerminal)
     }
 
     /// The steps that are known.

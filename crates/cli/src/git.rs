@@ -71,7 +71,9 @@ mod tests {
 
     #[test]
     fn remotes_are_read() {
-        for remote in ["https://example.org/octo/spoon.git", "git@example.org:octo/spoon.git", "ssh://git@h/octo/spoon/"] {
+        for remote in
+            ["https://example.org/octo/spoon.git", "git@example.org:octo/spoon.git", "ssh://git@h/octo/spoon/"]
+        {
             assert_eq!(repository(remote), "octo/spoon", "{remote}");
         }
         assert_eq!(repository(""), "");

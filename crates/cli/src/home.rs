@@ -16,6 +16,7 @@ fn folder(variable: &str, otherwise: &str) -> anyhow::Result<PathBuf> {
         return Ok(base.join("kiln"));
     }
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    let home = home.with_context(|| format!("neither {variable} nor HOME is set, so there is no place to keep images"))?;
+    let home =
+        home.with_context(|| format!("neither {variable} nor HOME is set, so there is no place to keep images"))?;
     Ok(PathBuf::from(home).join(otherwise).join("kiln"))
 }

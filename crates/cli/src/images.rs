@@ -34,7 +34,9 @@ impl Choice {
         }
         for name in choice.pools.iter().map(|(_, image)| image).chain([&choice.default]) {
             if known.is_empty() {
-                anyhow::bail!(crate::exit::Usage("there is no VM image yet; make one with: kiln image build".to_owned()));
+                anyhow::bail!(crate::exit::Usage(
+                    "there is no VM image yet; make one with: kiln image build".to_owned()
+                ));
             }
             images.get(name)?;
         }

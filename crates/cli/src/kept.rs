@@ -33,7 +33,8 @@ impl Note {
         let dir = dir()?;
         std::fs::create_dir_all(&dir).with_context(|| format!("could not create {}", dir.display()))?;
         let path = dir.join(format!("{}.json", kept.instance));
-        std::fs::write(&path, serde_json::to_vec(kept)?).with_context(|| format!("could not write {}", path.display()))?;
+        std::fs::write(&path, serde_json::to_vec(kept)?)
+            .with_context(|| format!("could not write {}", path.display()))?;
         Ok(Self { path })
     }
 }

@@ -31,8 +31,7 @@ impl Machine {
         let (authority, credentials) = identity(&layout)?;
         let agent = AgentBinary::File(agent_file(vm)?);
         let settings = Settings { accel: accel(vm.accel), ..Settings::default() };
-        let driver =
-            QemuDriver::open(layout, settings, agent, Arc::clone(&authority), credentials.clone(), listener)?;
+        let driver = QemuDriver::open(layout, settings, agent, Arc::clone(&authority), credentials.clone(), listener)?;
         Ok(Self { driver, authority, credentials })
     }
 }

@@ -33,7 +33,9 @@ fn from_word(word: &str) -> anyhow::Result<(String, String)> {
     }
     match std::env::var(word) {
         Ok(value) => Ok((word.to_owned(), value)),
-        Err(_) => Err(Usage(format!("--secret {word}: no such environment variable; or give --secret {word}=VALUE")).into()),
+        Err(_) => {
+            Err(Usage(format!("--secret {word}: no such environment variable; or give --secret {word}=VALUE")).into())
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod outputs;
 mod pump;
 mod result;
 mod run;
+mod terminal;
 pub mod tree;
 mod unix;
 mod users;
@@ -16,6 +17,7 @@ mod users;
 pub use cgroup::Parent as CgroupParent;
 pub(crate) use files::make as make_file;
 pub use run::{Job, run};
+pub use terminal::Keyboard;
 
 use std::path::PathBuf;
 

@@ -80,6 +80,8 @@ impl Worker {
                     Ok(0) => open = false,
                     Ok(n) => self.pass(&buffer[..n]),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    // The end of a terminal that nobody holds any more.
+                    Err(error) if error.raw_os_error() == Some(nix::libc::EIO) => open = false,
                     Err(error) => {
                         tracing::warn!(%error, "cannot read a step's output any more");
                         open = false;

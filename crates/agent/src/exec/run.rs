@@ -1,7 +1,8 @@
 //! Supervises one step from its start to its result.
 
 use std::collections::BTreeMap;
-use std::io::{self, PipeWriter};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -15,6 +16,7 @@ use tokio::process::{Child, Command};
 use super::cgroup::{Cgroup, Parent};
 use super::outputs::HandOver;
 use super::pump::Pump;
+use super::terminal::Ends;
 use super::tree::{MARK, Tree};
 use super::users::Account;
 use super::{ExecError, command, files, oom, orphans, result, unix, users};
@@ -138,10 +140,11 @@ fn start(job: &mut Job, hand_over: &HandOver) -> Result<Running, ExecError> {
     let fail = |source| ExecError::Spawn { program: entrypoint[0].clone(), source };
     let mut command = Command::new(program);
     command.arg0(&entrypoint[0]).args(&entrypoint[1..]).args(&commands);
-    command.env_clear().envs(&env).current_dir(&dir).process_group(0);
+    command.env_clear().envs(&env).current_dir(&dir);
     let cgroup = job.cgroups.as_ref().and_then(|parent| parent.child(&job.step.mark));
-    let (reader, writer) = io::pipe().map_err(fail)?;
-    let (child, pid) = spawn(command, writer, cgroup.as_ref(), account.as_ref()).map_err(fail)?;
+    let ends = Ends::open(request.terminal.as_ref(), &job.step).map_err(fail)?;
+    let reader = ends.reader;
+    let (child, pid) = spawn(command, (ends.stdin, ends.stdout), cgroup.as_ref(), account.as_ref()).map_err(fail)?;
 
     let masker = Masker::new(job.secrets.clone());
     let Some(output) = job.output.take() else { return Err(fail(io::ErrorKind::Other.into())) };
@@ -152,12 +155,19 @@ fn start(job: &mut Job, hand_over: &HandOver) -> Result<Running, ExecError> {
 
 fn spawn(
     mut command: Command,
-    output: PipeWriter,
+    (input, output): (Option<OwnedFd>, OwnedFd),
     cgroup: Option<&Cgroup>,
     account: Option<&Account>,
 ) -> io::Result<(Child, i32)> {
     let procs = cgroup.map(Cgroup::procs).transpose()?;
-    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+    match input {
+        None => command.stdin(Stdio::null()).process_group(0),
+        Some(terminal) => {
+            unix::in_terminal(&mut command);
+            command.stdin(terminal)
+        }
+    };
+    command.stdout(output.try_clone()?).stderr(output);
     unix::in_child(&mut command, procs, account);
     // The command holds the pipe's writing end; it ends with this function, so that the pump sees the end of output.
     orphans::spawn(&mut command)

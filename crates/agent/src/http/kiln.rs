@@ -4,8 +4,11 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use futures::StreamExt as _;
 use kiln_wire::agent::Empty;
-use kiln_wire::agent::kiln::{CancelRequest, ClaimRequest, FilesRequest, Identity, StepList, UnpackedResponse};
+use kiln_wire::agent::kiln::{
+    CancelRequest, ClaimRequest, FilesRequest, Identity, ResizeRequest, StepList, UnpackedResponse,
+};
 
 use super::Api;
 use super::reply::{Json, Refusal, Reply, read};
@@ -44,6 +47,36 @@ pub(super) async fn cancel(State(api): State<Api>, body: Body) -> Reply<Empty> {
     Ok(Json(Empty {}))
 }
 
+pub(super) async fn input(State(api): State<Api>, RawQuery(query): RawQuery, body: Body) -> Reply<Empty> {
+    let _open = api.agent.contact.open();
+    let mut keyboard = api.agent.keyboard(&parameter(query.as_deref(), "id=")).await?;
+    let mut body = body.into_data_stream();
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes.map_err(Refusal::bad)?;
+        // The terminal takes no more while the step does not read; that must hold up this request alone.
+        let typed = tokio::task::spawn_blocking(move || (keyboard.type_in(&bytes), keyboard)).await;
+        let (outcome, same) = typed.map_err(Refusal::internal)?;
+        if outcome.is_err() {
+            // The step has ended; what is typed now is for nobody.
+            break;
+        }
+        keyboard = same;
+    }
+    Ok(Json(Empty {}))
+}
+
+pub(super) async fn resize(State(api): State<Api>, body: Body) -> Reply<Empty> {
+    let request: ResizeRequest = read(body, api.agent.settings.body_limit_bytes).await?;
+    api.agent.keyboard(&request.id).await?.resize(&request.terminal).map_err(Refusal::internal)?;
+    Ok(Json(Empty {}))
+}
+
+/// The value of a query's parameter; `name` ends with its `=`.
+fn parameter(query: Option<&str>, name: &str) -> String {
+    let value = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix(name)).unwrap_or_default();
+    percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned()
+}
+
 pub(super) async fn workspace(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
@@ -51,9 +84,7 @@ pub(super) async fn workspace(
     body: Body,
 ) -> Reply<UnpackedResponse> {
     let _open = api.agent.contact.open();
-    let query = query.unwrap_or_default();
-    let path = query.split('&').find_map(|pair| pair.strip_prefix("path=")).unwrap_or_default();
-    let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let path = parameter(query.as_deref(), "path=");
     let packed = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => false,
         Some(b"zstd") => true,

@@ -29,7 +29,7 @@ pub(crate) struct Api {
 
 /// All routes, each with and without a slash at its end.
 pub(crate) fn router(api: Api) -> Router {
-    let routes: [(&str, MethodRouter<Api>); 13] = [
+    let routes: [(&str, MethodRouter<Api>); 15] = [
         (wire::HEALTHZ, get(lite::healthz)),
         (wire::SETUP, post(lite::setup)),
         (wire::START_STEP, post(lite::start_step)),
@@ -41,6 +41,8 @@ pub(crate) fn router(api: Api) -> Router {
         (own::CLAIM, post(kiln::claim)),
         (own::STEPS, get(kiln::steps)),
         (own::CANCEL, post(kiln::cancel)),
+        (own::INPUT, put(kiln::input)),
+        (own::RESIZE, post(kiln::resize)),
         (own::OUTPUT, post(output::output)),
         (own::FILES, post(kiln::files)),
     ];

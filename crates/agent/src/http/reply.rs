@@ -3,6 +3,7 @@
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use kiln_wire::agent::ErrorBody;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +31,11 @@ impl<T: Serialize> IntoResponse for Json<T> {
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    respond(status, serde_json::to_vec_pretty(body))
+}
+
+/// Apart from `json`, so that it is compiled once and not for every message.
+fn respond(status: StatusCode, body: serde_json::Result<Vec<u8>>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::EXPIRES, HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 UTC")),
@@ -37,7 +43,7 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
         (header::PRAGMA, HeaderValue::from_static("no-cache")),
         (HeaderName::from_static("x-accel-expires"), HeaderValue::from_static("0")),
     ];
-    match serde_json::to_vec_pretty(body) {
+    match body {
         Ok(mut text) => {
             text.push(b'\n');
             (status, headers, text).into_response()
@@ -71,6 +77,7 @@ impl From<AgentError> for Refusal {
     fn from(error: AgentError) -> Self {
         match error {
             AgentError::NoId | AgentError::UnknownStep => Self::bad(error),
+            AgentError::NoTerminal => Self::new(StatusCode::CONFLICT, error),
             AgentError::Spool { .. } | AgentError::Setup(_) => Self::internal(error),
         }
     }
@@ -97,12 +104,15 @@ impl From<ClaimError> for Refusal {
 
 /// Reads a JSON body. Its content type is not looked at: the original's client sends none.
 pub(super) async fn read<T: DeserializeOwned>(body: Body, limit_bytes: usize) -> Result<T, Refusal> {
+    let bytes = collect(body, limit_bytes).await?;
+    serde_json::from_slice(&bytes).map_err(|error| Refusal::bad(format!("the request is not valid: {error}")))
+}
+
+/// Apart from `read`, so that it is compiled once and not for every message.
+async fn collect(body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
     let bytes = to_bytes(body, limit_bytes).await.map_err(|error| {
         let message = format!("the request cannot be read, or is larger than {limit_bytes} bytes: {error}");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     })?;
-    if bytes.is_empty() {
-        return Err(Refusal::bad("EOF"));
-    }
-    serde_json::from_slice(&bytes).map_err(|error| Refusal::bad(format!("the request is not valid: {error}")))
+    if bytes.is_empty() { Err(Refusal::bad("EOF")) } else { Ok(bytes) }
 }

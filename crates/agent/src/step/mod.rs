@@ -17,6 +17,7 @@ use kiln_wire::agent::kiln::{StepState, StepSummary};
 use kiln_wire::agent::{Cause, PollStepResponse};
 use tokio::sync::watch;
 
+use crate::exec::Keyboard;
 use crate::spool::Spool;
 
 pub use registry::{Registry, Started};
@@ -53,6 +54,7 @@ pub struct Step {
     started: SystemTime,
     stop: watch::Sender<Option<Stop>>,
     end: watch::Sender<Option<Arc<End>>>,
+    keyboard: watch::Sender<Option<Keyboard>>,
 }
 
 /// How a step ended.
@@ -68,7 +70,31 @@ impl Step {
     /// A step about to run.
     pub fn new(id: String, name: String, detach: bool, mark: String, spool: Arc<Spool>) -> Self {
         let (stop, end) = (watch::Sender::new(None), watch::Sender::new(None));
-        Self { id, name, detach, mark, spool, started: SystemTime::now(), stop, end }
+        Self {
+            id,
+            name,
+            detach,
+            mark,
+            spool,
+            started: SystemTime::now(),
+            stop,
+            end,
+            keyboard: watch::Sender::new(None),
+        }
+    }
+
+    /// Leaves our side of its terminal with the step.
+    pub(crate) fn give_keyboard(&self, keyboard: Keyboard) {
+        self.keyboard.send_replace(Some(keyboard));
+    }
+
+    /// Our side of its terminal, once it has one; `None` when it has ended.
+    pub async fn keyboard(&self) -> Option<Keyboard> {
+        let mut keyboard = self.keyboard.subscribe();
+        tokio::select! {
+            given = keyboard.wait_for(Option::is_some) => given.ok()?.as_ref()?.another().ok(),
+            _ = self.wait() => None,
+        }
     }
 
     /// Asks for its end. The first one who asks gives the cause; a later one may only shorten the grace.
@@ -93,6 +119,7 @@ impl Step {
 
     /// Publishes the result; only the first counts.
     pub fn finish(&self, response: PollStepResponse) {
+        self.keyboard.send_replace(None);
         self.end.send_if_modified(|end| {
             if end.is_some() {
                 return false;

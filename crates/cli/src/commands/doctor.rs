@@ -49,6 +49,7 @@ fn show(check: &Check) {
 
 fn json(check: &Check) -> anyhow::Result<String> {
     let Check { name, ok, optional, detail, remedy } = check;
-    let object = serde_json::json!({ "name": name, "ok": ok, "optional": optional, "detail": detail, "remedy": remedy });
+    let object =
+        serde_json::json!({ "name": name, "ok": ok, "optional": optional, "detail": detail, "remedy": remedy });
     Ok(serde_json::to_string(&object)?)
 }

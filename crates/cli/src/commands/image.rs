@@ -66,5 +66,9 @@ fn list(format: Format) -> anyhow::Result<()> {
 
 fn size(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
-    if bytes < 1024 * MIB { format!("{} MiB", bytes / MIB) } else { format!("{:.1} GiB", bytes as f64 / (1024.0 * MIB as f64)) }
+    if bytes < 1024 * MIB {
+        format!("{} MiB", bytes / MIB)
+    } else {
+        format!("{:.1} GiB", bytes as f64 / (1024.0 * MIB as f64))
+    }
 }

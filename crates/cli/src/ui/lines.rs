@@ -58,7 +58,8 @@ mod tests {
     #[test]
     fn a_line_without_end_needs_no_memory() {
         let mut lines = Lines::default();
-        let shown: usize = (0..100).map(|_| lines.push("s", &[b'x'; 4096]).iter().map(String::len).sum::<usize>()).sum();
+        let shown: usize =
+            (0..100).map(|_| lines.push("s", &[b'x'; 4096]).iter().map(String::len).sum::<usize>()).sum();
         let rest = lines.finish("s").map_or(0, |l| l.len());
         assert_eq!(shown + rest, 409_600);
         assert!(rest < LINE_MAX_BYTES);

@@ -37,7 +37,9 @@ pub fn view(output: Output) -> Box<dyn View> {
         Output::Json => Box::new(json::Json),
         Output::Plain => Box::new(plain::Plain::default()),
         Output::Tree => Box::new(tree::Tree::new()),
-        Output::Auto if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() => Box::new(tree::Tree::new()),
+        Output::Auto if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() => {
+            Box::new(tree::Tree::new())
+        }
         Output::Auto => Box::new(plain::Plain::default()),
     }
 }

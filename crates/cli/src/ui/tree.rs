@@ -6,9 +6,9 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kiln_executor::Event;
 
+use super::View;
 use super::lines::Lines;
 use super::summary::{self, ended, seconds, stage_ended};
-use super::View;
 
 /// How often a waiting line moves.
 const TICK: Duration = Duration::from_millis(120);

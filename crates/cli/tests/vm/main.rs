@@ -29,14 +29,17 @@ fn stages(count: usize, steps: &str) -> String {
 }
 
 fn step(id: &str, command: &str, more: &str) -> String {
-    let mut text = format!("- step:\n    name: {id}\n    identifier: {id}\n    type: Run\n{more}    spec:\n      shell: Bash\n      command: |-\n");
+    let mut text = format!(
+        "- step:\n    name: {id}\n    identifier: {id}\n    type: Run\n{more}    spec:\n      shell: Bash\n      command: |-\n"
+    );
     for line in command.lines() {
         text.push_str(&format!("        {line}\n"));
     }
     text
 }
 
-const WHO: &str = "echo \"$(cat /etc/machine-id) $(hostname) $(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n') $(date +%s)\"";
+const WHO: &str =
+    "echo \"$(cat /etc/machine-id) $(hostname) $(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n') $(date +%s)\"";
 
 #[test]
 fn eight_stages_have_eight_machines_and_nothing_remains() {
@@ -44,9 +47,8 @@ fn eight_stages_have_eight_machines_and_nothing_remains() {
     let file = world.file("eight.yml", &stages(8, &step("who", WHO, "")));
     let ran = world.run(&file, &[]);
     assert_eq!(ran.code(), 0, "{:#}", ran.report());
-    let said: Vec<Vec<String>> = (0..8)
-        .map(|n| ran.output(&format!("s{n}"), "who").split_whitespace().map(str::to_owned).collect())
-        .collect();
+    let said: Vec<Vec<String>> =
+        (0..8).map(|n| ran.output(&format!("s{n}"), "who").split_whitespace().map(str::to_owned).collect()).collect();
     for (column, what) in ["machine id", "host name", "random bytes"].iter().enumerate() {
         let values: BTreeSet<&str> = said.iter().map(|words| words[column].as_str()).collect();
         assert_eq!(values.len(), 8, "every VM has its own {what}: {said:?}");
@@ -134,7 +136,10 @@ fn results_outputs_reports_retries_and_secrets_travel() {
     let made = ran.output("s0", "make");
     assert!(made.starts_with("the secret is *") && !made.contains("hunter2"), "{made}");
     assert_eq!(ran.output("s0", "use"), "yes\n");
-    assert_eq!((&ran.step("s0", "flaky")["status"], &ran.step("s0", "flaky")["attempts"]), (&"passed".into(), &2.into()));
+    assert_eq!(
+        (&ran.step("s0", "flaky")["status"], &ran.step("s0", "flaky")["attempts"]),
+        (&"passed".into(), &2.into())
+    );
     let failed = ran.step("s0", "report");
     assert_eq!((failed["exit_code"].as_i64(), failed["tests"]["failed"].as_i64()), (Some(3), Some(1)), "{failed}");
     assert!(!ran.events.iter().any(|event| event.to_string().contains("hunter2")), "no event carries the secret");

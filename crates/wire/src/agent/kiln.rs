@@ -7,6 +7,8 @@
 //! | [`STEPS`] | GET | | [`StepList`] |
 //! | [`CANCEL`] | POST | [`CancelRequest`] | [`super::Empty`]; 404 for an unknown step |
 //! | [`OUTPUT`] | POST | [`OutputRequest`] | raw bytes; 404 for an unknown step, 416 beyond the end |
+//! | [`INPUT`] | PUT | `?id=STEP`, raw bytes | [`super::Empty`]; 409 for a step without a terminal |
+//! | [`RESIZE`] | POST | [`ResizeRequest`] | [`super::Empty`]; 409 for a step without a terminal |
 //! | [`WORKSPACE`] | PUT | `?path=DIR`, a tar stream, `Content-Encoding: zstd` or none | [`UnpackedResponse`] |
 //! | [`FILES`] | POST | [`FilesRequest`] | a tar stream, zstd |
 
@@ -23,6 +25,10 @@ pub const STEPS: &str = "/kiln/v1/steps";
 pub const CANCEL: &str = "/kiln/v1/cancel";
 /// `POST`: output of any step from any offset.
 pub const OUTPUT: &str = "/kiln/v1/output";
+/// `PUT`: types the body into the terminal of the step that the query names as `id`, as the bytes come.
+pub const INPUT: &str = "/kiln/v1/input";
+/// `POST`: tells a step's terminal its new size.
+pub const RESIZE: &str = "/kiln/v1/resize";
 /// `PUT`: unpacks a tar stream into the directory that the query names as `path`.
 pub const WORKSPACE: &str = "/kiln/v1/workspace";
 /// `POST`: fetches files.
@@ -111,6 +117,22 @@ message! {
         follow: bool = "follow",
         /// Milliseconds to wait for a step that has not started yet; absent for 5000.
         wait_ms: Option<u64> = "wait_ms",
+    }
+
+    /// The size of a terminal.
+    pub struct Terminal {
+        /// Lines.
+        rows: u32 = "rows",
+        /// Characters per line.
+        cols: u32 = "cols",
+    }
+
+    /// Tells a step's terminal its new size.
+    pub struct ResizeRequest {
+        /// The step.
+        id: String = "id",
+        /// The size.
+        terminal: Terminal = "terminal",
     }
 
     /// The steps the agent knows.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::kiln::Terminal;
 use super::spec::*;
 use crate::message::{message, words};
 
@@ -134,6 +135,8 @@ message! {
         ignore_stderr: bool = "ignore_stderr",
         /// Unused; its name and meaning are swapped in the original.
         ignore_stdout: bool = "ignore_stdout",
+        /// Ours: the step runs in a terminal of this size and takes input.
+        terminal: Option<Terminal> = "kiln_terminal",
     }
 
     /// What a `Run` step runs.
