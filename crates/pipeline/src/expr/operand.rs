@@ -1,7 +1,8 @@
 //! The parser's lower half: literals, names, and what is written behind them.
 
 use super::ast::{Expr, Part};
-use super::parser::{Fault, Parser, keyword};
+use super::parser::{Fault, Parser};
+use super::precedence::keyword;
 
 type Parsed<T> = Result<T, Fault>;
 

@@ -5,6 +5,7 @@
 //! `<+a>` ends at once, and `<+<+a> > 5>` compares.
 
 use super::ast::{Expr, Operator, Part};
+use super::precedence::{self, binding, keyword};
 use super::{MAX_EXPRESSION_BYTES, MAX_LINKS, MAX_NESTING};
 
 /// Why a text is not a template.
@@ -253,12 +254,7 @@ impl Parser<'_> {
         if rest.starts_with('>') && self.angles > 0 && !((spaced || self.eager) && self.closes_later()) {
             return None;
         }
-        let (operator, length) = OPERATORS.iter().find_map(|&(text, operator)| {
-            let word = text.starts_with(|c: char| c.is_ascii_alphabetic());
-            let found = if word { keyword(rest, text) } else { rest.starts_with(text) };
-            found.then_some((operator, text.len()))
-        })?;
-        (binding(operator) >= level).then_some((operator, length))
+        precedence::operator(rest).filter(|(operator, _)| binding(*operator) >= level)
     }
 
     /// Whether, after the `>` here, the line has one more that closes what is open.
@@ -357,70 +353,5 @@ impl Parser<'_> {
     fn too_long(&self, start: usize) -> Fault {
         let message = format!("the expression is longer than {MAX_EXPRESSION_BYTES} bytes");
         self.fault("expression-limit", message, start)
-    }
-}
-
-/// Whether the text starts with this word as a whole.
-pub(super) fn keyword(text: &str, word: &str) -> bool {
-    text.strip_prefix(word).is_some_and(|after| {
-        !after.starts_with(|c: char| c.is_ascii_alphanumeric() || "_.([$".contains(c)) || {
-            // `not (a)` and `a and (b)` are operators, `size(a)` is a call; a dot makes it a name.
-            after.starts_with('(') && matches!(word, "not" | "and" | "or")
-        }
-    })
-}
-
-/// Longer spellings first.
-const OPERATORS: [(&str, Operator); 31] = [
-    ("||", Operator::Or),
-    ("or", Operator::Or),
-    ("&&", Operator::And),
-    ("and", Operator::And),
-    ("??", Operator::Otherwise),
-    ("?:", Operator::Elvis),
-    ("==", Operator::Equal),
-    ("eq", Operator::Equal),
-    ("!=", Operator::NotEqual),
-    ("ne", Operator::NotEqual),
-    ("=~", Operator::Matches),
-    ("!~", Operator::NotMatches),
-    ("=^", Operator::StartsWith),
-    ("!^", Operator::NotStartsWith),
-    ("=$", Operator::EndsWith),
-    ("!$", Operator::NotEndsWith),
-    ("<=", Operator::LessOrEqual),
-    ("le", Operator::LessOrEqual),
-    (">=", Operator::GreaterOrEqual),
-    ("ge", Operator::GreaterOrEqual),
-    ("<", Operator::Less),
-    ("lt", Operator::Less),
-    (">", Operator::Greater),
-    ("gt", Operator::Greater),
-    ("+", Operator::Add),
-    ("-", Operator::Subtract),
-    ("*", Operator::Multiply),
-    ("/", Operator::Divide),
-    ("div", Operator::Divide),
-    ("%", Operator::Remainder),
-    ("mod", Operator::Remainder),
-];
-
-/// How tightly an operator binds.
-fn binding(operator: Operator) -> u8 {
-    match operator {
-        Operator::Otherwise | Operator::Elvis => 1,
-        Operator::Or => 2,
-        Operator::And => 3,
-        Operator::Equal
-        | Operator::NotEqual
-        | Operator::Matches
-        | Operator::NotMatches
-        | Operator::StartsWith
-        | Operator::NotStartsWith
-        | Operator::EndsWith
-        | Operator::NotEndsWith => 4,
-        Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => 5,
-        Operator::Add | Operator::Subtract => 6,
-        Operator::Multiply | Operator::Divide | Operator::Remainder => 7,
     }
 }
