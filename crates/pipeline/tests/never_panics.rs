@@ -111,6 +111,31 @@ proptest! {
     }
 }
 
+/// Real files, cut off and with lines missing. The corpus lies beside the checkout, or where `KILN_CORPUS` says;
+/// without it the seeds above have to do.
+#[test]
+fn real_files_with_damage() {
+    let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
+    let root = std::env::var_os("KILN_CORPUS").map_or(beside, std::path::PathBuf::from);
+    for directory in ["harness", "drone"] {
+        let Ok(entries) = std::fs::read_dir(root.join(directory)) else {
+            println!("the corpus is not there: {}", root.display());
+            return;
+        };
+        for entry in entries {
+            let bytes = std::fs::read(entry.expect("an entry").path()).expect("a corpus file can be read");
+            for part in 1..8 {
+                verdict(&bytes[..bytes.len() * part / 8]);
+            }
+            let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+            for gap in [2, 3, 7, 11] {
+                let kept = lines.iter().enumerate().filter(|(number, _)| number % gap != 1).map(|(_, line)| *line);
+                verdict(&kept.collect::<Vec<_>>().concat());
+            }
+        }
+    }
+}
+
 #[test]
 fn the_seeds_are_read() {
     let harness = load("f", SEEDS[0].as_bytes(), &Options::default());
