@@ -28,8 +28,12 @@ UNIT
 cat > "$tree/etc/cloud/cloud.cfg.d/90-kiln.cfg" <<'CFG'
 datasource_list: [ NoCloud, Ec2, None ]
 network: { config: disabled }
-apt_preserve_sources_list: true
+# What a VM for one stage needs of cloud-init. The rest (packages, locales, SSH keys, boot loaders) costs seconds each.
+cloud_init_modules: [ seed_random, bootcmd, write-files, growpart, resizefs, set_hostname, users-groups ]
+cloud_config_modules: [ runcmd ]
+cloud_final_modules: [ scripts-user ]
 CFG
+echo LANG=C.UTF-8 > "$tree/etc/default/locale"
 chroot "$tree" systemctl enable systemd-networkd.service systemd-resolved.service > /dev/null 2>&1
 ln -sf ../run/systemd/resolve/stub-resolv.conf "$tree/etc/resolv.conf"
 
@@ -43,4 +47,6 @@ done
 mkdir -p "$tree/etc/systemd/journald.conf.d"
 printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n' > "$tree/etc/systemd/journald.conf.d/kiln.conf"
 
+# The options of the build (no recommended packages, the host's proxy) are not those of a step that installs something.
+rm -f "$tree/etc/apt/apt.conf.d/99mmdebstrap"
 rm -rf "$tree"/var/cache/apt/*.bin "$tree"/var/cache/apt/archives/*.deb "$tree"/var/log/*.log "$tree"/tmp/*

@@ -57,6 +57,10 @@ impl Tail {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).bytes.is_empty()
+    }
+
     pub(crate) fn text(&self) -> String {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&kept.bytes).into_owned()

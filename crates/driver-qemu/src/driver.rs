@@ -23,7 +23,7 @@ use crate::images::{Image, Images};
 use crate::instance::Instance;
 use crate::owner::Owner;
 use crate::paths::Layout;
-use crate::progress::Listener;
+use crate::progress::{Listener, Progress};
 use crate::settings::Settings;
 use crate::{host, lock, program};
 
@@ -151,6 +151,10 @@ impl Inner {
         Ok(golden)
     }
 
+    async fn forget(&self, broken: &Arc<Golden>) {
+        self.goldens.lock().await.retain(|_, golden| !Arc::ptr_eq(golden, broken));
+    }
+
     async fn make_golden(&self, image: &Image, shape: Shape) -> Result<Golden, QemuError> {
         let version = self.qemu_version.get_or_try_init(|| qemu_version(&self.settings)).await?;
         let kernel = image.kernel.then(|| image.kernel_file());
@@ -195,6 +199,7 @@ impl Inner {
         }
         let promised = book.slots.values().filter(|s| matches!(*s.phase.borrow(), Phase::Starting));
         host::require_memory(request.memory_mib, promised.map(|s| u64::from(s.memory_mib)).sum())?;
+        host::require_disk(&self.layout.vms())?;
         let slot = Slot {
             memory_mib: request.memory_mib,
             phase: watch::Sender::new(Phase::Starting),
@@ -209,6 +214,22 @@ impl Inner {
         let work = async {
             let shape = Shape { cpus: request.cpus, memory_mib: request.memory_mib, disk_gib: request.disk_gib };
             let golden = self.golden(&request.image, shape).await?;
+            let error = match Instance::start(&request.id, &golden, &self.owner).await {
+                Ok(instance) => return Ok((golden, instance)),
+                Err(error) => error,
+            };
+            let broken = matches!(error, QemuError::VmEnded { .. } | QemuError::Monitor(_));
+            if !broken || !golden.discard_unproven() {
+                return Err(error);
+            }
+            (self.listener)(Progress::Note(format!(
+                "the saved VM of {} does not load; it is made anew",
+                request.image
+            )));
+            self.forget(&golden).await;
+            // Its lock goes with it, or the new one would wait for us.
+            drop(golden);
+            let golden = self.golden(&request.image, shape).await?;
             let instance = Instance::start(&request.id, &golden, &self.owner).await?;
             Ok((golden, instance))
         };
@@ -219,6 +240,7 @@ impl Inner {
         };
         match outcome {
             Ok((golden, instance)) => {
+                golden.prove();
                 let launched = Launched {
                     id: request.id.clone(),
                     agent: instance.agent,

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kiln_agent_client::{Agent, Credentials};
@@ -32,6 +33,8 @@ use crate::{host, lock, program, unix};
 const FORMAT: u32 = 1;
 /// After the agent answers, the boot may take this much longer to come to rest.
 const SETTLE_LIMIT: Duration = Duration::from_secs(240);
+/// How long an image without a serial console is given to come to rest after its agent answers.
+const SILENT_REST: Duration = Duration::from_secs(60);
 /// Saving half a megabyte of state.
 const SAVE_LIMIT: Duration = Duration::from_secs(60);
 /// Pause between two health checks of a booting VM, whose processor they would only slow down.
@@ -54,6 +57,7 @@ pub(crate) struct Golden {
     pub(crate) server_name: String,
     machine: Machine,
     dir: PathBuf,
+    proven: AtomicBool,
     _in_use: File,
 }
 
@@ -72,6 +76,20 @@ pub(crate) struct Recipe<'a> {
 }
 
 impl Golden {
+    /// Notes that a clone of it came up.
+    pub(crate) fn prove(&self) {
+        self.proven.store(true, Ordering::Relaxed);
+    }
+
+    /// After a clone of it failed to start: takes it off the shelf, so that it is made anew, unless clones of it are known
+    /// to come up. A disk that lied at a power cut, or a host whose processor changed, would else fail every stage for ever.
+    pub(crate) fn discard_unproven(&self) -> bool {
+        if self.proven.load(Ordering::Relaxed) {
+            return false;
+        }
+        std::fs::remove_file(self.dir.join("golden.json")).is_ok()
+    }
+
     pub(crate) fn state_file(&self) -> PathBuf {
         self.dir.join("state")
     }
@@ -100,7 +118,13 @@ impl Recipe<'_> {
             if let Some(record) = Record::read(&dir) {
                 shelf::touch(&shared);
                 let machine = self.machine(&dir, &record.server_name);
-                return Ok(Golden { server_name: record.server_name, machine, dir, _in_use: shared });
+                return Ok(Golden {
+                    server_name: record.server_name,
+                    machine,
+                    dir,
+                    proven: AtomicBool::new(false),
+                    _in_use: shared,
+                });
             }
             drop(shared);
             let exclusive = lock::exclusive(&lock_path, self.listener, "the golden VM").await?;
@@ -161,7 +185,8 @@ impl Recipe<'_> {
             disk: dir.join("disk.qcow2"),
             seed: dir.join("seed.img"),
             kernel,
-            firmware: self.settings.firmware.clone(),
+            // A kernel that QEMU starts itself needs no firmware of its own choice.
+            firmware: self.settings.firmware.clone().filter(|_| !self.image.kernel),
             role: Role::Golden,
         }
     }
@@ -242,7 +267,7 @@ impl Recipe<'_> {
         self.await_phase(vm, "the agent answers", self.settings.boot_timeout, answers(&agent)).await?;
         drop(agent);
         task.step("waiting for the boot to come to rest");
-        self.await_phase(vm, "the boot has come to rest", SETTLE_LIMIT, vm.console().holds(SETTLED_LINE)).await?;
+        self.await_phase(vm, "the boot has come to rest", SETTLE_LIMIT, settled(vm)).await?;
         task.step("saving");
         let mut qmp = vm.qmp.lock().await;
         qmp.execute("stop", json!({})).await?;
@@ -275,6 +300,18 @@ impl Recipe<'_> {
 
     fn late(&self, vm: &Vm, awaited: &'static str, limit: Duration) -> QemuError {
         QemuError::BootTimeout { image: self.image.name.clone(), awaited, limit, console: vm.console_tail() }
+    }
+}
+
+/// The instance says on its console when it has come to rest. An image without a serial console cannot; it gets some time.
+async fn settled(vm: &Vm) {
+    if vm.console().is_empty() {
+        tracing::warn!(
+            "the image has no console on ttyS0; its snapshot is taken {SILENT_REST:?} after the agent's answer"
+        );
+        tokio::time::sleep(SILENT_REST).await;
+    } else {
+        vm.console().holds(SETTLED_LINE).await;
     }
 }
 

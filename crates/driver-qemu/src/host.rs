@@ -1,8 +1,10 @@
 //! What the host is and has, from /proc. Each fact is read when asked for; nothing is remembered.
 
 use std::fs;
+use std::path::Path;
 
 use crate::error::QemuError;
+use crate::unix;
 
 /// Memory that can be given away without swapping, in MiB. None where the kernel does not say.
 pub(crate) fn available_memory_mib() -> Option<u64> {
@@ -22,6 +24,21 @@ pub(crate) fn require_memory(memory_mib: u32, promised_mib: u64) -> Result<(), Q
     Err(QemuError::NoRoom(format!(
         "a VM of {memory_mib} MiB does not fit: {available} MiB of memory are available, {promised_mib} MiB are promised to \
          VMs that are starting, and {RESERVE_MIB} MiB are kept for the host; end other programs or VMs, or ask for less memory"
+    )))
+}
+
+/// A clone's disk begins empty; with less than this a step could not write anything of size.
+const LEAST_DISK_MIB: u64 = 512;
+
+/// Checks that there is some disk for what a VM writes.
+pub(crate) fn require_disk(dir: &Path) -> Result<(), QemuError> {
+    let free_mib = unix::free_bytes(dir).map_err(QemuError::io("ask for free space of", dir))? >> 20;
+    if free_mib >= LEAST_DISK_MIB {
+        return Ok(());
+    }
+    Err(QemuError::NoRoom(format!(
+        "{free_mib} MiB of disk are free below {}, and a VM needs at least {LEAST_DISK_MIB} MiB: make room there",
+        dir.display()
     )))
 }
 

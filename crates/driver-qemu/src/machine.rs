@@ -71,7 +71,8 @@ impl Machine {
         add(&["-chardev", "file,id=console,path=/dev/stdout", "-serial", "chardev:console"]);
         let disk = option_value(&self.disk);
         add(&["-drive", &format!("if=none,id=root,format=qcow2,cache=unsafe,discard=unmap,file={disk}")]);
-        add(&["-device", "virtio-blk-pci,drive=root,bootindex=1"]);
+        // On a full disk of the host the guest gets an error, which ends a step; the default would stop it without a word.
+        add(&["-device", "virtio-blk-pci,drive=root,bootindex=1,werror=report,rerror=report"]);
         let seed = option_value(&self.seed);
         add(&["-drive", &format!("if=none,id=seed,format=raw,readonly=on,file={seed}")]);
         add(&["-device", "virtio-blk-pci,drive=seed"]);

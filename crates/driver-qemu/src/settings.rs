@@ -15,7 +15,8 @@ pub struct Settings {
     pub qemu: PathBuf,
     /// `qemu-img`.
     pub qemu_img: PathBuf,
-    /// A UEFI firmware for images that need one. None: SeaBIOS.
+    /// A UEFI firmware (one file with code and variables, as `/usr/share/ovmf/OVMF.fd`) for imported images that need one.
+    /// None: SeaBIOS.
     pub firmware: Option<PathBuf>,
     /// Limit from QEMU's start to the golden VM's agent answering.
     pub boot_timeout: Duration,

@@ -68,8 +68,11 @@ else
     exit 1
 fi
 if command -v restorecon > /dev/null; then restorecon -R "$bin" "$root/etc/kiln" || :; fi
+# By hand what `systemctl enable` does: that would reload everything a second time.
+mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
+ln -sf ../kiln-agent.service "$root/etc/systemd/system/multi-user.target.wants/kiln-agent.service"
+timer=
+if [ -n "$KILN_MAX_AGE_S" ]; then timer=kiln-max-age.timer; fi
 systemctl daemon-reload
-systemctl enable kiln-agent.service
-systemctl restart --no-block kiln-agent.service
-if [ -n "$KILN_MAX_AGE_S" ]; then systemctl start --no-block kiln-max-age.timer; fi
-systemctl start --no-block kiln-settled.service
+# shellcheck disable=SC2086 # No timer is no word.
+systemctl restart --no-block kiln-agent.service kiln-settled.service $timer

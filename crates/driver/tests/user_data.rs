@@ -152,8 +152,13 @@ fn the_agent_is_taken_from_the_first_place_that_has_the_right_one() {
             "{places:?}: {said}"
         );
         assert!(said.contains(says), "{places:?}: {said}");
-        assert_eq!(said.contains("restart --no-block kiln-agent.service"), ok, "{said}");
-        assert_eq!(said.contains("start --no-block kiln-max-age.timer"), ok, "{said}");
+        assert_eq!(
+            said.contains("restart --no-block kiln-agent.service kiln-settled.service kiln-max-age.timer"),
+            ok,
+            "{said}"
+        );
+        let enabled = machine.path("etc/systemd/system/multi-user.target.wants/kiln-agent.service");
+        assert_eq!(enabled.exists(), ok, "{places:?}: {said}");
     };
     check([Some(right), Some("wrong"), Some("wrong")], Some(right), "installed already");
     check([Some("old"), Some(right), None], Some(right), "came from the seed disk");

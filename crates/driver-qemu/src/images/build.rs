@@ -21,6 +21,7 @@ const NEEDED_BYTES: u64 = 6 * 1024 * 1024 * 1024;
 /// How to get what a build needs.
 pub(crate) const INSTALL_BUILDERS: &str = "sudo apt-get install mmdebstrap uidmap fakeroot e2fsprogs";
 
+const EARLY: &str = include_str!("../../assets/early.sh");
 const CUSTOMIZE: &str = include_str!("../../assets/customize.sh");
 const MAKE_DISK: &str = include_str!("../../assets/make_disk.sh");
 
@@ -92,9 +93,16 @@ impl Images {
         task.step("installing packages");
         let sources = half.join("sources.list");
         std::fs::write(&sources, archives.lines.join("\n") + "\n").map_err(QemuError::io("write", &sources))?;
-        let bootstrap = self.bootstrap_command(half, archives);
+        let mut bootstrap = self.bootstrap_command(half, archives);
+        bootstrap.args(proxies().await.iter().map(|option| format!("--aptopt={option}")));
+        // The tree and whatever an interrupted build leaves lie where the next one looks. A user namespace may not be
+        // allowed in there, so a plain user's tree stays in the system's folder.
+        if unix::is_root() {
+            bootstrap.env("TMPDIR", half);
+        }
         program::watched(bootstrap, INSTALL_BUILDERS, |line| {
-            if let Some(line) = line.strip_prefix("I: ") {
+            // Hooks are told with their whole text.
+            if let Some(line) = line.strip_prefix("I: ").filter(|line| !line.starts_with("running --")) {
                 task.step(line);
             }
         })
@@ -140,11 +148,24 @@ impl Images {
             command.arg(format!("--dpkgopt=path-exclude=/usr/share/{unwanted}/*"));
         }
         command.arg(format!("--include={}", packages.join(",")));
-        // The script goes in as text: in a user namespace the hook may not be allowed into our directory.
-        command.arg(format!("--customize-hook=sh -c '{}' customize \"$1\"", CUSTOMIZE.replace('\'', r"'\''")));
+        // The scripts go in as text: in a user namespace the hooks may not be allowed into our directory.
+        let hook =
+            |name: &str, text: &str| format!("--{name}-hook=sh -c '{}' {name} \"$1\"", text.replace('\'', r"'\''"));
+        command.arg(hook("essential", EARLY)).arg(hook("customize", CUSTOMIZE));
         command.arg(&archives.codename).arg(half.join("root.tar")).arg(half.join("sources.list"));
         command
     }
+}
+
+/// The proxies that the host's apt uses, as options for the build's own apt, which does not read the host's.
+async fn proxies() -> Vec<String> {
+    let mut command = Command::new("apt-config");
+    command.args(["dump", "--no-empty", "--format", "%f %v%n", "Acquire"]);
+    // Without apt there is no proxy of apt.
+    let text = program::output(command, INSTALL_BUILDERS).await.unwrap_or_default();
+    let options = text.lines().filter_map(|line| line.split_once(' '));
+    let proxies = options.filter(|(name, _)| name.contains("::Proxy") && !name.contains("Auto-Detect"));
+    proxies.map(|(name, value)| format!("{name} \"{value}\"")).collect()
 }
 
 fn script(dir: &Path, name: &str, text: &str) -> Result<std::path::PathBuf, QemuError> {

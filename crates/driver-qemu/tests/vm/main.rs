@@ -69,6 +69,24 @@ async fn a_stopped_vm_is_ended_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_saved_vm_that_does_not_load_is_made_anew() {
+    let rig = Rig::new();
+    let request = rig.request("anew");
+    let driver = rig.driver().await;
+    let shape = kiln_driver_qemu::Shape { cpus: 2, memory_mib: MEMORY_MIB, disk_gib: 16 };
+    driver.ensure_golden(IMAGE, shape).await.expect("a golden VM");
+    drop(driver);
+    let broken = rig.saved_state(MEMORY_MIB);
+    std::fs::write(&broken, b"no state").expect("write");
+    let driver = rig.driver().await;
+    let launched = driver.launch(&request).await.expect("a launch");
+    assert_ne!(std::fs::metadata(&broken).expect("a state").len(), 8, "the state was made anew");
+    rig.claim(&launched).await;
+    driver.destroy("anew").await.expect("destroy");
+    assert_eq!((rig.vms(), rig.remains()), (vec![], vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_vm_that_cannot_fit_is_refused_for_want_of_room() {
     let rig = Rig::new();
     let driver = rig.driver().await;
@@ -82,8 +100,8 @@ async fn a_vm_that_cannot_fit_is_refused_for_want_of_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_owner_takes_its_vms_along_and_the_next_one_cleans_up() {
     let rig = Rig::new();
-    // The golden VM first, so that the owner below only clones.
     drop(rig.driver().await);
+    rig.share_ca();
     let mut owner = Command::new(owner_program())
         .args([&rig.layout.cache, &rig.layout.state, &rig::agent()])
         .args([IMAGE, "3", &MEMORY_MIB.to_string()])

@@ -79,6 +79,26 @@ impl Rig {
         (agent, identity)
     }
 
+    /// The file with the state of this CA's golden VM of that memory.
+    pub fn saved_state(&self, memory_mib: u32) -> PathBuf {
+        let ours = |dir: &PathBuf| {
+            let text = std::fs::read_to_string(dir.join("golden.json")).unwrap_or_default();
+            let record: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            record["ca"] == self.authority.fingerprint() && record["shape"]["memory_mib"] == memory_mib
+        };
+        let dirs = std::fs::read_dir(self.layout.goldens()).expect("golden VMs").flatten().map(|entry| entry.path());
+        let found: Vec<PathBuf> = dirs.filter(ours).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].join("state")
+    }
+
+    /// Puts the tests' CA where a program that uses this state folder looks for one.
+    pub fn share_ca(&self) {
+        let own = self.layout.state.join("ca");
+        std::fs::create_dir_all(&own).expect("a folder");
+        std::fs::copy(cache().join("test-ca/ca.pem"), own.join("ca.pem")).expect("a copy of the CA");
+    }
+
     /// The QEMU processes that work below this rig's state folder.
     pub fn vms(&self) -> Vec<u32> {
         processes_naming(&self.layout.state)
