@@ -1,13 +1,14 @@
 //! What keys a mapping may have and what their values look like: one table, three users.
 //!
 //! [`check`] walks a tree beside its table and tells about unknown keys, wrong types and wrong words. The dialects'
-//! readers then take what they need, knowing that the shape was told about already. [`json::schema`] writes the same
+//! readers then take what they need, knowing that the shape was told about already. [`json::Definitions`] writes the same
 //! tables as JSON Schema for editors. So the three cannot drift apart.
 
 mod check;
 pub mod json;
 mod suggest;
 
+pub(crate) use check::with_article;
 pub use check::{Language, check, is_expression, truth};
 pub use suggest::{closest, did_you_mean};
 
