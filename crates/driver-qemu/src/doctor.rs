@@ -41,7 +41,7 @@ pub async fn doctor(layout: &Layout, settings: &Settings) -> Vec<Check> {
         required("qemu-img", qemu_img, INSTALL_QEMU),
         kvm_check(layout, &version),
         builder("mmdebstrap", version_of(Path::new("mmdebstrap"), &["--version"]).await),
-        builder("mkfs.ext4", mkfs_version().await),
+        builder("mkfs.ext4", exists_in_path("mkfs.ext4").await),
     ];
     if !unix::is_root() {
         checks.push(builder("fakeroot", version_of(Path::new("fakeroot"), &["--version"]).await));
@@ -61,16 +61,10 @@ async fn version_of(program: &Path, args: &[&str]) -> Option<String> {
     Some(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
-/// mke2fs tells its version on standard error only.
-async fn mkfs_version() -> Option<String> {
-    let mut command = Command::new("mkfs.ext4");
-    command.arg("-V");
-    program::output(command, "").await.ok().map(|_| "found".to_owned())
-}
-
 async fn exists_in_path(name: &str) -> Option<String> {
     let mut command = Command::new("sh");
-    command.args(["-c", "command -v \"$1\"", "sh", name]);
+    // A plain user's PATH may lack the folders where mkfs lives.
+    command.args(["-c", "PATH=$PATH:/usr/sbin:/sbin; command -v \"$1\"", "sh", name]);
     program::output(command, "").await.ok().map(|path| path.trim().to_owned())
 }
 

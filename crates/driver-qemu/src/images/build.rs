@@ -18,6 +18,8 @@ use crate::{program, unix};
 const DISK_GIB: u64 = 16;
 /// Disk that a build takes while it runs: archive, tree, raw and final disk.
 const NEEDED_BYTES: u64 = 6 * 1024 * 1024 * 1024;
+/// The tree alone.
+const TREE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// How to get what a build needs.
 pub(crate) const INSTALL_BUILDERS: &str = "sudo apt-get install mmdebstrap uidmap fakeroot e2fsprogs";
 
@@ -63,16 +65,9 @@ impl Images {
 
     async fn build_locked(&self, name: &str) -> Result<Image, QemuError> {
         let archives = Archives::of_host(Path::new("/"), self.settings.package_sources.as_deref())?;
-        let store = self.layout.images();
-        let free = unix::free_bytes(&store).map_err(QemuError::io("ask for free space of", &store))?;
-        if free < NEEDED_BYTES {
-            return Err(QemuError::NoRoom(format!(
-                "building an image takes {} MiB of disk below {} and {} MiB are free: make room there",
-                NEEDED_BYTES >> 20,
-                store.display(),
-                free >> 20
-            )));
-        }
+        require_room(&self.layout.images(), NEEDED_BYTES)?;
+        // mmdebstrap unpacks there, where apt's own unprivileged user and a user namespace are allowed in.
+        require_room(Path::new("/tmp"), TREE_BYTES)?;
         let task = Task::begin(
             &self.listener,
             format!("building image {name} ({} {})", archives.distribution, archives.codename),
@@ -95,11 +90,6 @@ impl Images {
         std::fs::write(&sources, archives.lines.join("\n") + "\n").map_err(QemuError::io("write", &sources))?;
         let mut bootstrap = self.bootstrap_command(half, archives);
         bootstrap.args(proxies().await.iter().map(|option| format!("--aptopt={option}")));
-        // The tree and whatever an interrupted build leaves lie where the next one looks. A user namespace may not be
-        // allowed in there, so a plain user's tree stays in the system's folder.
-        if unix::is_root() {
-            bootstrap.env("TMPDIR", half);
-        }
         program::watched(bootstrap, INSTALL_BUILDERS, |line| {
             // Hooks are told with their whole text.
             if let Some(line) = line.strip_prefix("I: ").filter(|line| !line.starts_with("running --")) {
@@ -155,6 +145,17 @@ impl Images {
         command.arg(&archives.codename).arg(half.join("root.tar")).arg(half.join("sources.list"));
         command
     }
+}
+
+fn require_room(dir: &Path, bytes: u64) -> Result<(), QemuError> {
+    let free = unix::free_bytes(dir).map_err(QemuError::io("ask for free space of", dir))?;
+    if free >= bytes {
+        return Ok(());
+    }
+    let (need, free, dir) = (bytes >> 20, free >> 20, dir.display());
+    Err(QemuError::NoRoom(format!(
+        "building an image takes {need} MiB of disk below {dir} and {free} MiB are free: make room there"
+    )))
 }
 
 /// The proxies that the host's apt uses, as options for the build's own apt, which does not read the host's.
