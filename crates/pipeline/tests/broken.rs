@@ -240,6 +240,7 @@ fn steps_and_groups() {
     check(
         "steps_and_groups",
         &[
+            ("an item that is nothing", "wrong-type", steps("-")),
             ("a step without its wrapper", "missing-wrapper", steps("- name: a\n  type: Run\n  spec: {command: make}")),
             ("a step without type", "missing-key", steps("- step: {name: a, spec: {command: make}}")),
             (

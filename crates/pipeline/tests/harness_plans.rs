@@ -377,6 +377,10 @@ fn lenient_reading_warns_about_unknown_keys() {
     let lenient = load("f", text.as_bytes(), &Options { lenient: true, ..Options::default() });
     assert_eq!(lenient.status(), Status::Ok);
     assert!(lenient.diagnostics.iter().any(|found| (found.code, found.severity) == ("unknown-key", Severity::Warning)));
+    // What cannot be done without is still missed: nothing is left out of the plan silently.
+    let text = INPUTS.replace("spec: {command: <+input>", "spce: {command: <+input>");
+    let lenient = load("f", text.as_bytes(), &Options { lenient: true, ..Options::default() });
+    assert!(lenient.diagnostics.iter().any(|found| found.code == "missing-key"), "{:?}", lenient.diagnostics);
 }
 
 #[test]
@@ -415,6 +419,18 @@ pipeline:
               - stepGroup: {name: g, timeout: 1m, steps: []}
     - stage: {name: t, type: Approval, spec: {anything: goes}}
     - stage: {name: u, template: {templateRef: t}}
+    - stage:
+        name: v
+        type: CI
+        variables: <+input>
+        spec:
+          platform: <+input>
+          execution:
+            steps:
+              - step: {name: a, type: Run, spec: <+input>}
+              - step: {name: b, type: Run, strategy: <+input>, spec: {command: x, outputVariables: <+input>}}
+              - stepGroup: {name: c, steps: <+input>}
+              - <+input>
   variables: [{name: t, value: 1m}]
 ";
 

@@ -7,7 +7,6 @@ use super::step_tables;
 use crate::diagnostic::Diagnostic;
 use crate::duration;
 use crate::plan::{ErrorKind, FailureAction, FailureStrategy};
-use crate::schema::is_expression;
 use crate::yaml::Node;
 
 /// The most retries that are taken: more is a loop.
@@ -16,9 +15,6 @@ const MAX_RETRIES: u32 = 1000;
 /// Reads the strategies of a stage, group or step.
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<FailureStrategy> {
     let Some(list) = node.get("failureStrategies") else { return Vec::new() };
-    if is_expression(list) {
-        reader.fixed(node, "failureStrategies");
-    }
     let items = list.items().unwrap_or_default();
     items.iter().filter_map(|item| strategy(reader, item)).collect()
 }

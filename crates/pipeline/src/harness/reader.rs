@@ -30,8 +30,20 @@ impl<'a> Reader<'a> {
         self.findings.push(diagnostic);
     }
 
-    /// Checks a mapping against its table; false when it is no mapping.
+    /// Checks a mapping against its table; false when it is no mapping, which is told about.
     pub fn check(&mut self, node: &Node, table: &'static Table) -> bool {
+        let what = schema::with_article(table.name);
+        if is_expression(node) {
+            let text = shortened(node.text().unwrap_or_default());
+            let message = format!("{what} has to be written out, `{text}` is only known in the run");
+            self.push(Diagnostic::unsupported("expression-not-possible", &node.location, message));
+        } else if node.is_null() {
+            self.push(Diagnostic::invalid(
+                "wrong-type",
+                &node.location,
+                format!("nothing stands here, {what} is wanted"),
+            ));
+        }
         schema::check(node, &Shape::Of(table), tables::LANGUAGE, self.findings) && node.entries().is_some()
     }
 
@@ -158,7 +170,9 @@ impl<'a> Reader<'a> {
         let of_wrong_type = |(key, value): &(Node, Node)| {
             key.text().is_some_and(|text| keys.contains(&text)) && !matches!(value.kind, Kind::Scalar(_))
         };
-        if entries.iter().any(|entry| misspelt(entry) || of_wrong_type(entry)) {
+        // In lenient reading the misspelt key was only warned about, and what it was meant to say would be lost.
+        let told = |entry| (!self.findings.lenient && misspelt(entry)) || of_wrong_type(entry);
+        if entries.iter().any(told) {
             return;
         }
         let found = Diagnostic::invalid("missing-key", place, message);
@@ -219,9 +233,6 @@ impl<'a> Reader<'a> {
     /// `NAME: value` pairs.
     pub fn env(&mut self, node: &Node, key: &str) -> Vec<EnvVar> {
         let Some(map) = node.get(key) else { return Vec::new() };
-        if is_expression(map) {
-            self.fixed(node, key);
-        }
         let mut read = Vec::new();
         for (name, value) in map.entries().unwrap_or_default() {
             let text = name.text().unwrap_or_default();

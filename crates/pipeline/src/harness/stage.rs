@@ -103,13 +103,14 @@ impl Build<'_, '_> {
             return None;
         }
         self.reader.check(node, &tables::STAGE);
-        let spec = node.get("spec").filter(|spec| spec.entries().is_some());
-        let Some(spec) = spec else {
+        let Some(spec) = node.get("spec") else {
             let help = "`spec` holds `execution` with the `steps`";
             self.reader.missing(node, &["spec"], name_place(node), "the stage has no `spec`", help);
             return None;
         };
-        self.reader.check(spec, &tables::STAGE_SPEC);
+        if !self.reader.check(spec, &tables::STAGE_SPEC) {
+            return None;
+        }
         self.read(node, spec, id, name)
     }
 

@@ -10,7 +10,7 @@ const ELSEWHERE: &str = "Kiln gives every step the whole machine of its stage";
 
 /// An item of `steps`.
 pub static STEP_ITEM: Table = Table::closed(
-    "list of steps",
+    "item of `steps`",
     &[
         Key::read("step", Any, "One step."),
         Key::read("stepGroup", Any, "Steps that share conditions and strategies."),

@@ -13,10 +13,6 @@ const NO_AXES: &[&str] = &["exclude", "maxConcurrency", "nodeName"];
 /// Reads the strategy of a stage, group or step.
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Strategy> {
     let (key, strategy) = node.entry("strategy")?;
-    if is_expression(strategy) {
-        reader.fixed(node, "strategy");
-        return None;
-    }
     let kinds: Vec<&str> =
         ["matrix", "parallelism", "repeat"].into_iter().filter(|kind| strategy.get(kind).is_some()).collect();
     if let [first, second, ..] = kinds.as_slice() {
@@ -65,14 +61,6 @@ fn positive(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Template>
 }
 
 fn matrix(reader: &mut Reader<'_>, node: &Node) -> Read {
-    if is_expression(node) {
-        let message = "a matrix that is an expression as a whole is not run yet";
-        reader.push(
-            Diagnostic::unsupported("matrix-expression", &node.location, message)
-                .help("write the axes out; the values of an axis may be an expression"),
-        );
-        return None;
-    }
     let mut axes: Vec<(String, Axis)> = Vec::new();
     for (key, value) in node.entries()? {
         let name = key.text().unwrap_or_default();

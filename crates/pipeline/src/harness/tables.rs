@@ -6,7 +6,7 @@ use super::step_tables::{
     WHEN_STEP,
 };
 use super::words;
-use crate::schema::{Key, Language, Shape, Table};
+use crate::schema::{Key, Language, Role, Shape, Table};
 
 use Shape::{Any, Bool, Duration, Enum, List, Of, Text};
 
@@ -53,7 +53,7 @@ pub static PIPELINE: Table = Table::closed(
         Key::read("stages", List(&Any), "Stages in order, each on a machine of its own."),
         Key::read("variables", List(&Of(&VARIABLE)), "Values for `<+pipeline.variables.name>`."),
         Key::read("timeout", Duration, "Ends the run when it passes."),
-        Key::read("properties", Of(&PROPERTIES), "Where the source comes from."),
+        Key { name: "properties", shape: Of(&PROPERTIES), role: Role::Describes, doc: "Where the source comes from." },
         Key::read("template", Any, "A template this pipeline is made from."),
         Key::describes("description"),
         Key::describes("tags"),
@@ -74,13 +74,20 @@ pub static PIPELINE: Table = Table::closed(
 );
 
 /// `pipeline.properties`
-pub static PROPERTIES: Table =
-    Table::open("`properties`", &[Key::read("ci", Of(&PROPERTIES_CI), "Settings of build stages.")]);
+pub static PROPERTIES: Table = Table::open(
+    "`properties`",
+    &[Key { name: "ci", shape: Of(&PROPERTIES_CI), role: Role::Describes, doc: "Settings of build stages." }],
+);
 
 /// `pipeline.properties.ci`
 pub static PROPERTIES_CI: Table = Table::open(
     "`properties.ci`",
-    &[Key::read("codebase", Of(&CODEBASE), "The repository; a local run takes the working tree instead.")],
+    &[Key {
+        name: "codebase",
+        shape: Of(&CODEBASE),
+        role: Role::Describes,
+        doc: "The repository; a local run takes the working tree instead.",
+    }],
 );
 
 /// `pipeline.properties.ci.codebase`: a local run takes the working tree, so nothing of it is carried out.
@@ -109,7 +116,7 @@ pub static CODEBASE: Table = Table::open(
 
 /// An item of `stages` or `steps`, whatever it wraps.
 pub static STAGE_ITEM: Table = Table::closed(
-    "list of stages",
+    "item of `stages`",
     &[
         Key::read("stage", Any, "One stage."),
         Key::read("parallel", List(&Any), "Stages that run at the same time."),

@@ -158,6 +158,13 @@ impl Walk<'_> {
         if !fits || !says_something(value) {
             return;
         }
+        // A reader takes collections apart before the run; `when` is the one that may be an expression as a whole.
+        let collection = matches!(known.shape, Shape::List(_) | Shape::Map(_) | Shape::Of(_));
+        if collection && known.role == Role::Read && known.name != "when" && is_expression(value) {
+            let message =
+                format!("`{}` has to be written out, `{}` is only known in the run", known.name, quoted(value));
+            self.findings.push(Diagnostic::unsupported("expression-not-possible", &value.location, message));
+        }
         match known.role {
             Role::Read | Role::Describes => {}
             Role::NoEffect(why) => {
@@ -210,7 +217,7 @@ fn belongs(name: &str, homes: &[&Table]) -> String {
 }
 
 /// "a step", "an output variable"; a name that is a key of the file stands for itself.
-fn with_article(name: &str) -> String {
+pub(crate) fn with_article(name: &str) -> String {
     if name.starts_with('`') && name.ends_with('`') {
         name.to_owned()
     } else if name.starts_with(['a', 'e', 'i', 'o', 'u']) {
@@ -218,6 +225,12 @@ fn with_article(name: &str) -> String {
     } else {
         format!("a {name}")
     }
+}
+
+/// The beginning of a scalar's text.
+fn quoted(node: &Node) -> String {
+    const SHOWN: usize = 60;
+    node.text().unwrap_or_default().chars().take(SHOWN).collect()
 }
 
 /// Whether a value asks for anything: switched-off and empty settings do not.
