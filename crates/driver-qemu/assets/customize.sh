@@ -49,4 +49,5 @@ printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n' > "$tree/etc/systemd/j
 
 # The options of the build (no recommended packages, the host's proxy) are not those of a step that installs something.
 rm -f "$tree/etc/apt/apt.conf.d/99mmdebstrap"
-rm -rf "$tree"/var/cache/apt/*.bin "$tree"/var/cache/apt/archives/*.deb "$tree"/var/log/*.log "$tree"/tmp/*
+# Not /tmp of the tree: mmdebstrap keeps its configuration of apt there, and without it cleans up the host's lists.
+rm -rf "$tree"/var/cache/apt/*.bin "$tree"/var/cache/apt/archives/*.deb "$tree"/var/log/*.log
