@@ -19,6 +19,7 @@ pub mod exec;
 pub mod glob;
 pub mod http;
 pub mod load;
+pub mod log;
 pub mod machine;
 pub mod mask;
 pub mod server;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use kiln_agent::server::Server;
 use kiln_agent::settings::{Settings, SettingsError};
-use kiln_agent::{dotenv, exec, watchdog};
+use kiln_agent::{dotenv, exec, log, watchdog};
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "\
@@ -41,8 +41,7 @@ fn main() -> anyhow::Result<()> {
         }
         Action::Serve { env_file } => {
             let settings = settings(env_file)?;
-            let level = if settings.debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
-            tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(false).init();
+            log::start(settings.debug);
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
                 .max_blocking_threads(32)

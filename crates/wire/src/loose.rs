@@ -27,10 +27,11 @@ impl<'de, T: Loose<'de>> Deserialize<'de> for Via<T> {
     }
 }
 
-/// The value of a field. Never inlined, so that it is compiled once per type and not once per field.
+/// Reads the value of a field. Never inlined, so that it is compiled once per type and not once per field.
 #[inline(never)]
-pub(crate) fn value<'de, T: Loose<'de>, A: MapAccess<'de>>(from: &mut A) -> Result<T, A::Error> {
-    from.next_value::<Via<T>>().map(|via| via.0)
+pub(crate) fn set<'de, T: Loose<'de>, A: MapAccess<'de>>(from: &mut A, field: &mut T) -> Result<(), A::Error> {
+    *field = from.next_value::<Via<T>>()?.0;
+    Ok(())
 }
 
 macro_rules! plain {

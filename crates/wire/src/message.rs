@@ -43,7 +43,7 @@ macro_rules! message {
                         while let Some(key) = from.next_key::<String>()? {
                             $(
                                 if key.eq_ignore_ascii_case($json) {
-                                    out.$field = $crate::loose::value::<$ty, A>(&mut from)?;
+                                    $crate::loose::set(&mut from, &mut out.$field)?;
                                     continue;
                                 }
                             )*

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::automaton::Automaton as _;
+use aho_corasick::nfa::contiguous::NFA;
+use aho_corasick::{Input, MatchKind};
 
 use super::Secrets;
 
@@ -30,7 +32,7 @@ enum Matching {
 }
 
 struct Matcher {
-    automaton: AhoCorasick,
+    automaton: NFA,
     /// In order, for the search for a beginning.
     patterns: Vec<Vec<u8>>,
     starts: [bool; 256],
@@ -47,11 +49,9 @@ impl Matcher {
             starts[usize::from(*first)] = true;
         }
         let longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
-        // The contiguous form takes a small part of the memory of a DFA.
-        let built = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(&patterns);
+        // Of the library's automata this one takes a small part of the memory of the fastest; named directly, the others
+        // are not part of the program.
+        let built = NFA::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns);
         match built {
             Ok(automaton) => Matching::Replace(Box::new(Self { automaton, patterns, starts, longest })),
             Err(error) => {
@@ -129,17 +129,22 @@ impl Matcher {
         let mut at = 0;
         loop {
             let hold = if last { bytes.len() } else { self.beginning(bytes, at) };
-            let input = aho_corasick::Input::new(bytes).range(at..);
-            match self.automaton.find(input) {
+            match self.automaton.try_find(&Input::new(bytes).range(at..)) {
                 // A match that starts before `hold` cannot become longer, and no earlier one can appear.
-                Some(found) if found.start() < hold => {
+                Ok(Some(found)) if found.start() < hold => {
                     emit_some(&bytes[at..found.start()], emit);
                     emit(MASK);
                     at = found.end();
                 }
-                _ => {
+                Ok(_) => {
                     emit_some(&bytes[at..hold], emit);
                     return hold;
+                }
+                // Only a search of another kind than the automaton was built for fails; nothing may be shown then.
+                Err(error) => {
+                    tracing::error!(%error, "cannot search for secrets; output is withheld");
+                    emit(MASK);
+                    return bytes.len();
                 }
             }
         }

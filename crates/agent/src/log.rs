@@ -1,0 +1,115 @@
+//! The agent's own log: one line per event on standard error.
+//!
+//! ```text
+//! 2026-11-23T22:00:00.123Z INFO step ended step=s1 exit_code=0
+//! ```
+//! A subscriber of our own, because the usual one is a twentieth of the agent's size and the agent has no spans, no
+//! filters and one place to write to.
+
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// Writes events up to a level.
+struct Lines {
+    most: Level,
+}
+
+/// Starts to log. A second call changes nothing.
+pub fn start(debug: bool) {
+    let most = if debug { Level::DEBUG } else { Level::INFO };
+    // An error means that a log is set up already, as in a test that runs several agents.
+    drop(tracing::subscriber::set_global_default(Lines { most }));
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // Libraries tell much that only concerns themselves.
+        let ours = metadata.target().starts_with("kiln");
+        metadata.is_event() && *metadata.level() <= if ours { self.most } else { Level::WARN }
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut line = Line { text: format!("{} {}", timestamp(now), event.metadata().level()) };
+        event.record(&mut line);
+        line.text.push('\n');
+        // In one write, so that lines of several threads do not mix. There is nowhere to tell of a failure.
+        drop(std::io::stderr().lock().write_all(line.text.as_bytes()));
+    }
+}
+
+struct Line {
+    text: String,
+}
+
+impl Line {
+    fn add(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        // A message comes first, whatever the order of the fields in the source: `tracing` puts it there.
+        let written = match field.name() {
+            "message" => write!(self.text, " {value}"),
+            name => write!(self.text, " {name}={value}"),
+        };
+        debug_assert!(written.is_ok(), "a string takes everything");
+    }
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, format_args!("{value:?}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, format_args!("{value:?}"));
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds.
+fn timestamp(since_1970: Duration) -> String {
+    let seconds = since_1970.as_secs();
+    let (year, month, day) = civil(seconds / 86400);
+    let (h, m, s) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{:03}Z", since_1970.subsec_millis())
+}
+
+/// The date of a day since 1970. Years are counted from March, so that the leap day is the last of its year.
+fn civil(days: u64) -> (u64, u64, u64) {
+    const ERA_DAYS: u64 = 146_097;
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / ERA_DAYS, shifted % ERA_DAYS);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + next, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        let check = |seconds: u64, expected: &str| assert_eq!(timestamp(Duration::from_secs(seconds)), expected);
+        check(0, "1970-01-01T00:00:00.000Z");
+        check(951_782_399, "2000-02-28T23:59:59.000Z");
+        check(951_782_400, "2000-02-29T00:00:00.000Z");
+        check(951_868_800, "2000-03-01T00:00:00.000Z");
+        check(1_795_471_445, "2026-11-23T22:04:05.000Z");
+        check(4_107_542_400, "2100-03-01T00:00:00.000Z");
+    }
+}
