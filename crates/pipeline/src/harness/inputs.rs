@@ -17,13 +17,19 @@ pub(super) fn fill(root: &mut Node, given: &BTreeMap<String, String>, findings: 
     let mut fill = Fill { given, used: BTreeSet::new(), names: BTreeSet::new(), open: Open::new(), findings };
     fill.walk(root, "");
     let Fill { used, names, findings, open, .. } = fill;
-    for name in given.keys().filter(|name| !used.contains(*name)) {
+    for name in given.keys().filter(|name| !used.contains(*name) && !is_outside(name)) {
         let message = format!("a value is given for `{name}`, which this pipeline does not have");
         let mut found = Diagnostic::invalid("unknown-input", &Location::default(), message);
         found.help = did_you_mean(name, names.iter().map(String::as_str));
         findings.push(found);
     }
     open
+}
+
+/// Whether a path names something that is no part of the file: `codebase.tag`, `trigger.branch`.
+fn is_outside(name: &str) -> bool {
+    let outside = ["codebase", "trigger", "account", "org", "project", "infra", "eventPayload"];
+    name.split_once('.').is_some_and(|(root, _)| outside.contains(&root))
 }
 
 /// A value that is one `<+input>` as a whole.
