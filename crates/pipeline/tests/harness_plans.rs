@@ -363,6 +363,7 @@ fn inputs_that_do_not_fit_are_refused() {
     };
     let not_allowed = "input-not-allowed: `test` is not allowed for `pipeline.variables.preset` (allowed: dev, prod)";
     assert_eq!(told(&[("preset", "test")]).as_deref(), Some(not_allowed));
+    assert_eq!(told(&[("codebase.tag", "v1")]), None, "what is not in the file can be given too");
     let unknown =
         "unknown-input: a value is given for `opne`, which this pipeline does not have (did you mean `open`?)";
     assert_eq!(told(&[("opne", "x")]).as_deref(), Some(unknown));
