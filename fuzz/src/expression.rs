@@ -8,19 +8,20 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);
-    let place = Location { line: 3, column: 5, span: 40..40 + text.len() };
+    // As a literal block with four spaces before each line has it in its file.
+    let lines = text.split('\n').skip(1).filter(|line| !line.is_empty()).count();
+    let place = Location { line: 3, column: 5, span: 40..40 + text.len() + lines * 4 };
     let scope = scope(&text);
-    let parsed = [
-        Template::parse(&text, &place),
-        Template::condition(&text, &place),
-        Template::substituted(&text, &place),
-    ];
+    let parsed =
+        [Template::parse(&text, &place), Template::condition(&text, &place), Template::substituted(&text, &place)];
     for template in parsed {
         match template {
             Ok(template) => evaluate(&template, &scope),
             Err(found) => {
-                assert!(found.location.line == 3 && found.location.column >= 5, "a place outside of the text");
-                assert!(found.location.span.end <= 40 + text.len(), "a span outside of the text");
+                let Location { line, column, span } = found.location;
+                let last = 3 + text.matches('\n').count();
+                assert!(line >= 3 && line as usize <= last && column >= 5, "a place outside of the text");
+                assert!(span.start >= 40 && span.start <= span.end && span.end <= place.span.end, "a wrong span");
             }
         }
     }

@@ -21,6 +21,7 @@ mod methods;
 mod operand;
 mod operators;
 mod parser;
+mod place;
 mod precedence;
 mod scope;
 mod substitution;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::ast::{Expr, Part, walk_parts};
 use super::eval::Evaluation;
 use super::parser::{self, Fault};
+use super::place::{floor_boundary, place};
 use super::{EvalError, Path, Scope, Value, substitution};
 use crate::diagnostic::{Diagnostic, Location, Severity};
 
@@ -193,32 +194,4 @@ fn line(text: &str, offset: usize) -> String {
     let skipped = before[start..].chars().count().saturating_sub(BEFORE);
     let shown: String = text[start..].lines().next().unwrap_or_default().chars().skip(skipped).take(SHOWN).collect();
     format!("{} of the text: `{}`", before.matches('\n').count() + 1, shown.trim())
-}
-
-/// The place of a byte of a scalar. A plain or quoted one-line scalar is as long in the file as its text is, but
-/// for the quotes; every other style moves characters, so that only the scalar itself can be pointed at.
-fn place(text: &str, location: &Location, offset: usize) -> Option<Location> {
-    let lead = match location.span.len().checked_sub(text.len())? {
-        0 => 0,
-        2 => 1,
-        _ => return None,
-    };
-    if text.contains('\n') {
-        return None;
-    }
-    let before = &text[..floor_boundary(text, offset)];
-    let characters = u32::try_from(before.chars().count() + lead).unwrap_or(0);
-    Some(Location {
-        line: location.line,
-        column: location.column.saturating_add(characters),
-        span: location.span.start + lead + before.len()..location.span.end - lead,
-    })
-}
-
-fn floor_boundary(text: &str, offset: usize) -> usize {
-    let mut at = offset.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
 }

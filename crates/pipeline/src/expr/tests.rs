@@ -361,6 +361,12 @@ fn places_of_faults() {
         "expected an operator or `>` in the expression, found `b`, in line 2 of the text: `6789 0123456789 <+a b> and so on`"
     );
     assert_eq!(at(100..109, "é\n<+a b>"), (3, 10, 100..109));
+    // A block at column 10: each further line that is not empty has nine spaces before it.
+    assert_eq!(at(100..132, "é\n\n <+a b>\nx\n"), (5, 15, 118..120));
+    assert_eq!(at(100..120, "é\n <+a b>"), (4, 15, 117..119));
+    assert_eq!(at(100..110, "é <+a b>"), (3, 16, 107..109));
+    assert_eq!(at(100..137, "é\n\n <+a b>\nx\n"), (5, 15, 118..120));
+    assert_eq!(at(100..141, "é\n\n <+a b>\nx\n"), (3, 10, 100..141));
 }
 
 #[test]
