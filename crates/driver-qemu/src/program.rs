@@ -37,13 +37,14 @@ pub(crate) async fn output(command: Command, remedy: &'static str) -> Result<Str
 pub(crate) async fn watched(
     command: Command,
     remedy: &'static str,
+    death: unix::Death,
     mut line: impl FnMut(&str),
 ) -> Result<(), QemuError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let missing = |source| QemuError::ProgramMissing { program: program.clone(), remedy, source };
     let mut command = command;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = Ended(unix::spawn_tied(command, Vec::new(), unix::Death::Terminate).map_err(missing)?);
+    let mut child = Ended(unix::spawn_tied(command, Vec::new(), death).map_err(missing)?);
     let mut tail: VecDeque<String> = VecDeque::new();
     if let Some(stderr) = child.0.stderr.take() {
         let stream = pipe::Receiver::from_owned_fd(OwnedFd::from(stderr)).map_err(missing)?;

@@ -8,11 +8,13 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::scratch::{self, Scratch};
 use super::sources::Archives;
 use super::{Image, Images, check_name, digest, now_unix_s};
 use crate::error::QemuError;
+use crate::program;
 use crate::progress::Task;
-use crate::{program, unix};
+use crate::unix::{self, Death};
 
 /// Size of the disk as the guest sees it. The file holds only what is used.
 const DISK_GIB: u64 = 16;
@@ -88,22 +90,27 @@ impl Images {
         task.step("installing packages");
         let sources = half.join("sources.list");
         std::fs::write(&sources, archives.lines.join("\n") + "\n").map_err(QemuError::io("write", &sources))?;
-        let mut bootstrap = self.bootstrap_command(half, archives);
+        let scratch = Scratch::make(name).await?;
+        let (mut bootstrap, death) = scratch::mmdebstrap().await;
+        bootstrap.env("TMPDIR", scratch.dir());
+        self.bootstrap_arguments(&mut bootstrap, half, archives);
         bootstrap.args(proxies().await.iter().map(|option| format!("--aptopt={option}")));
-        program::watched(bootstrap, INSTALL_BUILDERS, |line| {
+        let bootstrapped = program::watched(bootstrap, INSTALL_BUILDERS, death, |line| {
             // Hooks are told with their whole text.
             if let Some(line) = line.strip_prefix("I: ").filter(|line| !line.starts_with("running --")) {
                 task.step(line);
             }
         })
-        .await?;
+        .await;
+        scratch.remove().await?;
+        bootstrapped?;
         task.step("making the disk");
         let mut command = if unix::is_root() { Command::new("sh") } else { Command::new("fakeroot") };
         if !unix::is_root() {
             command.args(["--", "sh"]);
         }
         command.arg(&make_disk).arg(half).arg(DISK_GIB.to_string());
-        program::watched(command, INSTALL_BUILDERS, |_| {}).await?;
+        program::watched(command, INSTALL_BUILDERS, Death::Terminate, |_| {}).await?;
         let (raw, disk) = (half.join("disk.raw"), half.join("disk.qcow2"));
         task.step("packing the disk");
         let mut convert = Command::new(&self.settings.qemu_img);
@@ -125,12 +132,11 @@ impl Images {
         })
     }
 
-    fn bootstrap_command(&self, half: &Path, archives: &Archives) -> Command {
+    fn bootstrap_arguments(&self, command: &mut Command, half: &Path, archives: &Archives) {
         let mut packages: Vec<&str> = vec![archives.kernel_package()];
         packages.extend(PACKAGES.split_whitespace());
         packages.extend(self.settings.extra_packages.iter().map(String::as_str));
         let mode = if unix::is_root() { "root" } else { "unshare" };
-        let mut command = Command::new("mmdebstrap");
         command.arg(format!("--mode={mode}")).args(["--variant=minbase", "--format=tar"]);
         command.args(["--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\""]);
         command.arg("--aptopt=Acquire::Retries \"3\"");
@@ -143,7 +149,6 @@ impl Images {
             |name: &str, text: &str| format!("--{name}-hook=sh -c '{}' {name} \"$1\"", text.replace('\'', r"'\''"));
         command.arg(hook("essential", EARLY)).arg(hook("customize", CUSTOMIZE));
         command.arg(&archives.codename).arg(half.join("root.tar")).arg(half.join("sources.list"));
-        command
     }
 }
 

@@ -3,6 +3,7 @@
 mod build;
 
 mod import;
+mod scratch;
 mod sources;
 
 use std::path::{Path, PathBuf};
