@@ -2,6 +2,8 @@
 
 mod rig;
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use kiln_wire::agent::Cause;
 use kiln_wire::agent::kiln::{Identity, StepList, StepState};
@@ -75,6 +77,25 @@ async fn steps_are_listed_with_their_states() {
     assert_eq!((two.id.as_str(), two.state, two.exit_code), ("two", StepState::Running, None));
     rig.client.ok("/kiln/v1/cancel", &json!({"id": "two", "grace_ms": 0})).await;
     assert_eq!(rig.client.poll("two").await.signal, 9);
+}
+
+/// Requests, also ones that wait for hours, are contact; the lease counts from the end of the last.
+#[tokio::test]
+async fn the_watchdogs_lease_is_kept_by_open_requests() {
+    let lease = Duration::from_millis(300);
+    let rig = Rig::with(|settings| settings.lease = Some(lease)).await;
+    rig.client.ok("/start_step", &step("s1", "sleep 1000")).await;
+    let waiting = tokio::spawn({
+        let client = rig.client.clone();
+        async move { client.poll("s1").await }
+    });
+    let answer = rig.client.send("/kiln/v1/output", &json!({"id": "s1", "follow": true})).await;
+    assert!(tokio::time::timeout(lease * 5, rig.agent.contact.expired()).await.is_err());
+    rig.client.ok("/kiln/v1/cancel", &json!({"id": "s1"})).await;
+    assert_eq!(waiting.await.expect("the poll").cause, Cause::Cancelled);
+    assert_eq!(answer.text().await.expect("a body"), "");
+    let why = tokio::time::timeout(rig::PATIENCE, rig.agent.contact.expired()).await;
+    assert_eq!(why, Ok("no contact for the lease"));
 }
 
 #[tokio::test]

@@ -33,16 +33,20 @@ fn command_line() {
 }
 
 #[tokio::test]
-async fn settings_come_from_the_file_and_reach_the_steps_and_sigterm_ends_it() {
+async fn settings_come_from_the_file_and_reach_the_steps_and_sigterm_ends_it_with_its_steps() {
     for flag in ["--env-file", "--env-file="] {
         let mut program = Program::start(PROGRAM, flag);
         let end = program.client.run(&step("s1", "echo $FROM_FILE")).await;
         assert_eq!(end.exit_code, 0, "{}", end.error);
         assert_eq!(program.client.output("s1", 0).await, "from the file\n");
+        let pid = program.dir.path().join("pid");
+        program.client.ok("/start_step", &step("s2", &format!("echo $$ > {}; exec sleep 1000", pid.display()))).await;
+        let pid = content(pid).await;
         let terminated = Command::new("kill").arg(program.child.id().to_string()).status().expect("kill");
         assert!(terminated.success());
         let status = until("the program to end", async || program.child.try_wait().expect("its status")).await;
         assert_eq!(status.code(), Some(0));
+        until_dead(&pid).await;
     }
 }
 

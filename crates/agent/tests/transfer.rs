@@ -70,8 +70,8 @@ async fn a_workspace_is_unpacked_with_modes_and_links() {
         add(b, "link", tar::EntryType::Symlink, "bin/run", b"", 0o777);
         file(b, "long/er/path.txt", &vec![b'x'; 300_000]);
     });
-    for zstd in [true, false] {
-        let (status, answer) = put(&rig, &rig.path("work%20space"), body.clone(), zstd).await;
+    for (zstd, query) in [(true, "work%20space"), (false, "work+space")] {
+        let (status, answer) = put(&rig, &rig.path(query), body.clone(), zstd).await;
         assert_eq!((status, answer), (200, json!({"entries": 5, "bytes": 300_011})));
     }
     let at = |name: &str| Path::new(&dir).join(name);
