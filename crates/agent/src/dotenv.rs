@@ -107,6 +107,20 @@ mod tests {
         check("A=é\nÉ=1\nB=2", &[("A", "é"), ("B", "2")]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_can_be_read(text in "[aA=: #'\"\\\\\n\ré]{0,60}") {
+            for (key, _) in parse(&text) {
+                proptest::prop_assert!(is_key(&key));
+            }
+        }
+
+        #[test]
+        fn what_is_quoted_comes_back(value in "[a-z =#'\n]{0,40}") {
+            proptest::prop_assert_eq!(parse(&format!("K=\"{value}\"\nL=1")), vec![("K".into(), value), ("L".into(), "1".into())]);
+        }
+    }
+
     #[test]
     fn a_value_may_be_longer_than_64_kib() {
         let long = "x".repeat(200_000);

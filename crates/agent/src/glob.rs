@@ -7,6 +7,8 @@ pub struct Glob {
     alternatives: Vec<Vec<String>>,
 }
 
+/// In a longer pattern braces stand for themselves: they nest, and so would the work.
+const LONGEST_WITH_BRACES: usize = 4096;
 /// Braces may multiply; more alternatives than this are cut off.
 const ALTERNATIVES: usize = 256;
 
@@ -14,7 +16,10 @@ impl Glob {
     /// Reads a glob. Every text is one: what has no meaning stands for itself.
     pub fn new(pattern: &str) -> Self {
         let mut expanded = vec![];
-        expand(pattern, &mut expanded);
+        match pattern.len() {
+            0..=LONGEST_WITH_BRACES => expand(pattern, &mut expanded),
+            _ => expanded.push(pattern.to_owned()),
+        }
         let parts =
             |p: &String| p.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect();
         Self { alternatives: expanded.iter().map(parts).collect() }
@@ -188,6 +193,28 @@ mod tests {
         check("{a", "{a", true);
         check("**/**/**/**/z", "a/b/c/d/e/f/g", false);
         check("*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaa", false);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_glob(pattern in "[a-c{},*?!/\\[\\]-]{0,40}", path in "[a-c/]{0,12}") {
+            let names: Vec<&str> = path.split('/').collect();
+            let glob = Glob::new(&pattern);
+            // What is matched lies below what is searched.
+            if glob.matches(&names) {
+                for end in 0..names.len() {
+                    proptest::prop_assert!(glob.may_match_below(&names[..end]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn deep_braces_do_no_harm() {
+        let deep = format!("{}a{}", "{".repeat(100_000), "}".repeat(100_000));
+        assert!(!Glob::new(&deep).matches(&["a"]));
+        let wide = "{a,b}".repeat(800);
+        assert_eq!(Glob::new(&wide).alternatives.len(), ALTERNATIVES);
     }
 
     #[test]

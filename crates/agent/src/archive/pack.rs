@@ -1,6 +1,8 @@
 //! Packs the files that globs match into a tar stream.
 
+use std::collections::HashSet;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -54,7 +56,7 @@ fn write(base: &Path, request: &FilesRequest, home: Option<&str>, mut to: BodyWr
             archive: &mut archive,
             bytes_left: most_bytes,
             entries_left: MOST_ENTRIES,
-            seen: Default::default(),
+            seen: (request.paths.len() > 1).then(HashSet::new),
         };
         for glob in &request.paths {
             walk.glob(glob, home)?;
@@ -72,8 +74,8 @@ struct Walk<'a, W: io::Write> {
     archive: &'a mut tar::Builder<W>,
     bytes_left: u64,
     entries_left: u64,
-    /// Several globs may match one file.
-    seen: std::collections::HashSet<PathBuf>,
+    /// Hashes of the paths that are packed, when several globs may match one file.
+    seen: Option<HashSet<u64>>,
 }
 
 impl<W: io::Write> Walk<'_, W> {
@@ -117,8 +119,12 @@ impl<W: io::Write> Walk<'_, W> {
     }
 
     fn file(&mut self, path: &Path) -> io::Result<()> {
-        if !self.seen.insert(path.to_path_buf()) {
-            return Ok(());
+        if let Some(seen) = &mut self.seen {
+            let mut hasher = DefaultHasher::new();
+            path.hash(&mut hasher);
+            if !seen.insert(hasher.finish()) {
+                return Ok(());
+            }
         }
         // It may be gone since it was listed.
         let Ok(meta) = path.symlink_metadata() else { return Ok(()) };

@@ -11,6 +11,11 @@ use super::{ArchiveError, bridge};
 /// Largest window of a zstd stream that is accepted: 2^24 bytes, more than any level below 20 uses.
 const WINDOW_LOG_MAX: u32 = 24;
 
+/// Read, write and search for the owner.
+const OWNER_ALL: u32 = 0o700;
+/// Directories closed to their owner that are kept for the end.
+const CLOSED_DIRS: usize = 1000;
+
 /// Unpacks `body`, packed by zstd or not, into `dir`, which is made.
 ///
 /// No entry can be placed outside: names with `..` or an absolute path are refused, links are made but never followed,
@@ -54,7 +59,8 @@ fn entries(from: impl Read, dir: &Path) -> Result<UnpackedResponse, ArchiveError
             return Err(ArchiveError::Outside { path });
         }
         done.entries += 1;
-        if entry.header().entry_type().is_dir() {
+        let closed = entry.header().mode().is_ok_and(|mode| mode & OWNER_ALL != OWNER_ALL);
+        if entry.header().entry_type().is_dir() && closed && dirs.len() < CLOSED_DIRS {
             // Last, because a directory without write permission would refuse its own files.
             dirs.push(entry);
             continue;
