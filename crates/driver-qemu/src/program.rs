@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -45,6 +46,7 @@ pub(crate) async fn watched(
     let mut command = command;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = Ended(unix::spawn_tied(command, Vec::new(), death).map_err(missing)?);
+    let _guardian = Guardian::over(&child.0).map_err(missing)?;
     let mut tail: VecDeque<String> = VecDeque::new();
     if let Some(stderr) = child.0.stderr.take() {
         let stream = pipe::Receiver::from_owned_fd(OwnedFd::from(stderr)).map_err(missing)?;
@@ -69,6 +71,28 @@ pub(crate) async fn watched(
             Err(QemuError::ProgramFailed { program, status: status.to_string(), tail })
         }
         Err(source) => Err(missing(source)),
+    }
+}
+
+/// A process that outlives us by seconds: when we are killed, it kills the program's whole group. The signal of
+/// [`unix::Death`] reaches the program alone, not what it has started.
+struct Guardian(std::process::Child);
+
+impl Guardian {
+    fn over(leader: &std::process::Child) -> std::io::Result<Self> {
+        let mut command = Command::new("sh");
+        // Its input ends when we do. The pause is for a program that puts things in order by itself.
+        command.args(["-c", "read line; sleep 2; kill -KILL -\"$1\"", "sh"]).arg(leader.id().to_string());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command.spawn().map(Self)
+    }
+}
+
+impl Drop for Guardian {
+    fn drop(&mut self) {
+        // It is ours and not reaped, so its pid is its own.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -97,4 +121,56 @@ pub(crate) async fn create_overlay(
     command.args(["create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b"]).arg(backing).arg(overlay);
     command.arg(virtual_bytes.to_string());
     output(command, crate::doctor::INSTALL_QEMU).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[tokio::test]
+    async fn lines_are_told_and_a_failure_shows_the_last_of_them() {
+        let mut lines = Vec::new();
+        let work = watched(shell("echo one >&2; printf 'two\\377\\n' >&2; exit 3"), "", unix::Death::Kill, |line| {
+            lines.push(line.to_owned());
+        });
+        let error = work.await.expect_err("exit 3").to_string();
+        assert_eq!(lines, ["one", "two\u{fffd}"]);
+        assert!(error.contains("sh failed (exit status: 3)") && error.ends_with("one\ntwo\u{fffd}"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_told_with_its_remedy() {
+        let error = output(Command::new("/no/such/program"), "install it").await.expect_err("missing");
+        assert_eq!(error.to_string(), "cannot start /no/such/program: install it (install it)");
+    }
+
+    /// A program whose run is given up ends, and what it has started too.
+    #[tokio::test]
+    async fn a_run_that_is_given_up_ends_the_whole_group() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pids = dir.path().join("pids");
+        let script = format!("sleep 1000 & echo $! $$ > {0}.new; mv {0}.new {0}; echo up >&2; wait", pids.display());
+        let (up, mut is_up) = tokio::sync::mpsc::unbounded_channel();
+        let work = watched(shell(&script), "", unix::Death::Kill, move |_| {
+            up.send(()).expect("somebody listens");
+        });
+        tokio::select! {
+            result = work => panic!("it ended: {result:?}"),
+            _ = is_up.recv() => {}
+        }
+        let text = std::fs::read_to_string(pids).expect("pids");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        for pid in text.split_whitespace().map(|pid| pid.parse().expect("a pid")) {
+            while crate::host::start_time(pid).is_some() {
+                assert!(std::time::Instant::now() < deadline, "{pid} lives on");
+                std::thread::yield_now();
+            }
+        }
+    }
 }
