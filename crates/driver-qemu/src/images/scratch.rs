@@ -13,6 +13,8 @@ use crate::unix::{self, Death};
 use crate::{lock, program};
 
 const PARENT: &str = "/tmp";
+/// Empties the folders that it is given.
+const EMPTY: &str = "find \"$@\" -xdev -mindepth 1 -delete 2> /dev/null; true";
 
 /// An empty folder for the build of one image; only one build of an image runs at a time.
 pub(super) struct Scratch {
@@ -45,12 +47,13 @@ impl Scratch {
         if unix::is_root() {
             return lock::remove_tree(&self.dir);
         }
-        // Files in it belong to the user's subordinate ids, so only a user namespace may remove them.
+        // What a tree holds belongs to the user's subordinate ids, so only a user namespace may remove it; the folders that
+        // hold the trees are the user's own. What could not be removed is told by the second step.
         let entries = std::fs::read_dir(&self.dir).map_err(QemuError::io("read", &self.dir))?;
-        let inner: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        if !inner.is_empty() {
+        let trees: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        if !trees.is_empty() {
             let mut command = Command::new("mmdebstrap");
-            command.args(["--unshare-helper", "rm", "-rf", "--one-file-system", "--"]).args(&inner);
+            command.args(["--unshare-helper", "sh", "-c", EMPTY, "sh"]).args(&trees);
             program::output(command, INSTALL_BUILDERS).await?;
         }
         lock::remove_tree(&self.dir)
