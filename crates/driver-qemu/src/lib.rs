@@ -7,6 +7,9 @@
 //! identical to every other clone, so [`kiln_driver::Launched::needs_claim`] is always true here. VMs need no root, and
 //! die with the process that owns them: the kernel kills them even on `kill -9`, and the next owner removes their files.
 //!
+//! A VM reaches the network through QEMU's own user-mode stack. That stack also lets it reach the host's loopback, as
+//! 10.0.2.2: a service on this host that trusts whoever connects from loopback trusts the steps too.
+//!
 //! The library prints nothing and reads no environment: the caller gives a [`Layout`], [`Settings`] and a [`Listener`].
 
 mod accel;
