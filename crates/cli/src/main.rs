@@ -8,6 +8,7 @@ mod home;
 mod images;
 mod kept;
 mod machine;
+mod print;
 mod progress;
 mod secrets;
 mod timings;
@@ -46,7 +47,7 @@ async fn dispatch(command: Command, started: std::time::Instant) -> anyhow::Resu
             Ok(Exit::Ok)
         }
         Command::Schema => {
-            println!("{}", serde_json::to_string_pretty(&kiln_pipeline::json_schema())?);
+            print::line(serde_json::to_string_pretty(&kiln_pipeline::json_schema())?);
             Ok(Exit::Ok)
         }
     }

@@ -11,6 +11,9 @@ use crate::junit::{self, REPORT_MAX_BYTES, Tests};
 /// All reports of a step together are at most this large.
 const REPORTS_MAX_BYTES: u64 = 128 << 20;
 
+/// Room for the archive's own headers.
+const UNPACKED_EXTRA_BYTES: u64 = 8 << 20;
+
 /// What a step's reports say, and what could not be read of them.
 pub struct Collected {
     /// The sum; `None` when no report was found.
@@ -41,7 +44,9 @@ pub async fn reports(agent: &Agent, base: &str, globs: &[String]) -> Result<Coll
 fn unpack(packed: &[u8]) -> Collected {
     let mut found = Collected { tests: None, notes: Vec::new() };
     let mut walk = || -> std::io::Result<()> {
-        let mut archive = tar::Archive::new(zstd::Decoder::new(packed)?);
+        // What an instance sends may unpack to anything; no more of it is looked at than it was asked for.
+        let unpacked = zstd::Decoder::new(packed)?.take(REPORTS_MAX_BYTES + UNPACKED_EXTRA_BYTES);
+        let mut archive = tar::Archive::new(unpacked);
         for entry in archive.entries()? {
             let entry = entry?;
             if !entry.header().entry_type().is_file() {

@@ -201,8 +201,8 @@ impl Fleet {
             return Ok(agent);
         }
         agent.claim(&self.claim_request(&launched.id)?).await?;
+        // From here on the instance goes by its own name; the first call that follows proves it.
         let agent = Agent::new(launched.agent, &launched.id, &self.credentials)?;
-        agent.wait_healthy(ANSWER_WITHIN).await?;
         phase("claim");
         Ok(agent)
     }

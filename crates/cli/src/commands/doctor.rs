@@ -5,6 +5,7 @@ use kiln_driver_qemu::{Check, Settings};
 use crate::args::{DoctorArgs, Format};
 use crate::exit::Exit;
 use crate::home;
+use crate::print;
 
 /// Looks at the machine; fails when something is missing that VMs need.
 pub async fn doctor(args: DoctorArgs) -> anyhow::Result<Exit> {
@@ -13,12 +14,12 @@ pub async fn doctor(args: DoctorArgs) -> anyhow::Result<Exit> {
     let all_ok = checks.iter().all(|check| check.ok || check.optional);
     for check in &checks {
         match args.format {
-            Format::Json => println!("{}", json(check)?),
+            Format::Json => print::line(json(check)?),
             Format::Text => show(check),
         }
     }
     if args.format == Format::Text {
-        println!("{}", if all_ok { "local VMs can run here" } else { "local VMs cannot run here yet" });
+        print::line(if all_ok { "local VMs can run here" } else { "local VMs cannot run here yet" });
     }
     Ok(if all_ok { Exit::Ok } else { Exit::Failed })
 }
@@ -41,9 +42,9 @@ fn show(check: &Check) {
         (false, true) => "\u{1b}[33m!\u{1b}[0m",
         (false, false) => "\u{1b}[31m✗\u{1b}[0m",
     };
-    anstream::println!("{mark} {:<12} {}", check.name, check.detail);
+    print::line(format!("{mark} {:<12} {}", check.name, check.detail));
     if !check.remedy.is_empty() {
-        println!("  {:<12} mend it with: {}", "", check.remedy);
+        print::line(format!("  {:<12} mend it with: {}", "", check.remedy));
     }
 }
 

@@ -5,6 +5,7 @@ use kiln_driver_qemu::{Settings, Shape, Source};
 use crate::args::{Format, ImageCommand};
 use crate::exit::Exit;
 use crate::machine::{Machine, images};
+use crate::print;
 use crate::progress::listener;
 
 /// Root disk of a VM, at least; it takes room only as it fills.
@@ -17,25 +18,25 @@ pub async fn image(command: ImageCommand) -> anyhow::Result<Exit> {
             let package_sources = (!source.is_empty()).then_some(source);
             let settings = Settings { package_sources, extra_packages: package, ..Settings::default() };
             let image = images(settings, listener())?.build(&name).await?;
-            println!("image {} is ready ({})", image.name, size(image.file_bytes));
+            print::line(format!("image {} is ready ({})", image.name, size(image.file_bytes)));
         }
         ImageCommand::Import { source, name, sha256 } => {
             let source = Source::parse(&source, sha256.as_deref())?;
             let image = images(Settings::default(), listener())?.import(&name, &source).await?;
-            println!("image {} is ready ({})", image.name, size(image.file_bytes));
+            print::line(format!("image {} is ready ({})", image.name, size(image.file_bytes)));
         }
         ImageCommand::Warm { name, vm } => {
             let machine = Machine::open(&vm, listener())?;
             let shape = Shape { cpus: vm.cpus, memory_mib: vm.memory, disk_gib: DISK_GIB };
             machine.driver.ensure_golden(&name, shape).await?;
-            println!("image {name} is warm: its next VM starts from a snapshot");
+            print::line(format!("image {name} is warm: its next VM starts from a snapshot"));
         }
         ImageCommand::List { format } => list(format)?,
         ImageCommand::Rm { names } => {
             let store = images(Settings::default(), listener())?;
             for name in names {
                 store.remove(&name).await?;
-                println!("removed {name}");
+                print::line(format!("removed {name}"));
             }
         }
     }
@@ -46,7 +47,7 @@ fn list(format: Format) -> anyhow::Result<()> {
     let images = images(Settings::default(), listener())?.list()?;
     if format == Format::Json {
         for image in images {
-            println!("{}", serde_json::to_string(&image)?);
+            print::line(serde_json::to_string(&image)?);
         }
         return Ok(());
     }
@@ -54,12 +55,12 @@ fn list(format: Format) -> anyhow::Result<()> {
         eprintln!("no images yet; make one with: kiln image build");
         return Ok(());
     }
-    println!("{:<20} {:>9} {:>9}  {:<20} ORIGIN", "NAME", "SIZE", "DISK", "MADE");
+    print::line(format!("{:<20} {:>9} {:>9}  {:<20} ORIGIN", "NAME", "SIZE", "DISK", "MADE"));
     for image in images {
         let made = i64::try_from(image.created_unix_s).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
         let made = made.map_or_else(String::new, |t| t.strftime("%Y-%m-%d %H:%M").to_string());
         let (file, disk) = (size(image.file_bytes), size(image.virtual_bytes));
-        println!("{:<20} {file:>9} {disk:>9}  {made:<20} {}", image.name, image.origin);
+        print::line(format!("{:<20} {file:>9} {disk:>9}  {made:<20} {}", image.name, image.origin));
     }
     Ok(())
 }

@@ -69,10 +69,8 @@ async fn talk(agent: &Agent, id: &str, interactive: bool) -> anyhow::Result<i64>
         false => futures::stream::empty().boxed(),
     };
     let input = async {
-        if interactive {
-            if let Err(error) = agent.input(id, typed).await {
-                tracing::debug!(%error, "typing ended");
-            }
+        if interactive && let Err(error) = agent.input(id, typed).await {
+            tracing::debug!(%error, "typing ended");
         }
         // The shell's end, not that of the typing, is what is waited for.
         std::future::pending::<()>().await;

@@ -7,6 +7,7 @@ use kiln_pipeline::{Loaded, Options, Status};
 
 use crate::args::{Format, ValidateArgs};
 use crate::exit::Exit;
+use crate::print;
 
 /// A larger file is no pipeline.
 const FILE_MAX_BYTES: u64 = 4 << 20;
@@ -19,7 +20,7 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
         let loaded = load(path, &options)?;
         all_ok &= loaded.status() == Status::Ok;
         match args.format {
-            Format::Json => println!("{}", kiln_pipeline::report::json(&loaded)?),
+            Format::Json => print::line(kiln_pipeline::report::json(&loaded)?),
             Format::Text => show(&loaded),
         }
     }
@@ -44,12 +45,12 @@ fn show(loaded: &Loaded) {
     let styled = std::io::stdout().is_terminal();
     let findings = kiln_pipeline::report::text(loaded, styled);
     if !findings.is_empty() {
-        println!("{findings}");
+        print::line(findings);
     }
     let word = match loaded.status() {
         Status::Ok => "ok",
         Status::Unsupported => "unsupported",
         Status::Invalid => "invalid",
     };
-    println!("{}: {word}", loaded.name);
+    print::line(format!("{}: {word}", loaded.name));
 }

@@ -1,11 +1,11 @@
 //! A run as lines, each with the stage and step it comes from.
 
-use anstream::println;
 use kiln_executor::Event;
 
 use super::lines::Lines;
 use super::summary::{ended, seconds};
 use super::{View, summary};
+use crate::print;
 
 /// Prints lines on standard output.
 #[derive(Default)]
@@ -16,35 +16,35 @@ pub struct Plain {
 impl View for Plain {
     fn show(&mut self, event: &Event) {
         match event {
-            Event::RunStarted { name, .. } => println!("pipeline {name}"),
-            Event::StageStarted { stage, .. } => println!("[{stage}] waiting for an instance"),
+            Event::RunStarted { name, .. } => print::line(format!("pipeline {name}")),
+            Event::StageStarted { stage, .. } => print::line(format!("[{stage}] waiting for an instance")),
             Event::InstanceReady { stage, instance, phases } => {
                 let total = phases.iter().map(|p| p.duration).sum();
-                println!("[{stage}] on instance {instance} after {}", seconds(total));
+                print::line(format!("[{stage}] on instance {instance} after {}", seconds(total)));
             }
             Event::StepStarted { stage, step, attempt, .. } => match attempt {
-                1 => println!("[{stage}/{step}] started"),
-                n => println!("[{stage}/{step}] started, attempt {n}"),
+                1 => print::line(format!("[{stage}/{step}] started")),
+                n => print::line(format!("[{stage}/{step}] started, attempt {n}")),
             },
             Event::Output { stage, step, bytes } => {
                 for line in self.lines.push(&format!("{stage}/{step}"), bytes) {
-                    println!("[{stage}/{step}] {line}");
+                    print::line(format!("[{stage}/{step}] {line}"));
                 }
             }
             Event::StepRetry { stage, step, message, after } => {
                 self.rest(stage, step);
-                println!("[{stage}/{step}] {message}; runs again in {}", seconds(*after));
+                print::line(format!("[{stage}/{step}] {message}; runs again in {}", seconds(*after)));
             }
             Event::StepFinished { stage, report } => {
                 self.rest(stage, &report.id);
-                println!("[{stage}/{}] {}", report.id, ended(report));
+                print::line(format!("[{stage}/{}] {}", report.id, ended(report)));
             }
             Event::InstanceKept { stage, instance, duration, .. } => {
-                println!("[{stage}] {}", summary::kept(instance, *duration));
+                print::line(format!("[{stage}] {}", summary::kept(instance, *duration)));
             }
-            Event::Note { stage, message } => println!("[{stage}] note: {message}"),
-            Event::StageFinished { report } => println!("[{}] {}", report.id, summary::stage_ended(report)),
-            Event::RunFinished { report } => print!("{}", summary::summary(report)),
+            Event::Note { stage, message } => print::line(format!("[{stage}] note: {message}")),
+            Event::StageFinished { report } => print::line(format!("[{}] {}", report.id, summary::stage_ended(report))),
+            Event::RunFinished { report } => print::text(summary::summary(report)),
         }
     }
 }
@@ -52,9 +52,7 @@ impl View for Plain {
 impl Plain {
     fn rest(&mut self, stage: &str, step: &str) {
         if let Some(line) = self.lines.finish(&format!("{stage}/{step}")) {
-            println!("[{stage}/{step}] {line}");
+            print::line(format!("[{stage}/{step}] {line}"));
         }
     }
 }
-
-use anstream::print;

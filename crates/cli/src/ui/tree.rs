@@ -9,6 +9,7 @@ use kiln_executor::Event;
 use super::View;
 use super::lines::Lines;
 use super::summary::{self, ended, seconds, stage_ended};
+use crate::print;
 
 /// How often a waiting line moves.
 const TICK: Duration = Duration::from_millis(120);
@@ -102,7 +103,7 @@ impl View for Tree {
             Event::StageFinished { report } => self.end(&report.id, &format!("{} {}", report.id, stage_ended(report))),
             Event::RunFinished { report } => {
                 drop(self.bars.clear());
-                anstream::print!("{}", summary::summary(report));
+                print::text(summary::summary(report));
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! These tests need what `make demo` makes: QEMU, the default image and the static agent (`KILN_AGENT`). Snapshots are
 //! taken once and shared; every test has a state folder of its own and looks for its own leftovers there.
+#![allow(clippy::unwrap_used)] // a test that cannot go on says so by panicking
 
 mod world;
 
