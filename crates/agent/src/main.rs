@@ -1,9 +1,10 @@
 //! The program: `kiln-agent server --env-file FILE`.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use anyhow::Context as _;
 use kiln_agent::server::Server;
 use kiln_agent::settings::{Settings, SettingsError};
 use kiln_agent::{dotenv, exec, log, watchdog};
@@ -33,7 +34,21 @@ enum Action {
     Print(String),
 }
 
-fn main() -> anyhow::Result<()> {
+/// Not the workspace's choice for programs: here each kilobyte travels to every machine.
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("Error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<()> {
     match arguments(lexopt::Parser::from_env())? {
         Action::Print(text) => {
             println!("{text}");
@@ -47,13 +62,13 @@ fn main() -> anyhow::Result<()> {
                 .max_blocking_threads(32)
                 .enable_all()
                 .build()
-                .context("cannot start the runtime")?;
+                .map_err(|error| format!("cannot start the runtime: {error}"))?;
             runtime.block_on(serve(settings))
         }
     }
 }
 
-fn arguments(mut parser: lexopt::Parser) -> anyhow::Result<Action> {
+fn arguments(mut parser: lexopt::Parser) -> Result<Action> {
     use lexopt::prelude::*;
     let mut command = None;
     let mut env_file = None;
@@ -70,13 +85,13 @@ fn arguments(mut parser: lexopt::Parser) -> anyhow::Result<Action> {
     }
     match command.as_deref() {
         Some("server") => Ok(Action::Serve { env_file }),
-        Some(other) => anyhow::bail!("unknown command {other:?}\n\n{USAGE}"),
-        None => anyhow::bail!("no command given\n\n{USAGE}"),
+        Some(other) => Err(format!("unknown command {other:?}\n\n{USAGE}").into()),
+        None => Err(format!("no command given\n\n{USAGE}").into()),
     }
 }
 
 /// The file wins over the environment, as in the original.
-fn settings(env_file: Option<PathBuf>) -> Result<Settings, SettingsError> {
+fn settings(env_file: Option<PathBuf>) -> std::result::Result<Settings, SettingsError> {
     let text = |(k, v): (std::ffi::OsString, std::ffi::OsString)| Some((k.into_string().ok()?, v.into_string().ok()?));
     let mut env: BTreeMap<String, String> = std::env::vars_os().filter_map(text).collect();
     if let Some(path) = env_file {
@@ -86,7 +101,7 @@ fn settings(env_file: Option<PathBuf>) -> Result<Settings, SettingsError> {
     Ok(Settings { adopt_orphans: true, ..Settings::from_env(env)? })
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(settings: Settings) -> Result<()> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     if settings.adopt_orphans {
         tokio::spawn(async {
