@@ -159,7 +159,8 @@ fn spawn(
     cgroup: Option<&Cgroup>,
     account: Option<&Account>,
 ) -> io::Result<(Child, i32)> {
-    let procs = cgroup.map(Cgroup::procs).transpose()?;
+    // Without it the step still runs and is supervised by the other means.
+    let procs = cgroup.and_then(|cgroup| cgroup.procs().inspect_err(|error| tracing::warn!(%error, "no cgroup")).ok());
     match input {
         None => command.stdin(Stdio::null()).process_group(0),
         Some(terminal) => {
