@@ -31,6 +31,8 @@ pub fn report(result: anyhow::Result<Exit>) -> ExitCode {
         Ok(Exit::Interrupted) => ExitCode::from(130),
         Ok(Exit::Code(code)) => ExitCode::from(code),
         Err(error) => {
+            // Work that failed leaves its moving line; the error stands alone.
+            drop(crate::ui::bars().clear());
             anstream::eprintln!("\u{1b}[1;31merror\u{1b}[0m: {error}");
             for cause in error.chain().skip(1) {
                 anstream::eprintln!("  because: {cause}");

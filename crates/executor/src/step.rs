@@ -181,6 +181,7 @@ impl<'a> StageRun<'a> {
             };
             // The receiver lives as long as the stage's steps do, and this is one of them.
             drop(self.beside.send(follow.boxed()));
+            return Judged { message: Some("goes on in the background".to_owned()), ..judged };
         }
         judged
     }

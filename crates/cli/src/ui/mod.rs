@@ -8,7 +8,10 @@ mod tree;
 
 use std::io::IsTerminal as _;
 
+use std::sync::OnceLock;
+
 use clap::ValueEnum;
+use indicatif::MultiProgress;
 use kiln_executor::Event;
 
 /// The forms a run can be shown in.
@@ -28,6 +31,12 @@ pub enum Output {
 pub trait View: Send {
     /// Shows one event.
     fn show(&mut self, event: &Event);
+}
+
+/// The moving lines at the bottom of the terminal. Everyone who draws shares them, or they would draw over each other.
+pub fn bars() -> &'static MultiProgress {
+    static BARS: OnceLock<MultiProgress> = OnceLock::new();
+    BARS.get_or_init(MultiProgress::new)
 }
 
 /// The view for a form.

@@ -18,7 +18,7 @@ const RESET: &str = "\u{1b}[0m";
 
 /// Draws on standard error, where a terminal is.
 pub struct Tree {
-    bars: MultiProgress,
+    bars: &'static MultiProgress,
     live: HashMap<String, ProgressBar>,
     lines: Lines,
 }
@@ -27,7 +27,7 @@ impl Tree {
     /// An empty tree.
     #[must_use]
     pub fn new() -> Self {
-        Self { bars: MultiProgress::new(), live: HashMap::new(), lines: Lines::default() }
+        Self { bars: super::bars(), live: HashMap::new(), lines: Lines::default() }
     }
 
     fn begin(&mut self, key: &str, depth: usize, after: Option<&str>, text: &str) {
