@@ -9,6 +9,7 @@ mod outputs;
 mod pump;
 mod result;
 mod run;
+mod script;
 mod terminal;
 pub mod tree;
 mod unix;
@@ -60,6 +61,12 @@ pub enum ExecError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// An argument or a variable is longer than the kernel takes.
+    #[error("cannot start {program:?}: an argument or variable is longer than 128 KiB; hand it over in a file")]
+    TooLong {
+        /// The program.
+        program: String,
     },
     /// The process could not be started.
     #[error("cannot start {program:?}: {source}")]

@@ -19,7 +19,7 @@ use super::pump::Pump;
 use super::terminal::Ends;
 use super::tree::{MARK, Tree};
 use super::users::Account;
-use super::{ExecError, command, files, oom, orphans, result, unix, users};
+use super::{ExecError, command, files, oom, orphans, result, script, unix, users};
 use crate::mask::{Masker, Secrets};
 use crate::spool::Writer;
 use crate::step::{Step, Stop};
@@ -117,7 +117,7 @@ async fn supervise(mut job: Job) -> PollStepResponse {
 
 fn start(job: &mut Job, hand_over: &HandOver) -> Result<Running, ExecError> {
     let request = &job.request;
-    let (entrypoint, mut commands) = command::words(request)?;
+    let (mut entrypoint, mut commands) = command::words(request)?;
     let account = users::find(&request.user)?.filter(|account| account.uid != nix::unistd::geteuid().as_raw());
     for file in &request.files {
         files::make(file)?;
@@ -126,6 +126,9 @@ fn start(job: &mut Job, hand_over: &HandOver) -> Result<Running, ExecError> {
     made.map_err(|source| ExecError::File { path: job.engine_dir.clone(), source })?;
     let banner = if request.log_drone { String::new() } else { banner(&commands) };
     hand_over.instrument(&entrypoint, &mut commands);
+    let script_file = job.engine_dir.join(format!("{}-script", job.step.mark));
+    script::spill(&mut entrypoint, &mut commands, &script_file, account.as_ref())
+        .map_err(|source| ExecError::File { path: script_file, source })?;
 
     let own = step_env(job, hand_over);
     let layers: Vec<_> = job.envs.iter().chain([&request.environment, &own]).collect();
@@ -137,7 +140,10 @@ fn start(job: &mut Job, hand_over: &HandOver) -> Result<Running, ExecError> {
     let paths = [job.envs.first().and_then(|base| base.get("PATH")), env.get("PATH")];
     let program = command::program(&entrypoint[0], &paths, &dir)?;
 
-    let fail = |source| ExecError::Spawn { program: entrypoint[0].clone(), source };
+    let fail = |source: io::Error| match source.kind() {
+        io::ErrorKind::ArgumentListTooLong => ExecError::TooLong { program: entrypoint[0].clone() },
+        _ => ExecError::Spawn { program: entrypoint[0].clone(), source },
+    };
     let mut command = Command::new(program);
     command.arg0(&entrypoint[0]).args(&entrypoint[1..]).args(&commands);
     command.env_clear().envs(&env).current_dir(&dir);

@@ -147,3 +147,45 @@ fn results_outputs_reports_retries_and_secrets_travel() {
     assert_eq!(ran.step("s0", "after")["status"], "skipped");
     assert_eq!(ran.step("s0", "always")["status"], "passed");
 }
+
+#[test]
+fn a_second_interrupt_ends_the_run_at_once() {
+    let world = World::new();
+    let file =
+        world.file("deaf.yml", &stages(2, &step("wait", "trap '' TERM\necho up\nwhile :; do sleep 1; done", "")));
+    let mut running = world.start(&file, &[]);
+    running.until_output_of(2);
+    let pid = Pid::from_raw(i32::try_from(running.child.id()).unwrap());
+    kill(pid, Signal::SIGINT).unwrap();
+    // Signals of one kind that come together are one: the second is another kind, and counts the same.
+    kill(pid, Signal::SIGTERM).unwrap();
+    running.until(|_| false);
+    assert_eq!(running.child.wait().unwrap().code(), Some(130));
+    assert_eq!((world.vms(), world.remains()), (vec![], vec![]));
+}
+
+#[test]
+fn the_ends_of_steps_are_told_apart() {
+    let world = World::new();
+    let ignore = "    failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: Ignore}}}]\n";
+    let outputs = "      outputVariables:\n        - {name: big, type: String, value: big}\n";
+    let steps = step("memory", "tail /dev/zero", ignore)
+        + &step("time", "echo begun\nsleep 1000 & sleep 1000", &format!("    timeout: 2s\n{ignore}"))
+        + &step("signal", "kill -TERM $$", ignore)
+        + &step("code", "exit 42", ignore)
+        + &step("large", "big=$(head -c 200000 /dev/zero | tr '\\0' x)\nexit 0", "")
+        + outputs
+        + &step("length", "wc -c <<< <+execution.steps.large.output.outputVariables.big>", "")
+        + &step("grandchild", "sleep 1000 & echo started", "");
+    let ran = world.run(&world.file("ends.yml", &stages(1, &steps)), &[]);
+    assert_eq!(ran.code(), 0, "{:#}", ran.report());
+    for (id, cause) in [("memory", "out_of_memory"), ("time", "timeout"), ("signal", "signal"), ("code", "exit_code")] {
+        let step = ran.step("s0", id);
+        assert_eq!((step["status"].as_str(), step["cause"].as_str()), (Some("ignored"), Some(cause)), "{step}");
+    }
+    assert_eq!(ran.step("s0", "code")["exit_code"], 42);
+    assert_eq!(ran.output("s0", "time"), "begun\n");
+    assert_eq!(ran.step("s0", "length")["status"], "passed", "{:#}", ran.step("s0", "length"));
+    assert_eq!(ran.output("s0", "length").trim(), "200001");
+    assert_eq!(ran.output("s0", "grandchild"), "started\n");
+}
