@@ -11,6 +11,7 @@ mod machine;
 mod print;
 mod progress;
 mod secrets;
+mod signals;
 mod timings;
 mod ui;
 

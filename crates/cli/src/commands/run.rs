@@ -16,6 +16,7 @@ use crate::commands::validate;
 use crate::exit::{Exit, Usage};
 use crate::images::Choice;
 use crate::machine::Machine;
+use crate::signals::Signals;
 use crate::timings::Timings;
 use crate::ui::Output;
 use crate::{git, kept, progress, secrets, ui};
@@ -36,11 +37,12 @@ pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
     let view = Mutex::new(Screen::new(&args, started));
     let sink = |event: Event| view.lock().unwrap_or_else(PoisonError::into_inner).show(&event);
     let cancel = CancellationToken::new();
+    let signals = Signals::listen().context("signals cannot be listened to")?;
     let images = |pool: &_| choice.image(pool);
     let run = Run::new(&plan, &options, &fleet, &images, &sink, &cancel).carry_out();
     let report = tokio::select! {
         report = run => report,
-        () = interrupted(&cancel) => {
+        () = interrupted(signals, &cancel) => {
             end_all(&driver).await;
             return Ok(Exit::Interrupted);
         }
@@ -87,28 +89,11 @@ impl Screen {
 }
 
 /// Returns at the second signal; the first one ends the run in order.
-async fn interrupted(cancel: &CancellationToken) {
-    signal().await;
+async fn interrupted(mut signals: Signals, cancel: &CancellationToken) {
+    signals.next().await;
     eprintln!("\nending the run and its VMs; again to end at once");
     cancel.cancel();
-    signal().await;
-}
-
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let on = |kind| async move {
-        match signal(kind) {
-            Ok(mut signals) => {
-                signals.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = on(SignalKind::interrupt()) => {}
-        () = on(SignalKind::terminate()) => {}
-        () = on(SignalKind::hangup()) => {}
-    }
+    signals.next().await;
 }
 
 async fn end_all(driver: &kiln_driver_qemu::QemuDriver) {
