@@ -3,7 +3,7 @@
 use kiln_driver_qemu::{Settings, Shape, Source};
 
 use crate::args::{Format, ImageCommand};
-use crate::exit::Exit;
+use crate::exit::{Exit, Usage};
 use crate::machine::{Machine, images};
 use crate::print;
 use crate::progress::listener;
@@ -21,7 +21,7 @@ pub async fn image(command: ImageCommand) -> anyhow::Result<Exit> {
             print::line(format!("image {} is ready ({})", image.name, size(image.file_bytes)));
         }
         ImageCommand::Import { source, name, sha256 } => {
-            let source = Source::parse(&source, sha256.as_deref())?;
+            let source = Source::parse(&source, sha256.as_deref()).map_err(|e| Usage(e.to_string()))?;
             let image = images(Settings::default(), listener())?.import(&name, &source).await?;
             print::line(format!("image {} is ready ({})", image.name, size(image.file_bytes)));
         }
