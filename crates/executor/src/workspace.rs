@@ -4,7 +4,8 @@
 //! along, because builds ask it for versions. The tree is read by a thread of its own and at most a few chunks are in
 //! memory.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -39,14 +40,36 @@ fn write_tree(root: &Path, out: &mut impl Write) -> io::Result<()> {
     tar.follow_symlinks(false);
     tar.sparse(false);
     for (path, name) in entries(root)? {
-        match tar.append_path_with_name(&path, &name) {
-            // A file that went away, a socket, a device: not part of the sources.
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::Other) => {}
-            Err(e) => return Err(io::Error::new(e.kind(), format!("could not pack {}: {e}", path.display()))),
-            Ok(()) => {}
-        }
+        append(&mut tar, &path, &name)
+            .map_err(|e| io::Error::new(e.kind(), format!("could not pack {}: {e}", path.display())))?;
     }
     tar.into_inner()?.finish()?.flush()
+}
+
+/// Adds one entry. A file that went away meanwhile is left out; one that grows or shrinks while it is read, such as
+/// the log of this very run, has the length it had at first, so that what follows it stays readable.
+fn append(tar: &mut tar::Builder<impl Write>, path: &Path, name: &Path) -> io::Result<()> {
+    let gone = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
+    let found = match std::fs::symlink_metadata(path) {
+        Err(error) if gone(&error) => return Ok(()),
+        found => found?,
+    };
+    if !found.is_file() {
+        return tar.append_path_with_name(path, name);
+    }
+    let file = match File::open(path) {
+        Err(error) if gone(&error) => return Ok(()),
+        file => file?,
+    };
+    let metadata = file.metadata()?;
+    let mut header = tar::Header::new_gnu();
+    header.set_metadata(&metadata);
+    tar.append_data(&mut header, name, exactly(file, metadata.len()))
+}
+
+/// The first `len` bytes of a reader, with zeros in place of those it does not have.
+fn exactly(reader: impl Read, len: u64) -> impl Read {
+    reader.chain(io::repeat(0)).take(len)
 }
 
 /// The files to send and their names in the archive, directories before what is in them.
@@ -98,4 +121,44 @@ pub fn empty() -> BoxStream<'static, io::Result<Bytes>> {
         .and_then(|encoder| tar::Builder::new(encoder).into_inner()?.finish())
         .map(Bytes::from);
     Box::pin(futures::stream::iter([packed]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_keeps_its_first_length() {
+        let check = |text: &str, len: u64, expect: &[u8]| {
+            let mut got = Vec::new();
+            exactly(text.as_bytes(), len).read_to_end(&mut got).unwrap();
+            assert_eq!(got, expect);
+        };
+        check("grown", 3, b"gro");
+        check("cut", 5, b"cut\0\0");
+        check("", 0, b"");
+    }
+
+    #[test]
+    fn the_tree_is_packed_without_what_git_ignores() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("src/deep")).unwrap();
+        for (name, text) in [(".gitignore", "*.o\n"), ("src/a.c", "int a;"), ("src/a.o", "x"), ("src/deep/b", "")] {
+            std::fs::write(at(name), text).unwrap();
+        }
+        std::os::unix::fs::symlink("a.c", at("src/link")).unwrap();
+        let mut packed = Vec::new();
+        write_tree(dir.path(), &mut packed).unwrap();
+        let mut archive = tar::Archive::new(zstd::Decoder::new(packed.as_slice()).unwrap());
+        let mut names = Vec::new();
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            names.push(format!("{} {text}", entry.path().unwrap().display()).trim().to_owned());
+        }
+        names.sort();
+        assert_eq!(names, [".gitignore *.o", "src", "src/a.c int a;", "src/deep", "src/deep/b", "src/link"]);
+    }
 }
