@@ -43,6 +43,7 @@ async fn main() -> Result<(), Failure> {
             cpus: 2,
             memory_mib,
             disk_gib: 16,
+            labels: kiln_driver::Labels::new(),
         })
         .collect();
     let launches = requests.iter().map(|request| driver.launch(request));

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kiln_agent_client::Credentials;
-use kiln_driver::{Driver, DriverError, LaunchRequest, Launched, Listed};
+use kiln_driver::{Driver, DriverError, Labels, LaunchRequest, Launched, Listed};
 use kiln_tls::Authority;
 use tokio::sync::{OnceCell, watch};
 
@@ -71,6 +71,7 @@ struct Book {
 #[derive(Clone)]
 struct Slot {
     memory_mib: u32,
+    labels: Labels,
     phase: watch::Sender<Phase>,
     given_up: watch::Sender<bool>,
 }
@@ -202,6 +203,7 @@ impl Inner {
         host::require_disk(&self.layout.vms())?;
         let slot = Slot {
             memory_mib: request.memory_mib,
+            labels: request.labels.clone(),
             phase: watch::Sender::new(Phase::Starting),
             given_up: watch::Sender::new(false),
         };
@@ -286,6 +288,16 @@ impl Inner {
     }
 }
 
+impl Slot {
+    fn listed(&self, id: &str, running: bool) -> Listed {
+        let launched = match &*self.phase.borrow() {
+            Phase::Running(_, launched) if running => Some(launched.clone()),
+            _ => None,
+        };
+        Listed { id: id.to_owned(), running, labels: self.labels.clone(), launched }
+    }
+}
+
 impl Book {
     fn remember_ended(&mut self, id: &str) {
         if self.ended.insert(id.to_owned()) {
@@ -338,11 +350,11 @@ impl Driver for QemuDriver {
                 Phase::Running(instance, _) => instance.vm.is_running(),
                 Phase::Failed(_) | Phase::Ended => continue,
             };
-            listed.push(Listed { id: id.clone(), running });
+            listed.push(slot.listed(id, running));
         }
         for id in self.inner.owner.instances() {
             if !book.slots.contains_key(&id) {
-                listed.push(Listed { id, running: false });
+                listed.push(Listed { id, running: false, labels: Labels::new(), launched: None });
             }
         }
         drop(book);

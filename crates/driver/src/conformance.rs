@@ -35,7 +35,9 @@ pub async fn check<D: Driver>(subject: Subject<'_, D>) {
 
 impl<D: Driver> Subject<'_, D> {
     fn request(&self, id: &str) -> LaunchRequest {
-        LaunchRequest { id: format!("{}-{id}", self.request.id), ..self.request.clone() }
+        let mut request = LaunchRequest { id: format!("{}-{id}", self.request.id), ..self.request.clone() };
+        request.labels.insert("kiln-conformance".to_owned(), id.to_owned());
+        request
     }
 
     async fn within<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
@@ -89,6 +91,15 @@ async fn life_of_an_instance<D: Driver>(subject: &Subject<'_, D>) {
     assert!(!first.server_name.is_empty(), "the agent's name is not known");
     assert!(!first.phases.is_empty(), "no phase was timed");
     assert_eq!(subject.listed(id).await, [true], "a launched instance is listed once, as running");
+    let listed = ok("list", subject.within("list", subject.driver.list()).await);
+    let mine = listed.into_iter().find(|instance| &instance.id == id);
+    let (labels, launched) = mine.map(|m| (m.labels, m.launched)).unwrap_or_default();
+    assert_eq!(labels, request.labels, "the labels of the launch are not listed");
+    assert_eq!(
+        launched.map(|l| (l.agent, l.server_name, l.needs_claim)),
+        Some((first.agent, first.server_name.clone(), first.needs_claim)),
+        "the list does not tell what the launch answered"
+    );
 
     let again = ok("launch again", subject.within("launch", subject.driver.launch(&request)).await);
     assert_eq!(

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::{Driver, DriverError, ErrorClass, LaunchRequest, Launched, Listed};
+use crate::{Driver, DriverError, ErrorClass, Labels, LaunchRequest, Launched, Listed};
 
 /// A failure that a test asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,7 @@ struct State {
 #[derive(Debug)]
 struct Instance {
     launched: Launched,
+    labels: Labels,
     end: watch::Sender<Option<String>>,
 }
 
@@ -123,7 +124,7 @@ impl FakeDriver {
             needs_claim: self.needs_claim,
             phases: vec![("fake", Duration::ZERO)],
         };
-        let instance = Instance { launched: launched.clone(), end: watch::Sender::new(None) };
+        let instance = Instance { launched: launched.clone(), labels: request.labels.clone(), end: watch::Sender::new(None) };
         state.instances.insert(id.clone(), instance);
         if fault == Some(Fault::LoseAnswer) {
             return Err(refusal(ErrorClass::Ambiguous, format!("the answer to the launch of {id} was lost")));
@@ -152,7 +153,12 @@ impl Driver for FakeDriver {
         let mut listed: Vec<Listed> = state
             .instances
             .iter()
-            .map(|(id, instance)| Listed { id: id.clone(), running: running(instance) })
+            .map(|(id, instance)| Listed {
+                id: id.clone(),
+                running: running(instance),
+                labels: instance.labels.clone(),
+                launched: running(instance).then(|| instance.launched.clone()),
+            })
             .collect();
         listed.sort_by(|a, b| a.id.cmp(&b.id));
         async move { Ok(listed) }.boxed()
@@ -194,7 +200,14 @@ mod tests {
     use crate::conformance::{Subject, check};
 
     fn request(id: &str) -> LaunchRequest {
-        LaunchRequest { id: id.to_owned(), image: "debian".to_owned(), cpus: 1, memory_mib: 512, disk_gib: 8 }
+        LaunchRequest {
+            id: id.to_owned(),
+            image: "debian".to_owned(),
+            cpus: 1,
+            memory_mib: 512,
+            disk_gib: 8,
+            labels: Labels::new(),
+        }
     }
 
     #[tokio::test]
@@ -218,7 +231,8 @@ mod tests {
         assert_eq!(class(driver.launch(&request("a")).await), Err(ErrorClass::Throttled));
         assert_eq!(driver.launches(), 0);
         assert_eq!(class(driver.launch(&request("a")).await), Err(ErrorClass::Ambiguous));
-        assert_eq!(driver.list().await.expect("list"), [Listed { id: "a".to_owned(), running: true }]);
+        let listed = driver.list().await.expect("list");
+        assert_eq!(listed.iter().map(|l| (l.id.as_str(), l.running)).collect::<Vec<_>>(), [("a", true)]);
         assert_eq!(class(driver.launch(&request("a")).await), Ok("a".to_owned()));
         assert_eq!(driver.launches(), 1);
         driver.limit(1);

@@ -8,6 +8,7 @@ mod error;
 pub mod fake;
 pub mod user_data;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -28,10 +29,24 @@ pub struct LaunchRequest {
     pub memory_mib: u32,
     /// Smallest size of the root disk in GiB.
     pub disk_gib: u32,
+    /// What the instance is marked with, within the launch call itself; [`Driver::list`] gives it back.
+    pub labels: Labels,
+}
+
+/// Marks of an instance, by name. A cloud knows them as tags.
+pub type Labels = BTreeMap<String, String>;
+
+/// What a driver can do beyond making and ending instances.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// [`Driver::hibernate`] and [`Driver::resume`] work.
+    pub hibernate: bool,
+    /// Instances outlive the process that made them, and another process with the same settings lists them.
+    pub outlives_owner: bool,
 }
 
 /// An instance whose agent can be reached.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launched {
     /// The id of the request.
     pub id: String,
@@ -52,6 +67,10 @@ pub struct Listed {
     pub id: String,
     /// Whether it runs (and so costs).
     pub running: bool,
+    /// What it was marked with when it was launched.
+    pub labels: Labels,
+    /// What its launch answered, or would have; none while it starts, and of one that ended.
+    pub launched: Option<Launched>,
 }
 
 /// Makes, lists and ends instances. Every call is safe to repeat.
@@ -66,4 +85,21 @@ pub trait Driver: Send + Sync {
     fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String>;
     /// The last part of the instance's console, for people.
     fn console_tail<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String>;
+    /// What this driver can do beyond that.
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+    /// Puts an idle instance to sleep with its memory, so that it costs little until it is resumed.
+    fn hibernate<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
+        Box::pin(async move { Err(cannot_hibernate(id)) })
+    }
+    /// Wakes a hibernated instance and returns when its agent can be reached, perhaps at another address.
+    fn resume<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Launched, DriverError>> {
+        Box::pin(async move { Err(cannot_hibernate(id)) })
+    }
+}
+
+fn cannot_hibernate(id: &str) -> DriverError {
+    let message = format!("instance {id} cannot be hibernated: this driver does not do that");
+    DriverError { class: ErrorClass::Invalid, message, source: None }
 }

@@ -125,6 +125,7 @@ impl Fleet {
             cpus: self.size.cpus,
             memory_mib: self.size.memory_mib,
             disk_gib: self.size.disk_gib,
+            labels: kiln_driver::Labels::new(),
         };
         let mut told = false;
         loop {

@@ -55,7 +55,14 @@ impl Rig {
     }
 
     pub fn request(&self, id: &str) -> LaunchRequest {
-        LaunchRequest { id: id.to_owned(), image: IMAGE.to_owned(), cpus: 2, memory_mib: MEMORY_MIB, disk_gib: 16 }
+        LaunchRequest {
+            id: id.to_owned(),
+            image: IMAGE.to_owned(),
+            cpus: 2,
+            memory_mib: MEMORY_MIB,
+            disk_gib: 16,
+            labels: kiln_driver::Labels::new(),
+        }
     }
 
     /// Gives a clone its identity, as the one who launched it must.
