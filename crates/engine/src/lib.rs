@@ -1,0 +1,127 @@
+//! The reconcile loop and what callers ask of it, over any store, drivers, agents and clock.
+//!
+//! ```text
+//!            ┌──────────── observe ◄─ drivers' listings, then rows
+//!  signal ─► │ pass ─► plan (pure, in kiln-pool) ─► rows are changed at once ─► slow work is spawned ─► signal
+//!  timer  ─► └─ claims, releases and waiting stages signal too
+//! ```
+//! Everything that touches the world goes through the traits of [`world`], so that the simulated world runs this very code
+//! with a virtual clock and stops it before and after any call. For the same reason nothing here names a runtime: work is
+//! spawned through [`world::Host`].
+//!
+//! A row is changed before the world is (intent first) and after it (outcome). Every change is a compare-and-swap on the
+//! row's generation: who comes late changes nothing.
+
+mod execute;
+mod health;
+mod operator;
+mod pass;
+mod stages;
+pub mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kiln_driver::Driver;
+use kiln_pool::config::Config;
+use kiln_pool::plan::Health;
+use kiln_pool::InstanceId;
+
+pub use operator::OperatorError;
+pub use stages::{Assigned, Demand, SetupError};
+pub use pass::{PASS_EVERY_MS, PassReport};
+pub use world::{Agents, Change, Host, Limits, Store, StoreError};
+
+/// Label under which an instance carries the id of the installation that it belongs to.
+pub const INSTALLATION_LABEL: &str = "kiln-installation";
+/// Label under which an instance carries its pool.
+pub const POOL_LABEL: &str = "kiln-pool";
+/// Label under which an instance carries the runner that launched it.
+pub const RUNNER_LABEL: &str = "kiln-runner";
+
+/// The engine of one runner. Cheap to share; all state that must survive is in the store.
+pub struct Engine {
+    me: String,
+    installation: String,
+    store: Arc<dyn Store>,
+    agents: Arc<dyn Agents>,
+    drivers: BTreeMap<String, Arc<dyn Driver>>,
+    host: Arc<dyn Host>,
+    config: Mutex<Arc<Config>>,
+    memory: Mutex<Memory>,
+}
+
+/// What is only worth remembering while the process lives.
+#[derive(Default)]
+struct Memory {
+    /// Instances that a spawned action works on.
+    busy: BTreeSet<InstanceId>,
+    /// Since when rows are in no listing.
+    unseen_since_ms: BTreeMap<InstanceId, i64>,
+    /// What agents answered.
+    health: BTreeMap<InstanceId, Health>,
+    /// Leases held, with the time until which they are.
+    leases: BTreeMap<String, i64>,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    /// This runner's name; unique among those that share a store.
+    pub me: String,
+    /// Id of the installation: the same for all runners of a store, and no other.
+    pub installation: String,
+    /// The rows.
+    pub store: Arc<dyn Store>,
+    /// The agents.
+    pub agents: Arc<dyn Agents>,
+    /// The drivers, by the name that pools give.
+    pub drivers: BTreeMap<String, Arc<dyn Driver>>,
+    /// Clock, ids and spawning.
+    pub host: Arc<dyn Host>,
+    /// What is to be.
+    pub config: Config,
+}
+
+impl Engine {
+    /// An engine; it does nothing until it is driven.
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { me, installation, store, agents, drivers, host, config } = parts;
+        let (config, memory) = (Mutex::new(Arc::new(config)), Mutex::default());
+        Arc::new(Self { me, installation, store, agents, drivers, host, config, memory })
+    }
+
+    /// What is to be, now.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what is to be. Busy instances are not touched; idle ones that do not fit any more are replaced.
+    pub fn set_config(&self, config: Config) {
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.host.signal();
+    }
+
+    /// This runner's name.
+    #[must_use]
+    pub fn me(&self) -> &str {
+        &self.me
+    }
+
+    /// The rows.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// What is known about an instance's agent.
+    #[must_use]
+    pub fn health(&self, id: &InstanceId) -> Health {
+        self.memory().health.get(id).copied().unwrap_or_default()
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,110 @@
+//! What operators do to single instances and pools.
+
+use kiln_pool::{Cause, Code, Instance, InstanceId, State};
+
+use crate::Engine;
+use crate::world::StoreError;
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// No such instance.
+    #[error("there is no instance {0}")]
+    UnknownInstance(InstanceId),
+    /// No such pool.
+    #[error("there is no pool `{name}`; there are: {known}")]
+    UnknownPool {
+        /// As given.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// It is not in a state for that.
+    #[error("instance {id} is {state}, and only one that is ready or claimed can be held")]
+    NotHeldable {
+        /// Which.
+        id: InstanceId,
+        /// Its state.
+        state: State,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Engine {
+    /// Holds an instance until then: a warm one is not claimed, a busy one outlives its stage. Its greatest age still counts.
+    ///
+    /// # Errors
+    /// When there is none, or it is not ready or claimed.
+    pub async fn hold(&self, id: &InstanceId, until_ms: i64) -> Result<Instance, OperatorError> {
+        self.change(id, |row| {
+            if !matches!(row.state, State::Ready | State::Claimed) {
+                return Err(OperatorError::NotHeldable { id: row.id.clone(), state: row.state });
+            }
+            let mut next = row.clone();
+            next.generation += 1;
+            next.hold_until_ms = Some(until_ms);
+            Ok((next, format!("held until {until_ms}")))
+        })
+        .await
+    }
+
+    /// Ends a hold.
+    ///
+    /// # Errors
+    /// When there is no such instance.
+    pub async fn unhold(&self, id: &InstanceId) -> Result<Instance, OperatorError> {
+        self.change(id, |row| {
+            let mut next = row.clone();
+            next.generation += 1;
+            next.hold_until_ms = None;
+            Ok((next, "the hold was released".to_owned()))
+        })
+        .await
+    }
+
+    /// Ends an instance, whatever it does. A stage that it serves ends with it.
+    ///
+    /// # Errors
+    /// When there is no such instance.
+    pub async fn destroy_instance(&self, id: &InstanceId, evidence: &str) -> Result<Instance, OperatorError> {
+        let cause = Cause::new(Code::Operator, evidence);
+        self.change(id, |row| {
+            let next = row.terminating(cause.clone(), self.host.now_ms());
+            // One that ends already is left as it is.
+            Ok(next.map_or_else(|| (row.clone(), String::new()), |next| (next, cause.to_string())))
+        })
+        .await
+    }
+
+    /// Drains a pool, or ends that: a drained one keeps nothing warm and makes nothing new.
+    ///
+    /// # Errors
+    /// When there is no such pool.
+    pub async fn drain(&self, pool: &str, drained: bool) -> Result<(), OperatorError> {
+        let config = self.config();
+        if !config.pools.contains_key(pool) {
+            let known = config.pools.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(OperatorError::UnknownPool { name: pool.to_owned(), known });
+        }
+        self.store.set_drained(pool, drained).await?;
+        self.host.signal();
+        Ok(())
+    }
+
+    async fn change(
+        &self,
+        id: &InstanceId,
+        change: impl Fn(&Instance) -> Result<(Instance, String), OperatorError>,
+    ) -> Result<Instance, OperatorError> {
+        loop {
+            let row = self.store.instance(id).await?.ok_or_else(|| OperatorError::UnknownInstance(id.clone()))?;
+            let (next, why) = change(&row)?;
+            if next.generation == row.generation || self.store.update_instance(&next, &why).await? {
+                self.host.signal();
+                return Ok(next);
+            }
+        }
+    }
+}

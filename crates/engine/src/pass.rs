@@ -1,0 +1,194 @@
+//! One pass: observe, plan, change rows, spawn the slow work.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kiln_driver::Listed;
+use kiln_pool::plan::{Action, Cloud, Input, Planned, Seen, driver_lease, plan};
+use kiln_pool::{Config, Instance, InstanceId};
+
+use crate::world::StoreError;
+use crate::{Engine, INSTALLATION_LABEL};
+
+/// A lease that is not renewed ends after this.
+const LEASE_MS: i64 = 15_000;
+/// A lease with less than this left is renewed.
+const RENEW_BELOW_MS: i64 = 10_000;
+/// Without a signal, the next pass begins after this.
+pub const PASS_EVERY_MS: i64 = 5_000;
+
+/// What one pass did, for logs and tests.
+#[derive(Debug, Default, Clone)]
+pub struct PassReport {
+    /// Everything that was decided.
+    pub planned: Vec<Planned>,
+    /// Drivers that could not be listed, and why.
+    pub unlisted: Vec<(String, String)>,
+}
+
+impl Engine {
+    /// Passes for ever.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            if let Err(error) = self.pass().await {
+                tracing::warn!(%error, "this pass was not finished; the next one goes on");
+            }
+            self.host.wait(PASS_EVERY_MS).await;
+        }
+    }
+
+    /// One pass.
+    ///
+    /// # Errors
+    /// When the store failed; what was done so far stays done, and the next pass goes on from there.
+    pub async fn pass(self: &Arc<Self>) -> Result<PassReport, StoreError> {
+        let config = self.config();
+        let leases = self.leases(&config).await?;
+        // The clouds first: what they show had its row before.
+        let (listed, unlisted) = self.list_clouds().await;
+        let instances = self.store.live_instances().await?;
+        let stages = self.store.open_stages().await?;
+        let (streaks, drained) = (self.store.streaks().await?, self.store.drained().await?);
+        let clouds = self.clouds(&listed, &instances);
+        let (busy, health) = {
+            let memory = self.memory();
+            (memory.busy.clone(), memory.health.clone())
+        };
+        let input = Input {
+            now_ms: self.host.now_ms(),
+            uptime_ms: self.host.uptime_ms(),
+            me: &self.me,
+            config: &config,
+            instances: &instances,
+            stages: &stages,
+            streaks: &streaks,
+            clouds: &clouds,
+            health: &health,
+            busy: &busy,
+            leases: &leases,
+            drained: &drained,
+        };
+        let planned = plan(&input);
+        let rows: BTreeMap<&InstanceId, &Instance> = instances.iter().map(|i| (&i.id, i)).collect();
+        for step in &planned {
+            self.act(step, &config, &rows, &listed, &stages).await?;
+        }
+        Ok(PassReport { planned, unlisted })
+    }
+
+    /// The leases that we hold after taking what is free. A call only when one runs out or is missing.
+    async fn leases(&self, config: &Config) -> Result<BTreeSet<String>, StoreError> {
+        let mut wanted: BTreeSet<String> = config.pools.keys().cloned().collect();
+        wanted.extend(self.drivers.keys().map(|driver| driver_lease(driver)));
+        let now = self.host.now_ms();
+        let fresh = {
+            let memory = self.memory();
+            wanted.iter().all(|name| memory.leases.get(name).is_some_and(|until| until - now > RENEW_BELOW_MS))
+        };
+        if fresh {
+            return Ok(wanted);
+        }
+        let held = self.store.lease(&self.me, &wanted, now, now + LEASE_MS).await?;
+        self.memory().leases = held.iter().map(|name| (name.clone(), now + LEASE_MS)).collect();
+        Ok(held)
+    }
+
+    async fn list_clouds(&self) -> (BTreeMap<String, Vec<Listed>>, Vec<(String, String)>) {
+        let (mut listed, mut unlisted) = (BTreeMap::new(), Vec::new());
+        for (name, driver) in &self.drivers {
+            match driver.list().await {
+                Ok(all) => {
+                    let ours = |l: &Listed| l.labels.get(INSTALLATION_LABEL).is_none_or(|i| *i == self.installation);
+                    listed.insert(name.clone(), all.into_iter().filter(ours).collect());
+                }
+                Err(error) => {
+                    tracing::warn!(driver = name, %error, "the driver's instances could not be listed");
+                    unlisted.push((name.clone(), error.to_string()));
+                }
+            }
+        }
+        (listed, unlisted)
+    }
+
+    /// The listings as the plan wants them, with the memory of what was not seen before.
+    fn clouds(&self, listed: &BTreeMap<String, Vec<Listed>>, instances: &[Instance]) -> BTreeMap<String, Cloud> {
+        let now = self.host.now_ms();
+        let mut memory = self.memory();
+        let live: BTreeMap<&InstanceId, &str> = instances.iter().map(|i| (&i.id, i.driver.as_str())).collect();
+        memory.unseen_since_ms.retain(|id, _| live.contains_key(id));
+        memory.health.retain(|id, _| live.contains_key(id));
+        let mut clouds = BTreeMap::new();
+        for (driver, listed) in listed {
+            let seen: BTreeMap<InstanceId, Seen> = listed
+                .iter()
+                .map(|l| (InstanceId::new(&l.id), Seen { running: l.running, addressed: l.launched.is_some() }))
+                .collect();
+            for instance in instances.iter().filter(|i| i.driver == *driver) {
+                if seen.contains_key(&instance.id) {
+                    memory.unseen_since_ms.remove(&instance.id);
+                } else {
+                    memory.unseen_since_ms.entry(instance.id.clone()).or_insert(now);
+                }
+            }
+            let unseen_since_ms = memory
+                .unseen_since_ms
+                .iter()
+                .filter(|(id, _)| live.get(*id) == Some(&driver.as_str()))
+                .map(|(id, since)| (id.clone(), *since))
+                .collect();
+            let can_hibernate = self.drivers.get(driver).is_some_and(|d| d.abilities().hibernate);
+            clouds.insert(driver.clone(), Cloud { seen, unseen_since_ms, can_hibernate });
+        }
+        clouds
+    }
+
+    /// Carries out one action: rows at once, slow work beside.
+    async fn act(
+        self: &Arc<Self>,
+        step: &Planned,
+        config: &Config,
+        rows: &BTreeMap<&InstanceId, &Instance>,
+        listed: &BTreeMap<String, Vec<Listed>>,
+        stages: &[kiln_pool::Stage],
+    ) -> Result<(), StoreError> {
+        let row = step.action.instance().and_then(|id| rows.get(id)).copied();
+        let stage = step.action.stage().and_then(|id| stages.iter().find(|stage| stage.id == *id));
+        if !matches!(step.action, Action::Explain { .. }) {
+            let (action, instance) = (step.action.name(), step.action.instance().map(InstanceId::as_str));
+            tracing::debug!(action, instance, reason = step.reason, "planned");
+        }
+        match (&step.action, row, stage) {
+            (Action::Create { candidate }, _, _) => self.create(config, candidate, &step.reason).await,
+            (Action::Adopt { id, .. }, Some(row), _) => {
+                let of_driver = listed.get(&row.driver).into_iter().flatten();
+                let launched = of_driver.filter(|l| l.id == id.as_str()).find_map(|l| l.launched.as_ref());
+                match launched {
+                    Some(launched) => self.launched(row, launched, &step.reason).await.map(drop),
+                    None => Ok(()),
+                }
+            }
+            (Action::Terminate { cause, .. }, Some(row), _) => {
+                self.terminate(row, cause.clone()).await.map(drop)
+            }
+            (Action::Release { stage, .. }, Some(row), _) => self.release(row, stage).await,
+            (Action::Assign { .. }, _, Some(stage)) => self.assign(stage).await,
+            (Action::EndStage { cause, .. }, _, Some(stage)) => self.end_row(stage, cause.clone()).await.map(drop),
+            (Action::LoseStage { instance, .. }, _, Some(stage)) => self.lose_stage(stage, instance).await,
+            (Action::Explain { why, .. }, _, Some(stage)) => self.explain(stage, why).await,
+            (Action::DestroyOrphan { driver, id }, _, _) => {
+                self.spawn_orphan(driver, id);
+                Ok(())
+            }
+            (
+                Action::Launch { .. } | Action::Boot { .. } | Action::Destroy { .. } | Action::Hibernate { .. }
+                | Action::Resume { .. },
+                Some(row),
+                _,
+            ) => {
+                self.spawn_work(step.action.clone(), row.clone());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What callers ask for stages: an instance, and its end.
+
+use kiln_pool::request::{NoMatch, Request};
+use kiln_pool::{Cause, Code, Instance, InstanceId, Stage, StageId, StageState, candidates};
+
+use crate::Engine;
+use crate::world::StoreError;
+
+/// A stage that wants an instance.
+#[derive(Debug, Clone)]
+pub struct Demand {
+    /// Its id; a repetition with the same id gets what the first one got.
+    pub id: StageId,
+    /// What it needs.
+    pub request: Request,
+    /// How long it may wait for an instance, in milliseconds.
+    pub wait_ms: i64,
+    /// How long it may keep it, in milliseconds; 0 for the pool's own limit.
+    pub run_ms: i64,
+}
+
+/// A stage with its instance.
+#[derive(Debug, Clone)]
+pub struct Assigned {
+    /// The stage.
+    pub stage: Stage,
+    /// The instance.
+    pub instance: Instance,
+}
+
+/// Why a stage has no instance.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// No pool can ever serve it.
+    #[error(transparent)]
+    NoMatch(#[from] NoMatch),
+    /// It ended.
+    #[error("stage {id} has ended ({cause})")]
+    Ended {
+        /// The stage.
+        id: StageId,
+        /// Why.
+        cause: Cause,
+    },
+    /// The store failed. The demand may have been written down; asking again with the same id is safe.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A stage that waits looks at its own row at least this often.
+const LOOK_EVERY_MS: i64 = 500;
+/// Instances that are tried for one stage when their agents cannot be set up.
+pub const SETUP_ATTEMPTS: i64 = 3;
+
+impl Engine {
+    /// Writes the demand down and returns when the stage has an instance. To stop waiting loses nothing: the demand stays
+    /// until it is served, ended, or its time is up.
+    ///
+    /// # Errors
+    /// When no pool would do, or the stage ended.
+    pub async fn acquire(&self, demand: &Demand) -> Result<Assigned, SetupError> {
+        let row = self.demand_row(demand)?;
+        let (mut stage, mut instance) = self.store.begin_stage(&row, self.host.now_ms()).await?;
+        // Its place is taken by the next one; or an instance has to be made.
+        self.host.signal();
+        loop {
+            match (stage.state, instance) {
+                (StageState::Ended, _) => {
+                    let cause = stage.cause.unwrap_or_else(|| Cause::new(Code::Destroyed, ""));
+                    return Err(SetupError::Ended { id: stage.id, cause });
+                }
+                (StageState::Assigned, Some(instance)) => return Ok(Assigned { stage, instance }),
+                _ => self.host.wait(LOOK_EVERY_MS).await,
+            }
+            stage = match self.store.stage(&demand.id).await? {
+                Some(stage) => stage,
+                None => return Err(SetupError::Ended { id: demand.id.clone(), cause: Cause::new(Code::Destroyed, "") }),
+            };
+            instance = match &stage.instance {
+                Some(id) => self.store.instance(id).await?,
+                None => None,
+            };
+        }
+    }
+
+    fn demand_row(&self, demand: &Demand) -> Result<Stage, SetupError> {
+        let config = self.config();
+        let candidates = candidates(&config, &demand.request)?;
+        let now = self.host.now_ms();
+        let busy = config.pools.get(&demand.request.pool).map_or(0, |pool| i64::from(pool.ages.busy_max_age_s) * 1000);
+        Ok(Stage {
+            id: demand.id.clone(),
+            pool: demand.request.pool.clone(),
+            candidates,
+            account: demand.request.account.clone(),
+            state: StageState::Waiting,
+            generation: 1,
+            instance: None,
+            created_ms: now,
+            wait_until_ms: now + demand.wait_ms,
+            run_ms: if demand.run_ms > 0 { demand.run_ms } else { busy },
+            assigned_ms: None,
+            set_up: false,
+            attempts: 0,
+            why: String::new(),
+            cause: None,
+            ended_ms: None,
+        })
+    }
+
+    /// Writes down that the agent was prepared for the stage.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn note_set_up(&self, id: &StageId) -> Result<(), StoreError> {
+        // Again when another change comes between; each try sees a newer row.
+        while let Some(stage) = self.store.stage(id).await?.filter(|s| s.state == StageState::Assigned && !s.set_up) {
+            let mut next = stage;
+            next.generation += 1;
+            next.set_up = true;
+            if self.store.update_stage(&next).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The agent could not be prepared: the instance ends, and the stage waits for another one, a few times.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_up_failed(&self, id: &StageId, instance: &InstanceId, evidence: &str) -> Result<(), StoreError> {
+        let Some(stage) = self.store.stage(id).await? else { return Ok(()) };
+        if stage.state != StageState::Assigned || stage.instance.as_ref() != Some(instance) {
+            return Ok(());
+        }
+        let cause = Cause::new(Code::SetupFailed, evidence);
+        if stage.attempts + 1 >= SETUP_ATTEMPTS {
+            return self.end_row(&stage, cause).await.map(drop);
+        }
+        let mut next = stage;
+        next.generation += 1;
+        next.attempts += 1;
+        (next.state, next.instance, next.assigned_ms) = (StageState::Waiting, None, None);
+        if self.store.update_stage(&next).await?
+            && let Some(row) = self.store.instance(instance).await?
+        {
+            // If this is not reached, the next pass finds an instance whose stage goes on without it.
+            self.terminate(&row, cause).await?;
+        }
+        self.host.signal();
+        Ok(())
+    }
+
+    /// Ends a stage: durable when it returns; its instance follows. Whether there was such a stage.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn end_stage(&self, id: &StageId, code: Code, evidence: &str) -> Result<bool, StoreError> {
+        loop {
+            let Some(stage) = self.store.stage(id).await? else { return Ok(false) };
+            if stage.state == StageState::Ended || self.end_row(&stage, Cause::new(code, evidence)).await? {
+                return Ok(true);
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What the engine needs of the world.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::BoxFuture;
+use kiln_pool::plan::Streak;
+use kiln_pool::{Instance, InstanceId, Stage, StageId};
+
+/// A failed call of the store.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the database does not answer as it should: {message}")]
+pub struct StoreError {
+    /// What was tried and what the database said.
+    pub message: String,
+    /// Whether the change may have been made all the same.
+    pub ambiguous: bool,
+}
+
+/// The limits under which a new row may be inserted. They count every row that is not gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows of the pool.
+    pub pool: u32,
+    /// Rows of the flavor.
+    pub flavor: Option<u32>,
+}
+
+/// A change of a row, as the timeline keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Grows with every change.
+    pub seq: i64,
+    /// When.
+    pub at_ms: i64,
+    /// `instance` or `stage`.
+    pub subject: String,
+    /// Its id.
+    pub id: String,
+    /// Its pool.
+    pub pool: String,
+    /// Its state after the change.
+    pub state: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The rows. Every call is one transaction; what it writes is durable when it returns.
+pub trait Store: Send + Sync {
+    /// Takes or renews as many of these leases as nobody else holds, until `until_ms`. Those that `me` holds now, of the
+    /// wanted ones.
+    fn lease<'a>(
+        &'a self,
+        me: &'a str,
+        wanted: &'a BTreeSet<String>,
+        now_ms: i64,
+        until_ms: i64,
+    ) -> BoxFuture<'a, Result<BTreeSet<String>, StoreError>>;
+    /// Gives up all leases of a runner.
+    fn release_leases<'a>(&'a self, me: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// All instances that are not gone.
+    fn live_instances(&self) -> BoxFuture<'_, Result<Vec<Instance>, StoreError>>;
+    /// One instance.
+    fn instance<'a>(&'a self, id: &'a InstanceId) -> BoxFuture<'a, Result<Option<Instance>, StoreError>>;
+    /// Writes a new row, unless that would pass a limit; whether it did. Concurrent callers, also in other processes, never
+    /// pass it together.
+    fn insert_instance<'a>(
+        &'a self,
+        row: &'a Instance,
+        limits: Limits,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+    /// Replaces a row whose generation is one less than the given row's; whether it did. `reason` goes into the timeline.
+    fn update_instance<'a>(&'a self, row: &'a Instance, reason: &'a str) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// All stages that have not ended.
+    fn open_stages(&self) -> BoxFuture<'_, Result<Vec<Stage>, StoreError>>;
+    /// One stage.
+    fn stage<'a>(&'a self, id: &'a StageId) -> BoxFuture<'a, Result<Option<Stage>, StoreError>>;
+    /// Writes a new stage, unless one of that id is there, and claims for it if no older stage waits for the same flavor. What
+    /// there is now: the stage, and its instance if it has one.
+    fn begin_stage<'a>(
+        &'a self,
+        stage: &'a Stage,
+        now_ms: i64,
+    ) -> BoxFuture<'a, Result<(Stage, Option<Instance>), StoreError>>;
+    /// Claims the oldest instance that is ready and not held, of the first candidate that has one. None when there is none
+    /// or the stage has changed since `stage` was read.
+    fn claim<'a>(
+        &'a self,
+        stage: &'a Stage,
+        now_ms: i64,
+    ) -> BoxFuture<'a, Result<Option<(Stage, Instance)>, StoreError>>;
+    /// Replaces a stage whose generation is one less than the given one's; whether it did.
+    fn update_stage<'a>(&'a self, stage: &'a Stage) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// The failed starts of flavors since their last success, by key.
+    fn streaks(&self) -> BoxFuture<'_, Result<BTreeMap<String, Streak>, StoreError>>;
+    /// Notes how a start went: `failure` says why it failed.
+    fn note_start<'a>(
+        &'a self,
+        flavor: &'a str,
+        now_ms: i64,
+        failure: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The latest changes of one instance or stage, oldest first, at most `limit`.
+    fn timeline<'a>(&'a self, id: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Change>, StoreError>>;
+    /// Changes of instances and stages after this one, oldest first, at most `limit`.
+    fn changes_after(&self, seq: i64, limit: u32) -> BoxFuture<'_, Result<Vec<Change>, StoreError>>;
+    /// The newest instances, whatever their state, newest first.
+    fn newest_instances(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Instance>, StoreError>>;
+    /// The newest stages, whatever their state, newest first.
+    fn newest_stages(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Stage>, StoreError>>;
+    /// Forgets instances that are gone and stages that ended before this time, with their changes; how many rows went.
+    fn prune(&self, before_ms: i64) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// The pools that an operator drains.
+    fn drained(&self) -> BoxFuture<'_, Result<BTreeSet<String>, StoreError>>;
+    /// Drains a pool, or ends that.
+    fn set_drained<'a>(&'a self, pool: &'a str, drained: bool) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// The agents in the instances.
+pub trait Agents: Send + Sync {
+    /// Finds the agent of an instance that boots and gives it the instance's identity. Patient for some seconds; safe to
+    /// repeat. The error is for people.
+    fn boot<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>>;
+    /// Whether the agent answers; that also renews the lease after which the instance powers itself off.
+    fn health<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// The process around the engine.
+pub trait Host: Send + Sync {
+    /// The time, in milliseconds since 1970.
+    fn now_ms(&self) -> i64;
+    /// How long this process has been running, in milliseconds, by a clock that nobody sets.
+    fn uptime_ms(&self) -> i64;
+    /// A new id: unique for ever, lower-case letters, digits and hyphens.
+    fn new_instance_id(&self) -> InstanceId;
+    /// Runs work beside the caller, until it is done or the process ends.
+    fn spawn(&self, work: BoxFuture<'static, ()>);
+    /// Returns at the next [`Host::signal`], or after `limit_ms` at the latest.
+    fn wait(&self, limit_ms: i64) -> BoxFuture<'static, ()>;
+    /// Wakes everybody who waits: something changed.
+    fn signal(&self);
+}

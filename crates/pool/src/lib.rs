@@ -1,0 +1,25 @@
+//! Pools of instances as pure data and decisions: states, matching, sizing, plan.
+//!
+//! ```text
+//! pool file ──► config ─┐
+//! rows ─────────────────┼─► plan() ──► actions, each with its reason
+//! cloud, agents ────────┘
+//! ```
+//! Nothing here does I/O, is async, or reads a clock or randomness: what is decided depends on the arguments alone. So the
+//! same code decides in a runner and in the simulated world that checks it.
+
+pub mod cause;
+pub mod config;
+pub mod id;
+pub mod instance;
+pub mod plan;
+pub mod request;
+pub mod schedule;
+pub mod stage;
+
+pub use cause::{Cause, Code};
+pub use config::{Config, Flavor, Pool, Timing};
+pub use id::{InstanceId, StageId};
+pub use instance::{Instance, State};
+pub use request::{Request, candidates};
+pub use stage::{Candidate, Stage, StageState};

@@ -1,0 +1,77 @@
+//! Whether launches of a flavor make sense now, from how the latest ones went.
+//!
+//! ```text
+//! closed ─(failures in a row)─► pauses that grow ─► half open: one try at a time ─(one is ready)─► closed
+//! ```
+//! It is computed from history, so that a restart does not begin a new series of failures.
+
+/// The failed starts of a flavor since its last one that became ready.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Streak {
+    /// How many.
+    pub failures: u32,
+    /// When the last one failed, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// Why, for people.
+    pub evidence: String,
+}
+
+/// The state of the breaker of one flavor.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Breaker {
+    /// Failures since the last success.
+    pub failures: u32,
+    /// No launch before this time.
+    pub until_ms: i64,
+    /// The last failure, for people.
+    pub evidence: String,
+}
+
+/// From this many failures in a row on, one launch at a time is tried.
+const HALF_OPEN_AT: u32 = 3;
+/// The pause after the first failure.
+const PAUSE_MIN_MS: i64 = 5_000;
+/// The longest pause.
+const PAUSE_MAX_MS: i64 = 15 * 60_000;
+
+impl Breaker {
+    /// How many launches may be under way at once.
+    #[must_use]
+    pub fn allows(&self, now_ms: i64) -> u32 {
+        match self.failures {
+            _ if now_ms < self.until_ms => 0,
+            failures if failures >= HALF_OPEN_AT => 1,
+            _ => u32::MAX,
+        }
+    }
+}
+
+/// The breaker of a flavor with this streak.
+#[must_use]
+pub fn breaker(streak: Option<&Streak>) -> Breaker {
+    let Some(streak) = streak.filter(|streak| streak.failures > 0) else { return Breaker::default() };
+    let pause = (PAUSE_MIN_MS << (streak.failures - 1).min(12)).min(PAUSE_MAX_MS);
+    Breaker { failures: streak.failures, until_ms: streak.at_ms + pause, evidence: streak.evidence.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(failures: u32, until_ms: i64, before: u32, after: u32) {
+        let breaker = breaker(Some(&Streak { failures, at_ms: 1_000, evidence: String::new() }));
+        assert_eq!(breaker.until_ms, until_ms);
+        assert_eq!((breaker.allows(until_ms - 1), breaker.allows(until_ms)), (before, after));
+    }
+
+    #[test]
+    fn pauses_grow_with_failures_in_a_row_and_then_one_is_tried() {
+        check(1, 6_000, 0, u32::MAX);
+        check(2, 11_000, 0, u32::MAX);
+        check(3, 21_000, 0, 1);
+        check(20, 901_000, 0, 1);
+        assert_eq!(breaker(None).allows(0), u32::MAX);
+        assert_eq!(breaker(Some(&Streak::default())).allows(0), u32::MAX);
+    }
+}

@@ -1,0 +1,93 @@
+//! Who is there: the instances of each pool and flavor, counted once for a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::InstanceId;
+use crate::instance::{Instance, State};
+use crate::plan::{Breaker, Input, breaker};
+use crate::stage::Candidate;
+
+/// A flavor and an image.
+pub(super) type Kind = (String, String);
+
+/// The kind that would do for a stage.
+pub(super) fn kind(candidate: &Candidate) -> Kind {
+    (candidate.flavor.clone(), candidate.image.clone())
+}
+
+/// The count.
+pub(super) struct Census<'a> {
+    /// Every instance that is not gone, also those about to end: they are still there.
+    pub(super) in_pool: BTreeMap<&'a str, Count>,
+    /// The same by flavor.
+    pub(super) in_flavor: BTreeMap<&'a str, Count>,
+    /// Those that serve nobody yet and will, or do, stand ready; oldest first. Without those that are held or end.
+    pub(super) supply: BTreeMap<Kind, Vec<&'a Instance>>,
+    breakers: BTreeMap<&'a str, Breaker>,
+}
+
+/// How many there are.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Count {
+    /// In whatever state but gone.
+    pub(super) live: u32,
+    /// On the way to being ready.
+    pub(super) starting: u32,
+    /// With a stage.
+    pub(super) busy: u32,
+    /// At rest, warm or asleep.
+    pub(super) idle: u32,
+    /// On the way out.
+    pub(super) ending: u32,
+}
+
+impl<'a> Census<'a> {
+    pub(super) fn take(input: &Input<'a>, ending: &BTreeSet<InstanceId>) -> Self {
+        let mut census =
+            Self { in_pool: BTreeMap::new(), in_flavor: BTreeMap::new(), supply: BTreeMap::new(), breakers: BTreeMap::new() };
+        for instance in input.instances {
+            let ends = ending.contains(&instance.id) || instance.state == State::Terminating;
+            census.in_pool.entry(&instance.pool).or_default().add(instance.state, ends);
+            census.in_flavor.entry(&instance.flavor).or_default().add(instance.state, ends);
+            if instance.state.is_supply() && !ends && !instance.is_held(input.now_ms) {
+                let kind = (instance.flavor.clone(), instance.image.clone());
+                census.supply.entry(kind).or_default().push(instance);
+            }
+        }
+        for of_kind in census.supply.values_mut() {
+            of_kind.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
+        }
+        for flavor in input.config.pools.values().flat_map(|pool| &pool.flavors) {
+            census.breakers.insert(&flavor.key, breaker(input.streaks.get(&flavor.key)));
+        }
+        census
+    }
+
+    pub(super) fn pool(&self, name: &str) -> Count {
+        self.in_pool.get(name).copied().unwrap_or_default()
+    }
+
+    pub(super) fn flavor(&self, key: &str) -> Count {
+        self.in_flavor.get(key).copied().unwrap_or_default()
+    }
+
+    pub(super) fn of_kind(&self, kind: &Kind) -> &[&'a Instance] {
+        self.supply.get(kind).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn breaker(&self, flavor: &str) -> Breaker {
+        self.breakers.get(flavor).cloned().unwrap_or_default()
+    }
+}
+
+impl Count {
+    fn add(&mut self, state: State, ends: bool) {
+        self.live += 1;
+        match state {
+            _ if ends => self.ending += 1,
+            State::Claimed => self.busy += 1,
+            State::Intended | State::Launching | State::Booting | State::Resuming => self.starting += 1,
+            _ => self.idle += 1,
+        }
+    }
+}

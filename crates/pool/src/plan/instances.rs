@@ -1,0 +1,261 @@
+//! What is to be done about each instance that has a row, and about those that have none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cause::{Cause, Code};
+use crate::config::{Flavor, Pool};
+use crate::id::{InstanceId, StageId};
+use crate::instance::{Instance, State};
+use crate::plan::{Action, Cloud, Input, Planned, driver_lease};
+use crate::stage::{Stage, StageState};
+
+/// A row that another runner works on is taken over when it was not touched for this long.
+const TAKE_OVER_AFTER_MS: i64 = 60_000;
+
+/// One instance among everything that was observed.
+struct Case<'a> {
+    input: &'a Input<'a>,
+    open: &'a BTreeMap<&'a StageId, &'a Stage>,
+    instance: &'a Instance,
+    cloud: Option<&'a Cloud>,
+    place: Option<(&'a Pool, &'a Flavor)>,
+}
+
+/// The actions about rows.
+pub(super) fn judge(input: &Input<'_>) -> Vec<Planned> {
+    let ours = |i: &&Instance| input.leases.contains(&i.pool) && !input.busy.contains(&i.id);
+    let open: BTreeMap<&StageId, &Stage> = input.stages.iter().map(|stage| (&stage.id, stage)).collect();
+    input
+        .instances
+        .iter()
+        .filter(ours)
+        .filter_map(|instance| {
+            let place = input.config.pools.get(&instance.pool).and_then(|p| Some((p, p.flavor(&instance.flavor)?)));
+            Case { input, open: &open, instance, cloud: input.clouds.get(&instance.driver), place }.judge()
+        })
+        .collect()
+}
+
+/// The actions about what a cloud shows and no row knows.
+pub(super) fn orphans(input: &Input<'_>) -> Vec<Planned> {
+    let known: BTreeSet<&InstanceId> = input.instances.iter().map(|instance| &instance.id).collect();
+    let mut planned = Vec::new();
+    for (driver, cloud) in input.clouds.iter().filter(|(driver, _)| input.leases.contains(&driver_lease(driver))) {
+        for id in cloud.seen.keys().filter(|id| !input.busy.contains(*id)) {
+            if !known.contains(id) {
+                let action = Action::DestroyOrphan { driver: driver.clone(), id: id.clone() };
+                planned.push(action.because("the cloud shows it and no row knows it, or its row says that it is gone"));
+            }
+        }
+    }
+    planned
+}
+
+impl Case<'_> {
+    fn judge(&self) -> Option<Planned> {
+        match self.instance.state {
+            State::Intended => self.intended(),
+            State::Launching => self.launching(),
+            State::Booting => self.booting(),
+            State::Ready => self.ready(),
+            State::Hibernating | State::Resuming => self.turning(),
+            State::Hibernated => self.gone_missing().or_else(|| self.unwanted()),
+            State::Claimed => self.claimed(),
+            State::Terminating => self.terminating(),
+            State::Gone => None,
+        }
+    }
+
+    fn intended(&self) -> Option<Planned> {
+        if let Some(cause) = self.out_of_place() {
+            return Some(self.terminate(cause));
+        }
+        let (id, generation) = self.seen_row();
+        self.free_to_work().then(|| Action::Launch { id, generation }.because("its row is written and nobody launches it"))
+    }
+
+    fn launching(&self) -> Option<Planned> {
+        let (id, generation) = self.seen_row();
+        match self.seen() {
+            Some(seen) if !seen.running => {
+                Some(self.terminate(Cause::new(Code::LaunchFailed, "the cloud shows it as ended")))
+            }
+            Some(seen) if seen.addressed => {
+                Some(Action::Adopt { id, generation }.because("the cloud shows it; the answer to its launch was lost"))
+            }
+            _ if self.age_here_ms() > self.input.config.timing.launch_timeout_ms => {
+                let tries = self.instance.attempts;
+                Some(self.terminate(Cause::new(Code::LaunchTimeout, format!("no answer after {tries} tries"))))
+            }
+            _ => self.free_to_work().then(|| Action::Launch { id, generation }.because("its launch has no outcome yet")),
+        }
+    }
+
+    fn booting(&self) -> Option<Planned> {
+        if self.seen().is_some_and(|seen| !seen.running) {
+            return Some(self.terminate(Cause::new(Code::DiedBooting, "the cloud shows it as ended")));
+        }
+        if let Some(cause) = self.missing(Code::DiedBooting) {
+            return Some(self.terminate(cause));
+        }
+        if self.age_here_ms() > self.input.config.timing.boot_timeout_ms {
+            let (seconds, tries) = (self.age_here_ms() / 1000, self.instance.attempts);
+            let evidence = format!("its agent did not answer within {seconds} s, {tries} tries");
+            return Some(self.terminate(Cause::new(Code::BootTimeout, evidence)));
+        }
+        let (id, generation) = self.seen_row();
+        self.free_to_work().then(|| Action::Boot { id, generation }.because("it is there; its agent is looked for"))
+    }
+
+    fn ready(&self) -> Option<Planned> {
+        if self.seen().is_some_and(|seen| !seen.running) {
+            return Some(self.terminate(Cause::new(Code::Died, "the cloud shows it as ended")));
+        }
+        if let Some(planned) = self.gone_missing() {
+            return Some(planned);
+        }
+        let limit = self.input.config.timing.unreachable_after_ms;
+        if let Some(silent) = self.silent_ms().filter(|silent| *silent > limit) {
+            let evidence = format!("its agent has not answered for {} s", silent / 1000);
+            return Some(self.terminate(Cause::new(Code::Unreachable, evidence)));
+        }
+        if let Some(planned) = self.unwanted() {
+            return Some(planned);
+        }
+        let (_, flavor) = self.place?;
+        let asleep = flavor.hibernate && self.cloud.is_some_and(|cloud| cloud.can_hibernate);
+        let demand = self.input.stages.iter().any(|s| {
+            s.state == StageState::Waiting && s.candidates.iter().any(|c| c.flavor == self.instance.flavor)
+        });
+        let (id, generation) = self.seen_row();
+        (asleep && !demand && !self.instance.is_held(self.input.now_ms))
+            .then(|| Action::Hibernate { id, generation }.because("its pool keeps warm instances asleep"))
+    }
+
+    /// On the way into sleep or out of it. The work is repeated until it is done or takes too long.
+    fn turning(&self) -> Option<Planned> {
+        if let Some(planned) = self.gone_missing() {
+            return Some(planned);
+        }
+        if self.age_here_ms() > self.input.config.timing.boot_timeout_ms {
+            let evidence = format!("it is {} for {} s", self.instance.state, self.age_here_ms() / 1000);
+            return Some(self.terminate(Cause::new(Code::HibernateFailed, evidence)));
+        }
+        let (id, generation) = self.seen_row();
+        let action = match self.instance.state {
+            State::Hibernating => Action::Hibernate { id, generation },
+            _ => Action::Resume { id, generation },
+        };
+        self.free_to_work().then(|| action.because("it was begun and is not done yet"))
+    }
+
+    fn claimed(&self) -> Option<Planned> {
+        if self.seen().is_some_and(|seen| !seen.running) {
+            return Some(self.terminate(Cause::new(Code::Died, "the cloud shows it as ended")));
+        }
+        // A listing may leave out what is there. Only one that nobody reaches either is lost.
+        let limit = self.input.config.timing.vanished_after_ms;
+        if let (Some(cause), Some(silent)) = (self.missing(Code::Vanished), self.silent_ms())
+            && silent > limit
+        {
+            return Some(self.terminate(cause));
+        }
+        if let Some(cause) = self.too_old() {
+            return Some(self.terminate(cause));
+        }
+        let stage = self.instance.stage.as_ref()?;
+        // Instances are read before stages, so a stage that is not among the open ones has ended.
+        if let Some(open) = self.open.get(stage) {
+            // A stage whose first instance could not be set up goes on with another one.
+            let elsewhere = open.instance.as_ref() != Some(&self.instance.id);
+            return elsewhere.then(|| self.terminate(Cause::new(Code::SetupFailed, "its stage goes on without it")));
+        }
+        if self.instance.is_held(self.input.now_ms) {
+            return None;
+        }
+        let (id, generation) = self.seen_row();
+        Some(Action::Release { id, generation, stage: stage.clone() }.because("its stage ended"))
+    }
+
+    fn terminating(&self) -> Option<Planned> {
+        let due = self.instance.retry_ms.is_none_or(|at| at <= self.input.now_ms);
+        let (id, generation) = self.seen_row();
+        due.then(|| Action::Destroy { id, generation }.because("it is to end"))
+    }
+
+    /// In no listing for too long, for those that nobody depends on.
+    fn gone_missing(&self) -> Option<Planned> {
+        self.missing(Code::Vanished).map(|cause| self.terminate(cause))
+    }
+
+    /// Nobody wants it any more, at least not as it is.
+    fn unwanted(&self) -> Option<Planned> {
+        if self.instance.is_held(self.input.now_ms) {
+            return self.too_old().map(|cause| self.terminate(cause));
+        }
+        let cause = self.too_old().or_else(|| self.out_of_place()).or_else(|| {
+            let (pool, flavor) = self.place?;
+            let age_s = (self.input.now_ms - self.instance.created_ms) / 1000;
+            if age_s > i64::from(pool.ages.free_max_age_s) {
+                return Some(Cause::new(Code::FreeMaxAge, format!("nobody claimed it for {age_s} s")));
+            }
+            let changed = flavor.launch.digest() != self.instance.digest;
+            changed.then(|| Cause::new(Code::Outdated, "the pool file describes another instance now"))
+        })?;
+        Some(self.terminate(cause))
+    }
+
+    fn too_old(&self) -> Option<Cause> {
+        let (pool, _) = self.place?;
+        let age_s = (self.input.now_ms - self.instance.created_ms) / 1000;
+        (age_s > i64::from(pool.ages.max_age_s)).then(|| Cause::new(Code::MaxAge, format!("it is {age_s} s old")))
+    }
+
+    fn out_of_place(&self) -> Option<Cause> {
+        if self.place.is_none() {
+            return Some(Cause::new(Code::Drained, "the pool file does not have its pool and flavor any more"));
+        }
+        let drained = self.input.drained.contains(&self.instance.pool);
+        drained.then(|| Cause::new(Code::Drained, "its pool is drained"))
+    }
+
+    /// The cause, when no listing has shown it for too long.
+    fn missing(&self, code: Code) -> Option<Cause> {
+        let since = *self.cloud?.unseen_since_ms.get(&self.instance.id)?;
+        let unseen = (self.input.now_ms - since).min(self.input.uptime_ms);
+        let limit = self.input.config.timing.vanished_after_ms;
+        (unseen > limit).then(|| Cause::new(code, format!("no listing has shown it for {} s", unseen / 1000)))
+    }
+
+    fn silent_ms(&self) -> Option<i64> {
+        let health = self.input.health.get(&self.instance.id)?;
+        Some((self.input.now_ms - health.failing_since_ms?).min(self.input.uptime_ms))
+    }
+
+    /// How long it has been in its state while we were there to see it.
+    fn age_here_ms(&self) -> i64 {
+        (self.input.now_ms - self.instance.since_ms).min(self.input.uptime_ms)
+    }
+
+    fn seen(&self) -> Option<crate::plan::Seen> {
+        self.cloud?.seen.get(&self.instance.id).copied()
+    }
+
+    /// Whether its work may be done by us now: the pause after a failure is over, and no other runner is at it.
+    fn free_to_work(&self) -> bool {
+        let due = self.instance.retry_ms.is_none_or(|at| at <= self.input.now_ms);
+        let touched = self.instance.since_ms.max(self.instance.retry_ms.unwrap_or(0));
+        let left_alone = self.input.now_ms - touched > TAKE_OVER_AFTER_MS;
+        due && (self.instance.runner == self.input.me || left_alone)
+    }
+
+    fn seen_row(&self) -> (InstanceId, i64) {
+        (self.instance.id.clone(), self.instance.generation)
+    }
+
+    fn terminate(&self, cause: Cause) -> Planned {
+        let (id, generation) = self.seen_row();
+        let reason = cause.to_string();
+        Action::Terminate { id, generation, cause }.because(reason)
+    }
+}

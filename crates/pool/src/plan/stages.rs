@@ -1,0 +1,144 @@
+//! What is to be done about each stage: give it an instance, say why it waits, or end it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cause::{Cause, Code};
+use crate::id::InstanceId;
+use crate::instance::{Instance, State};
+use crate::plan::census::{Census, Count, Kind, kind};
+use crate::plan::{Action, Input, Planned};
+use crate::stage::{Candidate, Stage, StageState};
+
+/// What was decided about stages.
+pub(super) struct Served {
+    /// The actions.
+    pub(super) planned: Vec<Planned>,
+    /// How many stages need an instance of each kind and are not given one now.
+    pub(super) demand: BTreeMap<Kind, u32>,
+    /// The warm instances that are given to stages now.
+    pub(super) promised: BTreeSet<InstanceId>,
+}
+
+/// Goes through the stages, those that came first first.
+pub(super) fn serve(input: &Input<'_>, census: &Census<'_>) -> Served {
+    let mut stages: Vec<&Stage> = input.stages.iter().collect();
+    stages.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
+    let by_id: BTreeMap<&InstanceId, &Instance> = input.instances.iter().map(|i| (&i.id, i)).collect();
+    let mut served = Served { planned: Vec::new(), demand: BTreeMap::new(), promised: BTreeSet::new() };
+    for stage in stages {
+        let ours = input.leases.contains(&stage.pool);
+        match stage.state {
+            StageState::Assigned if ours => served.planned.extend(assigned(input, stage, &by_id)),
+            StageState::Waiting => waiting(input, census, stage, ours, &mut served),
+            StageState::Assigned | StageState::Ended => {}
+        }
+    }
+    served
+}
+
+fn assigned(input: &Input<'_>, stage: &Stage, by_id: &BTreeMap<&InstanceId, &Instance>) -> Option<Planned> {
+    let end = |code, evidence: String| {
+        let reason = evidence.clone();
+        let action =
+            Action::EndStage { id: stage.id.clone(), generation: stage.generation, cause: Cause::new(code, evidence) };
+        Some(action.because(reason))
+    };
+    let instance = stage.instance.as_ref()?;
+    if by_id.get(instance).is_none_or(|i| i.state != State::Claimed) {
+        let lose =
+            Action::LoseStage { id: stage.id.clone(), generation: stage.generation, instance: instance.clone() };
+        return Some(lose.because("its instance does not serve it any more"));
+    }
+    let since = input.now_ms - stage.assigned_ms.unwrap_or(stage.created_ms);
+    if since > stage.run_ms {
+        return end(Code::StageDeadline, format!("its time of {} s was up", stage.run_ms / 1000));
+    }
+    if !stage.set_up && since.min(input.uptime_ms) > input.config.timing.unattended_after_ms {
+        return end(Code::Unattended, format!("nobody came for it in the {} s since it has an instance", since / 1000));
+    }
+    None
+}
+
+fn waiting(
+    input: &Input<'_>,
+    census: &Census<'_>,
+    stage: &Stage,
+    ours: bool,
+    served: &mut Served,
+) {
+    if input.now_ms > stage.wait_until_ms {
+        if ours {
+            let waited = (input.now_ms - stage.created_ms) / 1000;
+            let cause = Cause::new(Code::NoCapacity, format!("no instance within {waited} s: {}", stage.why));
+            let action = Action::EndStage { id: stage.id.clone(), generation: stage.generation, cause };
+            served.planned.push(action.because("its waiting time was up"));
+        }
+        return;
+    }
+    if let Some(instance) = warm(census, stage, &served.promised) {
+        served.promised.insert(instance.id.clone());
+        if ours {
+            let action = Action::Assign { id: stage.id.clone(), generation: stage.generation };
+            served.planned.push(action.because(format!("{} is ready", instance.id)));
+        }
+        return;
+    }
+    let Some(candidate) = present(input, census, stage, &served.demand) else { return };
+    let place = served.demand.entry(kind(candidate)).or_default();
+    *place += 1;
+    let why = explain(input, census, candidate, *place);
+    if ours && why != stage.why {
+        let action = Action::Explain { id: stage.id.clone(), generation: stage.generation, why: why.clone() };
+        served.planned.push(action.because(why));
+    }
+}
+
+/// The oldest warm instance that would do and is not given to a stage before this one.
+fn warm<'a>(census: &Census<'a>, stage: &Stage, promised: &BTreeSet<InstanceId>) -> Option<&'a Instance> {
+    let free = |i: &&&Instance| i.state == State::Ready && !promised.contains(&i.id);
+    stage.candidates.iter().find_map(|candidate| census.of_kind(&kind(candidate)).iter().find(free).copied())
+}
+
+/// The candidate that an instance is made of for the stage now: the first whose pool can make one, else the first there is.
+fn present<'s>(
+    input: &Input<'_>,
+    census: &Census<'_>,
+    stage: &'s Stage,
+    demand: &BTreeMap<Kind, u32>,
+) -> Option<&'s Candidate> {
+    let there = |c: &&Candidate| input.config.flavor(&c.flavor).is_some();
+    let viable = |c: &&Candidate| {
+        let Some(pool) = input.config.pools.get(&c.pool).filter(|pool| !input.drained.contains(&pool.name)) else {
+            return false;
+        };
+        let taken = demand.get(&kind(c)).copied().unwrap_or(0);
+        let coming = census.of_kind(&kind(c)).iter().filter(|i| i.state != State::Ready).count();
+        let count = census.pool(&pool.name);
+        // One that idles for others can give up its place.
+        let room = count.live + taken < pool.limit || count.idle > 0;
+        let closed = census.breaker(&c.flavor).allows(input.now_ms) > 0;
+        coming > taken as usize || (closed && room)
+    };
+    stage.candidates.iter().filter(there).find(viable).or_else(|| stage.candidates.iter().find(there))
+}
+
+/// Why a stage waits, for people. It holds no time that passes, so that it changes only when the reason does.
+fn explain(input: &Input<'_>, census: &Census<'_>, candidate: &Candidate, place: u32) -> String {
+    let Some(pool) = input.config.pools.get(&candidate.pool) else {
+        return format!("pool {} is not in the pool file any more", candidate.pool);
+    };
+    let count = census.pool(&pool.name);
+    let breaker = census.breaker(&candidate.flavor);
+    let mut why = format!("place {place} for {}: ", candidate.flavor);
+    if input.drained.contains(&pool.name) {
+        why.push_str("its pool is drained");
+    } else if breaker.allows(input.now_ms) == 0 {
+        why.push_str(&format!("the last {} launches failed: {}", breaker.failures, breaker.evidence));
+    } else if count.live >= pool.limit {
+        let Count { busy, starting, ending, .. } = count;
+        why.push_str(&format!("the limit of {} is reached ({busy} busy, {starting} starting, {ending} ending)", pool.limit));
+    } else {
+        why.push_str(&format!("{} starting", count.starting));
+    }
+    why
+}

@@ -1,0 +1,98 @@
+//! From what a caller asks for to the flavors that would do.
+
+use crate::config::{Config, Flavor, Pool};
+use crate::stage::Candidate;
+
+/// What a caller asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// The pool.
+    pub pool: String,
+    /// Pools to turn to when that one cannot serve; when empty, those of the pool file.
+    pub fallbacks: Vec<String>,
+    /// Account of the caller; decides the tenant.
+    pub account: String,
+    /// Resource class; empty for none.
+    pub resource_class: String,
+    /// Whether the instance must be able to run virtual machines.
+    pub nested_virtualization: bool,
+    /// An image other than the pool's; empty for the pool's.
+    pub image: String,
+}
+
+/// Why no flavor would do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoMatch {
+    /// No such pool.
+    #[error("there is no pool `{name}`; there are: {known}")]
+    UnknownPool {
+        /// As asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The pool has nothing for this tenant, class and image.
+    #[error("pool `{pool}` has nothing for {asked}; it has: {has}")]
+    NoFlavor {
+        /// The pool.
+        pool: String,
+        /// What was asked for.
+        asked: String,
+        /// The flavors of the pool.
+        has: String,
+    },
+}
+
+/// The flavors that would do, best first: those of the pool, then those of its fallbacks that have the same operating
+/// system and architecture.
+///
+/// # Errors
+/// When the pool itself is unknown or has nothing that would do. Fallbacks that do not are left out.
+pub fn candidates(config: &Config, request: &Request) -> Result<Vec<Candidate>, NoMatch> {
+    let known = || config.pools.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let unknown = || NoMatch::UnknownPool { name: request.pool.clone(), known: known() };
+    let first = config.pools.get(&request.pool).ok_or_else(unknown)?;
+    let mut found = in_pool(first, request)?;
+    let fallbacks = if request.fallbacks.is_empty() { &first.fallbacks } else { &request.fallbacks };
+    for pool in fallbacks.iter().filter_map(|name| config.pools.get(name)) {
+        let alike = pool.os == first.os && pool.arch == first.arch;
+        if alike && pool.name != first.name && !found.iter().any(|c| c.pool == pool.name) {
+            found.extend(in_pool(pool, request).unwrap_or_default());
+        }
+    }
+    Ok(found)
+}
+
+fn in_pool(pool: &Pool, request: &Request) -> Result<Vec<Candidate>, NoMatch> {
+    let of_tenant = |flavor: &&Flavor| {
+        flavor.tenant.as_ref().is_some_and(|tenant| tenant.accounts.iter().any(|account| *account == request.account))
+    };
+    let own: Vec<&Flavor> = pool.flavors.iter().filter(of_tenant).collect();
+    // A listed tenant has its own instances and no others; everybody else shares those without a tenant.
+    let own = if own.is_empty() { pool.flavors.iter().filter(|f| f.tenant.is_none()).collect() } else { own };
+    let fits = |flavor: &&&Flavor| {
+        flavor.variant.is_some()
+            && flavor.resource_class.as_deref().unwrap_or_default() == request.resource_class
+            && flavor.nested_virtualization == request.nested_virtualization
+    };
+    let variants: Vec<&&Flavor> = own.iter().filter(fits).collect();
+    let base = own.iter().find(|flavor| flavor.variant.is_none());
+    let exact = |flavor: &&&&Flavor| !request.image.is_empty() && flavor.launch.image == request.image;
+    // The order of the incumbent: a variant with the very image, then the other variants, then the base.
+    let chosen = variants.iter().find(exact).or_else(|| variants.first()).copied().or(base);
+    let Some(flavor) = chosen.filter(|f| f.nested_virtualization || !request.nested_virtualization) else {
+        return Err(NoMatch::NoFlavor { pool: pool.name.clone(), asked: asked(request), has: has(&own) });
+    };
+    let image = if request.image.is_empty() { flavor.launch.image.clone() } else { request.image.clone() };
+    Ok(vec![Candidate { pool: pool.name.clone(), flavor: flavor.key.clone(), image }])
+}
+
+fn asked(request: &Request) -> String {
+    let class = if request.resource_class.is_empty() { "no resource class" } else { &request.resource_class };
+    let nested = if request.nested_virtualization { " with nested virtualization" } else { "" };
+    format!("{class}{nested}")
+}
+
+fn has(flavors: &[&Flavor]) -> String {
+    flavors.iter().map(|flavor| flavor.key.as_str()).collect::<Vec<_>>().join(", ")
+}
