@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use kiln_agent_client::Credentials;
-use kiln_driver_qemu::{AccelChoice, AgentBinary, Images, Layout, Listener, QemuDriver, Settings};
+use kiln_driver_qemu::{AccelChoice, AgentBinary, Images, Layout, Listener, Ownership, QemuDriver, Settings};
 use kiln_tls::Authority;
 
 use crate::args::{Accel, VmArgs};
@@ -31,7 +31,8 @@ impl Machine {
         let (authority, credentials) = identity(&layout)?;
         let agent = AgentBinary::File(agent_file(vm)?);
         let settings = Settings { accel: accel(vm.accel), ..Settings::default() };
-        let driver = QemuDriver::open(layout, settings, agent, Arc::clone(&authority), credentials.clone(), listener)?;
+        let (ca, own) = (Arc::clone(&authority), credentials.clone());
+        let driver = QemuDriver::open(layout, &Ownership::Process, settings, agent, ca, own, listener)?;
         Ok(Self { driver, authority, credentials })
     }
 }

@@ -1,7 +1,8 @@
 //! Starts clones and holds them until standard input ends: how to use the driver, and the owner that tests kill.
 //!
-//! Usage: `hold_clones CACHE STATE AGENT IMAGE COUNT [MEMORY_MIB]`. Builds the image if there is none of that name. Prints
-//! progress on standard error and one line per clone, `ID ADDRESS SERVER_NAME PHASES`, on standard output.
+//! Usage: `hold_clones CACHE STATE AGENT IMAGE COUNT [MEMORY_MIB [NAME]]`. Builds the image if there is none of that name.
+//! Prints progress on standard error, and on standard output `launching`, then one line per clone, `ID ADDRESS SERVER_NAME
+//! PHASES`. With NAME, the clones belong to that name and go on when this process is killed.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use kiln_agent_client::{Agent, Credentials};
 use kiln_driver::{Driver, LaunchRequest};
-use kiln_driver_qemu::{AgentBinary, Layout, Listener, Progress, QemuDriver, Settings, Shape};
+use kiln_driver_qemu::{AgentBinary, Layout, Listener, Ownership, Progress, QemuDriver, Settings, Shape};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -17,9 +18,10 @@ type Failure = Box<dyn std::error::Error>;
 async fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [cache, state, agent, image, count, rest @ ..] = &args[..] else {
-        return Err("usage: hold_clones CACHE STATE AGENT IMAGE COUNT [MEMORY_MIB]".into());
+        return Err("usage: hold_clones CACHE STATE AGENT IMAGE COUNT [MEMORY_MIB [NAME]]".into());
     };
     let memory_mib = rest.first().map_or(Ok(1024), |text| text.parse())?;
+    let ownership = rest.get(1).map_or(Ownership::Process, |name| Ownership::Named(name.clone()));
     let layout = Layout { cache: PathBuf::from(cache), state: PathBuf::from(state) };
     let authority = Arc::new(kiln_tls::load_or_create(&layout.state.join("ca"))?);
     let client = authority.issue_client("hold-clones")?;
@@ -31,7 +33,8 @@ async fn main() -> Result<(), Failure> {
         Progress::Note(line) => eprintln!("{line}"),
     });
     let agent = AgentBinary::File(PathBuf::from(agent));
-    let driver = QemuDriver::open(layout, Settings::default(), agent, authority, credentials.clone(), listener)?;
+    let (settings, own) = (Settings::default(), credentials.clone());
+    let driver = QemuDriver::open(layout, &ownership, settings, agent, authority, own, listener)?;
     driver.images().ensure_built(image).await?;
     driver.ensure_golden(image, Shape { cpus: 2, memory_mib, disk_gib: 16 }).await?;
 
@@ -43,9 +46,10 @@ async fn main() -> Result<(), Failure> {
             cpus: 2,
             memory_mib,
             disk_gib: 16,
-            labels: kiln_driver::Labels::new(),
+            labels: [("number".to_owned(), n.to_string())].into(),
         })
         .collect();
+    println!("launching");
     let launches = requests.iter().map(|request| driver.launch(request));
     for launched in futures::future::try_join_all(launches).await? {
         let agent = Agent::new(launched.agent, &launched.server_name, &credentials)?;

@@ -147,9 +147,9 @@ async fn probe(qemu: &Path, kernel: &Path) -> Result<(), String> {
     command.args(["-chardev", "socket,id=monitor,fd=0", "-mon", "chardev=monitor,mode=control"]);
     command.args(["-chardev", "file,id=console,path=/dev/stdout", "-serial", "chardev:console"]);
     command.arg("-kernel").arg(kernel).args(["-append", "console=ttyS0 panic=0 nokaslr"]);
-    let vm = Vm::start("the KVM probe", command, Vec::new()).await.map_err(|error| refused(&error))?;
+    let (vm, _monitor) = Vm::start("the KVM probe", command, Vec::new()).await.map_err(|error| refused(&error))?;
     let outcome = tokio::select! {
-        () = vm.console().holds(BOOTED_LINE) => Ok(()),
+        () = vm.console_holds(BOOTED_LINE) => Ok(()),
         _ = vm.exited() => Err(refused(&vm.ended_early())),
         () = tokio::time::sleep(PROBE_LIMIT) => {
             Err(format!("/dev/kvm is there, but a kernel does not boot with it within {} s", PROBE_LIMIT.as_secs()))

@@ -4,33 +4,31 @@
 //! launch ─► Starting ─► Running ─► (destroy) Ended      a failed start leaves nothing, so its id may be tried again
 //!                └─► Failed ─► (destroy, or launch) ─┘   an id that has run is never run again
 //! ```
+//! What a former process of a named owner left running begins as Running.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use kiln_agent_client::Credentials;
-use kiln_driver::{Driver, DriverError, Labels, LaunchRequest, Launched, Listed};
+use kiln_driver::{Abilities, Driver, DriverError, Labels, LaunchRequest, Launched, Listed};
 use kiln_tls::Authority;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::OnceCell;
 
 use crate::accel::{self, Accel};
+use crate::book::{self, Book, Phase, Slot};
 use crate::error::QemuError;
 use crate::golden::{Golden, Recipe, Shape};
 use crate::images::{Image, Images};
 use crate::instance::Instance;
-use crate::owner::Owner;
+use crate::machine::Life;
+use crate::owner::{Owner, Ownership, valid_name};
 use crate::paths::Layout;
 use crate::progress::{Listener, Progress};
 use crate::settings::Settings;
-use crate::{host, lock, program};
-
-/// How many ended ids are remembered, so that none is run twice.
-const REMEMBERED_IDS: usize = 10_000;
-const MAX_CPUS: u32 = 64;
-const MIN_MEMORY_MIB: u32 = 256;
+use crate::{adopt, host, lock, program};
 
 /// The agent that VMs get.
 #[derive(Debug, Clone)]
@@ -58,46 +56,36 @@ struct Inner {
     qemu_version: OnceCell<String>,
     accel: OnceCell<Accel>,
     goldens: tokio::sync::Mutex<HashMap<(String, Shape), Arc<Golden>>>,
+    /// Keys of the golden VMs of which adopted clones run.
+    proven: HashSet<String>,
     book: Mutex<Book>,
 }
 
-#[derive(Default)]
-struct Book {
-    slots: HashMap<String, Slot>,
-    ended: HashSet<String>,
-    ended_order: VecDeque<String>,
-}
-
-#[derive(Clone)]
-struct Slot {
-    memory_mib: u32,
-    labels: Labels,
-    phase: watch::Sender<Phase>,
-    given_up: watch::Sender<bool>,
-}
-
-#[derive(Clone)]
-enum Phase {
-    Starting,
-    Running(Arc<Instance>, Launched),
-    Failed(Arc<QemuError>),
-    Ended,
-}
-
 impl QemuDriver {
-    /// Opens the driver: removes what killed owners left, and makes this process an owner. Starts no VM.
+    /// Opens the driver: removes what killed owners left, and makes this process an owner. With a name, takes over the VMs
+    /// of that name that run, and ends those that a killed process had half started. Starts no VM.
+    ///
+    /// Dropping the driver ends the VMs of [`Ownership::Process`], and leaves those of [`Ownership::Named`] alone.
     ///
     /// # Errors
-    /// When the state directory cannot be written.
+    /// When the state directory cannot be written, or another process has the name.
     pub fn open(
         layout: Layout,
+        ownership: &Ownership,
         settings: Settings,
         agent: AgentBinary,
         authority: Arc<Authority>,
         credentials: Credentials,
         listener: Listener,
     ) -> Result<Self, QemuError> {
-        let owner = Owner::start(&layout)?;
+        let owner = Owner::start(&layout, ownership)?;
+        let (mut book, mut proven) = (Book::default(), HashSet::new());
+        if owner.life() == Life::Lasting {
+            for survivor in adopt::survivors(owner.dir())? {
+                proven.insert(survivor.record.golden.clone());
+                book.adopt(survivor);
+            }
+        }
         let inner = Inner {
             layout,
             settings,
@@ -109,7 +97,8 @@ impl QemuDriver {
             qemu_version: OnceCell::new(),
             accel: OnceCell::new(),
             goldens: tokio::sync::Mutex::default(),
-            book: Mutex::default(),
+            proven,
+            book: book.into(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -127,6 +116,19 @@ impl QemuDriver {
     /// When there is no such image, or it does not come up.
     pub async fn ensure_golden(&self, image: &str, shape: Shape) -> Result<(), QemuError> {
         self.inner.golden(image, shape).await.map(drop)
+    }
+
+    /// Ends every VM of this owner and removes all that belongs to them.
+    ///
+    /// # Errors
+    /// When one does not end, or its files cannot be removed; the others are ended all the same.
+    pub async fn destroy_all(&self) -> Result<(), QemuError> {
+        let mut ids = self.inner.owner.instances();
+        ids.extend(self.inner.book().slots.keys().cloned());
+        ids.sort();
+        ids.dedup();
+        let ends = join_all(ids.iter().map(|id| self.inner.destroy(id))).await;
+        ends.into_iter().collect()
     }
 }
 
@@ -148,6 +150,9 @@ impl Inner {
             return Ok(Arc::clone(golden));
         }
         let golden = Arc::new(self.make_golden(&image, shape).await?);
+        if self.proven.contains(golden.key()) {
+            golden.prove();
+        }
         goldens.insert(key, Arc::clone(&golden));
         Ok(golden)
     }
@@ -190,7 +195,7 @@ impl Inner {
     /// The slot of an id, and whether the caller must start it.
     fn reserve(&self, request: &LaunchRequest) -> Result<(Slot, bool), QemuError> {
         let mut book = self.book();
-        if book.ended.contains(&request.id) {
+        if book.has_ended(&request.id) {
             return Err(QemuError::Invalid(format!("instance {} has ended; an instance never runs twice", request.id)));
         }
         if let Some(slot) = book.slots.get(&request.id)
@@ -201,12 +206,7 @@ impl Inner {
         let promised = book.slots.values().filter(|s| matches!(*s.phase.borrow(), Phase::Starting));
         host::require_memory(request.memory_mib, promised.map(|s| u64::from(s.memory_mib)).sum())?;
         host::require_disk(&self.layout.vms())?;
-        let slot = Slot {
-            memory_mib: request.memory_mib,
-            labels: request.labels.clone(),
-            phase: watch::Sender::new(Phase::Starting),
-            given_up: watch::Sender::new(false),
-        };
+        let slot = Slot::starting(request);
         book.slots.insert(request.id.clone(), slot.clone());
         Ok((slot, true))
     }
@@ -216,7 +216,7 @@ impl Inner {
         let work = async {
             let shape = Shape { cpus: request.cpus, memory_mib: request.memory_mib, disk_gib: request.disk_gib };
             let golden = self.golden(&request.image, shape).await?;
-            let error = match Instance::start(&request.id, &golden, &self.owner).await {
+            let error = match Instance::start(request, &golden, &self.owner).await {
                 Ok(instance) => return Ok((golden, instance)),
                 Err(error) => error,
             };
@@ -232,7 +232,7 @@ impl Inner {
             // Its lock goes with it, or the new one would wait for us.
             drop(golden);
             let golden = self.golden(&request.image, shape).await?;
-            let instance = Instance::start(&request.id, &golden, &self.owner).await?;
+            let instance = Instance::start(request, &golden, &self.owner).await?;
             Ok((golden, instance))
         };
         let outcome = tokio::select! {
@@ -243,14 +243,7 @@ impl Inner {
         match outcome {
             Ok((golden, instance)) => {
                 golden.prove();
-                let launched = Launched {
-                    id: request.id.clone(),
-                    agent: instance.agent,
-                    server_name: golden.server_name.clone(),
-                    needs_claim: true,
-                    phases: instance.phases.clone(),
-                };
-                Phase::Running(Arc::new(instance), launched)
+                Phase::Running(Arc::new(instance))
             }
             Err(error) => Phase::Failed(Arc::new(error)),
         }
@@ -259,7 +252,7 @@ impl Inner {
     fn running(&self, id: &str) -> Option<Arc<Instance>> {
         let book = self.book();
         match &*book.slots.get(id)?.phase.borrow() {
-            Phase::Running(instance, _) => Some(Arc::clone(instance)),
+            Phase::Running(instance) => Some(Arc::clone(instance)),
             _ => None,
         }
     }
@@ -267,17 +260,16 @@ impl Inner {
     async fn destroy(&self, id: &str) -> Result<(), QemuError> {
         let slot = self.book().slots.get(id).cloned();
         let Some(slot) = slot else {
-            // Nothing of ours, unless an earlier removal failed half-way.
-            return if valid_id(id) { lock::remove_tree(&self.owner.instance_dir(id)) } else { Ok(()) };
+            return if valid_name(id) { self.destroy_unknown(id).await } else { Ok(()) };
         };
         slot.given_up.send_replace(true);
-        let phase = settled(&slot).await;
-        if let Phase::Running(instance, _) = &phase {
+        let phase = slot.settled().await;
+        if let Phase::Running(instance) = &phase {
             instance.destroy().await?;
             slot.phase.send_replace(Phase::Ended);
         }
         let mut book = self.book();
-        if matches!(phase, Phase::Running(..)) {
+        if matches!(phase, Phase::Running(_)) {
             book.remember_ended(id);
         }
         // A second launch may have taken the place of a failed one meanwhile.
@@ -286,43 +278,22 @@ impl Inner {
         }
         Ok(())
     }
-}
 
-impl Slot {
-    fn listed(&self, id: &str, running: bool) -> Listed {
-        let launched = match &*self.phase.borrow() {
-            Phase::Running(_, launched) if running => Some(launched.clone()),
-            _ => None,
-        };
-        Listed { id: id.to_owned(), running, labels: self.labels.clone(), launched }
-    }
-}
-
-impl Book {
-    fn remember_ended(&mut self, id: &str) {
-        if self.ended.insert(id.to_owned()) {
-            self.ended_order.push_back(id.to_owned());
+    /// Nothing of ours, unless an earlier end or removal failed half-way.
+    async fn destroy_unknown(&self, id: &str) -> Result<(), QemuError> {
+        if self.owner.life() == Life::Tied {
+            return lock::remove_tree(&self.owner.instance_dir(id));
         }
-        if self.ended_order.len() > REMEMBERED_IDS
-            && let Some(oldest) = self.ended_order.pop_front()
-        {
-            self.ended.remove(&oldest);
-        }
-    }
-}
-
-async fn settled(slot: &Slot) -> Phase {
-    let mut phase = slot.phase.subscribe();
-    match phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await {
-        Ok(phase) => phase.clone(),
-        Err(_) => Phase::Ended,
+        let (owner, id) = (self.owner.dir().to_owned(), id.to_owned());
+        let ended = tokio::task::spawn_blocking(move || adopt::end(&owner, &id)).await;
+        ended.map_err(|e| QemuError::Invalid(e.to_string()))?
     }
 }
 
 impl Driver for QemuDriver {
     fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Launched, DriverError>> {
         async move {
-            check(request)?;
+            book::check(request)?;
             let (slot, first) = self.inner.reserve(request)?;
             if first {
                 // On a task of its own: a caller that gives up waiting leaves nothing half-started.
@@ -332,8 +303,8 @@ impl Driver for QemuDriver {
                     slot.phase.send_replace(phase);
                 });
             }
-            match settled(&slot).await {
-                Phase::Running(_, launched) => Ok(launched),
+            match slot.settled().await {
+                Phase::Running(instance) => Ok(instance.launched.clone()),
                 Phase::Failed(error) => Err(told(&error)),
                 Phase::Starting | Phase::Ended => Err(QemuError::Cancelled(request.id.clone()).into()),
             }
@@ -342,19 +313,12 @@ impl Driver for QemuDriver {
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, DriverError>> {
-        let mut listed: Vec<Listed> = Vec::new();
         let book = self.inner.book();
-        for (id, slot) in &book.slots {
-            let running = match &*slot.phase.borrow() {
-                Phase::Starting => true,
-                Phase::Running(instance, _) => instance.vm.is_running(),
-                Phase::Failed(_) | Phase::Ended => continue,
-            };
-            listed.push(slot.listed(id, running));
-        }
+        let mut listed: Vec<Listed> = book.slots.iter().filter_map(|(id, slot)| slot.listed(id)).collect();
         for id in self.inner.owner.instances() {
             if !book.slots.contains_key(&id) {
-                listed.push(Listed { id, running: false, labels: Labels::new(), launched: None });
+                let running = adopt::lives(&self.inner.owner.instance_dir(&id));
+                listed.push(Listed { id, running, labels: Labels::new(), launched: None });
             }
         }
         drop(book);
@@ -383,6 +347,10 @@ impl Driver for QemuDriver {
         let tail = self.inner.running(id).map(|instance| instance.vm.console_tail());
         async move { tail.unwrap_or_default() }.boxed()
     }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { outlives_owner: self.inner.owner.life() == Life::Lasting, ..Abilities::default() }
+    }
 }
 
 /// The same error for every caller that waited for one start.
@@ -392,30 +360,6 @@ fn told(error: &QemuError) -> DriverError {
         message: error.to_string(),
         source: std::error::Error::source(error).map(|cause| cause.to_string().into()),
     }
-}
-
-fn valid_id(id: &str) -> bool {
-    let inner_ok = id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    (1..=63).contains(&id.len()) && inner_ok && !id.starts_with('-') && !id.ends_with('-')
-}
-
-fn check(request: &LaunchRequest) -> Result<(), QemuError> {
-    if !valid_id(&request.id) {
-        return Err(QemuError::Invalid(format!(
-            "`{}` is not an instance id: use 1 to 63 lower-case letters, digits and inner hyphens",
-            request.id
-        )));
-    }
-    if !(1..=MAX_CPUS).contains(&request.cpus) {
-        return Err(QemuError::Invalid(format!("{} processors: a local VM has 1 to {MAX_CPUS}", request.cpus)));
-    }
-    if request.memory_mib < MIN_MEMORY_MIB {
-        return Err(QemuError::Invalid(format!(
-            "{} MiB of memory: a local VM needs at least {MIN_MEMORY_MIB}",
-            request.memory_mib
-        )));
-    }
-    Ok(())
 }
 
 async fn qemu_version(settings: &Settings) -> Result<String, QemuError> {

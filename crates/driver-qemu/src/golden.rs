@@ -6,6 +6,7 @@
 //! ```
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,9 +21,10 @@ use sha2::{Digest, Sha256};
 use crate::accel::Accel;
 use crate::error::QemuError;
 use crate::images::Image;
-use crate::machine::{DirectKernel, KERNEL_LINE, Machine, Role};
+use crate::machine::{DirectKernel, KERNEL_LINE, Life, Machine, Role};
 use crate::paths::{Layout, private_dir};
 use crate::progress::{Listener, Task};
+use crate::qmp::Qmp;
 use crate::seed::Seed;
 use crate::settings::Settings;
 use crate::shelf::{self, Record};
@@ -55,10 +57,11 @@ pub struct Shape {
 #[derive(Debug)]
 pub(crate) struct Golden {
     pub(crate) server_name: String,
+    key: String,
     machine: Machine,
     dir: PathBuf,
     proven: AtomicBool,
-    _in_use: File,
+    in_use: File,
 }
 
 /// What a golden VM is made from.
@@ -98,9 +101,18 @@ impl Golden {
         self.dir.join("overlay.qcow2")
     }
 
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What keeps the golden VM from being removed as long as any process has it open.
+    pub(crate) fn hold(&self) -> Result<OwnedFd, QemuError> {
+        self.in_use.try_clone().map(OwnedFd::from).map_err(QemuError::io("keep the lock of", &self.dir))
+    }
+
     /// The machine of a clone whose disk is `overlay`.
-    pub(crate) fn clone_machine(&self, id: &str, overlay: PathBuf) -> Machine {
-        Machine { name: id.to_owned(), disk: overlay, role: Role::Clone, ..self.machine.clone() }
+    pub(crate) fn clone_machine(&self, id: &str, overlay: PathBuf, life: Life) -> Machine {
+        Machine { name: id.to_owned(), disk: overlay, role: Role::Clone, life, ..self.machine.clone() }
     }
 }
 
@@ -120,10 +132,11 @@ impl Recipe<'_> {
                 let machine = self.machine(&dir, &record.server_name);
                 return Ok(Golden {
                     server_name: record.server_name,
+                    key,
                     machine,
                     dir,
                     proven: AtomicBool::new(false),
-                    _in_use: shared,
+                    in_use: shared,
                 });
             }
             drop(shared);
@@ -188,6 +201,7 @@ impl Recipe<'_> {
             // A kernel that QEMU starts itself needs no firmware of its own choice.
             firmware: self.settings.firmware.clone().filter(|_| !self.image.kernel),
             role: Role::Golden,
+            life: Life::Tied,
         }
     }
 
@@ -235,8 +249,8 @@ impl Recipe<'_> {
         let bytes = self.image.virtual_bytes.max(u64::from(self.shape.disk_gib) << 30);
         program::create_overlay(&self.settings.qemu_img, &machine.disk, &self.image.disk_file(), bytes).await?;
         let began = std::time::Instant::now();
-        let vm = Vm::start(&server_name, machine.command(), Vec::new()).await?;
-        let outcome = self.boot_and_save(&vm, half, &server_name, task).await;
+        let (vm, mut qmp) = Vm::start(&server_name, machine.command(), Vec::new()).await?;
+        let outcome = self.boot_and_save(&vm, &mut qmp, half, &server_name, task).await;
         vm.end().await;
         outcome?;
         program::create_overlay(&self.settings.qemu_img, &half.join("overlay.qcow2"), &dir.join("disk.qcow2"), bytes)
@@ -256,11 +270,15 @@ impl Recipe<'_> {
         crate::seed::write_private(&path, &text).map_err(QemuError::io("write", &path))
     }
 
-    async fn boot_and_save(&self, vm: &Vm, half: &Path, server_name: &str, task: &Task<'_>) -> Result<(), QemuError> {
-        let port = {
-            let mut qmp = vm.qmp.lock().await;
-            qmp.forwarded_port(AGENT_PORT).await?
-        };
+    async fn boot_and_save(
+        &self,
+        vm: &Vm,
+        qmp: &mut Qmp,
+        half: &Path,
+        server_name: &str,
+        task: &Task<'_>,
+    ) -> Result<(), QemuError> {
+        let port = qmp.forwarded_port(AGENT_PORT).await?;
         let agent = Agent::new(([127, 0, 0, 1], port).into(), server_name, self.credentials)
             .map_err(|e| QemuError::Certificate(e.to_string()))?;
         task.step("waiting for the agent to answer");
@@ -269,7 +287,6 @@ impl Recipe<'_> {
         task.step("waiting for the boot to come to rest");
         self.await_phase(vm, "the boot has come to rest", SETTLE_LIMIT, settled(vm)).await?;
         task.step("saving");
-        let mut qmp = vm.qmp.lock().await;
         qmp.execute("stop", json!({})).await?;
         qmp.ignore_shared_memory().await?;
         let target = format!("exec:cat > {}", shell_word(&half.join("state")));
@@ -277,7 +294,6 @@ impl Recipe<'_> {
         qmp.wait_migrated(SAVE_LIMIT).await?;
         // QEMU closes the connection while it answers; its end is what counts and is waited for next.
         let _ = qmp.execute("quit", json!({})).await;
-        drop(qmp);
         tokio::time::timeout(SAVE_LIMIT, vm.exited())
             .await
             .map(drop)
@@ -305,13 +321,13 @@ impl Recipe<'_> {
 
 /// The instance says on its console when it has come to rest. An image without a serial console cannot; it gets some time.
 async fn settled(vm: &Vm) {
-    if vm.console().is_empty() {
+    if vm.console_is_silent() {
         tracing::warn!(
             "the image has no console on ttyS0; its snapshot is taken {SILENT_REST:?} after the agent's answer"
         );
         tokio::time::sleep(SILENT_REST).await;
     } else {
-        vm.console().holds(SETTLED_LINE).await;
+        vm.console_holds(SETTLED_LINE).await;
     }
 }
 

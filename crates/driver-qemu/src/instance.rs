@@ -1,19 +1,23 @@
 //! A clone of a golden VM: its files, its process, its address.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kiln_driver::user_data::AGENT_PORT;
+use kiln_driver::{LaunchRequest, Launched};
 use serde_json::json;
 
+use crate::adopt;
 use crate::error::QemuError;
 use crate::golden::Golden;
 use crate::lock;
-use crate::owner::{Owner, ProcessName};
+use crate::machine::{self, Life};
+use crate::owner::Owner;
 use crate::paths::private_dir;
+use crate::qmp::Qmp;
+use crate::record::{Answer, Record};
 use crate::vm::Vm;
 
 /// Loading half a megabyte of state.
@@ -23,32 +27,46 @@ const LOAD_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) vm: Vm,
-    pub(crate) agent: SocketAddr,
-    pub(crate) phases: Vec<(&'static str, Duration)>,
+    pub(crate) launched: Launched,
     dir: PathBuf,
+    /// That of a VM that outlives us is closed, for the next who asks.
+    _monitor: Option<Qmp>,
 }
 
 impl Instance {
     /// Starts a clone. On failure, nothing of it remains.
-    pub(crate) async fn start(id: &str, golden: &Golden, owner: &Owner) -> Result<Self, QemuError> {
+    pub(crate) async fn start(request: &LaunchRequest, golden: &Golden, owner: &Owner) -> Result<Self, QemuError> {
+        let id = &request.id;
         let dir = owner.instance_dir(id);
         let half = HalfMade { dir: dir.clone(), armed: true };
         let mut clock = Instant::now();
         let mut phase = || std::mem::replace(&mut clock, Instant::now()).elapsed();
 
         private_dir(&dir)?;
-        let overlay = dir.join("overlay.qcow2");
+        let mut record = Record::intent(request, golden.key());
+        record.write(&dir)?;
+        let overlay = dir.join(machine::OVERLAY);
         std::fs::copy(golden.overlay_template(), &overlay).map_err(QemuError::io("create", &overlay))?;
         let state = golden.state_file();
         let state = OwnedFd::from(File::open(&state).map_err(QemuError::io("open", &state))?);
         let state_number = state.as_raw_fd();
-        let machine = golden.clone_machine(id, overlay.clone());
-        let vm = Vm::start(id, machine.command(), vec![state]).await?;
-        owner.record(id, &ProcessName::new(vm.pid(), vm.start_time()))?;
-        let mut phases = vec![("spawn", phase())];
+        let (mut vm, mut qmp) = match owner.life() {
+            Life::Tied => {
+                let machine = golden.clone_machine(id, overlay.clone(), Life::Tied);
+                Vm::start(id, machine.command(), vec![state]).await?
+            }
+            Life::Lasting => {
+                let machine = golden.clone_machine(id, overlay.clone(), Life::Lasting);
+                // QEMU itself holds both locks, so that they say the truth whoever dies.
+                let inherit = vec![state, golden.hold()?, adopt::sign_of_life(&dir)?];
+                Vm::start_lasting(id, machine.command(), inherit, &dir).await?
+            }
+        };
+        record.process = Some(vm.name().clone());
+        record.write(&dir)?;
+        let spawn = phase();
 
-        let loaded = load(&vm, state_number).await;
-        let port = match loaded {
+        let port = match load(&mut qmp, state_number).await {
             Ok(port) => port,
             Err(_) if !vm.is_running() => return Err(vm.ended_early()),
             Err(error) => {
@@ -58,9 +76,29 @@ impl Instance {
         };
         // QEMU holds it open. Without a name it is gone with QEMU, even if nobody is left to remove it.
         std::fs::remove_file(&overlay).map_err(QemuError::io("remove", &overlay))?;
-        phases.push(("load", phase()));
+        let answer = Answer {
+            agent: ([127, 0, 0, 1], port).into(),
+            server_name: golden.server_name.clone(),
+            needs_claim: true,
+            phases: [spawn, phase()],
+        };
+        let launched = answer.launched(id);
+        record.answer = Some(answer);
+        record.write(&dir)?;
+        let monitor = match owner.life() {
+            Life::Tied => Some(qmp),
+            Life::Lasting => {
+                vm.outlive();
+                None
+            }
+        };
         half.keep();
-        Ok(Self { vm, agent: ([127, 0, 0, 1], port).into(), phases, dir })
+        Ok(Self { vm, launched, dir, _monitor: monitor })
+    }
+
+    /// Takes over a clone that an owner before us has started.
+    pub(crate) fn adopt(vm: Vm, launched: Launched, dir: PathBuf) -> Self {
+        Self { vm, launched, dir, _monitor: None }
     }
 
     /// Ends the VM and removes its files. Safe to repeat.
@@ -70,8 +108,7 @@ impl Instance {
     }
 }
 
-async fn load(vm: &Vm, state: i32) -> Result<u16, QemuError> {
-    let mut qmp = vm.qmp.lock().await;
+async fn load(qmp: &mut Qmp, state: i32) -> Result<u16, QemuError> {
     qmp.ignore_shared_memory().await?;
     qmp.execute("migrate-incoming", json!({ "uri": format!("fd:{state}") })).await?;
     qmp.wait_loaded(LOAD_LIMIT).await?;
@@ -94,7 +131,7 @@ impl HalfMade {
 impl Drop for HalfMade {
     fn drop(&mut self) {
         if self.armed {
-            // What cannot be removed now goes with the owner's directory.
+            // What cannot be removed now goes with the owner's directory, or is found by its next process.
             let _ = lock::remove_tree(&self.dir);
         }
     }

@@ -35,6 +35,19 @@ pub(crate) struct Machine {
     pub(crate) kernel: Option<DirectKernel>,
     pub(crate) firmware: Option<PathBuf>,
     pub(crate) role: Role,
+    pub(crate) life: Life,
+}
+
+/// The name of a clone's disk, in its instance's directory.
+pub(crate) const OVERLAY: &str = "overlay.qcow2";
+
+/// What becomes of a VM when the process that made it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It ends too. Its monitor is one connection, on its standard input.
+    Tied,
+    /// It goes on. Its monitor listens on the socket that is its standard input.
+    Lasting,
 }
 
 /// Which of the two VMs it is.
@@ -67,8 +80,15 @@ impl Machine {
             "-object",
             &format!("memory-backend-file,id=ram,size={}M,mem-path={memory},share={share}", self.memory_mib),
         ]);
-        add(&["-chardev", "socket,id=monitor,fd=0", "-mon", "chardev=monitor,mode=control"]);
-        add(&["-chardev", "file,id=console,path=/dev/stdout", "-serial", "chardev:console"]);
+        let (monitor, console) = match self.life {
+            Life::Tied => ("socket,id=monitor,fd=0", "file,id=console,path=/dev/stdout"),
+            // Opened anew it would be emptied, and written from a place of its own.
+            Life::Lasting => {
+                ("socket,id=monitor,fd=0,server=on,wait=off", "file,id=console,path=/dev/stdout,append=on")
+            }
+        };
+        add(&["-chardev", monitor, "-mon", "chardev=monitor,mode=control"]);
+        add(&["-chardev", console, "-serial", "chardev:console"]);
         let disk = option_value(&self.disk);
         add(&["-drive", &format!("if=none,id=root,format=qcow2,cache=unsafe,discard=unmap,file={disk}")]);
         // On a full disk of the host the guest gets an error, which ends a step; the default would stop it without a word.
@@ -90,6 +110,14 @@ impl Machine {
         }
         args
     }
+}
+
+/// The instance below `owner` that a command line made by us starts. Not by any mention of a file of it: a person may look
+/// at one.
+pub(crate) fn instance_of(words: &[String], owner: &Path) -> Option<String> {
+    let id = words.iter().skip_while(|word| *word != "-name").nth(1)?;
+    let disk = format!(",file={}", option_value(&owner.join(id).join(OVERLAY)));
+    words.iter().any(|word| word.ends_with(&disk)).then(|| id.clone())
 }
 
 /// A path inside an option: QEMU reads a comma as the end of it unless it is doubled.
@@ -114,6 +142,7 @@ mod tests {
             kernel: None,
             firmware: None,
             role,
+            life: Life::Tied,
         }
     }
 
@@ -125,5 +154,21 @@ mod tests {
         let differing: Vec<_> = clone.iter().filter(|word| !golden.contains(word)).collect();
         let memory = "memory-backend-file,id=ram,size=512M,mem-path=/a,,b/memory,share=off";
         assert_eq!(differing, [memory, "-incoming", "defer"]);
+    }
+
+    #[test]
+    fn an_instance_is_known_by_its_command_line() {
+        let words = |id: &str, disk: &str| {
+            let made = Machine { name: id.into(), disk: disk.into(), life: Life::Lasting, ..machine(Role::Clone) };
+            made.arguments().iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        let check = |words: &[String], expect: Option<&str>| {
+            assert_eq!(instance_of(words, "/s,t/named-x".as_ref()).as_deref(), expect, "{words:?}");
+        };
+        check(&words("i-1", "/s,t/named-x/i-1/overlay.qcow2"), Some("i-1"));
+        check(&words("i-2", "/s,t/named-x/i-1/overlay.qcow2"), None);
+        check(&words("i-1", "/s,t/named-y/i-1/overlay.qcow2"), None);
+        check(&["less".to_owned(), "/s,t/named-x/i-1/overlay.qcow2".to_owned()], None);
+        check(&[], None);
     }
 }

@@ -4,8 +4,9 @@
 //! cache/images/NAME/{image.json, disk.qcow2, vmlinuz?, initrd?}
 //! cache/golden/KEY/{golden.json, disk.qcow2, memory, state, overlay.qcow2}
 //! cache/accel.json
-//! state/vms/OWNER/{owner.lock, owner.json}
-//! state/vms/OWNER/INSTANCE/{vm.json, overlay.qcow2}
+//! state/vms/OWNER/owner.lock                              OWNER: PID-START-SERIAL, or named-NAME
+//! state/vms/OWNER/INSTANCE/{vm.json, overlay.qcow2?}      the overlay until QEMU has it open
+//! state/vms/named-NAME/INSTANCE/{process.lock, monitor, console.log, errors.log}
 //! ```
 
 use std::path::{Path, PathBuf};

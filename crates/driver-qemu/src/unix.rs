@@ -1,17 +1,21 @@
-//! What needs the kernel's own words: children that die with us, signals, free space.
+//! What needs the kernel's own words: children that die with us and children that do not, processes, free space.
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, FcntlArg, FdFlag, fallocate, fcntl};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{Pid, getpid, getppid};
+use nix::unistd::{Pid, getpid, getppid, setsid};
 
 type Order = (Command, mpsc::SyncSender<io::Result<Child>>);
 
@@ -41,7 +45,7 @@ pub(crate) fn spawn_tied(mut command: Command, inherit: Vec<OwnedFd>, death: Dea
         nix::sys::prctl::set_pdeathsig(signal)?;
         // The owner may have died between the fork and the line above; then no signal will ever come.
         if getppid() != owner {
-            return Err(io::Error::from_raw_os_error(nix::libc::ESRCH));
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         for fd in &inherit {
             fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
@@ -56,6 +60,71 @@ pub(crate) fn spawn_tied(mut command: Command, inherit: Vec<OwnedFd>, death: Dea
     let gone = || io::Error::other("the thread that starts children is gone");
     spawner().send((command, answer)).map_err(|_| gone())?;
     answered.recv().map_err(|_| gone())?
+}
+
+/// Starts a child that goes on when this process ends: in a session of its own, so that neither a terminal nor a signal to
+/// our group reaches it. The descriptors of `inherit` keep their numbers in the child.
+///
+/// # Errors
+/// As [`Command::spawn`].
+pub(crate) fn spawn_lasting(mut command: Command, inherit: Vec<OwnedFd>) -> io::Result<Child> {
+    let detach = move || {
+        setsid()?;
+        for fd in &inherit {
+            fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure only calls setsid and fcntl, which are async-signal-safe, and it allocates
+    // nothing. The descriptors it names are owned by the closure, so they are open.
+    unsafe { command.pre_exec(detach) };
+    command.spawn()
+}
+
+/// A process by a descriptor, which never comes to mean another one as a pid does.
+#[derive(Debug)]
+pub(crate) struct PidFd(OwnedFd);
+
+impl PidFd {
+    /// # Errors
+    /// When there is no such process.
+    pub(crate) fn open(pid: u32) -> io::Result<Self> {
+        let pid = i32::try_from(pid).map_err(io::Error::other)?;
+        // SAFETY: the call takes two integers and touches no memory of ours.
+        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+        let fd = i32::try_from(fd).map_err(io::Error::other)?;
+        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it. It closes on exec.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Sends SIGKILL. A process that is gone already is a success.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        let nothing = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: a null siginfo is allowed and means that of kill(2); the descriptor is open.
+        let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), libc::SIGKILL, nothing, 0) };
+        match Errno::result(sent) {
+            Ok(_) | Err(Errno::ESRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits for its end, for ever if there is no limit, and reaps nothing. False when the limit came first.
+    pub(crate) fn ended_within(&self, limit: Option<Duration>) -> io::Result<bool> {
+        let limit = limit.map_or(Ok(PollTimeout::NONE), PollTimeout::try_from).map_err(io::Error::other)?;
+        loop {
+            match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], limit) {
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(ready) => return Ok(ready > 0),
+            }
+        }
+    }
+}
+
+/// Gives back the disk of a file's first `bytes`, which read as zeros from then on; its length stays.
+pub(crate) fn punch_hole(file: &File, bytes: u64) -> io::Result<()> {
+    let bytes = i64::try_from(bytes).map_err(io::Error::other)?;
+    Ok(fallocate(file, FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, bytes)?)
 }
 
 fn spawner() -> &'static mpsc::Sender<Order> {
@@ -82,7 +151,7 @@ fn spawner() -> &'static mpsc::Sender<Order> {
 pub(crate) fn kill_now(pid: u32) -> io::Result<()> {
     let pid = i32::try_from(pid).map_err(io::Error::other)?;
     match kill(Pid::from_raw(pid), Signal::SIGKILL) {
-        Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
@@ -92,18 +161,6 @@ pub(crate) fn terminate_group(child: &Child) {
     if let Ok(pid) = i32::try_from(child.id()) {
         // The only error is that the group is gone.
         let _ = killpg(Pid::from_raw(pid), Signal::SIGTERM);
-    }
-}
-
-/// Waits for a child's end and leaves it a zombie, so that its pid stays its own until it is reaped.
-pub(crate) fn wait_without_reaping(pid: u32) {
-    let Ok(pid) = i32::try_from(pid) else { return };
-    loop {
-        match waitid(Id::Pid(Pid::from_raw(pid)), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
-            Err(nix::errno::Errno::EINTR) => {}
-            // An error means that it is no longer our child; the caller's own wait tells.
-            Ok(_) | Err(_) => return,
-        }
     }
 }
 

@@ -1,98 +1,169 @@
-//! One running QEMU: its process, its monitor, and the end of what it wrote.
+//! One QEMU: its process, and the end of what it wrote.
+//!
+//! ```text
+//! tied to us:   monitor on a socket pair, console and errors through pipes; the kernel kills it when we die
+//! outlives us:  monitor on a socket in its directory, console and errors in files there; a session of its own
+//! ```
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
-use tokio::sync::watch;
 
 use crate::console::Tail;
 use crate::error::QemuError;
+use crate::log::Log;
+use crate::monitor;
+use crate::process::Process;
 use crate::qmp::Qmp;
-use crate::{host, unix};
+use crate::record::ProcessName;
+use crate::unix;
 
 /// How many lines of console or errors are told as evidence.
 const EVIDENCE_LINES: usize = 25;
+const CONSOLE_FILE: &str = "console.log";
+const ERRORS_FILE: &str = "errors.log";
 
-/// A running QEMU. Dropping it kills it.
+/// A running QEMU. Dropping it kills it, unless it was told to outlive us.
 #[derive(Debug)]
 pub(crate) struct Vm {
     what: String,
-    child: Arc<Mutex<Child>>,
-    pid: u32,
-    start_time: Option<u64>,
-    exit: watch::Receiver<Option<String>>,
-    console: Tail,
-    errors: Tail,
-    /// The monitor, one user at a time.
-    pub(crate) qmp: tokio::sync::Mutex<Qmp>,
+    process: Process,
+    console: Output,
+    errors: Output,
+}
+
+/// What QEMU wrote.
+#[derive(Debug)]
+enum Output {
+    Pipe(Tail),
+    File(Arc<Log>),
+}
+
+impl Output {
+    fn last_lines(&self) -> String {
+        match self {
+            Self::Pipe(tail) => tail.last_lines(EVIDENCE_LINES),
+            Self::File(log) => log.last_lines(EVIDENCE_LINES),
+        }
+    }
 }
 
 impl Vm {
-    /// Starts `command`, which must have its monitor on standard input and its console on standard output. The
-    /// descriptors of `inherit` keep their numbers in the child.
-    pub(crate) async fn start(what: &str, mut command: Command, inherit: Vec<OwnedFd>) -> Result<Self, QemuError> {
+    /// Starts `command`, which must have its monitor on standard input and its console on standard output, and ends when
+    /// we do. The descriptors of `inherit` keep their numbers in the child.
+    pub(crate) async fn start(
+        what: &str,
+        mut command: Command,
+        inherit: Vec<OwnedFd>,
+    ) -> Result<(Self, Qmp), QemuError> {
         let program = command.get_program().to_string_lossy().into_owned();
         let plumbing = |source| QemuError::Io { action: "make pipes for", path: program.clone().into(), source };
         let (monitor, monitor_end) = std::os::unix::net::UnixStream::pair().map_err(plumbing)?;
-        monitor.set_nonblocking(true).map_err(plumbing)?;
         command.stdin(Stdio::from(OwnedFd::from(monitor_end))).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = unix::spawn_tied(command, inherit, unix::Death::Kill).map_err(|source| {
-            QemuError::ProgramMissing { program: program.clone(), remedy: crate::doctor::INSTALL_QEMU, source }
-        })?;
-        let console = follow(child.stdout.take().map(OwnedFd::from)).map_err(plumbing)?;
-        let errors = follow(child.stderr.take().map(OwnedFd::from)).map_err(plumbing)?;
-        let pid = child.id();
-        let child = Arc::new(Mutex::new(child));
-        let mut process = Process { child: Arc::clone(&child), armed: true };
-        let exit = watch_exit(pid, Arc::clone(&child)).map_err(plumbing)?;
-        let stream = UnixStream::from_std(monitor).map_err(plumbing)?;
-        let qmp = match Qmp::open(stream).await {
-            Ok(qmp) => qmp,
+        let mut child =
+            unix::spawn_tied(command, inherit, unix::Death::Kill).map_err(|source| missing(&program, source))?;
+        let (console, errors) = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
+        let process = Process::of_child(child, Vec::new()).map_err(plumbing)?;
+        let console = Output::Pipe(follow(console).map_err(plumbing)?);
+        let errors = Output::Pipe(follow(errors).map_err(plumbing)?);
+        Self { what: what.to_owned(), process, console, errors }.speak(monitor).await
+    }
+
+    /// Starts `command`, made for a VM that outlives us, with its files in `dir`. It does so after [`Vm::outlive`]; until
+    /// then it is killed when this value is dropped.
+    pub(crate) async fn start_lasting(
+        what: &str,
+        mut command: Command,
+        inherit: Vec<OwnedFd>,
+        dir: &Path,
+    ) -> Result<(Self, Qmp), QemuError> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let plumbing = |source| QemuError::Io { action: "make files for", path: dir.to_owned(), source };
+        let (listener, monitor) = monitor::listen(dir)?;
+        let (console, errors) = logs(dir)?;
+        command.stdin(Stdio::from(listener));
+        command.stdout(Stdio::from(console.writer().map_err(plumbing)?));
+        command.stderr(Stdio::from(errors.writer().map_err(plumbing)?));
+        let child: Child = unix::spawn_lasting(command, inherit).map_err(|source| missing(&program, source))?;
+        let process = Process::of_child(child, vec![Arc::clone(&console), Arc::clone(&errors)]).map_err(plumbing)?;
+        let vm = Self { what: what.to_owned(), process, console: Output::File(console), errors: Output::File(errors) };
+        vm.speak(monitor).await
+    }
+
+    /// Takes over a VM that an owner before us has started. None when it is gone.
+    pub(crate) fn adopt(what: &str, name: &ProcessName, dir: &Path) -> Result<Option<Self>, QemuError> {
+        let (console, errors) = logs(dir)?;
+        let process = Process::adopt(name, vec![Arc::clone(&console), Arc::clone(&errors)]);
+        let process = process.map_err(QemuError::io("watch the VM of", dir))?;
+        let (console, errors) = (Output::File(console), Output::File(errors));
+        Ok(process.map(|process| Self { what: what.to_owned(), process, console, errors }))
+    }
+
+    async fn speak(self, monitor: std::os::unix::net::UnixStream) -> Result<(Self, Qmp), QemuError> {
+        let stream = monitor.set_nonblocking(true).and_then(|()| UnixStream::from_std(monitor));
+        let stream = stream.map_err(QemuError::io("open the monitor of", &self.what))?;
+        match Qmp::open(stream).await {
+            Ok(qmp) => Ok((self, qmp)),
             Err(error) => {
-                let mut exit = exit;
-                kill(&child);
-                let status = exited(&mut exit).await;
-                let evidence = format!("{error}; {}", evidence_of(&status, &errors, &console));
-                return Err(QemuError::VmEnded { what: what.to_owned(), evidence });
+                self.end().await;
+                let evidence = format!("{error}; {}", self.evidence());
+                Err(QemuError::VmEnded { what: self.what.clone(), evidence })
             }
-        };
-        process.armed = false;
-        let start_time = host::start_time(pid);
-        Ok(Self { what: what.to_owned(), child, pid, start_time, exit, console, errors, qmp: qmp.into() })
+        }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.pid
+    /// From now on it goes on when this value is dropped.
+    pub(crate) fn outlive(&mut self) {
+        self.process.outlive();
     }
 
-    pub(crate) fn start_time(&self) -> Option<u64> {
-        self.start_time
+    pub(crate) fn name(&self) -> &ProcessName {
+        self.process.name()
     }
 
-    pub(crate) fn console(&self) -> &Tail {
-        &self.console
+    /// Whether nothing came on the console so far.
+    pub(crate) fn console_is_silent(&self) -> bool {
+        match &self.console {
+            Output::Pipe(tail) => tail.is_empty(),
+            Output::File(log) => log.last_lines(1).is_empty(),
+        }
+    }
+
+    /// Returns when the kept end of the console holds `needle`. Never, if it does not come or nobody listens.
+    pub(crate) async fn console_holds(&self, needle: &str) {
+        match &self.console {
+            Output::Pipe(tail) => tail.holds(needle).await,
+            Output::File(_) => std::future::pending().await,
+        }
     }
 
     pub(crate) fn is_running(&self) -> bool {
-        self.exit.borrow().is_none()
+        self.process.is_running()
     }
 
     /// Waits for the end of the process; its exit status for people.
     pub(crate) async fn exited(&self) -> String {
-        exited(&mut self.exit.clone()).await
+        self.process.exited().await
     }
 
     /// What is known about its end, or its state so far.
     pub(crate) fn evidence(&self) -> String {
-        let status = self.exit.borrow().clone().unwrap_or_else(|| "still running".to_owned());
-        evidence_of(&status, &self.errors, &self.console)
+        let mut text = self.process.status();
+        for (title, output) in [("QEMU's errors", &self.errors), ("console", &self.console)] {
+            let lines = output.last_lines();
+            if !lines.is_empty() {
+                text.push_str(&format!("; {title}:\n{lines}"));
+            }
+        }
+        text
     }
 
     pub(crate) fn console_tail(&self) -> String {
-        self.console.last_lines(EVIDENCE_LINES)
+        self.console.last_lines()
     }
 
     /// The error of a VM that ended when it should have run.
@@ -102,52 +173,22 @@ impl Vm {
 
     /// Kills it and waits for its end. SIGKILL also ends a stopped process. Safe to repeat.
     pub(crate) async fn end(&self) {
-        kill(&self.child);
-        self.exited().await;
+        self.process.end().await;
     }
 }
 
-impl Drop for Vm {
-    fn drop(&mut self) {
-        kill(&self.child);
-    }
+fn missing(program: &str, source: std::io::Error) -> QemuError {
+    QemuError::ProgramMissing { program: program.to_owned(), remedy: crate::doctor::INSTALL_QEMU, source }
 }
 
-/// Kills a child whose start was given up half-way.
-struct Process {
-    child: Arc<Mutex<Child>>,
-    armed: bool,
+fn logs(dir: &Path) -> Result<(Arc<Log>, Arc<Log>), QemuError> {
+    Ok((Arc::new(Log::open(&dir.join(CONSOLE_FILE))?), Arc::new(Log::open(&dir.join(ERRORS_FILE))?)))
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        if self.armed {
-            kill(&self.child);
-        }
-    }
-}
-
-fn kill(child: &Mutex<Child>) {
-    // The only error is that it ended already. The pid cannot be another's: only the watcher reaps, under this lock.
-    let _ = child.lock().unwrap_or_else(PoisonError::into_inner).kill();
-}
-
-async fn exited(exit: &mut watch::Receiver<Option<String>>) -> String {
-    match exit.wait_for(Option::is_some).await {
-        Ok(status) => status.clone().unwrap_or_default(),
-        Err(_) => "its exit status is unknown".to_owned(),
-    }
-}
-
-fn evidence_of(status: &str, errors: &Tail, console: &Tail) -> String {
-    let mut text = status.to_owned();
-    for (title, tail) in [("QEMU's errors", errors), ("console", console)] {
-        let lines = tail.last_lines(EVIDENCE_LINES);
-        if !lines.is_empty() {
-            text.push_str(&format!("; {title}:\n{lines}"));
-        }
-    }
-    text
+/// The last words of a VM that is gone, from its directory.
+pub(crate) fn last_words(dir: &Path) -> String {
+    let lines = |name| Log::open(&dir.join(name)).map(|log| log.last_lines(EVIDENCE_LINES)).unwrap_or_default();
+    format!("{}\n{}", lines(ERRORS_FILE), lines(CONSOLE_FILE)).trim().to_owned()
 }
 
 fn follow(stream: Option<OwnedFd>) -> std::io::Result<Tail> {
@@ -156,18 +197,4 @@ fn follow(stream: Option<OwnedFd>) -> std::io::Result<Tail> {
         tokio::spawn(tail.clone().follow(pipe::Receiver::from_owned_fd(fd)?));
     }
     Ok(tail)
-}
-
-/// Waits on a thread of its own, so that the end is seen whatever the runtime does.
-fn watch_exit(pid: u32, child: Arc<Mutex<Child>>) -> std::io::Result<watch::Receiver<Option<String>>> {
-    let (ended, exit) = watch::channel(None);
-    let body = move || {
-        unix::wait_without_reaping(pid);
-        let status = child.lock().unwrap_or_else(PoisonError::into_inner).wait();
-        let text = status.map_or_else(|error| format!("its exit status is unknown ({error})"), |s| s.to_string());
-        // Nobody may be listening any more.
-        let _ = ended.send(Some(text));
-    };
-    std::thread::Builder::new().name(format!("kiln-vm-{pid}")).spawn(body)?;
-    Ok(exit)
 }

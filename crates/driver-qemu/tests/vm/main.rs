@@ -1,6 +1,7 @@
 //! The driver on real VMs: every promise of a driver, clones that differ once claimed, and nothing left behind.
 
 mod images;
+mod named;
 mod rig;
 
 use std::collections::BTreeSet;

@@ -1,6 +1,5 @@
 //! The driver over the user's images, with a state folder of its own per test, and a look at what is left.
 
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kiln_agent_client::{Agent, Credentials};
 use kiln_driver::{LaunchRequest, Launched};
-use kiln_driver_qemu::{AgentBinary, Layout, Progress, QemuDriver, Settings};
+use kiln_driver_qemu::{AgentBinary, Layout, Ownership, Progress, QemuDriver, Settings};
 use kiln_tls::Authority;
 use kiln_wire::agent::kiln::{ClaimRequest, Identity};
 
@@ -42,14 +41,19 @@ impl Rig {
         Self { layout, authority: Arc::new(authority), credentials, _state: state, _turn: turn }
     }
 
-    /// A driver whose image is there.
+    /// A driver whose image is there, and whose VMs end with it.
     pub async fn driver(&self) -> QemuDriver {
+        self.driver_of(&Ownership::Process).await
+    }
+
+    /// A driver whose image is there.
+    pub async fn driver_of(&self, ownership: &Ownership) -> QemuDriver {
         let listener = Arc::new(|progress: Progress| eprintln!("{progress:?}"));
         let agent = AgentBinary::File(agent());
         let (authority, credentials) = (Arc::clone(&self.authority), self.credentials.clone());
+        let (layout, settings) = (self.layout.clone(), Settings::default());
         let driver =
-            QemuDriver::open(self.layout.clone(), Settings::default(), agent, authority, credentials, listener)
-                .expect("a driver");
+            QemuDriver::open(layout, ownership, settings, agent, authority, credentials, listener).expect("a driver");
         driver.images().ensure_built(IMAGE).await.expect("an image");
         driver
     }
@@ -160,10 +164,7 @@ fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => collect(&entry.path(), found),
-            Ok(kind) => {
-                assert!(!kind.is_socket(), "there are no sockets, and this is one: {}", entry.path().display());
-                found.push(entry.path());
-            }
+            Ok(_) => found.push(entry.path()),
             // Removed while we looked.
             Err(_) => {}
         }

@@ -1,0 +1,115 @@
+//! What the driver knows about each id: whether it starts, runs or has ended.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use kiln_driver::{Labels, LaunchRequest, Listed};
+use tokio::sync::watch;
+
+use crate::adopt::Survivor;
+use crate::error::QemuError;
+use crate::instance::Instance;
+use crate::owner::valid_name;
+
+/// How many ended ids are remembered, so that none is run twice.
+const REMEMBERED_IDS: usize = 10_000;
+const MAX_CPUS: u32 = 64;
+const MIN_MEMORY_MIB: u32 = 256;
+
+#[derive(Default)]
+pub(crate) struct Book {
+    pub(crate) slots: HashMap<String, Slot>,
+    ended: HashSet<String>,
+    ended_order: VecDeque<String>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Slot {
+    pub(crate) memory_mib: u32,
+    pub(crate) labels: Labels,
+    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) given_up: watch::Sender<bool>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Phase {
+    Starting,
+    Running(Arc<Instance>),
+    Failed(Arc<QemuError>),
+    Ended,
+}
+
+impl Slot {
+    pub(crate) fn starting(request: &LaunchRequest) -> Self {
+        Self::new(request.memory_mib, request.labels.clone(), Phase::Starting)
+    }
+
+    fn new(memory_mib: u32, labels: Labels, phase: Phase) -> Self {
+        Self { memory_mib, labels, phase: watch::Sender::new(phase), given_up: watch::Sender::new(false) }
+    }
+
+    /// As a listing tells it; none of one that failed to start, or ended.
+    pub(crate) fn listed(&self, id: &str) -> Option<Listed> {
+        let (running, launched) = match &*self.phase.borrow() {
+            Phase::Starting => (true, None),
+            Phase::Running(instance) if instance.vm.is_running() => (true, Some(instance.launched.clone())),
+            Phase::Running(_) => (false, None),
+            Phase::Failed(_) | Phase::Ended => return None,
+        };
+        Some(Listed { id: id.to_owned(), running, labels: self.labels.clone(), launched })
+    }
+
+    /// Its phase when it starts no more.
+    pub(crate) async fn settled(&self) -> Phase {
+        let mut phase = self.phase.subscribe();
+        match phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await {
+            Ok(phase) => phase.clone(),
+            Err(_) => Phase::Ended,
+        }
+    }
+}
+
+impl Book {
+    /// Enters an instance that an owner before us has started.
+    pub(crate) fn adopt(&mut self, survivor: Survivor) {
+        let Survivor { id, dir, record, vm } = survivor;
+        let Some(answer) = record.answer else { return };
+        let instance = Instance::adopt(vm, answer.launched(&id), dir);
+        let slot = Slot::new(record.memory_mib, record.labels, Phase::Running(Arc::new(instance)));
+        self.slots.insert(id, slot);
+    }
+
+    pub(crate) fn has_ended(&self, id: &str) -> bool {
+        self.ended.contains(id)
+    }
+
+    pub(crate) fn remember_ended(&mut self, id: &str) {
+        if self.ended.insert(id.to_owned()) {
+            self.ended_order.push_back(id.to_owned());
+        }
+        if self.ended_order.len() > REMEMBERED_IDS
+            && let Some(oldest) = self.ended_order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+    }
+}
+
+pub(crate) fn check(request: &LaunchRequest) -> Result<(), QemuError> {
+    if !valid_name(&request.id) {
+        return Err(QemuError::Invalid(format!(
+            "`{}` is not an instance id: use 1 to 63 lower-case letters, digits and inner hyphens",
+            request.id
+        )));
+    }
+    if !(1..=MAX_CPUS).contains(&request.cpus) {
+        return Err(QemuError::Invalid(format!("{} processors: a local VM has 1 to {MAX_CPUS}", request.cpus)));
+    }
+    if request.memory_mib < MIN_MEMORY_MIB {
+        return Err(QemuError::Invalid(format!(
+            "{} MiB of memory: a local VM needs at least {MIN_MEMORY_MIB}",
+            request.memory_mib
+        )));
+    }
+    Ok(())
+}
