@@ -23,7 +23,7 @@ impl Engine {
             let until = self.host.uptime_ms() + PROBE_EVERY_MS;
             while self.host.uptime_ms() < until {
                 // Signals are for others.
-                self.host.wait(until - self.host.uptime_ms()).await;
+                self.host.wait(u64::MAX, until - self.host.uptime_ms()).await;
             }
         }
     }

@@ -30,10 +30,11 @@ impl Engine {
     /// Passes for ever.
     pub async fn run(self: Arc<Self>) {
         loop {
+            let seen = self.host.signals();
             if let Err(error) = self.pass().await {
                 tracing::warn!(%error, "this pass was not finished; the next one goes on");
             }
-            self.host.wait(PASS_EVERY_MS).await;
+            self.host.wait(seen, PASS_EVERY_MS).await;
         }
     }
 

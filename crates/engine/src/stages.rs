@@ -63,6 +63,7 @@ impl Engine {
         let (mut stage, mut instance) = self.store.begin_stage(&row, self.host.now_ms()).await?;
         // Its place is taken by the next one; or an instance has to be made.
         self.host.signal();
+        let mut seen = self.host.signals();
         loop {
             match (stage.state, instance) {
                 (StageState::Ended, _) => {
@@ -70,8 +71,9 @@ impl Engine {
                     return Err(SetupError::Ended { id: stage.id, cause });
                 }
                 (StageState::Assigned, Some(instance)) => return Ok(Assigned { stage, instance }),
-                _ => self.host.wait(LOOK_EVERY_MS).await,
+                _ => self.host.wait(seen, LOOK_EVERY_MS).await,
             }
+            seen = self.host.signals();
             stage = match self.store.stage(&demand.id).await? {
                 Some(stage) => stage,
                 None => return Err(SetupError::Ended { id: demand.id.clone(), cause: Cause::new(Code::Destroyed, "") }),

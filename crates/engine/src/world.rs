@@ -140,8 +140,10 @@ pub trait Host: Send + Sync {
     fn new_instance_id(&self) -> InstanceId;
     /// Runs work beside the caller, until it is done or the process ends.
     fn spawn(&self, work: BoxFuture<'static, ()>);
-    /// Returns at the next [`Host::signal`], or after `limit_ms` at the latest.
-    fn wait(&self, limit_ms: i64) -> BoxFuture<'static, ()>;
+    /// How many signals there were. Read before looking at the world, so that none is missed while looking.
+    fn signals(&self) -> u64;
+    /// Returns as soon as there were more than `seen` [signals](Host::signal), or after `limit_ms` at the latest.
+    fn wait(&self, seen: u64, limit_ms: i64) -> BoxFuture<'static, ()>;
     /// Wakes everybody who waits: something changed.
     fn signal(&self);
 }
