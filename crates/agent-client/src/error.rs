@@ -34,6 +34,9 @@ pub enum AgentError {
     /// Our own certificate or the CA is unusable.
     #[error("the connection to the agent could not be prepared")]
     Tls(#[from] kiln_tls::TlsError),
+    /// Not an address.
+    #[error("`{0}` is not the address of an agent")]
+    Address(String),
     /// The HTTP client could not be made.
     #[error("the connection to the agent could not be prepared")]
     Client(#[source] reqwest::Error),

@@ -74,6 +74,13 @@ impl Agent {
         Ok(Self { http, base: format!("https://{server_name}:{}", addr.port()) })
     }
 
+    /// Speaks to an agent through somebody who passes requests on to it: `base` is the URL that the agent's routes are
+    /// appended to.
+    #[must_use]
+    pub fn through(http: reqwest::Client, base: &str) -> Self {
+        Self { http, base: base.trim_end_matches('/').to_owned() }
+    }
+
     /// Asks once whether the agent serves.
     pub async fn health(&self) -> Result<wire::HealthResponse, AgentError> {
         let request = self.http.get(self.url(wire::HEALTHZ)).timeout(HEALTH_WITHIN);

@@ -17,6 +17,13 @@ const RENEW_BELOW_MS: i64 = 10_000;
 /// Without a signal, the next pass begins after this.
 pub const PASS_EVERY_MS: i64 = 5_000;
 
+/// The pause after a pass is this many times as long as the pass was,
+const PASS_SHARE: i64 = 4;
+/// but not shorter than this,
+const GAP_MIN_MS: i64 = 5;
+/// nor longer than this.
+const GAP_MAX_MS: i64 = 2_000;
+
 /// What one pass did, for logs and tests.
 #[derive(Debug, Default, Clone)]
 pub struct PassReport {
@@ -30,10 +37,13 @@ impl Engine {
     /// Passes for ever.
     pub async fn run(self: Arc<Self>) {
         loop {
-            let seen = self.host.signals();
+            let (seen, began_ms) = (self.host.signals(), self.host.uptime_ms());
             if let Err(error) = self.pass().await {
                 tracing::warn!(%error, "this pass was not finished; the next one goes on");
             }
+            // However many signals there are, most of the time is left to others.
+            let gap_ms = ((self.host.uptime_ms() - began_ms) * PASS_SHARE).clamp(GAP_MIN_MS, GAP_MAX_MS);
+            self.host.wait(u64::MAX, gap_ms).await;
             self.host.wait(seen, PASS_EVERY_MS).await;
         }
     }

@@ -1,0 +1,169 @@
+//! Our connections to the agents in the instances: one each, kept as long as the instance lives.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kiln_agent_client::{Agent, AgentError, Credentials};
+use kiln_engine::Agents;
+use kiln_pool::{Instance, InstanceId};
+use kiln_tls::Authority;
+use kiln_wire::agent::kiln::ClaimRequest;
+
+/// One try to reach an agent that boots takes at most this; the engine tries again.
+const BOOT_TRY: Duration = Duration::from_secs(10);
+/// Bytes of entropy that a copy gets from us.
+const ENTROPY_BYTES: usize = 64;
+/// An agent that is asked for its health answers within this.
+const HEALTH_WITHIN: Duration = Duration::from_secs(10);
+/// Connections that are kept; beyond that, one that is not used goes.
+const KEPT: usize = 20_000;
+
+/// How long an instance goes on when nobody asks for it, in seconds; its watchdog powers it off then.
+#[derive(Debug, Clone, Copy)]
+pub struct Leases {
+    /// Without contact.
+    pub lease_s: u32,
+    /// Whatever happens; a little over the greatest age that the runner itself allows.
+    pub max_age_s: u32,
+}
+
+/// The agents.
+pub struct PooledAgents {
+    authority: Arc<Authority>,
+    credentials: Credentials,
+    leases: Leases,
+    kept: Mutex<HashMap<InstanceId, Kept>>,
+}
+
+/// A connection and what it was made for: an instance that wakes may have another address.
+#[derive(Clone)]
+struct Kept {
+    address: String,
+    name: String,
+    agent: Agent,
+}
+
+impl PooledAgents {
+    /// No connection yet. The authority is the one that instances trust.
+    #[must_use]
+    pub fn new(authority: Arc<Authority>, credentials: Credentials, leases: Leases) -> Self {
+        Self { authority, credentials, leases, kept: Mutex::default() }
+    }
+
+    /// The agent of an instance that is ready or serves a stage.
+    ///
+    /// # Errors
+    /// When its address is not known, or the connection cannot be prepared.
+    pub fn agent(&self, instance: &Instance) -> Result<Agent, AgentError> {
+        let address = instance.address.clone().unwrap_or_default();
+        let name = instance.server_name.clone().unwrap_or_else(|| instance.id.to_string());
+        if let Some(kept) = self.kept().get(&instance.id)
+            && kept.address == address
+            && kept.name == name
+        {
+            return Ok(kept.agent.clone());
+        }
+        let agent = Agent::new(parse(&address)?, &name, &self.credentials)?;
+        let mut kept = self.kept();
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(instance.id.clone(), Kept { address, name, agent: agent.clone() });
+        Ok(agent)
+    }
+
+    /// Lets connections go, all but those to these instances.
+    pub fn keep_only(&self, live: impl Fn(&InstanceId) -> bool) {
+        self.kept().retain(|id, _| live(id));
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<InstanceId, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn give_identity(&self, instance: &Instance) -> Result<(), BootError> {
+        let address = parse(instance.address.as_deref().unwrap_or_default())?;
+        let launched_as = instance.server_name.as_deref().unwrap_or(instance.id.as_str());
+        let own = Agent::new(address, instance.id.as_str(), &self.credentials)?;
+        if !instance.needs_claim || launched_as == instance.id.as_str() {
+            own.wait_healthy(BOOT_TRY).await?;
+            // A machine of its own learns its limits from its user data; telling it again does no harm.
+            return Ok(());
+        }
+        // A try before this one may have got as far as the new name.
+        if own.health().await.is_ok() {
+            return Ok(());
+        }
+        let copy = Agent::new(address, launched_as, &self.credentials)?;
+        copy.wait_healthy(BOOT_TRY).await?;
+        copy.claim(&self.claim_request(instance.id.as_str())?).await?;
+        own.wait_healthy(BOOT_TRY).await?;
+        Ok(())
+    }
+
+    fn claim_request(&self, id: &str) -> Result<ClaimRequest, BootError> {
+        let identity = self.authority.issue_server(id).map_err(AgentError::from)?;
+        let mut entropy = [0_u8; ENTROPY_BYTES];
+        getrandom::fill(&mut entropy).map_err(|e| BootError::Entropy(e.to_string()))?;
+        // The clock is read last: it is what ages.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(ClaimRequest {
+            id: id.to_owned(),
+            hostname: id.to_owned(),
+            unix_time_ns: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
+            entropy: base64::engine::general_purpose::STANDARD.encode(entropy),
+            cert_pem: identity.cert_pem.clone(),
+            key_pem: identity.key_pem.to_string(),
+            lease_s: i64::from(self.leases.lease_s),
+            max_age_s: i64::from(self.leases.max_age_s),
+            ..ClaimRequest::default()
+        })
+    }
+}
+
+/// Why an agent did not take its identity.
+#[derive(Debug, thiserror::Error)]
+enum BootError {
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    #[error("the host gave no random bytes: {0}")]
+    Entropy(String),
+}
+
+fn parse(address: &str) -> Result<SocketAddr, AgentError> {
+    address.parse().map_err(|_| AgentError::Address(address.to_owned()))
+}
+
+impl Agents for PooledAgents {
+    fn boot<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>> {
+        async move { self.give_identity(instance).await.map_err(|error| chain(&error)) }.boxed()
+    }
+
+    fn health<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>> {
+        async move {
+            let agent = self.agent(instance).map_err(|error| chain(&error))?;
+            match tokio::time::timeout(HEALTH_WITHIN, agent.health()).await {
+                Ok(answer) => answer.map(drop).map_err(|error| chain(&error)),
+                Err(_) => Err(format!("no answer within {} s", HEALTH_WITHIN.as_secs())),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// An error and everything behind it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
