@@ -17,6 +17,7 @@ mod health;
 mod operator;
 mod pass;
 mod stages;
+mod watch;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +61,8 @@ struct Memory {
     unseen_since_ms: BTreeMap<InstanceId, i64>,
     /// What agents answered.
     health: BTreeMap<InstanceId, Health>,
+    /// Instances whose end is waited for.
+    watched: BTreeSet<InstanceId>,
     /// Leases held, with the time until which they are.
     leases: BTreeMap<String, i64>,
 }

@@ -80,6 +80,7 @@ impl Engine {
             drained: &drained,
         };
         let planned = plan(&input);
+        self.watch_ends(&instances);
         let rows: BTreeMap<&InstanceId, &Instance> = instances.iter().map(|i| (&i.id, i)).collect();
         for step in &planned {
             self.act(step, &config, &rows, &listed, &stages).await?;
@@ -128,6 +129,7 @@ impl Engine {
         let live: BTreeMap<&InstanceId, &str> = instances.iter().map(|i| (&i.id, i.driver.as_str())).collect();
         memory.unseen_since_ms.retain(|id, _| live.contains_key(id));
         memory.health.retain(|id, _| live.contains_key(id));
+        memory.watched.retain(|id| live.contains_key(id));
         let mut clouds = BTreeMap::new();
         for (driver, listed) in listed {
             let seen: BTreeMap<InstanceId, Seen> = listed
