@@ -5,5 +5,7 @@
 //! whatever their case. Writing leaves out zero values, as Go's `omitempty` does.
 
 pub mod agent;
+pub mod described;
 pub mod loose;
 mod message;
+pub mod runner;

@@ -5,14 +5,27 @@
 /// A field is `name: Type = "json name"`; with `always` behind it, it is written even when zero.
 macro_rules! message {
     ($(
-        $(#[$meta:meta])*
+        $(#[doc = $doc:literal])*
         pub struct $name:ident {
-            $( $(#[$field_meta:meta])* $field:ident : $ty:ty = $json:literal $($always:ident)? ),* $(,)?
+            $( $(#[doc = $field_doc:literal])* $field:ident : $ty:ty = $json:literal $($always:ident)? ),* $(,)?
         }
     )*) => {$(
-        $(#[$meta])*
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, Default, PartialEq)]
-        pub struct $name { $( $(#[$field_meta])* pub $field: $ty, )* }
+        pub struct $name { $( $(#[doc = $field_doc])* pub $field: $ty, )* }
+
+        impl $crate::described::Described for $name {
+            const SHAPE: $crate::described::Shape = $crate::described::Shape::Message {
+                name: stringify!($name),
+                about: concat!($($doc),*),
+                fields: &[$($crate::described::Field {
+                    name: $json,
+                    about: concat!($($field_doc),*),
+                    ty: stringify!($ty),
+                    always: false $(|| $crate::described::is_always(stringify!($always)))?,
+                }),*],
+            };
+        }
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -73,15 +86,23 @@ macro_rules! message {
 /// Defines an enumeration written as a word. The first word is the default, and what an unknown word is read as.
 macro_rules! words {
     ($(
-        $(#[$meta:meta])*
+        $(#[doc = $doc:literal])*
         pub enum $name:ident {
             $(#[$first_meta:meta])* $first:ident = $first_word:literal,
             $( $(#[$other_meta:meta])* $other:ident = $other_word:literal ),* $(,)?
         }
     )*) => {$(
-        $(#[$meta])*
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
         pub enum $name { $(#[$first_meta])* #[default] $first, $( $(#[$other_meta])* $other, )* }
+
+        impl $crate::described::Described for $name {
+            const SHAPE: $crate::described::Shape = $crate::described::Shape::Words {
+                name: stringify!($name),
+                about: concat!($($doc),*),
+                words: &[$first_word, $($other_word),*],
+            };
+        }
 
         impl $name {
             /// The word on the wire.
