@@ -40,6 +40,9 @@ pub const POOL_LABEL: &str = "kiln-pool";
 /// Label under which an instance carries the runner that launched it.
 pub const RUNNER_LABEL: &str = "kiln-runner";
 
+/// Whether actions are done is looked at this often.
+const QUIET_LOOK_MS: i64 = 100;
+
 /// The engine of one runner. Cheap to share; all state that must survive is in the store.
 pub struct Engine {
     me: String,
@@ -116,6 +119,17 @@ impl Engine {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// Returns when no spawned action works on an instance.
+    pub async fn quiet(&self) {
+        loop {
+            let seen = self.host.signals();
+            if self.memory().busy.is_empty() {
+                return;
+            }
+            self.host.wait(seen, QUIET_LOOK_MS).await;
+        }
     }
 
     /// What is known about an instance's agent.
