@@ -120,6 +120,7 @@ fn processes(owner: &Path) -> Vec<(String, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::process::{Child, Command, Stdio};
 
     use kiln_driver::{Labels, LaunchRequest};
@@ -187,7 +188,7 @@ mod tests {
         }
 
         /// Nothing is taken over, and nothing remains.
-        fn is_cleaned_up(mut self) {
+        fn leaves_nothing(mut self) {
             let found = survivors(&self.owner).expect("a look");
             assert!(found.is_empty(), "{found:?}");
             assert!(!self.instance().exists());
@@ -200,13 +201,13 @@ mod tests {
 
     #[test]
     fn a_start_is_undone_wherever_it_was_broken_off() {
-        Case::new().is_cleaned_up();
+        Case::new().leaves_nothing();
         let check = |spawned: Option<bool>, recorded: bool, answered: bool| {
             let mut case = Case::new();
             case.write(None, false);
             let name = spawned.map(|begins_as_child| case.spawn(begins_as_child));
             case.write(name.filter(|_| recorded), answered);
-            case.is_cleaned_up();
+            case.leaves_nothing();
         };
         check(None, false, false);
         check(Some(true), false, false);
@@ -222,12 +223,12 @@ mod tests {
             if let Some(text) = text {
                 std::fs::write(case.instance().join("vm.json"), text).expect("write");
             }
-            case.is_cleaned_up();
+            case.leaves_nothing();
         }
         let mut case = Case::new();
         case.spawn(false);
         std::fs::remove_dir_all(case.instance()).expect("remove");
-        case.is_cleaned_up();
+        case.leaves_nothing();
     }
 
     #[tokio::test]
@@ -245,7 +246,7 @@ mod tests {
         again.vm.end().await;
         assert!(!lives(&case.instance()));
         assert_eq!(again.vm.evidence().lines().count(), 1, "{}", again.vm.evidence());
-        case.is_cleaned_up();
+        case.leaves_nothing();
     }
 
     #[test]
@@ -256,14 +257,16 @@ mod tests {
         let process = PidFd::open(ended.processes[0].id()).expect("it lives");
         process.kill().expect("kill");
         process.ended_within(None).expect("its end");
-        ended.is_cleaned_up();
+        ended.leaves_nothing();
 
         let mut case = Case::new();
         case.write(None, false);
         let file = case.instance().join("vm.json");
-        let mut stranger = Command::new("tail").arg("-f").arg(file).stdout(Stdio::null()).spawn().expect("tail");
+        let mut stranger = Command::new("tail").arg("-f").arg(file).stdout(Stdio::piped()).spawn().expect("tail");
+        // From its first byte on it has the file open.
+        stranger.stdout.as_mut().expect("its output").read_exact(&mut [0]).expect("a byte");
         case.write(Some(ProcessName::of(stranger.id())), true);
-        case.is_cleaned_up();
+        case.leaves_nothing();
         assert!(stranger.try_wait().expect("wait").is_none(), "the stranger was ended");
         stranger.kill().expect("kill");
         stranger.wait().expect("wait");

@@ -12,6 +12,8 @@ use crate::unix::PidFd;
 
 /// How often what a VM writes is looked at for its size.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
+/// A killed process is gone within milliseconds; a thread is not held up longer than this for one that hangs in the kernel.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
 /// The end of a process that is not our child has no status for us.
 const UNSEEN: &str = "it ended; its exit status is unknown, because the process that started it is gone";
 
@@ -88,9 +90,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.outlives_us {
-            end(&self.handle);
+        if self.outlives_us {
+            return;
         }
+        end(&self.handle);
+        // Its files are removed next, and whoever gave it up is told that it is gone. A failure shows as a leftover.
+        let _ = self.handle.ended_within(Some(KILL_LIMIT));
     }
 }
 
@@ -161,9 +166,9 @@ mod tests {
                 seen.end().await;
             } else {
                 drop(process);
-                seen.exited().await;
             }
             assert!(!name.lives());
+            seen.exited().await;
         }
     }
 

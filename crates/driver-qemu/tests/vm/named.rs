@@ -1,5 +1,6 @@
 //! VMs that outlive the process that made them: adopted by the next one, and never leaked.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -17,8 +18,8 @@ use crate::{owner_program, signal};
 
 const SHAPE: Shape = Shape { cpus: 2, memory_mib: MEMORY_MIB, disk_gib: 16 };
 /// How often, and at which distances, a launch is broken off.
-const BREAKS: u32 = 12;
-const BREAK_AFTER: Duration = Duration::from_millis(20);
+const BREAKS: u32 = 24;
+const BREAK_AFTER: Duration = Duration::from_millis(5);
 
 fn named() -> Ownership {
     Ownership::Named("runner".to_owned())
@@ -94,6 +95,9 @@ async fn a_vm_outlives_its_killed_owner_and_is_adopted() {
 
     let agent = Agent::new(address.parse().expect("an address"), server_name, &rig.credentials).expect("a client");
     agent.health().await.expect("its agent still answers");
+    let golden = rig.saved_state(MEMORY_MIB).parent().expect("its folder").with_extension("lock");
+    let in_use = || File::open(&golden).expect("a lock").try_lock().is_err();
+    assert!(in_use(), "the golden VM of a clone without an owner may be removed");
     let driver = rig.driver_of(&named()).await;
     let listed = driver.list().await.expect("a list");
     let [one] = &listed[..] else { panic!("{listed:?}") };
@@ -117,6 +121,7 @@ async fn a_vm_outlives_its_killed_owner_and_is_adopted() {
     let (evidence, destroyed) = tokio::join!(driver.ended(id), driver.destroy(id));
     destroyed.expect("destroy");
     assert!(evidence.contains("it ended"), "{evidence}");
+    assert!(!in_use());
     nothing_remains(&rig, &driver).await;
 }
 
