@@ -46,15 +46,23 @@ pub enum Status {
     Invalid,
 }
 
-impl Loaded {
-    /// The worst finding in one word.
+impl Status {
+    /// The worst of these findings in one word.
     #[must_use]
-    pub fn status(&self) -> Status {
-        match self.diagnostics.iter().map(|found| found.severity).max() {
+    pub fn of(diagnostics: &[Diagnostic]) -> Status {
+        match diagnostics.iter().map(|found| found.severity).max() {
             Some(Severity::Invalid) => Status::Invalid,
             Some(Severity::Unsupported) => Status::Unsupported,
             _ => Status::Ok,
         }
+    }
+}
+
+impl Loaded {
+    /// The worst finding in one word.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(&self.diagnostics)
     }
 }
 

@@ -36,15 +36,21 @@ pub fn json(loaded: &Loaded) -> Result<String, serde_json::Error> {
 /// All findings of a file with their place in it; empty when there are none. `styled` adds terminal colours.
 #[must_use]
 pub fn text(loaded: &Loaded, styled: bool) -> String {
+    findings_text(&loaded.name, &loaded.source, &loaded.diagnostics, styled)
+}
+
+/// The same for findings about any file of this name and text.
+#[must_use]
+pub fn findings_text(name: &str, source: &str, diagnostics: &[Diagnostic], styled: bool) -> String {
     let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
-    for diagnostic in &loaded.diagnostics {
-        let _ = writeln!(out, "{}\n", one(loaded, diagnostic, &renderer));
+    for diagnostic in diagnostics {
+        let _ = writeln!(out, "{}\n", one(name, source, diagnostic, &renderer));
     }
     out
 }
 
-fn one(loaded: &Loaded, diagnostic: &Diagnostic, renderer: &Renderer) -> String {
+fn one(name: &str, source: &str, diagnostic: &Diagnostic, renderer: &Renderer) -> String {
     let level = match diagnostic.severity {
         Severity::Invalid => Level::ERROR,
         Severity::Unsupported => Level::ERROR.with_name("unsupported"),
@@ -54,14 +60,11 @@ fn one(loaded: &Loaded, diagnostic: &Diagnostic, renderer: &Renderer) -> String 
     let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code);
     let mut group = annotate_snippets::Group::with_title(title);
     if diagnostic.location.line == 0 {
-        group = group.element(annotate_snippets::Origin::path(loaded.name.as_str()));
+        group = group.element(annotate_snippets::Origin::path(name));
     } else {
-        let (source, first_line, span) = excerpt(&loaded.source, diagnostic);
+        let (line, first_line, span) = excerpt(source, diagnostic);
         group = group.element(
-            Snippet::source(source)
-                .path(loaded.name.as_str())
-                .line_start(first_line)
-                .annotation(AnnotationKind::Primary.span(span)),
+            Snippet::source(line).path(name).line_start(first_line).annotation(AnnotationKind::Primary.span(span)),
         );
     }
     if let Some(help) = &diagnostic.help {

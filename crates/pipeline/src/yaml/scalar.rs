@@ -40,6 +40,12 @@ impl Resolved {
 }
 
 impl Scalar {
+    /// What this text stands for when it is written without quotes.
+    #[must_use]
+    pub fn unquoted(text: String) -> Scalar {
+        Scalar { resolved: resolve(&text), text, plain: true }
+    }
+
     /// The value as JSON; what JSON cannot hold, infinities and the like, stays text.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
