@@ -1,0 +1,115 @@
+//! All kinds of instances of a pool: the base, its variants, and both once more for each tenant.
+
+use kiln_pipeline::diagnostic::Location;
+use kiln_pool::Flavor;
+use kiln_pool::config::Tenant;
+use serde_json::Value;
+
+use crate::driver::Driver;
+use crate::json;
+use crate::reader::Reader;
+use crate::tenant::Entry;
+use crate::variant::Variant;
+
+/// What the flavors are made of.
+pub(crate) struct Parts<'a> {
+    pub pool: &'a str,
+    pub place: &'a Location,
+    pub driver: Driver,
+    /// The pool's spec.
+    pub spec: Value,
+    /// Instances of the base that are kept ready.
+    pub warm: u32,
+    pub variants: Vec<Variant>,
+    pub tenants: Vec<Entry>,
+}
+
+/// The flavors in the order in which a request finds them. Never empty.
+pub(crate) fn all(parts: Parts<'_>, reader: &mut Reader<'_>) -> Vec<Flavor> {
+    let Parts { pool, place, driver, spec, warm, variants, tenants } = parts;
+    let of_tenants = tenants.iter().map(|tenant| 1 + variants.len() + tenant.variants.len());
+    let count = of_tenants.fold(1 + variants.len(), usize::saturating_add);
+    let base = Set { key: pool.to_owned(), tenant: None, warm, limit: None };
+    if !reader.may_add(count, place) {
+        return vec![base.base(driver, spec)];
+    }
+    let mut flavors = base.flavors(driver, &spec, &variants, reader);
+    for entry in tenants {
+        let mut own = spec.clone();
+        if let Some((over, place)) = &entry.spec {
+            tell_emptied(&json::merge(&mut own, over), place, reader);
+        }
+        let key = format!("{pool}@{}", entry.tenant.id);
+        let set = Set { key, tenant: Some(entry.tenant), warm: entry.warm.unwrap_or(warm), limit: entry.limit };
+        flavors.extend(set.flavors(driver, &own, &replaced(&variants, entry.variants), reader));
+    }
+    flavors
+}
+
+/// Base and variants of one tenant, or of everybody else.
+struct Set {
+    key: String,
+    tenant: Option<Tenant>,
+    warm: u32,
+    limit: Option<u32>,
+}
+
+impl Set {
+    fn base(&self, driver: Driver, spec: Value) -> Flavor {
+        Flavor {
+            key: self.key.clone(),
+            variant: None,
+            tenant: self.tenant.clone(),
+            resource_class: None,
+            nested_virtualization: false,
+            warm: self.warm,
+            limit: self.limit,
+            hibernate: driver.hibernates(&spec),
+            launch: driver.launch(spec),
+        }
+    }
+
+    fn flavors(&self, driver: Driver, spec: &Value, variants: &[Variant], reader: &mut Reader<'_>) -> Vec<Flavor> {
+        let mut flavors = vec![self.base(driver, spec.clone())];
+        for variant in variants {
+            let spec = driver.varied(spec, variant, reader);
+            flavors.push(Flavor {
+                key: format!("{}/{}", self.key, variant.id),
+                variant: Some(variant.id.clone()),
+                tenant: self.tenant.clone(),
+                resource_class: variant.resource_class.clone(),
+                nested_virtualization: variant.nested_virtualization,
+                warm: variant.warm,
+                limit: variant.limit,
+                hibernate: variant.hibernate.unwrap_or_else(|| driver.hibernates(&spec)),
+                launch: driver.launch(spec),
+            });
+        }
+        flavors
+    }
+}
+
+/// The pool's variants, those of the same name replaced by the tenant's, and the tenant's others behind them.
+fn replaced(variants: &[Variant], own: Vec<Variant>) -> Vec<Variant> {
+    let mut all = variants.to_vec();
+    for variant in own {
+        match all.iter_mut().find(|other| other.id == variant.id) {
+            Some(other) => *other = variant,
+            None => all.push(variant),
+        }
+    }
+    all
+}
+
+fn tell_emptied(paths: &[String], place: &Location, reader: &mut Reader<'_>) {
+    if paths.is_empty() {
+        return;
+    }
+    let message = format!("drone-runner-aws keeps the pool's {}, Kiln does what the tenant says", quoted(paths));
+    let help = "remove what is false, 0 or empty here to keep the pool's value";
+    reader.warn("emptied-by-tenant", place, message, help);
+}
+
+fn quoted(paths: &[String]) -> String {
+    paths.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ")
+}

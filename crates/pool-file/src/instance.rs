@@ -1,0 +1,104 @@
+//! One item of `instances`: a pool.
+
+use kiln_pipeline::diagnostic::{Diagnostic, Location};
+use kiln_pipeline::yaml::Node;
+use kiln_pool::{Flavor, Pool};
+use serde_json::Value;
+
+use crate::additions;
+use crate::driver::Driver;
+use crate::flavors::{self, Parts};
+use crate::reader::Reader;
+use crate::{tenant, variant};
+
+/// Most instances of a pool whose file does not say; that of the incumbent.
+pub(crate) const DEFAULT_LIMIT: u32 = 100;
+
+/// Operating system and architecture.
+struct Platform {
+    os: String,
+    arch: String,
+    os_name: Option<String>,
+}
+
+/// Reads a pool that was checked against its table. `pools` are the names of all pools.
+pub(crate) fn read(node: &Node, name: &str, pools: &[&str], reader: &mut Reader<'_>) -> Option<Pool> {
+    let platform = platform(node, reader);
+    let type_node = node.get("type").filter(|value| value.text().is_some_and(|text| !text.is_empty()));
+    let Some(type_node) = type_node else {
+        let message = format!("the pool `{name}` has no `type`");
+        reader.invalid("missing-key", &node.location, message, "write `type: amazon` or `type: qemu`");
+        return None;
+    };
+    let type_name = type_node.text().unwrap_or_default();
+    let driver = Driver::of(type_node, type_name, reader)?;
+    tell_unsupported(&platform, node, driver, reader);
+    let place = node.get("name").map_or(&node.location, |name| &name.location);
+    let spec = match node.get("spec") {
+        Some(spec) => {
+            driver.completed(driver.spec(spec, true, reader), &platform.os, &platform.arch, &platform.os_name)
+        }
+        None if driver == Driver::Other => Value::Null,
+        None => {
+            let message = format!("the pool `{name}` has no `spec`");
+            reader.invalid("missing-key", place, message, "a `spec` says what is launched, at least the image");
+            return None;
+        }
+    };
+    let warm = reader.instances(node, "pool").unwrap_or_default();
+    let limit = reader.limit(node, "limit", &DEFAULT_LIMIT.to_string());
+    let limit = variant::raised(limit, warm, node, reader).unwrap_or(DEFAULT_LIMIT.max(warm));
+    let variants = variant::read(node, driver, reader);
+    let tenants = tenant::read(node, driver, reader);
+    let own = additions::of_pool(node, name, pools, &variants, limit, reader);
+    let flavors = flavors::all(Parts { pool: name, place, driver, spec, warm, variants, tenants }, reader);
+    tell_too_many(&flavors, limit, place, reader);
+    Some(Pool {
+        name: name.to_owned(),
+        driver: type_name.to_owned(),
+        os: platform.os,
+        arch: platform.arch,
+        limit,
+        flavors,
+        schedules: own.schedules,
+        ages: own.ages,
+        fallbacks: own.fallbacks,
+        imds: own.imds,
+    })
+}
+
+fn platform(node: &Node, reader: &Reader<'_>) -> Platform {
+    let text = |key| node.get("platform").and_then(|platform| reader.text(platform, key));
+    Platform {
+        os: text("os").unwrap_or_else(|| "linux".to_owned()),
+        arch: text("arch").unwrap_or_else(|| "amd64".to_owned()),
+        os_name: text("os_name"),
+    }
+}
+
+/// The agent runs on Linux only.
+fn tell_unsupported(platform: &Platform, node: &Node, driver: Driver, reader: &mut Reader<'_>) {
+    let what = match platform.os.as_str() {
+        "windows" => "Windows",
+        "darwin" => "macOS",
+        _ => return,
+    };
+    if driver == Driver::Other {
+        return;
+    }
+    if let Some(os) = node.get("platform").and_then(|platform| platform.get("os")) {
+        let message = format!("instances of {what} are not possible yet");
+        let help = "leave the pool with drone-runner-aws and remove it from this file";
+        reader.push(Diagnostic::unsupported("unsupported-platform", &os.location, message).help(help));
+    }
+}
+
+fn tell_too_many(flavors: &[Flavor], limit: u32, place: &Location, reader: &mut Reader<'_>) {
+    let warm = flavors.iter().fold(0_u32, |sum, flavor| sum.saturating_add(flavor.warm));
+    if warm > limit {
+        let message = format!(
+            "base, variants and tenants are to keep {warm} instances ready together, but the pool's limit is {limit}"
+        );
+        reader.warn("limit-below-pool", place, message, "raise the pool's `limit`, or keep fewer ready");
+    }
+}

@@ -1,0 +1,213 @@
+//! What all parts share: findings, checked mappings, numbers, durations, names.
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+
+use kiln_pipeline::diagnostic::{Diagnostic, Findings, Location, Severity};
+use kiln_pipeline::duration;
+use kiln_pipeline::schema::{self, Language, Shape, Table, truth};
+use kiln_pipeline::yaml::{Kind, Node, Resolved};
+
+use crate::{spelling, tables};
+
+/// Longest name of a pool, variant or tenant, in characters: names become tags of instances.
+const MAX_NAME_CHARS: usize = 100;
+
+/// Takes values out of checked mappings. A value of the wrong kind was told about and reads as absent.
+pub(crate) struct Reader<'a> {
+    pub findings: Findings,
+    /// Where values begin that come from variables.
+    pub substituted: HashSet<usize>,
+    /// The drivers that the program has.
+    pub drivers: Option<&'a [&'a str]>,
+    /// Flavors that the file may still have.
+    pub flavors_left: usize,
+}
+
+/// Whose words a mapping is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// The incumbent's, which ignores keys it does not know: those that are close to none of ours are only warned about.
+    Incumbent,
+    /// Ours.
+    Kiln,
+}
+
+/// Most flavors of a file: pools, their variants, and both once more for each tenant.
+pub(crate) const MAX_FLAVORS: usize = 1000;
+
+impl<'a> Reader<'a> {
+    pub fn new(drivers: Option<&'a [&'a str]>) -> Self {
+        Reader { findings: Findings::new(false), substituted: HashSet::new(), drivers, flavors_left: MAX_FLAVORS }
+    }
+
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.findings.push(diagnostic);
+    }
+
+    pub fn invalid(&mut self, code: &'static str, at: &Location, message: String, help: &str) {
+        self.push(Diagnostic::invalid(code, at, message).help(help));
+    }
+
+    pub fn warn(&mut self, code: &'static str, at: &Location, message: String, help: &str) {
+        self.push(Diagnostic::warning(code, at, message).help(help));
+    }
+
+    /// The mapping with the keys of its table, checked; none when it is no mapping, which is told about.
+    pub fn checked(&mut self, node: &Node, table: &'static Table, words: Words) -> Option<Node> {
+        let shape = Shape::Of(table);
+        let mut node = node.clone();
+        spelling::unify(&mut node, &shape, self);
+        let language = match words {
+            Words::Incumbent => Language { expressions: false, ignores_unknown: true, tables: tables::INCUMBENT },
+            Words::Kiln => Language { expressions: false, ignores_unknown: false, tables: &[] },
+        };
+        let mut findings = Findings::new(false);
+        schema::check(&node, &shape, language, &mut findings);
+        for mut found in findings.into_sorted() {
+            // Elsewhere a key without effect is common; here it usually stands for a hope.
+            if found.code == "no-effect" {
+                found.severity = Severity::Warning;
+            }
+            self.push(found);
+        }
+        node.entries().is_some().then_some(node)
+    }
+
+    /// A whole number within a range.
+    pub fn whole(&mut self, node: &Node, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
+        let value = node.get(key)?;
+        let Kind::Scalar(scalar) = &value.kind else { return None };
+        let Ok(number) = scalar.text.trim().parse::<i64>() else {
+            // The check tells about what is no number at all.
+            let number = scalar.resolved == Resolved::Int || scalar.text.parse::<f64>().is_ok();
+            if number || scalar.text.is_empty() {
+                let message = format!("`{key}` takes a whole number, not `{}`", scalar.text);
+                self.push(Diagnostic::invalid("wrong-type", &value.location, message));
+            }
+            return None;
+        };
+        if range.contains(&number) {
+            return Some(number);
+        }
+        let message = format!("`{key}` is {} to {}, not {number}", range.start(), range.end());
+        self.push(Diagnostic::invalid("out-of-range", &value.location, message));
+        None
+    }
+
+    /// A count of instances. The incumbent takes negative ones for none at all, so that is not an error.
+    pub fn instances(&mut self, node: &Node, key: &str) -> Option<u32> {
+        let number = self.count(node, key)?;
+        if let (true, Some(value)) = (number < 0, node.get(key)) {
+            let message = format!("`{key}` is {number}, which counts as 0");
+            self.warn("negative", &value.location, message, "write 0, or how many instances are meant");
+        }
+        u32::try_from(number.max(0)).ok()
+    }
+
+    /// A most of instances; none when there is none. The incumbent takes 0 and less for no limit of its own.
+    pub fn limit(&mut self, node: &Node, key: &str, otherwise: &str) -> Option<u32> {
+        let number = self.count(node, key)?;
+        if let (true, Some(value)) = (number <= 0, node.get(key)) {
+            let message = format!("`{key}` is {number}, which counts as {otherwise}");
+            self.warn("no-limit", &value.location, message, "write how many instances there may be at once");
+        }
+        u32::try_from(number).ok().filter(|limit| *limit > 0)
+    }
+
+    fn count(&mut self, node: &Node, key: &str) -> Option<i64> {
+        /// Nobody has as many; the number is a slip.
+        const MAX_INSTANCES: i64 = 100_000;
+        let number = self.whole(node, key, i64::MIN..=i64::MAX)?;
+        if let (true, Some(value)) = (number > MAX_INSTANCES, node.get(key)) {
+            let message = format!("`{key}` is at most {MAX_INSTANCES} instances, not {number}");
+            self.push(Diagnostic::invalid("out-of-range", &value.location, message));
+            return None;
+        }
+        Some(number)
+    }
+
+    /// A duration in seconds, within a range.
+    pub fn seconds(&mut self, node: &Node, key: &str, range: RangeInclusive<u64>) -> Option<u32> {
+        let value = node.get(key)?;
+        let text = value.text()?;
+        if text.trim().is_empty() {
+            let message = format!("`{key}` takes a duration such as `10m`, not an empty text");
+            self.push(Diagnostic::invalid("bad-duration", &value.location, message));
+            return None;
+        }
+        let seconds = duration::parse(text)?.as_secs();
+        if range.contains(&seconds) {
+            return u32::try_from(seconds).ok();
+        }
+        let message = format!("`{key}` is {} to {}, not `{text}`", spoken(*range.start()), spoken(*range.end()));
+        self.push(Diagnostic::invalid("out-of-range", &value.location, message));
+        None
+    }
+
+    /// The items of a list that has not too many; what is too much is told and left out.
+    pub fn few<'n>(&mut self, node: &'n Node, key: &str, most: usize) -> &'n [Node] {
+        let items = node.get(key).and_then(Node::items).unwrap_or_default();
+        let Some(first) = items.get(most) else { return items };
+        let message = format!("`{key}` has {} items, the limit is {most}", items.len());
+        self.push(Diagnostic::invalid("too-many-items", &first.location, message));
+        &items[..most]
+    }
+
+    /// The key's text; none when there is none, or an empty one.
+    pub fn text(&self, node: &Node, key: &str) -> Option<String> {
+        node.get(key).and_then(Node::text).filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
+    /// A switch.
+    pub fn switch(&self, node: &Node, key: &str) -> Option<bool> {
+        node.get(key).and_then(truth)
+    }
+
+    /// Whether a text can name a pool, a variant or a tenant; what is wrong with it is told.
+    pub fn name(&mut self, what: &str, name: &str, at: &Location) -> bool {
+        let quoted: String = name.chars().take(40).flat_map(char::escape_debug).collect();
+        let (message, help) = if name.trim().is_empty() {
+            (format!("the {what} is empty"), "give it one that no other has")
+        } else if name.chars().count() > MAX_NAME_CHARS {
+            (
+                format!("the {what} has more than {MAX_NAME_CHARS} characters"),
+                "names become tags of instances: shorten it",
+            )
+        } else if name.contains(['/', '@']) || name.chars().any(char::is_control) {
+            (
+                format!("the {what} `{quoted}` has a `/`, a `@` or a control character in it"),
+                "pool, variant and tenant are written as `pool@tenant/variant`: use other characters",
+            )
+        } else {
+            return true;
+        };
+        self.invalid("bad-name", at, message, help);
+        false
+    }
+
+    /// Whether the file may have so many flavors more.
+    pub fn may_add(&mut self, flavors: usize, at: &Location) -> bool {
+        match self.flavors_left.checked_sub(flavors) {
+            Some(left) => {
+                self.flavors_left = left;
+                true
+            }
+            None => {
+                let message = format!("the file has more than {MAX_FLAVORS} kinds of instances");
+                let help = "each pool, each variant, and both once more for each tenant count: use several files";
+                self.invalid("too-many-flavors", at, message, help);
+                false
+            }
+        }
+    }
+}
+
+/// A duration as a file would say it.
+pub(crate) fn spoken(seconds: u64) -> String {
+    let (unit, name) = [(86_400, "d"), (3600, "h"), (60, "m")]
+        .into_iter()
+        .find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit))
+        .unwrap_or((1, "s"));
+    format!("{}{name}", seconds / unit)
+}

@@ -1,0 +1,43 @@
+//! Keys match whatever their case is, but not across underscores: `Limit` is `limit`, `privateIP` is not `private_ip`.
+
+use kiln_pipeline::diagnostic::Diagnostic;
+use kiln_pipeline::schema::{Key, Shape, Table};
+use kiln_pipeline::yaml::{Kind, Node};
+
+use crate::reader::Reader;
+
+/// The table's key that is written like this.
+fn known(table: &Table, written: &str) -> Option<&'static Key> {
+    table.keys.iter().find(|key| key.name.eq_ignore_ascii_case(written))
+}
+
+/// Gives all known keys the spelling of their tables. Of a key that stands twice in two spellings the first is kept.
+pub(crate) fn unify(node: &mut Node, shape: &Shape, reader: &mut Reader<'_>) {
+    match (&mut node.kind, shape) {
+        (Kind::Mapping(entries), Shape::Of(table)) => {
+            let mut lines: Vec<(&str, u32)> = Vec::new();
+            let all = std::mem::take(entries);
+            for (mut key, mut value) in all {
+                if let Some(known) = known(table, key.text().unwrap_or_default()) {
+                    if let Some((_, line)) = lines.iter().find(|(name, _)| *name == known.name) {
+                        let message = format!("the key `{}` stands twice in the same mapping", known.name);
+                        let help = format!("upper and lower case are the same here; it stands first in line {line}");
+                        reader.push(Diagnostic::invalid("duplicate-key", &key.location, message).help(help));
+                        continue;
+                    }
+                    lines.push((known.name, key.location.line));
+                    if let Kind::Scalar(scalar) = &mut key.kind {
+                        known.name.clone_into(&mut scalar.text);
+                    }
+                    unify(&mut value, &known.shape, reader);
+                }
+                entries.push((key, value));
+            }
+        }
+        (Kind::Mapping(entries), Shape::Map(inner)) => {
+            entries.iter_mut().for_each(|(_, value)| unify(value, inner, reader));
+        }
+        (Kind::Sequence(items), Shape::List(inner)) => items.iter_mut().for_each(|item| unify(item, inner, reader)),
+        _ => {}
+    }
+}

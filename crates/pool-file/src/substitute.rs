@@ -1,0 +1,115 @@
+//! `$NAME` and `${NAME}` in values.
+//!
+//! It happens in the tree, after the text was parsed: a value stays one value, whatever the variable holds, and cannot bring
+//! keys of its own. `$$` is a dollar sign; a `$` before anything but a name or a brace stands for itself.
+
+use kiln_pipeline::diagnostic::Diagnostic;
+use kiln_pipeline::yaml::{Kind, Node, Scalar};
+
+use crate::reader::Reader;
+
+/// Most bytes that variables may add to a file.
+const MAX_SUBSTITUTED_BYTES: usize = 1024 * 1024;
+
+/// Puts the variables' values in. What is inside `user_data` is left alone: it is a program with dollar signs of its own.
+pub(crate) fn environment(root: &mut Node, env: &dyn Fn(&str) -> Option<String>, reader: &mut Reader<'_>) {
+    Walk { env, reader, left_bytes: MAX_SUBSTITUTED_BYTES }.node(root);
+}
+
+struct Walk<'a, 'b> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    reader: &'a mut Reader<'b>,
+    left_bytes: usize,
+}
+
+impl Walk<'_, '_> {
+    fn node(&mut self, node: &mut Node) {
+        match &mut node.kind {
+            Kind::Sequence(items) => items.iter_mut().for_each(|item| self.node(item)),
+            Kind::Mapping(entries) => {
+                for (key, value) in entries {
+                    if !key.text().is_some_and(|key| key.eq_ignore_ascii_case("user_data")) {
+                        self.node(value);
+                    }
+                }
+            }
+            Kind::Scalar(scalar) if scalar.text.contains('$') => match self.text(&scalar.text) {
+                Ok(text) => {
+                    self.reader.substituted.insert(node.location.span.start);
+                    *scalar = match scalar.plain {
+                        true => Scalar::unquoted(text),
+                        false => Scalar { text, ..scalar.clone() },
+                    };
+                }
+                Err((code, message, help)) => {
+                    self.reader.push(Diagnostic::invalid(code, &node.location, message).help(help));
+                    // The file is invalid; nothing is to be said about a value that nobody knows.
+                    *scalar = Scalar::unquoted(String::new());
+                }
+            },
+            Kind::Scalar(_) => {}
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Result<String, (&'static str, String, String)> {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            out.push_str(&rest[..at]);
+            let after = &rest[at + 1..];
+            if let Some(after) = after.strip_prefix('$') {
+                out.push('$');
+                rest = after;
+                continue;
+            }
+            let (name, after) = match after.strip_prefix('{') {
+                Some(inner) => braced(inner)?,
+                None => after.split_at(name_length(after)),
+            };
+            if name.is_empty() {
+                out.push('$');
+            } else {
+                out.push_str(&self.value(name)?);
+            }
+            rest = after;
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn value(&mut self, name: &str) -> Result<String, (&'static str, String, String)> {
+        let Some(value) = (self.env)(name) else {
+            let message = format!("the environment variable `{name}` is not set");
+            let help = format!("set `{name}` for the runner, or write `$$` where a dollar sign is meant");
+            return Err(("missing-variable", message, help));
+        };
+        let Some(left) = self.left_bytes.checked_sub(value.len()) else {
+            let message = format!("environment variables add more than {MAX_SUBSTITUTED_BYTES} bytes to the file");
+            return Err(("variables-too-large", message, "use shorter values".to_owned()));
+        };
+        self.left_bytes = left;
+        Ok(value)
+    }
+}
+
+/// Name and rest of what follows `${`.
+fn braced(inner: &str) -> Result<(&str, &str), (&'static str, String, String)> {
+    let (name, after) = inner.split_once('}').unwrap_or((inner, ""));
+    let whole = !name.is_empty() && name_length(name) == name.len() && inner.len() > name.len();
+    if whole {
+        return Ok((name, after));
+    }
+    let quoted: String = inner.chars().take(40).collect();
+    let message = format!("`${{{quoted}` is not a variable in braces");
+    let help =
+        "write `${NAME}` with letters, digits and `_`, or `$$` where a dollar sign is meant; there are no defaults";
+    Err(("bad-variable", message, help.to_owned()))
+}
+
+/// Length of the variable's name at the beginning of a text.
+fn name_length(text: &str) -> usize {
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        return 0;
+    }
+    text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len())
+}
