@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use kiln_pipeline::diagnostic::Diagnostic;
+use kiln_pipeline::diagnostic::{Diagnostic, Severity};
 use kiln_pipeline::schema::did_you_mean;
 use kiln_pipeline::yaml::Node;
 use kiln_pool::config::Ages;
@@ -123,7 +123,10 @@ fn fallbacks(own: &Node, name: &str, pools: &[&str], reader: &mut Reader<'_>) ->
             reader.invalid("own-fallback", &node.location, message, "remove it");
         } else if !pools.contains(&other) {
             let mut found = Diagnostic::invalid("unknown-pool", &node.location, format!("there is no pool `{other}`"));
-            found.help = did_you_mean(other, pools.iter().copied().filter(|pool| *pool != name));
+            // Beyond that it would only be counted, and comparing names is slow.
+            if !reader.findings.is_full(Severity::Invalid) {
+                found.help = did_you_mean(other, pools.iter().copied().filter(|pool| *pool != name));
+            }
             reader.push(found);
         } else if !fallbacks.iter().any(|known| known == other) {
             fallbacks.push(other.to_owned());

@@ -117,5 +117,9 @@ fn large_files_end_soon() {
     let tenants = many(|n| format!("{{ids: [a{n}]}}"), 20_000);
     let pool = format!("{{name: p, type: qemu, spec: {{image: a}}, variants: [{variants}], tenants: [{tenants}]}}");
     verdict(format!("instances: [{pool}]").as_bytes());
+    let fallbacks = ["other"; 32].join(", ");
+    let turning = format!("type: qemu, spec: {{image: a}}, kiln: {{fallbacks: [{fallbacks}]}}");
+    let pools = (0..2_500).map(|n| format!("{{name: pool{n}, {turning}}}")).collect::<Vec<_>>().join(", ");
+    verdict(format!("instances: [{pools}]").as_bytes());
     verdict(format!("instances: [{}", "{variants: [".repeat(90_000)).as_bytes());
 }
