@@ -34,13 +34,16 @@ pub struct PassReport {
 }
 
 impl Engine {
-    /// Passes for ever.
-    pub async fn run(self: Arc<Self>) {
+    /// Passes for ever; `note` is told how each went.
+    pub async fn run(self: Arc<Self>, note: impl Fn(&Result<PassReport, StoreError>) + Send + Sync) {
         loop {
             let (seen, began_ms) = (self.host.signals(), self.host.uptime_ms());
-            if let Err(error) = self.pass().await {
+            let passed = self.pass().await;
+            if let Err(error) = &passed {
                 tracing::warn!(%error, "this pass was not finished; the next one goes on");
             }
+            note(&passed);
+            drop(passed);
             // However many signals there are, most of the time is left to others.
             let gap_ms = ((self.host.uptime_ms() - began_ms) * PASS_SHARE).clamp(GAP_MIN_MS, GAP_MAX_MS);
             self.host.wait(u64::MAX, gap_ms).await;
