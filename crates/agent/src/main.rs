@@ -24,6 +24,10 @@ Settings come from the environment, and before it from FILE (KEY=VALUE lines):
   KILN_STEP_OUTPUT_LIMIT_MIB, KILN_DISK_RESERVE_MIB, KILN_KILL_GRACE_MS
   KILN_LEASE_S      power off without contact for this long (never)
   KILN_MAX_AGE_S    power off at this age (never)
+  KILN_CHANGE_KERNEL  false: the machine is not the agent's own. A claim leaves
+                    clock, host name and entropy alone, and where it would power
+                    off it only ends itself and its steps (true)
+  KILN_ROOT_DIR     root of the files that a claim changes (/)
 ";
 
 /// From -1000, never, to 1000, first of all.
@@ -114,19 +118,17 @@ async fn serve(settings: Settings) -> Result<()> {
     if let Err(error) = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE) {
         tracing::debug!(%error, "the agent is not spared when memory runs out");
     }
+    let machine = if settings.change_kernel { watchdog::Machine::Own } else { watchdog::Machine::Shared };
     let server = Server::bind(settings).await?;
     tracing::info!(address = %server.address()?, "listening");
     let agent = server.agent();
     let contact = agent.contact.clone();
     tokio::spawn(async move { agent.load.watch().await });
-    tokio::spawn(async move {
-        let why = contact.expired().await;
-        watchdog::power_off(why).await;
-    });
     let stop = async move {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
+            () = watchdog::watch(&contact, machine) => {}
         }
         tracing::info!("stopping");
     };

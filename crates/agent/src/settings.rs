@@ -48,7 +48,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Root of the files that a claim changes (`etc/hostname`, `etc/hosts`, `etc/machine-id`).
     pub root_dir: PathBuf,
-    /// Whether a claim sets the kernel's clock, host name and entropy.
+    /// Whether the machine is the agent's own: a claim sets the kernel's clock, host name and entropy, and the end of the lease
+    /// powers the machine off. Else the agent is one process among others, and the end of the lease ends only it.
     pub change_kernel: bool,
     /// Whether the agent adopts and reaps the orphans of steps. Only for a process of its own.
     pub adopt_orphans: bool,
@@ -66,9 +67,9 @@ pub struct Settings {
     pub kill_grace: Duration,
     /// How long output is still read after a step's main process ended, when something else holds it open.
     pub drain_grace: Duration,
-    /// Power off without contact for this long.
+    /// Power off (or end, see [`Self::change_kernel`]) without contact for this long.
     pub lease: Option<Duration>,
-    /// Power off at this age.
+    /// Power off (or end) at this age.
     pub max_age: Option<Duration>,
     /// Environment that every step starts from.
     pub base_env: BTreeMap<String, String>,
@@ -126,6 +127,8 @@ impl Settings {
             out.engine_dir = Path::new(dir).join("tmp/engine");
         }
         read.path("KILN_STATE_DIR", &mut out.state_dir);
+        read.path("KILN_ROOT_DIR", &mut out.root_dir);
+        read.flag("KILN_CHANGE_KERNEL", &mut out.change_kernel)?;
         if let Some(n) = read.number("KILN_STEP_OUTPUT_LIMIT_MIB")? {
             out.step_output_limit_bytes = n.saturating_mul(MIB);
         }
@@ -220,6 +223,15 @@ mod tests {
         let s = settings(&[("CLIENT_CERT_FILE", "/ca"), ("SERVER_CERT_FILE", "/c"), ("SERVER_INSECURE", "true")])
             .unwrap_or_else(|e| panic!("{e}"));
         assert_eq!((s.ca_file, s.cert_file, s.insecure), ("/ca".into(), "/c".into(), true));
+    }
+
+    #[test]
+    fn the_machine_is_the_agents_own_unless_it_is_told_otherwise() {
+        let own = |pairs| settings(pairs).map(|s| (s.change_kernel, s.root_dir)).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(own(&[]), (true, "/".into()));
+        assert_eq!(own(&[("KILN_CHANGE_KERNEL", "false"), ("KILN_ROOT_DIR", "/x")]), (false, "/x".into()));
+        // A word that is not understood must not be taken for a yes, nor for a no.
+        assert!(settings(&[("KILN_CHANGE_KERNEL", "no")]).is_err());
     }
 
     #[test]

@@ -87,8 +87,30 @@ impl Drop for Open {
     }
 }
 
+/// Whose the machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// The agent's alone: it goes with the agent.
+    Own,
+    /// Others live on it too: only the agent goes.
+    Shared,
+}
+
+/// Returns when the agent has to end. A machine of its own is powered off, which ends the agent too, so then it returns
+/// never.
+pub async fn watch(contact: &Contact, machine: Machine) {
+    let why = contact.expired().await;
+    match machine {
+        Machine::Shared => tracing::error!(why, "ending"),
+        Machine::Own => {
+            power_off(why).await;
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// Powers the machine off: first in good order, then at once.
-pub async fn power_off(why: &str) {
+async fn power_off(why: &str) {
     tracing::error!(why, "powering the machine off");
     let asked = tokio::process::Command::new("/sbin/poweroff").status().await;
     if asked.is_ok_and(|status| status.success()) {
@@ -137,6 +159,13 @@ mod tests {
         tokio::time::advance(s(90)).await;
         contact.claimed(20, 0);
         check(contact, 20, "no contact for the lease").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn on_a_shared_machine_the_end_of_the_lease_is_the_end_of_the_agent_alone() {
+        let start = Instant::now();
+        watch(&Contact::new(Some(s(60)), None), Machine::Shared).await;
+        assert_eq!(start.elapsed().as_secs(), 60);
     }
 
     #[tokio::test(start_paused = true)]

@@ -51,6 +51,31 @@ async fn settings_come_from_the_file_and_reach_the_steps_and_sigterm_ends_it_wit
 }
 
 #[tokio::test]
+async fn on_a_shared_machine_a_lease_that_runs_out_ends_the_agent_with_its_steps_and_nothing_else() {
+    let mut program = Program::start_with(PROGRAM, "--env-file", "KILN_LEASE_S=2\n");
+    let pid = program.dir.path().join("pid");
+    program.client.ok("/start_step", &step("s1", &format!("echo $$ > {}; exec sleep 1000", pid.display()))).await;
+    let pid = content(pid).await;
+    let status = until("the program to end", async || program.child.try_wait().expect("its status")).await;
+    assert_eq!(status.code(), Some(0));
+    until_dead(&pid).await;
+}
+
+#[tokio::test]
+async fn on_a_shared_machine_a_claim_changes_the_files_of_its_own_root() {
+    let program = Program::start(PROGRAM, "--env-file");
+    let hostname = || std::fs::read_to_string("/proc/sys/kernel/hostname").expect("the host's name");
+    let before = hostname();
+    std::fs::create_dir_all(program.dir.path().join("root/etc")).expect("a directory");
+    let claim = json!({"id": "i-1", "hostname": "kiln-test-claim", "unix_time_ns": 1_000_000_000});
+    program.client.ok("/kiln/v1/claim", &claim).await;
+    let named = std::fs::read_to_string(program.dir.path().join("root/etc/hostname")).expect("a file");
+    assert_eq!(named.trim(), "kiln-test-claim");
+    assert_eq!(hostname(), before);
+    assert!(std::time::UNIX_EPOCH.elapsed().expect("a time").as_secs() > 1_000_000, "the host's clock was set");
+}
+
+#[tokio::test]
 async fn orphans_are_adopted_reaped_and_ended_by_destroy() {
     let program = Program::start(PROGRAM, "--env-file");
     let pid = program.dir.path().join("pid");

@@ -24,6 +24,11 @@ impl Drop for Program {
 impl Program {
     /// Starts the program as cloud-init does, with the original's names of settings.
     pub fn start(program: &str, flag: &str) -> Self {
+        Self::start_with(program, flag, "")
+    }
+
+    /// With further settings, which end in a line break. The machine is never the agent's own.
+    pub fn start_with(program: &str, flag: &str, more: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let authority = Authority::create().expect("a CA");
         let server = pem(&authority, &authority.issue_server(NAME).expect("a certificate"));
@@ -33,12 +38,14 @@ impl Program {
         }
         let settings = format!(
             "# settings\nSERVER_HTTPS_BIND=127.0.0.1:0\nCLIENT_CERT_FILE=\"{}\"\nSERVER_CERT_FILE='{}'\nSERVER_KEY_FILE={}\n\
-         HARNESS_WORKDIR={}\nKILN_STATE_DIR={}\nSKIP_PREPARE_SERVER=true\nFROM_FILE=from the file\nKILN_KILL_GRACE_MS=500\n",
+         HARNESS_WORKDIR={}\nKILN_STATE_DIR={}\nSKIP_PREPARE_SERVER=true\nFROM_FILE=from the file\nKILN_KILL_GRACE_MS=500\n\
+         KILN_CHANGE_KERNEL=false\nKILN_ROOT_DIR={}\n{more}",
             at("ca.pem"),
             at("cert.pem"),
             at("key.pem"),
             at("work"),
-            at("state")
+            at("state"),
+            at("root")
         );
         std::fs::write(at(".env"), settings).expect("a file");
         let mut command = Command::new(program);
