@@ -124,7 +124,8 @@ impl FakeDriver {
             needs_claim: self.needs_claim,
             phases: vec![("fake", Duration::ZERO)],
         };
-        let instance = Instance { launched: launched.clone(), labels: request.labels.clone(), end: watch::Sender::new(None) };
+        let instance =
+            Instance { launched: launched.clone(), labels: request.labels.clone(), end: watch::Sender::new(None) };
         state.instances.insert(id.clone(), instance);
         if fault == Some(Fault::LoseAnswer) {
             return Err(refusal(ErrorClass::Ambiguous, format!("the answer to the launch of {id} was lost")));

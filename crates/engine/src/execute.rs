@@ -195,7 +195,8 @@ impl Engine {
 
     /// Writes down that an instance is to end; whether it was us who did.
     pub(crate) async fn terminate(&self, row: &Instance, mut cause: Cause) -> Result<bool, StoreError> {
-        let unexpected = cause.is_failed_start() || matches!(cause.code, Code::Died | Code::Vanished | Code::Unreachable);
+        let unexpected =
+            cause.is_failed_start() || matches!(cause.code, Code::Died | Code::Vanished | Code::Unreachable);
         if unexpected && let Some(driver) = self.driver(row) {
             let console = driver.console_tail(row.id.as_str()).await;
             if !console.is_empty() {
@@ -310,7 +311,9 @@ impl Engine {
         let row = self.store.instance(instance).await?;
         let cause = match row {
             Some(row) if row.state == State::Claimed => return Ok(()),
-            Some(row) => row.cause.unwrap_or_else(|| Cause::new(Code::Died, format!("instance {instance} is {}", row.state))),
+            Some(row) => {
+                row.cause.unwrap_or_else(|| Cause::new(Code::Died, format!("instance {instance} is {}", row.state)))
+            }
             None => Cause::new(Code::Died, format!("instance {instance} has no row any more")),
         };
         self.end_row(stage, cause).await.map(drop)

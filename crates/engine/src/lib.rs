@@ -24,13 +24,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_driver::Driver;
+use kiln_pool::InstanceId;
 use kiln_pool::config::Config;
 use kiln_pool::plan::Health;
-use kiln_pool::InstanceId;
 
 pub use operator::OperatorError;
-pub use stages::{Assigned, Demand, SetupError};
 pub use pass::{PASS_EVERY_MS, PassReport};
+pub use stages::{Assigned, Demand, SetupError};
 pub use world::{Agents, Change, Host, Limits, Store, StoreError};
 
 /// Label under which an instance carries the id of the installation that it belongs to.

@@ -183,9 +183,7 @@ impl Engine {
                     None => Ok(()),
                 }
             }
-            (Action::Terminate { cause, .. }, Some(row), _) => {
-                self.terminate(row, cause.clone()).await.map(drop)
-            }
+            (Action::Terminate { cause, .. }, Some(row), _) => self.terminate(row, cause.clone()).await.map(drop),
             (Action::Release { stage, .. }, Some(row), _) => self.release(row, stage).await,
             (Action::Assign { .. }, _, Some(stage)) => self.assign(stage).await,
             (Action::EndStage { cause, .. }, _, Some(stage)) => self.end_row(stage, cause.clone()).await.map(drop),
@@ -196,7 +194,10 @@ impl Engine {
                 Ok(())
             }
             (
-                Action::Launch { .. } | Action::Boot { .. } | Action::Destroy { .. } | Action::Hibernate { .. }
+                Action::Launch { .. }
+                | Action::Boot { .. }
+                | Action::Destroy { .. }
+                | Action::Hibernate { .. }
                 | Action::Resume { .. },
                 Some(row),
                 _,

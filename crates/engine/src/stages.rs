@@ -76,7 +76,9 @@ impl Engine {
             seen = self.host.signals();
             stage = match self.store.stage(&demand.id).await? {
                 Some(stage) => stage,
-                None => return Err(SetupError::Ended { id: demand.id.clone(), cause: Cause::new(Code::Destroyed, "") }),
+                None => {
+                    return Err(SetupError::Ended { id: demand.id.clone(), cause: Cause::new(Code::Destroyed, "") });
+                }
             };
             instance = match &stage.instance {
                 Some(id) => self.store.instance(id).await?,

@@ -128,6 +128,10 @@ impl Cause {
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.evidence.is_empty() { write!(f, "{}", self.code) } else { write!(f, "{}: {}", self.code, self.evidence) }
+        if self.evidence.is_empty() {
+            write!(f, "{}", self.code)
+        } else {
+            write!(f, "{}: {}", self.code, self.evidence)
+        }
     }
 }

@@ -90,12 +90,20 @@ pub struct Launch {
     pub spec: serde_json::Value,
 }
 
+/// Keys of `spec.account` that say who launches, not what.
+const CREDENTIALS: [&str; 3] = ["access_key_id", "access_key_secret", "aws_session_token"];
+
 impl Launch {
     /// Changes whenever anything about the launch does; equal for equal values on every machine and in every release.
+    /// Credentials do not count: an instance is the same whoever paid for its launch.
     #[must_use]
     pub fn digest(&self) -> String {
+        let mut counted = self.clone();
+        if let Some(account) = counted.spec.get_mut("account").and_then(|account| account.as_object_mut()) {
+            account.retain(|key, _| !CREDENTIALS.contains(&key.as_str()));
+        }
         // FNV-1a: it only has to tell one configuration from the next.
-        let text = serde_json::to_string(self).unwrap_or_default();
+        let text = serde_json::to_string(&counted).unwrap_or_default();
         let hash = text
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
@@ -167,5 +175,22 @@ impl Config {
     #[must_use]
     pub fn flavor(&self, key: &str) -> Option<(&Pool, &Flavor)> {
         self.pools.values().find_map(|pool| pool.flavor(key).map(|flavor| (pool, flavor)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Launch;
+
+    #[test]
+    fn the_digest_tells_launches_apart_but_not_who_pays() {
+        let launch = |spec| Launch { image: "i".to_owned(), spec, ..Launch::default() };
+        let base = launch(json!({"size": "a", "account": {"region": "r", "access_key_secret": "1"}})).digest();
+        let rotated = launch(json!({"size": "a", "account": {"region": "r", "access_key_secret": "2"}})).digest();
+        let larger = launch(json!({"size": "b", "account": {"region": "r", "access_key_secret": "1"}})).digest();
+        assert_eq!(base, rotated);
+        assert_ne!(base, larger);
     }
 }

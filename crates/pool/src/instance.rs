@@ -47,7 +47,9 @@ impl State {
     /// Whether `next` may follow.
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
-        use State::{Booting, Claimed, Gone, Hibernated, Hibernating, Intended, Launching, Ready, Resuming, Terminating};
+        use State::{
+            Booting, Claimed, Gone, Hibernated, Hibernating, Intended, Launching, Ready, Resuming, Terminating,
+        };
         match (self, next) {
             (Gone, _) => false,
             (Terminating, Gone) => true,

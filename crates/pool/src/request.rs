@@ -64,9 +64,8 @@ pub fn candidates(config: &Config, request: &Request) -> Result<Vec<Candidate>, 
 }
 
 fn in_pool(pool: &Pool, request: &Request) -> Result<Vec<Candidate>, NoMatch> {
-    let of_tenant = |flavor: &&Flavor| {
-        flavor.tenant.as_ref().is_some_and(|tenant| tenant.accounts.iter().any(|account| *account == request.account))
-    };
+    let of_tenant =
+        |flavor: &&Flavor| flavor.tenant.as_ref().is_some_and(|tenant| tenant.accounts.contains(&request.account));
     let own: Vec<&Flavor> = pool.flavors.iter().filter(of_tenant).collect();
     // A listed tenant has its own instances and no others; everybody else shares those without a tenant.
     let own = if own.is_empty() { pool.flavors.iter().filter(|f| f.tenant.is_none()).collect() } else { own };

@@ -25,7 +25,9 @@ pub struct Schedule {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
     /// Not a cron expression.
-    #[error("`{expression}` is not a cron expression ({why}); write minute, hour, day, month, weekday: `0 8 * * MON-FRI`")]
+    #[error(
+        "`{expression}` is not a cron expression ({why}); write minute, hour, day, month, weekday: `0 8 * * MON-FRI`"
+    )]
     Cron {
         /// As written.
         expression: String,

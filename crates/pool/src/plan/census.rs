@@ -43,8 +43,12 @@ pub(super) struct Count {
 
 impl<'a> Census<'a> {
     pub(super) fn take(input: &Input<'a>, ending: &BTreeSet<InstanceId>) -> Self {
-        let mut census =
-            Self { in_pool: BTreeMap::new(), in_flavor: BTreeMap::new(), supply: BTreeMap::new(), breakers: BTreeMap::new() };
+        let mut census = Self {
+            in_pool: BTreeMap::new(),
+            in_flavor: BTreeMap::new(),
+            supply: BTreeMap::new(),
+            breakers: BTreeMap::new(),
+        };
         for instance in input.instances {
             let ends = ending.contains(&instance.id) || instance.state == State::Terminating;
             census.in_pool.entry(&instance.pool).or_default().add(instance.state, ends);

@@ -71,7 +71,8 @@ impl Case<'_> {
             return Some(self.terminate(cause));
         }
         let (id, generation) = self.seen_row();
-        self.free_to_work().then(|| Action::Launch { id, generation }.because("its row is written and nobody launches it"))
+        self.free_to_work()
+            .then(|| Action::Launch { id, generation }.because("its row is written and nobody launches it"))
     }
 
     fn launching(&self) -> Option<Planned> {
@@ -87,7 +88,9 @@ impl Case<'_> {
                 let tries = self.instance.attempts;
                 Some(self.terminate(Cause::new(Code::LaunchTimeout, format!("no answer after {tries} tries"))))
             }
-            _ => self.free_to_work().then(|| Action::Launch { id, generation }.because("its launch has no outcome yet")),
+            _ => {
+                self.free_to_work().then(|| Action::Launch { id, generation }.because("its launch has no outcome yet"))
+            }
         }
     }
 
@@ -124,9 +127,10 @@ impl Case<'_> {
         }
         let (_, flavor) = self.place?;
         let asleep = flavor.hibernate && self.cloud.is_some_and(|cloud| cloud.can_hibernate);
-        let demand = self.input.stages.iter().any(|s| {
-            s.state == StageState::Waiting && s.candidates.iter().any(|c| c.flavor == self.instance.flavor)
-        });
+        let demand =
+            self.input.stages.iter().any(|s| {
+                s.state == StageState::Waiting && s.candidates.iter().any(|c| c.flavor == self.instance.flavor)
+            });
         let (id, generation) = self.seen_row();
         (asleep && !demand && !self.instance.is_held(self.input.now_ms))
             .then(|| Action::Hibernate { id, generation }.because("its pool keeps warm instances asleep"))

@@ -13,7 +13,8 @@ use crate::stage::Candidate;
 /// Instances that are wanted ready of a flavor at this time.
 #[must_use]
 pub fn warm_target(pool: &Pool, flavor: &Flavor, now_ms: i64) -> u32 {
-    let scheduled = |s: &&crate::schedule::Schedule| flavor.tenant.is_none() && s.variant == flavor.variant && s.holds(now_ms);
+    let scheduled =
+        |s: &&crate::schedule::Schedule| flavor.tenant.is_none() && s.variant == flavor.variant && s.holds(now_ms);
     let warm = pool.schedules.iter().rev().find(scheduled).map_or(flavor.warm, |schedule| schedule.warm);
     warm.min(flavor.limit.unwrap_or(u32::MAX)).min(pool.limit)
 }
@@ -140,9 +141,8 @@ impl Budget {
 fn wake(want: &Want<'_>) -> Vec<Planned> {
     let awake = count(want.have.iter().filter(|i| !asleep(i)).count());
     let sleeping = want.have.iter().filter(|i| i.state == State::Hibernated);
-    let resume = |i: &&Instance| {
-        Action::Resume { id: i.id.clone(), generation: i.generation }.because("a stage waits for it")
-    };
+    let resume =
+        |i: &&Instance| Action::Resume { id: i.id.clone(), generation: i.generation }.because("a stage waits for it");
     sleeping.take(want.demand.saturating_sub(awake) as usize).map(resume).collect()
 }
 

@@ -45,8 +45,7 @@ fn assigned(input: &Input<'_>, stage: &Stage, by_id: &BTreeMap<&InstanceId, &Ins
     };
     let instance = stage.instance.as_ref()?;
     if by_id.get(instance).is_none_or(|i| i.state != State::Claimed) {
-        let lose =
-            Action::LoseStage { id: stage.id.clone(), generation: stage.generation, instance: instance.clone() };
+        let lose = Action::LoseStage { id: stage.id.clone(), generation: stage.generation, instance: instance.clone() };
         return Some(lose.because("its instance does not serve it any more"));
     }
     let since = input.now_ms - stage.assigned_ms.unwrap_or(stage.created_ms);
@@ -59,13 +58,7 @@ fn assigned(input: &Input<'_>, stage: &Stage, by_id: &BTreeMap<&InstanceId, &Ins
     None
 }
 
-fn waiting(
-    input: &Input<'_>,
-    census: &Census<'_>,
-    stage: &Stage,
-    ours: bool,
-    served: &mut Served,
-) {
+fn waiting(input: &Input<'_>, census: &Census<'_>, stage: &Stage, ours: bool, served: &mut Served) {
     if input.now_ms > stage.wait_until_ms {
         if ours {
             let waited = (input.now_ms - stage.created_ms) / 1000;
@@ -136,7 +129,10 @@ fn explain(input: &Input<'_>, census: &Census<'_>, candidate: &Candidate, place:
         why.push_str(&format!("the last {} launches failed: {}", breaker.failures, breaker.evidence));
     } else if count.live >= pool.limit {
         let Count { busy, starting, ending, .. } = count;
-        why.push_str(&format!("the limit of {} is reached ({busy} busy, {starting} starting, {ending} ending)", pool.limit));
+        why.push_str(&format!(
+            "the limit of {} is reached ({busy} busy, {starting} starting, {ending} ending)",
+            pool.limit
+        ));
     } else {
         why.push_str(&format!("{} starting", count.starting));
     }

@@ -1,0 +1,439 @@
+//! What is planned, as tables: a small world in words, and the actions that follow.
+//!
+//! ```text
+//! instance: ID STATE [since=-S] [made=-S] [flavor=F] [image=I] [stage=S] [held=S] [unseen=S] [silent=S] [dead] [old] [other]
+//! stage:    ID waiting|assigned [instance=I] [age=S] [pool=P,Q] [image=I] [set_up] [run=S]
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kiln_pool::config::{Ages, Launch};
+use kiln_pool::plan::{Cloud, Health, Input, Seen, Streak, driver_lease, plan};
+use kiln_pool::schedule::Schedule;
+use kiln_pool::{Candidate, Config, Flavor, Instance, InstanceId, Pool, Stage, StageId, StageState, State, Timing};
+
+const NOW: i64 = 1_790_000_000_000;
+
+struct World {
+    config: Config,
+    instances: Vec<Instance>,
+    stages: Vec<Stage>,
+    streaks: BTreeMap<String, Streak>,
+    cloud: Cloud,
+    health: BTreeMap<InstanceId, Health>,
+    leases: BTreeSet<String>,
+    drained: BTreeSet<String>,
+    uptime_ms: i64,
+}
+
+fn launch() -> Launch {
+    Launch { image: "img".to_owned(), cpus: 1, memory_mib: 512, disk_gib: 8, ..Launch::default() }
+}
+
+fn pool(name: &str, warm: u32, limit: u32) -> Pool {
+    let flavor = Flavor {
+        key: name.to_owned(),
+        variant: None,
+        tenant: None,
+        resource_class: None,
+        nested_virtualization: false,
+        warm,
+        limit: None,
+        hibernate: false,
+        launch: launch(),
+    };
+    Pool {
+        name: name.to_owned(),
+        driver: "d".to_owned(),
+        os: "linux".to_owned(),
+        arch: "amd64".to_owned(),
+        limit,
+        flavors: vec![flavor],
+        schedules: Vec::new(),
+        ages: Ages::default(),
+        fallbacks: Vec::new(),
+        imds: false,
+    }
+}
+
+impl World {
+    fn new(pools: &[(&str, u32, u32)]) -> Self {
+        let pools: BTreeMap<String, Pool> = pools.iter().map(|(n, w, l)| ((*n).to_owned(), pool(n, *w, *l))).collect();
+        let mut leases: BTreeSet<String> = pools.keys().cloned().collect();
+        leases.insert(driver_lease("d"));
+        Self {
+            config: Config { pools, timing: Timing::default() },
+            instances: Vec::new(),
+            stages: Vec::new(),
+            streaks: BTreeMap::new(),
+            cloud: Cloud::default(),
+            health: BTreeMap::new(),
+            leases,
+            drained: BTreeSet::new(),
+            uptime_ms: 365 * 24 * 3_600_000,
+        }
+    }
+
+    fn with(mut self, lines: &[&str]) -> Self {
+        for line in lines {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if words[1] == "waiting" || words[1] == "assigned" { self.stage(&words) } else { self.instance(&words) }
+        }
+        self
+    }
+
+    fn instance(&mut self, words: &[&str]) {
+        let value = |key: &str| words.iter().find_map(|w| w.strip_prefix(key)?.strip_prefix('='));
+        let seconds = |key: &str| value(key).map(|v| v.parse::<i64>().expect("seconds") * 1000);
+        let has = |word: &str| words.contains(&word);
+        let id = InstanceId::new(words[0]);
+        let state = State::from_word(words[1]).expect("a state");
+        let made = NOW - seconds("made").or(seconds("since")).unwrap_or(10_000);
+        let flavor = value("flavor").unwrap_or("a");
+        let digest = if has("old") { "0".to_owned() } else { launch().digest() };
+        let seen = !matches!(state, State::Intended) && value("unseen").is_none();
+        if seen {
+            let asleep = matches!(state, State::Hibernated);
+            self.cloud.seen.insert(id.clone(), Seen { running: !has("dead") && !asleep, addressed: !has("hidden") });
+        } else if let Some(unseen) = seconds("unseen") {
+            self.cloud.unseen_since_ms.insert(id.clone(), NOW - unseen);
+        }
+        if let Some(silent) = seconds("silent") {
+            self.health.insert(id.clone(), Health { answered_ms: None, failing_since_ms: Some(NOW - silent) });
+        }
+        self.instances.push(Instance {
+            id,
+            pool: flavor.split('/').next().unwrap_or_default().to_owned(),
+            flavor: flavor.to_owned(),
+            driver: "d".to_owned(),
+            image: value("image").unwrap_or("img").to_owned(),
+            digest,
+            state,
+            generation: 7,
+            runner: if has("other") { "other" } else { "me" }.to_owned(),
+            stage: value("stage").map(StageId::from),
+            created_ms: made,
+            since_ms: NOW - seconds("since").unwrap_or(10_000),
+            ready_ms: None,
+            claimed_ms: None,
+            deadline_ms: None,
+            hold_until_ms: seconds("held").map(|held| NOW + held),
+            retry_ms: seconds("retry").map(|retry| NOW + retry),
+            attempts: 0,
+            address: None,
+            server_name: None,
+            needs_claim: true,
+            cause: None,
+        });
+    }
+
+    fn stage(&mut self, words: &[&str]) {
+        let value = |key: &str| words.iter().find_map(|w| w.strip_prefix(key)?.strip_prefix('='));
+        let seconds = |key: &str| value(key).map(|v| v.parse::<i64>().expect("seconds") * 1000);
+        let pools: Vec<&str> = value("pool").unwrap_or("a").split(',').collect();
+        let image = value("image").unwrap_or("img");
+        let candidate = |pool: &&str| Candidate {
+            pool: pool.split('/').next().unwrap_or_default().to_owned(),
+            flavor: (*pool).to_owned(),
+            image: image.to_owned(),
+        };
+        let created_ms = NOW - seconds("age").unwrap_or(1_000);
+        self.stages.push(Stage {
+            id: StageId::new(words[0]),
+            pool: pools[0].split('/').next().unwrap_or_default().to_owned(),
+            candidates: pools.iter().map(candidate).collect(),
+            account: String::new(),
+            state: if words[1] == "waiting" { StageState::Waiting } else { StageState::Assigned },
+            generation: 3,
+            instance: value("instance").map(InstanceId::from),
+            created_ms,
+            wait_until_ms: created_ms + 1_800_000,
+            run_ms: seconds("run").unwrap_or(86_400_000),
+            assigned_ms: Some(created_ms),
+            set_up: words.contains(&"set_up"),
+            attempts: 0,
+            why: value("why").unwrap_or_default().to_owned(),
+            cause: None,
+            ended_ms: None,
+        });
+    }
+
+    fn fails(mut self, flavor: &str, failures: u32, ago_s: i64) -> Self {
+        let streak = Streak { failures, at_ms: NOW - ago_s * 1000, evidence: "no capacity".to_owned() };
+        self.streaks.insert(flavor.to_owned(), streak);
+        self
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// Each action as `NAME SUBJECT: REASON`, `create` as `create FLAVOR IMAGE`.
+    #[track_caller]
+    fn check(&self, expect: &str) {
+        let clouds = BTreeMap::from([("d".to_owned(), self.cloud.clone())]);
+        let input = Input {
+            now_ms: NOW,
+            uptime_ms: self.uptime_ms,
+            me: "me",
+            config: &self.config,
+            instances: &self.instances,
+            stages: &self.stages,
+            streaks: &self.streaks,
+            clouds: &clouds,
+            health: &self.health,
+            busy: &BTreeSet::new(),
+            leases: &self.leases,
+            drained: &self.drained,
+        };
+        let line = |planned: &kiln_pool::plan::Planned| {
+            let action = &planned.action;
+            let subject = action.instance().map(ToString::to_string).or(action.stage().map(ToString::to_string));
+            let subject = subject.unwrap_or_else(|| match action {
+                kiln_pool::plan::Action::Create { candidate } => format!("{} {}", candidate.flavor, candidate.image),
+                _ => String::new(),
+            });
+            format!("{} {subject}: {}", action.name(), planned.reason)
+        };
+        let got: Vec<String> = plan(&input).iter().map(line).collect();
+        let want: Vec<&str> = expect.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        assert_eq!(got, want);
+    }
+}
+
+#[test]
+fn an_empty_pool_is_filled_to_its_target_and_never_over_its_limit() {
+    World::new(&[("a", 2, 10)]).check(
+        "create a img: fewer are warm than are wanted
+         create a img: fewer are warm than are wanted",
+    );
+    World::new(&[("a", 5, 2)])
+        .with(&["i1 claimed stage=s", "s assigned instance=i1 set_up"])
+        .check("create a img: fewer are warm than are wanted");
+    World::new(&[("a", 1, 10)]).with(&["i1 booting retry=5"]).check("");
+}
+
+#[test]
+fn launches_without_an_outcome_and_ends_under_way_count_towards_the_limit() {
+    World::new(&[("a", 3, 3)])
+        .with(&["i1 launching unseen=1 retry=9", "i2 terminating retry=9", "i3 intended retry=9"])
+        .check("");
+}
+
+#[test]
+fn a_lost_launch_answer_is_adopted_and_an_unknown_outcome_is_asked_again() {
+    World::new(&[("a", 0, 5)]).with(&["i1 launching"]).check(
+        "adopt i1: the cloud shows it; the answer to its launch was lost
+",
+    );
+    World::new(&[("a", 1, 5)]).with(&["i1 launching unseen=10"]).check("launch i1: its launch has no outcome yet");
+    World::new(&[("a", 1, 5)]).with(&["i1 launching since=601 unseen=601"]).check(
+        "terminate i1: launch_timeout: no answer after 0 tries
+         create a img: fewer are warm than are wanted",
+    );
+    World::new(&[("a", 1, 5)]).with(&["i1 launching dead"]).check(
+        "terminate i1: launch_failed: the cloud shows it as ended
+         create a img: fewer are warm than are wanted",
+    );
+}
+
+#[test]
+fn what_another_runner_works_on_is_left_alone_until_it_was_not_touched_for_a_minute() {
+    World::new(&[("a", 1, 5)]).with(&["i1 intended other since=59"]).check("");
+    World::new(&[("a", 1, 5)])
+        .with(&["i1 intended other since=61"])
+        .check("launch i1: its row is written and nobody launches it");
+}
+
+#[test]
+fn an_instance_without_a_row_is_an_orphan() {
+    let orphan = |w: &mut World| {
+        w.cloud.seen.insert("x".into(), Seen { running: true, addressed: true });
+    };
+    World::new(&[("a", 0, 5)])
+        .change(orphan)
+        .check("destroy_orphan x: the cloud shows it and no row knows it, or its row says that it is gone");
+    // Only the holder of the driver's lease sweeps.
+    World::new(&[("a", 0, 5)]).change(orphan).change(|w| w.leases = BTreeSet::from(["a".to_owned()])).check("");
+}
+
+#[test]
+fn silence_counts_from_our_own_start() {
+    let ready = ["i1 ready silent=61"];
+    World::new(&[("a", 0, 5)])
+        .with(&ready)
+        .change(|w| w.config.timing.surplus_after_ms = i64::MAX)
+        .check("terminate i1: unreachable: its agent has not answered for 61 s");
+    let young = |w: &mut World| {
+        w.uptime_ms = 59_000;
+        w.config.timing.surplus_after_ms = i64::MAX;
+    };
+    World::new(&[("a", 0, 5)]).with(&ready).change(young).check("");
+    World::new(&[("a", 1, 5)]).with(&["i1 booting since=100000 retry=5"]).change(young).check("");
+}
+
+#[test]
+fn a_claimed_instance_ends_only_when_it_is_really_lost_or_its_stage_is() {
+    let stage = "s assigned instance=i1 set_up";
+    let world = || World::new(&[("a", 0, 5)]);
+    world().with(&["i1 claimed stage=s", stage]).check("");
+    world().with(&["i1 claimed stage=s unseen=9999", stage]).check("");
+    world().with(&["i1 claimed stage=s silent=9999", stage]).check("");
+    world()
+        .with(&["i1 claimed stage=s silent=301 unseen=301", stage])
+        .check("terminate i1: vanished: no listing has shown it for 301 s");
+    world().with(&["i1 claimed stage=s dead", stage]).check("terminate i1: died: the cloud shows it as ended");
+    world().with(&["i1 claimed stage=s"]).check("release i1: its stage ended");
+    world().with(&["i1 claimed stage=s held=60"]).check("");
+    world().with(&["i1 claimed stage=s made=604801 held=60"]).check("terminate i1: max_age: it is 604801 s old");
+    world()
+        .with(&["i1 claimed stage=s", "i2 claimed stage=s", "s assigned instance=i2 set_up"])
+        .check("terminate i1: setup_failed: its stage goes on without it");
+    // A pool that is drained or gone lets its busy instances finish.
+    world().with(&["i1 claimed stage=s", stage]).change(|w| assert!(w.drained.insert("a".to_owned()))).check("");
+}
+
+#[test]
+fn stages_end_with_their_time_and_with_their_instance() {
+    let world = || World::new(&[("a", 0, 5)]);
+    world()
+        .with(&["i1 claimed stage=s", "s assigned instance=i1 set_up age=61 run=60"])
+        .check("end_stage s: its time of 60 s was up");
+    world()
+        .with(&["i1 claimed stage=s", "s assigned instance=i1 age=901"])
+        .check("end_stage s: nobody came for it in the 901 s since it has an instance");
+    world()
+        .with(&["i1 terminating retry=9 stage=s", "s assigned instance=i1 set_up"])
+        .check("lose_stage s: its instance does not serve it any more");
+    world().with(&["s waiting age=1801 why=full"]).check("end_stage s: its waiting time was up");
+}
+
+#[test]
+fn the_oldest_stage_gets_the_oldest_instance_and_the_rest_is_made() {
+    World::new(&[("a", 0, 5)])
+        .with(&[
+            "i2 ready made=20 since=20",
+            "i1 ready made=30 since=30",
+            "s1 waiting age=1",
+            "s3 waiting age=3",
+            "s2 waiting age=2",
+        ])
+        .check(
+            "assign s3: i1 is ready
+             assign s2: i2 is ready
+             explain s1: place 1 for a: 0 starting
+             create a img: a stage waits for it",
+        );
+    // One that is held is nobody's.
+    World::new(&[("a", 0, 5)]).with(&["i1 ready held=60", "s1 waiting why=x"]).check(
+        "explain s1: place 1 for a: 0 starting
+         create a img: a stage waits for it",
+    );
+}
+
+#[test]
+fn a_full_pool_makes_room_and_a_busy_one_turns_to_its_fallback() {
+    World::new(&[("a", 0, 1), ("b", 0, 5)])
+        .with(&["i1 claimed stage=x", "x assigned instance=i1 set_up", "s waiting pool=a,b"])
+        .check("explain s: place 1 for b: 0 starting\ncreate b img: a stage waits for it");
+    World::new(&[("a", 1, 1)]).with(&["i1 ready since=5", "s waiting image=special"]).check(
+        "explain s: place 1 for a: the limit of 1 is reached (0 busy, 0 starting, 0 ending)
+         terminate i1: made_room: the pool is full and a stage waits for a",
+    );
+    World::new(&[("a", 0, 1)])
+        .with(&["i1 claimed stage=x", "x assigned instance=i1 set_up", "s waiting"])
+        .check("explain s: place 1 for a: the limit of 1 is reached (1 busy, 0 starting, 0 ending)");
+}
+
+#[test]
+fn failures_pause_launches_then_one_is_tried_and_stages_turn_elsewhere() {
+    World::new(&[("a", 3, 9)]).fails("a", 1, 4).check("");
+    World::new(&[("a", 2, 9)])
+        .fails("a", 1, 6)
+        .check("create a img: fewer are warm than are wanted\ncreate a img: fewer are warm than are wanted");
+    World::new(&[("a", 3, 9)]).fails("a", 3, 21).check("create a img: fewer are warm than are wanted");
+    World::new(&[("a", 3, 9)]).fails("a", 3, 21).with(&["i1 booting retry=5"]).check("");
+    World::new(&[("a", 0, 9), ("b", 0, 9)])
+        .fails("a", 1, 1)
+        .with(&["s waiting pool=a,b"])
+        .check("explain s: place 1 for b: 0 starting\ncreate b img: a stage waits for it");
+    World::new(&[("a", 0, 9)])
+        .fails("a", 4, 1)
+        .with(&["s waiting"])
+        .check("explain s: place 1 for a: the last 4 launches failed: no capacity");
+}
+
+#[test]
+fn what_nobody_wants_ends() {
+    let world = || World::new(&[("a", 1, 9)]);
+    world()
+        .with(&["i1 ready since=61", "i2 ready since=5"])
+        .check("terminate i1: surplus: 2 are there and 1 are wanted");
+    world().with(&["i1 ready since=59", "i2 ready since=5"]).check("");
+    world().with(&["i1 ready old"]).check(
+        "terminate i1: outdated: the pool file describes another instance now
+         create a img: fewer are warm than are wanted",
+    );
+    world().with(&["i1 ready made=259201"]).check(
+        "terminate i1: free_max_age: nobody claimed it for 259201 s
+         create a img: fewer are warm than are wanted",
+    );
+    world().with(&["i1 ready flavor=gone"]).change(|w| assert!(w.leases.insert("gone".to_owned()))).check(
+        "terminate i1: drained: the pool file does not have its pool and flavor any more
+         create a img: fewer are warm than are wanted",
+    );
+    world()
+        .with(&["i1 ready"])
+        .change(|w| assert!(w.drained.insert("a".to_owned())))
+        .check("terminate i1: drained: its pool is drained");
+    world().with(&["i1 ready held=60 old"]).check("create a img: fewer are warm than are wanted");
+}
+
+#[test]
+fn nothing_is_concluded_from_a_listing_that_failed() {
+    let world = World::new(&[("a", 1, 9)]).with(&["i1 ready unseen=9999"]);
+    world.check(
+        "terminate i1: vanished: no listing has shown it for 9999 s
+         create a img: fewer are warm than are wanted",
+    );
+    let failed = world.change(|w| w.cloud = Cloud::default());
+    failed.check("");
+}
+
+#[test]
+fn schedules_change_the_target() {
+    let schedule = |warm| Schedule::new("* * * * *", "UTC", 3600, warm, None).expect("a schedule");
+    World::new(&[("a", 5, 9)])
+        .change(|w| w.config.pools.get_mut("a").expect("a").schedules.push(schedule(1)))
+        .check("create a img: fewer are warm than are wanted");
+    World::new(&[("a", 5, 9)])
+        .change(|w| w.config.pools.get_mut("a").expect("a").schedules.push(schedule(0)))
+        .check("");
+}
+
+#[test]
+fn a_pool_that_sleeps_wakes_for_stages() {
+    let sleeps = |w: &mut World| {
+        w.config.pools.get_mut("a").expect("a").flavors[0].hibernate = true;
+        w.cloud.can_hibernate = true;
+    };
+    World::new(&[("a", 1, 9)])
+        .with(&["i1 ready"])
+        .change(sleeps)
+        .check("hibernate i1: its pool keeps warm instances asleep");
+    World::new(&[("a", 1, 9)]).with(&["i1 hibernated"]).change(sleeps).check("");
+    World::new(&[("a", 1, 9)]).with(&["i1 hibernated", "s waiting"]).change(sleeps).check(
+        "explain s: place 1 for a: 0 starting
+         resume i1: a stage waits for it
+         create a img: fewer are warm than are wanted",
+    );
+}
+
+#[test]
+fn another_runners_pools_are_left_to_it() {
+    World::new(&[("a", 1, 9)])
+        .with(&["i1 terminating", "i2 ready dead", "s waiting"])
+        .change(|w| w.leases.clear())
+        .check("");
+}
