@@ -1,0 +1,136 @@
+//! The timeline.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kiln_engine::world::Change;
+use kiln_pool::{Instance, Stage, StageState};
+
+use crate::SqlStore;
+use crate::database::{Session, Value, values};
+use crate::fault::Fault;
+use crate::rows;
+
+/// A change that is about to be written.
+pub(crate) struct Entry<'a> {
+    subject: &'static str,
+    id: &'a str,
+    pool: &'a str,
+    state: &'static str,
+    reason: String,
+}
+
+impl<'a> Entry<'a> {
+    pub(crate) fn instance(row: &'a Instance, reason: impl Into<String>) -> Self {
+        Self {
+            subject: "instance",
+            id: row.id.as_str(),
+            pool: &row.pool,
+            state: row.state.as_str(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn stage(row: &'a Stage) -> Self {
+        let reason = match (row.state, &row.instance, &row.cause) {
+            (_, _, Some(cause)) => cause.to_string(),
+            (StageState::Assigned, _, _) if row.set_up => "set up".to_owned(),
+            (_, Some(instance), _) => format!("instance {instance}"),
+            _ => row.why.clone(),
+        };
+        Self { subject: "stage", id: row.id.as_str(), pool: &row.pool, state: row.state.as_str(), reason }
+    }
+
+    fn values(&self) -> [Value<'_>; 5] {
+        values![self.subject, self.id, self.pool, self.state, self.reason.as_str()]
+    }
+}
+
+const WRITE: &str = "INSERT INTO changes (at_ms, subject, id, pool, state, reason) VALUES ($1, $2, $3, $4, $5, $6)";
+const WRITE_TWO: &str = "INSERT INTO changes (at_ms, subject, id, pool, state, reason) VALUES ($1, $2, $3, $4, $5, $6), \
+                         ($1, $7, $8, $9, $10, $11)";
+
+/// Writes changes: the last statement of their transaction, so that as little time as possible lies between the number they
+/// get and their being visible.
+pub(crate) async fn write(session: &mut Session<'_>, entry: Entry<'_>) -> Result<(), Fault> {
+    let at = Value::from(now_ms());
+    let values: Vec<_> = [at].into_iter().chain(entry.values()).collect();
+    session.execute(WRITE, &values).await.map(drop)
+}
+
+/// Writes two changes; see [`write`].
+pub(crate) async fn write_two(session: &mut Session<'_>, one: Entry<'_>, other: Entry<'_>) -> Result<(), Fault> {
+    let at = Value::from(now_ms());
+    let values: Vec<_> = [at].into_iter().chain(one.values()).chain(other.values()).collect();
+    session.execute(WRITE_TWO, &values).await.map(drop)
+}
+
+/// The time, in milliseconds since 1970. Nothing is decided by it but [`settled`].
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// So long after a change nobody still commits one with a smaller number.
+const GAP_PATIENCE_MS: i64 = 10_000;
+
+const TIMELINE: &str = "SELECT seq, at_ms, subject, id, pool, state, reason FROM changes WHERE id = $1 \
+                        ORDER BY seq DESC LIMIT $2";
+const AFTER: &str = "SELECT seq, at_ms, subject, id, pool, state, reason FROM changes WHERE seq > $1 \
+                     ORDER BY seq LIMIT $2";
+
+impl SqlStore {
+    pub(crate) async fn read_timeline(&self, id: &str, limit: u32) -> Result<Vec<Change>, Fault> {
+        let rows = self.database.rows(TIMELINE, &values![id, i64::from(limit)]).await?;
+        rows.iter().rev().map(rows::change).collect()
+    }
+
+    pub(crate) async fn read_changes_after(&self, seq: i64, limit: u32) -> Result<Vec<Change>, Fault> {
+        let rows = self.database.rows(AFTER, &values![seq, i64::from(limit)]).await?;
+        let changes = rows.iter().map(rows::change).collect::<Result<Vec<_>, _>>()?;
+        Ok(if self.database.commits_out_of_order() { settled(seq, changes, now_ms()) } else { changes })
+    }
+}
+
+/// The changes before the first gap in the numbers that may still be filled. Numbers are given before commits, so that a
+/// reader who follows by number would otherwise pass by a change that becomes visible after a later one. Gaps that stay are
+/// changes that were pruned or not committed.
+fn settled(after: i64, mut changes: Vec<Change>, now_ms: i64) -> Vec<Change> {
+    let mut previous = after;
+    let open = changes.iter().position(|change| {
+        let gap = change.seq != previous + 1 && change.at_ms > now_ms - GAP_PATIENCE_MS;
+        previous = change.seq;
+        gap
+    });
+    changes.truncate(open.unwrap_or(changes.len()));
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_behind_a_fresh_gap_is_told() {
+        let old = 0;
+        let fresh = 100_000 - GAP_PATIENCE_MS + 1;
+        let check = |after: i64, there: &[(i64, i64)], told: usize| {
+            let change = |&(seq, at_ms): &(i64, i64)| Change {
+                seq,
+                at_ms,
+                subject: String::new(),
+                id: String::new(),
+                pool: String::new(),
+                state: String::new(),
+                reason: String::new(),
+            };
+            let changes = settled(after, there.iter().map(change).collect(), 100_000);
+            assert_eq!(changes.len(), told, "{after} {there:?}");
+        };
+        check(0, &[], 0);
+        check(0, &[(1, fresh), (2, fresh)], 2);
+        check(0, &[(1, fresh), (3, fresh), (4, fresh)], 1);
+        check(0, &[(2, fresh)], 0);
+        check(0, &[(7, old), (9, old), (10, fresh)], 3);
+        check(4, &[(5, fresh), (7, old), (9, fresh)], 2);
+    }
+}

@@ -1,0 +1,197 @@
+//! The two databases behind one interface: statements with `$1`, values, rows. All that differs between SQLite and PostgreSQL
+//! is here, in [`crate::open`] and in `migrations/`.
+
+use std::borrow::Cow;
+
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Postgres, Row as _, Sqlite};
+
+use crate::fault::Fault;
+use crate::wal::WalSync;
+
+/// An open database.
+#[derive(Debug)]
+pub(crate) enum Database {
+    /// One connection that writes, so that writers queue fairly here and not in SQLite's busy loop, and some that read.
+    Sqlite {
+        /// The connection that writes.
+        writer: sqlx::SqlitePool,
+        /// Those that read; the same as `writer` in memory.
+        readers: sqlx::SqlitePool,
+        /// Makes commits survive a power cut; none where that is not wanted.
+        wal: Option<WalSync>,
+    },
+    /// A server.
+    Postgres(sqlx::PgPool),
+}
+
+/// A transaction that may write. Dropped without a commit, it is rolled back.
+pub(crate) enum Session<'d> {
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Option<&'d WalSync>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
+}
+
+/// A parameter.
+#[derive(Debug)]
+pub(crate) enum Value<'a> {
+    Text(Option<Cow<'a, str>>),
+    Int(Option<i64>),
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    /// PostgreSQL has no text with NULs, and consoles print them.
+    fn from(text: &'a str) -> Self {
+        Self::Text(Some(if text.contains('\0') { text.replace('\0', "\u{2400}").into() } else { text.into() }))
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Self::Text(Some(if text.contains('\0') { text.replace('\0', "\u{2400}") } else { text }.into()))
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Value<'a> {
+    fn from(text: Option<&'a str>) -> Self {
+        text.map_or(Self::Text(None), Self::from)
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Int(Some(number))
+    }
+}
+
+impl From<Option<i64>> for Value<'_> {
+    fn from(number: Option<i64>) -> Self {
+        Self::Int(number)
+    }
+}
+
+/// Parameters of different types.
+macro_rules! values {
+    ($($value:expr),* $(,)?) => { [$($crate::database::Value::from($value)),*] };
+}
+pub(crate) use values;
+
+/// A row of an answer; columns are named by their place.
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+impl Row {
+    pub(crate) fn text(&self, column: usize) -> Result<String, Fault> {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    pub(crate) fn opt_text(&self, column: usize) -> Result<Option<String>, Fault> {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    pub(crate) fn int(&self, column: usize) -> Result<i64, Fault> {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    pub(crate) fn opt_int(&self, column: usize) -> Result<Option<i64>, Fault> {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
+    }
+}
+
+/// The statement with its parameters, for whichever database the context asks for.
+macro_rules! query {
+    ($sql:expr, $values:expr) => {
+        $values.iter().fold(sqlx::query($sql), |query, value| match value {
+            Value::Text(text) => query.bind(text.as_deref()),
+            Value::Int(number) => query.bind(*number),
+        })
+    };
+}
+
+impl Database {
+    /// Begins a transaction. On SQLite it is the only one that writes, in all processes.
+    pub(crate) async fn write(&self) -> Result<Session<'_>, Fault> {
+        Ok(match self {
+            Self::Sqlite { writer, wal, .. } => {
+                Session::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, wal.as_ref())
+            }
+            // Whatever the server's default is, the statements are written for this level.
+            Self::Postgres(pool) => Session::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?),
+        })
+    }
+
+    /// The rows of a query, outside of any transaction.
+    pub(crate) async fn rows(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, Fault> {
+        Ok(match self {
+            Self::Sqlite { readers, .. } => {
+                query!(sql, values).fetch_all(readers).await?.into_iter().map(Row::Sqlite).collect()
+            }
+            Self::Postgres(pool) => query!(sql, values).fetch_all(pool).await?.into_iter().map(Row::Postgres).collect(),
+        })
+    }
+
+    /// The only row of a query.
+    pub(crate) async fn row(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<Row>, Fault> {
+        Ok(self.rows(sql, values).await?.pop())
+    }
+
+    /// Whether a change may become visible after one with a greater `seq`.
+    pub(crate) fn commits_out_of_order(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+}
+
+impl Session<'_> {
+    /// Runs a statement; how many rows it changed.
+    pub(crate) async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, Fault> {
+        Ok(match self {
+            Self::Sqlite(session, _) => query!(sql, values).execute(&mut **session).await?.rows_affected(),
+            Self::Postgres(session) => query!(sql, values).execute(&mut **session).await?.rows_affected(),
+        })
+    }
+
+    /// Runs a statement that answers at most one row.
+    pub(crate) async fn row(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<Row>, Fault> {
+        // To the end: an UPDATE in SQLite is done when its last row was read.
+        Ok(match self {
+            Self::Sqlite(session, _) => query!(sql, values).fetch_all(&mut **session).await?.pop().map(Row::Sqlite),
+            Self::Postgres(session) => query!(sql, values).fetch_all(&mut **session).await?.pop().map(Row::Postgres),
+        })
+    }
+
+    /// Ends the transaction; durable when it returns.
+    pub(crate) async fn commit(self) -> Result<(), Fault> {
+        match self {
+            Self::Sqlite(session, wal) => {
+                session.commit().await.map_err(Fault::Commit)?;
+                match wal {
+                    Some(wal) => wal.sync().await,
+                    None => Ok(()),
+                }
+            }
+            Self::Postgres(session) => session.commit().await.map_err(Fault::Commit),
+        }
+    }
+
+    /// Ends the transaction; nothing was changed.
+    pub(crate) async fn roll_back(self) -> Result<(), Fault> {
+        Ok(match self {
+            Self::Sqlite(session, _) => session.rollback().await?,
+            Self::Postgres(session) => session.rollback().await?,
+        })
+    }
+}

@@ -1,0 +1,51 @@
+//! What goes wrong between the rows and the database, before it is known what was tried.
+
+use kiln_engine::world::StoreError;
+
+/// A failed step.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// A statement, before the commit: nothing was changed.
+    #[error("{0}")]
+    Statement(#[from] sqlx::Error),
+    /// The commit, so that nobody knows.
+    #[error("{0}; the change may have been made")]
+    Commit(sqlx::Error),
+    /// The commit was made; whether it survives a power cut is not known.
+    #[error("{0}")]
+    Sync(String),
+    /// A row says what this program does not know.
+    #[error(
+        "{table} {id} has the {column} {found:?}, which this program does not know; was the database changed by hand, or by \
+         a newer version?"
+    )]
+    Row {
+        /// `instance` or `stage`.
+        table: &'static str,
+        /// Its id.
+        id: String,
+        /// The column.
+        column: &'static str,
+        /// What it says.
+        found: String,
+    },
+}
+
+impl Fault {
+    /// The error for the caller, who was about to do `what`.
+    pub(crate) fn during(self, what: &str) -> StoreError {
+        let ambiguous = matches!(self, Self::Commit(_) | Self::Sync(_));
+        let advice = match &self {
+            Self::Statement(sqlx::Error::PoolTimedOut) => {
+                ". All connections are busy or the database cannot be reached"
+            }
+            _ => "",
+        };
+        StoreError { message: format!("cannot {what}: {self}{advice}"), ambiguous }
+    }
+
+    /// Whether a concurrent transaction made the same claim.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Statement(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+}

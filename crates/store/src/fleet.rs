@@ -1,0 +1,134 @@
+//! What concerns more than one row: leases, streaks, drained pools, what is remembered, what is forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kiln_pool::plan::Streak;
+
+use crate::SqlStore;
+use crate::database::values;
+use crate::fault::Fault;
+use crate::instances::lock;
+
+const LEASE: &str = "INSERT INTO leases (name, holder, until_ms) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
+                     SET holder = excluded.holder, until_ms = excluded.until_ms \
+                     WHERE leases.holder = $2 OR leases.until_ms <= $4";
+const RELEASE: &str = "DELETE FROM leases WHERE holder = $1";
+const STREAKS: &str = "SELECT flavor, failures, at_ms, evidence FROM streaks";
+const STREAK_GROWS: &str = "INSERT INTO streaks (flavor, failures, at_ms, evidence) VALUES ($1, 1, $2, $3) \
+                            ON CONFLICT (flavor) DO UPDATE SET failures = streaks.failures + 1, \
+                            at_ms = excluded.at_ms, evidence = excluded.evidence";
+const STREAK_ENDS: &str = "DELETE FROM streaks WHERE flavor = $1";
+const DRAINED: &str = "SELECT pool FROM drained";
+const DRAIN: &str = "INSERT INTO drained (pool) VALUES ($1) ON CONFLICT (pool) DO NOTHING";
+const UNDRAIN: &str = "DELETE FROM drained WHERE pool = $1";
+const REMEMBER: &str = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+const RECALL: &str = "SELECT value FROM meta WHERE name = $1";
+
+/// Rows that are forgotten in one transaction, so that claims need not wait long.
+const PRUNE_BATCH_ROWS: i64 = 500;
+macro_rules! old_instances {
+    () => {
+        "(SELECT id FROM instances WHERE state = 'gone' AND since_ms < $1 ORDER BY since_ms, id LIMIT $2)"
+    };
+}
+/// A stage stays as long as its instance, which would otherwise serve a stage that nobody knows.
+macro_rules! old_stages {
+    () => {
+        "(SELECT id FROM stages WHERE state = 'ended' AND ended_ms < $1 AND NOT EXISTS (SELECT 1 FROM instances \
+         WHERE instances.id = stages.instance AND instances.state <> 'gone') ORDER BY ended_ms, id LIMIT $2)"
+    };
+}
+const PRUNE: [[&str; 2]; 2] = [
+    [
+        concat!("DELETE FROM changes WHERE subject = 'instance' AND id IN ", old_instances!()),
+        concat!("DELETE FROM instances WHERE id IN ", old_instances!()),
+    ],
+    [
+        concat!("DELETE FROM changes WHERE subject = 'stage' AND id IN ", old_stages!()),
+        concat!("DELETE FROM stages WHERE id IN ", old_stages!()),
+    ],
+];
+
+impl SqlStore {
+    pub(crate) async fn take_leases(
+        &self,
+        me: &str,
+        wanted: &BTreeSet<String>,
+        now_ms: i64,
+        until_ms: i64,
+    ) -> Result<BTreeSet<String>, Fault> {
+        let mut session = self.database.write().await?;
+        let mut held = BTreeSet::new();
+        // In the order of their names, in all processes, so that no two wait for each other.
+        for name in wanted {
+            if session.execute(LEASE, &values![name.as_str(), me, until_ms, now_ms]).await? == 1 {
+                held.insert(name.clone());
+            }
+        }
+        session.commit().await?;
+        Ok(held)
+    }
+
+    /// Runs one statement in a transaction of its own.
+    async fn write(&self, sql: &'static str, values: &[crate::database::Value<'_>]) -> Result<(), Fault> {
+        let mut session = self.database.write().await?;
+        session.execute(sql, values).await?;
+        session.commit().await
+    }
+
+    pub(crate) async fn give_up_leases(&self, me: &str) -> Result<(), Fault> {
+        self.write(RELEASE, &values![me]).await
+    }
+
+    pub(crate) async fn read_streaks(&self) -> Result<BTreeMap<String, Streak>, Fault> {
+        let streak = |row: &crate::database::Row| {
+            let failures = u32::try_from(row.int(1)?).unwrap_or(u32::MAX);
+            Ok((row.text(0)?, Streak { failures, at_ms: row.int(2)?, evidence: row.text(3)? }))
+        };
+        self.database.rows(STREAKS, &[]).await?.iter().map(streak).collect()
+    }
+
+    pub(crate) async fn write_start(&self, flavor: &str, now_ms: i64, failure: Option<&str>) -> Result<(), Fault> {
+        match failure {
+            Some(evidence) => self.write(STREAK_GROWS, &values![flavor, now_ms, evidence]).await,
+            None => self.write(STREAK_ENDS, &values![flavor]).await,
+        }
+    }
+
+    pub(crate) async fn read_drained(&self) -> Result<BTreeSet<String>, Fault> {
+        self.database.rows(DRAINED, &[]).await?.iter().map(|row| row.text(0)).collect()
+    }
+
+    pub(crate) async fn drain(&self, pool: &str, drained: bool) -> Result<(), Fault> {
+        self.write(if drained { DRAIN } else { UNDRAIN }, &values![pool]).await
+    }
+
+    pub(crate) async fn write_once(&self, name: &str, value: &str) -> Result<String, Fault> {
+        if let Some(row) = self.database.row(RECALL, &values![name]).await? {
+            return row.text(0);
+        }
+        self.write(REMEMBER, &values![name, value]).await?;
+        match self.database.row(RECALL, &values![name]).await? {
+            Some(row) => row.text(0),
+            None => Err(Fault::Statement(sqlx::Error::RowNotFound)),
+        }
+    }
+
+    pub(crate) async fn forget(&self, before_ms: i64) -> Result<u64, Fault> {
+        let mut forgotten = 0;
+        for [changes, rows] in PRUNE {
+            loop {
+                let mut session = self.database.write().await?;
+                lock(&mut session, "prune").await?;
+                session.execute(changes, &values![before_ms, PRUNE_BATCH_ROWS]).await?;
+                let count = session.execute(rows, &values![before_ms, PRUNE_BATCH_ROWS]).await?;
+                session.commit().await?;
+                forgotten += count;
+                if count < PRUNE_BATCH_ROWS.unsigned_abs() {
+                    break;
+                }
+            }
+        }
+        Ok(forgotten)
+    }
+}

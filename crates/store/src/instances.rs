@@ -1,0 +1,80 @@
+//! Instances.
+
+use kiln_engine::world::Limits;
+use kiln_pool::Instance;
+
+use crate::SqlStore;
+use crate::changes::{self, Entry};
+use crate::database::{Session, values};
+use crate::fault::Fault;
+use crate::rows::{self, instance_columns, instance_parameters, instance_values};
+
+const LIVE: &str =
+    concat!("SELECT ", instance_columns!(), " FROM instances WHERE state <> 'gone' ORDER BY created_ms, id");
+pub(crate) const ONE: &str = concat!("SELECT ", instance_columns!(), " FROM instances WHERE id = $1");
+const NEWEST: &str =
+    concat!("SELECT ", instance_columns!(), " FROM instances ORDER BY created_ms DESC, id DESC LIMIT $1");
+
+/// Waits for the end of other transactions that hold this lock. What they wrote is visible to the next statement.
+const LOCK: &str = "INSERT INTO locks (name, taken) VALUES ($1, 1) \
+                    ON CONFLICT (name) DO UPDATE SET taken = locks.taken + 1";
+const INSERT: &str = concat!(
+    "INSERT INTO instances (",
+    instance_columns!(),
+    ") SELECT ",
+    instance_parameters!(),
+    " WHERE (SELECT count(*) FROM instances WHERE pool = $2 AND state <> 'gone') < $24 \
+     AND (SELECT count(*) FROM instances WHERE pool = $2 AND flavor = $3 AND state <> 'gone') < $25 \
+     ON CONFLICT (id) DO NOTHING"
+);
+const UPDATE: &str = concat!(
+    "UPDATE instances SET (",
+    instance_columns!(),
+    ") = (",
+    instance_parameters!(),
+    ") WHERE id = $1 AND generation = $8 - 1"
+);
+
+/// Takes a lock until the end of the transaction.
+pub(crate) async fn lock(session: &mut Session<'_>, name: &str) -> Result<(), Fault> {
+    session.execute(LOCK, &values![name]).await.map(drop)
+}
+
+impl SqlStore {
+    pub(crate) async fn read_live_instances(&self) -> Result<Vec<Instance>, Fault> {
+        self.database.rows(LIVE, &[]).await?.iter().map(rows::instance).collect()
+    }
+
+    pub(crate) async fn read_newest_instances(&self, limit: u32) -> Result<Vec<Instance>, Fault> {
+        self.database.rows(NEWEST, &values![i64::from(limit)]).await?.iter().map(rows::instance).collect()
+    }
+
+    pub(crate) async fn read_instance(&self, id: &str) -> Result<Option<Instance>, Fault> {
+        self.database.row(ONE, &values![id]).await?.as_ref().map(rows::instance).transpose()
+    }
+
+    pub(crate) async fn insert(&self, row: &Instance, limits: Limits, reason: &str) -> Result<bool, Fault> {
+        let mut session = self.database.write().await?;
+        lock(&mut session, &format!("pool {}", row.pool)).await?;
+        let limits = values![i64::from(limits.pool), limits.flavor.map_or(i64::MAX, i64::from)];
+        let values: Vec<_> = instance_values(row).into_iter().chain(limits).collect();
+        if session.execute(INSERT, &values).await? == 0 {
+            session.roll_back().await?;
+            return Ok(false);
+        }
+        changes::write(&mut session, Entry::instance(row, reason)).await?;
+        session.commit().await?;
+        Ok(true)
+    }
+
+    pub(crate) async fn update(&self, row: &Instance, reason: &str) -> Result<bool, Fault> {
+        let mut session = self.database.write().await?;
+        if session.execute(UPDATE, &instance_values(row)).await? == 0 {
+            session.roll_back().await?;
+            return Ok(false);
+        }
+        changes::write(&mut session, Entry::instance(row, reason)).await?;
+        session.commit().await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,94 @@
+//! The rows of the runner in SQLite or PostgreSQL, with one SQL text for both.
+//!
+//! ```text
+//! Store (engine) ─► statements ─► Session, Row ─┬─► SQLite: one connection writes, some read
+//!                                               └─► PostgreSQL: read committed, compare-and-swap
+//! ```
+//! Rules that every statement keeps:
+//! - Whoever changes a row names the generation it saw; whoever finds another one changes nothing.
+//! - Instances are changed before stages, and the timeline last, so that no two transactions wait for each other.
+//! - A transaction awaits nothing but the database.
+//! - The database itself refuses a stage with two instances and an instance with two stages.
+//!
+//! What is written is durable when a call returns: it survives the death of the process, and a power cut unless the URL says
+//! `sync=off`. That matters: an instance whose claim was lost would be given to a second stage.
+
+mod changes;
+mod claim;
+mod database;
+mod error;
+mod fault;
+mod fleet;
+mod instances;
+mod migrations;
+mod open;
+mod place;
+#[cfg(all(unix, feature = "testing"))]
+pub mod postgres_for_tests;
+mod rows;
+mod stages;
+mod store;
+#[cfg(test)]
+mod tests;
+mod wal;
+
+use std::sync::Arc;
+
+use kiln_engine::world::StoreError;
+
+pub use error::OpenError;
+pub use migrations::newest as newest_schema;
+
+use crate::database::Database;
+
+/// A database that holds the rows.
+#[derive(Debug)]
+pub struct SqlStore {
+    database: Database,
+}
+
+/// An opened database.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// Its rows.
+    pub store: Arc<SqlStore>,
+    /// The id of this installation: a UUID, made with the database.
+    pub installation: String,
+}
+
+/// Opens `sqlite:PATH`, `sqlite:PATH?sync=off`, `sqlite::memory:` or `postgres://…`, makes it if it is a file that does not
+/// exist, and brings its schema up to date.
+///
+/// With `sync=off`, a power cut may undo the last changes; the death of the process does not.
+///
+/// # Errors
+/// When the URL is none of these, the database cannot be opened, or a newer program wrote it.
+pub async fn open(url: &str) -> Result<Opened, OpenError> {
+    let place = place::Place::parse(url)?;
+    let store = SqlStore { database: open::database(&place).await? };
+    let mine = uuid::Uuid::new_v4().to_string();
+    let installation = store.remember("installation", &mine).await?;
+    Ok(Opened { store: Arc::new(store), installation })
+}
+
+impl SqlStore {
+    /// Writes a value down unless there is one of that name; which one there is. What the first runner wrote, such as the
+    /// fingerprint of its CA, binds the next one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn remember(&self, name: &str, value: &str) -> Result<String, StoreError> {
+        self.write_once(name, value).await.map_err(|fault| fault.during(&format!("remember the {name}")))
+    }
+
+    /// Waits for what is going on and closes all connections, so that SQLite tidies up its log. Not needed for durability.
+    pub async fn close(&self) {
+        match &self.database {
+            Database::Sqlite { writer, readers, .. } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Database::Postgres(pool) => pool.close().await,
+        }
+    }
+}

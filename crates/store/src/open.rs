@@ -1,0 +1,124 @@
+//! Opens a database: connections, schema.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::database::Database;
+use crate::place::Place;
+use crate::wal::WalSync;
+use crate::{OpenError, migrations};
+
+/// How long SQLite waits for the write lock of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a call waits for a connection of this process.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
+/// Connections that read SQLite.
+const SQLITE_READERS: u32 = 4;
+/// Connections to PostgreSQL.
+const POSTGRES_CONNECTIONS: u32 = 16;
+/// Rows that SQLite's thread reads ahead; few mean that two threads wait for each other at each.
+const ROWS_AHEAD: usize = 1024;
+/// Another process that creates the same file at the same time makes a try of ours fail.
+const MIGRATION_TRIES: u32 = 20;
+/// The pause between two such tries.
+const MIGRATION_PAUSE: Duration = Duration::from_millis(50);
+
+/// Opens the database and brings it to the newest schema.
+pub(crate) async fn database(place: &Place) -> Result<Database, OpenError> {
+    match place {
+        Place::File { path, survives_power_cut } => file(place, path, *survives_power_cut).await,
+        Place::Memory => memory(place).await,
+        Place::Server(options) => server(place, options).await,
+    }
+}
+
+fn pool(connections: u32) -> SqlitePoolOptions {
+    // A connection to a file does not break, so there is nothing to test and no reason to close one.
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(CONNECTION_TIMEOUT)
+}
+
+async fn file(place: &Place, path: &Path, survives_power_cut: bool) -> Result<Database, OpenError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(OpenError::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(BUSY_TIMEOUT)
+        .row_buffer_size(ROWS_AHEAD);
+    let wal = WalSync::new(PathBuf::from(format!("{}-wal", path.display())));
+    let connect = |error| connect_error(place, error);
+    let writer = pool(1).connect_with(options.clone()).await.map_err(connect)?;
+    migrate_sqlite(place, &writer).await?;
+    let readers = pool(SQLITE_READERS).connect_with(options.read_only(true)).await.map_err(connect)?;
+    let wal = survives_power_cut.then_some(wal);
+    if let Some(wal) = &wal {
+        wal.sync_folder(folder).await.map_err(|error| connect(sqlx::Error::Io(error)))?;
+    }
+    Ok(Database::Sqlite { writer, readers, wal })
+}
+
+async fn memory(place: &Place) -> Result<Database, OpenError> {
+    let options = SqliteConnectOptions::new().filename(":memory:").row_buffer_size(ROWS_AHEAD);
+    let writer = pool(1).connect_with(options).await.map_err(|error| connect_error(place, error))?;
+    migrate_sqlite(place, &writer).await?;
+    Ok(Database::Sqlite { readers: writer.clone(), writer, wal: None })
+}
+
+async fn migrate_sqlite(place: &Place, writer: &sqlx::SqlitePool) -> Result<(), OpenError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match migrations::sqlite().run(writer).await {
+            Ok(()) => return Ok(()),
+            Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) if tries < MIGRATION_TRIES => {
+                tokio::time::sleep(MIGRATION_PAUSE).await;
+            }
+            Err(error) => return Err(migrate_error(place, error)),
+        }
+    }
+}
+
+async fn server(place: &Place, options: &PgConnectOptions) -> Result<Database, OpenError> {
+    let options = options.clone().application_name("kiln");
+    let pool = PgPoolOptions::new()
+        .max_connections(POSTGRES_CONNECTIONS)
+        .acquire_timeout(CONNECTION_TIMEOUT)
+        .connect_with(options)
+        .await
+        .map_err(|error| connect_error(place, error))?;
+    migrations::postgres().run(&pool).await.map_err(|error| migrate_error(place, error))?;
+    Ok(Database::Postgres(pool))
+}
+
+fn connect_error(place: &Place, source: sqlx::Error) -> OpenError {
+    let advice = match place {
+        Place::Server(_) => {
+            "Does the server run and accept connections from here, and are user, password and database right?"
+        }
+        _ => "May this user read and write the file and its folder, and is it a database of this program?",
+    };
+    OpenError::Connect { place: place.to_string(), source: Box::new(source), advice }
+}
+
+fn migrate_error(place: &Place, error: MigrateError) -> OpenError {
+    match error {
+        MigrateError::VersionMissing(found) => {
+            OpenError::Newer { place: place.to_string(), found, known: migrations::newest() }
+        }
+        MigrateError::Execute(source) => connect_error(place, source),
+        source => OpenError::Schema { place: place.to_string(), source: Box::new(source) },
+    }
+}

@@ -1,0 +1,150 @@
+//! A PostgreSQL server for tests, from the operating system's package, in a folder of its own.
+//!
+//! It ends with the process that started it, however that ends: a shell waits beside it for the end of a pipe that only that
+//! process holds.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where Debian and Ubuntu put the programs, by version.
+const PROGRAMS: &str = "/usr/lib/postgresql";
+/// PostgreSQL does not run as root; these users are taken instead.
+const USERS: &[&str] = &["postgres", "nobody"];
+
+/// Makes a cluster and serves it on a socket in this folder until the input ends, then leaves nothing behind.
+const SERVE: &str = r#"
+dir=$1
+initdb --pgdata "$dir/data" --auth trust --no-sync --locale C --encoding UTF8 --username kiln >"$dir/log" 2>&1 ||
+    { cat "$dir/log"; exit 1; }
+postgres -D "$dir/data" -k "$dir" -h '' -c fsync=off -c max_connections=200 -c shared_buffers=64MB \
+    >>"$dir/log" 2>&1 &
+server=$!
+until pg_isready --quiet --host "$dir" --username kiln --dbname postgres; do
+    kill -0 "$server" 2>/dev/null || { cat "$dir/log"; exit 1; }
+    sleep 0.05
+done
+echo ready
+cat >/dev/null
+kill -INT "$server"
+wait "$server"
+rm -rf "$dir"
+"#;
+
+/// A running server. It stops when this is dropped, and at the latest when the process ends.
+#[derive(Debug)]
+pub struct PostgresForTests {
+    folder: tempfile::TempDir,
+    programs: PathBuf,
+    shell: Child,
+    life: Option<ChildStdin>,
+    databases: AtomicU32,
+}
+
+/// Starts a server.
+///
+/// # Errors
+/// When the package is not installed or the server does not start: what to do, for people.
+pub fn start() -> Result<PostgresForTests, String> {
+    let programs = programs()?;
+    let said = |error: std::io::Error| format!("cannot start PostgreSQL: {error}");
+    // Not in TMPDIR: the path of a socket may have about 100 bytes.
+    let folder = tempfile::Builder::new().prefix("kiln-postgres-").tempdir_in("/tmp").map_err(said)?;
+    let mut command = match unprivileged() {
+        Some((user, uid, gid)) => {
+            chown(folder.path(), Some(uid), Some(gid)).map_err(said)?;
+            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).map_err(said)?;
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", &user, "--regid", &gid.to_string(), "--clear-groups", "sh"]);
+            command
+        }
+        None => Command::new("sh"),
+    };
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut shell = command
+        .args(["-c", SERVE, "sh"])
+        .arg(folder.path())
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(said)?;
+    let life = shell.stdin.take();
+    let mut output = BufReader::new(shell.stdout.take().ok_or("no output of the shell")?);
+    let mut first = String::new();
+    output.read_line(&mut first).map_err(said)?;
+    if first != "ready\n" {
+        let mut rest = String::new();
+        output.read_to_string(&mut rest).map_err(said)?;
+        return Err(format!("PostgreSQL did not start:\n{first}{rest}"));
+    }
+    Ok(PostgresForTests { folder, programs, shell, life, databases: AtomicU32::new(0) })
+}
+
+impl PostgresForTests {
+    /// Makes an empty database; its URL.
+    ///
+    /// # Errors
+    /// When the server does not do that: what it said.
+    pub fn database(&self) -> Result<String, String> {
+        let name = format!("kiln{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let made = Command::new(self.programs.join("createdb"))
+            .args(["--username", "kiln", "--maintenance-db", "postgres", "--host"])
+            .arg(self.folder.path())
+            .arg(&name)
+            .output()
+            .map_err(|error| format!("cannot run createdb: {error}"))?;
+        if !made.status.success() {
+            return Err(format!("createdb failed: {}", String::from_utf8_lossy(&made.stderr)));
+        }
+        Ok(format!("postgres://kiln@localhost/{name}?host={}", self.folder.path().display()))
+    }
+}
+
+impl Drop for PostgresForTests {
+    fn drop(&mut self) {
+        drop(self.life.take());
+        // The folder is removed next; a server that did not stop would only complain.
+        let _ = self.shell.wait();
+    }
+}
+
+/// The folder with the newest version's programs.
+fn programs() -> Result<PathBuf, String> {
+    let version =
+        |path: &Path| path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<f32>().ok());
+    let mut found: Vec<_> = std::fs::read_dir(PROGRAMS)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            Some((version(&path)?, path.join("bin")))
+        })
+        .filter(|(_, programs)| programs.join("initdb").exists())
+        .collect();
+    found.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let newest = found.pop().ok_or_else(|| {
+        format!(
+            "there is no PostgreSQL under {PROGRAMS}: install the package postgresql (tools/packages does), the tests \
+             start their own server from it"
+        )
+    })?;
+    Ok(newest.1)
+}
+
+/// The user, with uid and gid, to become; none where this process is not root.
+fn unprivileged() -> Option<(String, u32, u32)> {
+    let id = |arguments: &[&str]| -> Option<u32> {
+        let output = Command::new("id").args(arguments).output().ok()?;
+        String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+    };
+    if id(&["-u"])? != 0 {
+        return None;
+    }
+    USERS.iter().find_map(|user| Some(((*user).to_owned(), id(&["-u", user])?, id(&["-g", user])?)))
+}

@@ -1,0 +1,145 @@
+//! Leases, streaks, drains, the timeline, and what is forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::join_all;
+use kiln_engine::world::{Change, Store as _};
+use kiln_pool::plan::Streak;
+use kiln_pool::{Cause, Code, Stage, StageState, State};
+
+use super::{Backend, insert, ready, stage};
+
+fn names(list: &[&str]) -> BTreeSet<String> {
+    list.iter().map(|name| (*name).to_owned()).collect()
+}
+
+pub async fn leases_have_one_holder(backend: Backend) {
+    let (one, two) = (backend.open().await, backend.open().await);
+    assert_eq!(one.lease("one", &names(&["a", "b"]), 0, 100).await.unwrap(), names(&["a", "b"]));
+    assert_eq!(two.lease("two", &names(&["b", "c"]), 50, 150).await.unwrap(), names(&["c"]));
+    assert_eq!(one.lease("one", &names(&["b"]), 60, 160).await.unwrap(), names(&["b"]), "renewed");
+    assert_eq!(two.lease("two", &names(&["a", "b", "c"]), 100, 200).await.unwrap(), names(&["a", "c"]), "a ended");
+    assert_eq!(one.lease("one", &names(&["a", "b", "c"]), 101, 201).await.unwrap(), names(&["b"]));
+    one.release_leases("one").await.unwrap();
+    assert_eq!(two.lease("two", &names(&["b"]), 102, 202).await.unwrap(), names(&["b"]));
+    assert_eq!(two.lease("two", &names(&[]), 103, 203).await.unwrap(), names(&[]));
+}
+
+pub async fn racing_runners_share_the_leases(backend: Backend) {
+    let stores = [backend.open().await, backend.open().await];
+    let wanted: BTreeSet<_> = (0..10).map(|n| format!("pool {n}")).collect();
+    let tries = (0..20).map(|n| {
+        let (store, wanted) = (stores[n % 2].clone(), wanted.clone());
+        tokio::spawn(async move { store.lease(&format!("runner {n}"), &wanted, 0, 100).await.unwrap() })
+    });
+    let held: Vec<_> = join_all(tries).await.into_iter().flat_map(|held| held.unwrap()).collect();
+    assert_eq!(held.len(), wanted.len(), "{held:?}");
+    assert_eq!(held.into_iter().collect::<BTreeSet<_>>(), wanted);
+}
+
+pub async fn streaks_drains_and_what_is_remembered(backend: Backend) {
+    let (store, other) = (backend.open().await, backend.open().await);
+    for (flavor, at, failure) in [("a", 1, Some("x")), ("b", 2, Some("y")), ("a", 3, Some("ü\0"))] {
+        store.note_start(flavor, at, failure).await.unwrap();
+    }
+    let streak = |failures, at_ms, evidence: &str| Streak { failures, at_ms, evidence: evidence.to_owned() };
+    let (a, b) = (streak(2, 3, "ü\u{2400}"), streak(1, 2, "y"));
+    assert_eq!(other.streaks().await.unwrap(), BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), b.clone())]));
+    store.note_start("a", 4, None).await.unwrap();
+    store.note_start("never failed", 4, None).await.unwrap();
+    assert_eq!(other.streaks().await.unwrap(), BTreeMap::from([("b".to_owned(), b)]));
+
+    for (pool, drained) in [("p", true), ("p", true), ("q", true), ("q", false), ("r", false)] {
+        store.set_drained(pool, drained).await.unwrap();
+    }
+    assert_eq!(other.drained().await.unwrap(), names(&["p"]));
+
+    let tries = join_all((0..10).map(|n| {
+        let store = if n % 2 == 0 { store.clone() } else { other.clone() };
+        async move { store.remember("ca", &format!("fingerprint {n}")).await.unwrap() }
+    }));
+    let answers: BTreeSet<_> = tries.await.into_iter().collect();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+}
+
+pub async fn the_timeline_tells_each_change(backend: Backend) {
+    let store = backend.open().await;
+    let told = |changes: Vec<Change>| -> Vec<String> {
+        changes.iter().map(|c| format!("{} {} {} {}: {}", c.subject, c.id, c.pool, c.state, c.reason)).collect()
+    };
+    store.begin_stage(&stage("s", 1), 1).await.unwrap();
+    insert(&store, &[ready("i", 1)]).await;
+    let (assigned, instance) = store.claim(&stage("s", 1), 2).await.unwrap().unwrap();
+    let set_up = Stage { set_up: true, generation: 3, ..assigned };
+    assert!(store.update_stage(&set_up).await.unwrap());
+    let ended = set_up.ended(Cause::new(Code::Cancelled, "by hand"), 3).unwrap();
+    assert!(store.update_stage(&ended).await.unwrap());
+    let ends = instance.terminating(Cause::new(Code::Cancelled, ""), 4).unwrap();
+    assert!(store.update_instance(&ends, "its stage ended").await.unwrap());
+
+    let all = store.changes_after(0, 100).await.unwrap();
+    let expected = [
+        "stage s p waiting: no instance is warm",
+        "instance i p ready: test",
+        "instance i p claimed: stage s",
+        "stage s p assigned: instance i",
+        "stage s p assigned: set up",
+        "stage s p ended: cancelled: by hand",
+        "instance i p terminating: its stage ended",
+    ];
+    assert_eq!(told(all.clone()), expected);
+    assert!(all.windows(2).all(|pair| pair[0].seq < pair[1].seq));
+    assert_eq!(store.changes_after(all[2].seq, 2).await.unwrap(), all[3..5]);
+    assert_eq!(told(store.timeline("i", 2).await.unwrap()), [expected[2], expected[6]], "the latest, oldest first");
+    assert_eq!(told(store.timeline("s", 100).await.unwrap()).len(), 4);
+    assert_eq!(store.timeline("other", 100).await.unwrap(), []);
+}
+
+pub async fn old_rows_are_forgotten_with_their_changes(backend: Backend) {
+    let store = backend.open().await;
+    let gone = |n: i64| kiln_pool::Instance { state: State::Gone, since_ms: n, ..ready(&format!("i{n:04}"), n) };
+    // More than go in one transaction.
+    let rows: Vec<_> = (0..1_200).map(gone).collect();
+    insert(&store, &rows).await;
+    insert(&store, &[ready("warm", 1)]).await;
+    let ended = |id: &str, instance: &str, at: i64| Stage {
+        state: StageState::Ended,
+        instance: Some(instance.into()),
+        ended_ms: Some(at),
+        ..stage(id, 1)
+    };
+    for row in [ended("old", "i0001", 5), ended("young", "i0002", 2_000), ended("held", "warm", 5), stage("open", 1)] {
+        store.begin_stage(&Stage { candidates: Vec::new(), ..row }, 1).await.unwrap();
+    }
+    assert_eq!(store.prune(1_100).await.unwrap(), 1_101);
+    let left = store.newest_instances(10_000).await.unwrap();
+    assert_eq!(left.len(), 101);
+    assert!(left.iter().all(|row| row.id.as_str() == "warm" || row.since_ms >= 1_100));
+    let stages: BTreeSet<_> = store.newest_stages(10).await.unwrap().into_iter().map(|s| s.id.to_string()).collect();
+    assert_eq!(stages, names(&["held", "open", "young"]), "a stage stays as long as its instance");
+    assert_eq!(store.timeline("i0001", 10).await.unwrap(), []);
+    assert_eq!(store.timeline("i1150", 10).await.unwrap().len(), 1);
+    assert_eq!(store.prune(1_100).await.unwrap(), 0);
+    assert_eq!(store.changes_after(0, 10_000).await.unwrap().len(), 101 + 3);
+}
+
+pub async fn all_is_there_after_another_start(backend: Backend) {
+    let opened = kiln_store::open(&backend.url).await.unwrap();
+    let installation = opened.installation.clone();
+    let store = opened.store;
+    insert(&store, &[ready("i", 1)]).await;
+    let (assigned, instance) = store.begin_stage(&stage("s", 1), 2).await.unwrap();
+    assert_eq!(store.remember("ca", "one").await.unwrap(), "one");
+    store.close().await;
+    drop(store);
+    let error = {
+        let again = kiln_store::open(&backend.url).await.unwrap();
+        assert_eq!(again.installation, installation);
+        assert_eq!(again.store.stage(&"s".into()).await.unwrap(), Some(assigned));
+        assert_eq!(again.store.instance(&"i".into()).await.unwrap(), instance);
+        assert_eq!(again.store.remember("ca", "two").await.unwrap(), "one");
+        again.store.close().await;
+        again.store.live_instances().await.unwrap_err()
+    };
+    assert!(error.message.starts_with("cannot read the instances: ") && !error.ambiguous, "{error}");
+}
