@@ -38,6 +38,11 @@ impl Instance {
     pub(crate) async fn start(request: &LaunchRequest, golden: &Golden, owner: &Owner) -> Result<Self, QemuError> {
         let id = &request.id;
         let dir = owner.instance_dir(id);
+        if adopt::lives(&dir) {
+            return Err(QemuError::Invalid(format!(
+                "an earlier VM of instance {id} did not end yet: destroy it first"
+            )));
+        }
         let half = HalfMade { dir: dir.clone(), armed: true };
         let mut clock = Instant::now();
         let mut phase = || std::mem::replace(&mut clock, Instant::now()).elapsed();

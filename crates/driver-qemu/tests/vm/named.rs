@@ -1,8 +1,9 @@
 //! VMs that outlive the process that made them: adopted by the next one, and never leaked.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Lines};
-use std::path::PathBuf;
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -63,6 +64,16 @@ async fn rig() -> Rig {
     rig.driver().await.ensure_golden(IMAGE, SHAPE).await.expect("a golden VM");
     rig.share_ca();
     rig
+}
+
+/// Presses the power button, as an operator can.
+fn power_off(monitor: &Path) {
+    let mut stream = UnixStream::connect(monitor).expect("the monitor");
+    for command in ["qmp_capabilities", "system_powerdown"] {
+        writeln!(stream, "{{\"execute\":\"{command}\"}}").expect("write");
+    }
+    let pressed = |line: std::io::Result<String>| line.expect("a line").contains("POWERDOWN");
+    assert!(BufReader::new(stream).lines().any(pressed), "the power button is not there");
 }
 
 async fn nothing_remains(rig: &Rig, driver: &QemuDriver) {
@@ -133,8 +144,9 @@ async fn an_adopted_vm_that_ends_by_itself_is_listed_until_destroyed() {
     first.launch(&request).await.expect("a launch");
     drop(first);
     let driver = rig.driver_of(&named()).await;
-    signal(process_of("self-ended"), Signal::SIGTERM);
-    tokio::time::timeout(PATIENCE, driver.ended("self-ended")).await.expect("its end is seen");
+    power_off(&rig.layout.vms().join("named-runner/self-ended/monitor"));
+    let evidence = tokio::time::timeout(PATIENCE, driver.ended("self-ended")).await.expect("its end is seen");
+    assert!(evidence.contains("Power down"), "the console is no evidence: {evidence}");
     let running: Vec<bool> = driver.list().await.expect("a list").iter().map(|listed| listed.running).collect();
     assert_eq!(running, [false]);
     driver.destroy("self-ended").await.expect("destroy");
