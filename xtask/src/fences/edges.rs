@@ -17,6 +17,19 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kiln-store", &["kiln-engine", "kiln-pool"]),
     ("kiln-agent", &["kiln-tls", "kiln-wire"]),
     ("kiln-agent-client", &["kiln-tls", "kiln-wire"]),
+    (
+        "kiln-runner",
+        &[
+            "kiln-agent-client",
+            "kiln-driver",
+            "kiln-engine",
+            "kiln-pool",
+            "kiln-pool-file",
+            "kiln-store",
+            "kiln-tls",
+            "kiln-wire",
+        ],
+    ),
     ("kiln-driver-qemu", &["kiln-agent-client", "kiln-driver", "kiln-tls", "kiln-wire"]),
     ("kiln-executor", &["kiln-agent-client", "kiln-driver", "kiln-pipeline", "kiln-tls", "kiln-wire"]),
     (

@@ -1,0 +1,105 @@
+//! Changes of instances and stages as they happen, as server-sent events.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse as _;
+use axum::response::Response;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures::stream;
+use kiln_engine::Change;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Api;
+use super::lookup::parameter;
+use super::reply::Refusal;
+use super::views;
+
+/// The header by which a reader that was cut off says where it was.
+const LAST_EVENT_ID: &str = "last-event-id";
+/// A silent stream says that it is there this often.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Changes that are read at once.
+const BATCH: u32 = 500;
+/// Without a signal, changes are looked for this often: other runners may share the store.
+const LOOK_EVERY_MS: i64 = 1_000;
+/// Pause after the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// One reader.
+struct Reader {
+    api: Arc<Api>,
+    after: i64,
+    pending: std::vec::IntoIter<Change>,
+    _place: OwnedSemaphorePermit,
+}
+
+pub(super) async fn events(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let place = Arc::clone(&api.streams).try_acquire_owned().map_err(|_| {
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many read the events already; close one of those")
+    })?;
+    let given = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or_default().to_owned());
+    let given = given.or_else(|| parameter(query.as_deref(), "after"));
+    let after = match given {
+        Some(text) => text.trim().parse().map_err(|_| Refusal::bad(format!("`{text}` is not the id of an event")))?,
+        None => newest(&api).await?,
+    };
+    let reader = Reader { api, after, pending: Vec::new().into_iter(), _place: place };
+    let events = stream::unfold(reader, |mut reader| async move {
+        let change = reader.next().await?;
+        Some((Ok::<_, Infallible>(event(&change)), reader))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+}
+
+/// The id of the last change there is.
+async fn newest(api: &Api) -> Result<i64, Refusal> {
+    let mut after = 0;
+    loop {
+        let changes = api.engine.store().changes_after(after, BATCH).await?;
+        match changes.last() {
+            Some(last) => after = last.seq,
+            None => return Ok(after),
+        }
+    }
+}
+
+fn event(change: &Change) -> Event {
+    let change = views::change(change);
+    let (id, kind) = (change.seq.to_string(), change.subject.as_str());
+    // Numbers and text can always be written.
+    Event::default().id(id).event(kind).data(serde_json::to_string(&change).unwrap_or_default())
+}
+
+impl Reader {
+    /// The next change; none when the runner stops.
+    async fn next(&mut self) -> Option<Change> {
+        loop {
+            if let Some(change) = self.pending.next() {
+                self.after = change.seq;
+                return Some(change);
+            }
+            let seen = self.api.host.signals();
+            match self.api.engine.store().changes_after(self.after, BATCH).await {
+                Ok(changes) if changes.is_empty() => {
+                    tokio::select! {
+                        () = self.api.host.wait(seen, LOOK_EVERY_MS) => {}
+                        () = self.api.shutdown.cancelled() => return None,
+                    }
+                }
+                Ok(changes) => self.pending = changes.into_iter(),
+                Err(error) => {
+                    tracing::warn!(%error, "the changes could not be read; the stream waits");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The environment that the steps of a stage hand to later ones.
+//!
+//! The agent keeps each step's result until the stage ends, so that is where it is read from: a runner that was restarted finds
+//! it there. What was read is remembered. An agent that cannot list its steps (lite-engine) leaves the memory alone.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kiln_agent_client::{Agent, AgentError};
+use kiln_pool::InstanceId;
+use kiln_wire::agent::kiln::StepState;
+
+/// Instances whose steps are remembered.
+const KEPT: usize = 20_000;
+/// A result that is there already is told within this.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
+/// Status of a route that is not there.
+const NOT_FOUND: u16 = 404;
+
+type Environment = BTreeMap<String, String>;
+
+/// What is remembered, by instance: each step with what it exported, in the order in which they ended.
+#[derive(Default)]
+pub(super) struct Exports {
+    kept: Mutex<HashMap<InstanceId, Vec<(String, Environment)>>>,
+}
+
+impl Exports {
+    /// Remembers what a step exported.
+    pub(super) fn note(&self, instance: &InstanceId, step: &str, envs: &Environment) {
+        let mut kept = self.kept();
+        if kept.len() >= KEPT && !kept.contains_key(instance) {
+            kept.clear();
+        }
+        let steps = kept.entry(instance.clone()).or_default();
+        if !steps.iter().any(|(known, _)| known == step) {
+            steps.push((step.to_owned(), envs.clone()));
+        }
+    }
+
+    /// Forgets an instance that ended.
+    pub(super) fn forget(&self, instance: &InstanceId) {
+        self.kept().remove(instance);
+    }
+
+    /// What a step that starts now gets: the later of two exports wins.
+    pub(super) async fn so_far(&self, instance: &InstanceId, agent: &Agent) -> Result<Environment, AgentError> {
+        let steps = match agent.steps().await {
+            Ok(list) => list.steps,
+            Err(AgentError::Refused { status: NOT_FOUND, .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let mut ended: Vec<_> = steps.into_iter().filter(|step| step.state == StepState::Ended).collect();
+        ended.sort_by_key(|step| step.ended_unix_ms);
+        for step in ended {
+            let known = self.kept().get(instance).is_some_and(|steps| steps.iter().any(|(id, _)| *id == step.id));
+            if !known {
+                let result = agent.poll_step(&step.id, TOLD_WITHIN).await?;
+                self.note(instance, &step.id, &result.envs);
+            }
+        }
+        let kept = self.kept();
+        Ok(kept.get(instance).into_iter().flatten().flat_map(|(_, envs)| envs.clone()).collect())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<InstanceId, Vec<(String, Environment)>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,59 @@
+//! `/healthz`, `/metrics`, the description of the API, and what is none of its routes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+
+use super::Api;
+use super::openapi;
+use super::reply::{Json, Refusal};
+
+/// A database that takes longer is not well.
+const STORE_WITHIN: Duration = Duration::from_secs(2);
+/// The form of the metrics.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Whether the process serves; with `?verbose`, what of it is up.
+pub(super) async fn healthz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
+    if parameter(query.as_deref(), "verbose").is_none() {
+        return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "OK").into_response();
+    }
+    let asked = tokio::time::timeout(STORE_WITHIN, api.engine.store().drained()).await;
+    if !matches!(asked, Ok(Ok(_))) {
+        api.health.update(|report| report.store_ok = false);
+    }
+    Json(api.health.report()).into_response()
+}
+
+pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
+    let text = api.metrics.text(&api.engine).await?;
+    Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response())
+}
+
+pub(super) async fn description() -> Response {
+    Json(openapi::document()).into_response()
+}
+
+/// As the incumbent's router says it.
+pub(super) async fn not_found() -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (StatusCode::NOT_FOUND, headers, "404 page not found\n").into_response()
+}
+
+/// A parameter of a query; empty when it stands there without a value.
+pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    query?.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        // In a query a space may be a plus.
+        let value = value.replace('+', " ");
+        (key == name).then(|| percent_encoding::percent_decode_str(&value).decode_utf8_lossy().into_owned())
+    })
+}
+
+/// Whether a parameter says yes: it is there, and not `false` or `0`.
+pub(super) fn flag(query: Option<&str>, name: &str) -> bool {
+    parameter(query, name).is_some_and(|value| value != "false" && value != "0")
+}

@@ -1,0 +1,120 @@
+//! The HTTP API: the incumbent's routes, field for field, and our own under `/kiln/v1/`.
+//!
+//! ```text
+//! request ─► guard (host, token) ─► handler ─► flight (work that goes on without its caller) ─► engine, agent
+//! ```
+//! A handler only waits. What it waits for is a row, a step in a VM, or a task of ours that the next caller with the same id
+//! joins; so a caller that hangs up loses nothing, and one that repeats itself starts nothing twice.
+
+mod auth;
+mod demand;
+mod events;
+mod exports;
+mod flight;
+mod health;
+mod lifecycle;
+mod lookup;
+mod metrics;
+mod openapi;
+mod operator;
+mod place;
+mod proxy;
+mod reply;
+mod routes;
+mod server;
+mod settings;
+mod setup;
+mod step;
+mod views;
+
+use std::sync::Arc;
+
+use kiln_agent_client::{Agent, AgentError};
+use kiln_engine::{Engine, Host};
+use kiln_pool::Instance;
+use kiln_wire::agent::PollStepResponse;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+pub use auth::Token;
+pub use health::Health;
+pub use metrics::Metrics;
+pub use openapi::document as openapi;
+pub use routes::{list as route_list, router};
+pub use server::{Server, ServerError};
+pub use settings::{Mtls, Settings};
+
+use exports::Exports;
+use flight::Flights;
+use reply::Refusal;
+use setup::Ready;
+
+/// Event streams at a time.
+const EVENT_STREAMS: usize = 64;
+
+/// Connections to the agents of instances that serve stages.
+pub trait StageAgents: Send + Sync {
+    /// A client of the instance's agent; the same connection each time.
+    ///
+    /// # Errors
+    /// When its address is not known, or the connection cannot be prepared.
+    fn agent(&self, instance: &Instance) -> Result<Agent, AgentError>;
+}
+
+/// What the API stands on.
+pub struct Parts {
+    /// Decides and acts.
+    pub engine: Arc<Engine>,
+    /// The engine's clock and signals.
+    pub host: Arc<dyn Host>,
+    /// The agents.
+    pub agents: Arc<dyn StageAgents>,
+    /// PEM of the authority that signed the agents' certificates; callers are told it.
+    pub ca_pem: String,
+    /// What of the runner is up; whoever knows writes it there.
+    pub health: Arc<Health>,
+    /// Metrics; the engine's driver counts there too.
+    pub metrics: Arc<Metrics>,
+    /// How it is set.
+    pub settings: Settings,
+    /// When cancelled, the server stops.
+    pub shutdown: CancellationToken,
+}
+
+/// What handlers see.
+pub struct Api {
+    engine: Arc<Engine>,
+    host: Arc<dyn Host>,
+    agents: Arc<dyn StageAgents>,
+    ca_pem: String,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    settings: Settings,
+    shutdown: CancellationToken,
+    set_ups: Flights<Result<Ready, Refusal>>,
+    steps: Flights<Result<PollStepResponse, Refusal>>,
+    exports: Exports,
+    streams: Arc<Semaphore>,
+}
+
+impl Api {
+    /// An API that serves nobody yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { engine, host, agents, ca_pem, health, metrics, settings, shutdown } = parts;
+        Arc::new(Self {
+            engine,
+            host,
+            agents,
+            ca_pem,
+            health,
+            metrics,
+            settings,
+            shutdown,
+            set_ups: Flights::default(),
+            steps: Flights::default(),
+            exports: Exports::default(),
+            streams: Arc::new(Semaphore::new(EVENT_STREAMS)),
+        })
+    }
+}

@@ -1,0 +1,119 @@
+//! What the API offers, one row for each verb and path.
+
+use kiln_wire::runner::{self as wire, kiln as own};
+
+/// The body of a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Taken {
+    /// None.
+    Nothing,
+    /// A message, and whether it must be there.
+    Json(&'static str, bool),
+    /// A tar stream compressed by zstd.
+    Tar,
+}
+
+/// The body of a success.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Answer {
+    /// A message.
+    Json(&'static str),
+    /// Something of this media type, and what it is.
+    Bytes(&'static str, &'static str),
+    /// None.
+    Empty,
+}
+
+/// One verb of one path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operation {
+    pub(super) verb: &'static str,
+    pub(super) path: &'static str,
+    pub(super) id: &'static str,
+    pub(super) about: &'static str,
+    pub(super) query: &'static [(&'static str, &'static str)],
+    pub(super) taken: Taken,
+    pub(super) answer: Answer,
+}
+
+const fn op(
+    (verb, path): (&'static str, &'static str),
+    id: &'static str,
+    about: &'static str,
+    taken: Taken,
+    answer: Answer,
+) -> Operation {
+    Operation { verb, path, id, about, query: &[], taken, answer }
+}
+
+impl Operation {
+    const fn with(mut self, query: &'static [(&'static str, &'static str)]) -> Self {
+        self.query = query;
+        self
+    }
+}
+
+use Answer::{Bytes, Empty, Json as Gives};
+use Taken::{Json, Nothing, Tar};
+
+/// All of them.
+#[rustfmt::skip]
+pub(super) const OPERATIONS: &[Operation] = &[
+    op(("GET", wire::HEALTHZ), "healthz", "Whether the process serves. With `verbose`, a HealthReport.",
+        Nothing, Bytes("text/plain", "`OK`"))
+        .with(&[("verbose", "Answers with what of the runner is up, as JSON.")]),
+    op(("GET", wire::METRICS), "metrics", "Metrics.", Nothing,
+        Bytes("application/openmetrics-text", "The text form of OpenMetrics.")),
+    op(("POST", wire::SETUP), "setup",
+        "Gives a stage an instance and prepares it; answers when it is prepared. May be repeated.",
+        Json("SetupVmRequest", true), Gives("SetupVmResponse")),
+    op(("POST", wire::STEP), "step", "Runs a step of a stage; answers when it has ended. May be repeated.",
+        Json("ExecuteVmRequest", true), Gives("PollStepResponse")),
+    op(("POST", wire::DESTROY), "destroy", "Ends a stage and its instance. May be repeated.",
+        Json("DestroyVmRequest", true), Empty),
+    op(("POST", wire::SUSPEND), "suspend",
+        "Checks the request, and refuses it: an instance that serves a stage is not put to sleep.",
+        Json("SuspendVmRequest", true), Empty),
+    op(("POST", wire::POOL_OWNER), "poolOwner", "Whether this runner has a pool, or a stage in it.",
+        Nothing, Gives("PoolOwnerResponse"))
+        .with(&[("pool", "Mandatory: the pool."), ("stageId", "The stage.")]),
+    op(("GET", own::POOLS), "listPools", "The pools, and how many instances each has.", Nothing, Gives("PoolList")),
+    op(("POST", own::POOL_DRAIN), "drainPool", "Drains a pool, or ends that.",
+        Json("DrainRequest", false), Gives("Pool")),
+    op(("GET", own::INSTANCES), "listInstances", "The instances, newest first.", Nothing, Gives("InstanceList"))
+        .with(&[("state", "Only those in this state."), ("pool", "Only those of this pool."),
+            ("all", "Also those that are gone.")]),
+    op(("GET", own::INSTANCE), "getInstance", "One instance and its history.", Nothing, Gives("InstanceDetail")),
+    op(("DELETE", own::INSTANCE), "deleteInstance", "Ends an instance, whatever it does.", Nothing, Gives("Instance")),
+    op(("POST", own::INSTANCE_HOLD), "holdInstance",
+        "Holds an instance: a warm one is not claimed, a busy one outlives its stage.",
+        Json("HoldRequest", true), Gives("Instance")),
+    op(("POST", own::INSTANCE_RELEASE), "releaseInstance", "Ends a hold.", Nothing, Gives("Instance")),
+    op(("GET", own::STAGES), "listStages", "The stages that have not ended, and why those wait that do.",
+        Nothing, Gives("StageList"))
+        .with(&[("all", "Also those that have ended.")]),
+    op(("GET", own::STAGE), "getStage", "One stage and its history.", Nothing, Gives("StageDetail")),
+    op(("POST", own::STAGE_CANCEL), "cancelStage", "Ends a stage and its instance.",
+        Json("CancelStageRequest", false), Gives("Stage")),
+    op(("PUT", own::STAGE_WORKSPACE), "putWorkspace",
+        "Unpacks a tar stream (`Content-Encoding: zstd`) on the stage's instance.", Tar, Gives("UnpackedResponse"))
+        .with(&[("path", "Mandatory: the directory.")]),
+    op(("GET", own::STAGE_STEPS), "listSteps", "The steps of a stage.", Nothing, Gives("StepList")),
+    op(("POST", own::STAGE_STEPS), "startStep", "Starts a step and answers at once. May be repeated.",
+        Json("StartStepRequest", true), Gives("Empty")),
+    op(("POST", own::STAGE_STEPS_POLL), "pollStep", "Waits for the end of a step.",
+        Json("PollStepRequest", true), Gives("PollStepResponse")),
+    op(("POST", own::STAGE_STEPS_CANCEL), "cancelStep", "Ends a step and everything it started.",
+        Json("CancelRequest", true), Gives("Empty")),
+    op(("POST", own::STAGE_OUTPUT), "stepOutput", "A step's output from any offset, as it comes with `follow`.",
+        Json("OutputRequest", true),
+        Bytes("text/plain", "The bytes. `x-kiln-offset`, `x-kiln-length`, `x-kiln-ended` and `x-kiln-cut` tell where they \
+            stand, and how the output was when the answer began.")),
+    op(("POST", own::STAGE_FILES), "getFiles", "Files of a stage's instance.",
+        Json("FilesRequest", true), Bytes("application/x-tar", "A tar stream, `Content-Encoding: zstd`.")),
+    op(("GET", own::EVENTS), "events", "Changes of instances and stages as they happen.", Nothing,
+        Bytes("text/event-stream", "Server-sent events; the data of each is a Change. `Last-Event-ID` resumes."))
+        .with(&[("after", "Begin after this event; without it, with the next one.")]),
+    op(("GET", own::OPENAPI), "openapi", "This description.", Nothing,
+        Bytes("application/json", "OpenAPI 3.1.")),
+];

@@ -1,0 +1,187 @@
+//! Listens and hands connections to the routes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::{Api, Settings, Token, router};
+
+/// A peer must be done with its TLS handshake, and with the header of each request, within this time.
+const HEADER_WITHIN: Duration = Duration::from_secs(10);
+/// Connections at a time.
+const CONNECTIONS: usize = 8192;
+/// How often a silent HTTP/2 peer is asked whether it is still there, and how long it may take to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Pause after a failed accept: the usual reason is a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Everybody could call it.
+    #[error(
+        "{bind} can be reached from other machines, and whoever reaches this API can run anything on its instances; \
+         give the runner a token (KILN_API_TOKEN), or certificates for mTLS, or bind it to 127.0.0.1"
+    )]
+    Open {
+        /// The address.
+        bind: SocketAddr,
+    },
+    /// The token can be guessed.
+    #[error("the token is shorter than {} bytes; make one with `openssl rand -hex 32`", Token::MIN_BYTES)]
+    ShortToken,
+    /// The address is not to be had.
+    #[error("cannot listen on {bind}; set another address, or end what listens there")]
+    Bind {
+        /// The address.
+        bind: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The certificates cannot be used.
+    #[error("the certificates for mTLS cannot be used")]
+    Tls(#[from] kiln_tls::TlsError),
+}
+
+/// An API that listens. Requests are answered once [`Server::serve`] runs; until then they wait.
+pub struct Server {
+    listener: TcpListener,
+    api: Arc<Api>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Server {
+    /// Whether this may be served at all.
+    ///
+    /// # Errors
+    /// When everybody could call it.
+    pub fn check(settings: &Settings) -> Result<(), ServerError> {
+        if settings.token.as_ref().is_some_and(Token::is_short) {
+            return Err(ServerError::ShortToken);
+        }
+        let guarded = settings.token.is_some() || settings.mtls.is_some();
+        if guarded || settings.bind.ip().is_loopback() {
+            return Ok(());
+        }
+        Err(ServerError::Open { bind: settings.bind })
+    }
+
+    /// Checks and listens.
+    ///
+    /// # Errors
+    /// When everybody could call it, the address is not to be had, or the certificates are not usable.
+    pub async fn bind(api: Arc<Api>) -> Result<Self, ServerError> {
+        let settings = &api.settings;
+        Self::check(settings)?;
+        let tls = match &settings.mtls {
+            Some(mtls) => {
+                let (ca, cert) = (mtls.client_ca_pem.as_bytes(), mtls.cert_pem.as_bytes());
+                let config = kiln_tls::server_config(ca, cert, mtls.key_pem.as_bytes())?;
+                Some(TlsAcceptor::from(Arc::new(config)))
+            }
+            None => None,
+        };
+        if tls.is_none() && !settings.bind.ip().is_loopback() {
+            tracing::warn!(bind = %settings.bind, "the token crosses the network as plain text; put TLS in front, or use mTLS");
+        }
+        let bind = settings.bind;
+        let listener = TcpListener::bind(bind).await.map_err(|source| ServerError::Bind { bind, source })?;
+        Ok(Self { listener, api, tls })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until the runner stops; then open requests may end for a short while. What those still wait for goes on, and a
+    /// repetition joins it.
+    pub async fn serve(self) {
+        let (stop, drain) = (self.api.shutdown.clone(), self.api.settings.drain);
+        let app = TowerToHyperService::new(router(self.api));
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            // Ended connections are taken out as they end.
+            while connections.try_join_next().is_some() {}
+            let next = async {
+                let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
+                self.listener.accept().await.map(|(stream, _)| (stream, slot))
+            };
+            let (stream, slot) = tokio::select! {
+                () = stop.cancelled() => break,
+                next = next => match next {
+                    Ok(next) => next,
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            let (app, tls, stop) = (app.clone(), self.tls.clone(), stop.clone());
+            connections.spawn(async move {
+                handle(stream, tls, app, stop).await;
+                drop(slot);
+            });
+        }
+        // New callers are refused at once, and go to the next runner.
+        drop(self.listener);
+        let all = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(drain, all).await.is_err() {
+            tracing::info!("cutting the requests that are still open; what they waited for goes on");
+        }
+    }
+}
+
+type App = TowerToHyperService<axum::Router>;
+
+/// With or without TLS. One type for both keeps the protocols from being compiled twice.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+async fn handle(stream: TcpStream, tls: Option<TlsAcceptor>, app: App, stop: CancellationToken) {
+    // Small answers must not wait for more; where it cannot be set they are merely late.
+    drop(stream.set_nodelay(true));
+    let Some(tls) = tls else { return talk(Box::new(stream), app, stop).await };
+    match tokio::time::timeout(HEADER_WITHIN, tls.accept(stream)).await {
+        Ok(Ok(stream)) => talk(Box::new(stream), app, stop).await,
+        Ok(Err(error)) => tracing::info!(%error, "TLS handshake failed"),
+        Err(_) => tracing::info!("TLS handshake took too long"),
+    }
+}
+
+async fn talk(stream: Box<dyn Stream>, app: App, stop: CancellationToken) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_WITHIN);
+    let mut http2 = builder.http2();
+    http2.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
+    let connection = builder.serve_connection(TokioIo::new(stream), app);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            // Requests that are being answered still are.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, "connection ended");
+    }
+}

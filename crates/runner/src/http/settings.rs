@@ -1,0 +1,67 @@
+//! How the API is set.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::Token;
+
+const MIB: usize = 1 << 20;
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address to listen on; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// Callers must show this token.
+    pub token: Option<Token>,
+    /// Callers must show a certificate, and the connection is TLS.
+    pub mtls: Option<Mtls>,
+    /// On loopback without a token: names under which callers may reach the runner, besides those of this machine.
+    pub allowed_hosts: Vec<String>,
+    /// Largest JSON body.
+    pub body_limit_bytes: usize,
+    /// How long a stage waits for an instance when its request does not say.
+    pub wait: Duration,
+    /// Pools to turn to when a request names none.
+    pub fallback_pools: Vec<String>,
+    /// An agent that is prepared for a stage answers within this, over all tries.
+    pub setup_within: Duration,
+    /// A step whose agent cannot be reached for this long has failed.
+    pub unreachable_for: Duration,
+    /// How long requests may take to end when the runner stops; what they waited for goes on.
+    pub drain: Duration,
+}
+
+/// Certificates of the API, PEM.
+#[derive(Clone)]
+pub struct Mtls {
+    /// The authority that callers' certificates must come from.
+    pub client_ca_pem: String,
+    /// The runner's own certificate.
+    pub cert_pem: String,
+    /// Its key.
+    pub key_pem: String,
+}
+
+impl std::fmt::Debug for Mtls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mtls").field("cert_pem", &self.cert_pem).finish_non_exhaustive()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), kiln_wire::runner::PORT),
+            token: None,
+            mtls: None,
+            allowed_hosts: Vec::new(),
+            body_limit_bytes: 16 * MIB,
+            wait: Duration::from_secs(30 * 60),
+            fallback_pools: Vec::new(),
+            setup_within: Duration::from_secs(30),
+            unreachable_for: Duration::from_secs(60),
+            drain: Duration::from_secs(5),
+        }
+    }
+}

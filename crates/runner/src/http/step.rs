@@ -1,0 +1,74 @@
+//! `/step`: runs a step and answers when it has ended.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use kiln_pool::StageId;
+use kiln_wire::agent::{PollStepResponse, StartStepRequest};
+use kiln_wire::runner::ExecuteVmRequest;
+
+use super::Api;
+use super::demand::mandatory;
+use super::place::Place;
+use super::reply::{Json, Refusal, Reply, read};
+
+pub(super) async fn step(State(api): State<Arc<Api>>, body: Body) -> Reply<PollStepResponse> {
+    let request: ExecuteVmRequest = read(body, api.settings.body_limit_bytes).await?;
+    let stage = stage_of(&request)?;
+    let place = api.place(&stage).await.map_err(Refusal::like_incumbent)?;
+    // Who may name any instance may run anything on it.
+    if !request.instance_id.is_empty() && request.instance_id != place.instance.id.as_str() {
+        let message = format!("instance {} does not serve stage {stage}", request.instance_id);
+        return Err(Refusal::bad(message));
+    }
+    let key = format!("{stage}\n{}", request.start_step_request.id);
+    let work = run(Arc::clone(&api), place, request.start_step_request);
+    Ok(Json(api.steps.join(key, work).await.map_err(Refusal::like_incumbent)?))
+}
+
+/// The stage that is meant. An address, or an instance as the caller describes it, says nothing.
+fn stage_of(request: &ExecuteVmRequest) -> Result<StageId, Refusal> {
+    let start = &request.start_step_request;
+    if start.id.is_empty() && request.ip_address.is_empty() {
+        return Err(Refusal::bad("either parameter 'id' or 'ip_address' must be provided"));
+    }
+    mandatory("start_step_request.id", &start.id)?;
+    let stage = match (request.stage_runtime_id.as_str(), start.stage_runtime_id.as_str()) {
+        ("", inner) => inner,
+        (outer, inner) if inner.is_empty() || inner == outer => outer,
+        (outer, inner) => {
+            return Err(Refusal::bad(format!(
+                "`stage_runtime_id` is {outer}, and that of `start_step_request` is {inner}; name one stage"
+            )));
+        }
+    };
+    mandatory("stage_runtime_id", stage)?;
+    Ok(StageId::new(stage))
+}
+
+/// Runs once for a step however many ask, and goes on when they hang up; so does the step itself.
+async fn run(api: Arc<Api>, place: Place, mut step: StartStepRequest) -> Result<PollStepResponse, Refusal> {
+    let Place { stage, instance, agent } = &place;
+    let id = step.id.clone();
+    let result = async {
+        if step.image.is_empty() {
+            // As with the incumbent, what earlier steps exported outranks the step's own environment.
+            step.environment.extend(api.exports.so_far(&instance.id, agent).await?);
+        }
+        agent.start_step(&step).await?;
+        Ok(agent.poll_step(&id, api.settings.unreachable_for).await?)
+    };
+    let result = api.while_served(&stage.id, &instance.id, &id, result).await;
+    let outcome = match &result {
+        Ok(result) if result.exit_code == 0 && result.error.is_empty() => "success",
+        Ok(_) => "failure",
+        Err(_) => "lost",
+    };
+    api.metrics.step(&instance.pool, outcome);
+    let result = result?;
+    if result.exited {
+        api.exports.note(&instance.id, &id, &result.envs);
+    }
+    Ok(result)
+}
