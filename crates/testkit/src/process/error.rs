@@ -1,0 +1,57 @@
+//! How it fails.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kiln_driver::{DriverError, ErrorClass};
+
+/// Why an instance cannot be made, seen or ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProcessError {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("there is no image `{0}`: the only one is `{image}`", image = super::IMAGE)]
+    NoImage(String),
+    #[error("instance {0} has ended; an instance never runs twice")]
+    Ended(String),
+    #[error("there are {0} instances, which is the limit of this root")]
+    Full(usize),
+    #[error("cannot {what} {path}")]
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the agent of {id} did not come up: {why}; its log ends with:\n{log}")]
+    NotUp { id: String, why: &'static str, log: String },
+    #[error("processes {0:?} outlive SIGKILL; look at them in /proc")]
+    Immortal(Vec<u32>),
+    #[error("no certificate for the agents can be made")]
+    Tls(#[from] kiln_tls::TlsError),
+    #[error("the work broke off: {0}")]
+    Broken(String),
+}
+
+impl ProcessError {
+    /// For `map_err`.
+    pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { what, path: path.to_owned(), source }
+    }
+
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Invalid(_) | Self::Ended(_) | Self::Tls(_) => ErrorClass::Invalid,
+            Self::NoImage(_) => ErrorClass::NotFound,
+            Self::Full(_) => ErrorClass::Capacity,
+            Self::Io { .. } | Self::NotUp { .. } | Self::Immortal(_) | Self::Broken(_) => ErrorClass::Transient,
+        }
+    }
+}
+
+impl From<ProcessError> for DriverError {
+    fn from(error: ProcessError) -> Self {
+        let source = std::error::Error::source(&error).map(|cause| cause.to_string().into());
+        Self { class: error.class(), message: error.to_string(), source }
+    }
+}
