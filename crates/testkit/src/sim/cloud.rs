@@ -1,0 +1,195 @@
+//! A cloud: its VMs, what happens to them by themselves, and what a listing shows of them.
+
+use std::collections::BTreeMap;
+
+use kiln_driver::{Labels, Launched, Listed};
+
+/// How a VM is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VmState {
+    /// Runs, and costs.
+    Running,
+    /// Is put to sleep.
+    Asleep,
+    /// Ended, and is never there again.
+    Ended {
+        /// When.
+        at_ms: i64,
+        /// Until when listings still show it as running.
+        shown_running_ms: i64,
+        /// Until when listings show it at all.
+        shown_ms: i64,
+        /// Why.
+        why: String,
+    },
+}
+
+/// One VM.
+#[derive(Debug, Clone)]
+pub struct Vm {
+    /// Its id.
+    pub id: String,
+    /// What it was marked with.
+    pub labels: Labels,
+    /// Its image.
+    pub image: String,
+    /// When it was made.
+    pub created_ms: i64,
+    /// From when on listings show it.
+    pub visible_ms: i64,
+    /// From when on its address is known.
+    pub addressed_ms: i64,
+    /// From when on its agent answers; none if it never does.
+    pub boots_ms: Option<i64>,
+    /// Its agent does not answer before this.
+    pub hangs_ms: i64,
+    /// When its agent last had authenticated contact.
+    pub contact_ms: i64,
+    /// Whether its agent was given its own identity.
+    pub has_identity: bool,
+    /// Whether its row was already gone when it was made, by a call that came late.
+    pub late: bool,
+    /// When each runner's listing last showed it.
+    pub shown_ms: BTreeMap<usize, i64>,
+    /// [`super::world::World::well_ms`] when it was found to have no live row.
+    pub unowned_since: Option<i64>,
+    /// [`super::world::World::well_ms`] when it ended.
+    pub ended_well: i64,
+    /// How it is.
+    pub state: VmState,
+    port: u16,
+}
+
+/// The watchdogs in VMs, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Watchdog {
+    /// Without contact for so long, a VM powers itself off.
+    pub lease_ms: i64,
+    /// At this age, a VM powers itself off.
+    pub max_age_ms: i64,
+}
+
+/// One cloud.
+#[derive(Debug)]
+pub struct Cloud {
+    /// Every VM that there ever was.
+    pub vms: BTreeMap<String, Vm>,
+    /// Whether its VMs can be put to sleep.
+    pub can_hibernate: bool,
+    /// Whether it tells at once when one ends.
+    pub tells_ends: bool,
+    /// Pools for which it never has room.
+    pub full_for: Vec<String>,
+    /// What VMs do by themselves.
+    pub watchdog: Watchdog,
+    next_port: u16,
+}
+
+/// How a new VM will turn out.
+#[derive(Debug, Clone, Copy)]
+pub struct Fate {
+    /// From when on listings show it.
+    pub visible_ms: i64,
+    /// From when on its address is known.
+    pub addressed_ms: i64,
+    /// From when on its agent answers.
+    pub boots_ms: Option<i64>,
+}
+
+impl Vm {
+    /// Whether it runs.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.state == VmState::Running
+    }
+
+    /// Whether it is there, running or asleep.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        !matches!(self.state, VmState::Ended { .. })
+    }
+
+    /// What its launch answers.
+    #[must_use]
+    pub fn launched(&self) -> Launched {
+        Launched {
+            id: self.id.clone(),
+            agent: ([10, 0, 0, 1], self.port).into(),
+            server_name: if self.has_identity { self.id.clone() } else { format!("golden-{}", self.image) },
+            needs_claim: !self.has_identity,
+            phases: Vec::new(),
+        }
+    }
+
+    /// What a listing shows of it.
+    #[must_use]
+    pub fn listed(&self, now_ms: i64) -> Option<Listed> {
+        let running = match self.state {
+            VmState::Running => true,
+            VmState::Asleep => false,
+            VmState::Ended { shown_ms, .. } if now_ms >= shown_ms => return None,
+            VmState::Ended { shown_running_ms, .. } => now_ms < shown_running_ms,
+        };
+        let launched = (running && now_ms >= self.addressed_ms).then(|| self.launched());
+        let listed = Listed { id: self.id.clone(), running, labels: self.labels.clone(), launched };
+        (now_ms >= self.visible_ms).then_some(listed)
+    }
+}
+
+impl Cloud {
+    /// A cloud without VMs.
+    #[must_use]
+    pub fn new(can_hibernate: bool, watchdog: Watchdog) -> Self {
+        let (vms, full_for) = (BTreeMap::new(), Vec::new());
+        Self { vms, can_hibernate, tells_ends: false, full_for, watchdog, next_port: 10_000 }
+    }
+
+    /// Makes a VM.
+    pub fn make(&mut self, id: &str, image: &str, labels: Labels, now_ms: i64, fate: Fate) -> &mut Vm {
+        self.next_port = self.next_port.wrapping_add(1);
+        let vm = Vm {
+            id: id.to_owned(),
+            labels,
+            image: image.to_owned(),
+            created_ms: now_ms,
+            visible_ms: fate.visible_ms,
+            addressed_ms: fate.addressed_ms,
+            boots_ms: fate.boots_ms,
+            hangs_ms: 0,
+            contact_ms: now_ms,
+            has_identity: false,
+            late: false,
+            shown_ms: BTreeMap::new(),
+            unowned_since: None,
+            ended_well: 0,
+            state: VmState::Running,
+            port: self.next_port,
+        };
+        self.vms.entry(id.to_owned()).or_insert(vm)
+    }
+
+    /// Ends a VM.
+    pub fn end(&mut self, id: &str, why: &str, now_ms: i64, well_ms: i64, shown_running_ms: i64, shown_ms: i64) {
+        if let Some(vm) = self.vms.get_mut(id).filter(|vm| vm.exists()) {
+            vm.ended_well = well_ms;
+            vm.state = VmState::Ended { at_ms: now_ms, shown_running_ms, shown_ms, why: why.to_owned() };
+        }
+    }
+
+    /// The VMs whose watchdogs end them now, and why.
+    #[must_use]
+    pub fn expired(&self, now_ms: i64) -> Vec<(String, &'static str)> {
+        let due = |vm: &&Vm| {
+            let reason = if now_ms - vm.created_ms > self.watchdog.max_age_ms {
+                "its greatest age"
+            } else if now_ms - vm.contact_ms > self.watchdog.lease_ms {
+                "no contact for its lease"
+            } else {
+                return None;
+            };
+            Some((vm.id.clone(), reason))
+        };
+        // A sleeping one has no clock.
+        self.vms.values().filter(|vm| vm.runs()).filter_map(|vm| due(&vm)).collect()
+    }
+}

@@ -1,0 +1,347 @@
+//! A cloud as one runner reaches it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+use kiln_driver::{Abilities, Driver, DriverError, ErrorClass, LaunchRequest, Launched, Listed};
+use kiln_engine::{POOL_LABEL, RUNNER_LABEL};
+
+use super::clock::Owner;
+use super::cloud::{Fate, VmState};
+use super::fault::Fault;
+use super::invariant;
+use super::world::{Part, Shared, World};
+
+/// One cloud for one start of a runner.
+pub struct SimDriver {
+    /// The world.
+    pub shared: Arc<Shared>,
+    /// Whose calls these are.
+    pub runner: usize,
+    /// Which start of it.
+    pub incarnation: u32,
+    /// The driver's name.
+    pub name: String,
+}
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, DriverError>>;
+
+fn error(class: ErrorClass, message: impl Into<String>) -> DriverError {
+    DriverError { class, message: message.into(), source: None }
+}
+
+/// A call that changes something.
+#[derive(Debug, Clone)]
+enum Order {
+    Launch(LaunchRequest),
+    Destroy(String),
+    Hibernate(String),
+    Resume(String),
+}
+
+impl Order {
+    fn id(&self) -> &str {
+        match self {
+            Self::Launch(request) => &request.id,
+            Self::Destroy(id) | Self::Hibernate(id) | Self::Resume(id) => id,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Launch(_) => "launch",
+            Self::Destroy(_) => "destroy",
+            Self::Hibernate(_) => "hibernate",
+            Self::Resume(_) => "resume",
+        }
+    }
+
+    fn usual_ms(&self) -> i64 {
+        match self {
+            Self::Launch(_) => 800,
+            Self::Destroy(_) => 300,
+            Self::Hibernate(_) => 2_000,
+            Self::Resume(_) => 1_500,
+        }
+    }
+}
+
+impl SimDriver {
+    /// Sends an order. It goes its way even when its sender ends meanwhile.
+    fn order(&self, order: Order) -> Answer<'_, Option<Launched>> {
+        async move {
+            let (shared, name, runner) = (Arc::clone(&self.shared), self.name.clone(), self.runner);
+            let (answer, answered) = oneshot::channel();
+            let before = shared.world().order_sent(runner, &name, &order);
+            let _working = Working::begin(&self.shared, runner, self.incarnation, order.id());
+            let on_the_wire = async move {
+                shared.clock.sleep(before).await;
+                let (done, after) = shared.world().order_arrives(runner, &name, &order);
+                shared.clock.sleep(after).await;
+                // Nobody may be waiting for it any more.
+                drop(answer.send(done));
+            };
+            self.shared.clock.spawn(Owner::Wire(runner), on_the_wire.boxed());
+            answered.await.unwrap_or_else(|_| Err(error(ErrorClass::Ambiguous, "the connection was cut")))
+        }
+        .boxed()
+    }
+}
+
+/// Notes that an instance is worked on, as long as it lives.
+pub(super) struct Working {
+    shared: Arc<Shared>,
+    runner: usize,
+    key: (u32, String),
+}
+
+impl Working {
+    pub(super) fn begin(shared: &Arc<Shared>, runner: usize, incarnation: u32, id: &str) -> Self {
+        let key = (incarnation, id.to_owned());
+        let mut world = shared.world();
+        if !world.processes.get_mut(runner).is_some_and(|p| p.working.insert(key.clone())) {
+            world.violate("one_work_at_a_time", format!("runner{runner} works on {id} twice at the same time"));
+        }
+        drop(world);
+        Self { shared: Arc::clone(shared), runner, key }
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        if let Some(process) = self.shared.world().processes.get_mut(self.runner) {
+            process.working.remove(&self.key);
+        }
+    }
+}
+
+impl World {
+    fn order_sent(&mut self, runner: usize, driver: &str, order: &Order) -> i64 {
+        self.say(&format!("r{runner} {driver} {} {} is called", order.name(), order.id()));
+        invariant::ordered(self, runner, order.name(), order.id());
+        let usual = order.usual_ms();
+        if self.strikes(Fault::SlowCall) { self.rng.between(5_000, 45_000) } else { self.delay(usual) }
+    }
+
+    fn order_arrives(&mut self, runner: usize, driver: &str, order: &Order) -> (Result<Option<Launched>, DriverError>, i64) {
+        let what = format!("{} {}", order.name(), order.id());
+        if self.is_cut_off(runner, Part::Cloud) {
+            return (Err(error(ErrorClass::Ambiguous, "no answer")), 5_000);
+        }
+        if self.strikes(Fault::CrashBefore) {
+            self.say(&format!("r{runner} fault crash_before {what}"));
+            self.crashes.insert(runner);
+            return (Err(error(ErrorClass::Ambiguous, "cut")), 1);
+        }
+        let refusals = [
+            (Fault::Throttled, ErrorClass::Throttled),
+            (Fault::Transient, ErrorClass::Transient),
+            (Fault::Auth, ErrorClass::Auth),
+            (Fault::Capacity, ErrorClass::Capacity),
+            (Fault::Quota, ErrorClass::Quota),
+        ];
+        for (fault, class) in refusals {
+            let launch_only = matches!(fault, Fault::Capacity | Fault::Quota);
+            if (!launch_only || matches!(order, Order::Launch(_))) && self.strikes(fault) {
+                self.say(&format!("r{runner} {driver} {what} fault {}", fault.name()));
+                return (Err(error(class, fault.name())), 20);
+            }
+        }
+        let (done, after) = self.carry_out(runner, driver, order);
+        if self.strikes(Fault::CrashAfter) {
+            self.say(&format!("r{runner} fault crash_after {what}"));
+            self.crashes.insert(runner);
+        }
+        if self.strikes(Fault::ResponseLost) {
+            self.say(&format!("r{runner} {driver} {what} fault response_lost"));
+            return (Err(error(ErrorClass::Ambiguous, "response_lost")), 5_000);
+        }
+        (done, after)
+    }
+
+    fn carry_out(&mut self, runner: usize, driver: &str, order: &Order) -> (Result<Option<Launched>, DriverError>, i64) {
+        let now = self.now_ms();
+        match order {
+            Order::Launch(request) => self.launch(runner, driver, request),
+            Order::Destroy(id) => {
+                invariant::destroyed(self, runner, driver, id);
+                if self.cloud_has(driver, id) {
+                    self.end_vm(driver, id, "destroyed");
+                }
+                (Ok(None), 50)
+            }
+            Order::Hibernate(id) | Order::Resume(id) => {
+                let sleeps = matches!(order, Order::Hibernate(_));
+                let boots_ms = now + self.delay(3_000);
+                let Some(vm) = self.clouds.get_mut(driver).and_then(|c| c.vms.get_mut(id)).filter(|vm| vm.exists()) else {
+                    return (Err(error(ErrorClass::NotFound, format!("there is no {id}"))), 20);
+                };
+                if sleeps {
+                    vm.state = VmState::Asleep;
+                } else if vm.state == VmState::Asleep {
+                    (vm.state, vm.contact_ms) = (VmState::Running, now);
+                    vm.boots_ms = vm.boots_ms.map(|_| boots_ms);
+                }
+                let launched = (!sleeps).then(|| vm.launched());
+                self.say(&format!("{driver} vm {id} {}", if sleeps { "sleeps" } else { "wakes" }));
+                (Ok(launched), 500)
+            }
+        }
+    }
+
+    fn launch(
+        &mut self,
+        runner: usize,
+        driver: &str,
+        request: &LaunchRequest,
+    ) -> (Result<Option<Launched>, DriverError>, i64) {
+        let (now, id) = (self.now_ms(), request.id.as_str());
+        let pool = request.labels.get(POOL_LABEL).cloned().unwrap_or_default();
+        if request.labels.get(RUNNER_LABEL).is_none() {
+            self.violate("launch_is_labelled", format!("the launch of {id} carries no label of its runner"));
+        }
+        let full = self.clouds.get(driver).is_none_or(|c| c.full_for.contains(&pool));
+        if full {
+            return (Err(error(ErrorClass::Capacity, format!("no room for pool {pool}, ever"))), 50);
+        }
+        if let Some(vm) = self.clouds.get(driver).and_then(|c| c.vms.get(id)) {
+            let answer = if vm.exists() { Ok(Some(vm.launched())) } else { Err(error(ErrorClass::Invalid, "an id runs once")) };
+            return (answer, (vm.addressed_ms - now).max(0) + 10);
+        }
+        let hidden = if self.strikes(Fault::DelayedVisibility) { self.rng.between(1_000, 60_000) } else { 0 };
+        let addressed_ms = now + self.delay(1_000);
+        let never = self.strikes(Fault::BootNeverEnds);
+        let boots_ms = addressed_ms + self.delay(5_000);
+        let fate = Fate { visible_ms: now + hidden, addressed_ms, boots_ms: (!never).then_some(boots_ms) };
+        let row = self.rows.instances.get(&kiln_pool::InstanceId::new(id));
+        let late = row.is_none_or(|row| !row.is_live());
+        let Some(cloud) = self.clouds.get_mut(driver) else { return (Err(error(ErrorClass::Invalid, "no cloud")), 0) };
+        let vm = cloud.make(id, &request.image, request.labels.clone(), now, fate);
+        vm.late = late;
+        let launched = vm.launched();
+        self.say(&format!("{driver} vm {id} is made{}", if never { " fault boot_never_ends" } else { "" }));
+        invariant::made(self, runner, &pool, id);
+        (Ok(Some(launched)), addressed_ms - now)
+    }
+
+    fn cloud_has(&self, driver: &str, id: &str) -> bool {
+        self.clouds.get(driver).and_then(|c| c.vms.get(id)).is_some_and(super::cloud::Vm::exists)
+    }
+
+    /// Ends a VM, for whatever reason.
+    pub fn end_vm(&mut self, driver: &str, id: &str, why: &str) {
+        let (now, well) = (self.now_ms(), self.well_ms);
+        let (ghost, shown) = match self.strikes(Fault::DelayedVisibility) {
+            true => (self.rng.between(0, 20_000), self.rng.between(20_000, 120_000)),
+            false => (0, if self.rng.chance(500) { 0 } else { 30_000 }),
+        };
+        self.say(&format!("{driver} vm {id} ends: {why}"));
+        if let Some(cloud) = self.clouds.get_mut(driver) {
+            cloud.end(id, why, now, well, now + ghost, now + shown);
+        }
+    }
+
+    fn listing(&mut self, runner: usize, driver: &str) -> Result<Vec<Listed>, DriverError> {
+        if self.is_cut_off(runner, Part::Cloud) {
+            return Err(error(ErrorClass::Transient, "no route"));
+        }
+        if self.strikes(Fault::ListFails) {
+            return Err(error(ErrorClass::Throttled, "list_fails"));
+        }
+        let now = self.now_ms();
+        let shaky = self.strikes(Fault::PagingChanges);
+        let mut all = Vec::new();
+        if let Some(cloud) = self.clouds.get(driver) {
+            all.extend(cloud.vms.values().filter_map(|vm| vm.listed(now)));
+        }
+        if shaky {
+            let missed = self.rng.between(100, 600);
+            all.retain(|_| !self.rng.chance(u32::try_from(missed).unwrap_or(0)));
+            let again: Vec<Listed> = all.iter().filter(|_| self.rng.chance(200)).cloned().collect();
+            all.extend(again);
+        }
+        if let Some(cloud) = self.clouds.get_mut(driver) {
+            for listed in &all {
+                if let Some(vm) = cloud.vms.get_mut(&listed.id) {
+                    vm.shown_ms.insert(runner, now);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Driver for SimDriver {
+    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> Answer<'a, Launched> {
+        let order = self.order(Order::Launch(request.clone()));
+        async move { order.await?.ok_or_else(|| error(ErrorClass::Transient, "an answer without content")) }.boxed()
+    }
+
+    fn list(&self) -> Answer<'_, Vec<Listed>> {
+        async move {
+            let before = self.shared.world().delay(30);
+            self.shared.clock.sleep(before).await;
+            let listed = self.shared.world().listing(self.runner, &self.name);
+            let after = self.shared.world().delay(10);
+            self.shared.clock.sleep(after).await;
+            listed
+        }
+        .boxed()
+    }
+
+    fn destroy<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        let order = self.order(Order::Destroy(id.to_owned()));
+        async move { order.await.map(drop) }.boxed()
+    }
+
+    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
+        async move {
+            loop {
+                self.shared.clock.sleep(10_000).await;
+                let world = self.shared.world();
+                let cloud = world.clouds.get(&self.name);
+                let ended = cloud.is_some_and(|c| c.tells_ends && c.vms.get(id).is_none_or(|vm| !vm.exists()));
+                if ended {
+                    return "it ended".to_owned();
+                }
+                if cloud.is_none_or(|c| !c.tells_ends) {
+                    break;
+                }
+            }
+            futures::future::pending().await
+        }
+        .boxed()
+    }
+
+    fn console_tail<'a>(&'a self, _: &'a str) -> BoxFuture<'a, String> {
+        async move {
+            let before = self.shared.world().delay(20);
+            self.shared.clock.sleep(before).await;
+            String::new()
+        }
+        .boxed()
+    }
+
+    fn abilities(&self) -> Abilities {
+        let hibernate = self.shared.world().clouds.get(&self.name).is_some_and(|c| c.can_hibernate);
+        Abilities { hibernate, outlives_owner: true }
+    }
+
+    fn hibernate<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        let order = self.order(Order::Hibernate(id.to_owned()));
+        async move { order.await.map(drop) }.boxed()
+    }
+
+    fn resume<'a>(&'a self, id: &'a str) -> Answer<'a, Launched> {
+        let order = self.order(Order::Resume(id.to_owned()));
+        async move { order.await?.ok_or_else(|| error(ErrorClass::Transient, "an answer without content")) }.boxed()
+    }
+}
+
+/// The VMs of all clouds.
+pub(super) fn all_vms(clouds: &BTreeMap<String, super::cloud::Cloud>) -> impl Iterator<Item = (&String, &super::cloud::Vm)> {
+    clouds.iter().flat_map(|(driver, cloud)| cloud.vms.values().map(move |vm| (driver, vm)))
+}

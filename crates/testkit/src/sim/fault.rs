@@ -1,0 +1,141 @@
+//! What can go wrong, by name.
+
+use std::collections::BTreeMap;
+
+use super::rng::Rng;
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal, $most:literal;)*) => {
+        /// A kind of fault.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Fault { $($(#[$doc])* $variant,)* }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its name in scenario files and transcripts.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// The greatest rate that a seed may have, out of a thousand occasions.
+            fn most(self) -> i64 {
+                match self { $(Self::$variant => $most,)* }
+            }
+        }
+    };
+}
+
+faults! {
+    /// A call of the cloud took effect, and its answer is lost.
+    ResponseLost = "response_lost", 200;
+    /// A call of the store is answered by an error that leaves open whether it took effect.
+    CommitUnknown = "commit_unknown", 40;
+    /// The cloud has no room for a launch.
+    Capacity = "capacity", 400;
+    /// A limit of the account.
+    Quota = "quota", 200;
+    /// Asked too often.
+    Throttled = "throttled", 300;
+    /// A failure that passes.
+    Transient = "transient", 300;
+    /// Not allowed.
+    Auth = "auth", 100;
+    /// A new VM is listed late, and one that ended goes on being listed.
+    DelayedVisibility = "delayed_visibility", 900;
+    /// A listing misses or repeats instances.
+    PagingChanges = "paging_changes", 150;
+    /// A listing fails.
+    ListFails = "list_fails", 300;
+    /// A VM dies by itself, in whatever state.
+    VmDies = "vm_dies", 8;
+    /// A VM's agent never answers.
+    BootNeverEnds = "boot_never_ends", 300;
+    /// An agent does not answer for a while, or for ever.
+    AgentHangs = "agent_hangs", 8;
+    /// A request is delivered twice.
+    DuplicatedDelivery = "duplicated_delivery", 500;
+    /// A caller goes away before its answer.
+    Disconnect = "disconnect", 400;
+    /// A runner's process ends before a call takes effect.
+    CrashBefore = "crash_before", 6;
+    /// A runner's process ends after a call took effect and before it knows.
+    CrashAfter = "crash_after", 6;
+    /// The wall clock of one runner jumps.
+    ClockJump = "clock_jump", 4;
+    /// The store refuses a call.
+    DatabaseBusy = "database_busy", 60;
+    /// One runner cannot reach the store, the clouds or the agents for a while.
+    Partition = "partition", 3;
+    /// A call of the cloud takes long.
+    SlowCall = "slow_call", 200;
+    /// One runner's process stands still for a while.
+    Pause = "pause", 3;
+    /// The store answers slowly.
+    SlowStore = "slow_store", 30;
+}
+
+impl Fault {
+    /// The fault of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|fault| fault.name() == name)
+    }
+}
+
+/// How often each fault happens in a seed.
+#[derive(Debug, Clone, Default)]
+pub struct Rates {
+    rates: BTreeMap<Fault, u32>,
+    armed: BTreeMap<Fault, u32>,
+}
+
+impl Rates {
+    /// A random subset with random rates.
+    pub fn random(rng: &mut Rng) -> Self {
+        let mut rates = BTreeMap::new();
+        let each = *rng.pick(&[100, 250, 400, 600]).unwrap_or(&300);
+        for fault in Fault::ALL {
+            if rng.chance(each) {
+                let rate = rng.between(1, fault.most());
+                rates.insert(*fault, u32::try_from(rate).unwrap_or(1));
+            }
+        }
+        Self { rates, armed: BTreeMap::new() }
+    }
+
+    /// Whether this seed has it at all.
+    #[must_use]
+    pub fn has(&self, fault: Fault) -> bool {
+        self.rates.contains_key(&fault)
+    }
+
+    /// Makes the next occasions of it happen for sure.
+    pub fn arm(&mut self, fault: Fault, times: u32) {
+        *self.armed.entry(fault).or_default() += times;
+    }
+
+    /// From now on none happens.
+    pub fn stop(&mut self) {
+        self.rates.clear();
+        self.armed.clear();
+    }
+
+    /// Whether it happens on this occasion.
+    pub fn strikes(&mut self, fault: Fault, rng: &mut Rng) -> bool {
+        if let Some(left) = self.armed.get_mut(&fault).filter(|left| **left > 0) {
+            *left -= 1;
+            return true;
+        }
+        self.rates.get(&fault).is_some_and(|rate| rng.chance(*rate))
+    }
+
+    /// The names and rates, for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let all: Vec<String> = self.rates.iter().map(|(fault, rate)| format!("{}={rate}", fault.name())).collect();
+        if all.is_empty() { "none".to_owned() } else { all.join(" ") }
+    }
+}

@@ -1,0 +1,66 @@
+//! Calls of the clouds.
+
+use kiln_pool::{InstanceId, State};
+
+use super::super::driver::all_vms;
+use super::super::world::World;
+
+/// More calls than this of one kind about one instance are a storm, unless they take this long.
+const STORM_CALLS: usize = 20;
+const STORM_MS: i64 = 60_000;
+
+/// A runner sends an order.
+pub fn ordered(w: &mut World, runner: usize, order: &'static str, id: &str) {
+    w.marks.count(order);
+    let now = w.now_ms();
+    let calls = w.marks.calls_ms.entry((order, id.to_owned())).or_default();
+    calls.push_back(now);
+    if calls.len() > STORM_CALLS {
+        let first = calls.pop_front().unwrap_or(now);
+        if now - first < STORM_MS {
+            let passed = now - first;
+            w.violate("no_storm", format!("{order} {id} was called {STORM_CALLS} times within {passed} ms"));
+        }
+    }
+    let id = InstanceId::new(id);
+    if order == "launch" && !w.marks.was_launching.contains(&id) {
+        let state = w.rows.instances.get(&id).map(|row| row.state);
+        w.violate("intent_before_effect", format!("runner{runner} launches {id} whose row is {state:?}"));
+    }
+}
+
+/// A destroy takes effect.
+pub fn destroyed(w: &mut World, runner: usize, driver: &str, id: &str) {
+    let exists = w.clouds.get(driver).and_then(|c| c.vms.get(id)).is_some_and(super::super::cloud::Vm::exists);
+    let row = w.rows.instances.get(&InstanceId::new(id));
+    let ends = row.is_none_or(|row| matches!(row.state, State::Terminating | State::Gone));
+    if exists && !ends {
+        let state = row.map(|row| row.state);
+        w.violate("no_wrong_kill", format!("runner{runner} destroys {id} whose row is {state:?}"));
+    }
+}
+
+/// A launch made a VM.
+pub fn made(w: &mut World, runner: usize, pool: &str, id: &str) {
+    let Some(row) = w.rows.instances.get(&InstanceId::new(id)) else {
+        return w.violate("intent_before_effect", format!("runner{runner} made {id} without a row"));
+    };
+    let flavor = row.flavor.clone();
+    limits(w, pool, &flavor);
+}
+
+/// Rows that live and VMs that exist, together, against the limits.
+pub fn limits(w: &mut World, pool: &str, flavor: &str) {
+    let (mut in_pool, mut in_flavor) = w.rows.count(pool, flavor);
+    // A VM whose row is gone must not be there, unless its launch came late, which no count can foresee.
+    for (_, vm) in all_vms(&w.clouds).filter(|(_, vm)| vm.exists() && !vm.late) {
+        let row = w.rows.instances.get(&InstanceId::new(&vm.id)).filter(|row| !row.is_live());
+        in_pool += u32::from(row.is_some_and(|row| row.pool == pool));
+        in_flavor += u32::from(row.is_some_and(|row| row.flavor == flavor));
+    }
+    for (key, count) in [(format!("pool {pool}"), in_pool), (format!("flavor {flavor}"), in_flavor)] {
+        if let Some(limit) = w.marks.limits.get(&key).copied().filter(|limit| count > *limit) {
+            w.violate("limit_is_a_limit", format!("{key} has {count} instances and a limit of {limit}"));
+        }
+    }
+}

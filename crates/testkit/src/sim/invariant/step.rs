@@ -1,0 +1,90 @@
+//! What is checked after every step, because time alone can break it.
+
+use kiln_pool::{InstanceId, StageState, State};
+
+use super::super::world::World;
+
+/// How long a VM may be there without a live row, while somebody could do something about it.
+const LEAK_MS: i64 = 8 * 60_000;
+/// How much later than due something may end, while somebody could do something about it.
+const LATE_MS: i64 = 5 * 60_000;
+
+/// Checks what time can break.
+pub fn after_step(w: &mut World) {
+    no_leak(w);
+    ages(w);
+    deadlines(w);
+    one_instance_per_stage(w);
+}
+
+fn no_leak(w: &mut World) {
+    let well = w.well_ms;
+    let mut leak = None;
+    let rows = &w.rows.instances;
+    for (driver, cloud) in &mut w.clouds {
+        for vm in cloud.vms.values_mut().filter(|vm| vm.exists()) {
+            let owned = rows.get(&InstanceId::new(&vm.id)).is_some_and(kiln_pool::Instance::is_live);
+            if owned {
+                vm.unowned_since = None;
+                continue;
+            }
+            let since = *vm.unowned_since.get_or_insert(well);
+            if well - since > LEAK_MS {
+                leak = Some(format!("{driver} vm {} is there without a live row for {} s", vm.id, (well - since) / 1000));
+            }
+        }
+    }
+    if let Some(leak) = leak {
+        w.violate("no_leak", leak);
+    }
+}
+
+fn ages(w: &mut World) {
+    if w.marks.reloaded || w.marks.clocks_jumped {
+        return;
+    }
+    let mut old = None;
+    for row in w.rows.live.iter().filter_map(|id| w.rows.instances.get(id)) {
+        let Some(pool) = w.config.pools.get(&row.pool) else { continue };
+        let Some((_, well)) = w.marks.created.get(&row.id) else { continue };
+        let age = w.well_ms - well;
+        let turning = matches!(row.state, State::Ready | State::Claimed | State::Hibernated);
+        if turning && age > i64::from(pool.ages.max_age_s) * 1000 + LATE_MS {
+            old = Some(format!("{} is {} and {} s old", row.id, row.state, age / 1000));
+        }
+    }
+    if let Some(old) = old {
+        w.violate("ages_are_kept", old);
+    }
+}
+
+fn deadlines(w: &mut World) {
+    if w.marks.clocks_jumped {
+        return;
+    }
+    let mut late = None;
+    for stage in w.rows.open.iter().filter_map(|id| w.rows.stages.get(id)) {
+        let Some(well) = w.marks.assigned_well.get(&stage.id) else { continue };
+        let ran = w.well_ms - well;
+        if stage.state == StageState::Assigned && ran > stage.run_ms + LATE_MS {
+            late = Some(format!("{} runs for {} s of {} s", stage.id, ran / 1000, stage.run_ms / 1000));
+        }
+    }
+    if let Some(late) = late {
+        w.violate("deadline_is_kept", late);
+    }
+}
+
+fn one_instance_per_stage(w: &mut World) {
+    let mut twice = None;
+    for stage in w.rows.open.iter().filter_map(|id| w.rows.stages.get(id)) {
+        let Some(id) = &stage.instance else { continue };
+        let row = w.rows.instances.get(id);
+        if !row.is_some_and(|row| row.stage.as_ref() == Some(&stage.id)) {
+            twice = Some(format!("{} has {id}, which has {:?}", stage.id, row.map(|row| &row.stage)));
+        }
+    }
+    if let Some(twice) = twice {
+        w.violate("one_instance_one_stage", twice);
+    }
+}

@@ -1,0 +1,171 @@
+//! The rows in memory, with exactly the contract of `kiln_engine::world::Store`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kiln_engine::{Change, Limits};
+use kiln_pool::plan::Streak;
+use kiln_pool::{Instance, InstanceId, Stage, StageId, StageState, State};
+
+/// The tables.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// Every instance that ever had a row.
+    pub instances: BTreeMap<InstanceId, Instance>,
+    /// Every stage that ever had one.
+    pub stages: BTreeMap<StageId, Stage>,
+    /// Ids of the instances that are not gone.
+    pub live: BTreeSet<InstanceId>,
+    /// Ids of the stages that have not ended.
+    pub open: BTreeSet<StageId>,
+    /// Leases: who has it, until when by his own clock.
+    pub leases: BTreeMap<String, (String, i64)>,
+    /// Failed starts of flavors.
+    pub streaks: BTreeMap<String, Streak>,
+    /// Pools that are drained.
+    pub drained: BTreeSet<String>,
+    /// The timeline.
+    pub changes: Vec<Change>,
+}
+
+/// A row before and after a change.
+#[derive(Debug, Clone)]
+pub struct Changed<T> {
+    /// Before; none for a new one.
+    pub old: Option<T>,
+    /// After.
+    pub new: T,
+}
+
+/// What a claim changes.
+pub type Claim = (Changed<Stage>, Changed<Instance>);
+
+impl Rows {
+    /// See `Store::lease`.
+    pub fn lease(&mut self, me: &str, wanted: &BTreeSet<String>, now_ms: i64, until_ms: i64) -> BTreeSet<String> {
+        let mut held = BTreeSet::new();
+        for name in wanted {
+            let free = self.leases.get(name).is_none_or(|(holder, until)| holder == me || *until <= now_ms);
+            if free {
+                self.leases.insert(name.clone(), (me.to_owned(), until_ms));
+                held.insert(name.clone());
+            }
+        }
+        held
+    }
+
+    /// All live rows.
+    #[must_use]
+    pub fn live_instances(&self) -> Vec<Instance> {
+        self.live.iter().filter_map(|id| self.instances.get(id)).cloned().collect()
+    }
+
+    /// All open stages.
+    #[must_use]
+    pub fn open_stages(&self) -> Vec<Stage> {
+        self.open.iter().filter_map(|id| self.stages.get(id)).cloned().collect()
+    }
+
+    /// How many live rows there are of a pool and of a flavor.
+    #[must_use]
+    pub fn count(&self, pool: &str, flavor: &str) -> (u32, u32) {
+        let live = self.live.iter().filter_map(|id| self.instances.get(id));
+        live.fold((0, 0), |(p, f), row| (p + u32::from(row.pool == pool), f + u32::from(row.flavor == flavor)))
+    }
+
+    /// See `Store::insert_instance`.
+    pub fn insert(&mut self, row: &Instance, limits: Limits, reason: &str) -> Option<Changed<Instance>> {
+        let (in_pool, in_flavor) = self.count(&row.pool, &row.flavor);
+        let full = in_pool >= limits.pool || limits.flavor.is_some_and(|limit| in_flavor >= limit);
+        (!full && !self.instances.contains_key(&row.id)).then(|| self.put(row.clone(), reason))
+    }
+
+    /// See `Store::update_instance`.
+    pub fn update(&mut self, row: &Instance, reason: &str) -> Option<Changed<Instance>> {
+        let fits = self.instances.get(&row.id).is_some_and(|old| old.generation == row.generation - 1);
+        fits.then(|| self.put(row.clone(), reason))
+    }
+
+    fn put(&mut self, new: Instance, reason: &str) -> Changed<Instance> {
+        if new.is_live() { self.live.insert(new.id.clone()) } else { self.live.remove(&new.id) };
+        self.note("instance", new.id.as_str(), &new.pool, new.state.as_str(), new.since_ms, reason);
+        let old = self.instances.insert(new.id.clone(), new.clone());
+        Changed { old, new }
+    }
+
+    /// See `Store::begin_stage`. The claim tells the stage from waiting on.
+    pub fn begin(&mut self, stage: &Stage, now_ms: i64) -> (Option<Changed<Stage>>, Option<Claim>) {
+        if self.stages.contains_key(&stage.id) {
+            return (None, None);
+        }
+        let begun = self.put_stage(stage.clone(), now_ms);
+        let taken = |flavor: &str| {
+            let older = self.open.iter().filter(|id| **id != stage.id).filter_map(|id| self.stages.get(id));
+            let mut waiting = older.filter(|s| s.state == StageState::Waiting);
+            waiting.any(|s| s.candidates.iter().any(|c| c.flavor == flavor))
+        };
+        let ready = stage.candidates.iter().filter(|c| !taken(&c.flavor)).find_map(|c| self.ready(&c.flavor, &c.image, now_ms));
+        let claim = ready.map(|instance| self.give(stage.clone(), instance, now_ms));
+        (Some(begun), claim)
+    }
+
+    /// See `Store::claim`.
+    pub fn claim(&mut self, stage: &Stage, now_ms: i64) -> Option<Claim> {
+        let present = self.stages.get(&stage.id)?;
+        if present.generation != stage.generation || present.state != StageState::Waiting {
+            return None;
+        }
+        let stage = present.clone();
+        let instance = stage.candidates.iter().find_map(|c| self.ready(&c.flavor, &c.image, now_ms))?;
+        Some(self.give(stage, instance, now_ms))
+    }
+
+    fn ready(&self, flavor: &str, image: &str, now_ms: i64) -> Option<Instance> {
+        let live = self.live.iter().filter_map(|id| self.instances.get(id));
+        let free = live.filter(|i| i.state == State::Ready && i.flavor == flavor && i.image == image && !i.is_held(now_ms));
+        free.min_by_key(|i| (i.created_ms, i.id.clone())).cloned()
+    }
+
+    fn give(&mut self, mut stage: Stage, mut instance: Instance, now_ms: i64) -> Claim {
+        instance.generation += 1;
+        (instance.state, instance.since_ms) = (State::Claimed, now_ms);
+        (instance.attempts, instance.retry_ms) = (0, None);
+        instance.stage = Some(stage.id.clone());
+        (instance.claimed_ms, instance.deadline_ms) = (Some(now_ms), Some(now_ms.saturating_add(stage.run_ms)));
+        stage.generation += 1;
+        stage.state = StageState::Assigned;
+        (stage.instance, stage.assigned_ms) = (Some(instance.id.clone()), Some(now_ms));
+        let reason = format!("claimed by {}", stage.id);
+        (self.put_stage(stage, now_ms), self.put(instance, &reason))
+    }
+
+    /// See `Store::update_stage`.
+    pub fn update_stage(&mut self, stage: &Stage, now_ms: i64) -> Option<Changed<Stage>> {
+        let fits = self.stages.get(&stage.id).is_some_and(|old| old.generation == stage.generation - 1);
+        fits.then(|| self.put_stage(stage.clone(), now_ms))
+    }
+
+    fn put_stage(&mut self, new: Stage, now_ms: i64) -> Changed<Stage> {
+        if new.state == StageState::Ended { self.open.remove(&new.id) } else { self.open.insert(new.id.clone()) };
+        self.note("stage", new.id.as_str(), &new.pool, new.state.as_str(), now_ms, &new.why);
+        let old = self.stages.insert(new.id.clone(), new.clone());
+        Changed { old, new }
+    }
+
+    /// See `Store::note_start`.
+    pub fn note_start(&mut self, flavor: &str, now_ms: i64, failure: Option<&str>) {
+        match failure {
+            None => drop(self.streaks.remove(flavor)),
+            Some(evidence) => {
+                let streak = self.streaks.entry(flavor.to_owned()).or_default();
+                streak.failures += 1;
+                (streak.at_ms, streak.evidence) = (now_ms, evidence.to_owned());
+            }
+        }
+    }
+
+    fn note(&mut self, subject: &str, id: &str, pool: &str, state: &str, at_ms: i64, reason: &str) {
+        let seq = i64::try_from(self.changes.len()).unwrap_or(i64::MAX);
+        let (subject, id, pool) = (subject.to_owned(), id.to_owned(), pool.to_owned());
+        self.changes.push(Change { seq, at_ms, subject, id, pool, state: state.to_owned(), reason: reason.to_owned() });
+    }
+}

@@ -1,0 +1,137 @@
+//! A runner's process: the real engine on the simulated world.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kiln_driver::Driver;
+use kiln_engine::{Engine, Host, Parts};
+use kiln_pool::{Config, InstanceId};
+
+use super::agents::SimAgents;
+use super::clock::{Clock, Owner, Sleep};
+use super::driver::SimDriver;
+use super::store::SimStore;
+use super::world::Shared;
+
+/// The process around an engine.
+struct SimHost {
+    shared: Arc<Shared>,
+    clock: Arc<Clock>,
+    runner: usize,
+    started_ms: i64,
+    skew_ms: Arc<AtomicI64>,
+    signals: Arc<Mutex<Signals>>,
+}
+
+#[derive(Default)]
+struct Signals {
+    count: u64,
+    waiting: Vec<Waker>,
+}
+
+/// Starts the engine of a runner with a memory that holds nothing.
+pub fn start(shared: &Arc<Shared>, runner: usize, config: &Config) -> Arc<Engine> {
+    let clock = Arc::clone(&shared.clock);
+    let now = clock.now_ms();
+    let mut world = shared.world();
+    world.say(&format!("r{runner} starts"));
+    let names: Vec<String> = world.clouds.keys().cloned().collect();
+    let (incarnation, skew_ms) = match world.processes.get_mut(runner) {
+        Some(process) => {
+            process.incarnation += 1;
+            (process.up, process.started_ms) = (true, now);
+            (process.incarnation, Arc::clone(&process.skew_ms))
+        }
+        None => (0, Arc::default()),
+    };
+    drop(world);
+    let driver = |name: String| {
+        let driver = SimDriver { shared: Arc::clone(shared), runner, incarnation, name: name.clone() };
+        (name, Arc::new(driver) as Arc<dyn Driver>)
+    };
+    let drivers: BTreeMap<String, Arc<dyn Driver>> = names.into_iter().map(driver).collect();
+    let host = SimHost {
+        shared: Arc::clone(shared),
+        clock: Arc::clone(&clock),
+        runner,
+        started_ms: now,
+        skew_ms,
+        signals: Arc::default(),
+    };
+    let engine = Engine::new(Parts {
+        me: format!("runner{runner}"),
+        installation: "sim".to_owned(),
+        store: Arc::new(SimStore { shared: Arc::clone(shared), runner }),
+        agents: Arc::new(SimAgents { shared: Arc::clone(shared), runner, incarnation }),
+        drivers,
+        host: Arc::new(host),
+        config: config.clone(),
+    });
+    clock.spawn(Owner::Runner(runner), Arc::clone(&engine).run(|_| ()).boxed());
+    clock.spawn(Owner::Runner(runner), Arc::clone(&engine).probe_for_ever().boxed());
+    engine
+}
+
+impl Host for SimHost {
+    fn now_ms(&self) -> i64 {
+        self.clock.now_ms() + self.skew_ms.load(Ordering::Relaxed)
+    }
+
+    fn uptime_ms(&self) -> i64 {
+        self.clock.now_ms() - self.started_ms
+    }
+
+    fn new_instance_id(&self) -> InstanceId {
+        self.shared.world().new_instance_id()
+    }
+
+    fn spawn(&self, work: BoxFuture<'static, ()>) {
+        self.clock.spawn(Owner::Runner(self.runner), work);
+    }
+
+    fn signals(&self) -> u64 {
+        self.signals.lock().unwrap_or_else(PoisonError::into_inner).count
+    }
+
+    fn wait(&self, seen: u64, limit_ms: i64) -> BoxFuture<'static, ()> {
+        Wait { sleep: self.clock.sleep(limit_ms), signals: Arc::clone(&self.signals), seen }.boxed()
+    }
+
+    fn signal(&self) {
+        let waiting = {
+            let mut signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner);
+            signals.count += 1;
+            std::mem::take(&mut signals.waiting)
+        };
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+}
+
+struct Wait {
+    sleep: Sleep,
+    signals: Arc<Mutex<Signals>>,
+    seen: u64,
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        {
+            let mut signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner);
+            if signals.count > self.seen {
+                return Poll::Ready(());
+            }
+            signals.waiting.push(cx.waker().clone());
+        }
+        Pin::new(&mut self.sleep).poll(cx)
+    }
+}

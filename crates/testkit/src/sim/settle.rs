@@ -1,0 +1,70 @@
+//! Liveness: what everything must come to, once no fault happens any more.
+
+use kiln_pool::plan::warm_target;
+use kiln_pool::{Code, StageId, State};
+
+use super::driver::all_vms;
+use super::world::World;
+
+/// What has not come to rest yet: the invariant, and what is seen of it.
+pub type Unsettled = (&'static str, String);
+
+/// Whether everything is as it should be.
+pub fn settled(w: &World, probes: &[StageId]) -> Result<(), Unsettled> {
+    if let Some(stage) = w.rows.open.iter().filter_map(|id| w.rows.stages.get(id)).next() {
+        return Err(("every_stage_ends", format!("{stage:?}")));
+    }
+    for id in probes {
+        let Some(stage) = w.rows.stages.get(id) else {
+            return Err(("every_stage_ends", format!("{id} was never heard")));
+        };
+        // An operator's last word may have come after the probe.
+        let drained = w.rows.drained.contains(&stage.pool);
+        if !drained && stage.cause.as_ref().is_some_and(|cause| cause.code == Code::NoCapacity) {
+            return Err(("demand_is_served", format!("{id} was not served in a calm world: {:?}", stage.cause)));
+        }
+    }
+    let now = w.now_ms();
+    for row in w.rows.live.iter().filter_map(|id| w.rows.instances.get(id)) {
+        let fails = w.clouds.get(&row.driver).is_some_and(|c| c.full_for.contains(&row.pool));
+        if row.is_held(now) {
+            return Err(("nothing_is_claimed", format!("{} is held", row.id)));
+        }
+        if row.state == State::Claimed {
+            return Err(("nothing_is_claimed", format!("{row:?}")));
+        }
+        if !matches!(row.state, State::Ready | State::Hibernated) && !fails {
+            return Err(("nothing_is_stuck", format!("{row:?}")));
+        }
+        let there = w.clouds.get(&row.driver).and_then(|c| c.vms.get(row.id.as_str())).is_some_and(|vm| vm.exists());
+        if !there && !fails {
+            return Err(("nothing_is_stuck", format!("{} is {} and its VM is not there", row.id, row.state)));
+        }
+    }
+    for (driver, vm) in all_vms(&w.clouds).filter(|(_, vm)| vm.exists()) {
+        let owned = w.rows.instances.get(&kiln_pool::InstanceId::new(&vm.id)).is_some_and(kiln_pool::Instance::is_live);
+        if !owned {
+            return Err(("nothing_is_orphaned", format!("{driver} vm {}", vm.id)));
+        }
+    }
+    warm(w, now)
+}
+
+fn warm(w: &World, now_ms: i64) -> Result<(), Unsettled> {
+    for pool in w.config.pools.values() {
+        if w.clouds.get(&pool.driver).is_some_and(|c| c.full_for.contains(&pool.name)) {
+            continue;
+        }
+        let drained = w.rows.drained.contains(&pool.name);
+        for flavor in &pool.flavors {
+            let target = if drained { 0 } else { warm_target(pool, flavor, now_ms) };
+            let live = w.rows.live.iter().filter_map(|id| w.rows.instances.get(id));
+            let of_flavor = live.filter(|i| i.flavor == flavor.key).count();
+            if of_flavor != target as usize {
+                let what = format!("{} has {of_flavor} warm and wants {target}", flavor.key);
+                return Err(("warm_targets_are_met", what));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! The store as one runner reaches it: each call is on its way, takes effect, and is on its way back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kiln_engine::{Change, Limits, Store, StoreError};
+use kiln_pool::plan::Streak;
+use kiln_pool::{Instance, InstanceId, Stage, StageId};
+
+use super::fault::Fault;
+use super::invariant;
+use super::world::{Part, Shared, World};
+
+/// The store of one runner.
+pub struct SimStore {
+    /// The world.
+    pub shared: Arc<Shared>,
+    /// Whose calls these are.
+    pub runner: usize,
+}
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+impl SimStore {
+    fn call<'a, T: Send + 'a>(
+        &'a self,
+        what: &'static str,
+        effect: impl FnOnce(&mut World) -> T + Send + 'a,
+    ) -> Answer<'a, T> {
+        async move {
+            let before = self.shared.world().store_delay();
+            self.shared.clock.sleep(before).await;
+            let (done, after) = self.shared.world().store_effect(self.runner, what, effect);
+            if after > 0 {
+                self.shared.clock.sleep(after).await;
+            }
+            done
+        }
+        .boxed()
+    }
+}
+
+impl World {
+    fn store_delay(&mut self) -> i64 {
+        if self.strikes(Fault::SlowStore) { self.rng.between(500, 8_000) } else { self.delay(1) }
+    }
+
+    fn store_effect<T>(
+        &mut self,
+        runner: usize,
+        what: &'static str,
+        effect: impl FnOnce(&mut Self) -> T,
+    ) -> (Result<T, StoreError>, i64) {
+        let fail = |why: &str, ambiguous| Err(StoreError { message: format!("{what}: {why}"), ambiguous });
+        if self.is_cut_off(runner, Part::Store) {
+            return (fail("no route", false), 2_000);
+        }
+        if self.strikes(Fault::CrashBefore) {
+            self.say(&format!("r{runner} fault crash_before {what}"));
+            self.crashes.insert(runner);
+            return (fail("the process ends", false), 1);
+        }
+        if self.strikes(Fault::DatabaseBusy) {
+            return (fail("database is locked", false), 50);
+        }
+        let unknown = self.strikes(Fault::CommitUnknown);
+        if unknown && self.rng.chance(500) {
+            return (fail("connection lost", true), 10);
+        }
+        let value = effect(self);
+        if self.strikes(Fault::CrashAfter) {
+            self.say(&format!("r{runner} fault crash_after {what}"));
+            self.crashes.insert(runner);
+            return (Ok(value), 1);
+        }
+        if unknown {
+            self.say(&format!("r{runner} fault commit_unknown {what}"));
+            return (fail("connection lost", true), 10);
+        }
+        let slow = self.pace == super::world::Pace::Random && self.rng.chance(100);
+        (Ok(value), if slow { self.rng.between(1, 50) } else { 0 })
+    }
+}
+
+impl Store for SimStore {
+    fn lease<'a>(
+        &'a self,
+        me: &'a str,
+        wanted: &'a BTreeSet<String>,
+        now_ms: i64,
+        until_ms: i64,
+    ) -> Answer<'a, BTreeSet<String>> {
+        self.call("lease", move |w| {
+            let before = w.rows.leases.clone();
+            let held = w.rows.lease(me, wanted, now_ms, until_ms);
+            let new: Vec<&str> =
+                held.iter().filter(|n| before.get(*n).is_none_or(|(h, _)| h != me)).map(String::as_str).collect();
+            if !new.is_empty() {
+                w.say(&format!("{me} leases {}", new.join(" ")));
+            }
+            held
+        })
+    }
+
+    fn release_leases<'a>(&'a self, me: &'a str) -> Answer<'a, ()> {
+        self.call("release_leases", move |w| w.rows.leases.retain(|_, (holder, _)| holder != me))
+    }
+
+    fn live_instances(&self) -> Answer<'_, Vec<Instance>> {
+        self.call("live_instances", |w| w.rows.live_instances())
+    }
+
+    fn instance<'a>(&'a self, id: &'a InstanceId) -> Answer<'a, Option<Instance>> {
+        self.call("instance", move |w| w.rows.instances.get(id).cloned())
+    }
+
+    fn insert_instance<'a>(&'a self, row: &'a Instance, limits: Limits, reason: &'a str) -> Answer<'a, bool> {
+        self.call("insert_instance", move |w| {
+            let changed = w.rows.insert(row, limits, reason);
+            changed.is_some_and(|changed| invariant::instance_changed(w, self.runner, &changed, reason))
+        })
+    }
+
+    fn update_instance<'a>(&'a self, row: &'a Instance, reason: &'a str) -> Answer<'a, bool> {
+        self.call("update_instance", move |w| {
+            if !w.rows.instances.contains_key(&row.id) {
+                w.violate("row_is_known", format!("an update of {} that never had a row", row.id));
+            }
+            let changed = w.rows.update(row, reason);
+            changed.is_some_and(|changed| invariant::instance_changed(w, self.runner, &changed, reason))
+        })
+    }
+
+    fn open_stages(&self) -> Answer<'_, Vec<Stage>> {
+        self.call("open_stages", |w| w.rows.open_stages())
+    }
+
+    fn stage<'a>(&'a self, id: &'a StageId) -> Answer<'a, Option<Stage>> {
+        self.call("stage", move |w| w.rows.stages.get(id).cloned())
+    }
+
+    fn begin_stage<'a>(&'a self, stage: &'a Stage, now_ms: i64) -> Answer<'a, (Stage, Option<Instance>)> {
+        self.call("begin_stage", move |w| {
+            let (begun, claim) = w.rows.begin(stage, now_ms);
+            if let Some(begun) = begun {
+                invariant::stage_changed(w, self.runner, &begun);
+            }
+            if let Some((stage, instance)) = claim {
+                invariant::claimed(w, self.runner, &stage, &instance);
+            }
+            let present = w.rows.stages.get(&stage.id).cloned().unwrap_or_else(|| stage.clone());
+            let instance = present.instance.as_ref().and_then(|id| w.rows.instances.get(id)).cloned();
+            (present, instance)
+        })
+    }
+
+    fn claim<'a>(&'a self, stage: &'a Stage, now_ms: i64) -> Answer<'a, Option<(Stage, Instance)>> {
+        self.call("claim", move |w| {
+            let (stage, instance) = w.rows.claim(stage, now_ms)?;
+            invariant::claimed(w, self.runner, &stage, &instance);
+            Some((stage.new, instance.new))
+        })
+    }
+
+    fn update_stage<'a>(&'a self, stage: &'a Stage) -> Answer<'a, bool> {
+        self.call("update_stage", move |w| {
+            let now = w.now_ms();
+            let changed = w.rows.update_stage(stage, now);
+            changed.is_some_and(|changed| invariant::stage_changed(w, self.runner, &changed))
+        })
+    }
+
+    fn streaks(&self) -> Answer<'_, BTreeMap<String, Streak>> {
+        self.call("streaks", |w| w.rows.streaks.clone())
+    }
+
+    fn note_start<'a>(&'a self, flavor: &'a str, now_ms: i64, failure: Option<&'a str>) -> Answer<'a, ()> {
+        self.call("note_start", move |w| {
+            w.rows.note_start(flavor, now_ms, failure);
+            let now = w.now_ms();
+            w.marks.start_noted_ms.insert(flavor.to_owned(), now);
+        })
+    }
+
+    fn timeline<'a>(&'a self, id: &'a str, limit: u32) -> Answer<'a, Vec<Change>> {
+        self.call("timeline", move |w| {
+            let all: Vec<Change> = w.rows.changes.iter().filter(|c| c.id == id).cloned().collect();
+            let skipped = all.len().saturating_sub(limit as usize);
+            all.into_iter().skip(skipped).collect()
+        })
+    }
+
+    fn changes_after(&self, seq: i64, limit: u32) -> Answer<'_, Vec<Change>> {
+        let after = move |c: &&Change| c.seq > seq;
+        self.call("changes_after", move |w| w.rows.changes.iter().filter(after).take(limit as usize).cloned().collect())
+    }
+
+    fn newest_instances(&self, limit: u32) -> Answer<'_, Vec<Instance>> {
+        self.call("newest_instances", move |w| {
+            let mut all: Vec<Instance> = w.rows.instances.values().cloned().collect();
+            all.sort_by_key(|i| std::cmp::Reverse(i.created_ms));
+            all.truncate(limit as usize);
+            all
+        })
+    }
+
+    fn newest_stages(&self, limit: u32) -> Answer<'_, Vec<Stage>> {
+        self.call("newest_stages", move |w| {
+            let mut all: Vec<Stage> = w.rows.stages.values().cloned().collect();
+            all.sort_by_key(|s| std::cmp::Reverse(s.created_ms));
+            all.truncate(limit as usize);
+            all
+        })
+    }
+
+    fn prune(&self, before_ms: i64) -> Answer<'_, u64> {
+        self.call("prune", move |w| {
+            let rows = &mut w.rows;
+            let count = rows.instances.len() + rows.stages.len();
+            rows.instances.retain(|_, i| i.is_live() || i.since_ms >= before_ms);
+            rows.stages.retain(|_, s| s.ended_ms.is_none_or(|at| at >= before_ms));
+            (count - rows.instances.len() - rows.stages.len()) as u64
+        })
+    }
+
+    fn drained(&self) -> Answer<'_, BTreeSet<String>> {
+        self.call("drained", |w| w.rows.drained.clone())
+    }
+
+    fn set_drained<'a>(&'a self, pool: &'a str, drained: bool) -> Answer<'a, ()> {
+        self.call("set_drained", move |w| {
+            let changed = if drained { w.rows.drained.insert(pool.to_owned()) } else { w.rows.drained.remove(pool) };
+            if changed {
+                w.say(&format!("r{} pool {pool} {}", self.runner, if drained { "drained" } else { "undrained" }));
+                let now = w.now_ms();
+                w.marks.drained_since_ms.insert(pool.to_owned(), now);
+            }
+        })
+    }
+}

@@ -1,0 +1,209 @@
+//! Everything outside of the runners' processes: rows, clouds, networks, and the observers who check invariants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kiln_pool::{Config, InstanceId, StageId};
+
+use super::clock::{Clock, TaskId};
+use super::cloud::Cloud;
+use super::fault::{Fault, Rates};
+use super::invariant::Marks;
+use super::rng::Rng;
+use super::rows::Rows;
+use super::transcript::Transcript;
+
+/// What a runner may be cut off from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The rows.
+    Store,
+    /// The clouds.
+    Cloud,
+    /// The agents.
+    Agents,
+}
+
+/// A broken invariant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The invariant's name.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+/// One runner's process as the world sees it.
+#[derive(Debug, Default)]
+pub struct Process {
+    /// Whether it runs.
+    pub up: bool,
+    /// Which start of it this is.
+    pub incarnation: u32,
+    /// When it was started.
+    pub started_ms: i64,
+    /// Until when it cannot reach a part.
+    pub cut_off_ms: BTreeMap<Part, i64>,
+    /// Until when it stands still.
+    pub paused_ms: i64,
+    /// How much its wall clock is ahead.
+    pub skew_ms: Arc<AtomicI64>,
+    /// Calls of the cloud and of agents about an instance that are under way, by incarnation.
+    pub working: BTreeSet<(u32, String)>,
+}
+
+/// How long calls take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As the seed wants it.
+    Random,
+    /// Always the same, for transcripts that people read.
+    Steady,
+}
+
+/// The world.
+pub struct World {
+    /// The only randomness.
+    pub rng: Rng,
+    /// What goes wrong, and how often.
+    pub faults: Rates,
+    /// No fault happens any more and everybody behaves.
+    pub calm: bool,
+    /// How long calls take.
+    pub pace: Pace,
+    /// What is to be, as it stands in the file now.
+    pub config: Config,
+    /// The rows.
+    pub rows: Rows,
+    /// The clouds, by driver.
+    pub clouds: BTreeMap<String, Cloud>,
+    /// The runners.
+    pub processes: Vec<Process>,
+    /// What happened.
+    pub transcript: Transcript,
+    /// The first invariant that broke.
+    pub violation: Option<Violation>,
+    /// What the observers remember.
+    pub marks: Marks,
+    /// Runners that end after the present poll.
+    pub crashes: BTreeSet<usize>,
+    /// Tasks that are dropped after the present poll.
+    pub dropped: Vec<TaskId>,
+    /// Time that passed while a runner was well, so that a bound holds only for what could be done.
+    pub well_ms: i64,
+    /// Stages whose client is still there.
+    pub attached: BTreeSet<StageId>,
+    ids: u64,
+    clock: Arc<Clock>,
+}
+
+/// What all tasks share.
+pub struct Shared {
+    /// The clock.
+    pub clock: Arc<Clock>,
+    world: Mutex<World>,
+}
+
+impl Shared {
+    /// The world with its clock.
+    #[must_use]
+    pub fn new(world: World) -> Arc<Self> {
+        Arc::new(Self { clock: Arc::clone(&world.clock), world: Mutex::new(world) })
+    }
+
+    /// The world, for no longer than one effect.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl World {
+    /// A world in which nothing happened yet.
+    #[must_use]
+    pub fn new(clock: &Arc<Clock>, rng: Rng, config: Config, runners: usize) -> Self {
+        let now_ms = clock.now_ms();
+        Self {
+            rng,
+            faults: Rates::default(),
+            calm: false,
+            pace: Pace::Random,
+            config,
+            rows: Rows::default(),
+            clouds: BTreeMap::new(),
+            processes: (0..runners).map(|_| Process::default()).collect(),
+            transcript: Transcript::new(now_ms, false),
+            violation: None,
+            marks: Marks::default(),
+            crashes: BTreeSet::new(),
+            dropped: Vec::new(),
+            well_ms: 0,
+            attached: BTreeSet::new(),
+            ids: 0,
+            clock: Arc::clone(clock),
+        }
+    }
+
+    /// The true time.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// An id that there never was.
+    pub fn new_instance_id(&mut self) -> InstanceId {
+        self.ids += 1;
+        InstanceId::new(format!("i{}", self.ids))
+    }
+
+    /// Whether a fault happens now.
+    pub fn strikes(&mut self, fault: Fault) -> bool {
+        !self.calm && self.faults.strikes(fault, &mut self.rng)
+    }
+
+    /// Adds a line to the transcript.
+    pub fn say(&mut self, text: &str) {
+        let now = self.now_ms();
+        self.transcript.say(now, text);
+    }
+
+    /// Notes a broken invariant. Only the first counts: what follows may follow from it.
+    pub fn violate(&mut self, invariant: &'static str, what: impl Into<String>) {
+        if self.violation.is_none() {
+            let what = what.into();
+            self.say(&format!("VIOLATION of {invariant}: {what}"));
+            self.violation = Some(Violation { invariant, what });
+        }
+    }
+
+    /// Whether the runner cannot reach that part now.
+    #[must_use]
+    pub fn is_cut_off(&self, runner: usize, part: Part) -> bool {
+        self.processes.get(runner).and_then(|p| p.cut_off_ms.get(&part)).is_some_and(|until| *until > self.now_ms())
+    }
+
+    /// Whether the runner could do everything now.
+    #[must_use]
+    pub fn is_well(&self, runner: usize) -> bool {
+        let now = self.now_ms();
+        self.processes.get(runner).is_some_and(|p| p.up && p.paused_ms <= now && p.cut_off_ms.values().all(|t| *t <= now))
+    }
+
+    /// The wall clock of a runner.
+    #[must_use]
+    pub fn wall_ms(&self, runner: usize) -> i64 {
+        self.now_ms() + self.processes.get(runner).map_or(0, |p| p.skew_ms.load(Ordering::Relaxed))
+    }
+
+    /// How long a call takes on its way there: mostly short.
+    pub fn delay(&mut self, usual_ms: i64) -> i64 {
+        if self.pace == Pace::Steady {
+            return usual_ms;
+        }
+        match self.rng.below(10) {
+            0..=5 => self.rng.between(0, usual_ms),
+            6..=8 => self.rng.between(0, 5 * usual_ms),
+            _ => self.rng.between(0, 20 * usual_ms),
+        }
+    }
+}
