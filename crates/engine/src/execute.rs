@@ -10,6 +10,11 @@ use kiln_pool::{Candidate, Cause, Code, Config, Instance, InstanceId, Stage, Sta
 use crate::world::{Limits, StoreError};
 use crate::{Engine, INSTALLATION_LABEL, POOL_LABEL, RUNNER_LABEL};
 
+/// An orphan is not asked again to end within this.
+const ORPHAN_PAUSE_MS: i64 = 10_000;
+/// The same for one that a listing shows as ended already.
+const ENDED_ORPHAN_PAUSE_MS: i64 = 10 * 60_000;
+
 /// An instance is busy while this lives.
 struct Busy {
     engine: Arc<Engine>,
@@ -87,13 +92,21 @@ impl Engine {
         self.host.spawn(work.boxed());
     }
 
-    pub(crate) fn spawn_orphan(self: &Arc<Self>, driver: &str, id: &InstanceId) {
+    pub(crate) fn spawn_orphan(self: &Arc<Self>, driver: &str, id: &InstanceId, running: bool) {
         let (Some(driver), Some(busy)) = (self.drivers.get(driver).cloned(), self.busy(id)) else { return };
         let work = async move {
             tracing::warn!(instance = %busy.id, "an instance that no row knows is ended");
-            if let Err(error) = driver.destroy(busy.id.as_str()).await {
-                tracing::warn!(instance = %busy.id, %error, "the orphan could not be ended; it is tried again");
-            }
+            let pause = match driver.destroy(busy.id.as_str()).await {
+                Ok(()) if running => ORPHAN_PAUSE_MS,
+                // Some clouds show for an hour what has ended.
+                Ok(()) => ENDED_ORPHAN_PAUSE_MS,
+                Err(error) => {
+                    tracing::warn!(instance = %busy.id, %error, "the orphan could not be ended; it is tried again");
+                    ORPHAN_PAUSE_MS
+                }
+            };
+            let until = busy.engine.host.uptime_ms() + pause;
+            busy.engine.memory().orphans_ms.insert(busy.id.clone(), until);
             drop(busy);
         };
         self.host.spawn(work.boxed());

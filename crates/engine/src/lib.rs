@@ -66,6 +66,8 @@ struct Memory {
     health: BTreeMap<InstanceId, Health>,
     /// Instances whose end is waited for.
     watched: BTreeSet<InstanceId>,
+    /// Orphans that were asked to end, and not to be asked again before this uptime: listings go on showing them.
+    orphans_ms: BTreeMap<InstanceId, i64>,
     /// Leases held, with the time until which they are.
     leases: BTreeMap<String, i64>,
 }

@@ -65,8 +65,10 @@ impl Engine {
         let (streaks, drained) = (self.store.streaks().await?, self.store.drained().await?);
         let clouds = self.clouds(&listed, &instances);
         let (busy, health) = {
-            let memory = self.memory();
-            (memory.busy.clone(), memory.health.clone())
+            let (mut memory, uptime) = (self.memory(), self.host.uptime_ms());
+            memory.orphans_ms.retain(|_, until| *until > uptime);
+            let busy = memory.busy.iter().chain(memory.orphans_ms.keys()).cloned().collect();
+            (busy, memory.health.clone())
         };
         let input = Input {
             now_ms: self.host.now_ms(),
@@ -190,7 +192,9 @@ impl Engine {
             (Action::LoseStage { instance, .. }, _, Some(stage)) => self.lose_stage(stage, instance).await,
             (Action::Explain { why, .. }, _, Some(stage)) => self.explain(stage, why).await,
             (Action::DestroyOrphan { driver, id }, _, _) => {
-                self.spawn_orphan(driver, id);
+                let of_driver = listed.get(driver).into_iter().flatten();
+                let running = of_driver.filter(|l| l.id == id.as_str()).any(|l| l.running);
+                self.spawn_orphan(driver, id, running);
                 Ok(())
             }
             (
