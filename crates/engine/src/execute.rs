@@ -249,16 +249,8 @@ impl Engine {
 
     async fn hibernate(&self, row: Instance) -> Result<(), StoreError> {
         let Some(driver) = self.driver(&row) else { return Ok(()) };
-        let sleeping = if row.state == State::Hibernating {
-            row
-        } else {
-            // Before the cloud is told, so that no stage gets it any more.
-            let Some(next) = row.become_(State::Hibernating, self.host.now_ms()) else { return Ok(()) };
-            if !self.store.update_instance(&next, "it is put to sleep").await? {
-                return Ok(());
-            }
-            next
-        };
+        // Before the cloud is told, so that no stage gets it any more.
+        let Some(sleeping) = self.turn(&row, State::Hibernating, "it is put to sleep").await? else { return Ok(()) };
         match driver.hibernate(sleeping.id.as_str()).await {
             Ok(()) => match sleeping.become_(State::Hibernated, self.host.now_ms()) {
                 Some(next) => self.store.update_instance(&next, "it sleeps").await.map(drop),
@@ -270,15 +262,7 @@ impl Engine {
 
     async fn resume(&self, row: Instance) -> Result<(), StoreError> {
         let Some(driver) = self.driver(&row) else { return Ok(()) };
-        let waking = if row.state == State::Resuming {
-            row
-        } else {
-            let Some(next) = row.become_(State::Resuming, self.host.now_ms()) else { return Ok(()) };
-            if !self.store.update_instance(&next, "it is woken").await? {
-                return Ok(());
-            }
-            next
-        };
+        let Some(waking) = self.turn(&row, State::Resuming, "it is woken").await? else { return Ok(()) };
         match driver.resume(waking.id.as_str()).await {
             Ok(launched) => {
                 // It kept its identity: its own name, and nothing to claim.
@@ -287,6 +271,19 @@ impl Engine {
             }
             Err(error) => self.turn_failed(&waking, &error).await,
         }
+    }
+
+    /// Writes down that it is about to fall asleep or to wake, also when that is tried again: a call that follows from a row
+    /// that has changed meanwhile would put to sleep what serves a stage by now.
+    async fn turn(&self, row: &Instance, state: State, why: &str) -> Result<Option<Instance>, StoreError> {
+        let next = if row.state == state {
+            Some(Instance { generation: row.generation + 1, ..row.clone() })
+        } else {
+            row.become_(state, self.host.now_ms())
+        };
+        let Some(mut next) = next else { return Ok(None) };
+        next.runner.clone_from(&self.me);
+        Ok(self.store.update_instance(&next, why).await?.then_some(next))
     }
 
     async fn turn_failed(&self, row: &Instance, error: &DriverError) -> Result<(), StoreError> {

@@ -53,7 +53,9 @@ impl Engine {
             Ok(()) => self.answered(id, now),
             Err(why) => {
                 tracing::debug!(instance = %id, why, "its agent does not answer");
-                self.memory().health.entry(id.clone()).or_default().failing_since_ms.get_or_insert(now);
+                let (uptime, mut memory) = (self.host.uptime_ms(), self.memory());
+                memory.failing_since.entry(id.clone()).or_insert(uptime);
+                memory.health.entry(id.clone()).or_default().failing_since_ms.get_or_insert(now);
             }
         }
     }
@@ -61,6 +63,7 @@ impl Engine {
     /// Notes that an agent answered.
     pub fn answered(&self, id: &InstanceId, now_ms: i64) {
         let mut memory = self.memory();
+        memory.failing_since.remove(id);
         let health = memory.health.entry(id.clone()).or_default();
         (health.answered_ms, health.failing_since_ms) = (Some(now_ms), None);
     }

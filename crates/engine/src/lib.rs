@@ -60,8 +60,10 @@ pub struct Engine {
 struct Memory {
     /// Instances that a spawned action works on.
     busy: BTreeSet<InstanceId>,
-    /// Since when rows are in no listing.
-    unseen_since_ms: BTreeMap<InstanceId, i64>,
+    /// Since which uptime rows are in no listing.
+    unseen_since: BTreeMap<InstanceId, i64>,
+    /// Since which uptime agents do not answer.
+    failing_since: BTreeMap<InstanceId, i64>,
     /// What agents answered.
     health: BTreeMap<InstanceId, Health>,
     /// Instances whose end is waited for.

@@ -56,6 +56,10 @@ impl Engine {
     /// When there is no such instance.
     pub async fn unhold(&self, id: &InstanceId) -> Result<Instance, OperatorError> {
         self.change(id, |row| {
+            // One that ends, or is gone, is not changed any more but by its end.
+            if row.hold_until_ms.is_none() || matches!(row.state, State::Terminating | State::Gone) {
+                return Ok((row.clone(), String::new()));
+            }
             let mut next = row.clone();
             next.generation += 1;
             next.hold_until_ms = None;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kiln_driver::Listed;
-use kiln_pool::plan::{Action, Cloud, Input, Planned, Seen, driver_lease, plan};
+use kiln_pool::plan::{Action, Cloud, Health, Input, Planned, Seen, driver_lease, plan};
 use kiln_pool::{Config, Instance, InstanceId};
 
 use crate::world::StoreError;
@@ -60,16 +60,14 @@ impl Engine {
         let leases = self.leases(&config).await?;
         // The clouds first: what they show had its row before.
         let (listed, unlisted) = self.list_clouds().await;
+        // What is worked on while the rows are read may have changed when they are judged.
+        let mut busy = self.busy_now();
         let instances = self.store.live_instances().await?;
         let stages = self.store.open_stages().await?;
         let (streaks, drained) = (self.store.streaks().await?, self.store.drained().await?);
         let clouds = self.clouds(&listed, &instances);
-        let (busy, health) = {
-            let (mut memory, uptime) = (self.memory(), self.host.uptime_ms());
-            memory.orphans_ms.retain(|_, until| *until > uptime);
-            let busy = memory.busy.iter().chain(memory.orphans_ms.keys()).cloned().collect();
-            (busy, memory.health.clone())
-        };
+        busy.extend(self.memory().busy.iter().cloned());
+        let health = self.health_now();
         let input = Input {
             now_ms: self.host.now_ms(),
             uptime_ms: self.host.uptime_ms(),
@@ -110,6 +108,23 @@ impl Engine {
         Ok(held)
     }
 
+    /// What is worked on now, and the orphans that rest.
+    fn busy_now(&self) -> BTreeSet<InstanceId> {
+        let (mut memory, uptime) = (self.memory(), self.host.uptime_ms());
+        memory.orphans_ms.retain(|_, until| *until > uptime);
+        memory.busy.iter().chain(memory.orphans_ms.keys()).cloned().collect()
+    }
+
+    /// What is known about agents. How long they have failed is counted by the clock that nobody sets.
+    fn health_now(&self) -> BTreeMap<InstanceId, Health> {
+        let (now, uptime, memory) = (self.host.now_ms(), self.host.uptime_ms(), self.memory());
+        let mut health = memory.health.clone();
+        for (id, health) in &mut health {
+            health.failing_since_ms = memory.failing_since.get(id).map(|since| now - (uptime - since));
+        }
+        health
+    }
+
     async fn list_clouds(&self) -> (BTreeMap<String, Vec<Listed>>, Vec<(String, String)>) {
         let (mut listed, mut unlisted) = (BTreeMap::new(), Vec::new());
         for (name, driver) in &self.drivers {
@@ -129,11 +144,13 @@ impl Engine {
 
     /// The listings as the plan wants them, with the memory of what was not seen before.
     fn clouds(&self, listed: &BTreeMap<String, Vec<Listed>>, instances: &[Instance]) -> BTreeMap<String, Cloud> {
-        let now = self.host.now_ms();
+        // Remembered by the clock that nobody sets: a wall clock that jumps makes nothing lost.
+        let (now, uptime) = (self.host.now_ms(), self.host.uptime_ms());
         let mut memory = self.memory();
         let live: BTreeMap<&InstanceId, &str> = instances.iter().map(|i| (&i.id, i.driver.as_str())).collect();
-        memory.unseen_since_ms.retain(|id, _| live.contains_key(id));
+        memory.unseen_since.retain(|id, _| live.contains_key(id));
         memory.health.retain(|id, _| live.contains_key(id));
+        memory.failing_since.retain(|id, _| live.contains_key(id));
         memory.watched.retain(|id| live.contains_key(id));
         let mut clouds = BTreeMap::new();
         for (driver, listed) in listed {
@@ -143,16 +160,16 @@ impl Engine {
                 .collect();
             for instance in instances.iter().filter(|i| i.driver == *driver) {
                 if seen.contains_key(&instance.id) {
-                    memory.unseen_since_ms.remove(&instance.id);
+                    memory.unseen_since.remove(&instance.id);
                 } else {
-                    memory.unseen_since_ms.entry(instance.id.clone()).or_insert(now);
+                    memory.unseen_since.entry(instance.id.clone()).or_insert(uptime);
                 }
             }
             let unseen_since_ms = memory
-                .unseen_since_ms
+                .unseen_since
                 .iter()
                 .filter(|(id, _)| live.get(*id) == Some(&driver.as_str()))
-                .map(|(id, since)| (id.clone(), *since))
+                .map(|(id, since)| (id.clone(), now - (uptime - since)))
                 .collect();
             let can_hibernate = self.drivers.get(driver).is_some_and(|d| d.abilities().hibernate);
             clouds.insert(driver.clone(), Cloud { seen, unseen_since_ms, can_hibernate });
