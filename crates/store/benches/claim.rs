@@ -10,6 +10,8 @@ use kiln_store::{SqlStore, postgres_for_tests};
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Claims that are measured one after the other, and again at the same time.
 const CLAIMS: usize = 1_000;
+/// Reads of all that is live, of which the best counts.
+const READS: usize = 10;
 /// At the same time.
 const CLAIMERS: usize = 64;
 
@@ -78,9 +80,12 @@ async fn measure(name: &str, rows: usize, url: &str) -> Result<(), Failure> {
         done??;
     }
     let per_second = f64::from(u32::try_from(CLAIMS)?) / start.elapsed().as_secs_f64();
-    let start = Instant::now();
-    store.live_instances().await?;
-    let live = start.elapsed();
+    let mut live = Duration::MAX;
+    for _ in 0..READS {
+        let start = Instant::now();
+        store.live_instances().await?;
+        live = live.min(start.elapsed());
+    }
     let us = |time: Duration| time.as_micros();
     println!(
         "{name:<22} {rows:>6} {:>8} {:>8} {per_second:>12.0} {:>12}",

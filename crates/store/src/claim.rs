@@ -36,6 +36,7 @@ const SPREAD: u64 = 16;
 
 impl SqlStore {
     pub(crate) async fn claim_for(&self, stage: &Stage, now_ms: i64) -> Result<Option<(Stage, Instance)>, Fault> {
+        let _turn = self.turn().await;
         match self.try_claim(stage, now_ms).await {
             // The same stage was served at the same time.
             Err(fault) if fault.is_conflict() => Ok(None),

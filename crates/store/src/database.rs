@@ -189,9 +189,10 @@ impl Session<'_> {
 
     /// Ends the transaction; nothing was changed.
     pub(crate) async fn roll_back(self) -> Result<(), Fault> {
-        Ok(match self {
+        match self {
             Self::Sqlite(session, _) => session.rollback().await?,
             Self::Postgres(session) => session.rollback().await?,
-        })
+        }
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::database::{Session, values};
 use crate::fault::Fault;
 use crate::rows::{self, instance_columns, instance_parameters, instance_values};
 
-const LIVE: &str =
+pub(crate) const LIVE: &str =
     concat!("SELECT ", instance_columns!(), " FROM instances WHERE state <> 'gone' ORDER BY created_ms, id");
 pub(crate) const ONE: &str = concat!("SELECT ", instance_columns!(), " FROM instances WHERE id = $1");
 const NEWEST: &str =
@@ -18,7 +18,7 @@ const NEWEST: &str =
 /// Waits for the end of other transactions that hold this lock. What they wrote is visible to the next statement.
 const LOCK: &str = "INSERT INTO locks (name, taken) VALUES ($1, 1) \
                     ON CONFLICT (name) DO UPDATE SET taken = locks.taken + 1";
-const INSERT: &str = concat!(
+pub(crate) const INSERT: &str = concat!(
     "INSERT INTO instances (",
     instance_columns!(),
     ") SELECT ",
@@ -27,7 +27,7 @@ const INSERT: &str = concat!(
      AND (SELECT count(*) FROM instances WHERE pool = $2 AND flavor = $3 AND state <> 'gone') < $25 \
      ON CONFLICT (id) DO NOTHING"
 );
-const UPDATE: &str = concat!(
+pub(crate) const UPDATE: &str = concat!(
     "UPDATE instances SET (",
     instance_columns!(),
     ") = (",

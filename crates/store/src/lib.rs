@@ -45,7 +45,12 @@ use crate::database::Database;
 #[derive(Debug)]
 pub struct SqlStore {
     database: Database,
+    /// Claims of this process that may meet in the database. More of them would only wait for each other's rows there.
+    claims: tokio::sync::Semaphore,
 }
+
+/// See [`SqlStore::claims`]. Some, so that the network and the disk of a server are not waited for by one at a time.
+const CLAIMS_AT_ONCE: usize = 4;
 
 /// An opened database.
 #[derive(Debug, Clone)]
@@ -65,13 +70,19 @@ pub struct Opened {
 /// When the URL is none of these, the database cannot be opened, or a newer program wrote it.
 pub async fn open(url: &str) -> Result<Opened, OpenError> {
     let place = place::Place::parse(url)?;
-    let store = SqlStore { database: open::database(&place).await? };
+    let claims = tokio::sync::Semaphore::new(CLAIMS_AT_ONCE);
+    let store = SqlStore { database: open::database(&place).await?, claims };
     let mine = uuid::Uuid::new_v4().to_string();
     let installation = store.remember("installation", &mine).await?;
     Ok(Opened { store: Arc::new(store), installation })
 }
 
 impl SqlStore {
+    /// Waits until few enough claims go on. The semaphore is never closed.
+    async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        self.claims.acquire().await.ok()
+    }
+
     /// Writes a value down unless there is one of that name; which one there is. What the first runner wrote, such as the
     /// fingerprint of its CA, binds the next one.
     ///

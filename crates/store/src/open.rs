@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::migrate::MigrateError;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::database::Database;
@@ -16,6 +17,8 @@ use crate::{OpenError, migrations};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a call waits for a connection of this process.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the first connection to a server may take.
+const FIRST_CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that read SQLite.
 const SQLITE_READERS: u32 = 4;
 /// Connections to PostgreSQL.
@@ -93,12 +96,14 @@ async fn migrate_sqlite(place: &Place, writer: &sqlx::SqlitePool) -> Result<(), 
 
 async fn server(place: &Place, options: &PgConnectOptions) -> Result<Database, OpenError> {
     let options = options.clone().application_name("kiln");
+    // The pool would try again and again to reach a server that does not run, and then not tell why.
+    let first = tokio::time::timeout(FIRST_CONNECTION_TIMEOUT, PgConnection::connect_with(&options)).await;
+    let first = first.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+    first.map_err(|error| connect_error(place, error))?.close().await.map_err(|error| connect_error(place, error))?;
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(CONNECTION_TIMEOUT)
-        .connect_with(options)
-        .await
-        .map_err(|error| connect_error(place, error))?;
+        .connect_lazy_with(options);
     migrations::postgres().run(&pool).await.map_err(|error| migrate_error(place, error))?;
     Ok(Database::Postgres(pool))
 }

@@ -10,7 +10,8 @@ use crate::fault::Fault;
 use crate::instances;
 use crate::rows::{self, queue, stage_columns, stage_parameters, stage_values};
 
-const OPEN: &str = concat!("SELECT ", stage_columns!(), " FROM stages WHERE state <> 'ended' ORDER BY created_ms, id");
+pub(crate) const OPEN: &str =
+    concat!("SELECT ", stage_columns!(), " FROM stages WHERE state <> 'ended' ORDER BY created_ms, id");
 const ONE: &str = concat!("SELECT ", stage_columns!(), " FROM stages WHERE id = $1");
 const NEWEST: &str = concat!("SELECT ", stage_columns!(), " FROM stages ORDER BY created_ms DESC, id DESC LIMIT $1");
 const INSERT: &str = concat!(
@@ -20,7 +21,7 @@ const INSERT: &str = concat!(
     stage_parameters!(),
     ") ON CONFLICT (id) DO NOTHING"
 );
-const UPDATE: &str = concat!(
+pub(crate) const UPDATE: &str = concat!(
     "UPDATE stages SET (",
     stage_columns!(),
     ") = (",
@@ -60,6 +61,7 @@ impl SqlStore {
     }
 
     pub(crate) async fn begin(&self, stage: &Stage, now_ms: i64) -> Result<(Stage, Option<Instance>), Fault> {
+        let _turn = self.turn().await;
         for _ in 0..TRIES {
             match self.try_begin(stage, now_ms).await {
                 Ok(Some(there)) => return Ok(there),

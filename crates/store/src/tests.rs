@@ -1,1 +1,160 @@
+//! What needs the statements themselves: plans, versions of the schema, what goes wrong at opening.
 
+use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _};
+
+use crate::database::Database;
+use crate::{OpenError, claim, instances, migrations, open, postgres_for_tests, stages};
+
+fn url(folder: &tempfile::TempDir) -> String {
+    format!("sqlite:{}/kiln.db", folder.path().display())
+}
+
+/// No statement of a claim, nor of what is asked all the time, looks at rows that it does not need.
+#[tokio::test]
+async fn plans_use_indexes() {
+    let opened = open("sqlite::memory:").await.unwrap();
+    let Database::Sqlite { writer, .. } = &opened.store.database else { unreachable!() };
+    let check = async |sql: &str, expected: &[&str]| {
+        let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")).into_sql_str();
+        let rows = sqlx::query(sql.clone()).fetch_all(writer).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        let scans = |step: &String| step.starts_with("SCAN") && !step.contains("INDEX") && *step != "SCAN CONSTANT ROW";
+        assert!(!plan.iter().any(scans), "{sql:?}: {plan:#?}");
+        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{sql:?}: {plan:#?}");
+        for index in expected {
+            assert!(plan.iter().any(|step| step.contains(index)), "{index} in {sql:?}: {plan:#?}");
+        }
+    };
+    check(claim::TAKE, &["SEARCH instances USING INDEX instances_ready (flavor=? AND image=?)"]).await;
+    check(claim::ANY, &["SEARCH instances USING INDEX instances_ready (flavor=? AND image=?)"]).await;
+    check(claim::HAS_ONE, &["instances_claimed (stage=?)"]).await;
+    check(claim::ASSIGN, &["SEARCH stages USING INDEX sqlite_autoindex_stages_1 (id=?)"]).await;
+    check(stages::NOT_YET, &["stages_waiting (flavor=? AND", "instances_claimed (stage=?)"]).await;
+    check(stages::OPEN, &["stages_open"]).await;
+    check(stages::UPDATE, &["(id=?)"]).await;
+    check(instances::LIVE, &["instances_live"]).await;
+    check(instances::ONE, &["(id=?)"]).await;
+    check(instances::UPDATE, &["(id=?)"]).await;
+    check(instances::INSERT, &["instances_counted (pool=?)", "instances_counted (pool=? AND flavor=?)"]).await;
+}
+
+/// Both dialects have the same tables with the same columns in the same order.
+#[tokio::test]
+async fn dialects_have_the_same_columns() {
+    let server = postgres_for_tests::start().unwrap();
+    let there = open(&server.database().unwrap()).await.unwrap().store;
+    let here = open("sqlite::memory:").await.unwrap().store;
+    let columns = async |database: &Database, sql: &'static str| -> Vec<(String, String)> {
+        let rows = database.rows(sql, &[]).await.unwrap();
+        rows.iter().map(|row| (row.text(0).unwrap(), row.text(1).unwrap())).collect()
+    };
+    let sqlite = columns(
+        &here.database,
+        "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' \
+         AND m.name NOT LIKE 'sqlite%' AND m.name NOT LIKE '_sqlx%' ORDER BY m.name, c.cid",
+    );
+    let postgres = columns(
+        &there.database,
+        "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'public' \
+         AND table_name NOT LIKE '\\_sqlx%' ORDER BY table_name COLLATE \"C\", ordinal_position",
+    );
+    let (sqlite, postgres) = (sqlite.await, postgres.await);
+    assert!(sqlite.len() >= 60, "{sqlite:?}");
+    assert_eq!(sqlite, postgres);
+}
+
+/// What a program of each version has left behind, as SQL that both dialects take. A new version adds its own line, and the
+/// lines before it stay as they are.
+const LEFT_BEHIND: &[(i64, &str)] = &[(
+    1,
+    "INSERT INTO instances (id, pool, flavor, driver, image, digest, state, generation, runner, created_ms, since_ms, \
+     attempts, needs_claim) VALUES ('i', 'p', 'p/f', 'd', 'img', 'x', 'ready', 4, 'r', 1, 2, 0, 1); \
+     INSERT INTO stages (id, pool, flavor, candidates, account, state, generation, created_ms, wait_until_ms, run_ms, \
+     set_up, attempts, why) VALUES ('s', 'p', 'p/f', '[{\"pool\":\"p\",\"flavor\":\"p/f\",\"image\":\"img\"}]', 'a', \
+     'waiting', 1, 1, 2, 3, 0, 0, 'w'); INSERT INTO meta (name, value) VALUES ('installation', 'the first')",
+)];
+
+#[tokio::test]
+async fn every_earlier_version_is_brought_up_to_date() {
+    assert_eq!(LEFT_BEHIND.last().unwrap().0, migrations::newest(), "the newest version has no line here");
+    let server = postgres_for_tests::start().unwrap();
+    for (version, rows) in LEFT_BEHIND {
+        let folder = tempfile::tempdir().unwrap();
+        let file = url(&folder);
+        let pool = sqlx::SqlitePool::connect(&format!("{file}?mode=rwc")).await.unwrap();
+        migrations::sqlite().run_to(*version, &pool).await.unwrap();
+        sqlx::raw_sql(*rows).execute(&pool).await.unwrap();
+        pool.close().await;
+        let remote = server.database().unwrap();
+        let pool = sqlx::PgPool::connect(&remote).await.unwrap();
+        migrations::postgres().run_to(*version, &pool).await.unwrap();
+        sqlx::raw_sql(*rows).execute(&pool).await.unwrap();
+        pool.close().await;
+        for url in [file, remote] {
+            let opened = open(&url).await.unwrap();
+            assert_eq!(opened.installation, "the first");
+            let stage = opened.store.read_stage("s").await.unwrap().unwrap();
+            let (_, instance) = opened.store.claim_for(&stage, 10).await.unwrap().unwrap();
+            assert_eq!((instance.id.as_str(), instance.generation, instance.needs_claim), ("i", 5, true));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused() {
+    let server = postgres_for_tests::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for url in [url(&folder), server.database().unwrap()] {
+        let store = open(&url).await.unwrap().store;
+        let mut session = store.database.write().await.unwrap();
+        let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                     SELECT 99, description, success, checksum, 0 FROM _sqlx_migrations WHERE version = 1";
+        session.execute(newer, &[]).await.unwrap();
+        session.commit().await.unwrap();
+        store.close().await;
+        let error = open(&url).await.unwrap_err();
+        assert!(
+            matches!(error, OpenError::Newer { found: 99, known, .. } if known == migrations::newest()),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains("start the newer program"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_may_open_a_new_database_at_once() {
+    let server = postgres_for_tests::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for url in [url(&folder), server.database().unwrap()] {
+        let tries = (0..6).map(|_| {
+            let url = url.clone();
+            tokio::spawn(async move { open(&url).await.unwrap().installation })
+        });
+        let ids: Vec<_> = futures::future::join_all(tries).await.into_iter().map(|id| id.unwrap()).collect();
+        assert!(ids.iter().all(|id| *id == ids[0] && id.len() == 36), "{ids:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_goes_wrong_at_opening_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display();
+    std::fs::write(folder.path().join("text"), "This is no database, and it is longer than a header. ".repeat(40))
+        .unwrap();
+    let check = async |url: String, expected: &str| {
+        let error = open(&url).await.unwrap_err();
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        assert!(text.contains(expected) && !text.contains("hunter2"), "{text}");
+    };
+    check(format!("sqlite:{path}/none/kiln.db"), "there is no folder").await;
+    check(format!("sqlite:{path}"), "May this user read and write the file").await;
+    check(format!("sqlite:{path}/text"), "file is not a database").await;
+    check("postgres://kiln:hunter2@127.0.0.1:1/kiln".to_owned(), "(database kiln at 127.0.0.1:1). Does the server run")
+        .await;
+    check("redis://:hunter2@host/".to_owned(), "Write sqlite:PATH").await;
+}

@@ -1,5 +1,7 @@
 //! Everything that the engine expects of its store, on each database.
 
+#![allow(clippy::unwrap_used, reason = "the checks are not marked as tests")]
+
 mod suite;
 
 use kiln_store::postgres_for_tests;
