@@ -17,7 +17,11 @@ pub enum Mode {
 
 /// Writes or checks every generated file.
 pub fn run(mode: Mode) -> Result<()> {
-    let files = [("docs/cli.md", command_line()?), ("docs/pipeline.schema.json", pipeline_schema()?)];
+    let files = [
+        ("docs/cli.md", command_line()?),
+        ("docs/pipeline.schema.json", pipeline_schema()?),
+        ("docs/openapi.json", runner_api()?),
+    ];
     let mut stale = Vec::new();
     for (path, content) in files {
         let full = cargo::root().join(path);
@@ -43,6 +47,13 @@ fn pipeline_schema() -> Result<String> {
     let schema = kiln(&["schema"])?;
     serde_json::from_str::<serde_json::Value>(&schema).context("`kiln schema` did not print JSON")?;
     Ok(schema.trim_end().to_owned() + "\n")
+}
+
+fn runner_api() -> Result<String> {
+    let all = ["run", "--locked", "--quiet", "--package", "kiln-runner", "--example", "openapi"];
+    let document = cargo::output(&all)?;
+    serde_json::from_str::<serde_json::Value>(&document).context("the runner's API is not described as JSON")?;
+    Ok(document.trim_end().to_owned() + "\n")
 }
 
 /// Every command's own help, in one page.

@@ -4,3 +4,4 @@
 
 pub mod agents;
 pub mod host;
+pub mod http;

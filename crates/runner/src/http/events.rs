@@ -59,16 +59,25 @@ pub(super) async fn events(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
-/// The id of the last change there is.
+/// The id of the last change there is, found by asking whether there are later ones: the history may be long.
 async fn newest(api: &Api) -> Result<i64, Refusal> {
-    let mut after = 0;
-    loop {
-        let changes = api.engine.store().changes_after(after, BATCH).await?;
-        match changes.last() {
-            Some(last) => after = last.seq,
-            None => return Ok(after),
+    let store = api.engine.store();
+    let (mut some, mut none) = (0, 1);
+    while let Some(change) = store.changes_after(none, 1).await?.first() {
+        (some, none) = (change.seq, change.seq.saturating_mul(2));
+    }
+    if store.changes_after(some, 1).await?.is_empty() {
+        return Ok(some);
+    }
+    // There are changes after `some`, and none after `none`.
+    while none - some > 1 {
+        let middle = some + (none - some) / 2;
+        match store.changes_after(middle, 1).await?.first() {
+            Some(change) => some = middle.max(change.seq - 1),
+            None => none = middle,
         }
     }
+    Ok(none)
 }
 
 fn event(change: &Change) -> Event {

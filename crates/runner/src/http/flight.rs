@@ -21,25 +21,20 @@ impl<T> Default for Flights<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Flights<Result<T, Refusal>> {
-    /// Waits for the work of that key, after starting it unless it is under way.
-    pub(super) async fn join(
+    /// The work of that key: the one under way, or this one, which is started then.
+    pub(super) fn join(
         &self,
         key: String,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let joined = {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            match open.get(&key) {
-                Some(joined) => joined.clone(),
-                None => {
-                    let started = guarded(work).boxed().shared();
-                    open.insert(key.clone(), started.clone());
-                    tokio::spawn(land(Arc::clone(&self.open), key, started.clone()));
-                    started
-                }
-            }
-        };
-        joined.await
+    ) -> Shared<BoxFuture<'static, Result<T, Refusal>>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(joined) = open.get(&key) {
+            return joined.clone();
+        }
+        let started = guarded(work).boxed().shared();
+        open.insert(key.clone(), started.clone());
+        tokio::spawn(land(Arc::clone(&self.open), key, started.clone()));
+        started
     }
 }
 
@@ -78,10 +73,8 @@ mod tests {
         };
         // The first caller hangs up.
         assert!(flights.join("a".into(), work()).now_or_never().is_none());
-        let second = tokio::spawn({
-            let joined = flights.open.lock().expect("lock")["a"].clone();
-            joined
-        });
+        let joined = flights.open.lock().expect("lock")["a"].clone();
+        let second = tokio::spawn(joined);
         gate.add_permits(1);
         assert_eq!(second.await.expect("no panic").expect("an answer"), 0);
         while !flights.open.lock().expect("lock").is_empty() {

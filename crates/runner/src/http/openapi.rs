@@ -82,6 +82,10 @@ fn answer(answer: Answer) -> Value {
         Answer::Json(name) => {
             json!({"description": "Done.", "content": {"application/json": {"schema": reference(name)}}})
         }
+        Answer::TextOrJson(text, name) => json!({
+            "description": text,
+            "content": {"text/plain": {}, "application/json": {"schema": reference(name)}},
+        }),
         Answer::Bytes(media, about) => json!({"description": about, "content": {media: {}}}),
         Answer::Empty => json!({"description": "Done; the answer has no body."}),
     }

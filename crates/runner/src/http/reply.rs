@@ -1,6 +1,8 @@
 //! Answers and bodies in the two forms of the incumbent: successes and requests that cannot be read in one line, failures of
 //! the service indented and never to be cached.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::agents::chain;
+
+/// A JSON body is here within this.
+const BODY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A JSON answer in one line.
 #[derive(Debug)]
@@ -103,7 +108,9 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        tracing::info!(status = self.status.as_u16(), message = self.message, "refused");
+        // Why a body cannot be read is told with a piece of it, and that may be a secret.
+        let why = if self.unread { "the request cannot be read" } else { self.message.as_str() };
+        tracing::info!(status = self.status.as_u16(), why, "refused");
         let cause = self.cause.map(|cause| EndCause { code: cause.code.to_string(), evidence: cause.evidence });
         let code = i64::from(self.status.as_u16());
         if self.unread {
@@ -184,7 +191,12 @@ pub(super) async fn collect(body: Body, limit_bytes: usize) -> Result<Bytes, Ref
 }
 
 async fn limited(body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
-    to_bytes(body, limit_bytes).await.map_err(|_| {
+    let read = tokio::time::timeout(BODY_WITHIN, to_bytes(body, limit_bytes)).await;
+    let too_slow = |_| {
+        let message = format!("the request was not there within {} s", BODY_WITHIN.as_secs());
+        Refusal::unread(StatusCode::REQUEST_TIMEOUT, message)
+    };
+    read.map_err(too_slow)?.map_err(|_| {
         let message = format!("the request breaks off, or is larger than {limit_bytes} bytes");
         Refusal::unread(StatusCode::PAYLOAD_TOO_LARGE, message)
     })

@@ -1,9 +1,11 @@
 //! `/step`: runs a step and answers when it has ended.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
+use kiln_agent_client::AgentError;
 use kiln_pool::StageId;
 use kiln_wire::agent::{PollStepResponse, StartStepRequest};
 use kiln_wire::runner::ExecuteVmRequest;
@@ -12,6 +14,11 @@ use super::Api;
 use super::demand::mandatory;
 use super::place::Place;
 use super::reply::{Json, Refusal, Reply, read};
+
+/// An agent that does not answer is tried for this long.
+const START_WITHIN: Duration = Duration::from_secs(30);
+/// Pause between two tries.
+const START_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) async fn step(State(api): State<Arc<Api>>, body: Body) -> Reply<PollStepResponse> {
     let request: ExecuteVmRequest = read(body, api.settings.body_limit_bytes).await?;
@@ -52,11 +59,7 @@ async fn run(api: Arc<Api>, place: Place, mut step: StartStepRequest) -> Result<
     let Place { stage, instance, agent } = &place;
     let id = step.id.clone();
     let result = async {
-        if step.image.is_empty() {
-            // As with the incumbent, what earlier steps exported outranks the step's own environment.
-            step.environment.extend(api.exports.so_far(&instance.id, agent).await?);
-        }
-        agent.start_step(&step).await?;
+        start(&api, &place, &mut step).await?;
         Ok(agent.poll_step(&id, api.settings.unreachable_for).await?)
     };
     let result = api.while_served(&stage.id, &instance.id, &id, result).await;
@@ -71,4 +74,22 @@ async fn run(api: Arc<Api>, place: Place, mut step: StartStepRequest) -> Result<
         api.exports.note(&instance.id, &id, &result.envs);
     }
     Ok(result)
+}
+
+/// Starts a step. A connection that breaks is made anew: the agent starts no step twice.
+async fn start(api: &Api, place: &Place, step: &mut StartStepRequest) -> Result<(), AgentError> {
+    let deadline = Instant::now() + START_WITHIN;
+    loop {
+        let started = async {
+            if step.image.is_empty() {
+                // As with the incumbent, what earlier steps exported outranks the step's own environment.
+                step.environment.extend(api.exports.so_far(&place.instance.id, &place.agent).await?);
+            }
+            place.agent.start_step(step).await
+        };
+        match started.await {
+            Err(error) if error.is_connection() && Instant::now() < deadline => tokio::time::sleep(START_PAUSE).await,
+            outcome => return outcome,
+        }
+    }
 }

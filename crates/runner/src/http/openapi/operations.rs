@@ -18,6 +18,8 @@ pub(super) enum Taken {
 pub(super) enum Answer {
     /// A message.
     Json(&'static str),
+    /// A text, or a message when that is asked for.
+    TextOrJson(&'static str, &'static str),
     /// Something of this media type, and what it is.
     Bytes(&'static str, &'static str),
     /// None.
@@ -53,14 +55,14 @@ impl Operation {
     }
 }
 
-use Answer::{Bytes, Empty, Json as Gives};
+use Answer::{Bytes, Empty, Json as Gives, TextOrJson};
 use Taken::{Json, Nothing, Tar};
 
 /// All of them.
 #[rustfmt::skip]
 pub(super) const OPERATIONS: &[Operation] = &[
     op(("GET", wire::HEALTHZ), "healthz", "Whether the process serves. With `verbose`, a HealthReport.",
-        Nothing, Bytes("text/plain", "`OK`"))
+        Nothing, TextOrJson("`OK`", "HealthReport"))
         .with(&[("verbose", "Answers with what of the runner is up, as JSON.")]),
     op(("GET", wire::METRICS), "metrics", "Metrics.", Nothing,
         Bytes("application/openmetrics-text", "The text form of OpenMetrics.")),
