@@ -42,7 +42,7 @@ pub type Images<'a> = &'a (dyn Fn(&PoolRequest) -> Result<String, String> + Send
 pub struct Run<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) options: &'a Options,
-    pub(crate) fleet: &'a Fleet,
+    pub(crate) fleet: &'a dyn Fleet,
     pub(crate) images: Images<'a>,
     pub(crate) sink: Sink<'a>,
     /// Ends the run: somebody cancelled, a strategy said abort, or its time was up.
@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
     pub fn new(
         plan: &'a Plan,
         options: &'a Options,
-        fleet: &'a Fleet,
+        fleet: &'a dyn Fleet,
         images: Images<'a>,
         sink: Sink<'a>,
         cancel: &CancellationToken,

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, Phase};
-use crate::fleet::{Lease, error_chain};
+use crate::fleet::{Lease, Want, error_chain};
 use crate::gone::Gone;
 use crate::report::{StageReport, Status, StepReport};
 use crate::run::{Run, lock, name_of};
@@ -23,6 +23,9 @@ use crate::workspace;
 
 /// Background steps that were told to end are waited for this long.
 const BACKGROUND_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a stage may take beyond its timeout to end in order, before its instance is ended for it.
+const END_WITHIN: Duration = Duration::from_secs(300);
 
 /// One iteration of a stage.
 pub struct StageRun<'a> {
@@ -85,15 +88,18 @@ impl<'a> StageRun<'a> {
 
     async fn acquire(&self) -> Result<Lease, Ended> {
         let image = (self.run.images)(&self.stage.pool).map_err(Ended::failed)?;
-        let waiting = |why: &str| self.note(format!("waits for room: {why}"));
-        let id = self.run.fleet.new_id();
+        let waiting = |why: &str| self.note(format!("waits for an instance: {why}"));
+        let stage = format!("{}-{}", self.run.id, self.id);
+        let kept = self.run.options.keep_on_failure.unwrap_or_default();
+        let timeout = self.stage.timeout.map(|limit| limit + kept + END_WITHIN);
+        let want = Want { stage, pool: &self.stage.pool, image, timeout };
         tokio::select! {
-            lease = self.run.fleet.acquire(&id, &image, waiting) => {
+            lease = self.run.fleet.acquire(&want, &waiting) => {
                 return lease.map_err(|e| Ended::failed(error_chain(&e)));
             }
             () = self.cancel.cancelled() => {}
         }
-        self.run.fleet.abandon(&id).await;
+        self.run.fleet.abandon(&want.stage).await;
         Err(Ended { status: Status::Cancelled, message: None })
     }
 
@@ -197,10 +203,14 @@ impl<'a> StageRun<'a> {
         if ended.status != Status::Failed || self.cancel.is_cancelled() {
             return;
         }
+        let Some(agent) = lease.address else {
+            self.note(format!("instance {} cannot be reached from here, so it is not kept", lease.id));
+            return;
+        };
         self.tell(Event::InstanceKept {
             stage: self.id.to_owned(),
             instance: lease.id.clone(),
-            agent: lease.address,
+            agent,
             workspace_dir: self.stage.workspace_dir.clone(),
             duration,
         });

@@ -7,27 +7,16 @@ use futures::future::BoxFuture;
 use kiln_engine::Host;
 use kiln_pool::InstanceId;
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
 
 /// On tokio.
 pub struct TokioHost {
     started: Instant,
     signals: watch::Sender<u64>,
-    work: TaskTracker,
 }
 
 impl Default for TokioHost {
     fn default() -> Self {
-        Self { started: Instant::now(), signals: watch::Sender::new(0), work: TaskTracker::new() }
-    }
-}
-
-impl TokioHost {
-    /// Returns when everything that was spawned is done.
-    pub async fn idle(&self) {
-        self.work.close();
-        self.work.wait().await;
-        self.work.reopen();
+        Self { started: Instant::now(), signals: watch::Sender::new(0) }
     }
 }
 
@@ -46,7 +35,7 @@ impl Host for TokioHost {
     }
 
     fn spawn(&self, work: BoxFuture<'static, ()>) {
-        self.work.spawn(work);
+        tokio::spawn(work);
     }
 
     fn signals(&self) -> u64 {

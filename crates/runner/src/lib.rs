@@ -3,5 +3,8 @@
 //! What is to be done is decided in `kiln-pool` and carried out by `kiln-engine`; here both meet the world.
 
 pub mod agents;
+pub mod core;
 pub mod host;
 pub mod http;
+pub mod pools;
+pub mod service;

@@ -1,0 +1,182 @@
+//! Instances from the runner's engine in this very process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kiln_engine::{Assigned, Change, Demand, Engine, Host as _};
+use kiln_pool::{Code, InstanceId, Request, StageId, StageState, State};
+use kiln_runner::agents::PooledAgents;
+use kiln_runner::core::Core;
+use kiln_runner::host::TokioHost;
+
+use crate::event::Phase;
+use crate::fleet::{Fleet, FleetError, Lease, Want};
+
+/// A stage waits for room as long as it takes: the run's own limits end it.
+const WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A row is looked at this often while something is waited for.
+const LOOK_EVERY_MS: i64 = 500;
+/// A released instance is gone within this, or goes later.
+const GONE_WITHIN: Duration = Duration::from_secs(30);
+/// With nobody holding an instance, this many failed launches in a row end the wait: nothing will get better by itself.
+const HOPELESS_AFTER: u32 = 2;
+/// Entries of the timeline that are read for the phases.
+const TIMELINE_ENTRIES: u32 = 50;
+
+/// The engine as a fleet.
+pub struct LocalFleet {
+    engine: Arc<Engine>,
+    agents: Arc<PooledAgents>,
+    host: Arc<TokioHost>,
+    pool: String,
+}
+
+impl LocalFleet {
+    /// Stages get their instances from this pool of the core.
+    #[must_use]
+    pub fn new(core: &Core, pool: &str) -> Self {
+        let (engine, agents, host) = (Arc::clone(&core.engine), Arc::clone(&core.agents), Arc::clone(&core.host));
+        Self { engine, agents, host, pool: pool.to_owned() }
+    }
+
+    async fn wait_for(&self, want: &Want<'_>, waiting: &(dyn Fn(&str) + Send + Sync)) -> Result<Assigned, FleetError> {
+        let request =
+            Request { pool: self.pool.clone(), image: want.image.clone(), ..Request::default() };
+        let run_ms = want.timeout.map_or(0, millis);
+        let demand = Demand { id: StageId::new(&want.stage), request, wait_ms: millis(WAIT), run_ms };
+        tokio::select! {
+            assigned = self.engine.acquire(&demand) => assigned.map_err(|error| FleetError::Refused(error.to_string())),
+            hopeless = self.follow(&demand.id, waiting) => Err(hopeless),
+        }
+    }
+
+    /// Tells why the stage waits, and returns when waiting has no point.
+    async fn follow(&self, id: &StageId, waiting: &(dyn Fn(&str) + Send + Sync)) -> FleetError {
+        let mut told = String::new();
+        loop {
+            let seen = self.host.signals();
+            match self.hopeless().await {
+                Ok(Some(why)) => return FleetError::Refused(why),
+                Ok(None) => {}
+                Err(error) => return FleetError::Runner(Box::new(error)),
+            }
+            if let Ok(Some(stage)) = self.engine.store().stage(id).await
+                && stage.state == StageState::Waiting
+                && stage.why.contains("limit")
+                && stage.why != told
+            {
+                waiting(&stage.why);
+                told = stage.why;
+            }
+            self.host.wait(seen, LOOK_EVERY_MS).await;
+        }
+    }
+
+    async fn hopeless(&self) -> Result<Option<String>, kiln_engine::StoreError> {
+        let streaks = self.engine.store().streaks().await?;
+        let Some(streak) = streaks.values().find(|streak| streak.failures >= HOPELESS_AFTER) else { return Ok(None) };
+        let held = self.engine.store().live_instances().await?.iter().any(|i| i.state == State::Claimed);
+        Ok((!held).then(|| streak.evidence.clone()))
+    }
+
+    async fn phases(&self, id: &InstanceId) -> Vec<Phase> {
+        let changes = self.engine.store().timeline(id.as_str(), TIMELINE_ENTRIES).await.unwrap_or_default();
+        phases(&changes)
+    }
+
+    async fn gone(&self, id: &InstanceId) {
+        loop {
+            let seen = self.host.signals();
+            match self.engine.store().instance(id).await {
+                Ok(Some(row)) if row.state != State::Gone => self.host.wait(seen, LOOK_EVERY_MS).await,
+                _ => return,
+            }
+        }
+    }
+
+    async fn end(&self, stage: &str) -> Result<(), FleetError> {
+        let ended = self.engine.end_stage(&StageId::new(stage), Code::Destroyed, "the stage is over").await;
+        ended.map(drop).map_err(|error| FleetError::Runner(Box::new(error)))
+    }
+}
+
+impl Fleet for LocalFleet {
+    fn acquire<'a>(
+        &'a self,
+        want: &'a Want<'a>,
+        waiting: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Lease, FleetError>> {
+        async move {
+            let Assigned { stage, instance } = match self.wait_for(want, waiting).await {
+                Ok(assigned) => assigned,
+                Err(error) => {
+                    self.end(&want.stage).await?;
+                    return Err(error);
+                }
+            };
+            // Somebody is here for it, whatever the steps do.
+            let noted = self.engine.note_set_up(&stage.id).await;
+            noted.map_err(|error| FleetError::Runner(Box::new(error)))?;
+            let agent = self.agents.agent(&instance)?;
+            let address = instance.address.as_deref().and_then(|address| address.parse().ok());
+            let phases = self.phases(&instance.id).await;
+            Ok(Lease { stage: want.stage.clone(), id: instance.id.to_string(), agent, address, phases })
+        }
+        .boxed()
+    }
+
+    fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), FleetError>> {
+        async move {
+            self.end(&lease.stage).await?;
+            // One that takes longer goes all the same: its row says so.
+            drop(tokio::time::timeout(GONE_WITHIN, self.gone(&InstanceId::new(&lease.id))).await);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn abandon<'a>(&'a self, stage: &'a str) -> BoxFuture<'a, ()> {
+        async move {
+            if let Err(error) = self.end(stage).await {
+                tracing::warn!(stage, %error, "the wait for an instance could not be given up in order");
+            }
+        }
+        .boxed()
+    }
+
+    fn ended<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, String> {
+        async move {
+            let id = InstanceId::new(&lease.id);
+            loop {
+                let seen = self.host.signals();
+                match self.engine.store().instance(&id).await {
+                    Ok(Some(row)) if row.state == State::Claimed => {}
+                    Ok(Some(row)) => return row.cause.map_or_else(|| row.state.to_string(), |cause| cause.to_string()),
+                    Ok(None) => return "it has no row any more".to_owned(),
+                    // The next look may succeed.
+                    Err(error) => tracing::warn!(%error, "the instance's row could not be read"),
+                }
+                self.host.wait(seen, LOOK_EVERY_MS).await;
+            }
+        }
+        .boxed()
+    }
+}
+
+/// How long an instance was in each state, in order; a state that it came into again counts anew.
+fn phases(changes: &[Change]) -> Vec<Phase> {
+    let states: Vec<&Change> = changes.iter().collect();
+    states
+        .windows(2)
+        .map(|pair| Phase {
+            name: pair[0].state.clone(),
+            duration: Duration::from_millis(u64::try_from(pair[1].at_ms - pair[0].at_ms).unwrap_or(0)),
+        })
+        .collect()
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

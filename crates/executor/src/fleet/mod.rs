@@ -1,0 +1,88 @@
+//! Instances for stages: where they come from does not matter to the rest.
+//!
+//! ```text
+//! Fleet ─┬─ LocalFleet: the runner's engine in this process
+//!        └─ RunnerFleet: a runner somewhere, over its API
+//! ```
+
+mod local;
+
+use std::net::SocketAddr;
+
+use futures::future::BoxFuture;
+use kiln_agent_client::Agent;
+use kiln_pipeline::plan::PoolRequest;
+
+use crate::event::Phase;
+
+pub use local::LocalFleet;
+
+/// What a stage asks for.
+#[derive(Debug, Clone)]
+pub struct Want<'a> {
+    /// Names the stage: unique among all runs.
+    pub stage: String,
+    /// The pool that the file names.
+    pub pool: &'a PoolRequest,
+    /// The image; empty where the pool decides.
+    pub image: String,
+    /// How long the stage may run; none for as long as the pool allows.
+    pub timeout: Option<std::time::Duration>,
+}
+
+/// An instance in the hands of one stage.
+pub struct Lease {
+    /// The stage, as it was asked for.
+    pub stage: String,
+    /// The instance's id.
+    pub id: String,
+    /// Its agent.
+    pub agent: Agent,
+    /// Where its agent listens, when it can be reached from here.
+    pub address: Option<SocketAddr>,
+    /// What was waited for.
+    pub phases: Vec<Phase>,
+}
+
+/// Why there is no instance.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// None can be had.
+    #[error("no instance could be had: {0}")]
+    Refused(String),
+    /// The runner does not answer as it should.
+    #[error("the runner does not answer as it should")]
+    Runner(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Its agent cannot be spoken to.
+    #[error("the instance's agent cannot be reached")]
+    Agent(#[from] kiln_agent_client::AgentError),
+}
+
+/// Gives instances to stages and takes them back.
+pub trait Fleet: Send + Sync {
+    /// Returns with an instance for the stage. While it waits, `waiting` is told why, each time the reason changes. A
+    /// stage whose wait is given up must be [abandoned](Fleet::abandon).
+    fn acquire<'a>(
+        &'a self,
+        want: &'a Want<'a>,
+        waiting: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Lease, FleetError>>;
+    /// Ends a stage's instance, and returns when it is gone or sure to go. Safe to repeat.
+    fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), FleetError>>;
+    /// Ends what there may be of a stage whose wait was given up.
+    fn abandon<'a>(&'a self, stage: &'a str) -> BoxFuture<'a, ()>;
+    /// Returns when the instance ends by itself, with the evidence.
+    fn ended<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, String>;
+}
+
+/// An error and everything behind it, in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

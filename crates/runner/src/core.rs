@@ -1,0 +1,167 @@
+//! The runner without its door: store, engine and agents, and the loops that drive them.
+//!
+//! `kiln run` uses it as it is; `kiln runner` puts the HTTP API in front.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kiln_agent_client::Credentials;
+use kiln_driver::Driver;
+use kiln_engine::{Engine, Host, Parts, PassReport, StoreError};
+use kiln_pool::{Config, InstanceId};
+use kiln_tls::Authority;
+use tokio_util::sync::CancellationToken;
+
+use crate::agents::{Leases, PooledAgents};
+use crate::host::TokioHost;
+
+/// Ended instances and stages are forgotten after this long.
+const HISTORY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Pause between two looks for what may be forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+/// Where other runners share the store, their changes are looked for this often.
+const SHARED_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What was begun is waited for this long at the end.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a core is made of.
+pub struct CoreSettings {
+    /// This runner's name; unique among those that share a database.
+    pub name: String,
+    /// `sqlite:PATH` or `postgres://…`.
+    pub database: String,
+    /// The pools.
+    pub config: Config,
+    /// The drivers, by the name that pools give.
+    pub drivers: BTreeMap<String, Arc<dyn Driver>>,
+    /// The CA that instances trust.
+    pub authority: Arc<Authority>,
+    /// Our own certificate.
+    pub credentials: Credentials,
+    /// How long instances go on when nobody asks for them.
+    pub leases: Leases,
+    /// Is told how each pass went.
+    pub note: Note,
+}
+
+/// Is told how a pass went.
+pub type Note = Box<dyn Fn(&Result<PassReport, StoreError>) + Send + Sync>;
+
+/// Why a core cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum CoreError {
+    /// The database.
+    #[error(transparent)]
+    Open(#[from] kiln_store::OpenError),
+    /// A call to it.
+    #[error(transparent)]
+    Store(#[from] kiln_engine::StoreError),
+    /// Another CA.
+    #[error(
+        "this runner's CA is not the one that the database's instances trust (fingerprint {ours}, recorded {recorded}); \
+         give each runner of a database the same CA: copy the folder {dir} of the first one"
+    )]
+    OtherCa {
+        /// Our CA's fingerprint.
+        ours: String,
+        /// The one that was recorded first.
+        recorded: String,
+        /// Where it lies.
+        dir: PathBuf,
+    },
+}
+
+/// A running core. Dropping it stops its loops; instances go on.
+pub struct Core {
+    /// Decides and acts.
+    pub engine: Arc<Engine>,
+    /// Connections to agents.
+    pub agents: Arc<PooledAgents>,
+    /// Clock and signals.
+    pub host: Arc<TokioHost>,
+    stop: CancellationToken,
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Core {
+    /// Opens the database and starts the loops. `ca_dir` is named when the CA is the wrong one.
+    ///
+    /// # Errors
+    /// When the database cannot be used, or belongs to another CA.
+    pub async fn start(settings: CoreSettings, ca_dir: &std::path::Path) -> Result<Self, CoreError> {
+        let opened = kiln_store::open(&settings.database).await?;
+        let ours = settings.authority.fingerprint();
+        let recorded = opened.store.remember("ca", &ours).await?;
+        if recorded != ours {
+            return Err(CoreError::OtherCa { ours, recorded, dir: ca_dir.to_owned() });
+        }
+        // Other runners change rows without telling us.
+        let shared = settings.database.starts_with("postgres");
+        let host = Arc::new(TokioHost::default());
+        let agents = Arc::new(PooledAgents::new(settings.authority, settings.credentials, settings.leases));
+        let engine = Engine::new(Parts {
+            me: settings.name,
+            installation: opened.installation,
+            store: opened.store,
+            agents: Arc::clone(&agents) as Arc<dyn kiln_engine::Agents>,
+            drivers: settings.drivers,
+            host: Arc::clone(&host) as Arc<dyn Host>,
+            config: settings.config,
+        });
+        let core = Self { engine, agents, host, stop: CancellationToken::new() };
+        core.drive(shared, settings.note);
+        Ok(core)
+    }
+
+    fn drive(&self, shared: bool, note: Note) {
+        let stop = self.stop.clone();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&self.engine).run(note)));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&self.engine).probe_for_ever()));
+        let forget = forget(Arc::clone(&self.engine), Arc::clone(&self.agents), Arc::clone(&self.host));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(forget));
+        if shared {
+            let host = Arc::clone(&self.host);
+            tokio::spawn(stop.run_until_cancelled_owned(async move {
+                loop {
+                    tokio::time::sleep(SHARED_LOOK_EVERY).await;
+                    host.signal();
+                }
+            }));
+        }
+    }
+
+    /// Stops the loops and gives the leases up, so that another runner goes on at once. Instances go on.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        // A call that is under way writes its outcome down; what does not end in time, the next runner takes up.
+        drop(tokio::time::timeout(FINISH_WITHIN, self.engine.quiet()).await);
+        if let Err(error) = self.engine.store().release_leases(self.engine.me()).await {
+            tracing::warn!(%error, "the leases run out by themselves");
+        }
+    }
+}
+
+/// Forgets old rows, and connections to instances that are gone.
+async fn forget(engine: Arc<Engine>, agents: Arc<PooledAgents>, host: Arc<TokioHost>) {
+    loop {
+        let before = host.now_ms() - i64::try_from(HISTORY.as_millis()).unwrap_or(i64::MAX);
+        let forgotten = engine.store().prune(before).await;
+        let live = engine.store().live_instances().await;
+        match (forgotten, live) {
+            (Ok(rows), Ok(live)) => {
+                tracing::debug!(rows, "old rows were forgotten");
+                let live: std::collections::BTreeSet<InstanceId> = live.into_iter().map(|i| i.id).collect();
+                agents.keep_only(|id| live.contains(id));
+            }
+            (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "old rows could not be forgotten"),
+        }
+        tokio::time::sleep(FORGET_EVERY).await;
+    }
+}

@@ -1,0 +1,103 @@
+//! The pool file on disk: read at the start, and again when it changes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use kiln_engine::Engine;
+use kiln_pool::Config;
+
+/// Pause between two looks at the file.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The longest file that is read.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// A pool file.
+#[derive(Debug, Clone)]
+pub struct PoolFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Drivers that this program has, by the names that the file gives.
+    pub drivers: Vec<String>,
+}
+
+/// Why it cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolFileError {
+    /// It cannot be read.
+    #[error("the pool file {path} cannot be read")]
+    Read {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Too long.
+    #[error("the pool file {path} has over {MAX_BYTES} bytes, which is no pool file")]
+    TooLong {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// It says what cannot be carried out.
+    #[error("the pool file {path} cannot be used:\n{findings}")]
+    Findings {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong, with places.
+        findings: String,
+    },
+}
+
+impl PoolFile {
+    /// Reads it. Warnings are given back beside the configuration, for people.
+    ///
+    /// # Errors
+    /// When it cannot be read or carried out.
+    pub fn read(&self) -> Result<(Config, String), PoolFileError> {
+        let path = self.path.clone();
+        let unreadable = |source| PoolFileError::Read { path: path.clone(), source };
+        if std::fs::metadata(&self.path).map_err(unreadable)?.len() > MAX_BYTES {
+            return Err(PoolFileError::TooLong { path });
+        }
+        let bytes = std::fs::read(&self.path).map_err(unreadable)?;
+        let drivers: Vec<&str> = self.drivers.iter().map(String::as_str).collect();
+        let env = |name: &str| std::env::var(name).ok();
+        let options = kiln_pool_file::Options { env: &env, drivers: Some(&drivers) };
+        let loaded = kiln_pool_file::load(&path.display().to_string(), &bytes, &options);
+        let findings = loaded.text(false);
+        match loaded.config.clone() {
+            Some(config) if loaded.is_ok() => Ok((config, findings)),
+            _ => Err(PoolFileError::Findings { path, findings }),
+        }
+    }
+
+    /// Gives the engine the file's new content whenever it changes, for ever. A file that cannot be used changes nothing.
+    pub async fn follow(self, engine: Arc<Engine>) {
+        let mut seen = stamp(&self.path);
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = stamp(&self.path);
+            if now == seen {
+                continue;
+            }
+            seen = now;
+            match self.read() {
+                Ok((config, findings)) => {
+                    let pools = config.pools.len();
+                    tracing::info!(file = %self.path.display(), pools, findings, "the pool file changed and is in force");
+                    engine.set_config(config);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the pool file changed and cannot be used; what it said before stays in force");
+                }
+            }
+        }
+    }
+}
+
+/// What changes when the file does. Editors and configuration maps replace files, so the time alone is not enough.
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}

@@ -1,0 +1,127 @@
+//! A whole runner: the core with the HTTP API in front.
+//!
+//! ```text
+//! start ─► listen ─► open the database ─► passes fill the pools        (healthz answers from the first moment on)
+//! stop  ─► refuse new connections ─► open requests end, or are cut ─► what is under way writes its outcome down
+//! ```
+//! Instances and their steps go on whatever happens to this process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kiln_agent_client::{Agent, AgentError};
+use kiln_engine::Host as _;
+use kiln_pool::Instance;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::agents::PooledAgents;
+use crate::core::{Core, CoreError, CoreSettings};
+use crate::http::{Api, Health, Metrics, Parts, Server, ServerError, Settings, StageAgents};
+
+/// What a runner is made of.
+pub struct ServiceSettings {
+    /// The core; its `note` is told beside the health report.
+    pub core: CoreSettings,
+    /// Where the CA lies, for people.
+    pub ca_dir: PathBuf,
+    /// The API.
+    pub http: Settings,
+}
+
+/// Why a runner cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The core.
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    /// The API.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The system does not say where we listen.
+    #[error("the address that is listened on cannot be found out")]
+    Address(#[source] std::io::Error),
+}
+
+/// A running runner. Dropping it stops it at once; instances go on.
+pub struct Service {
+    /// The core.
+    pub core: Core,
+    /// Where the API listens.
+    pub address: SocketAddr,
+    drain: Duration,
+    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        self.serving.abort();
+    }
+}
+
+impl StageAgents for PooledAgents {
+    fn agent(&self, instance: &Instance) -> Result<Agent, AgentError> {
+        Self::agent(self, instance)
+    }
+}
+
+impl Service {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the database or the address cannot be had, or everybody could call the API.
+    pub async fn start(settings: ServiceSettings) -> Result<Self, ServiceError> {
+        Server::check(&settings.http)?;
+        let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
+        let mut core_settings = settings.core;
+        let clock = crate::host::TokioHost::default();
+        let drivers: Vec<String> = core_settings.drivers.keys().cloned().collect();
+        let (told, counted, also) = (Arc::clone(&health), Arc::clone(&metrics), core_settings.note);
+        core_settings.note = Box::new(move |passed| {
+            match passed {
+                Ok(report) => {
+                    told.note_pass(clock.now_ms(), &drivers, &report.unlisted);
+                    counted.note_pass(report);
+                }
+                Err(error) => told.note_failed_pass(&error.to_string()),
+            }
+            also(passed);
+        });
+        let ca_pem = core_settings.authority.ca_pem().to_owned();
+        let core = Core::start(core_settings, &settings.ca_dir).await?;
+        let (shutdown, drain) = (CancellationToken::new(), settings.http.drain);
+        let api = Api::new(Parts {
+            engine: Arc::clone(&core.engine),
+            host: Arc::clone(&core.host) as Arc<dyn kiln_engine::Host>,
+            agents: Arc::clone(&core.agents) as Arc<dyn StageAgents>,
+            ca_pem,
+            health,
+            metrics,
+            settings: settings.http,
+            shutdown: shutdown.clone(),
+        });
+        let server = Server::bind(api).await?;
+        let address = server.address().map_err(ServiceError::Address)?;
+        let serving = tokio::spawn(server.serve());
+        Ok(Self { core, address, drain, shutdown, serving })
+    }
+
+    /// Stops: refuses new connections and lets open requests end, until they have, their time is up, or `hurry` returns.
+    pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
+        self.shutdown.cancel();
+        tracing::info!(
+            drain_s = self.drain.as_secs(),
+            "stopping: open requests may end; stages go on without this process"
+        );
+        tokio::select! {
+            // The server cuts what takes longer than the drain time.
+            _ = &mut self.serving => {}
+            () = hurry => tracing::info!("stopping at once"),
+        }
+        self.core.stop().await;
+    }
+}
