@@ -25,14 +25,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Opens the local driver.
-    pub fn open(vm: &VmArgs, listener: Listener) -> anyhow::Result<Self> {
+    /// Opens the local driver. `ownership` says whether its VMs outlive this process.
+    pub fn open(vm: &VmArgs, ownership: &Ownership, listener: Listener) -> anyhow::Result<Self> {
         let layout = home::layout()?;
         let (authority, credentials) = identity(&layout)?;
         let agent = AgentBinary::File(agent_file(vm)?);
         let settings = Settings { accel: accel(vm.accel), ..Settings::default() };
         let (ca, own) = (Arc::clone(&authority), credentials.clone());
-        let driver = QemuDriver::open(layout, &Ownership::Process, settings, agent, ca, own, listener)?;
+        let driver = QemuDriver::open(layout, ownership, settings, agent, ca, own, listener)?;
         Ok(Self { driver, authority, credentials })
     }
 }

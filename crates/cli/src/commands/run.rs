@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use kiln_driver::Driver as _;
-use kiln_executor::{Event, Fleet, Options, Run, RunReport, Size, Status};
+use kiln_driver_qemu::Ownership;
+use kiln_executor::{Event, LocalFleet, Options, Run, RunReport, Status};
 use kiln_pipeline::plan::Plan;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::RunArgs;
-use crate::commands::image::DISK_GIB;
 use crate::commands::validate;
 use crate::exit::{Exit, Usage};
 use crate::images::Choice;
@@ -19,21 +19,21 @@ use crate::machine::Machine;
 use crate::signals::Signals;
 use crate::timings::Timings;
 use crate::ui::Output;
-use crate::{git, kept, progress, secrets, ui};
+use crate::{git, kept, local, progress, secrets, ui};
 
 /// Reads the file, refuses what cannot be run, runs the rest.
 pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
     let Some(plan) = read_plan(&args)? else { return Ok(Exit::Usage) };
     let options = options(&args, &plan)?;
     check_given(&args, &plan, &options)?;
-    let machine = Machine::open(&args.vm, progress::listener())?;
+    let machine = Machine::open(&args.vm, &Ownership::Process, progress::listener())?;
     let choice = Choice::read(&args.image, &machine.driver.images())?;
     for node in &plan.stages.nodes {
         choice.image(&node.item.pool).map_err(|why| Usage(format!("stage {} cannot run here: {why}", node.item.id)))?;
     }
-    let size = Size { cpus: args.vm.cpus, memory_mib: args.vm.memory, disk_gib: DISK_GIB };
-    let driver = Arc::new(machine.driver);
-    let fleet = Fleet::new(driver.clone(), machine.authority, machine.credentials, size);
+    let driver = Arc::new(machine.driver.clone());
+    let core = local::core(&args.vm, machine).await?;
+    let fleet = LocalFleet::new(&core, local::POOL);
     let view = Mutex::new(Screen::new(&args, started));
     let sink = |event: Event| view.lock().unwrap_or_else(PoisonError::into_inner).show(&event);
     let cancel = CancellationToken::new();

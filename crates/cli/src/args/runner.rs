@@ -1,0 +1,67 @@
+//! `kiln runner`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+
+use super::{VmArgs, duration};
+
+/// `kiln runner`
+#[derive(Debug, Args)]
+pub struct RunnerArgs {
+    /// The pool file; read again when it changes
+    #[arg(long, value_name = "FILE", env = "KILN_POOL_FILE", value_hint = ValueHint::FilePath)]
+    pub pool: PathBuf,
+    /// Where the API listens, as `IP:PORT` or `:PORT`. Any address but loopback needs a token or mTLS [env: KILN_HTTP_BIND,
+    /// DRONE_HTTP_BIND] [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDRESS", value_parser = bind)]
+    pub bind: Option<SocketAddr>,
+    /// File with the token that callers must show, at least 16 bytes [env: KILN_API_TOKEN holds the token itself]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub token_file: Option<PathBuf>,
+    /// The API's certificate, PEM; with --tls-key and --client-ca, callers must show a certificate
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "client_ca"], value_hint = ValueHint::FilePath)]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of --tls-cert, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
+    pub tls_key: Option<PathBuf>,
+    /// The authority that callers' certificates must come from, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
+    pub client_ca: Option<PathBuf>,
+    /// On loopback without a token: further host names under which callers may reach the API; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
+    /// `sqlite:PATH`, or `postgres://USER:PASSWORD@HOST/DATABASE` for several runners [default: a file in the state folder]
+    #[arg(long, value_name = "URL", env = "KILN_DATABASE", hide_env_values = true)]
+    pub database: Option<String>,
+    /// This runner's name, unique among those that share a database [env: KILN_RUNNER_NAME, DRONE_RUNNER_NAME]
+    /// [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// How long a stage waits for an instance when its request does not say
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
+    pub wait: Duration,
+    /// How long an agent may take to be prepared for a stage
+    #[arg(long, value_name = "DURATION", env = "SETUP_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub setup_timeout: Duration,
+    /// On SIGTERM, open requests may take this long; stages go on without the runner
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub drain_timeout: Duration,
+    /// An instance that hears nothing from any runner for this long powers itself off
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    pub lease: Duration,
+    /// Pools to turn to when a request names none; may be repeated
+    #[arg(long, value_name = "POOL", env = "DRONE_FALLBACK_POOL_IDS", value_delimiter = ',')]
+    pub fallback: Vec<String>,
+    /// What local VMs run on. Their size is the pool file's
+    #[command(flatten)]
+    pub vm: VmArgs,
+}
+
+/// Reads `127.0.0.1:3000` and `:3000`, which stands for every address of this machine.
+pub fn bind(text: &str) -> Result<SocketAddr, String> {
+    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.replace("localhost", "127.0.0.1") };
+    full.parse().map_err(|_| "expected an address such as 127.0.0.1:3000 or :3000".to_owned())
+}

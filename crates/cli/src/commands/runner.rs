@@ -1,0 +1,147 @@
+//! `kiln runner`: pools of warm VMs behind an HTTP API.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kiln_driver::Driver;
+use kiln_driver_qemu::Ownership;
+use kiln_pool::Config;
+use kiln_runner::agents::Leases;
+use kiln_runner::core::CoreSettings;
+use kiln_runner::http::{Mtls, Settings, Token};
+use kiln_runner::pools::PoolFile;
+use kiln_runner::service::{Service, ServiceSettings};
+
+use crate::args::runner::{RunnerArgs, bind};
+use crate::exit::{Exit, Usage};
+use crate::machine::Machine;
+use crate::signals::Signals;
+use crate::{home, progress};
+
+/// Drivers of this program, by the names of the pool file.
+pub const DRIVERS: [&str; 1] = ["qemu"];
+/// An instance's own limit is a little over the pool's, so that the runner, which knows the reason, comes first.
+const MAX_AGE_MARGIN: Duration = Duration::from_secs(3600);
+
+/// Runs until it is told to end.
+pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
+    let file = PoolFile { path: args.pool.clone(), drivers: DRIVERS.map(str::to_owned).to_vec() };
+    let (config, findings) = file.read().context(Usage("nothing was started".to_owned()))?;
+    if !findings.is_empty() {
+        eprintln!("{findings}");
+    }
+    let name = name(&args)?;
+    let http = http(&args)?;
+    let mut signals = Signals::listen().context("signals cannot be listened to")?;
+    let layout = home::layout()?;
+    let database = match &args.database {
+        Some(url) => url.clone(),
+        None => {
+            std::fs::create_dir_all(&layout.state).with_context(|| format!("cannot create {}", layout.state.display()))?;
+            format!("sqlite:{}", layout.state.join(format!("runner-{name}.sqlite")).display())
+        }
+    };
+    let machine = Machine::open(&args.vm, &Ownership::Named(name.clone()), progress::listener())?;
+    let driver: Arc<dyn Driver> = Arc::new(machine.driver);
+    let pools = summary(&config);
+    let core = CoreSettings {
+        name,
+        database,
+        drivers: BTreeMap::from([("qemu".to_owned(), driver)]),
+        authority: machine.authority,
+        credentials: machine.credentials,
+        leases: leases(&args, &config),
+        config,
+        note: Box::new(|_| {}),
+    };
+    let service = Service::start(ServiceSettings { core, ca_dir: layout.state.join("ca"), http }).await?;
+    let follow = tokio::spawn(file.follow(Arc::clone(&service.core.engine)));
+    eprintln!("listening on {}; {pools}", service.address);
+    signals.next().await;
+    eprintln!("stopping: open requests may end for {} s, stages go on; again to stop at once", args.drain_timeout.as_secs());
+    follow.abort();
+    service.stop(signals.next()).await;
+    Ok(Exit::Ok)
+}
+
+fn name(args: &RunnerArgs) -> anyhow::Result<String> {
+    let set = |variable: &str| std::env::var(variable).ok().filter(|name| !name.is_empty());
+    let host = || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let name = args.name.clone().or_else(|| set("KILN_RUNNER_NAME")).or_else(|| set("DRONE_RUNNER_NAME")).or_else(host);
+    let name = name.context("this host has no name; give the runner one with --name")?.to_lowercase();
+    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let plain = plain.trim_matches('-').to_owned();
+    anyhow::ensure!(!plain.is_empty() && plain.len() <= 63, Usage(format!("--name {name}: give 1 to 63 letters, digits and hyphens")));
+    Ok(plain)
+}
+
+fn http(args: &RunnerArgs) -> anyhow::Result<Settings> {
+    let set = |variable: &str| std::env::var(variable).ok().filter(|text| !text.is_empty());
+    let given = set("KILN_HTTP_BIND").or_else(|| set("DRONE_HTTP_BIND"));
+    let default = Settings::default();
+    let address = match (args.bind, given) {
+        (Some(address), _) => address,
+        (None, Some(text)) => bind(&text).map_err(|why| Usage(format!("KILN_HTTP_BIND or DRONE_HTTP_BIND is {text}: {why}")))?,
+        (None, None) => default.bind,
+    };
+    let token = match &args.token_file {
+        Some(path) => Some(read(path)?.trim().to_owned()),
+        None => set("KILN_API_TOKEN"),
+    };
+    let mtls = match (&args.tls_cert, &args.tls_key, &args.client_ca) {
+        (Some(cert), Some(key), Some(ca)) => {
+            Some(Mtls { client_ca_pem: read(ca)?, cert_pem: read(cert)?, key_pem: read(key)? })
+        }
+        _ => None,
+    };
+    let settings = Settings {
+        bind: address,
+        token: token.map(Token::new),
+        mtls,
+        allowed_hosts: args.allow_host.clone(),
+        wait: args.wait,
+        fallback_pools: args.fallback.clone(),
+        setup_within: args.setup_timeout,
+        drain: args.drain_timeout,
+        ..default
+    };
+    kiln_runner::http::Server::check(&settings).map_err(|error| Usage(error.to_string()))?;
+    Ok(settings)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).map_err(|error| Usage(format!("cannot read {}: {error}", path.display())).into())
+}
+
+fn leases(args: &RunnerArgs, config: &Config) -> Leases {
+    let oldest = config.pools.values().map(|pool| pool.ages.max_age_s).max().unwrap_or_default();
+    let margin = u32::try_from(MAX_AGE_MARGIN.as_secs()).unwrap_or(u32::MAX);
+    let lease_s = u32::try_from(args.lease.as_secs()).unwrap_or(u32::MAX);
+    Leases { lease_s, max_age_s: oldest.saturating_add(margin) }
+}
+
+fn summary(config: &Config) -> String {
+    let pool = |pool: &kiln_pool::Pool| {
+        let warm: u32 = pool.flavors.iter().map(|flavor| flavor.warm).sum();
+        format!("{} ({warm} warm, at most {})", pool.name, pool.limit)
+    };
+    let pools: Vec<String> = config.pools.values().map(pool).collect();
+    format!("pools: {}", pools.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let read = |text| bind(text).map(|address| address.to_string());
+        assert_eq!(read(":3000"), Ok("0.0.0.0:3000".to_owned()));
+        assert_eq!(read("localhost:1"), Ok("127.0.0.1:1".to_owned()));
+        assert_eq!(read("[::1]:80"), Ok("[::1]:80".to_owned()));
+        assert!(read("3000").is_err());
+    }
+}
