@@ -12,6 +12,10 @@ use super::reply::Refusal;
 const ACCOUNT_TAG: &str = "accountID";
 /// Longest id of a stage; it becomes part of paths.
 const ID_MAX_BYTES: usize = 512;
+/// A stage waits no longer than this, whatever its request says.
+const WAIT_MAX_MS: i64 = 24 * 3600 * 1000;
+/// A stage keeps its instance no longer than this, whatever its request says; the pool's greatest age is shorter.
+const RUN_MAX_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// What a request asks for.
 pub(super) fn of(request: &SetupVmRequest, setup: &SetupRequest, settings: &Settings) -> Result<Demand, Refusal> {
@@ -44,8 +48,8 @@ pub(super) fn of(request: &SetupVmRequest, setup: &SetupRequest, settings: &Sett
             nested_virtualization: request.nested_virtualization,
             image: images.into_iter().find(|name| !name.is_empty()).cloned().unwrap_or_default(),
         },
-        wait_ms,
-        run_ms: setup.timeout.saturating_mul(1000),
+        wait_ms: wait_ms.min(WAIT_MAX_MS),
+        run_ms: setup.timeout.saturating_mul(1000).min(RUN_MAX_MS),
     })
 }
 

@@ -4,10 +4,14 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::http::StatusCode;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 
 use super::reply::Refusal;
+
+/// Work under way at once; it goes on without its callers, so their number is no limit.
+const AT_ONCE: usize = 20_000;
 
 /// The work under way, by key.
 pub(super) struct Flights<T> {
@@ -30,6 +34,11 @@ impl<T: Clone + Send + Sync + 'static> Flights<Result<T, Refusal>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(joined) = open.get(&key) {
             return joined.clone();
+        }
+        if open.len() >= AT_ONCE {
+            let message = format!("{AT_ONCE} requests are under way already; try again when some of them are done");
+            let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message);
+            return async { Err(refusal) }.boxed().shared();
         }
         let started = guarded(work).boxed().shared();
         open.insert(key.clone(), started.clone());

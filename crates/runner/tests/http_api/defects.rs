@@ -1,0 +1,296 @@
+//! The incumbent's defects that show at its API, by their number in our study of it. None of them is here.
+
+use std::io::Write;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::rig::{Runner, World, setup, step, until};
+
+/// What an answer must come within that may not wait for anything.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+async fn state_of(runner: &Runner, instance: &str) -> String {
+    let row = runner.ok("GET", &format!("/kiln/v1/instances/{instance}"), &Value::Null).await;
+    row["instance"]["state"].as_str().expect("a state").to_owned()
+}
+
+/// A caller that went away during `/setup` left a machine that nobody knew.
+#[tokio::test]
+async fn defect_02_a_setup_without_its_caller_goes_on_and_is_found_again() {
+    let runner = Runner::start().await;
+    let caller = runner.spawn("/setup", setup("s1"));
+    until("the demand", async || runner.engine.store().stage(&"s1".into()).await.expect("a store")).await;
+    caller.abort();
+    assert!(caller.await.is_err_and(|error| error.is_cancelled()));
+    // Only now is there a machine with an agent: the first launch leads nowhere, so that one is ended.
+    let first = until("the first instance", async || {
+        let rows = runner.ok("GET", "/kiln/v1/instances", &Value::Null).await;
+        rows["instances"][0]["id"].as_str().map(str::to_owned)
+    })
+    .await;
+    runner.world.offer().await;
+    runner.ok("DELETE", &format!("/kiln/v1/instances/{first}"), &Value::Null).await;
+    let row = until("the set-up", async || {
+        let row = runner.ok("GET", "/kiln/v1/stages/s1", &Value::Null).await;
+        (row["stage"]["set_up"] == true).then_some(row)
+    })
+    .await;
+    assert_eq!(runner.set_up("s1").await, row["stage"]["instance"].as_str().expect("an id"));
+    assert_eq!(runner.world.driver.launches(), 2);
+    runner.end().await;
+}
+
+/// A cloud call that failed was retried by looking the machine up where it was not any more.
+#[tokio::test]
+async fn defect_03_destroy_is_retried_until_it_succeeds() {
+    let runner = Runner::with_machines(1).await;
+    let instance = runner.set_up("s1").await;
+    runner.world.failing_destroys.store(2, Ordering::SeqCst);
+    let began = Instant::now();
+    runner.ok("POST", "/destroy", &json!({"id": "s1"})).await;
+    assert!(began.elapsed() < AT_ONCE);
+    until("the end of the instance", async || (state_of(&runner, &instance).await == "gone").then_some(())).await;
+    assert_eq!(runner.world.failing_destroys.load(Ordering::SeqCst), 0);
+    runner.end().await;
+}
+
+/// Destroying what is not there took ten minutes and failed.
+#[tokio::test]
+async fn defect_03_destroying_an_unknown_stage_is_quick() {
+    let runner = Runner::start().await;
+    let began = Instant::now();
+    runner.ok("POST", "/destroy", &json!({"stage_runtime_id": "unknown"})).await;
+    assert!(began.elapsed() < AT_ONCE);
+    runner.end().await;
+}
+
+/// `/step` went on for ten hours when the machine was gone.
+#[tokio::test]
+async fn defect_04_step_ends_promptly_when_the_vm_dies() {
+    let runner = Runner::with_machines(1).await;
+    let instance = runner.set_up("s1").await;
+    let request = step("s1", "long", "sleep 600");
+    let caller = runner.spawn("/step", request.clone());
+    until("the step", async || (!runner.world.steps_on(0).is_empty()).then_some(())).await;
+    let began = Instant::now();
+    runner.world.crash(&instance, "the kernel panicked").await;
+    let (status, answer) = caller.await.expect("no panic");
+    assert!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());
+    assert_eq!((status, answer["code"].as_i64(), answer["cause"]["code"].as_str()), (500, Some(500), Some("died")));
+    let message = answer["error_msg"].as_str().expect("text");
+    assert!(message.contains("step long of stage s1") && message.contains(&instance), "{message}");
+    let evidence = answer["cause"]["evidence"].as_str().expect("text");
+    assert!(evidence.contains(&format!("console of {instance}")), "{evidence}");
+    // A repetition says so at once.
+    let began = Instant::now();
+    let (status, again) = runner.json("POST", "/step", &request).await;
+    assert_eq!((status, again["cause"]["code"].as_str()), (500, Some("died")));
+    assert!(began.elapsed() < AT_ONCE);
+    runner.world.clean().await;
+    runner.end().await;
+}
+
+/// The same where the stage ends on purpose while its step runs; there was no way to cancel one.
+#[tokio::test]
+async fn defect_04_step_ends_when_its_stage_is_cancelled() {
+    let runner = Runner::with_machines(1).await;
+    runner.set_up("s1").await;
+    let caller = runner.spawn("/step", step("s1", "long", "sleep 600"));
+    until("the step", async || (!runner.world.steps_on(0).is_empty()).then_some(())).await;
+    let stage = runner.ok("POST", "/kiln/v1/stages/s1/cancel", &json!({"reason": "a newer build"})).await;
+    assert_eq!(stage["cause"], json!({"code": "cancelled", "evidence": "a newer build"}));
+    let (status, answer) = caller.await.expect("no panic");
+    assert_eq!((status, answer["cause"]["code"].as_str()), (500, Some("cancelled")));
+    runner.world.clean().await;
+    runner.end().await;
+}
+
+/// A repeated `/setup` made a second machine, and `/destroy` ended only one of them.
+#[tokio::test]
+async fn defect_06_setup_is_idempotent() {
+    let runner = Runner::with_machines(2).await;
+    let callers: Vec<_> = (0..5).map(|_| runner.spawn("/setup", setup("s1"))).collect();
+    let mut answers = Vec::new();
+    for caller in callers {
+        answers.push(caller.await.expect("no panic"));
+    }
+    assert!(answers.iter().all(|answer| answer.0 == 200 && *answer == answers[0]), "{answers:?}");
+    assert_eq!(runner.json("POST", "/setup", &setup("s1")).await, answers[0]);
+    assert_eq!(runner.world.driver.launches(), 1);
+    // A restart changes nothing about that.
+    let runner = runner.restart().await;
+    assert_eq!(runner.json("POST", "/setup", &setup("s1")).await, answers[0]);
+    let rows = runner.ok("GET", "/kiln/v1/instances", &Value::Null).await;
+    assert_eq!(rows["instances"].as_array().map(Vec::len), Some(1));
+    runner.end().await;
+}
+
+/// Keys were handed out, and whoever named an instance could run anything on it.
+#[tokio::test]
+async fn defect_07_no_keys_in_answers_and_no_foreign_instance() {
+    let runner = Runner::with_machines(2).await;
+    let answer = runner.ok("POST", "/setup", &setup("mine")).await;
+    let foreign = runner.set_up("foreign").await;
+    let mut request = step("mine", "a", "true");
+    request["instance_id"] = json!(foreign);
+    let (status, refused) = runner.json("POST", "/step", &request).await;
+    assert_eq!(
+        (status, refused["error_msg"].as_str()),
+        (400, Some(format!("instance {foreign} does not serve stage mine").as_str()))
+    );
+    // A complete description of another machine is not dialled.
+    request["instance_id"] = json!("");
+    request["ip_address"] = json!("203.0.113.9");
+    request["instance_info"] = answer["instance_info"].clone();
+    request["instance_info"]["ip_address"] = json!("203.0.113.9");
+    request["instance_info"]["ca_key"] = json!("a2V5");
+    request["instance_info"]["tls_key"] = json!("a2V5");
+    assert_eq!(runner.ok("POST", "/step", &request).await["exited"], true);
+    assert_eq!((runner.world.steps_on(0).len(), runner.world.steps_on(1).len()), (1, 0));
+    let mine = answer["instance_id"].as_str().expect("an id");
+    for (verb, path) in [
+        ("POST", "/setup".to_owned()),
+        ("GET", "/kiln/v1/instances?all".to_owned()),
+        ("GET", format!("/kiln/v1/instances/{mine}")),
+        ("GET", "/kiln/v1/pools".to_owned()),
+    ] {
+        let body = if verb == "POST" { setup("mine") } else { Value::Null };
+        let text = runner.ok(verb, &path, &body).await.to_string();
+        // `PRIVATE KEY`, as text and at each of the three places where base64 may begin.
+        for key in ["PRIVATE KEY", "UFJJVkFURSBLRV", "BSSVZBVEUgS0VZ", "QUklWQVRFIEtFW"] {
+            assert!(!text.contains(key), "{path}: {text}");
+        }
+    }
+    runner.end().await;
+}
+
+/// A restart of the runner ended the machines that worked, and cut what was asked.
+#[tokio::test]
+async fn defect_11_a_restart_of_the_runner_does_not_end_a_running_step() {
+    let runner = Runner::with_machines(1).await;
+    runner.set_up("s1").await;
+    let gate = runner.world.dir.path().join("gate");
+    let request = step("s1", "long", &format!("while [ ! -e {} ]; do sleep 0.05; done; exit 7", gate.display()));
+    let caller = runner.spawn("/step", request.clone());
+    until("the step", async || (!runner.world.steps_on(0).is_empty()).then_some(())).await;
+    let runner = runner.restart().await;
+    // The request was cut when its time to end was up.
+    assert!(caller.await.is_err_and(|error| error.is_panic()));
+    let caller = runner.spawn("/step", request);
+    std::fs::write(gate, "").expect("a file");
+    let (status, answer) = caller.await.expect("no panic");
+    assert_eq!((status, answer["exit_code"].as_i64()), (200, Some(7)));
+    runner.end().await;
+}
+
+/// The account became `free` where the name of the pool held that word.
+#[tokio::test]
+async fn defect_19_the_account_is_the_one_of_the_request() {
+    let runner = Runner::start().await;
+    let request = json!({"id": "s1", "pool_id": "broken", "tags": {"accountID": "tag", "freeCI": "true"},
+        "context": {"account_id": "acme", "is_free_account": true}});
+    let caller = runner.spawn("/setup", request);
+    let stage = until("the stage", async || {
+        let (status, stage) = runner.json("GET", "/kiln/v1/stages/s1", &Value::Null).await;
+        (status == 200).then_some(stage)
+    })
+    .await;
+    assert_eq!(stage["stage"]["account"], "acme");
+    runner.ok("POST", "/destroy", &json!({"id": "s1"})).await;
+    assert_eq!(caller.await.expect("no panic").0, 500);
+    runner.end().await;
+}
+
+/// What steps exported was in one process's memory: another replica, or a restart, lost it.
+#[tokio::test]
+async fn defect_22_exported_environment_survives_a_restart() {
+    let runner = Runner::with_machines(1).await;
+    runner.set_up("s1").await;
+    runner.ok("POST", "/step", &step("s1", "one", "echo A=1 >> \"$DRONE_ENV\"; echo B=old >> \"$DRONE_ENV\"")).await;
+    runner.ok("POST", "/step", &step("s1", "two", "echo B=new >> \"$DRONE_ENV\"")).await;
+    let runner = runner.restart().await;
+    let mut show = step("s1", "show", "echo SEEN=$A-$B > \"$DRONE_OUTPUT\"");
+    show["start_step_request"]["output_vars"] = json!(["SEEN"]);
+    assert_eq!(runner.ok("POST", "/step", &show).await["outputs"]["SEEN"], "1-new");
+    runner.end().await;
+}
+
+/// A writer that keeps what is written.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("lock").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Requests, with their secrets, were in the log.
+#[tokio::test]
+async fn defect_23_no_secret_is_logged() {
+    let log = Kept::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    // The runtime of this test has one thread, so that is all of it.
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let runner = Runner::with_machines(1).await;
+    let mut request = setup("s1");
+    request["setup_request"]["secrets"] = json!(["hunter2-masked"]);
+    request["setup_request"]["envs"]["PASSWORD"] = json!("hunter2-setup");
+    runner.ok("POST", "/setup", &request).await;
+    let mut request =
+        step("s1", "a", "echo KEY=hunter2-output > \"$DRONE_OUTPUT\"; echo K=hunter2-env > \"$DRONE_ENV\"");
+    request["start_step_request"]["environment"] = json!({"TOKEN": "hunter2-step"});
+    request["start_step_request"]["output_vars"] = json!(["KEY"]);
+    assert_eq!(runner.ok("POST", "/step", &request).await["outputs"]["KEY"], "hunter2-output");
+    let answer = runner.send("POST", "/step?token=hunter2-query", "{\"hunter2-broken").await;
+    assert_eq!(answer.status(), 400);
+    let mistyped =
+        json!({"stage_runtime_id": "s1", "start_step_request": {"id": "b", "environment": "hunter2-mistyped"}});
+    assert_eq!(runner.json("POST", "/step", &mistyped).await.0, 400);
+    runner.end().await;
+    let log = String::from_utf8_lossy(&log.0.lock().expect("lock")).into_owned();
+    assert!(log.contains("/setup"), "the requests themselves are logged");
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("hunter2") && line.contains("kiln_runner")).collect();
+    assert!(told.is_empty(), "{told:#?}");
+    assert!(!log.contains("PRIVATE KEY"));
+}
+
+/// A lookup that found nothing and did not fail was answered by `null`, as a success.
+#[tokio::test]
+async fn defect_24_no_success_without_a_result() {
+    let runner = Runner::start().await;
+    let caller = runner.spawn("/setup", json!({"id": "waiting", "pool_id": "broken"}));
+    until("the demand", async || runner.engine.store().stage(&"waiting".into()).await.expect("a store")).await;
+    for stage in ["unknown", "waiting"] {
+        for (path, body) in [("/step", step(stage, "a", "true")), ("/suspend", json!({"stage_runtime_id": stage}))] {
+            let (status, answer) = runner.json("POST", path, &body).await;
+            assert!(status >= 400 && answer["error_msg"].is_string(), "{path} {stage}: {status} {answer}");
+        }
+        let path = format!("/kiln/v1/stages/{stage}/steps");
+        let (status, answer) = runner.json("GET", &path, &Value::Null).await;
+        assert!(status >= 400 && answer["error_msg"].is_string(), "{path}: {status} {answer}");
+    }
+    runner.ok("POST", "/destroy", &json!({"id": "waiting"})).await;
+    assert_eq!(caller.await.expect("no panic").0, 500);
+    runner.end().await;
+}
+
+/// The API was there only after the pools were built, so that health checks were refused for minutes.
+#[tokio::test]
+async fn health_answers_before_the_pools_are_built() {
+    let world = World::new();
+    let runner = Runner::with(&world, |_| {}).await;
+    // Whatever the engine has done by now, the process answers.
+    assert_eq!(runner.send("GET", "/healthz", "").await.text().await.expect("a body"), "OK");
+    runner.end().await;
+}

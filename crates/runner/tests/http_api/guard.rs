@@ -1,0 +1,115 @@
+//! Who is let in, and where the API may stand at all.
+
+use kiln_runner::http::{Mtls, Server, Settings, Token};
+use reqwest::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
+
+use crate::rig::{Runner, World};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+#[test]
+fn an_open_address_needs_a_token_or_certificates() {
+    let mtls = || Mtls { client_ca_pem: String::new(), cert_pem: String::new(), key_pem: String::new() };
+    let check = |bind: &str, token: Option<&str>, mtls: Option<Mtls>, words: Option<&str>| {
+        let bind = bind.parse().expect("an address");
+        let settings = Settings { bind, token: token.map(Token::new), mtls, ..Settings::default() };
+        let told = Server::check(&settings).err().map(|error| error.to_string());
+        match words {
+            Some(words) => assert!(told.as_ref().is_some_and(|told| told.contains(words)), "{bind}: {told:?}"),
+            None => assert_eq!(told, None, "{bind}"),
+        }
+    };
+    check("127.0.0.1:3000", None, None, None);
+    check("[::1]:3000", None, None, None);
+    check("0.0.0.0:3000", None, None, Some("KILN_API_TOKEN"));
+    check("[::]:3000", None, None, Some("or bind it to 127.0.0.1"));
+    check("192.0.2.1:3000", None, None, Some("192.0.2.1:3000 can be reached from other machines"));
+    check("0.0.0.0:3000", Some(SECRET), None, None);
+    check("0.0.0.0:3000", None, Some(mtls()), None);
+    check("127.0.0.1:3000", Some("short"), None, Some("openssl rand -hex 32"));
+}
+
+#[tokio::test]
+async fn with_a_token_every_route_but_health_wants_it() {
+    let runner = Runner::with(&World::new(), |settings| settings.token = Some(Token::new(SECRET))).await;
+    let status = async |verb: &str, path: &str, shown: Option<&str>| {
+        let verb = reqwest::Method::from_bytes(verb.as_bytes()).expect("a verb");
+        let mut request = runner.http.request(verb, runner.url(path)).header(HOST, "anything.example");
+        if let Some(shown) = shown {
+            request = request.header(AUTHORIZATION, shown);
+        }
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    let right = format!("Bearer {SECRET}");
+    for (verb, path) in kiln_runner::http::route_list() {
+        let path = path.replace("{id}", "x").replace("{name}", "x");
+        let expected = if path == "/healthz" { 200 } else { 401 };
+        for shown in [None, Some("Bearer wrong"), Some("Bearer "), Some(SECRET), Some("Basic eDp5")] {
+            assert_eq!(status(verb, &path, shown).await, expected, "{verb} {path} {shown:?}");
+        }
+        if path != "/kiln/v1/events" {
+            assert_ne!(status(verb, &path, Some(&right)).await, 401, "{verb} {path}");
+        }
+    }
+    assert_eq!(status("GET", "/healthz?verbose", None).await, 401);
+    assert_eq!(status("GET", "/nowhere", None).await, 401);
+    assert_eq!(status("GET", "/kiln/v1/pools", Some(&right.replace("Bearer", "bearer"))).await, 200);
+    let refused = runner.send("GET", "/kiln/v1/pools", "").await.text().await.expect("a body");
+    assert!(refused.contains("\"error_msg\": \"this runner wants a token; send it as `Authorization: Bearer TOKEN`\""));
+    assert!(!refused.contains(SECRET));
+    runner.end().await;
+}
+
+#[tokio::test]
+async fn without_a_token_only_this_machine_is_answered() {
+    let runner = Runner::with(&World::new(), |settings| settings.allowed_hosts = vec!["runner.internal".into()]).await;
+    let status = async |path: &str, headers: &[(HeaderName, &str)]| {
+        let mut request = runner.http.get(runner.url(path));
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    let pools = "/kiln/v1/pools";
+    for (headers, expected) in [
+        (vec![], 200),
+        (vec![(HOST, "localhost:3000")], 200),
+        (vec![(HOST, "runner.internal")], 200),
+        (vec![(ORIGIN, "http://localhost:8080")], 200),
+        (vec![(HOST, "rebound.example")], 403),
+        (vec![(HOST, "10.0.2.2:3000")], 403),
+        (vec![(ORIGIN, "https://evil.example")], 403),
+        (vec![(ORIGIN, "null")], 403),
+    ] {
+        assert_eq!(status(pools, &headers).await, expected, "{headers:?}");
+    }
+    assert_eq!(status("/healthz", &[(HOST, "10.1.2.3:3000")]).await, 200);
+    runner.end().await;
+}
+
+#[tokio::test]
+async fn with_certificates_only_those_of_our_authority_are_answered() {
+    let world = World::new();
+    let server = world.authority.issue_server("runner.internal").expect("a certificate");
+    let mtls = Mtls {
+        client_ca_pem: world.authority.ca_pem().to_owned(),
+        cert_pem: server.cert_pem.clone(),
+        key_pem: server.key_pem.to_string(),
+    };
+    let runner = Runner::with(&world, |settings| settings.mtls = Some(mtls)).await;
+    let other = kiln_tls::Authority::create().expect("a CA");
+    let ask = async |authority: &kiln_tls::Authority| {
+        let client = authority.issue_client("caller").expect("a certificate");
+        let (ca, cert, key) = (world.authority.ca_pem(), &client.cert_pem, client.key_pem.as_str());
+        let tls = kiln_tls::client_config(ca.as_bytes(), cert.as_bytes(), key.as_bytes()).expect("a configuration");
+        let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy();
+        let http = builder.resolve("runner.internal", runner.address).build().expect("a client");
+        let url = format!("https://runner.internal:{}/kiln/v1/pools", runner.address.port());
+        http.get(url).send().await.map(|answer| answer.status().as_u16())
+    };
+    assert_eq!(ask(&world.authority).await.expect("an answer"), 200);
+    assert!(ask(&other).await.is_err());
+    // Plain HTTP is not spoken here.
+    assert!(runner.http.get(runner.url("/healthz")).send().await.is_err());
+    runner.end().await;
+}
