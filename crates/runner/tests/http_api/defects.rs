@@ -76,7 +76,7 @@ async fn defect_04_step_ends_promptly_when_the_vm_dies() {
     let caller = runner.spawn("/step", request.clone());
     until("the step", async || (!runner.world.steps_on(0).is_empty()).then_some(())).await;
     let began = Instant::now();
-    runner.world.crash(&instance, "the kernel panicked").await;
+    runner.world.crash(&instance, "the kernel panicked");
     let (status, answer) = caller.await.expect("no panic");
     assert!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());
     assert_eq!((status, answer["code"].as_i64(), answer["cause"]["code"].as_str()), (500, Some(500), Some("died")));
@@ -260,7 +260,7 @@ async fn defect_23_no_secret_is_logged() {
     runner.end().await;
     let log = String::from_utf8_lossy(&log.0.lock().expect("lock")).into_owned();
     assert!(log.contains("/setup"), "the requests themselves are logged");
-    let told: Vec<&str> = log.lines().filter(|line| line.contains("hunter2") && line.contains("kiln_runner")).collect();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("hunter2")).collect();
     assert!(told.is_empty(), "{told:#?}");
     assert!(!log.contains("PRIVATE KEY"));
 }

@@ -229,6 +229,24 @@ async fn events_come_as_they_happen_and_go_on_where_a_reader_was() {
 }
 
 #[tokio::test]
+async fn event_streams_have_a_limit_and_a_closed_one_makes_room() {
+    let runner = Runner::start().await;
+    let mut open = Vec::new();
+    for _ in 0..64 {
+        open.push(listen(&runner, None).await);
+    }
+    let (status, refused) = runner.json("GET", "/kiln/v1/events", &Value::Null).await;
+    assert_eq!((status, refused["code"].as_i64()), (503, Some(503)), "{refused}");
+    open.pop();
+    until("room", async || {
+        let answer = runner.http.get(runner.url("/kiln/v1/events")).send().await.expect("an answer");
+        (answer.status() == 200).then_some(())
+    })
+    .await;
+    runner.end().await;
+}
+
+#[tokio::test]
 async fn a_runner_that_stops_ends_its_event_streams_and_refuses_new_callers() {
     let runner = Runner::start().await;
     let answer = runner.http.get(runner.url("/kiln/v1/events")).send().await.expect("an answer");

@@ -164,11 +164,16 @@ impl World {
         self.machines.lock().expect("lock").push(Machine { agent, serving, _dir: dir });
     }
 
-    /// The agents fall silent, and the driver says that the instance ended.
-    pub async fn crash(&self, instance: &str, evidence: &str) {
+    /// The agents fall silent; the machines go on.
+    pub fn silence(&self) {
         for machine in self.machines.lock().expect("lock").iter() {
             machine.serving.abort();
         }
+    }
+
+    /// The agents fall silent, and the driver says that the instance ended.
+    pub fn crash(&self, instance: &str, evidence: &str) {
+        self.silence();
         self.driver.crash(instance, evidence);
     }
 

@@ -1,5 +1,7 @@
 //! `/step`: results, repetitions, exported environments.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::rig::{Runner, World, setup, step, until};
@@ -130,5 +132,24 @@ async fn an_instance_whose_agent_refuses_the_setup_ends_and_no_other_is_spent_on
     let (status, refused) = runner.json("POST", "/setup", &request).await;
     assert_eq!((status, refused["cause"]["code"].as_str()), (500, Some("setup_failed")), "{}", refused["error_msg"]);
     assert_eq!(runner.world.driver.launches(), 1);
+    runner.end().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_falls_silent_ends_its_step_but_not_its_instance() {
+    let world = World::new();
+    world.offer().await;
+    let runner = Runner::with(&world, |settings| settings.unreachable_for = Duration::from_secs(1)).await;
+    let instance = runner.set_up("s1").await;
+    let caller = runner.spawn("/step", step("s1", "long", "sleep 600"));
+    until("the step", async || (!world.steps_on(0).is_empty()).then_some(())).await;
+    world.silence();
+    let (status, answer) = caller.await.expect("no panic");
+    let message = answer["error_msg"].as_str().expect("text");
+    assert!(status == 500 && message.contains("did not answer /poll_step"), "{status} {message}");
+    // Silence alone is no proof that it is gone.
+    let row = runner.ok("GET", &format!("/kiln/v1/instances/{instance}"), &Value::Null).await;
+    assert_eq!(row["instance"]["state"], "claimed");
+    world.clean().await;
     runner.end().await;
 }
