@@ -2,4 +2,6 @@
 
 pub mod sim;
 #[cfg(feature = "real")]
+pub mod chaos;
+#[cfg(feature = "real")]
 pub mod process;

@@ -15,6 +15,7 @@ mod error;
 mod kernel;
 mod launch;
 mod place;
+mod pools;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use kiln_tls::{Authority, Identity};
 
 use error::ProcessError;
 use place::Place;
+pub use pools::pools;
 use record::Record;
 
 /// The name that pools give this driver.

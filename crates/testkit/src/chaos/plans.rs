@@ -1,0 +1,87 @@
+//! Plans for each kind of instance.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::{Left, Plan};
+use crate::process;
+
+/// Stages at a time.
+const IN_FLIGHT: usize = 6;
+/// Instances that are kept warm, and at most.
+const WARM: u32 = 2;
+const LIMIT: u32 = 8;
+/// A runner is killed at most this long after it started.
+const LATEST_KILL: Duration = Duration::from_millis(800);
+/// A stage is done within this, whatever happens to its runner.
+const STAGE_WITHIN: Duration = Duration::from_secs(240);
+
+impl Plan {
+    /// On agents as processes. All of it lies in this directory, with the runner's log as `runner.log`; `program` is
+    /// `kiln-test-runner`.
+    ///
+    /// # Errors
+    /// When the directory is not empty or cannot be used, or no agent was built.
+    pub fn on_processes(dir: &Path, program: &Path, kills: u32, seed: u64) -> anyhow::Result<Self> {
+        let mut entries = std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+        anyhow::ensure!(entries.next().is_none(), "{} is not empty: what lies there would be counted", dir.display());
+        let (state, trace, root) = (dir.join("state"), dir.join("trace"), dir.join("root"));
+        for made in [&state, &trace, &root] {
+            std::fs::create_dir_all(made).with_context(|| format!("cannot create {}", made.display()))?;
+        }
+        let (agent, program) = (process::built_agent()?, program.to_owned());
+        let log = Log::create(dir)?;
+        let of_root = root.clone();
+        let runner = move |address: SocketAddr| {
+            let mut command = Command::new(&program);
+            command.arg("--state").arg(&state).arg("--root").arg(&of_root).arg("--agent").arg(&agent);
+            command.arg("--bind").arg(address.to_string());
+            command.args(["--warm", &WARM.to_string(), "--limit", &LIMIT.to_string()]);
+            log.attach(&mut command);
+            command
+        };
+        let world = move || Left {
+            instances: names(&root.join("instances")),
+            processes: process::processes(&root),
+            processes_of_each: 1,
+        };
+        Ok(Self {
+            seed,
+            kills,
+            in_flight: IN_FLIGHT,
+            pool: "pool".to_owned(),
+            runner: Box::new(runner),
+            world: Box::new(world),
+            trace: Some(trace),
+            latest_kill: LATEST_KILL,
+            stage_within: STAGE_WITHIN,
+        })
+    }
+}
+
+/// Where the runner's words go, over all its lives.
+struct Log(PathBuf);
+
+impl Log {
+    fn create(dir: &Path) -> anyhow::Result<Self> {
+        let path = dir.join("runner.log");
+        File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    fn attach(&self, command: &mut Command) {
+        let file = File::options().append(true).open(&self.0);
+        // Without its log it runs all the same.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file.map_or_else(|_| Stdio::null(), Stdio::from));
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().is_dir()).map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+}
