@@ -1,0 +1,77 @@
+//! What a runner costs and how fast it is. Each command prints a line with its numbers.
+
+mod claim;
+mod moved;
+mod numbers;
+mod real;
+mod roundtrip;
+mod stages;
+mod stub;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+const USAGE: &str = "\
+Usage: kiln-bench claim [--store sqlite|postgres] [--rows N,N]
+                               warm claims through /setup, with so many warm rows
+       kiln-bench roundtrip [--rounds N]
+                               /setup, /step of `true` and /destroy on real agents
+       kiln-bench stages [--stages N]
+                               so many stages at once on real agents
+       kiln-bench moved [--runners N]
+                               runners of one PostgreSQL, one of which is killed";
+
+/// A call of the API that takes longer has failed.
+const CALL_WITHIN: Duration = Duration::from_secs(600);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    kiln_tls::install_provider();
+    let (command, mut options) = arguments()?;
+    let mut take = |name: &str, default: &str| options.remove(name).unwrap_or_else(|| default.to_owned());
+    match command.as_str() {
+        "claim" => {
+            let rows = take("rows", "10,1000,10000");
+            let rows = rows.split(',').map(str::parse).collect::<Result<Vec<usize>, _>>().context("--rows")?;
+            claim::run(&take("store", "sqlite"), &rows).await
+        }
+        "roundtrip" => roundtrip::run(take("rounds", "200").parse().context("--rounds")?).await,
+        "stages" => stages::run(take("stages", "500").parse().context("--stages")?).await,
+        "moved" => moved::run(take("runners", "3").parse().context("--runners")?).await,
+        other => anyhow::bail!("{other:?} is not a command\n{USAGE}"),
+    }
+}
+
+fn arguments() -> anyhow::Result<(String, BTreeMap<String, String>)> {
+    use lexopt::prelude::*;
+    let (mut command, mut options) = (String::new(), BTreeMap::new());
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long(name) => {
+                let name = name.to_owned();
+                options.insert(name, parser.value()?.string()?);
+            }
+            Value(value) if command.is_empty() => command = value.string()?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok((command, options))
+}
+
+/// A client without limits of its own.
+fn client() -> anyhow::Result<reqwest::Client> {
+    Ok(reqwest::Client::builder().no_proxy().timeout(CALL_WITHIN).pool_max_idle_per_host(1024).build()?)
+}
+
+/// A call that must succeed.
+async fn post(http: &reqwest::Client, url: &str, body: &serde_json::Value) -> anyhow::Result<serde_json::Value> {
+    let answer = http.post(url).json(body).send().await.with_context(|| url.to_owned())?;
+    let (status, text) = (answer.status(), answer.text().await?);
+    anyhow::ensure!(status.is_success(), "{url} answered {status}: {text}");
+    Ok(if text.trim().is_empty() { serde_json::Value::Null } else { serde_json::from_str(&text)? })
+}

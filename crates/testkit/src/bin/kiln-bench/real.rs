@@ -1,0 +1,120 @@
+//! Runners as processes, over agents as processes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use kiln_testkit::process;
+use kiln_wire::runner::kiln::{Pool, PoolList};
+
+/// A runner answers within this after its start.
+const UP_WITHIN: Duration = Duration::from_secs(60);
+/// A pool comes to what is waited for within this.
+const POOL_WITHIN: Duration = Duration::from_secs(300);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Where runners and their instances live. All processes below it end with this.
+pub struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new() -> anyhow::Result<Self> {
+        // Not below /tmp, which may be memory.
+        let beside = std::env::current_exe()?;
+        Ok(Self { dir: tempfile::tempdir_in(beside.parent().context("no directory")?)? })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    pub fn agents(&self) -> Vec<u32> {
+        process::processes(&self.root())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for pid in self.agents() {
+            if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+                // It may have ended by itself.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+/// A runner. It is killed with SIGKILL when this is dropped.
+pub struct Runner {
+    child: Child,
+    pub base: String,
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Runner {
+    pub async fn start(place: &Place, name: &str, warm: usize, limit: usize, more: &[&str]) -> anyhow::Result<Self> {
+        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let log = std::fs::File::create(place.path().join(format!("{name}.log")))?;
+        let child = Command::new(std::env::current_exe()?.with_file_name("kiln-test-runner"))
+            .arg("--state")
+            .arg(place.path())
+            .args(["--name", name, "--bind", &address.to_string()])
+            .args(["--warm", &warm.to_string(), "--limit", &limit.to_string(), "--lease-s", "600"])
+            .args(more)
+            .env("RUST_LOG", "warn")
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("kiln-test-runner")?;
+        let mut runner = Self { child, base: format!("http://{address}") };
+        let (http, deadline) = (crate::client()?, Instant::now() + UP_WITHIN);
+        while http.get(format!("{}/healthz", runner.base)).send().await.is_err() {
+            let ended = runner.child.try_wait()?;
+            anyhow::ensure!(ended.is_none() && Instant::now() < deadline, "the runner does not answer: {ended:?}");
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(runner)
+    }
+
+    pub async fn pool(&self, http: &reqwest::Client) -> anyhow::Result<Pool> {
+        let list: PoolList = http.get(format!("{}/kiln/v1/pools", self.base)).send().await?.json().await?;
+        list.pools.into_iter().next().context("no pool")
+    }
+
+    pub async fn wait(&self, http: &reqwest::Client, what: impl Fn(&Pool) -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + POOL_WITHIN;
+        loop {
+            let pool = self.pool(http).await?;
+            if what(&pool) {
+                return Ok(());
+            }
+            anyhow::ensure!(Instant::now() < deadline, "the pool does not come to rest: {pool:?}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// A line of its status in MiB, such as `VmHWM`.
+    pub fn memory_mib(&self, key: &str) -> anyhow::Result<u64> {
+        memory_kib(self.child.id(), key).map(|kib| kib / 1024).context("no memory in its status")
+    }
+}
+
+/// A line of a process's status, in KiB.
+pub fn memory_kib(pid: u32, key: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}

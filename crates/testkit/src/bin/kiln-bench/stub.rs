@@ -1,0 +1,99 @@
+//! A driver and agents that answer at once and do nothing, so that what is measured is the runner.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kiln_agent_client::{Agent, AgentError};
+use kiln_driver::{Driver, DriverError, Labels, LaunchRequest, Launched, Listed};
+use kiln_engine::Agents;
+use kiln_pool::Instance;
+use kiln_runner::http::StageAgents;
+
+/// Instances that are nothing but their names.
+#[derive(Default)]
+pub struct StubDriver {
+    live: Mutex<BTreeMap<String, Labels>>,
+}
+
+/// Where the agents of all of them are said to be.
+pub const ADDRESS: &str = "127.0.0.1:9079";
+
+impl StubDriver {
+    pub fn add(&self, id: &str, labels: Labels) {
+        self.live().insert(id.to_owned(), labels);
+    }
+
+    fn live(&self) -> MutexGuard<'_, BTreeMap<String, Labels>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn launched(id: &str) -> Launched {
+    let agent: SocketAddr = ([127, 0, 0, 1], 9079).into();
+    Launched { id: id.to_owned(), agent, server_name: id.to_owned(), needs_claim: false, phases: Vec::new() }
+}
+
+impl Driver for StubDriver {
+    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Launched, DriverError>> {
+        self.add(&request.id, request.labels.clone());
+        async move { Ok(launched(&request.id)) }.boxed()
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, DriverError>> {
+        let live = self.live();
+        let listed = live.iter().map(|(id, labels)| {
+            let (id, labels, launched) = (id.clone(), labels.clone(), Some(launched(id)));
+            Listed { id, running: true, labels, launched }
+        });
+        let listed = listed.collect();
+        async move { Ok(listed) }.boxed()
+    }
+
+    fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
+        self.live().remove(id);
+        async { Ok(()) }.boxed()
+    }
+
+    fn ended<'a>(&'a self, _: &'a str) -> BoxFuture<'a, String> {
+        std::future::pending().boxed()
+    }
+
+    fn console_tail<'a>(&'a self, _: &'a str) -> BoxFuture<'a, String> {
+        async { String::new() }.boxed()
+    }
+}
+
+/// Agents that are all one: an HTTP server of this process that says yes.
+pub struct StubAgents {
+    agent: Agent,
+}
+
+impl StubAgents {
+    pub async fn start() -> anyhow::Result<Arc<Self>> {
+        let yes = axum::Router::new().fallback(|| async { ([("content-type", "application/json")], "{}") });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        tokio::spawn(async move { axum::serve(listener, yes).await });
+        let agent = Agent::through(crate::client()?, &format!("http://{address}"));
+        Ok(Arc::new(Self { agent }))
+    }
+}
+
+impl StageAgents for StubAgents {
+    fn agent(&self, _: &Instance) -> Result<Agent, AgentError> {
+        Ok(self.agent.clone())
+    }
+}
+
+impl Agents for StubAgents {
+    fn boot<'a>(&'a self, _: &'a Instance) -> BoxFuture<'a, Result<(), String>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn health<'a>(&'a self, _: &'a Instance) -> BoxFuture<'a, Result<(), String>> {
+        async { Ok(()) }.boxed()
+    }
+}
