@@ -1,5 +1,9 @@
 //! What can be said on the command line.
 
+pub mod runner;
+
+pub mod operator;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,11 +28,24 @@ const EXIT_CODES: &str = "Exit codes: 0 all went well; 1 the pipeline failed, or
 pub enum Command {
     /// Run a pipeline file, each stage on a fresh local VM
     Run(Box<RunArgs>),
+    /// Keep pools of warm VMs and serve them over HTTP
+    Runner(Box<runner::RunnerArgs>),
     /// Check pipeline files without running anything
     Validate(ValidateArgs),
     /// Make, fetch, list and remove VM images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Look at a runner's pools, and check pool files
+    #[command(subcommand)]
+    Pool(operator::PoolCommand),
+    /// Look at a runner's instances, hold them for debugging, destroy them
+    #[command(subcommand)]
+    Instance(operator::InstanceCommand),
+    /// Look at a runner's stages, and cancel them
+    #[command(subcommand)]
+    Stage(operator::StageCommand),
+    /// Print what changes on a runner
+    Events(operator::EventsArgs),
     /// Open a shell in an instance that `kiln run --keep-on-failure` keeps
     Shell(ShellArgs),
     /// Show what works on this machine, what is missing and how to mend it

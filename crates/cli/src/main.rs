@@ -1,5 +1,6 @@
 //! The command line program `kiln`.
 
+mod ages;
 mod args;
 mod commands;
 mod exit;
@@ -7,11 +8,16 @@ mod git;
 mod home;
 mod images;
 mod kept;
+mod local;
 mod machine;
 mod print;
 mod progress;
+mod runner_client;
 mod secrets;
+mod short_ids;
 mod signals;
+mod table;
+mod timeline;
 mod timings;
 mod ui;
 
@@ -38,8 +44,13 @@ fn main() -> std::process::ExitCode {
 async fn dispatch(command: Command, started: std::time::Instant) -> anyhow::Result<Exit> {
     match command {
         Command::Run(args) => commands::run::run(*args, started).await,
+        Command::Runner(args) => commands::runner::runner(*args).await,
         Command::Validate(args) => commands::validate::validate(&args),
         Command::Image(command) => commands::image::image(command).await,
+        Command::Pool(command) => commands::pool::pool(command).await,
+        Command::Instance(command) => commands::instance::instance(command).await,
+        Command::Stage(command) => commands::stage::stage(command).await,
+        Command::Events(args) => commands::events::events(args).await,
         Command::Shell(args) => commands::shell::shell(args).await,
         Command::Doctor(args) => commands::doctor::doctor(args).await,
         Command::Completions { shell } => {

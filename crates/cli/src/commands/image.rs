@@ -1,6 +1,6 @@
 //! `kiln image`: what VMs are made from.
 
-use kiln_driver_qemu::{Settings, Shape, Source, Ownership};
+use kiln_driver_qemu::{Ownership, Settings, Shape, Source};
 
 use crate::args::{Format, ImageCommand};
 use crate::exit::{Exit, Usage};

@@ -40,7 +40,8 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
     let database = match &args.database {
         Some(url) => url.clone(),
         None => {
-            std::fs::create_dir_all(&layout.state).with_context(|| format!("cannot create {}", layout.state.display()))?;
+            std::fs::create_dir_all(&layout.state)
+                .with_context(|| format!("cannot create {}", layout.state.display()))?;
             format!("sqlite:{}", layout.state.join(format!("runner-{name}.sqlite")).display())
         }
     };
@@ -61,7 +62,10 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
     let follow = tokio::spawn(file.follow(Arc::clone(&service.core.engine)));
     eprintln!("listening on {}; {pools}", service.address);
     signals.next().await;
-    eprintln!("stopping: open requests may end for {} s, stages go on; again to stop at once", args.drain_timeout.as_secs());
+    eprintln!(
+        "stopping: open requests may end for {} s, stages go on; again to stop at once",
+        args.drain_timeout.as_secs()
+    );
     follow.abort();
     service.stop(signals.next()).await;
     Ok(Exit::Ok)
@@ -74,7 +78,10 @@ fn name(args: &RunnerArgs) -> anyhow::Result<String> {
     let name = name.context("this host has no name; give the runner one with --name")?.to_lowercase();
     let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let plain = plain.trim_matches('-').to_owned();
-    anyhow::ensure!(!plain.is_empty() && plain.len() <= 63, Usage(format!("--name {name}: give 1 to 63 letters, digits and hyphens")));
+    anyhow::ensure!(
+        !plain.is_empty() && plain.len() <= 63,
+        Usage(format!("--name {name}: give 1 to 63 letters, digits and hyphens"))
+    );
     Ok(plain)
 }
 
@@ -84,7 +91,9 @@ fn http(args: &RunnerArgs) -> anyhow::Result<Settings> {
     let default = Settings::default();
     let address = match (args.bind, given) {
         (Some(address), _) => address,
-        (None, Some(text)) => bind(&text).map_err(|why| Usage(format!("KILN_HTTP_BIND or DRONE_HTTP_BIND is {text}: {why}")))?,
+        (None, Some(text)) => {
+            bind(&text).map_err(|why| Usage(format!("KILN_HTTP_BIND or DRONE_HTTP_BIND is {text}: {why}")))?
+        }
         (None, None) => default.bind,
     };
     let token = match &args.token_file {

@@ -1,0 +1,232 @@
+//! `kiln pool`: what a runner keeps warm, and whether its file is right.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use kiln_wire::runner::kiln::{self as wire, DrainRequest, Flavor, Pool, PoolList};
+
+use crate::args::Format;
+use crate::args::operator::{Asking, PoolCommand};
+use crate::commands::runner::DRIVERS;
+use crate::exit::{Exit, Usage};
+use crate::print;
+use crate::runner_client::{Runner, RunnerError, route};
+use crate::table::{Cell, Side, Table, clean, terminal_width};
+
+/// A larger file is no pool file.
+const FILE_MAX_BYTES: u64 = 4 << 20;
+
+/// Carries out one of the commands.
+pub async fn pool(command: PoolCommand) -> anyhow::Result<Exit> {
+    match command {
+        PoolCommand::List { asking } => list(&asking).await.map_err(RunnerError::report)?,
+        PoolCommand::Check { files, format } => return check(&files, format),
+        PoolCommand::Drain { name, undo, asking } => drain(&asking, &name, !undo).await.map_err(RunnerError::report)?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn check(files: &[std::path::PathBuf], format: Format) -> anyhow::Result<Exit> {
+    let mut all_ok = true;
+    for path in files {
+        let loaded = load(path)?;
+        all_ok &= loaded.is_ok();
+        if format == Format::Json {
+            print::line(loaded.json());
+            continue;
+        }
+        let findings = loaded.text(std::io::stdout().is_terminal());
+        if !findings.is_empty() {
+            print::line(findings);
+        }
+        print::line(format!("{}: {}", loaded.name, if loaded.is_ok() { "ok" } else { "not ok" }));
+        if let Some(config) = loaded.config.as_ref().filter(|_| loaded.is_ok()) {
+            print::text(summary(config).text(terminal_width()));
+        }
+    }
+    Ok(if all_ok { Exit::Ok } else { Exit::Failed })
+}
+
+fn load(path: &Path) -> Result<kiln_pool_file::Loaded, Usage> {
+    use std::io::Read as _;
+    let name = path.display().to_string();
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells the reader that there is more, and it says so with its own limit.
+    let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|e| Usage(format!("could not read {name}: {e}")))?;
+    let env = |variable: &str| std::env::var(variable).ok();
+    let options = kiln_pool_file::Options { env: &env, drivers: Some(&DRIVERS) };
+    Ok(kiln_pool_file::load(&name, &bytes, &options))
+}
+
+/// What a file asks for, so that one sees whether that was meant.
+fn summary(config: &kiln_pool::Config) -> Table {
+    let columns = [("FLAVOR", Side::Left), ("DRIVER", Side::Left), ("PLATFORM", Side::Left), ("WARM", Side::Right)];
+    let mut table = Table::new(&[&columns[..], &[("LIMIT", Side::Right), ("IMAGE", Side::Left)]].concat());
+    for pool in config.pools.values() {
+        for flavor in &pool.flavors {
+            let platform = format!("{}/{}", pool.os, pool.arch);
+            let limit = flavor.limit.unwrap_or(pool.limit);
+            table.row([
+                (&flavor.key).into(),
+                (&pool.driver).into(),
+                platform.into(),
+                flavor.warm.into(),
+                limit.into(),
+                (&flavor.launch.image).into(),
+            ]);
+        }
+    }
+    table
+}
+
+async fn list(asking: &Asking) -> Result<(), RunnerError> {
+    let answer = Runner::new(asking)?.get::<PoolList>(wire::POOLS, &[]).await?;
+    match asking.format {
+        Format::Json => print::line(answer.text),
+        Format::Text if answer.message.pools.is_empty() => print::line("no pools"),
+        Format::Text => print::text(table(&answer.message).text(terminal_width())),
+    }
+    Ok(())
+}
+
+async fn drain(asking: &Asking, name: &str, drained: bool) -> Result<(), RunnerError> {
+    let path = route(wire::POOL_DRAIN, "{name}", name);
+    let answer = Runner::new(asking)?.post::<Pool>(&path, &DrainRequest { drained: Some(drained) }).await?;
+    match asking.format {
+        Format::Json => print::line(answer.text),
+        Format::Text => print::line(told(&answer.message)),
+    }
+    Ok(())
+}
+
+/// What a drain, or its end, means for the pool now.
+fn told(pool: &Pool) -> String {
+    let name = clean(&pool.name);
+    if !pool.drained {
+        return format!("pool {name} is not drained: it keeps instances warm and serves stages");
+    }
+    let busy = match pool.claimed {
+        0 => "no instance serves a stage".to_owned(),
+        1 => "1 instance serves a stage to its end".to_owned(),
+        many => format!("{many} instances serve stages to their end"),
+    };
+    let waiting = match pool.waiting {
+        0 => String::new(),
+        1 => "; 1 stage waits, and goes on waiting".to_owned(),
+        many => format!("; {many} stages wait, and go on waiting"),
+    };
+    format!("pool {name} is drained: nothing new is made; {busy}{waiting}")
+}
+
+fn table(list: &PoolList) -> Table {
+    let numbers = ["READY", "STARTING", "ASLEEP", "BUSY", "ENDING", "LIMIT", "WAITING"];
+    let mut columns = vec![("POOL", Side::Left), ("DRIVER", Side::Left), ("PLATFORM", Side::Left)];
+    columns.extend(numbers.map(|name| (name, Side::Right)));
+    columns.push(("NOTE", Side::Left));
+    let mut table = Table::new(&columns);
+    for pool in &list.pools {
+        let warm: u32 = pool.flavors.iter().map(|flavor| flavor.warm).sum();
+        let numbers = [pool.starting, pool.hibernated, pool.claimed, pool.terminating, pool.limit, pool.waiting];
+        let mut cells: Vec<Cell> = vec![
+            (&pool.name).into(),
+            (&pool.driver).into(),
+            format!("{}/{}", pool.os, pool.arch).into(),
+            format!("{}/{warm}", pool.ready).into(),
+        ];
+        cells.extend(numbers.map(Cell::from));
+        cells.push(note(pool));
+        table.row(cells);
+        if pool.flavors.len() > 1 {
+            pool.flavors.iter().for_each(|flavor| table.row(flavor_row(flavor, columns.len())));
+        }
+    }
+    table
+}
+
+/// A pool of several kinds of instances shows each of them below it.
+fn flavor_row(flavor: &Flavor, columns: usize) -> Vec<Cell> {
+    let mut cells = vec![Cell::default(); columns];
+    cells[0] = format!("  {}", flavor.key).into();
+    cells[3] = format!("{}/{}", flavor.ready, flavor.warm).into();
+    cells[columns - 1] = flavor_note(flavor);
+    cells
+}
+
+fn note(pool: &Pool) -> Cell {
+    if pool.drained {
+        return Cell::warning("drained");
+    }
+    match pool.flavors.as_slice() {
+        [only] => flavor_note(only),
+        _ => Cell::default(),
+    }
+}
+
+fn flavor_note(flavor: &Flavor) -> Cell {
+    match flavor.failures {
+        0 => Cell::default(),
+        1 => Cell::warning(format!("the last start failed: {}", flavor.last_failure)),
+        many => Cell::warning(format!("the last {many} starts failed: {}", flavor.last_failure)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flavor(key: &str, warm: u32, ready: u32) -> Flavor {
+        Flavor { key: key.into(), image: "debian".into(), warm, ready, ..Flavor::default() }
+    }
+
+    fn local() -> Pool {
+        Pool {
+            name: "local".into(),
+            driver: "qemu".into(),
+            os: "linux".into(),
+            arch: "amd64".into(),
+            limit: 8,
+            ready: 2,
+            claimed: 1,
+            flavors: vec![flavor("local", 2, 2)],
+            ..Pool::default()
+        }
+    }
+
+    #[track_caller]
+    fn plain(pools: Vec<Pool>) -> String {
+        anstream::adapter::strip_str(&table(&PoolList { pools }).text(None)).to_string()
+    }
+
+    #[test]
+    fn pools_and_their_kinds() {
+        let failing = Flavor {
+            failures: 3,
+            last_failure: "boot_timeout: its agent never answered".into(),
+            ..flavor("build/large", 1, 0)
+        };
+        let build = Pool { name: "build".into(), ready: 1, claimed: 0, starting: 1, waiting: 12, ..local() };
+        let build = Pool { flavors: vec![flavor("build", 1, 1), failing], ..build };
+        let drained = Pool { name: "old".into(), drained: true, ready: 0, terminating: 2, ..local() };
+        insta::assert_snapshot!(plain(vec![build, local(), drained]), @r"
+        POOL           DRIVER  PLATFORM     READY  STARTING  ASLEEP  BUSY  ENDING  LIMIT  WAITING  NOTE
+        build          qemu    linux/amd64    1/2         1       0     0       0      8       12
+          build                               1/1
+          build/large                         0/1                                                  the last 3 starts failed: boot_timeout: its agent never answered
+        local          qemu    linux/amd64    2/2         0       0     1       0      8        0
+        old            qemu    linux/amd64    0/2         0       0     1       2      8        0  drained
+        ");
+    }
+
+    #[test]
+    fn drains_are_told() {
+        let drained = |claimed, waiting| told(&Pool { drained: true, claimed, waiting, ..local() });
+        let all = [told(&local()), drained(0, 0), drained(1, 1), drained(3, 2)];
+        insta::assert_snapshot!(all.join("\n"), @r"
+        pool local is not drained: it keeps instances warm and serves stages
+        pool local is drained: nothing new is made; no instance serves a stage
+        pool local is drained: nothing new is made; 1 instance serves a stage to its end; 1 stage waits, and goes on waiting
+        pool local is drained: nothing new is made; 3 instances serve stages to their end; 2 stages wait, and go on waiting
+        ");
+    }
+}
