@@ -49,6 +49,7 @@ pub struct Credentials {
 pub struct Agent {
     http: reqwest::Client,
     base: String,
+    passed_on: bool,
 }
 
 impl Agent {
@@ -71,18 +72,24 @@ impl Agent {
             .http2_adaptive_window(true)
             .build()
             .map_err(AgentError::client)?;
-        Ok(Self { http, base: format!("https://{server_name}:{}", addr.port()) })
+        Ok(Self { http, base: format!("https://{server_name}:{}", addr.port()), passed_on: false })
     }
 
-    /// Speaks to an agent through somebody who passes requests on to it: `base` is the URL that the agent's routes are
-    /// appended to.
+    /// Speaks to a stage's agent through the runner, which passes on what a stage needs: `base` is the runner's URL of the
+    /// stage. Claims, identities and terminals are not passed on.
     #[must_use]
-    pub fn through(http: reqwest::Client, base: &str) -> Self {
-        Self { http, base: base.trim_end_matches('/').to_owned() }
+    pub fn through_runner(http: reqwest::Client, base: &str) -> Self {
+        Self { http, base: base.trim_end_matches('/').to_owned(), passed_on: true }
     }
 
     /// Asks once whether the agent serves.
     pub async fn health(&self) -> Result<wire::HealthResponse, AgentError> {
+        if self.passed_on {
+            // The runner has the list from the agent itself.
+            let request = self.http.get(self.url(kiln::STEPS)).timeout(HEALTH_WITHIN);
+            let _: kiln::StepList = decode(kiln::STEPS, send(kiln::STEPS, request).await?).await?;
+            return Ok(wire::HealthResponse { ok: true, ..wire::HealthResponse::default() });
+        }
         let request = self.http.get(self.url(wire::HEALTHZ)).timeout(HEALTH_WITHIN);
         decode(wire::HEALTHZ, send(wire::HEALTHZ, request).await?).await
     }
@@ -194,6 +201,7 @@ impl Agent {
     }
 
     fn url(&self, path: &str) -> String {
+        let path = if self.passed_on { at_runner(path) } else { path };
         format!("{}{path}", self.base)
     }
 
@@ -208,6 +216,20 @@ impl Agent {
         body: &Q,
     ) -> Result<reqwest::Response, AgentError> {
         send(path, self.http.post(self.url(path)).json(body)).await
+    }
+}
+
+/// Where the runner takes a request to a stage's agent, below the stage.
+fn at_runner(path: &str) -> &str {
+    match path {
+        wire::START_STEP | kiln::STEPS => "/steps",
+        wire::POLL_STEP => "/steps/poll",
+        wire::DESTROY => "/steps/end",
+        kiln::CANCEL => "/steps/cancel",
+        kiln::OUTPUT => "/output",
+        kiln::WORKSPACE => "/workspace",
+        kiln::FILES => "/files",
+        other => other,
     }
 }
 

@@ -92,7 +92,9 @@ impl<'a> StageRun<'a> {
         let stage = format!("{}-{}", self.run.id, self.id);
         let kept = self.run.options.keep_on_failure.unwrap_or_default();
         let timeout = self.stage.timeout.map(|limit| limit + kept + END_WITHIN);
-        let want = Want { stage, pool: &self.stage.pool, image, timeout };
+        let setup =
+            SetupRequest { secrets: self.run.masked(), mount_docker_socket: Some(false), ..SetupRequest::default() };
+        let want = Want { stage, pool: &self.stage.pool, image, timeout, setup };
         tokio::select! {
             lease = self.run.fleet.acquire(&want, &waiting) => {
                 return lease.map_err(|e| Ended::failed(error_chain(&e)));
@@ -182,14 +184,6 @@ impl<'a> StageRun<'a> {
             phases.push(Phase { name: name.to_owned(), duration: clock.elapsed() });
             clock = Instant::now();
         };
-        let setup =
-            SetupRequest { secrets: self.run.masked(), mount_docker_socket: Some(false), ..SetupRequest::default() };
-        lease
-            .agent
-            .setup(&setup)
-            .await
-            .map_err(|e| format!("the instance could not be set up: {}", error_chain(&e)))?;
-        phase("setup");
         let tree = if self.stage.workspace { workspace::pack(&self.run.options.workspace) } else { workspace::empty() };
         let sent = lease.agent.put_workspace(&self.stage.workspace_dir, tree).await;
         sent.map_err(|e| format!("the workspace could not be sent: {}", error_chain(&e)))?;
@@ -204,7 +198,11 @@ impl<'a> StageRun<'a> {
             return;
         }
         let Some(agent) = lease.address else {
-            self.note(format!("instance {} cannot be reached from here, so it is not kept", lease.id));
+            let minutes = duration.as_secs().div_ceil(60);
+            self.note(match self.run.fleet.hold(lease, duration).await {
+                Ok(_) => format!("instance {} is held for {minutes} min: kiln instance show {}", lease.id, lease.id),
+                Err(error) => format!("instance {} could not be held: {}", lease.id, error_chain(&error)),
+            });
             return;
         };
         self.tell(Event::InstanceKept {

@@ -1,7 +1,7 @@
 //! Instances from the runner's engine in this very process.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -12,7 +12,7 @@ use kiln_runner::core::Core;
 use kiln_runner::host::TokioHost;
 
 use crate::event::Phase;
-use crate::fleet::{Fleet, FleetError, Lease, Want};
+use crate::fleet::{Fleet, FleetError, Lease, Want, error_chain};
 
 /// A stage waits for room as long as it takes: the run's own limits end it.
 const WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -109,20 +109,31 @@ impl Fleet for LocalFleet {
         waiting: &'a (dyn Fn(&str) + Send + Sync),
     ) -> BoxFuture<'a, Result<Lease, FleetError>> {
         async move {
-            let Assigned { stage, instance } = match self.wait_for(want, waiting).await {
-                Ok(assigned) => assigned,
-                Err(error) => {
-                    self.end(&want.stage).await?;
-                    return Err(error);
-                }
-            };
-            // Somebody is here for it, whatever the steps do.
-            let noted = self.engine.note_set_up(&stage.id).await;
-            noted.map_err(|error| FleetError::Runner(Box::new(error)))?;
-            let agent = self.agents.agent(&instance)?;
-            let address = instance.address.as_deref().and_then(|address| address.parse().ok());
-            let phases = self.phases(&instance.id).await;
-            Ok(Lease { stage: want.stage.clone(), id: instance.id.to_string(), agent, address, phases })
+            loop {
+                let Assigned { stage, instance } = match self.wait_for(want, waiting).await {
+                    Ok(assigned) => assigned,
+                    Err(error) => {
+                        self.end(&want.stage).await?;
+                        return Err(error);
+                    }
+                };
+                let agent = self.agents.agent(&instance)?;
+                let began = Instant::now();
+                let noted = match agent.setup(&want.setup).await {
+                    Ok(()) => self.engine.note_set_up(&stage.id).await,
+                    // Another instance may do better; after a few the stage is ended, and that is told above.
+                    Err(error) => {
+                        let failed = self.engine.set_up_failed(&stage.id, &instance.id, &error_chain(&error)).await;
+                        failed.map_err(|error| FleetError::Runner(Box::new(error)))?;
+                        continue;
+                    }
+                };
+                noted.map_err(|error| FleetError::Runner(Box::new(error)))?;
+                let address = instance.address.as_deref().and_then(|address| address.parse().ok());
+                let mut phases = self.phases(&instance.id).await;
+                phases.push(Phase { name: "setup".to_owned(), duration: began.elapsed() });
+                return Ok(Lease { stage: want.stage.clone(), id: instance.id.to_string(), agent, address, phases });
+            }
         }
         .boxed()
     }
@@ -144,6 +155,11 @@ impl Fleet for LocalFleet {
             }
         }
         .boxed()
+    }
+
+    /// Instances live in this process: whoever wants to keep one keeps the process.
+    fn hold<'a>(&'a self, _lease: &'a Lease, _duration: Duration) -> BoxFuture<'a, Result<bool, FleetError>> {
+        async { Ok(false) }.boxed()
     }
 
     fn ended<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, String> {

@@ -6,16 +6,20 @@
 //! ```
 
 mod local;
+mod runner;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kiln_agent_client::Agent;
 use kiln_pipeline::plan::PoolRequest;
+use kiln_wire::agent::SetupRequest;
 
 use crate::event::Phase;
 
 pub use local::LocalFleet;
+pub use runner::RunnerFleet;
 
 /// What a stage asks for.
 #[derive(Debug, Clone)]
@@ -27,7 +31,9 @@ pub struct Want<'a> {
     /// The image; empty where the pool decides.
     pub image: String,
     /// How long the stage may run; none for as long as the pool allows.
-    pub timeout: Option<std::time::Duration>,
+    pub timeout: Option<Duration>,
+    /// What the agent is prepared with.
+    pub setup: SetupRequest,
 }
 
 /// An instance in the hands of one stage.
@@ -60,7 +66,7 @@ pub enum FleetError {
 
 /// Gives instances to stages and takes them back.
 pub trait Fleet: Send + Sync {
-    /// Returns with an instance for the stage. While it waits, `waiting` is told why, each time the reason changes. A
+    /// Returns with an instance for the stage, its agent prepared. While it waits, `waiting` is told why, each time the reason changes. A
     /// stage whose wait is given up must be [abandoned](Fleet::abandon).
     fn acquire<'a>(
         &'a self,
@@ -71,6 +77,8 @@ pub trait Fleet: Send + Sync {
     fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), FleetError>>;
     /// Ends what there may be of a stage whose wait was given up.
     fn abandon<'a>(&'a self, stage: &'a str) -> BoxFuture<'a, ()>;
+    /// Lets the instance outlive its release by this long, where that is not the caller's own matter. Whether it does.
+    fn hold<'a>(&'a self, lease: &'a Lease, duration: Duration) -> BoxFuture<'a, Result<bool, FleetError>>;
     /// Returns when the instance ends by itself, with the evidence.
     fn ended<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, String>;
 }

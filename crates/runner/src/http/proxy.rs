@@ -14,7 +14,7 @@ use kiln_wire::agent::kiln::{
     CUT_HEADER, CancelRequest, ENDED_HEADER, FilesRequest, LENGTH_HEADER, OFFSET_HEADER, OutputRequest, StepList,
     StepState, StepSummary, UnpackedResponse,
 };
-use kiln_wire::agent::{Empty, PollStepRequest, PollStepResponse, StartStepRequest};
+use kiln_wire::agent::{DestroyResponse, Empty, PollStepRequest, PollStepResponse, StartStepRequest};
 
 use super::Api;
 use super::lookup::parameter;
@@ -69,6 +69,11 @@ pub(super) async fn cancel(State(api): State<Arc<Api>>, Path(id): Path<String>, 
     let request: CancelRequest = read(body, api.settings.body_limit_bytes).await?;
     api.place(&StageId::new(id)).await?.agent.cancel(&request).await?;
     Ok(Json(Empty {}))
+}
+
+/// Background steps end in order before their stage does, so that the rest of their output can be read.
+pub(super) async fn end(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Reply<DestroyResponse> {
+    Ok(Json(api.place(&StageId::new(id)).await?.agent.destroy().await?))
 }
 
 pub(super) async fn output(

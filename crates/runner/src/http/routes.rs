@@ -42,6 +42,7 @@ fn routes() -> Vec<(&'static str, &'static str, Handler)> {
         ("POST", own::STAGE_STEPS, post(proxy::start)),
         ("POST", own::STAGE_STEPS_POLL, post(proxy::poll)),
         ("POST", own::STAGE_STEPS_CANCEL, post(proxy::cancel)),
+        ("POST", own::STAGE_STEPS_END, post(proxy::end)),
         ("POST", own::STAGE_OUTPUT, post(proxy::output)),
         ("POST", own::STAGE_FILES, post(proxy::files)),
         ("GET", own::EVENTS, get(events::events)),

@@ -28,6 +28,8 @@ pub const STAGE_STEPS: &str = "/kiln/v1/stages/{id}/steps";
 pub const STAGE_STEPS_POLL: &str = "/kiln/v1/stages/{id}/steps/poll";
 /// `POST` [`crate::agent::kiln::CancelRequest`]: [`crate::agent::Empty`].
 pub const STAGE_STEPS_CANCEL: &str = "/kiln/v1/stages/{id}/steps/cancel";
+/// `POST`: ends all steps of a stage; it keeps its instance.
+pub const STAGE_STEPS_END: &str = "/kiln/v1/stages/{id}/steps/end";
 /// `POST` [`crate::agent::kiln::OutputRequest`]: raw bytes, with the agent's headers.
 pub const STAGE_OUTPUT: &str = "/kiln/v1/stages/{id}/output";
 /// `POST` [`crate::agent::kiln::FilesRequest`]: a tar stream (zstd).

@@ -107,6 +107,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         Json("PollStepRequest", true), Gives("PollStepResponse")),
     op(("POST", own::STAGE_STEPS_CANCEL), "cancelStep", "Ends a step and everything it started.",
         Json("CancelRequest", true), Gives("Empty")),
+    op(("POST", own::STAGE_STEPS_END), "endSteps", "Ends all steps of a stage; it keeps its instance.",
+        Nothing, Gives("DestroyResponse")),
     op(("POST", own::STAGE_OUTPUT), "stepOutput", "A step's output from any offset, as it comes with `follow`.",
         Json("OutputRequest", true),
         Bytes("text/plain", "The bytes. `x-kiln-offset`, `x-kiln-length`, `x-kiln-ended` and `x-kiln-cut` tell where they \
