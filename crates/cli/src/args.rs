@@ -104,6 +104,12 @@ pub struct RunArgs {
     /// Image that serves a pool: `POOL=IMAGE`, or `IMAGE` for all pools; may be repeated
     #[arg(long, value_name = "[POOL=]IMAGE")]
     pub image: Vec<String>,
+    /// Run the stages on this runner's instances, instead of VMs of this machine
+    #[arg(long, value_name = "URL", help_heading = "Runner")]
+    pub runner: Option<String>,
+    /// How the runner knows us
+    #[command(flatten)]
+    pub access: operator::Access,
     /// What the VMs are like
     #[command(flatten)]
     pub vm: VmArgs,

@@ -37,6 +37,14 @@ pub struct Asking {
         help_heading = "Runner"
     )]
     pub url: String,
+    /// How it knows us
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// How a runner knows us, and we it.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Access {
     /// File that holds the runner's token [default: the token in the variable KILN_RUNNER_TOKEN]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Runner")]
     pub token_file: Option<PathBuf>,

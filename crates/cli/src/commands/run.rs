@@ -1,14 +1,14 @@
 //! `kiln run`: a pipeline file on local VMs.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context as _;
 use kiln_driver::Driver as _;
 use kiln_driver_qemu::Ownership;
-use kiln_executor::{Event, LocalFleet, Options, Run, RunReport, Status};
-use kiln_pipeline::plan::Plan;
+use kiln_executor::{Event, Fleet, Images, LocalFleet, Options, Run, RunReport, RunnerFleet, Status};
+use kiln_pipeline::plan::{Plan, PoolRequest};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::RunArgs;
@@ -19,35 +19,61 @@ use crate::machine::Machine;
 use crate::signals::Signals;
 use crate::timings::Timings;
 use crate::ui::Output;
-use crate::{git, kept, local, progress, secrets, ui};
+use crate::{git, kept, local, progress, runner_client, secrets, ui};
 
 /// Reads the file, refuses what cannot be run, runs the rest.
 pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
     let Some(plan) = read_plan(&args)? else { return Ok(Exit::Usage) };
     let options = options(&args, &plan)?;
     check_given(&args, &plan, &options)?;
+    let Some(url) = &args.runner else { return here(&args, &plan, &options, started).await };
+    let (http, base) = runner_client::patient(url, &args.access)?;
+    let fleet = RunnerFleet::new(http, &base);
+    let images = |_: &PoolRequest| Ok(String::new());
+    let ended = carry_out(&args, &plan, &options, started, &fleet, &images).await?;
+    // Without an answer to the second Ctrl-C: the runner ends what nobody comes for.
+    Ok(ended.unwrap_or(Exit::Interrupted))
+}
+
+/// On VMs of this machine.
+async fn here(args: &RunArgs, plan: &Plan, options: &Options, started: Instant) -> anyhow::Result<Exit> {
     let machine = Machine::open(&args.vm, &Ownership::Process, progress::listener())?;
     let choice = Choice::read(&args.image, &machine.driver.images())?;
     for node in &plan.stages.nodes {
         choice.image(&node.item.pool).map_err(|why| Usage(format!("stage {} cannot run here: {why}", node.item.id)))?;
     }
-    let driver = Arc::new(machine.driver.clone());
+    let driver = machine.driver.clone();
     let core = local::core(&args.vm, machine).await?;
     let fleet = LocalFleet::new(&core, local::POOL);
-    let view = Mutex::new(Screen::new(&args, started));
+    let images = |pool: &_| choice.image(pool);
+    match carry_out(args, plan, options, started, &fleet, &images).await? {
+        Some(exit) => Ok(exit),
+        None => {
+            end_all(&driver).await;
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+/// Carries the plan out and shows it; none when it was ended by a second signal.
+async fn carry_out(
+    args: &RunArgs,
+    plan: &Plan,
+    options: &Options,
+    started: Instant,
+    fleet: &dyn Fleet,
+    images: Images<'_>,
+) -> anyhow::Result<Option<Exit>> {
+    let view = Mutex::new(Screen::new(args, started));
     let sink = |event: Event| view.lock().unwrap_or_else(PoisonError::into_inner).show(&event);
     let cancel = CancellationToken::new();
     let signals = Signals::listen().context("signals cannot be listened to")?;
-    let images = |pool: &_| choice.image(pool);
-    let run = Run::new(&plan, &options, &fleet, &images, &sink, &cancel).carry_out();
+    let run = Run::new(plan, options, fleet, images, &sink, &cancel).carry_out();
     let report = tokio::select! {
         report = run => report,
-        () = interrupted(signals, &cancel) => {
-            end_all(&driver).await;
-            return Ok(Exit::Interrupted);
-        }
+        () = interrupted(signals, &cancel) => return Ok(None),
     };
-    Ok(exit(&report, &cancel))
+    Ok(Some(exit(&report, &cancel)))
 }
 
 fn exit(report: &RunReport, cancel: &CancellationToken) -> Exit {

@@ -15,7 +15,7 @@ use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::args::operator::Asking;
+use crate::args::operator::{Access, Asking};
 
 pub use error::RunnerError;
 pub use events::{Events, Next};
@@ -44,11 +44,16 @@ pub struct Answer<T> {
     pub message: T,
 }
 
+/// A client for calls that may wait for hours, which shows our token, and the runner's URL.
+pub fn patient(url: &str, access: &Access) -> Result<(reqwest::Client, String), RunnerError> {
+    Ok((settings::client(access, true)?, settings::base(url)?))
+}
+
 impl Runner {
     /// Prepares to ask; connects at the first question.
     pub fn new(asking: &Asking) -> Result<Self, RunnerError> {
-        let (http, url) = (settings::client(asking)?, settings::base(&asking.url)?);
-        let token = settings::token(asking.token_file.as_deref(), std::env::var_os(settings::TOKEN_VARIABLE))?;
+        let (http, url) = (settings::client(&asking.access, false)?, settings::base(&asking.url)?);
+        let token = settings::token(asking.access.token_file.as_deref(), std::env::var_os(settings::TOKEN_VARIABLE))?;
         Ok(Self { http, url, token })
     }
 

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::HeaderValue;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Certificate, Identity, Url};
 
 use super::{CONNECT_WITHIN, RunnerError};
-use crate::args::operator::Asking;
+use crate::args::operator::Access;
 use crate::exit::Usage;
 
 /// The variable that holds the token when no file does. There is no option for it: command lines are public on a machine.
@@ -18,20 +18,25 @@ const FILE_MAX_BYTES: u64 = 1 << 20;
 /// A stream that is silent for this long is dead: a living one says so every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
-/// The client for all questions.
-pub(super) fn client(asking: &Asking) -> Result<reqwest::Client, RunnerError> {
+/// The client for all questions; a patient one waits for an answer as long as it takes.
+pub(super) fn client(access: &Access, patient: bool) -> Result<reqwest::Client, RunnerError> {
     // A redirect would carry the token somewhere else, and a proxy has no business between us and a runner on loopback.
     let mut builder = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_WITHIN)
-        .read_timeout(SILENCE_MAX);
-    if let Some(path) = &asking.runner_ca {
+        .connect_timeout(CONNECT_WITHIN);
+    if patient {
+        let token = token(access.token_file.as_deref(), std::env::var_os(TOKEN_VARIABLE))?;
+        builder = builder.default_headers(token.map(|token| (AUTHORIZATION, token)).into_iter().collect());
+    } else {
+        builder = builder.read_timeout(SILENCE_MAX);
+    }
+    if let Some(path) = &access.runner_ca {
         let authority = Certificate::from_pem_bundle(read(path)?.as_bytes()).ok().filter(|found| !found.is_empty());
         let authority = authority.ok_or_else(|| Usage(format!("{} holds no certificate in PEM", path.display())))?;
         builder = builder.tls_certs_only(authority);
     }
-    if let (Some(certificate), Some(key)) = (&asking.runner_cert, &asking.runner_key) {
+    if let (Some(certificate), Some(key)) = (&access.runner_cert, &access.runner_key) {
         let pem = format!("{}\n{}", read(certificate)?, read(key)?);
         let identity = Identity::from_pem(pem.as_bytes()).map_err(|_| {
             Usage(format!("{} and {} are not a certificate and its key in PEM", certificate.display(), key.display()))
