@@ -78,6 +78,9 @@ pub(crate) struct Recipe<'a> {
     pub(crate) shape: Shape,
 }
 
+/// A clone that nobody claims powers itself off after this.
+const UNCLAIMED_LEASE: Duration = Duration::from_secs(3600);
+
 impl Golden {
     /// Notes that a clone of it came up.
     pub(crate) fn prove(&self) {
@@ -175,8 +178,8 @@ impl Recipe<'_> {
             server_key_pem: key.to_owned(),
             agent_sha256: hex(&Sha256::digest(self.agent)),
             agent_url: None,
-            // A local VM dies with its owner; a lease would only end stages on a suspended laptop.
-            lease: None,
+            // For a clone whose owner ended before it gave it an identity, which brings a lease of its own.
+            lease: Some(UNCLAIMED_LEASE),
             max_age: None,
             agent_env: self.settings.agent_env.clone(),
         }
