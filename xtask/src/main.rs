@@ -1,14 +1,21 @@
 //! Chores of this repository, each a subcommand of `cargo xtask`.
 
+mod bench;
 mod cargo;
 mod fences;
 mod generate;
+mod mutants;
+mod sim;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
   fences              check what each crate may link, name and contain
-  generate [--check]  write the generated files of docs/, or only check that they are up to date";
+  generate [--check]  write the generated files of docs/, or only check that they are up to date
+  sim [ARGS]          run the simulated world; `sim --help` tells the arguments
+  mutants [NAME]      check that the simulated world notices mistakes in the engine
+  bench WHAT          measure the runner: claim, roundtrip, stages, claims or all
+  chaos [ARGS]        kill the real runner again and again; `chaos --help` tells the arguments";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -17,6 +24,10 @@ fn main() -> ExitCode {
         ["fences"] => fences::run(),
         ["generate"] => generate::run(generate::Mode::Write),
         ["generate", "--check"] => generate::run(generate::Mode::Check),
+        ["sim", rest @ ..] => sim::run(rest),
+        ["mutants", rest @ ..] => mutants::run(rest),
+        ["bench", rest @ ..] => bench::bench(rest),
+        ["chaos", rest @ ..] => bench::chaos(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

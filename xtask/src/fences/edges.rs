@@ -45,7 +45,20 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("kiln-e2e", &[]),
-    ("xtask", &[]),
+    (
+        "kiln-testkit",
+        &[
+            "kiln-agent-client",
+            "kiln-driver",
+            "kiln-engine",
+            "kiln-pool",
+            "kiln-runner",
+            "kiln-store",
+            "kiln-tls",
+            "kiln-wire",
+        ],
+    ),
+    ("xtask", &["kiln-testkit"]),
 ];
 
 /// What `wire` may use of others' crates: it is data, and goes everywhere.

@@ -43,7 +43,7 @@ impl World {
             return Err("no route".to_owned());
         }
         let now = self.now_ms();
-        let lost = self.strikes(Fault::ResponseLost);
+        let lost = self.strikes_in(if boot { "boot" } else { "health" }, Fault::ResponseLost);
         let vm = self.clouds.get_mut(&instance.driver).and_then(|c| c.vms.get_mut(instance.id.as_str()));
         let Some(vm) = vm.filter(|vm| vm.runs()) else { return Err("connection refused".to_owned()) };
         if vm.boots_ms.is_none_or(|at| at > now) || vm.hangs_ms > now {
@@ -52,7 +52,10 @@ impl World {
         let address = vm.launched().agent.to_string();
         if instance.address.as_deref() != Some(&address) {
             let id = &instance.id;
-            self.violate("agent_is_the_right_one", format!("{id} listens at {address}, its row says {:?}", instance.address));
+            self.violate(
+                "agent_is_the_right_one",
+                format!("{id} listens at {address}, its row says {:?}", instance.address),
+            );
             return Err("somebody else answers".to_owned());
         }
         if !boot && !vm.has_identity {

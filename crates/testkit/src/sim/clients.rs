@@ -147,9 +147,8 @@ impl Client {
         self.shared.world().marks.setup_failed.insert(instance.clone());
         let (id, instance) = (self.demand.id.clone(), instance.clone());
         // When this is lost, asking for the instance again shows that it is.
-        let asked = self.ask(move |engine| {
-            async move { engine.set_up_failed(&id, &instance, "the agent refused").await }.boxed()
-        });
+        let asked = self
+            .ask(move |engine| async move { engine.set_up_failed(&id, &instance, "the agent refused").await }.boxed());
         if let Some((_, answer)) = asked {
             drop(answer.await);
         }

@@ -13,7 +13,7 @@ use super::clock::Owner;
 use super::cloud::{Fate, VmState};
 use super::fault::Fault;
 use super::invariant;
-use super::world::{Part, Shared, World};
+use super::world::{Pace, Part, Shared, World};
 
 /// One cloud for one start of a runner.
 pub struct SimDriver {
@@ -126,12 +126,17 @@ impl World {
         if self.strikes(Fault::SlowCall) { self.rng.between(5_000, 45_000) } else { self.delay(usual) }
     }
 
-    fn order_arrives(&mut self, runner: usize, driver: &str, order: &Order) -> (Result<Option<Launched>, DriverError>, i64) {
+    fn order_arrives(
+        &mut self,
+        runner: usize,
+        driver: &str,
+        order: &Order,
+    ) -> (Result<Option<Launched>, DriverError>, i64) {
         let what = format!("{} {}", order.name(), order.id());
         if self.is_cut_off(runner, Part::Cloud) {
             return (Err(error(ErrorClass::Ambiguous, "no answer")), 5_000);
         }
-        if self.strikes(Fault::CrashBefore) {
+        if self.strikes_in(order.name(), Fault::CrashBefore) {
             self.say(&format!("r{runner} fault crash_before {what}"));
             self.crashes.insert(runner);
             return (Err(error(ErrorClass::Ambiguous, "cut")), 1);
@@ -145,24 +150,29 @@ impl World {
         ];
         for (fault, class) in refusals {
             let launch_only = matches!(fault, Fault::Capacity | Fault::Quota);
-            if (!launch_only || matches!(order, Order::Launch(_))) && self.strikes(fault) {
+            if (!launch_only || matches!(order, Order::Launch(_))) && self.strikes_in(order.name(), fault) {
                 self.say(&format!("r{runner} {driver} {what} fault {}", fault.name()));
                 return (Err(error(class, fault.name())), 20);
             }
         }
         let (done, after) = self.carry_out(runner, driver, order);
-        if self.strikes(Fault::CrashAfter) {
+        if self.strikes_in(order.name(), Fault::CrashAfter) {
             self.say(&format!("r{runner} fault crash_after {what}"));
             self.crashes.insert(runner);
         }
-        if self.strikes(Fault::ResponseLost) {
+        if self.strikes_in(order.name(), Fault::ResponseLost) {
             self.say(&format!("r{runner} {driver} {what} fault response_lost"));
             return (Err(error(ErrorClass::Ambiguous, "response_lost")), 5_000);
         }
         (done, after)
     }
 
-    fn carry_out(&mut self, runner: usize, driver: &str, order: &Order) -> (Result<Option<Launched>, DriverError>, i64) {
+    fn carry_out(
+        &mut self,
+        runner: usize,
+        driver: &str,
+        order: &Order,
+    ) -> (Result<Option<Launched>, DriverError>, i64) {
         let now = self.now_ms();
         match order {
             Order::Launch(request) => self.launch(runner, driver, request),
@@ -176,7 +186,8 @@ impl World {
             Order::Hibernate(id) | Order::Resume(id) => {
                 let sleeps = matches!(order, Order::Hibernate(_));
                 let boots_ms = now + self.delay(3_000);
-                let Some(vm) = self.clouds.get_mut(driver).and_then(|c| c.vms.get_mut(id)).filter(|vm| vm.exists()) else {
+                let Some(vm) = self.clouds.get_mut(driver).and_then(|c| c.vms.get_mut(id)).filter(|vm| vm.exists())
+                else {
                     return (Err(error(ErrorClass::NotFound, format!("there is no {id}"))), 20);
                 };
                 if sleeps {
@@ -208,7 +219,8 @@ impl World {
             return (Err(error(ErrorClass::Capacity, format!("no room for pool {pool}, ever"))), 50);
         }
         if let Some(vm) = self.clouds.get(driver).and_then(|c| c.vms.get(id)) {
-            let answer = if vm.exists() { Ok(Some(vm.launched())) } else { Err(error(ErrorClass::Invalid, "an id runs once")) };
+            let answer =
+                if vm.exists() { Ok(Some(vm.launched())) } else { Err(error(ErrorClass::Invalid, "an id runs once")) };
             return (answer, (vm.addressed_ms - now).max(0) + 10);
         }
         let hidden = if self.strikes(Fault::DelayedVisibility) { self.rng.between(1_000, 60_000) } else { 0 };
@@ -234,9 +246,11 @@ impl World {
     /// Ends a VM, for whatever reason.
     pub fn end_vm(&mut self, driver: &str, id: &str, why: &str) {
         let (now, well) = (self.now_ms(), self.well_ms);
-        let (ghost, shown) = match self.strikes(Fault::DelayedVisibility) {
-            true => (self.rng.between(0, 20_000), self.rng.between(20_000, 120_000)),
-            false => (0, if self.rng.chance(500) { 0 } else { 30_000 }),
+        let (ghost, shown) = if self.strikes(Fault::DelayedVisibility) {
+            (self.rng.between(0, 20_000), self.rng.between(20_000, 120_000))
+        } else {
+            // Some clouds forget at once what ended, some do not.
+            (0, if self.pace == Pace::Random && self.rng.chance(500) { 0 } else { 30_000 })
         };
         self.say(&format!("{driver} vm {id} ends: {why}"));
         if let Some(cloud) = self.clouds.get_mut(driver) {
@@ -342,6 +356,8 @@ impl Driver for SimDriver {
 }
 
 /// The VMs of all clouds.
-pub(super) fn all_vms(clouds: &BTreeMap<String, super::cloud::Cloud>) -> impl Iterator<Item = (&String, &super::cloud::Vm)> {
+pub(super) fn all_vms(
+    clouds: &BTreeMap<String, super::cloud::Cloud>,
+) -> impl Iterator<Item = (&String, &super::cloud::Vm)> {
     clouds.iter().flat_map(|(driver, cloud)| cloud.vms.values().map(move |vm| (driver, vm)))
 }

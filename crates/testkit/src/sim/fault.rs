@@ -89,7 +89,7 @@ impl Fault {
 #[derive(Debug, Clone, Default)]
 pub struct Rates {
     rates: BTreeMap<Fault, u32>,
-    armed: BTreeMap<Fault, u32>,
+    armed: BTreeMap<(Fault, String), u32>,
 }
 
 impl Rates {
@@ -112,9 +112,9 @@ impl Rates {
         self.rates.contains_key(&fault)
     }
 
-    /// Makes the next occasions of it happen for sure.
-    pub fn arm(&mut self, fault: Fault, times: u32) {
-        *self.armed.entry(fault).or_default() += times;
+    /// Makes the next occasions of it happen for sure: those in calls of this name, or in any when it is empty.
+    pub fn arm(&mut self, fault: Fault, call: &str, times: u32) {
+        *self.armed.entry((fault, call.to_owned())).or_default() += times;
     }
 
     /// From now on none happens.
@@ -123,11 +123,15 @@ impl Rates {
         self.armed.clear();
     }
 
-    /// Whether it happens on this occasion.
-    pub fn strikes(&mut self, fault: Fault, rng: &mut Rng) -> bool {
-        if let Some(left) = self.armed.get_mut(&fault).filter(|left| **left > 0) {
-            *left -= 1;
-            return true;
+    /// Whether it happens on this occasion, in a call of this name.
+    pub fn strikes(&mut self, fault: Fault, call: &str, rng: &mut Rng) -> bool {
+        if !self.armed.is_empty() {
+            for name in [call, ""] {
+                if let Some(left) = self.armed.get_mut(&(fault, name.to_owned())).filter(|left| **left > 0) {
+                    *left -= 1;
+                    return true;
+                }
+            }
         }
         self.rates.get(&fault).is_some_and(|rate| rng.chance(*rate))
     }

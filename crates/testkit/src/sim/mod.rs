@@ -23,6 +23,7 @@ pub mod rng;
 pub mod rows;
 mod run;
 pub mod runner;
+pub mod scenario;
 pub mod setting;
 mod settle;
 pub mod store;

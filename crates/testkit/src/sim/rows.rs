@@ -86,7 +86,11 @@ impl Rows {
     }
 
     fn put(&mut self, new: Instance, reason: &str) -> Changed<Instance> {
-        if new.is_live() { self.live.insert(new.id.clone()) } else { self.live.remove(&new.id) };
+        if new.is_live() {
+            self.live.insert(new.id.clone())
+        } else {
+            self.live.remove(&new.id)
+        };
         self.note("instance", new.id.as_str(), &new.pool, new.state.as_str(), new.since_ms, reason);
         let old = self.instances.insert(new.id.clone(), new.clone());
         Changed { old, new }
@@ -103,7 +107,8 @@ impl Rows {
             let mut waiting = older.filter(|s| s.state == StageState::Waiting);
             waiting.any(|s| s.candidates.iter().any(|c| c.flavor == flavor))
         };
-        let ready = stage.candidates.iter().filter(|c| !taken(&c.flavor)).find_map(|c| self.ready(&c.flavor, &c.image, now_ms));
+        let ready =
+            stage.candidates.iter().filter(|c| !taken(&c.flavor)).find_map(|c| self.ready(&c.flavor, &c.image, now_ms));
         let claim = ready.map(|instance| self.give(stage.clone(), instance, now_ms));
         (Some(begun), claim)
     }
@@ -121,7 +126,8 @@ impl Rows {
 
     fn ready(&self, flavor: &str, image: &str, now_ms: i64) -> Option<Instance> {
         let live = self.live.iter().filter_map(|id| self.instances.get(id));
-        let free = live.filter(|i| i.state == State::Ready && i.flavor == flavor && i.image == image && !i.is_held(now_ms));
+        let free =
+            live.filter(|i| i.state == State::Ready && i.flavor == flavor && i.image == image && !i.is_held(now_ms));
         free.min_by_key(|i| (i.created_ms, i.id.clone())).cloned()
     }
 
@@ -145,7 +151,11 @@ impl Rows {
     }
 
     fn put_stage(&mut self, new: Stage, now_ms: i64) -> Changed<Stage> {
-        if new.state == StageState::Ended { self.open.remove(&new.id) } else { self.open.insert(new.id.clone()) };
+        if new.state == StageState::Ended {
+            self.open.remove(&new.id)
+        } else {
+            self.open.insert(new.id.clone())
+        };
         self.note("stage", new.id.as_str(), &new.pool, new.state.as_str(), now_ms, &new.why);
         let old = self.stages.insert(new.id.clone(), new.clone());
         Changed { old, new }

@@ -187,7 +187,8 @@ impl Run {
             match settled(&world, &probes) {
                 Ok(()) if now - begin >= at_least_ms => return,
                 Err((invariant, what)) if invariant == "demand_is_served" || now - begin > SETTLE_MS => {
-                    return world.violate(invariant, format!("{} s after the last fault: {what}", (now - begin) / 1000));
+                    return world
+                        .violate(invariant, format!("{} s after the last fault: {what}", (now - begin) / 1000));
                 }
                 _ if !went_on => return world.violate("somebody_goes_on", "nobody waits for anything any more"),
                 _ => {}
@@ -203,5 +204,11 @@ fn describe(pool: &kiln_pool::Pool) -> String {
         .map(|f| format!("{} warm {} limit {:?} hibernate {}", f.key, f.warm, f.limit, f.hibernate))
         .collect();
     let (schedules, fallbacks) = (pool.schedules.len(), pool.fallbacks.join(" "));
-    format!("pool {} on {} limit {} [{}] schedules {schedules} fallbacks {fallbacks}", pool.name, pool.driver, pool.limit, flavors.join("; "))
+    format!(
+        "pool {} on {} limit {} [{}] schedules {schedules} fallbacks {fallbacks}",
+        pool.name,
+        pool.driver,
+        pool.limit,
+        flavors.join("; ")
+    )
 }

@@ -19,7 +19,7 @@ pub fn settled(w: &World, probes: &[StageId]) -> Result<(), Unsettled> {
             return Err(("every_stage_ends", format!("{id} was never heard")));
         };
         // An operator's last word may have come after the probe.
-        let drained = w.rows.drained.contains(&stage.pool);
+        let drained = stage.candidates.iter().any(|c| w.rows.drained.contains(&c.pool));
         if !drained && stage.cause.as_ref().is_some_and(|cause| cause.code == Code::NoCapacity) {
             return Err(("demand_is_served", format!("{id} was not served in a calm world: {:?}", stage.cause)));
         }

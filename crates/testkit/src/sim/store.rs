@@ -57,20 +57,20 @@ impl World {
         if self.is_cut_off(runner, Part::Store) {
             return (fail("no route", false), 2_000);
         }
-        if self.strikes(Fault::CrashBefore) {
+        if self.strikes_in(what, Fault::CrashBefore) {
             self.say(&format!("r{runner} fault crash_before {what}"));
             self.crashes.insert(runner);
             return (fail("the process ends", false), 1);
         }
-        if self.strikes(Fault::DatabaseBusy) {
+        if self.strikes_in(what, Fault::DatabaseBusy) {
             return (fail("database is locked", false), 50);
         }
-        let unknown = self.strikes(Fault::CommitUnknown);
+        let unknown = self.strikes_in(what, Fault::CommitUnknown);
         if unknown && self.rng.chance(500) {
             return (fail("connection lost", true), 10);
         }
         let value = effect(self);
-        if self.strikes(Fault::CrashAfter) {
+        if self.strikes_in(what, Fault::CrashAfter) {
             self.say(&format!("r{runner} fault crash_after {what}"));
             self.crashes.insert(runner);
             return (Ok(value), 1);

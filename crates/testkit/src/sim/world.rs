@@ -158,7 +158,12 @@ impl World {
 
     /// Whether a fault happens now.
     pub fn strikes(&mut self, fault: Fault) -> bool {
-        !self.calm && self.faults.strikes(fault, &mut self.rng)
+        self.strikes_in("", fault)
+    }
+
+    /// Whether a fault happens now, in a call of this name.
+    pub fn strikes_in(&mut self, call: &str, fault: Fault) -> bool {
+        !self.calm && self.faults.strikes(fault, call, &mut self.rng)
     }
 
     /// Adds a line to the transcript.
@@ -186,7 +191,9 @@ impl World {
     #[must_use]
     pub fn is_well(&self, runner: usize) -> bool {
         let now = self.now_ms();
-        self.processes.get(runner).is_some_and(|p| p.up && p.paused_ms <= now && p.cut_off_ms.values().all(|t| *t <= now))
+        self.processes
+            .get(runner)
+            .is_some_and(|p| p.up && p.paused_ms <= now && p.cut_off_ms.values().all(|t| *t <= now))
     }
 
     /// The wall clock of a runner.

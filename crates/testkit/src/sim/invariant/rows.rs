@@ -37,7 +37,10 @@ fn created(w: &mut World, runner: usize, new: &Instance, reason: &str) {
     let (now, well) = (w.now_ms(), w.well_ms);
     w.marks.created.insert(new.id.clone(), (now, well));
     if new.generation != 1 || new.state != State::Intended {
-        w.violate("row_changes_are_legal", format!("{} begins as {} of generation {}", new.id, new.state, new.generation));
+        w.violate(
+            "row_changes_are_legal",
+            format!("{} begins as {} of generation {}", new.id, new.state, new.generation),
+        );
     }
     super::calls::limits(w, &new.pool, &new.flavor);
     // The plan that made it may have read the streak and the drains a while ago.
@@ -46,7 +49,10 @@ fn created(w: &mut World, runner: usize, new: &Instance, reason: &str) {
     let streak = w.rows.streaks.get(&new.flavor);
     let open = breaker(streak).allows(w.wall_ms(runner)) == 0 && long(w.marks.start_noted_ms.get(&new.flavor));
     if open && !w.marks.clocks_jumped {
-        w.violate("breaker_holds", format!("{} is made while the breaker of {} is open: {streak:?}", new.id, new.flavor));
+        w.violate(
+            "breaker_holds",
+            format!("{} is made while the breaker of {} is open: {streak:?}", new.id, new.flavor),
+        );
     }
     if w.rows.drained.contains(&new.pool) && long(w.marks.drained_since_ms.get(&new.pool)) {
         w.violate("drained_stays_empty", format!("{} is made for the drained pool {}", new.id, new.pool));
@@ -76,7 +82,8 @@ fn ends(w: &mut World, runner: usize, old: &Instance, new: &Instance) {
     if let Some(lie) = lie(w, runner, old, new, cause) {
         w.violate("causes_are_true", format!("{} ends as {cause}, but {lie}", new.id));
     }
-    let from_start = matches!(cause.code, Code::BootTimeout | Code::LaunchTimeout | Code::Unreachable | Code::HibernateFailed);
+    let from_start =
+        matches!(cause.code, Code::BootTimeout | Code::LaunchTimeout | Code::Unreachable | Code::HibernateFailed);
     let up = w.processes.get(runner).map_or(0, |p| w.now_ms() - p.started_ms);
     let limit = match cause.code {
         Code::BootTimeout => w.config.timing.boot_timeout_ms,
@@ -88,7 +95,8 @@ fn ends(w: &mut World, runner: usize, old: &Instance, new: &Instance) {
         w.violate("restart_kills_nobody", format!("{} ends as {cause} by a process that is {up} ms old", new.id));
     }
     let by_operator = w.marks.asked_to_destroy.contains(&new.id);
-    let forced = matches!(cause.code, Code::MaxAge | Code::Died | Code::DiedBooting | Code::Vanished | Code::SetupFailed);
+    let forced =
+        matches!(cause.code, Code::MaxAge | Code::Died | Code::DiedBooting | Code::Vanished | Code::SetupFailed);
     if old.state == State::Claimed && !by_operator {
         serving_ends(w, old, cause);
     }

@@ -65,7 +65,8 @@ fn lie(w: &World, runner: usize, old: &Stage, at_ms: i64, cause: &Cause) -> Opti
         }
         Code::NoCapacity => {
             let early = at_ms <= old.wait_until_ms && !w.marks.clocks_jumped;
-            (early || old.state != StageState::Waiting).then(|| format!("it is {} until {}", old.state, old.wait_until_ms))
+            (early || old.state != StageState::Waiting)
+                .then(|| format!("it is {} until {}", old.state, old.wait_until_ms))
         }
         Code::StageDeadline => {
             let ran = assigned.map_or(0, |assigned| at_ms - assigned);
@@ -103,8 +104,8 @@ pub fn claimed(w: &mut World, runner: usize, stage: &Changed<Stage>, instance: &
         let own = |accounts: &[String]| accounts.contains(&stage.new.account);
         let allowed = flavor.tenant.as_ref().is_none_or(|tenant| own(&tenant.accounts));
         let of_pool = w.config.pools.get(&row.pool).into_iter().flat_map(|p| &p.flavors);
-        let elsewhere = flavor.tenant.is_none()
-            && of_pool.filter_map(|f| f.tenant.as_ref()).any(|tenant| own(&tenant.accounts));
+        let elsewhere =
+            flavor.tenant.is_none() && of_pool.filter_map(|f| f.tenant.as_ref()).any(|tenant| own(&tenant.accounts));
         if !allowed || elsewhere {
             let key = flavor.key.clone();
             w.violate("tenants_never_meet", format!("{} of {} got {id} of {key}", stage.new.id, stage.new.account));

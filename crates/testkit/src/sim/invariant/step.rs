@@ -30,7 +30,8 @@ fn no_leak(w: &mut World) {
             }
             let since = *vm.unowned_since.get_or_insert(well);
             if well - since > LEAK_MS {
-                leak = Some(format!("{driver} vm {} is there without a live row for {} s", vm.id, (well - since) / 1000));
+                leak =
+                    Some(format!("{driver} vm {} is there without a live row for {} s", vm.id, (well - since) / 1000));
             }
         }
     }
