@@ -21,6 +21,7 @@ mod watch;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_driver::Driver;
@@ -53,6 +54,7 @@ pub struct Engine {
     host: Arc<dyn Host>,
     config: Mutex<Arc<Config>>,
     memory: Mutex<Memory>,
+    waiters: AtomicI64,
 }
 
 /// What is only worth remembering while the process lives.
@@ -98,7 +100,8 @@ impl Engine {
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts { me, installation, store, agents, drivers, host, config } = parts;
         let (config, memory) = (Mutex::new(Arc::new(config)), Mutex::default());
-        Arc::new(Self { me, installation, store, agents, drivers, host, config, memory })
+        let waiters = AtomicI64::new(0);
+        Arc::new(Self { me, installation, store, agents, drivers, host, config, memory, waiters })
     }
 
     /// What is to be, now.

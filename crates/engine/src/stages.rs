@@ -1,5 +1,7 @@
 //! What callers ask for stages: an instance, and its end.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use kiln_pool::request::{NoMatch, Request};
 use kiln_pool::{Cause, Code, Instance, InstanceId, Stage, StageId, StageState, candidates};
 
@@ -52,6 +54,27 @@ const LOOK_EVERY_MS: i64 = 500;
 /// Instances that are tried for one stage when their agents cannot be set up.
 pub const SETUP_ATTEMPTS: i64 = 3;
 
+/// One that waits, counted: the more there are, the less often each looks at its row when something changed.
+struct Waiter<'a>(&'a AtomicI64);
+
+impl<'a> Waiter<'a> {
+    fn new(waiters: &'a AtomicI64) -> Self {
+        waiters.fetch_add(1, Ordering::Relaxed);
+        Self(waiters)
+    }
+
+    /// So that all of them together look about a thousand times in a second.
+    fn pause_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed).min(LOOK_EVERY_MS)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Engine {
     /// Writes the demand down and returns when the stage has an instance. To stop waiting loses nothing: the demand stays
     /// until it is served, ended, or its time is up.
@@ -64,6 +87,7 @@ impl Engine {
         // Its place is taken by the next one; or an instance has to be made.
         self.host.signal();
         let mut seen = self.host.signals();
+        let waiter = Waiter::new(&self.waiters);
         loop {
             match (stage.state, instance) {
                 (StageState::Ended, _) => {
@@ -73,6 +97,7 @@ impl Engine {
                 (StageState::Assigned, Some(instance)) => return Ok(Assigned { stage, instance }),
                 _ => self.host.wait(seen, LOOK_EVERY_MS).await,
             }
+            self.host.wait(u64::MAX, waiter.pause_ms()).await;
             seen = self.host.signals();
             stage = match self.store.stage(&demand.id).await? {
                 Some(stage) => stage,
