@@ -56,7 +56,7 @@ impl Copy {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         let copy = Self { directory: target.join("mutants") };
         for name in CRATES {
-            for part in ["src", "examples"] {
+            for part in ["src", "assets", "examples"] {
                 copy.tree(
                     &root.join("crates").join(name).join(part),
                     &copy.directory.join("crates").join(name).join(part),
@@ -82,7 +82,7 @@ impl Copy {
             let Some(name) = path.file_name() else { continue };
             if path.is_dir() {
                 self.tree(&path, &to.join(name))?;
-            } else if path.extension().is_some_and(|e| e == "rs") {
+            } else {
                 write(&to.join(name), &read(&path)?)?;
             }
         }

@@ -211,7 +211,7 @@ impl World {
     ) -> (Result<Option<Launched>, DriverError>, i64) {
         let (now, id) = (self.now_ms(), request.id.as_str());
         let pool = request.labels.get(POOL_LABEL).cloned().unwrap_or_default();
-        if request.labels.get(RUNNER_LABEL).is_none() {
+        if !request.labels.contains_key(RUNNER_LABEL) {
             self.violate("launch_is_labelled", format!("the launch of {id} carries no label of its runner"));
         }
         let full = self.clouds.get(driver).is_none_or(|c| c.full_for.contains(&pool));

@@ -81,7 +81,7 @@ fn one_instance_per_stage(w: &mut World) {
     for stage in w.rows.open.iter().filter_map(|id| w.rows.stages.get(id)) {
         let Some(id) = &stage.instance else { continue };
         let row = w.rows.instances.get(id);
-        if !row.is_some_and(|row| row.stage.as_ref() == Some(&stage.id)) {
+        if row.is_none_or(|row| row.stage.as_ref() != Some(&stage.id)) {
             twice = Some(format!("{} has {id}, which has {:?}", stage.id, row.map(|row| &row.stage)));
         }
     }
