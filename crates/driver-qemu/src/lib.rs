@@ -12,7 +12,7 @@
 //! along with the service (systemd: `KillMode=process`).
 //!
 //! A VM reaches the network through QEMU's own user-mode stack. That stack also lets it reach the host's loopback, as
-//! 10.0.2.2: a service on this host that trusts whoever connects from loopback trusts the steps too.
+//! 10.0.2.2: a service on this host that trusts whoever connects from loopback trusts the steps too, unless it asks [`is_vm`].
 //!
 //! The library prints nothing and reads no environment: the caller gives a [`Layout`], [`Settings`] and a [`Listener`].
 
@@ -33,6 +33,7 @@ mod machine;
 mod monitor;
 mod owner;
 mod paths;
+mod peer;
 mod process;
 mod program;
 mod progress;
@@ -53,5 +54,6 @@ pub use golden::Shape;
 pub use images::{Image, Images, Source};
 pub use owner::Ownership;
 pub use paths::Layout;
+pub use peer::is_vm;
 pub use progress::{Listener, Progress};
 pub use settings::Settings;

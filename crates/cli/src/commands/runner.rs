@@ -11,7 +11,7 @@ use kiln_driver_qemu::Ownership;
 use kiln_pool::Config;
 use kiln_runner::agents::Leases;
 use kiln_runner::core::CoreSettings;
-use kiln_runner::http::{Mtls, Settings, Token};
+use kiln_runner::http::{KeepOut, Mtls, Settings, Token};
 use kiln_runner::pools::PoolFile;
 use kiln_runner::service::{Service, ServiceSettings};
 
@@ -111,6 +111,7 @@ fn http(args: &RunnerArgs) -> anyhow::Result<Settings> {
         token: token.map(Token::new),
         mtls,
         allowed_hosts: args.allow_host.clone(),
+        keep_out: Some(KeepOut(Arc::new(kiln_driver_qemu::is_vm))),
         wait: args.wait,
         fallback_pools: args.fallback.clone(),
         setup_within: args.setup_timeout,

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{Api, Settings, Token, router};
+use super::{Api, KeepOut, Settings, Token, router};
 
 /// A peer must be done with its TLS handshake, and with the header of each request, within this time.
 const HEADER_WITHIN: Duration = Duration::from_secs(10);
@@ -112,6 +112,10 @@ impl Server {
     /// repetition joins it.
     pub async fn serve(self) {
         let (stop, drain) = (self.api.shutdown.clone(), self.api.settings.drain);
+        let settings = &self.api.settings;
+        // Whoever shows a token or a certificate is known by that.
+        let open = settings.token.is_none() && settings.mtls.is_none();
+        let keep_out = settings.keep_out.clone().filter(|_| open);
         let app = TowerToHyperService::new(router(self.api));
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = tokio::task::JoinSet::new();
@@ -120,9 +124,9 @@ impl Server {
             while connections.try_join_next().is_some() {}
             let next = async {
                 let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
-                self.listener.accept().await.map(|(stream, _)| (stream, slot))
+                self.listener.accept().await.map(|(stream, peer)| (stream, peer, slot))
             };
-            let (stream, slot) = tokio::select! {
+            let (stream, peer, slot) = tokio::select! {
                 () = stop.cancelled() => break,
                 next = next => match next {
                     Ok(next) => next,
@@ -133,8 +137,12 @@ impl Server {
                     }
                 },
             };
-            let (app, tls, stop) = (app.clone(), self.tls.clone(), stop.clone());
+            let (app, tls, stop, keep_out) = (app.clone(), self.tls.clone(), stop.clone(), keep_out.clone());
             connections.spawn(async move {
+                if kept_out(keep_out, peer).await {
+                    tracing::warn!(%peer, "a VM of this host called, and is not answered: give the runner a token if it should be");
+                    return;
+                }
                 handle(stream, tls, app, stop).await;
                 drop(slot);
             });
@@ -146,6 +154,12 @@ impl Server {
             tracing::info!("cutting the requests that are still open; what they waited for goes on");
         }
     }
+}
+
+async fn kept_out(keep_out: Option<KeepOut>, peer: SocketAddr) -> bool {
+    let Some(keep_out) = keep_out else { return false };
+    // In doubt, out: what cannot be asked is not trusted.
+    tokio::task::spawn_blocking(move || (keep_out.0)(peer)).await.unwrap_or(true)
 }
 
 type App = TowerToHyperService<axum::Router>;

@@ -1,6 +1,7 @@
 //! How the API is set.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Token;
@@ -18,6 +19,9 @@ pub struct Settings {
     pub mtls: Option<Mtls>,
     /// On loopback without a token: names under which callers may reach the runner, besides those of this machine.
     pub allowed_hosts: Vec<String>,
+    /// On loopback without a token: tells of a caller's address whether it is one of those that have no business here, such as
+    /// a step in a VM whose network reaches the host's loopback.
+    pub keep_out: Option<KeepOut>,
     /// Largest JSON body.
     pub body_limit_bytes: usize,
     /// How long a stage waits for an instance when its request does not say.
@@ -30,6 +34,16 @@ pub struct Settings {
     pub unreachable_for: Duration,
     /// How long requests may take to end when the runner stops; what they waited for goes on.
     pub drain: Duration,
+}
+
+/// Tells of a caller's address whether it is kept out. It may take a little and block.
+#[derive(Clone)]
+pub struct KeepOut(pub Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for KeepOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeepOut(…)")
+    }
 }
 
 /// Certificates of the API, PEM.
@@ -56,6 +70,7 @@ impl Default for Settings {
             token: None,
             mtls: None,
             allowed_hosts: Vec::new(),
+            keep_out: None,
             body_limit_bytes: 16 * MIB,
             wait: Duration::from_secs(30 * 60),
             fallback_pools: Vec::new(),
