@@ -28,8 +28,7 @@ impl Plan {
     /// # Errors
     /// When the directory is not empty or cannot be used, or no agent was built.
     pub fn on_processes(dir: &Path, program: &Path, kills: u32, seed: u64) -> anyhow::Result<Self> {
-        let mut entries = std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
-        anyhow::ensure!(entries.next().is_none(), "{} is not empty: what lies there would be counted", dir.display());
+        require_empty(dir)?;
         let (state, trace, root) = (dir.join("state"), dir.join("trace"), dir.join("root"));
         for made in [&state, &trace, &root] {
             std::fs::create_dir_all(made).with_context(|| format!("cannot create {}", made.display()))?;
@@ -62,6 +61,71 @@ impl Plan {
             stage_within: STAGE_WITHIN,
         })
     }
+}
+
+/// On VMs: stages at a time, and the pool.
+const VMS_IN_FLIGHT: usize = 3;
+const VM_POOL: &str = "\
+version: \"1\"
+instances:
+  - name: pool
+    type: qemu
+    pool: 1
+    limit: 4
+    platform: {os: linux, arch: amd64}
+    spec: {image: debian, cpus: 2, memory: 1280}
+";
+/// A VM takes longer to start than a process.
+const VM_LATEST_KILL: Duration = Duration::from_millis(2500);
+
+impl Plan {
+    /// On local VMs, by `kiln runner` with its image and golden VM as this user has them. The database and the runner's log
+    /// lie in this directory; the VMs belong to `name`, which nobody else must use.
+    ///
+    /// # Errors
+    /// When the directory is not empty or cannot be used.
+    pub fn on_vms(dir: &Path, program: &Path, name: &str, kills: u32, seed: u64) -> anyhow::Result<Self> {
+        require_empty(dir)?;
+        let (pool, database) = (dir.join("pool.yml"), format!("sqlite:{}", dir.join("runner.sqlite").display()));
+        std::fs::write(&pool, VM_POOL).with_context(|| format!("cannot write {}", pool.display()))?;
+        let vms = vms_of(name).context("neither XDG_STATE_HOME nor HOME is set")?;
+        let (log, program, name) = (Log::create(dir)?, program.to_owned(), name.to_owned());
+        let runner = move |address: SocketAddr| {
+            let mut command = Command::new(&program);
+            command.arg("runner").arg("--pool").arg(&pool).args(["--database", &database, "--name", &name]);
+            command.arg("--bind").arg(address.to_string());
+            log.attach(&mut command);
+            command
+        };
+        let world = move || {
+            let processes = process::processes_that_name(&vms);
+            Left { instances: names(&vms), processes, processes_of_each: 1 }
+        };
+        Ok(Self {
+            seed,
+            kills,
+            in_flight: VMS_IN_FLIGHT,
+            pool: "pool".to_owned(),
+            runner: Box::new(runner),
+            world: Box::new(world),
+            trace: None,
+            latest_kill: VM_LATEST_KILL,
+            stage_within: STAGE_WITHIN,
+        })
+    }
+}
+
+/// Where the VMs of a name lie.
+fn vms_of(name: &str) -> Option<PathBuf> {
+    let given = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = given.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")))?;
+    Some(state.join("kiln/vms").join(format!("named-{name}")))
+}
+
+fn require_empty(dir: &Path) -> anyhow::Result<()> {
+    let mut entries = std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    anyhow::ensure!(entries.next().is_none(), "{} is not empty: what lies there would be counted", dir.display());
+    Ok(())
 }
 
 /// Where the runner's words go, over all its lives.

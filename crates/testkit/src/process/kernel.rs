@@ -58,6 +58,16 @@ pub(super) fn marked(mark: &str) -> Vec<u32> {
     pids().into_iter().filter(marked).collect()
 }
 
+/// The processes with this text in their command line.
+pub(super) fn with_arguments(text: &str) -> Vec<u32> {
+    let own = std::process::id();
+    let named = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        *pid != own && String::from_utf8_lossy(&line).contains(text)
+    };
+    pids().into_iter().filter(|pid| named(pid) && start_time(*pid).is_some()).collect()
+}
+
 fn has(pid: u32, mark: &[u8]) -> bool {
     // A process that is gone has no mark that we could see.
     let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();

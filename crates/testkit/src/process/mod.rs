@@ -145,6 +145,12 @@ pub fn processes(root: &Path) -> Vec<u32> {
     kernel::marked(&place::mark_of_all(root))
 }
 
+/// The pids of all processes with a path at or below this one in their command line.
+#[must_use]
+pub fn processes_that_name(path: &Path) -> Vec<u32> {
+    kernel::with_arguments(&path.display().to_string())
+}
+
 /// The process of an instance's agent, if it runs.
 #[must_use]
 pub fn process_of(root: &Path, id: &str) -> Option<u32> {

@@ -77,7 +77,7 @@ impl StubAgents {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         tokio::spawn(async move { axum::serve(listener, yes).await });
-        let agent = Agent::through(crate::client()?, &format!("http://{address}"));
+        let agent = Agent::through_runner(crate::client()?, &format!("http://{address}"));
         Ok(Arc::new(Self { agent }))
     }
 }
