@@ -53,6 +53,8 @@ pub struct Vm {
     pub shown_ms: BTreeMap<usize, i64>,
     /// [`super::world::World::well_ms`] when it was found to have no live row.
     pub unowned_since: Option<i64>,
+    /// [`super::world::World::well_ms`] when listings first could show it with its address.
+    pub shown_well: Option<i64>,
     /// [`super::world::World::well_ms`] when it ended.
     pub ended_well: i64,
     /// How it is.
@@ -161,6 +163,7 @@ impl Cloud {
             late: false,
             shown_ms: BTreeMap::new(),
             unowned_since: None,
+            shown_well: None,
             ended_well: 0,
             state: VmState::Running,
             port: self.next_port,

@@ -17,6 +17,7 @@
 //! | `breaker_holds` | nothing is made while a flavor's breaker is open |
 //! | `drained_stays_empty` | nothing is made for a drained pool |
 //! | `no_leak` | a VM without a live row is gone soon |
+//! | `lost_launches_are_adopted` | a VM whose launch has no known outcome is taken soon |
 //! | `ages_are_kept`, `deadline_is_kept` | nothing gets much older than it may, no stage runs much longer |
 //! | `no_storm` | no call about one instance is repeated again and again without a pause |
 

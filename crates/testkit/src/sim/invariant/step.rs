@@ -12,6 +12,7 @@ const LATE_MS: i64 = 5 * 60_000;
 /// Checks what time can break.
 pub fn after_step(w: &mut World) {
     no_leak(w);
+    adopted(w);
     ages(w);
     deadlines(w);
     one_instance_per_stage(w);
@@ -37,6 +38,25 @@ fn no_leak(w: &mut World) {
     }
     if let Some(leak) = leak {
         w.violate("no_leak", leak);
+    }
+}
+
+fn adopted(w: &mut World) {
+    let (now, well) = (w.now_ms(), w.well_ms);
+    let mut late = None;
+    let rows = &w.rows.instances;
+    for vm in w.clouds.values_mut().flat_map(|cloud| cloud.vms.values_mut()).filter(|vm| vm.runs()) {
+        if now < vm.visible_ms.max(vm.addressed_ms) {
+            continue;
+        }
+        let since = *vm.shown_well.get_or_insert(well);
+        let launching = rows.get(&InstanceId::new(&vm.id)).is_some_and(|row| row.state == State::Launching);
+        if launching && well - since > LATE_MS {
+            late = Some(format!("{} has been there for {} s and its row is launching", vm.id, (well - since) / 1000));
+        }
+    }
+    if let Some(late) = late {
+        w.violate("lost_launches_are_adopted", late);
     }
 }
 
