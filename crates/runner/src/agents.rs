@@ -13,9 +13,14 @@ use kiln_engine::Agents;
 use kiln_pool::{Instance, InstanceId};
 use kiln_tls::Authority;
 use kiln_wire::agent::kiln::ClaimRequest;
+use tokio::time::Instant;
 
 /// One try to reach an agent that boots takes at most this; the engine tries again.
 const BOOT_TRY: Duration = Duration::from_secs(10);
+/// Pause after the first try that an agent did not answer. A local copy answers within some milliseconds.
+const ASK_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The pause grows to this: a machine in a cloud boots for a minute, and there may be hundreds that do.
+const ASK_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Bytes of entropy that a copy gets from us.
 const ENTROPY_BYTES: usize = 64;
 /// An agent that is asked for its health answers within this.
@@ -91,7 +96,7 @@ impl PooledAgents {
         let launched_as = instance.server_name.as_deref().unwrap_or(instance.id.as_str());
         let own = Agent::new(address, instance.id.as_str(), &self.credentials)?;
         if !instance.needs_claim || launched_as == instance.id.as_str() {
-            own.wait_healthy(BOOT_TRY).await?;
+            wait_healthy(&own).await?;
             // A machine of its own learns its limits from its user data; telling it again does no harm.
             return Ok(());
         }
@@ -100,9 +105,9 @@ impl PooledAgents {
             return Ok(());
         }
         let copy = Agent::new(address, launched_as, &self.credentials)?;
-        copy.wait_healthy(BOOT_TRY).await?;
+        wait_healthy(&copy).await?;
         copy.claim(&self.claim_request(instance.id.as_str())?).await?;
-        own.wait_healthy(BOOT_TRY).await?;
+        wait_healthy(&own).await?;
         Ok(())
     }
 
@@ -133,6 +138,19 @@ enum BootError {
     Agent(#[from] AgentError),
     #[error("the host gave no random bytes: {0}")]
     Entropy(String),
+}
+
+/// Asks until the agent serves; after [`BOOT_TRY`], the last error.
+async fn wait_healthy(agent: &Agent) -> Result<(), AgentError> {
+    let (deadline, mut pause) = (Instant::now() + BOOT_TRY, ASK_PAUSE_MIN);
+    loop {
+        match agent.health().await {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() + pause >= deadline => return Err(error),
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause = (pause * 3 / 2).min(ASK_PAUSE_MAX);
+    }
 }
 
 fn parse(address: &str) -> Result<SocketAddr, AgentError> {
