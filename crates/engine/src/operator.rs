@@ -45,7 +45,8 @@ impl Engine {
             let mut next = row.clone();
             next.generation += 1;
             next.hold_until_ms = Some(until_ms);
-            Ok((next, format!("held until {until_ms}")))
+            let seconds = (until_ms - self.host.now_ms()) / 1000;
+            Ok((next, format!("held for {seconds} s from now on")))
         })
         .await
     }

@@ -322,13 +322,13 @@ fn the_oldest_stage_gets_the_oldest_instance_and_the_rest_is_made() {
         .check(
             "assign s3: i1 is ready
              assign s2: i2 is ready
-             explain s1: place 1 for a: 0 starting
-             create a img: a stage waits for it",
+             create a img: a stage waits for it
+             explain s1: waits for a: 0 starting",
         );
     // One that is held is nobody's.
     World::new(&[("a", 0, 5)]).with(&["i1 ready held=60", "s1 waiting why=x"]).check(
-        "explain s1: place 1 for a: 0 starting
-         create a img: a stage waits for it",
+        "create a img: a stage waits for it
+             explain s1: waits for a: 0 starting",
     );
 }
 
@@ -336,14 +336,14 @@ fn the_oldest_stage_gets_the_oldest_instance_and_the_rest_is_made() {
 fn a_full_pool_makes_room_and_a_busy_one_turns_to_its_fallback() {
     World::new(&[("a", 0, 1), ("b", 0, 5)])
         .with(&["i1 claimed stage=x", "x assigned instance=i1 set_up", "s waiting pool=a,b"])
-        .check("explain s: place 1 for b: 0 starting\ncreate b img: a stage waits for it");
+        .check("create b img: a stage waits for it\nexplain s: waits for b: 0 starting");
     World::new(&[("a", 1, 1)]).with(&["i1 ready since=5", "s waiting image=special"]).check(
-        "explain s: place 1 for a: the limit of 1 is reached (0 busy, 0 starting, 0 ending)
-         terminate i1: made_room: the pool is full and a stage waits for a",
+        "terminate i1: made_room: the pool is full and a stage waits for a
+             explain s: waits for a: the limit of 1 is reached (0 busy, 0 starting, 0 ending)",
     );
     World::new(&[("a", 0, 1)])
         .with(&["i1 claimed stage=x", "x assigned instance=i1 set_up", "s waiting"])
-        .check("explain s: place 1 for a: the limit of 1 is reached (1 busy, 0 starting, 0 ending)");
+        .check("explain s: waits for a: the limit of 1 is reached (1 busy, 0 starting, 0 ending)");
 }
 
 #[test]
@@ -357,11 +357,11 @@ fn failures_pause_launches_then_one_is_tried_and_stages_turn_elsewhere() {
     World::new(&[("a", 0, 9), ("b", 0, 9)])
         .fails("a", 1, 1)
         .with(&["s waiting pool=a,b"])
-        .check("explain s: place 1 for b: 0 starting\ncreate b img: a stage waits for it");
+        .check("create b img: a stage waits for it\nexplain s: waits for b: 0 starting");
     World::new(&[("a", 0, 9)])
         .fails("a", 4, 1)
         .with(&["s waiting"])
-        .check("explain s: place 1 for a: the last 4 launches failed: no capacity");
+        .check("explain s: waits for a: the last 4 launches failed: no capacity");
 }
 
 #[test]
@@ -424,9 +424,9 @@ fn a_pool_that_sleeps_wakes_for_stages() {
         .check("hibernate i1: its pool keeps warm instances asleep");
     World::new(&[("a", 1, 9)]).with(&["i1 hibernated"]).change(sleeps).check("");
     World::new(&[("a", 1, 9)]).with(&["i1 hibernated", "s waiting"]).change(sleeps).check(
-        "explain s: place 1 for a: 0 starting
-         resume i1: a stage waits for it
-         create a img: fewer are warm than are wanted",
+        "resume i1: a stage waits for it
+             create a img: fewer are warm than are wanted
+             explain s: waits for a: 0 starting",
     );
 }
 

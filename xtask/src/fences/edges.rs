@@ -31,7 +31,10 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("kiln-driver-qemu", &["kiln-agent-client", "kiln-driver", "kiln-tls", "kiln-wire"]),
-    ("kiln-executor", &["kiln-agent-client", "kiln-driver", "kiln-pipeline", "kiln-tls", "kiln-wire"]),
+    (
+        "kiln-executor",
+        &["kiln-agent-client", "kiln-engine", "kiln-pipeline", "kiln-pool", "kiln-runner", "kiln-wire"],
+    ),
     (
         "kiln-cli",
         &[
@@ -40,6 +43,9 @@ const EDGES: &[(&str, &[&str])] = &[
             "kiln-driver-qemu",
             "kiln-executor",
             "kiln-pipeline",
+            "kiln-pool",
+            "kiln-pool-file",
+            "kiln-runner",
             "kiln-tls",
             "kiln-wire",
         ],

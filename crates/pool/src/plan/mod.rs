@@ -92,6 +92,9 @@ pub struct Health {
     pub failing_since_ms: Option<i64>,
 }
 
+/// Most stages that are told in one plan why they wait; the others are told by the next ones.
+const EXPLAINED_AT_ONCE: usize = 50;
+
 /// Decides.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Vec<Planned> {
@@ -104,5 +107,6 @@ pub fn plan(input: &Input<'_>) -> Vec<Planned> {
     let sized = sizing::size(input, &census, &served.demand, &served.promised);
     planned.extend(served.planned);
     planned.extend(sized);
+    planned.extend(served.explained.into_iter().take(EXPLAINED_AT_ONCE));
     planned
 }

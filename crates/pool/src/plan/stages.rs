@@ -13,6 +13,8 @@ use crate::stage::{Candidate, Stage, StageState};
 pub(super) struct Served {
     /// The actions.
     pub(super) planned: Vec<Planned>,
+    /// Those that only tell people something.
+    pub(super) explained: Vec<Planned>,
     /// How many stages need an instance of each kind and are not given one now.
     pub(super) demand: BTreeMap<Kind, u32>,
     /// The warm instances that are given to stages now.
@@ -24,7 +26,8 @@ pub(super) fn serve(input: &Input<'_>, census: &Census<'_>) -> Served {
     let mut stages: Vec<&Stage> = input.stages.iter().collect();
     stages.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
     let by_id: BTreeMap<&InstanceId, &Instance> = input.instances.iter().map(|i| (&i.id, i)).collect();
-    let mut served = Served { planned: Vec::new(), demand: BTreeMap::new(), promised: BTreeSet::new() };
+    let mut served =
+        Served { planned: Vec::new(), explained: Vec::new(), demand: BTreeMap::new(), promised: BTreeSet::new() };
     for stage in stages {
         let ours = input.leases.contains(&stage.pool);
         match stage.state {
@@ -77,12 +80,11 @@ fn waiting(input: &Input<'_>, census: &Census<'_>, stage: &Stage, ours: bool, se
         return;
     }
     let Some(candidate) = present(input, census, stage, &served.demand) else { return };
-    let place = served.demand.entry(kind(candidate)).or_default();
-    *place += 1;
-    let why = explain(input, census, candidate, *place);
+    *served.demand.entry(kind(candidate)).or_default() += 1;
+    let why = explain(input, census, candidate);
     if ours && why != stage.why {
         let action = Action::Explain { id: stage.id.clone(), generation: stage.generation, why: why.clone() };
-        served.planned.push(action.because(why));
+        served.explained.push(action.because(why));
     }
 }
 
@@ -115,14 +117,15 @@ fn present<'s>(
     stage.candidates.iter().filter(there).find(viable).or_else(|| stage.candidates.iter().find(there))
 }
 
-/// Why a stage waits, for people. It holds no time that passes, so that it changes only when the reason does.
-fn explain(input: &Input<'_>, census: &Census<'_>, candidate: &Candidate, place: u32) -> String {
+/// Why a stage waits, for people. It holds neither a time that passes nor a place in the queue, so that it changes only when
+/// the reason does.
+fn explain(input: &Input<'_>, census: &Census<'_>, candidate: &Candidate) -> String {
     let Some(pool) = input.config.pools.get(&candidate.pool) else {
         return format!("pool {} is not in the pool file any more", candidate.pool);
     };
     let count = census.pool(&pool.name);
     let breaker = census.breaker(&candidate.flavor);
-    let mut why = format!("place {place} for {}: ", candidate.flavor);
+    let mut why = format!("waits for {}: ", candidate.flavor);
     if input.drained.contains(&pool.name) {
         why.push_str("its pool is drained");
     } else if breaker.allows(input.now_ms) == 0 {
