@@ -94,21 +94,21 @@ impl PooledAgents {
     async fn give_identity(&self, instance: &Instance) -> Result<(), BootError> {
         let address = parse(instance.address.as_deref().unwrap_or_default())?;
         let launched_as = instance.server_name.as_deref().unwrap_or(instance.id.as_str());
-        let own = Agent::new(address, instance.id.as_str(), &self.credentials)?;
+        // The one that the stage's calls will use, so that its connection is there when they come.
+        let named = Instance { server_name: Some(instance.id.to_string()), ..instance.clone() };
+        let own = self.agent(&named)?;
         if !instance.needs_claim || launched_as == instance.id.as_str() {
-            wait_healthy(&own).await?;
             // A machine of its own learns its limits from its user data; telling it again does no harm.
-            return Ok(());
-        }
-        // A try before this one may have got as far as the new name.
-        if own.health().await.is_ok() {
-            return Ok(());
+            return Ok(wait_healthy(&own).await?);
         }
         let copy = Agent::new(address, launched_as, &self.credentials)?;
+        // A try before this one may have got as far as the new name, which is why the old one does not answer.
+        if copy.health().await.is_err() && own.health().await.is_ok() {
+            return Ok(());
+        }
         wait_healthy(&copy).await?;
         copy.claim(&self.claim_request(instance.id.as_str())?).await?;
-        wait_healthy(&own).await?;
-        Ok(())
+        Ok(wait_healthy(&own).await?)
     }
 
     fn claim_request(&self, id: &str) -> Result<ClaimRequest, BootError> {
