@@ -1,0 +1,314 @@
+//! The program `kiln runner` with a state folder of its own, and what it leaves behind.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::http::{self, Answer};
+
+/// Nothing here takes this long; a test that waits longer has failed. A golden VM may have to be booted first.
+pub const PATIENCE: Duration = Duration::from_secs(240);
+/// Pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The runner's name, and so that of the folder of its VMs.
+pub const NAME: &str = "e2e";
+
+/// VMs under emulation take all processors: tests go one after the other, also without nextest's test groups.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A state folder of its own over the user's cache, so that images and golden VMs are made once for all tests.
+pub struct World {
+    state: tempfile::TempDir,
+    files: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// A runner's process.
+pub struct Runner<'w> {
+    world: &'w World,
+    child: Child,
+    pub address: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+impl Drop for Runner<'_> {
+    fn drop(&mut self) {
+        // Both fail where it has ended, which is how it should be.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // After a failed test, VMs that are meant to outlive their runner would.
+        for pid in self.vms() {
+            signal("KILL", pid);
+        }
+    }
+}
+
+impl World {
+    pub fn new() -> Self {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let temporary = || tempfile::tempdir().expect("a temporary directory");
+        let world = Self { state: temporary(), files: temporary(), _turn: turn };
+        // Golden VMs belong to a CA: the tests share one, and nothing else of the state folder.
+        let (own, shared) = world.ca();
+        if shared.exists() {
+            std::fs::create_dir_all(own.parent().expect("a folder")).expect("a folder");
+            std::fs::copy(shared, own).expect("the CA of the tests");
+        }
+        world
+    }
+
+    fn ca(&self) -> (PathBuf, PathBuf) {
+        let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
+        let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
+        (self.state().join("ca/ca.pem"), cache.join("kiln/test-ca/ca.pem"))
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.state.path().join("kiln")
+    }
+
+    /// Writes the pool file: one pool, `local`.
+    pub fn pool(&self, pool: u32, spec: &str) -> PathBuf {
+        let text = format!(
+            "instances:\n- name: local\n  type: qemu\n  pool: {pool}\n  limit: 4\n  platform: {{os: linux, arch: amd64}}\n  \
+             spec: {{{spec}}}\n"
+        );
+        self.pool_file(&text)
+    }
+
+    /// Replaces the pool file, as editors do.
+    pub fn pool_file(&self, text: &str) -> PathBuf {
+        let path = self.files.path().join("pool.yml");
+        let new = path.with_extension("new");
+        std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &path)).expect("the pool file");
+        path
+    }
+
+    /// `kiln` with these arguments, in the root of the repository.
+    pub fn kiln(&self, args: &[&str]) -> Command {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let built = root.join("target/release/kiln");
+        let program = std::env::var_os("KILN_BIN").map_or(built, PathBuf::from);
+        assert!(program.exists(), "{} is not there: run `make image` first", program.display());
+        let mut command = Command::new(program);
+        command.args(args).current_dir(root).env("XDG_STATE_HOME", self.state.path()).stdin(Stdio::null());
+        for variable in ["KILN_LOG", "KILN_API_TOKEN", "KILN_DATABASE", "KILN_RUNNER", "KILN_RUNNER_NAME"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.kiln(args).output().expect("starting kiln")
+    }
+
+    /// Starts a runner, with `further` arguments, and returns when it listens.
+    pub fn start(&self, further: &[&str]) -> Runner<'_> {
+        let pool = self.files.path().join("pool.yml");
+        let mut command = self.kiln(&["runner", "--bind", "127.0.0.1:0", "--name", NAME, "--pool"]);
+        let mut child = command.arg(pool).args(further).stderr(Stdio::piped()).spawn().expect("starting kiln");
+        let lines = BufReader::new(child.stderr.take().expect("its standard error")).lines();
+        let log: Arc<Mutex<String>> = Arc::default();
+        let kept = Arc::clone(&log);
+        // It ends with the process.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut runner = Runner { world: self, child, address: nowhere, log };
+        runner.address = runner.wait("its address", |runner| {
+            let log = runner.log();
+            let line = log.lines().find_map(|line| line.strip_prefix("listening on "))?;
+            line.split(';').next()?.parse().ok()
+        });
+        let (own, shared) = self.ca();
+        if !shared.exists() {
+            // Two tests that do that at the same time would only make one golden VM too many.
+            std::fs::create_dir_all(shared.parent().expect("a folder")).expect("a folder");
+            std::fs::copy(own, shared).expect("the CA for the next tests");
+        }
+        runner
+    }
+
+    /// QEMU processes that work below this world's state folder.
+    pub fn vms(&self) -> BTreeSet<u32> {
+        let mark = self.state.path().to_str().expect("a path in UTF-8").to_owned();
+        let pid = |entry: std::fs::DirEntry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        let ours = |pid: &u32| {
+            // A process that ended meanwhile has no command line.
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            line.split('\0').next().is_some_and(|program| program.contains("qemu-system")) && line.contains(&mark)
+        };
+        std::fs::read_dir("/proc").expect("the processes").flatten().filter_map(pid).filter(ours).collect()
+    }
+
+    /// Folders of instances.
+    pub fn instance_folders(&self) -> Vec<PathBuf> {
+        let folder = self.state().join("vms").join(format!("named-{NAME}"));
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    }
+}
+
+impl Runner<'_> {
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until something is there.
+    #[track_caller]
+    pub fn wait<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+        let since = Instant::now();
+        loop {
+            if let Some(found) = look(self) {
+                return found;
+            }
+            let ended = self.child.try_wait().expect("a child");
+            assert!(ended.is_none(), "the runner ended before {what}: {ended:?}\n{}", self.log());
+            assert!(since.elapsed() < PATIENCE, "{what} never came\n{}", self.log());
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// The answer to a request that succeeds.
+    #[track_caller]
+    pub fn ok(&self, verb: &str, path: &str, body: &Value) -> Value {
+        let answer = http::ask(self.address, verb, path, body).expect("an answer");
+        assert_eq!(answer.status, 200, "{verb} {path}: {}\n{}", answer.text, self.log());
+        serde_json::from_str(&answer.text).unwrap_or(Value::String(answer.text))
+    }
+
+    /// A request that goes on beside the test.
+    pub fn begin(&self, path: &str, body: Value) -> std::thread::JoinHandle<std::io::Result<Answer>> {
+        let (address, path) = (self.address, path.to_owned());
+        std::thread::spawn(move || http::ask(address, "POST", &path, &body))
+    }
+
+    /// Sets a stage up; its instance.
+    #[track_caller]
+    pub fn set_up(&self, stage: &str) -> String {
+        let answer = self.ok("POST", "/setup", &json!({"id": stage, "pool_id": "local", "setup_request": {}}));
+        answer["instance_id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Runs a step to its end; its exit code and what it printed.
+    #[track_caller]
+    pub fn step(&self, stage: &str, id: &str, script: &str) -> (i64, String) {
+        let ended = self.ok("POST", "/step", &step(stage, id, script));
+        (ended["exit_code"].as_i64().unwrap_or(0), self.output(stage, id, true))
+    }
+
+    /// What a step printed, from the first byte on: until its end, or until now.
+    #[track_caller]
+    pub fn output(&self, stage: &str, id: &str, follow: bool) -> String {
+        let path = format!("/kiln/v1/stages/{stage}/output");
+        let answer = http::ask(self.address, "POST", &path, &json!({"id": id, "offset": 0, "follow": follow}));
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status, 200, "{}\n{}", answer.text, self.log());
+        answer.text
+    }
+
+    pub fn destroy(&self, stage: &str) {
+        self.ok("POST", "/destroy", &json!({"id": stage}));
+    }
+
+    /// The ids of instances in this state.
+    #[track_caller]
+    pub fn instances(&self, state: &str) -> BTreeSet<String> {
+        let list = self.ok("GET", "/kiln/v1/instances", &Value::Null);
+        let all = list["instances"].as_array().expect("a list").iter();
+        all.filter(|i| i["state"] == state).map(|i| i["id"].as_str().expect("an id").to_owned()).collect()
+    }
+
+    /// Waits until so many are warm; which.
+    #[track_caller]
+    pub fn warm(&mut self, count: usize) -> BTreeSet<String> {
+        self.wait(&format!("{count} warm instances"), |runner| {
+            Some(runner.instances("ready")).filter(|ready| ready.len() == count)
+        })
+    }
+
+    /// Waits until an instance is in this state; all that is known about it.
+    #[track_caller]
+    pub fn until_it_is(&mut self, id: &str, state: &str) -> Value {
+        self.wait(&format!("{id} is {state}"), |runner| {
+            let detail = runner.ok("GET", &format!("/kiln/v1/instances/{id}"), &Value::Null);
+            (detail["instance"]["state"] == state).then_some(detail)
+        })
+    }
+
+    /// `kiln` with these arguments and this runner; what it prints when it succeeds.
+    #[track_caller]
+    pub fn operator(&self, args: &[&str]) -> String {
+        let done = self.world.run(&[args, &["--runner", &self.url()]].concat());
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{args:?}: {said}{}", String::from_utf8_lossy(&done.stderr));
+        said
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().and_then(|()| self.child.wait()).expect("its end");
+    }
+
+    /// Tells it to end, and waits for that.
+    #[track_caller]
+    pub fn terminate(mut self) -> (ExitStatus, Duration) {
+        let since = Instant::now();
+        signal("TERM", self.child.id());
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return (status, since.elapsed());
+            }
+            assert!(since.elapsed() < PATIENCE, "it does not end\n{}", self.log());
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Lets the pool run empty and ends the runner: nothing may be left.
+    #[track_caller]
+    pub fn finish(mut self) {
+        let world = self.world;
+        self.operator(&["pool", "drain", "local"]);
+        self.wait("an empty pool", |runner| {
+            let list = runner.ok("GET", "/kiln/v1/instances", &Value::Null);
+            list["instances"].as_array().is_some_and(Vec::is_empty).then_some(())
+        });
+        assert_eq!((world.vms(), world.instance_folders()), (BTreeSet::new(), Vec::new()));
+        let log = Arc::clone(&self.log);
+        let (status, _) = self.terminate();
+        assert!(status.success(), "{status}\n{}", log.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// A step that runs a script.
+pub fn step(stage: &str, id: &str, script: &str) -> Value {
+    json!({"stage_runtime_id": stage, "start_step_request": {
+        "id": id, "log_drone": true, "run": {"entrypoint": ["sh", "-c"], "commands": [script]}
+    }})
+}
+
+fn signal(name: &str, pid: u32) {
+    // It fails where the process has ended.
+    drop(Command::new("kill").args([format!("-{name}"), pid.to_string()]).stderr(Stdio::null()).status());
+}
