@@ -31,10 +31,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("kiln-driver-qemu", &["kiln-agent-client", "kiln-driver", "kiln-tls", "kiln-wire"]),
-    (
-        "kiln-executor",
-        &["kiln-agent-client", "kiln-engine", "kiln-pipeline", "kiln-pool", "kiln-runner", "kiln-wire"],
-    ),
+    ("kiln-executor", &["kiln-agent-client", "kiln-engine", "kiln-pipeline", "kiln-pool", "kiln-runner", "kiln-wire"]),
     (
         "kiln-cli",
         &[

@@ -14,7 +14,9 @@ const CRATES: [&str; 4] = ["driver", "pool", "engine", "testkit"];
 /// Seeds that are run, until one notices.
 const SEEDS: &str = "600";
 /// Steps of each.
-const STEPS: &str = "6000";
+const STEPS: &str = "8000";
+/// The first seed; from here on the rarest mistake of the table is soon met.
+const FIRST_SEED: &str = "1000";
 
 /// The copy, in the target directory. It stays there between runs, so that only what changed is built.
 pub struct Copy {
@@ -134,7 +136,7 @@ impl Copy {
     fn simulate(&self) -> Result<Verdict> {
         let program = self.directory.join("target/debug/examples/sim");
         let ran = Command::new(&program)
-            .args(["--seeds", SEEDS, "--steps", STEPS, "--first-only"])
+            .args(["--first-seed", FIRST_SEED, "--seeds", SEEDS, "--steps", STEPS, "--first-only"])
             .output()
             .with_context(|| format!("cannot start {}", program.display()))?;
         let text = String::from_utf8_lossy(&ran.stdout);

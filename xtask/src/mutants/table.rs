@@ -84,7 +84,7 @@ mutants! {
         ["engine/src/pass.rs", "now - (uptime - since)))", "*since))"];
     "stale rows put what serves a stage to sleep":
         ["engine/src/pass.rs", "        let mut busy = self.busy_now();
-        let instances", "        let mut busy = BTreeSet::new();
+        let instances", "        let mut busy: BTreeSet<InstanceId> = self.memory().orphans_ms.keys().cloned().collect();
         let instances"]
         ["engine/src/execute.rs", "        let Some(mut next) = next else { return Ok(None) };
         next.runner.clone_from(&self.me);", "        if row.state == state { return Ok(Some(row.clone())) }

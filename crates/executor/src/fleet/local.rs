@@ -42,8 +42,7 @@ impl LocalFleet {
     }
 
     async fn wait_for(&self, want: &Want<'_>, waiting: &(dyn Fn(&str) + Send + Sync)) -> Result<Assigned, FleetError> {
-        let request =
-            Request { pool: self.pool.clone(), image: want.image.clone(), ..Request::default() };
+        let request = Request { pool: self.pool.clone(), image: want.image.clone(), ..Request::default() };
         let run_ms = want.timeout.map_or(0, millis);
         let demand = Demand { id: StageId::new(&want.stage), request, wait_ms: millis(WAIT), run_ms };
         tokio::select! {

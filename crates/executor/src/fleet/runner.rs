@@ -186,7 +186,8 @@ async fn refused(answer: reqwest::Response) -> Result<reqwest::Response, FleetEr
     }
     let text = answer.text().await.map_err(|error| FleetError::Runner(Box::new(error)))?;
     let message = serde_json::from_str::<ErrorBody>(&text).map(|body| body.error_msg).unwrap_or_default();
-    let advice = if status == reqwest::StatusCode::UNAUTHORIZED { "; give its token with --token-file FILE" } else { "" };
+    let advice =
+        if status == reqwest::StatusCode::UNAUTHORIZED { "; give its token with --token-file FILE" } else { "" };
     let message = if message.is_empty() { format!("the runner answered {status}") } else { message };
     Err(FleetError::Refused(format!("{message}{advice}")))
 }

@@ -147,7 +147,16 @@ async fn act(shared: &Arc<Shared>, engines: &Arc<Engines>, habits: Habits) {
     type Act = Box<dyn FnOnce(Arc<kiln_engine::Engine>) -> BoxFuture<'static, bool>>;
     let act: Act = match (choice, id, pool) {
         (0..=2, Some(id), _) => Box::new(move |e| async move { e.hold(&id, now + ms).await.is_ok() }.boxed()),
-        (3, Some(id), _) => Box::new(move |e| async move { e.unhold(&id).await.is_ok() }.boxed()),
+        (3, _, _) => {
+            // Of whatever is held, also when it ended meanwhile.
+            let held: Vec<_> = {
+                let world = shared.world();
+                let rows = world.rows.instances.values().filter(|row| row.hold_until_ms.is_some());
+                rows.map(|row| row.id.clone()).collect()
+            };
+            let Some(id) = held.get(usize::try_from(ms).unwrap_or(0) % held.len().max(1)).cloned() else { return };
+            Box::new(move |e| async move { e.unhold(&id).await.is_ok() }.boxed())
+        }
         (4..=5, Some(id), _) => {
             shared.world().marks.asked_to_destroy.insert(id.clone());
             Box::new(move |e| async move { e.destroy_instance(&id, "by hand").await.is_ok() }.boxed())
