@@ -46,15 +46,32 @@ fn stages_get_warm_vms_and_operators_and_pipelines_are_served() {
     assert!(timeline.iter().all(|word| shown.contains(word)), "{shown}");
     assert!(shown.contains("destroyed"), "{shown}");
 
-    // A pipeline, as on a VM of its own.
-    let ran = world.run(&["run", "--output", "json", "--runner", &runner.url(), "examples/hello/pipeline.yml"]);
-    let told = String::from_utf8_lossy(&ran.stdout).into_owned();
-    assert_eq!(ran.status.code(), Some(0), "{told}\n{}", String::from_utf8_lossy(&ran.stderr));
-    let events: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
-    let output: String = events.iter().filter(|e| e["event"] == "output").filter_map(|e| e["text"].as_str()).collect();
-    assert!(output.starts_with("hello from ") && output.contains("a Linux VM"), "{told}");
-    assert_eq!(events.last().expect("events")["status"], "passed", "{told}");
+    pipelines_end_as_on_local_vms(&world, &runner);
     runner.finish();
+}
+
+/// One that passes and one that fails: exit code and output are those that they have without a runner.
+fn pipelines_end_as_on_local_vms(world: &World, runner: &world::Runner<'_>) {
+    let hello = std::fs::read_to_string(world.root().join("examples/hello/pipeline.yml")).expect("the example");
+    let failing = world.file("failing.yml", &hello.replace("command: echo", "command: exit 4; echo"));
+    for (file, code, status) in [("examples/hello/pipeline.yml", 0, "passed"), (failing.as_str(), 1, "failed")] {
+        let url = runner.url();
+        let ends = [vec!["--runner", url.as_str()], Vec::new()].map(|where_| {
+            let ran = world.run(&[vec!["run", "--output", "json"], where_, vec![file]].concat());
+            let told = String::from_utf8_lossy(&ran.stdout).into_owned();
+            let events: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
+            let of_output = events.iter().filter(|event| event["event"] == "output");
+            let output: String = of_output.filter_map(|event| event["text"].as_str()).collect();
+            // The name of its VM is another one each time.
+            let output: Vec<&str> = output.split(' ').filter(|word| !word.starts_with("kiln-")).collect();
+            let last = events.last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&ran.stderr)));
+            let step = &last["stages"][0]["steps"][0];
+            (ran.status.code(), last["status"].clone(), step["exit_code"].clone(), output.join(" "))
+        });
+        assert_eq!(ends[0], ends[1], "{file}");
+        assert_eq!((ends[0].0, ends[0].1.as_str()), (Some(code), Some(status)), "{file}: {ends:?}");
+        assert_eq!(ends[0].3.starts_with("hello from "), code == 0, "{file}: {ends:?}");
+    }
 }
 
 /// Runners that must not start.

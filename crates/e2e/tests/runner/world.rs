@@ -95,9 +95,21 @@ impl World {
         path
     }
 
+    /// Writes a file and gives its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.files.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    /// The root of the repository.
+    pub fn root(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
     /// `kiln` with these arguments, in the root of the repository.
     pub fn kiln(&self, args: &[&str]) -> Command {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let root = self.root();
         let built = root.join("target/release/kiln");
         let program = std::env::var_os("KILN_BIN").map_or(built, PathBuf::from);
         assert!(program.exists(), "{} is not there: run `make image` first", program.display());
