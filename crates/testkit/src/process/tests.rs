@@ -133,11 +133,8 @@ async fn the_end_of_an_instance_is_the_end_of_all_that_its_steps_started() {
          exec sleep 1000\" &' ; exec sleep 1000",
         f = file.display()
     );
-    let run = kiln_wire::agent::RunConfig {
-        commands: vec![script],
-        entrypoint: vec!["sh".to_owned(), "-c".to_owned()],
-        ..Default::default()
-    };
+    let run =
+        kiln_wire::agent::RunConfig { commands: vec![script], entrypoint: vec!["sh".to_owned(), "-c".to_owned()] };
     let step = kiln_wire::agent::StartStepRequest { id: "s".to_owned(), run, ..Default::default() };
     agent.start_step(&step).await.expect("a step");
     let pids = || {
