@@ -197,6 +197,7 @@ impl super::world::World {
         }
         if self.strikes(Fault::Pause) {
             let until = now + self.rng.between(1_000, 100_000);
+            self.marks.stood_still = true;
             self.say(&format!("r{runner} fault pause for {} ms", until - now));
             if let Some(process) = self.processes.get_mut(runner) {
                 process.paused_ms = until;

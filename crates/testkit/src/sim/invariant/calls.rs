@@ -23,8 +23,20 @@ pub fn ordered(w: &mut World, runner: usize, order: &'static str, id: &str) {
         }
     }
     let id = InstanceId::new(id);
+    let turning = match order {
+        "hibernate" => Some(State::Hibernating),
+        "resume" => Some(State::Resuming),
+        _ => None,
+    };
+    // A process that stood still between its row and its call is late, and cannot know it.
+    let on_time = !w.marks.clocks_jumped && !w.marks.stood_still;
+    let state = w.rows.instances.get(&id).map(|row| row.state);
+    if let (Some(turning), Some(state)) = (turning.filter(|_| on_time), state)
+        && ![turning, State::Terminating, State::Gone].contains(&state)
+    {
+        w.violate("intent_before_effect", format!("runner{runner} calls {order} for {id}, which is {state}"));
+    }
     if order == "launch" && !w.marks.was_launching.contains(&id) {
-        let state = w.rows.instances.get(&id).map(|row| row.state);
         w.violate("intent_before_effect", format!("runner{runner} launches {id} whose row is {state:?}"));
     }
 }

@@ -8,7 +8,7 @@
 //! | `no_wrong_kill` | what serves an open stage ends only for a cause that is allowed and true; nothing is destroyed before its row says so |
 //! | `hold_is_kept` | what an operator holds is not claimed and outlives its stage |
 //! | `limit_is_a_limit` | rows that live and VMs that exist never pass it together |
-//! | `intent_before_effect` | a launch has a row in `launching` |
+//! | `intent_before_effect` | a launch has a row in `launching`, a call for sleep or waking one that says so |
 //! | `one_work_at_a_time` | one process does one thing at a time with an instance |
 //! | `every_end_has_a_cause`, `causes_are_true` | no end without a cause, and each cause is what happened |
 //! | `restart_kills_nobody` | judgements about silence count from the start of the process |
@@ -64,6 +64,8 @@ pub struct Marks {
     pub calls_ms: BTreeMap<(&'static str, String), VecDeque<i64>>,
     /// Whether a wall clock jumped in this run, so that times of different rows cannot be compared.
     pub clocks_jumped: bool,
+    /// Whether a process stood still in this run.
+    pub stood_still: bool,
     /// Whether the configuration changed in this run.
     pub reloaded: bool,
     /// How often each thing happened, to see that a run is worth something.
