@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use kiln_driver::{Driver, DriverError, ErrorClass, Labels, LaunchRequest, Launched};
-use kiln_pool::plan::Action;
+use kiln_pool::plan::{Action, streak_key};
 use kiln_pool::{Candidate, Cause, Code, Config, Instance, InstanceId, Stage, StageId, State};
 
 use crate::world::{Limits, StoreError};
@@ -195,7 +195,7 @@ impl Engine {
                 if self.store.update_instance(&next, "its agent answers under its own name").await? {
                     self.answered(&row.id, now);
                     self.host.signal();
-                    self.store.note_start(&row.flavor, now, None).await?;
+                    self.store.note_start(&streak_key(&row.flavor, &row.image), now, None).await?;
                 }
                 Ok(())
             }
@@ -221,7 +221,7 @@ impl Engine {
         let changed = self.store.update_instance(&next, &cause.to_string()).await?;
         if changed {
             if cause.is_failed_start() {
-                self.store.note_start(&row.flavor, now, Some(&cause.to_string())).await?;
+                self.store.note_start(&streak_key(&row.flavor, &row.image), now, Some(&cause.to_string())).await?;
             }
             self.host.signal();
         }

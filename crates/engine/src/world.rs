@@ -94,12 +94,12 @@ pub trait Store: Send + Sync {
     /// Replaces a stage whose generation is one less than the given one's; whether it did.
     fn update_stage<'a>(&'a self, stage: &'a Stage) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// The failed starts of flavors since their last success, by key.
+    /// The failed starts of kinds of instances since their last success, by [`kiln_pool::plan::streak_key`].
     fn streaks(&self) -> BoxFuture<'_, Result<BTreeMap<String, Streak>, StoreError>>;
     /// Notes how a start went: `failure` says why it failed.
     fn note_start<'a>(
         &'a self,
-        flavor: &'a str,
+        key: &'a str,
         now_ms: i64,
         failure: Option<&'a str>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;

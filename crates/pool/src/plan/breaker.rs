@@ -5,7 +5,14 @@
 //! ```
 //! It is computed from history, so that a restart does not begin a new series of failures.
 
-/// The failed starts of a flavor since its last one that became ready.
+/// The name under which the failed starts of a flavor with an image are kept. An image that one stage asks for must not stop
+/// the flavor's own.
+#[must_use]
+pub fn streak_key(flavor: &str, image: &str) -> String {
+    format!("{flavor} {image}")
+}
+
+/// The failed starts of a flavor with an image since its last one that became ready.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Streak {
     /// How many.
@@ -35,6 +42,15 @@ const PAUSE_MIN_MS: i64 = 5_000;
 const PAUSE_MAX_MS: i64 = 15 * 60_000;
 
 impl Breaker {
+    /// The same after more failures just now.
+    pub(super) fn failing(&self, more: u32, now_ms: i64) -> Self {
+        if more == 0 {
+            return self.clone();
+        }
+        let streak = Streak { failures: self.failures + more, at_ms: now_ms, evidence: self.evidence.clone() };
+        breaker(Some(&streak))
+    }
+
     /// How many launches may be under way at once.
     #[must_use]
     pub fn allows(&self, now_ms: i64) -> u32 {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::InstanceId;
 use crate::instance::{Instance, State};
-use crate::plan::{Breaker, Input, breaker};
+use crate::plan::{Action, Breaker, Input, Planned, breaker, streak_key};
 use crate::stage::Candidate;
 
 /// A flavor and an image.
@@ -23,7 +23,7 @@ pub(super) struct Census<'a> {
     pub(super) in_flavor: BTreeMap<&'a str, Count>,
     /// Those that serve nobody yet and will, or do, stand ready; oldest first. Without those that are held or end.
     pub(super) supply: BTreeMap<Kind, Vec<&'a Instance>>,
-    breakers: BTreeMap<&'a str, Breaker>,
+    breakers: BTreeMap<Kind, Breaker>,
 }
 
 /// How many there are.
@@ -42,7 +42,7 @@ pub(super) struct Count {
 }
 
 impl<'a> Census<'a> {
-    pub(super) fn take(input: &Input<'a>, ending: &BTreeSet<InstanceId>) -> Self {
+    pub(super) fn take(input: &Input<'a>, ending: &BTreeSet<InstanceId>, planned: &[Planned]) -> Self {
         let mut census = Self {
             in_pool: BTreeMap::new(),
             in_flavor: BTreeMap::new(),
@@ -61,9 +61,7 @@ impl<'a> Census<'a> {
         for of_kind in census.supply.values_mut() {
             of_kind.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
         }
-        for flavor in input.config.pools.values().flat_map(|pool| &pool.flavors) {
-            census.breakers.insert(&flavor.key, breaker(input.streaks.get(&flavor.key)));
-        }
+        census.breakers = breakers(input, planned);
         census
     }
 
@@ -79,8 +77,8 @@ impl<'a> Census<'a> {
         self.supply.get(kind).map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn breaker(&self, flavor: &str) -> Breaker {
-        self.breakers.get(flavor).cloned().unwrap_or_default()
+    pub(super) fn breaker(&self, kind: &Kind) -> Breaker {
+        self.breakers.get(kind).cloned().unwrap_or_default()
     }
 }
 
@@ -94,4 +92,30 @@ impl Count {
             _ => self.idle += 1,
         }
     }
+}
+
+/// The breaker of each kind that there is or that is asked for. A start that this very plan gives up counts already.
+fn breakers(input: &Input<'_>, planned: &[Planned]) -> BTreeMap<Kind, Breaker> {
+    let own = input.config.pools.values().flat_map(|pool| &pool.flavors);
+    let asked = input.stages.iter().flat_map(|stage| &stage.candidates).map(kind);
+    let there = input.instances.iter().map(|i| (i.flavor.clone(), i.image.clone()));
+    let kinds: BTreeSet<Kind> =
+        own.map(|flavor| (flavor.key.clone(), flavor.launch.image.clone())).chain(asked).chain(there).collect();
+    let given_up: BTreeSet<&InstanceId> = planned
+        .iter()
+        .filter_map(|p| match &p.action {
+            Action::Terminate { id, cause, .. } if cause.is_failed_start() => Some(id),
+            _ => None,
+        })
+        .collect();
+    let mut failed: BTreeMap<Kind, u32> = BTreeMap::new();
+    for instance in input.instances.iter().filter(|i| given_up.contains(&i.id)) {
+        *failed.entry((instance.flavor.clone(), instance.image.clone())).or_default() += 1;
+    }
+    let of = |kind: Kind| {
+        let before = breaker(input.streaks.get(&streak_key(&kind.0, &kind.1)));
+        let now = before.failing(failed.get(&kind).copied().unwrap_or(0), input.now_ms);
+        (kind, now)
+    };
+    kinds.into_iter().map(of).collect()
 }

@@ -19,7 +19,7 @@ mod stages;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use actions::{Action, Planned};
-pub use breaker::{Breaker, Streak, breaker};
+pub use breaker::{Breaker, Streak, breaker, streak_key};
 pub use sizing::warm_target;
 
 use crate::config::Config;
@@ -43,7 +43,7 @@ pub struct Input<'a> {
     pub instances: &'a [Instance],
     /// All stages that have not ended.
     pub stages: &'a [Stage],
-    /// The failed starts of flavors, by key.
+    /// The failed starts, by [`streak_key`].
     pub streaks: &'a BTreeMap<String, Streak>,
     /// What each driver lists; a driver whose listing failed is absent, and nothing is concluded from that.
     pub clouds: &'a BTreeMap<String, Cloud>,
@@ -102,7 +102,7 @@ pub fn plan(input: &Input<'_>) -> Vec<Planned> {
     planned.extend(instances::orphans(input));
     // What is about to end is neither supply nor given to anybody.
     let ending: BTreeSet<InstanceId> = planned.iter().filter_map(|p| p.action.ends()).cloned().collect();
-    let census = census::Census::take(input, &ending);
+    let census = census::Census::take(input, &ending, &planned);
     let served = stages::serve(input, &census);
     let sized = sizing::size(input, &census, &served.demand, &served.promised);
     planned.extend(served.planned);

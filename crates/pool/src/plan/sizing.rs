@@ -27,6 +27,8 @@ struct Want<'a> {
     demand: u32,
     warm: u32,
     have: Vec<&'a Instance>,
+    /// Launches that its breaker allows.
+    tries: u32,
 }
 
 /// What may still be started in this plan.
@@ -43,11 +45,11 @@ pub(super) fn size(
     demand: &BTreeMap<Kind, u32>,
     promised: &BTreeSet<InstanceId>,
 ) -> Vec<Planned> {
-    let wants = wants(input, census, demand, promised);
+    let mut wants = wants(input, census, demand, promised);
     let mut budget = Budget::of(input, census);
     let mut planned = Vec::new();
     // Stages that wait come before warmth.
-    for want in &wants {
+    for want in &mut wants {
         planned.extend(wake(want));
         let awake = want.have.iter().filter(|i| !asleep(i)).count();
         let asleep = want.have.len() - awake;
@@ -58,7 +60,7 @@ pub(super) fn size(
             planned.extend(make_room(input, census, want, missing - made, promised));
         }
     }
-    for want in &wants {
+    for want in &mut wants {
         let have = count(want.have.len()).max(want.demand);
         let made = budget.take(want, (want.demand + want.warm).saturating_sub(have));
         planned.extend((0..made).map(|_| want.create("fewer are warm than are wanted")));
@@ -85,7 +87,9 @@ fn wants<'a>(
             for image in images {
                 let kind = (flavor.key.clone(), image.clone());
                 let own = image == flavor.launch.image && !drained;
+                let starting = census.of_kind(&kind).iter().filter(|i| !at_rest(i)).count();
                 wants.push(Want {
+                    tries: census.breaker(&kind).allows(input.now_ms).saturating_sub(count(starting)),
                     pool,
                     flavor,
                     demand: if drained { 0 } else { demand.get(&kind).copied().unwrap_or(0) },
@@ -114,9 +118,7 @@ impl Budget {
         let room = |p: &Pool| (p.name.clone(), p.limit.saturating_sub(census.pool(&p.name).live));
         let flavors = pools.clone().flat_map(|pool| &pool.flavors).map(|flavor| {
             let there = census.flavor(&flavor.key);
-            let tries = census.breaker(&flavor.key).allows(input.now_ms).saturating_sub(there.starting);
-            let room = flavor.limit.map_or(u32::MAX, |limit| limit.saturating_sub(there.live));
-            (flavor.key.clone(), room.min(tries))
+            (flavor.key.clone(), flavor.limit.map_or(u32::MAX, |limit| limit.saturating_sub(there.live)))
         });
         Self {
             launches: input.config.timing.launches_at_once.saturating_sub(starting),
@@ -126,12 +128,13 @@ impl Budget {
     }
 
     /// Takes as many launches as are still allowed.
-    fn take(&mut self, want: &Want<'_>, wish: u32) -> u32 {
+    fn take(&mut self, want: &mut Want<'_>, wish: u32) -> u32 {
         let (Some(pool), Some(flavor)) = (self.pools.get_mut(&want.pool.name), self.flavors.get_mut(&want.flavor.key))
         else {
             return 0;
         };
-        let made = wish.min(self.launches).min(*pool).min(*flavor);
+        let made = wish.min(self.launches).min(*pool).min(*flavor).min(want.tries);
+        want.tries -= made;
         (self.launches, *pool, *flavor) = (self.launches - made, *pool - made, *flavor - made);
         made
     }
@@ -155,7 +158,7 @@ fn make_room(
     promised: &BTreeSet<InstanceId>,
 ) -> Vec<Planned> {
     let full = census.pool(&want.pool.name).live >= want.pool.limit;
-    if !full || census.breaker(&want.flavor.key).allows(input.now_ms) == 0 {
+    if !full || want.tries == 0 {
         return Vec::new();
     }
     let kind = (want.flavor.key.clone(), want.image.clone());
@@ -173,9 +176,8 @@ fn make_room(
 fn surplus(input: &Input<'_>, want: &Want<'_>) -> Vec<Planned> {
     let excess = want.have.len().saturating_sub((want.demand + want.warm) as usize);
     let idle = |i: &&&Instance| {
-        let at_rest = matches!(i.state, State::Ready | State::Hibernated);
         let long = (input.now_ms - i.since_ms).min(input.uptime_ms) > input.config.timing.surplus_after_ms;
-        at_rest && long && !input.busy.contains(&i.id)
+        at_rest(i) && long && !input.busy.contains(&i.id)
     };
     let why = format!("{} are there and {} are wanted", want.have.len(), want.demand + want.warm);
     want.have.iter().filter(idle).take(excess).map(|i| end(i, Code::Surplus, why.clone())).collect()
@@ -185,6 +187,11 @@ fn end(instance: &Instance, code: Code, evidence: String) -> Planned {
     let cause = Cause::new(code, evidence);
     let reason = cause.to_string();
     Action::Terminate { id: instance.id.clone(), generation: instance.generation, cause }.because(reason)
+}
+
+/// Neither on the way to being ready, nor asleep or awake on the way to the other.
+fn at_rest(instance: &Instance) -> bool {
+    matches!(instance.state, State::Ready | State::Hibernated)
 }
 
 fn asleep(instance: &Instance) -> bool {

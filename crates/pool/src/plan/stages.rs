@@ -111,7 +111,7 @@ fn present<'s>(
         let count = census.pool(&pool.name);
         // One that idles for others can give up its place.
         let room = count.live + taken < pool.limit || count.idle > 0;
-        let closed = census.breaker(&c.flavor).allows(input.now_ms) > 0;
+        let closed = census.breaker(&kind(c)).allows(input.now_ms) > 0;
         coming > taken as usize || (closed && room)
     };
     stage.candidates.iter().filter(there).find(viable).or_else(|| stage.candidates.iter().find(there))
@@ -124,7 +124,7 @@ fn explain(input: &Input<'_>, census: &Census<'_>, candidate: &Candidate) -> Str
         return format!("pool {} is not in the pool file any more", candidate.pool);
     };
     let count = census.pool(&pool.name);
-    let breaker = census.breaker(&candidate.flavor);
+    let breaker = census.breaker(&kind(candidate));
     let mut why = format!("waits for {}: ", candidate.flavor);
     if input.drained.contains(&pool.name) {
         why.push_str("its pool is drained");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_engine::Change;
-use kiln_pool::plan::{Health, Streak, warm_target};
+use kiln_pool::plan::{Health, Streak, streak_key, warm_target};
 use kiln_pool::{Cause, Instance, Pool, Stage, StageState, State};
 use kiln_wire::runner::kiln as wire;
 
@@ -82,7 +82,7 @@ pub(super) fn pool(pool: &Pool, seen: &Seen<'_>) -> wire::Pool {
     };
     let flavors = pool.flavors.iter().map(|flavor| {
         let ready = |i: &&Instance| i.flavor == flavor.key && i.state == State::Ready;
-        let streak = seen.streaks.get(&flavor.key);
+        let streak = seen.streaks.get(&streak_key(&flavor.key, &flavor.launch.image));
         wire::Flavor {
             key: flavor.key.clone(),
             image: flavor.launch.image.clone(),
