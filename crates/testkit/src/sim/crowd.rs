@@ -112,8 +112,9 @@ pub fn probes(shared: &Arc<Shared>, engines: &Arc<Engines>) -> Vec<StageId> {
     let ids = demands.iter().map(|d| d.id.clone()).collect();
     for demand in demands {
         let (shared, engines) = (Arc::clone(shared), Arc::clone(engines));
-        let client =
-            Client { shared: Arc::clone(&shared), engines, demand, run_ms: 1_000, manners: Manners::default() };
+        // Its first instance does not suit it, so that the way through a second one is shown as well.
+        let manners = Manners { fails_setup: 1, ..Manners::default() };
+        let client = Client { shared: Arc::clone(&shared), engines, demand, run_ms: 1_000, manners };
         shared.clock.spawn(Owner::World, client.live().boxed());
     }
     ids

@@ -74,12 +74,13 @@ impl SimDriver {
     fn order(&self, order: Order) -> Answer<'_, Option<Launched>> {
         async move {
             let (shared, name, runner) = (Arc::clone(&self.shared), self.name.clone(), self.runner);
+            let incarnation = self.incarnation;
             let (answer, answered) = oneshot::channel();
             let before = shared.world().order_sent(runner, &name, &order);
             let _working = Working::begin(&self.shared, runner, self.incarnation, order.id());
             let on_the_wire = async move {
                 shared.clock.sleep(before).await;
-                let (done, after) = shared.world().order_arrives(runner, &name, &order);
+                let (done, after) = shared.world().order_arrives((runner, incarnation), &name, &order);
                 shared.clock.sleep(after).await;
                 // Nobody may be waiting for it any more.
                 drop(answer.send(done));
@@ -128,13 +129,19 @@ impl World {
 
     fn order_arrives(
         &mut self,
-        runner: usize,
+        (runner, incarnation): (usize, u32),
         driver: &str,
         order: &Order,
     ) -> (Result<Option<Launched>, DriverError>, i64) {
         let what = format!("{} {}", order.name(), order.id());
         if self.is_cut_off(runner, Part::Cloud) {
             return (Err(error(ErrorClass::Ambiguous, "no answer")), 5_000);
+        }
+        // A call for sleep that outlives its process could put to sleep what was woken since, and no row can prevent that.
+        // It is taken as certain that it does not.
+        let sender_lives = self.processes.get(runner).is_some_and(|p| p.up && p.incarnation == incarnation);
+        if matches!(order, Order::Hibernate(_)) && !sender_lives {
+            return (Err(error(ErrorClass::Ambiguous, "cut")), 1);
         }
         if self.strikes_in(order.name(), Fault::CrashBefore) {
             self.say(&format!("r{runner} fault crash_before {what}"));

@@ -9,6 +9,9 @@ use super::world::World;
 /// What has not come to rest yet: the invariant, and what is seen of it.
 pub type Unsettled = (&'static str, String);
 
+/// The ends of a stage whose client is there and got nothing.
+const UNSERVED: [Code; 3] = [Code::NoCapacity, Code::Unattended, Code::StageDeadline];
+
 /// Whether everything is as it should be.
 pub fn settled(w: &World, probes: &[StageId]) -> Result<(), Unsettled> {
     if let Some(stage) = w.rows.open.iter().filter_map(|id| w.rows.stages.get(id)).next() {
@@ -20,7 +23,7 @@ pub fn settled(w: &World, probes: &[StageId]) -> Result<(), Unsettled> {
         };
         // An operator's last word may have come after the probe.
         let drained = stage.candidates.iter().any(|c| w.rows.drained.contains(&c.pool));
-        if !drained && stage.cause.as_ref().is_some_and(|cause| cause.code == Code::NoCapacity) {
+        if !drained && stage.cause.as_ref().is_some_and(|cause| UNSERVED.contains(&cause.code)) {
             return Err(("demand_is_served", format!("{id} was not served in a calm world: {:?}", stage.cause)));
         }
     }

@@ -18,6 +18,7 @@
 //! | `drained_stays_empty` | nothing is made for a drained pool |
 //! | `no_leak` | a VM without a live row is gone soon |
 //! | `lost_launches_are_adopted` | a VM whose launch has no known outcome is taken soon |
+//! | `lost_stages_are_told` | a stage whose instance is not there any more ends soon |
 //! | `ages_are_kept`, `deadline_is_kept` | nothing gets much older than it may, no stage runs much longer |
 //! | `no_storm` | no call about one instance is repeated again and again without a pause |
 
@@ -56,6 +57,8 @@ pub struct Marks {
     pub drained_since_ms: BTreeMap<String, i64>,
     /// `well_ms` at each stage's assignment.
     pub assigned_well: BTreeMap<StageId, i64>,
+    /// `well_ms` since when open stages have an instance that does not serve them.
+    pub lost_well: BTreeMap<StageId, i64>,
     /// True time and `well_ms` at each instance's creation.
     pub created: BTreeMap<InstanceId, (i64, i64)>,
     /// Greatest limits that were ever in force, by pool and by flavor.

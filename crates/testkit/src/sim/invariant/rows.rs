@@ -3,6 +3,7 @@
 use kiln_pool::plan::breaker;
 use kiln_pool::{Cause, Code, Instance, StageState, State};
 
+use super::super::cloud::VmState;
 use super::super::rows::Changed;
 use super::super::world::World;
 
@@ -127,6 +128,10 @@ fn lie(w: &World, runner: usize, old: &Instance, new: &Instance, cause: &Cause) 
     match cause.code {
         Code::Died | Code::DiedBooting | Code::Vanished if old.state != State::Launching => {
             let vm = vm.filter(|vm| vm.exists())?;
+            // Processes that disagree about the time may both put it to sleep, the second one too late.
+            if vm.state == VmState::Asleep && (jumped || w.marks.stood_still) {
+                return None;
+            }
             let shown = vm.shown_ms.get(&runner).copied().unwrap_or(0).max(vm.visible_ms);
             if old.state == State::Claimed {
                 return Some(format!("its VM is {:?}", vm.state));

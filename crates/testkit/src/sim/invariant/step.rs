@@ -9,6 +9,9 @@ const LEAK_MS: i64 = 8 * 60_000;
 /// How much later than due something may end, while somebody could do something about it.
 const LATE_MS: i64 = 5 * 60_000;
 
+/// How long a stage may go on without its instance, while somebody could do something about it.
+const UNTOLD_MS: i64 = 2 * 60_000;
+
 /// Checks what time can break.
 pub fn after_step(w: &mut World) {
     no_leak(w);
@@ -97,13 +100,21 @@ fn deadlines(w: &mut World) {
 }
 
 fn one_instance_per_stage(w: &mut World) {
-    let mut twice = None;
+    let (mut twice, mut untold, well) = (None, None, w.well_ms);
     for stage in w.rows.open.iter().filter_map(|id| w.rows.stages.get(id)) {
         let Some(id) = &stage.instance else { continue };
         let row = w.rows.instances.get(id);
+        if row.is_some_and(|row| row.state == State::Claimed) {
+            w.marks.lost_well.remove(&stage.id);
+        } else if well - *w.marks.lost_well.entry(stage.id.clone()).or_insert(well) > UNTOLD_MS {
+            untold = Some(format!("{} has {id}, which is {:?}", stage.id, row.map(|row| row.state)));
+        }
         if row.is_none_or(|row| row.stage.as_ref() != Some(&stage.id)) {
             twice = Some(format!("{} has {id}, which has {:?}", stage.id, row.map(|row| &row.stage)));
         }
+    }
+    if let Some(untold) = untold {
+        w.violate("lost_stages_are_told", untold);
     }
     if let Some(twice) = twice {
         w.violate("one_instance_one_stage", twice);
