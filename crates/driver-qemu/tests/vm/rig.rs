@@ -95,7 +95,9 @@ impl Rig {
         let ours = |dir: &PathBuf| {
             let text = std::fs::read_to_string(dir.join("golden.json")).unwrap_or_default();
             let record: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-            record["ca"] == self.authority.fingerprint() && record["shape"]["memory_mib"] == memory_mib
+            // Tests of other crates share the CA, and make VMs of other shapes.
+            let shape = serde_json::json!({ "cpus": 2, "memory_mib": memory_mib, "disk_gib": 16 });
+            record["ca"] == self.authority.fingerprint() && record["shape"] == shape
         };
         let dirs = std::fs::read_dir(self.layout.goldens()).expect("golden VMs").flatten().map(|entry| entry.path());
         let found: Vec<PathBuf> = dirs.filter(ours).collect();
