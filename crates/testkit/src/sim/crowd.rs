@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_engine::Demand;
-use kiln_pool::{Request, StageId};
+use kiln_pool::{Pool, Request, StageId};
 
 use super::clients::{Client, Manners, ask, live};
 use super::clock::Owner;
@@ -94,11 +94,15 @@ fn random_client(shared: &Arc<Shared>, engines: &Arc<Engines>, number: u32, rude
 pub fn probes(shared: &Arc<Shared>, engines: &Arc<Engines>) -> Vec<StageId> {
     let world = shared.world();
     let mut demands = Vec::new();
+    let full = |pool: &Pool| world.clouds.get(&pool.driver).is_some_and(|c| c.full_for.contains(&pool.name));
     for pool in world.config.pools.values().filter(|pool| !world.rows.drained.contains(&pool.name)) {
+        // What is made for a fallback's own probe would serve the other pool's, and hide that nothing is made for that.
+        if world.config.pools.values().any(|other| full(other) && other.fallbacks.contains(&pool.name)) {
+            continue;
+        }
         for flavor in &pool.flavors {
-            let full = world.clouds.get(&pool.driver).is_some_and(|c| c.full_for.contains(&pool.name));
             let fallback = pool.fallbacks.iter().any(|f| !world.rows.drained.contains(f)) && flavor.key == pool.name;
-            if full && !fallback {
+            if full(pool) && !fallback {
                 continue;
             }
             let account = flavor.tenant.as_ref().and_then(|t| t.accounts.first()).cloned().unwrap_or_default();
