@@ -100,9 +100,9 @@ impl Rig {
             record["ca"] == self.authority.fingerprint() && record["shape"] == shape
         };
         let dirs = std::fs::read_dir(self.layout.goldens()).expect("golden VMs").flatten().map(|entry| entry.path());
-        let found: Vec<PathBuf> = dirs.filter(ours).collect();
-        assert_eq!(found.len(), 1, "{found:?}");
-        found[0].join("state")
+        // One that was in use when another agent's replaced it may still lie there; its lock was not touched since.
+        let used = |dir: &PathBuf| std::fs::metadata(dir.with_extension("lock")).and_then(|meta| meta.modified()).ok();
+        dirs.filter(ours).max_by_key(used).expect("a golden VM of this shape").join("state")
     }
 
     /// Puts the tests' CA where a program that uses this state folder looks for one.
