@@ -21,6 +21,9 @@ image: build ## The default VM image, once
 bench: ## The agent's benchmarks
 	@tools/bench
 
+nightly: ## What takes too long for each change: long simulations, many kills, the runner's benchmarks
+	@tools/nightly
+
 generate: ## The generated files in docs/
 	cargo xtask generate
 
@@ -29,4 +32,4 @@ install: ## kiln and its agent into PREFIX (default /usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(TARGET_DIR)/release/kiln $(TARGET_DIR)/release/kiln-agent $(DESTDIR)$(PREFIX)/bin/
 
-.PHONY: help demo test build image bench generate install
+.PHONY: help demo test nightly build image bench generate install
