@@ -40,7 +40,7 @@ fn demonstrate(
     runners: usize,
     url: &str,
 ) -> Result<ExitCode, Failure> {
-    let each = claims / runners / CLAIMERS * CLAIMERS;
+    let each = claims.div_ceil(runners).div_ceil(CLAIMERS) * CLAIMERS;
     runtime.block_on(seed(each * runners, url))?;
     let start = Instant::now();
     let program = std::env::current_exe()?;
