@@ -77,15 +77,22 @@ impl Engine {
         let engine = Arc::clone(self);
         let work = async move {
             let name = action.name();
-            let done = match action {
-                Action::Launch { .. } => engine.launch(row).await,
-                Action::Boot { .. } => engine.boot(row).await,
-                Action::Hibernate { .. } => engine.hibernate(row).await,
-                Action::Resume { .. } => engine.resume(row).await,
-                _ => engine.destroy(row).await,
+            let doing = async {
+                match action {
+                    Action::Launch { .. } => engine.launch(row).await,
+                    Action::Boot { .. } => engine.boot(row).await,
+                    Action::Hibernate { .. } => engine.hibernate(row).await,
+                    Action::Resume { .. } => engine.resume(row).await,
+                    _ => engine.destroy(row).await,
+                }
             };
-            if let Err(error) = done {
-                tracing::warn!(action = name, instance = %busy.id, %error, "the outcome could not be written down");
+            // A call that never returns must not keep its instance from being judged, or ended.
+            match engine.within(engine.config().timing.launch_timeout_ms, doing).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    tracing::warn!(action = name, instance = %busy.id, %error, "the outcome could not be written down");
+                }
+                None => tracing::warn!(action = name, instance = %busy.id, "no answer came; the next pass goes on"),
             }
             drop(busy);
         };

@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::future::{Either, select};
 use kiln_driver::Driver;
 use kiln_pool::InstanceId;
 use kiln_pool::config::Config;
@@ -136,6 +137,15 @@ impl Engine {
                 return;
             }
             self.host.wait(seen, QUIET_LOOK_MS).await;
+        }
+    }
+
+    /// What `work` gives, unless it takes longer than that; then it is given up.
+    async fn within<T>(&self, limit_ms: i64, work: impl Future<Output = T>) -> Option<T> {
+        let work = std::pin::pin!(work);
+        match select(work, self.host.wait(u64::MAX, limit_ms)).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
         }
     }
 

@@ -17,6 +17,8 @@ const RENEW_BELOW_MS: i64 = 10_000;
 /// Without a signal, the next pass begins after this.
 pub const PASS_EVERY_MS: i64 = 5_000;
 
+/// A driver that does not list its instances within this has failed to.
+const LIST_WITHIN_MS: i64 = 60_000;
 /// The pause after a pass is this many times as long as the pass was,
 const PASS_SHARE: i64 = 4;
 /// but not shorter than this,
@@ -128,14 +130,18 @@ impl Engine {
     async fn list_clouds(&self) -> (BTreeMap<String, Vec<Listed>>, Vec<(String, String)>) {
         let (mut listed, mut unlisted) = (BTreeMap::new(), Vec::new());
         for (name, driver) in &self.drivers {
-            match driver.list().await {
+            let listing = self.within(LIST_WITHIN_MS, driver.list()).await;
+            match listing
+                .ok_or_else(|| format!("no answer within {} s", LIST_WITHIN_MS / 1000))
+                .and_then(|l| l.map_err(|e| e.to_string()))
+            {
                 Ok(all) => {
                     let ours = |l: &Listed| l.labels.get(INSTALLATION_LABEL).is_none_or(|i| *i == self.installation);
                     listed.insert(name.clone(), all.into_iter().filter(ours).collect());
                 }
                 Err(error) => {
                     tracing::warn!(driver = name, %error, "the driver's instances could not be listed");
-                    unlisted.push((name.clone(), error.to_string()));
+                    unlisted.push((name.clone(), error));
                 }
             }
         }
