@@ -137,6 +137,32 @@ async fn defect_10_a_slow_cloud_blocks_no_claim() {
     passes.abort();
 }
 
+/// The same where the answer never comes: an instance that nobody works on any more is ended by the next pass.
+#[tokio::test]
+async fn defect_10_a_call_that_never_returns_holds_no_instance() {
+    let world = World::new();
+    let mut impatient = config(8, vec![flavor("p", 0)]);
+    impatient.timing.launch_timeout_ms = 50;
+    let runner = world.runner("a", &impatient).await;
+    let one = {
+        runner.ask("s1", plain()).await;
+        runner.settle().await;
+        runner.acquire("s1").await.instance.id
+    };
+    let destroy = format!("destroy {one}");
+    world.cloud.hang(&destroy);
+    runner.end("s1").await;
+    // The first pass writes down that it is to end, the second one asks the cloud.
+    runner.engine.pass().await.expect("a pass");
+    runner.engine.pass().await.expect("a pass");
+    world.cloud.hangs(&destroy).await;
+    runner.engine.quiet().await;
+    assert_eq!(runner.instance(one.as_str()).await.state, State::Terminating);
+    world.cloud.go_on();
+    runner.settle().await;
+    assert_eq!(runner.instance(one.as_str()).await.state, State::Gone);
+}
+
 /// A machine that was never reached was replaced for ever, at once and without a pause that grows.
 #[tokio::test]
 async fn defect_16_machines_that_are_never_reached_are_tried_ever_more_rarely() {
