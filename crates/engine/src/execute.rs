@@ -8,7 +8,7 @@ use kiln_pool::plan::{Action, streak_key};
 use kiln_pool::{Candidate, Cause, Code, Config, Instance, InstanceId, Stage, StageId, State};
 
 use crate::world::{Limits, StoreError};
-use crate::{Engine, INSTALLATION_LABEL, POOL_LABEL, RUNNER_LABEL};
+use crate::{Engine, INSTALLATION_LABEL, POOL_LABEL, RUNNER_LABEL, chain};
 
 /// An orphan is not asked again to end within this.
 const ORPHAN_PAUSE_MS: i64 = 10_000;
@@ -342,16 +342,4 @@ impl Engine {
         why.clone_into(&mut next.why);
         self.store.update_stage(&next).await.map(drop)
     }
-}
-
-/// An error and everything behind it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }

@@ -159,3 +159,16 @@ impl Engine {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// An error and everything behind it, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

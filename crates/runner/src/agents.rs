@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_agent_client::{Agent, AgentError, Credentials};
 use kiln_engine::Agents;
+pub(crate) use kiln_engine::chain;
 use kiln_pool::{Instance, InstanceId};
 use kiln_tls::Authority;
 use kiln_wire::agent::kiln::ClaimRequest;
@@ -172,16 +173,4 @@ impl Agents for PooledAgents {
         }
         .boxed()
     }
-}
-
-/// An error and everything behind it, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }

@@ -18,6 +18,7 @@ use kiln_wire::agent::SetupRequest;
 
 use crate::event::Phase;
 
+pub(crate) use kiln_engine::chain as error_chain;
 pub use local::LocalFleet;
 pub use runner::RunnerFleet;
 
@@ -81,16 +82,4 @@ pub trait Fleet: Send + Sync {
     fn hold<'a>(&'a self, lease: &'a Lease, duration: Duration) -> BoxFuture<'a, Result<bool, FleetError>>;
     /// Returns when the instance ends by itself, with the evidence.
     fn ended<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, String>;
-}
-
-/// An error and everything behind it, in one line.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }
