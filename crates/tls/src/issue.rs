@@ -14,8 +14,6 @@ use crate::TlsError;
 const CA_LIFE_DAYS: i64 = 3650;
 /// Life of an instance's certificate: longer than any golden snapshot is kept.
 const SERVER_LIFE_DAYS: i64 = 400;
-/// Life of the runner's certificate from its making.
-const CLIENT_LIFE_DAYS: i64 = 30;
 /// Clocks differ; a certificate is valid a little before it was made.
 const CLOCK_SKEW: Duration = Duration::hours(1);
 
@@ -38,7 +36,14 @@ impl std::fmt::Debug for Identity {
 pub struct Authority {
     identity: Identity,
     issuer: Issuer<'static, KeyPair>,
-    since: OffsetDateTime,
+    validity: Validity,
+}
+
+/// From when until when a certificate is valid.
+#[derive(Clone, Copy)]
+struct Validity {
+    from: OffsetDateTime,
+    to: OffsetDateTime,
 }
 
 impl Authority {
@@ -52,16 +57,17 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_after = OffsetDateTime::now_utc() + Duration::days(CA_LIFE_DAYS);
         let cert_pem = params.self_signed(&key).map_err(fail)?.pem();
-        Self::load(&cert_pem, &key.serialize_pem(), OffsetDateTime::now_utc())
+        Self::load(&cert_pem, &key.serialize_pem())
     }
 
-    /// A CA from its PEM files; `since` is when it was made (any earlier moment will do).
-    pub(crate) fn load(cert_pem: &str, key_pem: &str, since: OffsetDateTime) -> Result<Self, TlsError> {
+    /// A CA from its PEM files.
+    pub(crate) fn load(cert_pem: &str, key_pem: &str) -> Result<Self, TlsError> {
         let fail = |source| TlsError::Issue { name: "Kiln CA".into(), source };
         let key = KeyPair::from_pem(key_pem).map_err(fail)?;
         let issuer = Issuer::from_ca_cert_pem(cert_pem, key).map_err(fail)?;
         let identity = Identity { cert_pem: cert_pem.to_owned(), key_pem: Zeroizing::new(key_pem.to_owned()) };
-        Ok(Self { identity, issuer, since })
+        let validity = validity(cert_pem)?;
+        Ok(Self { identity, issuer, validity })
     }
 
     /// The CA certificate, PEM.
@@ -83,34 +89,37 @@ impl Authority {
     /// A certificate for an agent whose DNS name is `name`: `serverAuth` alone.
     pub fn issue_server(&self, name: &str) -> Result<Identity, TlsError> {
         let now = OffsetDateTime::now_utc();
-        self.issue(name, ExtendedKeyUsagePurpose::ServerAuth, now - CLOCK_SKEW, Duration::days(SERVER_LIFE_DAYS))
+        let validity = Validity { from: now - CLOCK_SKEW, to: now + Duration::days(SERVER_LIFE_DAYS) };
+        self.issue(name, ExtendedKeyUsagePurpose::ServerAuth, validity)
     }
 
-    /// A certificate for the runner itself: `clientAuth` alone. Valid from the CA's own first day, because a clone
-    /// judges it by the clock of the snapshot it was made from.
+    /// A certificate for the runner itself: `clientAuth` alone. It is valid as long as the CA: a clone judges it by the
+    /// clock of the snapshot it was made from, which may be as old as the CA, and a runner may go on for months. It is made
+    /// anew by each process and never stored.
     pub fn issue_client(&self, name: &str) -> Result<Identity, TlsError> {
-        let from = self.since - CLOCK_SKEW;
-        self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, from, Duration::days(CLIENT_LIFE_DAYS))
+        self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, self.validity)
     }
 
-    fn issue(
-        &self,
-        name: &str,
-        usage: ExtendedKeyUsagePurpose,
-        from: OffsetDateTime,
-        life: Duration,
-    ) -> Result<Identity, TlsError> {
+    fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose, validity: Validity) -> Result<Identity, TlsError> {
         let fail = |source| TlsError::Issue { name: name.into(), source };
         let key = KeyPair::generate().map_err(fail)?;
         let mut params = named(name, vec![name.to_owned()]).map_err(fail)?;
         params.extended_key_usages = vec![usage];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-        params.not_before = from;
-        params.not_after = OffsetDateTime::now_utc() + life;
+        params.not_before = validity.from;
+        params.not_after = validity.to;
         let cert_pem = params.signed_by(&key, &self.issuer).map_err(fail)?.pem();
         Ok(Identity { cert_pem, key_pem: Zeroizing::new(key.serialize_pem()) })
     }
+}
+
+/// What the certificate itself says: a file's times do not survive a copy or a backup.
+fn validity(cert_pem: &str) -> Result<Validity, TlsError> {
+    let unusable = || TlsError::Pem { what: "CA certificate", source: None };
+    let (_, pem) = x509_parser::pem::parse_x509_pem(cert_pem.as_bytes()).map_err(|_| unusable())?;
+    let validity = pem.parse_x509().map_err(|_| unusable())?.validity().clone();
+    Ok(Validity { from: validity.not_before.to_datetime(), to: validity.not_after.to_datetime() })
 }
 
 fn named(name: &str, dns: Vec<String>) -> Result<CertificateParams, rcgen::Error> {

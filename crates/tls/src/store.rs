@@ -5,8 +5,6 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use time::OffsetDateTime;
-
 use crate::{Authority, TlsError};
 
 const FILE: &str = "ca.pem";
@@ -16,7 +14,7 @@ const FILE: &str = "ca.pem";
 pub fn load_or_create(dir: &Path) -> Result<Authority, TlsError> {
     let path = dir.join(FILE);
     match fs::read_to_string(&path) {
-        Ok(pem) => return read(&path, &pem),
+        Ok(pem) => return read(&pem),
         Err(e) if e.kind() == ErrorKind::NotFound => {}
         Err(source) => return Err(TlsError::Store { action: "read", path, source }),
     }
@@ -36,16 +34,14 @@ pub fn load_or_create(dir: &Path) -> Result<Authority, TlsError> {
         Ok(_) => Ok(authority),
         Err(lost) if lost.error.kind() == ErrorKind::AlreadyExists => {
             let pem = fs::read_to_string(&path).map_err(store("read", &path))?;
-            read(&path, &pem)
+            read(&pem)
         }
         Err(failed) => Err(TlsError::Store { action: "write", path, source: failed.error }),
     }
 }
 
-fn read(path: &Path, pem: &str) -> Result<Authority, TlsError> {
+fn read(pem: &str) -> Result<Authority, TlsError> {
     let key_at = pem.find("-----BEGIN PRIVATE KEY").ok_or(TlsError::Pem { what: "CA's private key", source: None })?;
     let (cert, key) = pem.split_at(key_at);
-    let since =
-        fs::metadata(path).and_then(|m| m.modified()).map_or_else(|_| OffsetDateTime::now_utc(), OffsetDateTime::from);
-    Authority::load(cert, key, since)
+    Authority::load(cert, key)
 }

@@ -1,16 +1,41 @@
 //! Who may speak to whom, shown by real handshakes in memory.
 #![allow(clippy::unwrap_used)] // a test that cannot go on says so by panicking
 
+use std::fs::File;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use kiln_tls::{Authority, Identity, client_config, server_config};
-use rustls::pki_types::ServerName;
+use kiln_tls::{Authority, Identity, client_config, load_or_create, server_config};
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConnection, ServerConnection};
+
+/// The clock of a server.
+#[derive(Debug)]
+struct Clock(SystemTime);
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        self.0.duration_since(SystemTime::UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
+    }
+}
 
 /// Runs a handshake to its end and says how it went.
 fn shake(server_ca: &str, server: &Identity, client_ca: &str, client: &Identity, name: &str) -> Result<(), String> {
-    let server = server_config(server_ca.as_bytes(), server.cert_pem.as_bytes(), server.key_pem.as_bytes())
+    shake_at(SystemTime::now(), server_ca, server, client_ca, client, name)
+}
+
+fn shake_at(
+    server_clock: SystemTime,
+    server_ca: &str,
+    server: &Identity,
+    client_ca: &str,
+    client: &Identity,
+    name: &str,
+) -> Result<(), String> {
+    let mut server = server_config(server_ca.as_bytes(), server.cert_pem.as_bytes(), server.key_pem.as_bytes())
         .map_err(|e| e.to_string())?;
+    server.time_provider = Arc::new(Clock(server_clock));
     let client = client_config(client_ca.as_bytes(), client.cert_pem.as_bytes(), client.key_pem.as_bytes())
         .map_err(|e| e.to_string())?;
     let name = ServerName::try_from(name.to_owned()).map_err(|e| e.to_string())?;
@@ -60,6 +85,25 @@ fn a_key_taken_from_a_vm_opens_no_other_vm() {
     let (server, stolen) = (ca.issue_server("vm-1").unwrap(), ca.issue_server("vm-2").unwrap());
     let refused = shake(ca.ca_pem(), &server, ca.ca_pem(), &stolen, "vm-1").unwrap_err();
     assert!(refused.starts_with("server:"), "{refused}");
+}
+
+/// A clone judges its runner by the clock of its snapshot, and a CA's file may have been restored from a backup since.
+#[test]
+fn a_runner_is_trusted_by_the_clock_of_any_day_of_its_ca() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let dir = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let server = load_or_create(dir.path()).unwrap().issue_server("vm-1").unwrap();
+    let file = File::options().append(true).open(dir.path().join("ca.pem")).unwrap();
+    file.set_modified(now + 100 * DAY).unwrap();
+    let ca = load_or_create(dir.path()).unwrap();
+    let client = ca.issue_client("runner").unwrap();
+    let at = |clock| shake_at(clock, ca.ca_pem(), &server, ca.ca_pem(), &client, "vm-1");
+    for clock in [now, now + 60 * DAY, now + 3000 * DAY] {
+        at(clock).unwrap();
+    }
+    assert!(at(now + 4000 * DAY).is_err(), "the CA itself has ended");
+    assert!(at(now - DAY).is_err(), "the CA was not there yet");
 }
 
 #[test]
