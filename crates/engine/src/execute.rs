@@ -208,6 +208,7 @@ impl Engine {
             }
             Err(why) => {
                 let why = format!("its agent does not answer yet: {why}");
+                tracing::info!(instance = %row.id, pool = row.pool, why, "an instance is not ready");
                 self.store.update_instance(&row.failed_once(self.host.now_ms()), &why).await.map(drop)
             }
         }
@@ -227,6 +228,10 @@ impl Engine {
         let Some(next) = row.terminating(cause.clone(), now) else { return Ok(false) };
         let changed = self.store.update_instance(&next, &cause.to_string()).await?;
         if changed {
+            if unexpected {
+                let why = cause.to_string();
+                tracing::warn!(instance = %row.id, pool = row.pool, why, "an instance ends that should not");
+            }
             if cause.is_failed_start() {
                 self.store.note_start(&streak_key(&row.flavor, &row.image), now, Some(&cause.to_string())).await?;
             }

@@ -12,8 +12,6 @@ use crate::TlsError;
 
 /// Life of a CA. It never leaves the machine that made it.
 const CA_LIFE_DAYS: i64 = 3650;
-/// Life of an instance's certificate: longer than any golden snapshot is kept.
-const SERVER_LIFE_DAYS: i64 = 400;
 /// Clocks differ; a certificate is valid a little before it was made.
 const CLOCK_SKEW: Duration = Duration::hours(1);
 
@@ -86,10 +84,10 @@ impl Authority {
         Sha256::digest(self.ca_pem().as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
     }
 
-    /// A certificate for an agent whose DNS name is `name`: `serverAuth` alone.
+    /// A certificate for an agent whose DNS name is `name`: `serverAuth` alone, valid until the CA ends, as snapshots with
+    /// one in them have no last day.
     pub fn issue_server(&self, name: &str) -> Result<Identity, TlsError> {
-        let now = OffsetDateTime::now_utc();
-        let validity = Validity { from: now - CLOCK_SKEW, to: now + Duration::days(SERVER_LIFE_DAYS) };
+        let validity = Validity { from: OffsetDateTime::now_utc() - CLOCK_SKEW, ..self.validity };
         self.issue(name, ExtendedKeyUsagePurpose::ServerAuth, validity)
     }
 

@@ -198,9 +198,18 @@ impl Runner<'_> {
             }
             let ended = self.child.try_wait().expect("a child");
             assert!(ended.is_none(), "the runner ended before {what}: {ended:?}\n{}", self.log());
-            assert!(since.elapsed() < PATIENCE, "{what} never came\n{}", self.log());
+            assert!(since.elapsed() < PATIENCE, "{what} never came\n{}\n{}", self.log(), self.story());
             std::thread::sleep(LOOK_EVERY);
         }
+    }
+
+    /// What happened to each instance, for the message of a test that fails.
+    fn story(&self) -> String {
+        let list = http::ask(self.address, "GET", "/kiln/v1/instances", &Value::Null).map(|answer| answer.text);
+        let list: Value = serde_json::from_str(&list.unwrap_or_default()).unwrap_or_default();
+        let ids = list["instances"].as_array().into_iter().flatten().filter_map(|i| i["id"].as_str());
+        let show = |id| self.world.run(&["instance", "show", id, "--runner", &self.url()]).stdout;
+        ids.map(|id| String::from_utf8_lossy(&show(id)).into_owned()).collect()
     }
 
     /// The answer to a request that succeeds.
