@@ -137,19 +137,23 @@ impl Engine {
         })
     }
 
-    /// Writes down that the agent was prepared for the stage.
+    /// Writes down that the agent was prepared for the stage, as it was when it got its instance.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn note_set_up(&self, id: &StageId) -> Result<(), StoreError> {
-        // Again when another change comes between; each try sees a newer row.
-        while let Some(stage) = self.store.stage(id).await?.filter(|s| s.state == StageState::Assigned && !s.set_up) {
+    pub async fn note_set_up(&self, assigned: &Stage) -> Result<(), StoreError> {
+        let mut known = Some(assigned.clone());
+        let awaits =
+            |stage: &Stage| stage.state == StageState::Assigned && stage.instance == assigned.instance && !stage.set_up;
+        while let Some(stage) = known.filter(awaits) {
             let mut next = stage;
             next.generation += 1;
             next.set_up = true;
             if self.store.update_stage(&next).await? {
                 break;
             }
+            // Another change came between.
+            known = self.store.stage(&assigned.id).await?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The timeline.
 
+use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kiln_engine::world::Change;
@@ -45,23 +46,26 @@ impl<'a> Entry<'a> {
     }
 }
 
-const WRITE: &str = "INSERT INTO changes (at_ms, subject, id, pool, state, reason) VALUES ($1, $2, $3, $4, $5, $6)";
-const WRITE_TWO: &str = "INSERT INTO changes (at_ms, subject, id, pool, state, reason) VALUES ($1, $2, $3, $4, $5, $6), \
-                         ($1, $7, $8, $9, $10, $11)";
+/// Changes in one statement.
+const AT_ONCE: usize = 8;
+/// Statements that write one change, two, and so on.
+static WRITE: LazyLock<[String; AT_ONCE]> = LazyLock::new(|| {
+    std::array::from_fn(|more| {
+        let row = |n: usize| format!("($1, ${}, ${}, ${}, ${}, ${})", n + 2, n + 3, n + 4, n + 5, n + 6);
+        let rows: Vec<String> = (0..=more).map(|n| row(5 * n)).collect();
+        format!("INSERT INTO changes (at_ms, subject, id, pool, state, reason) VALUES {}", rows.join(", "))
+    })
+});
 
-/// Writes changes: the last statement of their transaction, so that as little time as possible lies between the number they
-/// get and their being visible.
-pub(crate) async fn write(session: &mut Session<'_>, entry: Entry<'_>) -> Result<(), Fault> {
-    let at = Value::from(now_ms());
-    let values: Vec<_> = [at].into_iter().chain(entry.values()).collect();
-    session.execute(WRITE, &values).await.map(drop)
-}
-
-/// Writes two changes; see [`write`].
-pub(crate) async fn write_two(session: &mut Session<'_>, one: Entry<'_>, other: Entry<'_>) -> Result<(), Fault> {
-    let at = Value::from(now_ms());
-    let values: Vec<_> = [at].into_iter().chain(one.values()).chain(other.values()).collect();
-    session.execute(WRITE_TWO, &values).await.map(drop)
+/// Writes changes: the last of their transaction, so that as little time as possible lies between the number they get and
+/// their being visible.
+pub(crate) async fn write(session: &mut Session<'_>, entries: &[Entry<'_>]) -> Result<(), Fault> {
+    let at_ms = now_ms();
+    for entries in entries.chunks(AT_ONCE) {
+        let values: Vec<_> = [Value::from(at_ms)].into_iter().chain(entries.iter().flat_map(Entry::values)).collect();
+        session.execute(&WRITE[entries.len() - 1], &values).await?;
+    }
+    Ok(())
 }
 
 /// The time, in milliseconds since 1970. Nothing is decided by it but [`settled`].

@@ -110,6 +110,6 @@ pub(crate) async fn assign(
     (assigned.state, assigned.generation) = (StageState::Assigned, stage.generation + 1);
     (assigned.instance, assigned.assigned_ms) = (Some(instance.id.clone()), Some(now_ms));
     let taken = Entry::instance(instance, format!("stage {}", stage.id));
-    changes::write_two(session, taken, Entry::stage(&assigned)).await?;
+    changes::write(session, &[taken, Entry::stage(&assigned)]).await?;
     Ok(Some(assigned))
 }

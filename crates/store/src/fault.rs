@@ -44,6 +44,17 @@ impl Fault {
         StoreError { message: format!("cannot {what}: {self}{advice}"), ambiguous }
     }
 
+    /// The same for each of those that were written together.
+    pub(crate) fn for_all<T>(self, count: usize) -> Vec<Result<T, Self>> {
+        let again = |fault: &Self| match fault {
+            Self::Statement(error) => Self::Statement(sqlx::Error::Protocol(error.to_string())),
+            Self::Commit(error) => Self::Commit(sqlx::Error::Protocol(error.to_string())),
+            other => Self::Sync(other.to_string()),
+        };
+        let others: Vec<Self> = (1..count).map(|_| again(&self)).collect();
+        [self].into_iter().chain(others).map(Err).collect()
+    }
+
     /// Whether a concurrent transaction made the same claim.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Statement(sqlx::Error::Database(error)) if error.is_unique_violation())

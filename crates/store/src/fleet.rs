@@ -14,6 +14,7 @@ const LEASE: &str = "INSERT INTO leases (name, holder, until_ms) VALUES ($1, $2,
                      WHERE leases.holder = $2 OR leases.until_ms <= $4";
 const RELEASE: &str = "DELETE FROM leases WHERE holder = $1";
 const STREAKS: &str = "SELECT flavor, failures, at_ms, evidence FROM streaks";
+const STREAK: &str = "SELECT flavor FROM streaks WHERE flavor = $1";
 const STREAK_GROWS: &str = "INSERT INTO streaks (flavor, failures, at_ms, evidence) VALUES ($1, 1, $2, $3) \
                             ON CONFLICT (flavor) DO UPDATE SET failures = streaks.failures + 1, \
                             at_ms = excluded.at_ms, evidence = excluded.evidence";
@@ -91,6 +92,8 @@ impl SqlStore {
     pub(crate) async fn write_start(&self, flavor: &str, now_ms: i64, failure: Option<&str>) -> Result<(), Fault> {
         match failure {
             Some(evidence) => self.write(STREAK_GROWS, &values![flavor, now_ms, evidence]).await,
+            // Nearly always there is none, and reading is cheaper than writing.
+            None if self.database.row(STREAK, &values![flavor]).await?.is_none() => Ok(()),
             None => self.write(STREAK_ENDS, &values![flavor]).await,
         }
     }

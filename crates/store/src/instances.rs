@@ -62,18 +62,7 @@ impl SqlStore {
             session.roll_back().await?;
             return Ok(false);
         }
-        changes::write(&mut session, Entry::instance(row, reason)).await?;
-        session.commit().await?;
-        Ok(true)
-    }
-
-    pub(crate) async fn update(&self, row: &Instance, reason: &str) -> Result<bool, Fault> {
-        let mut session = self.database.write().await?;
-        if session.execute(UPDATE, &instance_values(row)).await? == 0 {
-            session.roll_back().await?;
-            return Ok(false);
-        }
-        changes::write(&mut session, Entry::instance(row, reason)).await?;
+        changes::write(&mut session, &[Entry::instance(row, reason)]).await?;
         session.commit().await?;
         Ok(true)
     }

@@ -30,6 +30,7 @@ mod stages;
 mod store;
 #[cfg(test)]
 mod tests;
+mod updates;
 mod wal;
 
 use std::sync::Arc;
@@ -40,11 +41,13 @@ pub use error::OpenError;
 pub use migrations::newest as newest_schema;
 
 use crate::database::Database;
+use crate::updates::Updates;
 
 /// A database that holds the rows.
 #[derive(Debug)]
 pub struct SqlStore {
-    database: Database,
+    database: Arc<Database>,
+    updates: Updates,
     /// Claims of this process that may meet in the database. More of them would only wait for each other's rows there.
     claims: tokio::sync::Semaphore,
 }
@@ -71,7 +74,8 @@ pub struct Opened {
 pub async fn open(url: &str) -> Result<Opened, OpenError> {
     let place = place::Place::parse(url)?;
     let claims = tokio::sync::Semaphore::new(CLAIMS_AT_ONCE);
-    let store = SqlStore { database: open::database(&place).await?, claims };
+    let database = Arc::new(open::database(&place).await?);
+    let store = SqlStore { updates: Updates::begin(Arc::clone(&database)), database, claims };
     let mine = uuid::Uuid::new_v4().to_string();
     let installation = store.remember("installation", &mine).await?;
     Ok(Opened { store: Arc::new(store), installation })
@@ -94,7 +98,7 @@ impl SqlStore {
 
     /// Waits for what is going on and closes all connections, so that SQLite tidies up its log. Not needed for durability.
     pub async fn close(&self) {
-        match &self.database {
+        match &*self.database {
             Database::Sqlite { writer, readers, .. } => {
                 readers.close().await;
                 writer.close().await;

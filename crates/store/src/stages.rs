@@ -49,17 +49,6 @@ impl SqlStore {
         self.database.row(ONE, &values![id]).await?.as_ref().map(rows::stage).transpose()
     }
 
-    pub(crate) async fn replace_stage(&self, stage: &Stage) -> Result<bool, Fault> {
-        let mut session = self.database.write().await?;
-        if session.execute(UPDATE, &stage_values(stage)).await? == 0 {
-            session.roll_back().await?;
-            return Ok(false);
-        }
-        changes::write(&mut session, Entry::stage(stage)).await?;
-        session.commit().await?;
-        Ok(true)
-    }
-
     pub(crate) async fn begin(&self, stage: &Stage, now_ms: i64) -> Result<(Stage, Option<Instance>), Fault> {
         let _turn = self.turn().await;
         for _ in 0..TRIES {
@@ -131,7 +120,7 @@ async fn finish(mut session: Session<'_>, there: &Stage, fresh: bool) -> Result<
     if !fresh {
         return session.roll_back().await;
     }
-    changes::write(&mut session, Entry::stage(there)).await?;
+    changes::write(&mut session, &[Entry::stage(there)]).await?;
     session.commit().await
 }
 

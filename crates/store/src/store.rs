@@ -9,6 +9,7 @@ use kiln_pool::{Instance, InstanceId, Stage, StageId};
 
 use crate::SqlStore;
 use crate::fault::Fault;
+use crate::updates::Update;
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -48,7 +49,8 @@ impl Store for SqlStore {
     }
 
     fn update_instance<'a>(&'a self, row: &'a Instance, reason: &'a str) -> Answer<'a, bool> {
-        trying(self.update(row, reason), move || format!("write down that instance {} is {}", row.id, row.state))
+        let update = Update::Instance(Box::new(row.clone()), reason.to_owned());
+        trying(self.updates.make(update), move || format!("write down that instance {} is {}", row.id, row.state))
     }
 
     fn open_stages(&self) -> Answer<'_, Vec<Stage>> {
@@ -68,7 +70,8 @@ impl Store for SqlStore {
     }
 
     fn update_stage<'a>(&'a self, stage: &'a Stage) -> Answer<'a, bool> {
-        trying(self.replace_stage(stage), move || format!("write down that stage {} is {}", stage.id, stage.state))
+        let update = Update::Stage(Box::new(stage.clone()));
+        trying(self.updates.make(update), move || format!("write down that stage {} is {}", stage.id, stage.state))
     }
 
     fn streaks(&self) -> Answer<'_, BTreeMap<String, Streak>> {

@@ -13,7 +13,7 @@ fn url(folder: &tempfile::TempDir) -> String {
 #[tokio::test]
 async fn plans_use_indexes() {
     let opened = open("sqlite::memory:").await.unwrap();
-    let Database::Sqlite { writer, .. } = &opened.store.database else { unreachable!() };
+    let Database::Sqlite { writer, .. } = &*opened.store.database else { unreachable!() };
     let check = async |sql: &str, expected: &[&str]| {
         let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")).into_sql_str();
         let rows = sqlx::query(sql.clone()).fetch_all(writer).await.unwrap();

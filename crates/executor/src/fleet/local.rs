@@ -119,7 +119,7 @@ impl Fleet for LocalFleet {
                 let agent = self.agents.agent(&instance)?;
                 let began = Instant::now();
                 let noted = match agent.setup(&want.setup).await {
-                    Ok(()) => self.engine.note_set_up(&stage.id).await,
+                    Ok(()) => self.engine.note_set_up(&stage).await,
                     // Another instance may do better; after a few the stage is ended, and that is told above.
                     Err(error) => {
                         let failed = self.engine.set_up_failed(&stage.id, &instance.id, &error_chain(&error)).await;

@@ -83,7 +83,7 @@ async fn try_to_set_up(api: &Api, demand: &Demand, setup: &SetupRequest) -> Resu
         };
         match prepared {
             Ok(()) => {
-                api.engine.note_set_up(&demand.id).await?;
+                api.engine.note_set_up(&assigned.stage).await?;
                 return Ok((assigned, true));
             }
             Err(error) if is_fault_of_request(&error) => return Err(give_up(api, demand, id, &error).await?),

@@ -210,7 +210,7 @@ impl Runner {
     pub async fn serve(&self, stage: &str) -> Instance {
         let row = self.ask(stage, plain()).await;
         assert_eq!(row.state, StageState::Assigned, "{row:?}");
-        self.engine.note_set_up(&row.id).await.expect("a database");
+        self.engine.note_set_up(&row).await.expect("a database");
         self.instance(row.instance.as_ref().expect("an instance").as_str()).await
     }
 

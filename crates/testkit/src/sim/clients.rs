@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, Either, select};
 use kiln_engine::{Assigned, Demand, Engine, SetupError};
-use kiln_pool::{Code, InstanceId};
+use kiln_pool::{Code, InstanceId, Stage};
 
 use super::clock::{Owner, TaskId};
 use super::executor::Engines;
@@ -72,7 +72,7 @@ impl Client {
                 self.report_failed_setup(&id).await;
                 continue;
             }
-            self.note_set_up().await;
+            self.note_set_up(&assigned.stage).await;
             self.shared.clock.sleep(self.run_ms).await;
             if self.manners.forgets_end {
                 return;
@@ -155,10 +155,10 @@ impl Client {
         self.rest(10, 500).await;
     }
 
-    async fn note_set_up(&self) {
+    async fn note_set_up(&self, assigned: &Stage) {
         for _ in 0..5 {
-            let id = self.demand.id.clone();
-            let asked = self.ask(move |engine| async move { engine.note_set_up(&id).await }.boxed());
+            let stage = assigned.clone();
+            let asked = self.ask(move |engine| async move { engine.note_set_up(&stage).await }.boxed());
             if let Some((_, answer)) = asked
                 && let Ok(Ok(())) = answer.await
             {

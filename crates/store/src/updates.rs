@@ -1,0 +1,203 @@
+//! Changes of single rows, many in one transaction.
+//!
+//! Each change is a guarded update and an entry of the timeline. Alone they cost a transaction each; those that come while
+//! one is written wait together for the next, so that the more there are, the less each costs. Nobody waits for company.
+
+use std::sync::Arc;
+
+use kiln_pool::{Instance, Stage};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::changes::{self, Entry};
+use crate::database::{Database, Session};
+use crate::fault::Fault;
+use crate::rows::{instance_values, stage_values};
+use crate::{instances, stages};
+
+/// Changes in one transaction, so that claims need not wait long for it.
+const TOGETHER: usize = 32;
+
+/// A row as it is to be, if nobody has changed the one it was made from.
+#[derive(Debug)]
+pub(crate) enum Update {
+    Instance(Box<Instance>, String),
+    Stage(Box<Stage>),
+}
+
+/// One that somebody waits for.
+#[derive(Debug)]
+struct Asked {
+    update: Update,
+    answer: oneshot::Sender<Result<bool, Fault>>,
+}
+
+/// Where updates are handed in.
+#[derive(Debug)]
+pub(crate) struct Updates {
+    queue: mpsc::UnboundedSender<Asked>,
+}
+
+impl Updates {
+    /// Begins to write, until this is dropped.
+    pub(crate) fn begin(database: Arc<Database>) -> Self {
+        let (queue, mut asked) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut batch = Vec::new();
+            while asked.recv_many(&mut batch, TOGETHER).await > 0 {
+                answer(&database, std::mem::take(&mut batch)).await;
+            }
+        });
+        Self { queue }
+    }
+
+    /// Whether the row was changed; durable when it returns. It is written even if the caller goes away.
+    pub(crate) async fn make(&self, update: Update) -> Result<bool, Fault> {
+        let (answer, written) = oneshot::channel();
+        // Without an answer the runtime is ending, and nobody knows.
+        let ended = || Fault::Commit(sqlx::Error::WorkerCrashed);
+        self.queue.send(Asked { update, answer }).map_err(|_| ended())?;
+        written.await.map_err(|_| ended())?
+    }
+}
+
+impl Update {
+    /// Instances before stages and each in the order of their ids, in all processes, so that no two transactions wait for
+    /// each other.
+    fn place(&self) -> (bool, &str, i64) {
+        match self {
+            Self::Instance(row, _) => (false, row.id.as_str(), row.generation),
+            Self::Stage(row) => (true, row.id.as_str(), row.generation),
+        }
+    }
+
+    async fn apply(&self, session: &mut Session<'_>) -> Result<bool, Fault> {
+        let changed = match self {
+            Self::Instance(row, _) => session.execute(instances::UPDATE, &instance_values(row)).await?,
+            Self::Stage(row) => session.execute(stages::UPDATE, &stage_values(row)).await?,
+        };
+        Ok(changed > 0)
+    }
+
+    fn entry(&self) -> Entry<'_> {
+        match self {
+            Self::Instance(row, reason) => Entry::instance(row, reason.as_str()),
+            Self::Stage(row) => Entry::stage(row),
+        }
+    }
+}
+
+async fn answer(database: &Database, mut batch: Vec<Asked>) {
+    batch.sort_by(|a, b| a.update.place().cmp(&b.update.place()));
+    let updates: Vec<&Update> = batch.iter().map(|asked| &asked.update).collect();
+    let answers = match write(database, &updates).await {
+        Ok(changed) => changed.into_iter().map(Ok).collect(),
+        // One of them was refused, and nothing was changed: the others are not to suffer for it.
+        Err(Fault::Statement(_)) if updates.len() > 1 => one_by_one(database, &updates).await,
+        Err(fault) => fault.for_all(updates.len()),
+    };
+    for (asked, answer) in batch.into_iter().zip(answers) {
+        // Who does not wait any more finds it in the row.
+        drop(asked.answer.send(answer));
+    }
+}
+
+async fn one_by_one(database: &Database, updates: &[&Update]) -> Vec<Result<bool, Fault>> {
+    let mut answers = Vec::new();
+    for update in updates {
+        answers.push(write(database, &[update]).await.map(|changed| changed == [true]));
+    }
+    answers
+}
+
+/// Writes them in one transaction; which were changed.
+async fn write(database: &Database, updates: &[&Update]) -> Result<Vec<bool>, Fault> {
+    let mut session = database.write().await?;
+    let mut changed = Vec::with_capacity(updates.len());
+    for update in updates {
+        changed.push(update.apply(&mut session).await?);
+    }
+    let made = updates.iter().zip(&changed).filter(|(_, changed)| **changed);
+    let entries: Vec<Entry<'_>> = made.map(|(update, _)| update.entry()).collect();
+    if entries.is_empty() {
+        session.roll_back().await?;
+    } else {
+        changes::write(&mut session, &entries).await?;
+        session.commit().await?;
+    }
+    Ok(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use kiln_engine::world::{Limits, Store as _};
+    use kiln_pool::State;
+
+    use super::*;
+    use crate::{SqlStore, open};
+
+    const UNLIMITED: Limits = Limits { pool: u32::MAX, flavor: None };
+
+    fn instance(n: usize) -> Instance {
+        Instance {
+            id: format!("i{n}").as_str().into(),
+            pool: "p".to_owned(),
+            flavor: "f".to_owned(),
+            driver: "d".to_owned(),
+            image: "img".to_owned(),
+            digest: "x".to_owned(),
+            state: State::Ready,
+            generation: 1,
+            runner: "r".to_owned(),
+            stage: None,
+            created_ms: 1,
+            since_ms: 1,
+            ready_ms: None,
+            claimed_ms: None,
+            deadline_ms: None,
+            hold_until_ms: None,
+            retry_ms: None,
+            attempts: 0,
+            address: None,
+            server_name: None,
+            needs_claim: false,
+            cause: None,
+        }
+    }
+
+    async fn with_rows(count: usize) -> Arc<SqlStore> {
+        let store = open("sqlite::memory:").await.unwrap().store;
+        for n in 0..count {
+            assert!(store.insert_instance(&instance(n), UNLIMITED, "").await.unwrap());
+        }
+        store
+    }
+
+    #[tokio::test]
+    async fn of_two_for_one_row_the_first_wins_and_each_change_is_told_once() {
+        let store = with_rows(100).await;
+        let next = |n: usize| Instance { generation: 2, attempts: 7, ..instance(n) };
+        let rows: Vec<Instance> = (0..100).chain(0..100).map(next).collect();
+        let changed = join_all(rows.iter().map(|row| store.update_instance(row, "twice"))).await;
+        let changed: Vec<bool> = changed.into_iter().map(Result::unwrap).collect();
+        assert_eq!(changed.iter().filter(|changed| **changed).count(), 100);
+        let told = store.changes_after(0, 1000).await.unwrap();
+        assert_eq!(told.iter().filter(|change| change.reason == "twice").count(), 100);
+        assert!(store.live_instances().await.unwrap().iter().all(|row| row.attempts == 7));
+    }
+
+    #[tokio::test]
+    async fn one_that_the_database_refuses_does_not_harm_the_others() {
+        let store = with_rows(3).await;
+        let claimed = |n: usize, stage: &str| Instance {
+            generation: 2,
+            state: State::Claimed,
+            stage: Some(stage.into()),
+            ..instance(n)
+        };
+        // No stage has two instances.
+        let rows = [claimed(0, "s"), claimed(1, "s"), claimed(2, "other")];
+        let changed = join_all(rows.iter().map(|row| store.update_instance(row, ""))).await;
+        assert!(matches!(&changed[..], [Ok(true), Err(_), Ok(true)]), "{changed:?}");
+    }
+}
