@@ -8,6 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Postgres, Row as _, Sqlite};
 
 use crate::fault::Fault;
+use crate::server::Server;
 use crate::wal::WalSync;
 
 /// An open database.
@@ -23,13 +24,13 @@ pub(crate) enum Database {
         wal: Option<WalSync>,
     },
     /// A server.
-    Postgres(sqlx::PgPool),
+    Postgres(Server),
 }
 
 /// A transaction that may write. Dropped without a commit, it is rolled back.
 pub(crate) enum Session<'d> {
     Sqlite(sqlx::Transaction<'static, Sqlite>, Option<&'d WalSync>),
-    Postgres(sqlx::Transaction<'static, Postgres>),
+    Postgres(sqlx::Transaction<'static, Postgres>, &'d Server),
 }
 
 /// A parameter.
@@ -130,7 +131,11 @@ impl Database {
                 Session::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, wal.as_ref())
             }
             // Whatever the server's default is, the statements are written for this level.
-            Self::Postgres(pool) => Session::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?),
+            Self::Postgres(server) => {
+                let pool = server.pool();
+                let begun = server.answer(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED"));
+                Session::Postgres(begun.await?, server)
+            }
         })
     }
 
@@ -140,7 +145,10 @@ impl Database {
             Self::Sqlite { readers, .. } => {
                 query!(sql, values).fetch_all(readers).await?.into_iter().map(Row::Sqlite).collect()
             }
-            Self::Postgres(pool) => query!(sql, values).fetch_all(pool).await?.into_iter().map(Row::Postgres).collect(),
+            Self::Postgres(server) => {
+                let rows = server.answer(query!(sql, values).fetch_all(&server.pool())).await?;
+                rows.into_iter().map(Row::Postgres).collect()
+            }
         })
     }
 
@@ -160,7 +168,9 @@ impl Session<'_> {
     pub(crate) async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, Fault> {
         Ok(match self {
             Self::Sqlite(session, _) => query!(sql, values).execute(&mut **session).await?.rows_affected(),
-            Self::Postgres(session) => query!(sql, values).execute(&mut **session).await?.rows_affected(),
+            Self::Postgres(session, server) => {
+                server.answer(query!(sql, values).execute(&mut **session)).await?.rows_affected()
+            }
         })
     }
 
@@ -169,7 +179,9 @@ impl Session<'_> {
         // To the end: an UPDATE in SQLite is done when its last row was read.
         Ok(match self {
             Self::Sqlite(session, _) => query!(sql, values).fetch_all(&mut **session).await?.pop().map(Row::Sqlite),
-            Self::Postgres(session) => query!(sql, values).fetch_all(&mut **session).await?.pop().map(Row::Postgres),
+            Self::Postgres(session, server) => {
+                server.answer(query!(sql, values).fetch_all(&mut **session)).await?.pop().map(Row::Postgres)
+            }
         })
     }
 
@@ -183,7 +195,7 @@ impl Session<'_> {
                     None => Ok(()),
                 }
             }
-            Self::Postgres(session) => session.commit().await.map_err(Fault::Commit),
+            Self::Postgres(session, server) => server.answer(session.commit()).await.map_err(Fault::Commit),
         }
     }
 
@@ -191,7 +203,7 @@ impl Session<'_> {
     pub(crate) async fn roll_back(self) -> Result<(), Fault> {
         match self {
             Self::Sqlite(session, _) => session.rollback().await?,
-            Self::Postgres(session) => session.rollback().await?,
+            Self::Postgres(session, server) => server.answer(session.rollback()).await?,
         }
         Ok(())
     }

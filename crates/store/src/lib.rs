@@ -26,6 +26,7 @@ mod place;
 #[cfg(all(unix, feature = "testing"))]
 pub mod postgres_for_tests;
 mod rows;
+mod server;
 mod stages;
 mod store;
 #[cfg(test)]
@@ -103,7 +104,7 @@ impl SqlStore {
                 readers.close().await;
                 writer.close().await;
             }
-            Database::Postgres(pool) => pool.close().await,
+            Database::Postgres(server) => server.pool().close().await,
         }
     }
 }

@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 
 use crate::database::Database;
 use crate::place::Place;
+use crate::server::{ANSWER_WITHIN, Server};
 use crate::wal::WalSync;
 use crate::{OpenError, migrations};
 
@@ -21,8 +22,6 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
 const FIRST_CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that read SQLite.
 const SQLITE_READERS: u32 = 4;
-/// Connections to PostgreSQL.
-const POSTGRES_CONNECTIONS: u32 = 16;
 /// Rows that SQLite's thread reads ahead; few mean that two threads wait for each other at each.
 const ROWS_AHEAD: usize = 1024;
 /// Another process that creates the same file at the same time makes a try of ours fail.
@@ -100,12 +99,12 @@ async fn server(place: &Place, options: &PgConnectOptions) -> Result<Database, O
     let first = tokio::time::timeout(FIRST_CONNECTION_TIMEOUT, PgConnection::connect_with(&options)).await;
     let first = first.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
     first.map_err(|error| connect_error(place, error))?.close().await.map_err(|error| connect_error(place, error))?;
-    let pool = PgPoolOptions::new()
-        .max_connections(POSTGRES_CONNECTIONS)
-        .acquire_timeout(CONNECTION_TIMEOUT)
-        .connect_lazy_with(options);
-    migrations::postgres().run(&pool).await.map_err(|error| migrate_error(place, error))?;
-    Ok(Database::Postgres(pool))
+    // A migration may take its time.
+    let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
+    let migrated = migrations::postgres().run(&pool).await;
+    pool.close().await;
+    migrated.map_err(|error| migrate_error(place, error))?;
+    Ok(Database::Postgres(Server::new(options, ANSWER_WITHIN)))
 }
 
 fn connect_error(place: &Place, source: sqlx::Error) -> OpenError {

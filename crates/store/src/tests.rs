@@ -1,8 +1,11 @@
 //! What needs the statements themselves: plans, versions of the schema, what goes wrong at opening.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _};
 
 use crate::database::Database;
+use crate::server::Server;
 use crate::{OpenError, claim, instances, migrations, open, postgres_for_tests, stages};
 
 fn url(folder: &tempfile::TempDir) -> String {
@@ -133,6 +136,38 @@ async fn many_may_open_a_new_database_at_once() {
         let ids: Vec<_> = futures::future::join_all(tries).await.into_iter().map(|id| id.unwrap()).collect();
         assert!(ids.iter().all(|id| *id == ids[0] && id.len() == 36), "{ids:?}");
     }
+}
+
+/// All connections hang at the same time; the next calls use new ones.
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_given_up() {
+    let server = postgres_for_tests::start().unwrap();
+    let url = server.database().unwrap();
+    drop(open(&url).await.unwrap());
+    let limit = Duration::from_millis(500);
+    let there = Server::new(url.parse().unwrap(), limit);
+    let hung = || async { there.answer(sqlx::query("SELECT 1").fetch_all(&there.pool())).await.map(drop) };
+    // Warm connections, whose processes at the server are then stopped.
+    futures::future::try_join_all((0..20).map(|_| hung())).await.unwrap();
+    let pids = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    let other = sqlx::PgPool::connect(&url).await.unwrap();
+    let pids: Vec<i32> = sqlx::query_scalar(pids).fetch_all(&other).await.unwrap();
+    let signal = |name: &str| {
+        let pids = pids.iter().map(i32::to_string);
+        assert!(std::process::Command::new("kill").arg(name).args(pids).status().unwrap().success());
+    };
+    signal("-STOP");
+    let failed = futures::future::join_all((0..16).map(|_| hung())).await;
+    let texts: Vec<String> = failed.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect();
+    assert!(!texts.is_empty() && texts.iter().all(|text| text.contains("did not answer within 0.5 s")), "{texts:?}");
+    hung().await.expect("by a new connection");
+    signal("-CONT");
+    // One that waits for a lock is ended by the server itself.
+    let mut locks = other.begin().await.unwrap();
+    sqlx::query("LOCK TABLE instances").execute(&mut *locks).await.unwrap();
+    let waits = there.answer(sqlx::query("SELECT count(*) FROM instances").fetch_all(&there.pool())).await;
+    let error = waits.map(drop).unwrap_err().to_string();
+    assert!(error.contains("statement timeout"), "{error}");
 }
 
 #[tokio::test]

@@ -93,9 +93,11 @@ impl Api {
         }
     }
 
-    /// Returns when an instance does not serve a stage any more.
+    /// Returns when an instance does not serve a stage any more. That it does now was just read by the caller, and most
+    /// calls end before a first look.
     pub(super) async fn until_lost(&self, stage: &StageId, instance: &InstanceId) -> Lost {
         loop {
+            tokio::time::sleep(LOOK_PAUSE).await;
             let seen = self.host.signals();
             match self.lost(stage, instance).await {
                 Ok(Some(lost)) => return lost,
@@ -103,7 +105,6 @@ impl Api {
                 // Whoever waits goes on waiting: nothing is known to be lost.
                 Err(error) => tracing::warn!(%stage, %error, "a stage could not be looked at"),
             }
-            tokio::time::sleep(LOOK_PAUSE).await;
             self.host.wait(seen, LOOK_EVERY_MS).await;
         }
     }

@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::Shared;
 use crate::sim::rng::Rng;
 
-/// An event that a kill waits for comes within this, or the kill comes without it.
-const EVENT_WITHIN: Duration = Duration::from_secs(3);
+/// Events that a kill waits for come within this, or the kill comes without them.
+const EVENTS_WITHIN: Duration = Duration::from_secs(10);
 /// So many of a thousand kills follow an event; the others follow a start.
 const AFTER_EVENT_PER_MILLE: u32 = 600;
 /// A kill that follows an event comes at most this long after it.
@@ -68,10 +68,9 @@ pub(super) async fn kill(shared: &Shared, address: SocketAddr, mut rng: Rng) -> 
         let mut events = shared.events.subscribe();
         let before = *events.borrow_and_update();
         if rng.chance(AFTER_EVENT_PER_MILLE) {
-            // So many events first, that stages get on although kills follow each other closely.
-            let nth = before + 1 + rng.below(4);
-            // Without one in time it is killed all the same.
-            drop(tokio::time::timeout(EVENT_WITHIN, events.wait_for(|count| *count >= nth)).await);
+            let nth = before + 1 + rng.below(shared.plan.events_between);
+            // Without them in time it is killed all the same.
+            drop(tokio::time::timeout(EVENTS_WITHIN, events.wait_for(|count| *count >= nth)).await);
             tokio::time::sleep(AFTER_EVENT.mul_f64(rng.below(1000) as f64 / 1000.0)).await;
         } else {
             tokio::time::sleep(Duration::from_millis(rng.below(latest_ms + 1))).await;

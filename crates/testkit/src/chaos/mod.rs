@@ -45,6 +45,8 @@ pub struct Plan {
     pub trace: Option<PathBuf>,
     /// The runner is killed at most this long after it started or something happened.
     pub latest_kill: Duration,
+    /// A kill that follows events waits for at most so many, so that stages get on although kills follow each other closely.
+    pub events_between: u64,
     /// A stage that is not done after this is lost.
     pub stage_within: Duration,
 }

@@ -18,6 +18,8 @@ const WARM: u32 = 2;
 const LIMIT: u32 = 8;
 /// A runner is killed at most this long after it started.
 const LATEST_KILL: Duration = Duration::from_millis(800);
+/// Events between two kills, at most.
+const EVENTS_BETWEEN: u64 = 4;
 /// A stage is done within this, whatever happens to its runner.
 const STAGE_WITHIN: Duration = Duration::from_secs(240);
 
@@ -58,6 +60,7 @@ impl Plan {
             world: Box::new(world),
             trace: Some(trace),
             latest_kill: LATEST_KILL,
+            events_between: EVENTS_BETWEEN,
             stage_within: STAGE_WITHIN,
         })
     }
@@ -76,7 +79,9 @@ instances:
     spec: {image: debian, cpus: 2, memory: 1280}
 ";
 /// A VM takes longer to start than a process.
-const VM_LATEST_KILL: Duration = Duration::from_millis(2500);
+const VM_LATEST_KILL: Duration = Duration::from_millis(6000);
+/// Its steps print slowly, and each line is an event.
+const VM_EVENTS_BETWEEN: u64 = 120;
 
 impl Plan {
     /// On local VMs, by `kiln runner` with its image and golden VM as this user has them. The database and the runner's log
@@ -110,6 +115,7 @@ impl Plan {
             world: Box::new(world),
             trace: None,
             latest_kill: VM_LATEST_KILL,
+            events_between: VM_EVENTS_BETWEEN,
             stage_within: STAGE_WITHIN,
         })
     }

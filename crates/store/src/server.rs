@@ -1,0 +1,66 @@
+//! PostgreSQL at the other end of a network, which may stop answering without closing a connection.
+
+use std::io;
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+/// Connections to it.
+const CONNECTIONS: u32 = 16;
+/// How long a call waits for one of them.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
+/// A statement that takes longer has failed.
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// The server, by connections that answer.
+#[derive(Debug)]
+pub(crate) struct Server {
+    options: Box<PgConnectOptions>,
+    answer_within: Duration,
+    connections: RwLock<(PgPool, Instant)>,
+}
+
+impl Server {
+    /// Connects when it is first asked.
+    pub(crate) fn new(options: PgConnectOptions, answer_within: Duration) -> Self {
+        // The server gives up as well, so that a statement that waits for a lock does not wait on for nobody.
+        let limit = format!("{}ms", answer_within.as_millis());
+        let options = options.options([("statement_timeout", limit.as_str())]);
+        let connections = RwLock::new((connect(&options), Instant::now()));
+        Self { options: Box::new(options), answer_within, connections }
+    }
+
+    pub(crate) fn pool(&self) -> PgPool {
+        self.connections.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// What a statement answers.
+    pub(crate) async fn answer<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+        // A little later than the server, whose own words say more.
+        match tokio::time::timeout(self.answer_within.mul_f64(1.2), work).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.connect_again();
+                let seconds = self.answer_within.as_secs_f64();
+                let text = format!("the database server did not answer within {seconds} s");
+                Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text)))
+            }
+        }
+    }
+
+    /// Leaves all connections, as a silent one is given back only when the kernel gives it up, and that takes a quarter of an
+    /// hour. Those that answer are closed when what they do has ended.
+    fn connect_again(&self) {
+        let mut connections = self.connections.write().unwrap_or_else(PoisonError::into_inner);
+        // Many calls fail at the same time; the connections that replace theirs are new.
+        if connections.1.elapsed() >= self.answer_within {
+            *connections = (connect(&self.options), Instant::now());
+        }
+    }
+}
+
+fn connect(options: &PgConnectOptions) -> PgPool {
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECTION_TIMEOUT);
+    pool.connect_lazy_with(options.clone())
+}
