@@ -124,6 +124,14 @@ pub struct VmArgs {
     /// Memory of each VM in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1280, env = "KILN_MEMORY_MIB", value_parser = clap::value_parser!(u32).range(256..))]
     pub memory: u32,
+    /// How they run
+    #[command(flatten)]
+    pub host: HostArgs,
+}
+
+/// How this machine runs VMs, whatever they are made of.
+#[derive(Debug, Clone, Args)]
+pub struct HostArgs {
     /// How VMs run
     #[arg(long, value_enum, default_value_t = Accel::Auto, env = "KILN_ACCEL")]
     pub accel: Accel,

@@ -8,7 +8,7 @@ use kiln_agent_client::Credentials;
 use kiln_driver_qemu::{AccelChoice, AgentBinary, Images, Layout, Listener, Ownership, QemuDriver, Settings};
 use kiln_tls::Authority;
 
-use crate::args::{Accel, VmArgs};
+use crate::args::{Accel, HostArgs};
 use crate::home;
 
 /// The name in our client certificates.
@@ -26,11 +26,11 @@ pub struct Machine {
 
 impl Machine {
     /// Opens the local driver. `ownership` says whether its VMs outlive this process.
-    pub fn open(vm: &VmArgs, ownership: &Ownership, listener: Listener) -> anyhow::Result<Self> {
+    pub fn open(host: &HostArgs, ownership: &Ownership, listener: Listener) -> anyhow::Result<Self> {
         let layout = home::layout()?;
         let (authority, credentials) = identity(&layout)?;
-        let agent = AgentBinary::File(agent_file(vm)?);
-        let settings = Settings { accel: accel(vm.accel), ..Settings::default() };
+        let agent = AgentBinary::File(agent_file(host)?);
+        let settings = Settings { accel: accel(host.accel), ..Settings::default() };
         let (ca, own) = (Arc::clone(&authority), credentials.clone());
         let driver = QemuDriver::open(layout, ownership, settings, agent, ca, own, listener)?;
         Ok(Self { driver, authority, credentials })
@@ -50,8 +50,8 @@ pub fn identity(layout: &Layout) -> anyhow::Result<(Arc<Authority>, Credentials)
     Ok((Arc::new(authority), credentials))
 }
 
-fn agent_file(vm: &VmArgs) -> anyhow::Result<PathBuf> {
-    if let Some(path) = &vm.agent {
+fn agent_file(host: &HostArgs) -> anyhow::Result<PathBuf> {
+    if let Some(path) = &host.agent {
         anyhow::ensure!(path.is_file(), crate::exit::Usage(format!("--agent {}: no such file", path.display())));
         return Ok(path.clone());
     }

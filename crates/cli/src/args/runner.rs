@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
-use super::{VmArgs, duration};
+use super::{HostArgs, duration};
 
 /// `kiln runner`
 #[derive(Debug, Args)]
@@ -57,7 +57,7 @@ pub struct RunnerArgs {
     pub fallback: Vec<String>,
     /// What local VMs run on. Their size is the pool file's
     #[command(flatten)]
-    pub vm: VmArgs,
+    pub host: HostArgs,
 }
 
 /// Reads `127.0.0.1:3000` and `:3000`, which stands for every address of this machine.

@@ -26,7 +26,7 @@ pub async fn image(command: ImageCommand) -> anyhow::Result<Exit> {
             print::line(format!("image {} is ready ({})", image.name, size(image.file_bytes)));
         }
         ImageCommand::Warm { name, vm } => {
-            let machine = Machine::open(&vm, &Ownership::Process, listener())?;
+            let machine = Machine::open(&vm.host, &Ownership::Process, listener())?;
             let shape = Shape { cpus: vm.cpus, memory_mib: vm.memory, disk_gib: DISK_GIB };
             machine.driver.ensure_golden(&name, shape).await?;
             print::line(format!("image {name} is warm: its next VM starts from a snapshot"));

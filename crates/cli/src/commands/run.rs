@@ -37,7 +37,7 @@ pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
 
 /// On VMs of this machine.
 async fn here(args: &RunArgs, plan: &Plan, options: &Options, started: Instant) -> anyhow::Result<Exit> {
-    let machine = Machine::open(&args.vm, &Ownership::Process, progress::listener())?;
+    let machine = Machine::open(&args.vm.host, &Ownership::Process, progress::listener())?;
     let choice = Choice::read(&args.image, &machine.driver.images())?;
     for node in &plan.stages.nodes {
         choice.image(&node.item.pool).map_err(|why| Usage(format!("stage {} cannot run here: {why}", node.item.id)))?;

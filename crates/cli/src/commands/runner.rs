@@ -45,7 +45,7 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
             format!("sqlite:{}", layout.state.join(format!("runner-{name}.sqlite")).display())
         }
     };
-    let machine = Machine::open(&args.vm, &Ownership::Named(name.clone()), progress::listener())?;
+    let machine = Machine::open(&args.host, &Ownership::Named(name.clone()), progress::listener())?;
     let driver: Arc<dyn Driver> = Arc::new(machine.driver);
     let pools = summary(&config);
     let core = CoreSettings {
