@@ -14,6 +14,8 @@ use crate::{Engine, INSTALLATION_LABEL, POOL_LABEL, RUNNER_LABEL, chain};
 const ORPHAN_PAUSE_MS: i64 = 10_000;
 /// The same for one that a listing shows as ended already.
 const ENDED_ORPHAN_PAUSE_MS: i64 = 10 * 60_000;
+/// A console that is not shown within this is left out of the evidence.
+const CONSOLE_WITHIN_MS: i64 = 10_000;
 
 /// An instance is busy while this lives.
 struct Busy {
@@ -103,11 +105,16 @@ impl Engine {
         let (Some(driver), Some(busy)) = (self.drivers.get(driver).cloned(), self.busy(id)) else { return };
         let work = async move {
             tracing::warn!(instance = %busy.id, "an instance that no row knows is ended");
-            let pause = match driver.destroy(busy.id.as_str()).await {
-                Ok(()) if running => ORPHAN_PAUSE_MS,
+            let limit = busy.engine.config().timing.launch_timeout_ms;
+            let pause = match busy.engine.within(limit, driver.destroy(busy.id.as_str())).await {
+                Some(Ok(())) if running => ORPHAN_PAUSE_MS,
                 // Some clouds show for an hour what has ended.
-                Ok(()) => ENDED_ORPHAN_PAUSE_MS,
-                Err(error) => {
+                Some(Ok(())) => ENDED_ORPHAN_PAUSE_MS,
+                None => {
+                    tracing::warn!(instance = %busy.id, "no answer came; the orphan is ended again");
+                    ORPHAN_PAUSE_MS
+                }
+                Some(Err(error)) => {
                     tracing::warn!(instance = %busy.id, %error, "the orphan could not be ended; it is tried again");
                     ORPHAN_PAUSE_MS
                 }
@@ -219,7 +226,9 @@ impl Engine {
         let unexpected =
             cause.is_failed_start() || matches!(cause.code, Code::Died | Code::Vanished | Code::Unreachable);
         if unexpected && let Some(driver) = self.driver(row) {
-            let console = driver.console_tail(row.id.as_str()).await;
+            // It is worth a moment, and not more: a pass waits for it.
+            let limit = self.config().timing.launch_timeout_ms.min(CONSOLE_WITHIN_MS);
+            let console = self.within(limit, driver.console_tail(row.id.as_str())).await.unwrap_or_default();
             if !console.is_empty() {
                 cause = Cause::new(cause.code, format!("{}\nits console ends with:\n{console}", cause.evidence));
             }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 /// A driver that tells what it was asked for.
 pub struct Cloud {
     pub fake: FakeDriver,
-    /// What hangs: `list`, `launch`, `answer` (of a launch that was carried out) or `destroy ID`.
+    /// What hangs: `list`, `launch`, `answer` (of a launch that was carried out), `destroy ID` or `console ID`.
     pub hanging: watch::Sender<BTreeSet<String>>,
     /// Calls that are hanging now.
     pub waiting: watch::Sender<BTreeSet<String>>,
@@ -118,7 +118,11 @@ impl Driver for Cloud {
     }
 
     fn console_tail<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
-        self.fake.console_tail(id)
+        async move {
+            self.gate(&format!("console {id}")).await;
+            self.fake.console_tail(id).await
+        }
+        .boxed()
     }
 }
 

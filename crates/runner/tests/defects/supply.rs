@@ -161,6 +161,15 @@ async fn defect_10_a_call_that_never_returns_holds_no_instance() {
     world.cloud.go_on();
     runner.settle().await;
     assert_eq!(runner.instance(one.as_str()).await.state, State::Gone);
+    // Nor does a console that is not shown keep a dead one from being judged.
+    runner.ask("s2", plain()).await;
+    runner.settle().await;
+    let two = runner.acquire("s2").await.instance.id;
+    world.cloud.hang(&format!("console {two}"));
+    world.cloud.fake.crash(two.as_str(), "panic");
+    runner.settle().await;
+    let ended = runner.instance(two.as_str()).await;
+    assert_eq!((ended.state, ended.cause.map(|cause| cause.code)), (State::Gone, Some(Code::Died)));
 }
 
 /// A machine that was never reached was replaced for ever, at once and without a pause that grows.
