@@ -15,6 +15,7 @@ use kiln_pool::{Candidate, Instance, Stage, StageState, State};
 use kiln_store::{SqlStore, postgres_for_tests};
 
 const CLAIMERS: usize = 64;
+const MOST_RUNNERS: usize = 16;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<ExitCode, Failure> {
@@ -40,6 +41,9 @@ fn demonstrate(
     runners: usize,
     url: &str,
 ) -> Result<ExitCode, Failure> {
+    if !(1..=MOST_RUNNERS).contains(&runners) {
+        return Err(format!("{runners} runners: 1 to {MOST_RUNNERS}, each is a process").into());
+    }
     let each = claims.div_ceil(runners).div_ceil(CLAIMERS) * CLAIMERS;
     runtime.block_on(seed(each * runners, url))?;
     let start = Instant::now();
