@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::TlsError;
@@ -25,6 +26,15 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 /// The agent's end: TLS 1.3, and only clients whose certificate this CA (PEM) signed.
 pub fn server_config(ca_pem: &[u8], cert_pem: &[u8], key_pem: &[u8]) -> Result<ServerConfig, TlsError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca_pem)?), provider()).build()?;
+    serve(verifier, cert_pem, key_pem)
+}
+
+/// TLS 1.3 for clients that are known by other means, or need not be known.
+pub fn open_server_config(cert_pem: &[u8], key_pem: &[u8]) -> Result<ServerConfig, TlsError> {
+    serve(Arc::new(NoClientAuth), cert_pem, key_pem)
+}
+
+fn serve(verifier: Arc<dyn ClientCertVerifier>, cert_pem: &[u8], key_pem: &[u8]) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)

@@ -12,7 +12,7 @@ mod issue;
 #[cfg(feature = "issue")]
 mod store;
 
-pub use config::{client_config, install_provider, server_config};
+pub use config::{client_config, install_provider, open_server_config, server_config};
 pub use error::TlsError;
 #[cfg(feature = "issue")]
 pub use issue::{Authority, Identity};

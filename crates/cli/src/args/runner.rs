@@ -21,8 +21,8 @@ pub struct RunnerArgs {
     /// File with the token that callers must show, at least 16 bytes [env: KILN_API_TOKEN holds the token itself]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub token_file: Option<PathBuf>,
-    /// The API's certificate, PEM; with --tls-key and --client-ca, callers must show a certificate
-    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "client_ca"], value_hint = ValueHint::FilePath)]
+    /// The API's certificate, PEM: it is served over TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
     pub tls_cert: Option<PathBuf>,
     /// The key of --tls-cert, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]

@@ -11,7 +11,7 @@ use kiln_driver_qemu::Ownership;
 use kiln_pool::Config;
 use kiln_runner::agents::Leases;
 use kiln_runner::core::CoreSettings;
-use kiln_runner::http::{KeepOut, Mtls, Settings, Token};
+use kiln_runner::http::{KeepOut, Settings, Tls, Token};
 use kiln_runner::pools::PoolFile;
 use kiln_runner::service::{Service, ServiceSettings};
 
@@ -100,16 +100,17 @@ fn http(args: &RunnerArgs) -> anyhow::Result<Settings> {
         Some(path) => Some(read(path)?.trim().to_owned()),
         None => set("KILN_API_TOKEN"),
     };
-    let mtls = match (&args.tls_cert, &args.tls_key, &args.client_ca) {
-        (Some(cert), Some(key), Some(ca)) => {
-            Some(Mtls { client_ca_pem: read(ca)?, cert_pem: read(cert)?, key_pem: read(key)? })
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => {
+            let client_ca_pem = args.client_ca.as_deref().map(read).transpose()?;
+            Some(Tls { client_ca_pem, cert_pem: read(cert)?, key_pem: read(key)? })
         }
         _ => None,
     };
     let settings = Settings {
         bind: address,
         token: token.map(Token::new),
-        mtls,
+        tls,
         allowed_hosts: args.allow_host.clone(),
         keep_out: Some(KeepOut(Arc::new(kiln_driver_qemu::is_vm))),
         wait: args.wait,

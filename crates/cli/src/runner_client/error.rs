@@ -20,7 +20,7 @@ pub enum RunnerError {
         url: String,
     },
     /// No connection, or it broke.
-    #[error("the runner at {url} cannot be reached")]
+    #[error("the runner at {url} cannot be reached; {}", advice(url))]
     Connection {
         /// Where.
         url: String,
@@ -75,6 +75,16 @@ pub enum RunnerError {
     /// The caller's own mistake.
     #[error(transparent)]
     Usage(#[from] Usage),
+}
+
+/// What to look at. A runner that wants a certificate and sees none closes the connection without a word.
+fn advice(url: &str) -> &'static str {
+    if url.starts_with("https:") {
+        "it may have a certificate of an authority that only --runner-ca can name, want a certificate of ours (--runner-cert and \
+         --runner-key), or speak plain HTTP (http://)"
+    } else {
+        "it may speak HTTPS only (https://)"
+    }
 }
 
 impl RunnerError {

@@ -1,6 +1,7 @@
 //! `kiln runner` keeps real VMs warm, gives them to stages, and loses none of them, whatever happens to its process.
 
 mod http;
+mod tls;
 mod world;
 
 use std::time::Duration;

@@ -74,7 +74,7 @@ fn check(settings: &Settings, headers: &HeaderMap, uri: &Uri) -> Result<(), Refu
             )),
         };
     }
-    if settings.mtls.is_some() {
+    if settings.wants_certificates() {
         return Ok(());
     }
     let text = |name| headers.get(name).map(|value: &axum::http::HeaderValue| value.to_str().unwrap_or("?"));

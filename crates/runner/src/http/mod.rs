@@ -42,7 +42,7 @@ pub use metrics::Metrics;
 pub use openapi::document as openapi;
 pub use routes::{list as route_list, router};
 pub use server::{Server, ServerError};
-pub use settings::{KeepOut, Mtls, Settings};
+pub use settings::{KeepOut, Settings, Tls};
 
 use exports::Exports;
 use flight::Flights;

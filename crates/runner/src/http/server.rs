@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{Api, KeepOut, Settings, Token, router};
+use super::{Api, KeepOut, Settings, Tls, Token, router};
 
 /// A peer must be done with its TLS handshake, and with the header of each request, within this time.
 const HEADER_WITHIN: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ pub enum ServerError {
     /// Everybody could call it.
     #[error(
         "{bind} can be reached from other machines, and whoever reaches this API can run anything on its instances; \
-         give the runner a token (KILN_API_TOKEN), or certificates for mTLS, or bind it to 127.0.0.1"
+         give the runner a token (KILN_API_TOKEN), or an authority for callers' certificates (mTLS), or bind it to 127.0.0.1"
     )]
     Open {
         /// The address.
@@ -50,7 +50,7 @@ pub enum ServerError {
         source: io::Error,
     },
     /// The certificates cannot be used.
-    #[error("the certificates for mTLS cannot be used")]
+    #[error("the API's certificates cannot be used")]
     Tls(#[from] kiln_tls::TlsError),
 }
 
@@ -70,8 +70,7 @@ impl Server {
         if settings.token.as_ref().is_some_and(Token::is_short) {
             return Err(ServerError::ShortToken);
         }
-        let guarded = settings.token.is_some() || settings.mtls.is_some();
-        if guarded || settings.bind.ip().is_loopback() {
+        if !settings.is_open() || settings.bind.ip().is_loopback() {
             return Ok(());
         }
         Err(ServerError::Open { bind: settings.bind })
@@ -84,16 +83,9 @@ impl Server {
     pub async fn bind(api: Arc<Api>) -> Result<Self, ServerError> {
         let settings = &api.settings;
         Self::check(settings)?;
-        let tls = match &settings.mtls {
-            Some(mtls) => {
-                let (ca, cert) = (mtls.client_ca_pem.as_bytes(), mtls.cert_pem.as_bytes());
-                let config = kiln_tls::server_config(ca, cert, mtls.key_pem.as_bytes())?;
-                Some(TlsAcceptor::from(Arc::new(config)))
-            }
-            None => None,
-        };
+        let tls = settings.tls.as_ref().map(acceptor).transpose()?;
         if tls.is_none() && !settings.bind.ip().is_loopback() {
-            tracing::warn!(bind = %settings.bind, "the token crosses the network as plain text; put TLS in front, or use mTLS");
+            tracing::warn!(bind = %settings.bind, "the token crosses the network as plain text; give the API a certificate, or put TLS in front");
         }
         let bind = settings.bind;
         let listener = TcpListener::bind(bind).await.map_err(|source| ServerError::Bind { bind, source })?;
@@ -114,8 +106,7 @@ impl Server {
         let (stop, drain) = (self.api.shutdown.clone(), self.api.settings.drain);
         let settings = &self.api.settings;
         // Whoever shows a token or a certificate is known by that.
-        let open = settings.token.is_none() && settings.mtls.is_none();
-        let keep_out = settings.keep_out.clone().filter(|_| open);
+        let keep_out = settings.keep_out.clone().filter(|_| settings.is_open());
         let app = TowerToHyperService::new(router(self.api));
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = tokio::task::JoinSet::new();
@@ -154,6 +145,15 @@ impl Server {
             tracing::info!("cutting the requests that are still open; what they waited for goes on");
         }
     }
+}
+
+fn acceptor(tls: &Tls) -> Result<TlsAcceptor, kiln_tls::TlsError> {
+    let (cert, key) = (tls.cert_pem.as_bytes(), tls.key_pem.as_bytes());
+    let config = match &tls.client_ca_pem {
+        Some(ca) => kiln_tls::server_config(ca.as_bytes(), cert, key)?,
+        None => kiln_tls::open_server_config(cert, key)?,
+    };
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 async fn kept_out(keep_out: Option<KeepOut>, peer: SocketAddr) -> bool {

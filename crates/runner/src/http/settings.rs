@@ -15,8 +15,8 @@ pub struct Settings {
     pub bind: SocketAddr,
     /// Callers must show this token.
     pub token: Option<Token>,
-    /// Callers must show a certificate, and the connection is TLS.
-    pub mtls: Option<Mtls>,
+    /// The connection is TLS.
+    pub tls: Option<Tls>,
     /// On loopback without a token: names under which callers may reach the runner, besides those of this machine.
     pub allowed_hosts: Vec<String>,
     /// On loopback without a token: tells of a caller's address whether it is one of those that have no business here, such as
@@ -36,6 +36,18 @@ pub struct Settings {
     pub drain: Duration,
 }
 
+impl Settings {
+    /// Whether callers must show a certificate of ours.
+    pub(super) fn wants_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.client_ca_pem.is_some())
+    }
+
+    /// Whether anybody may call who reaches the address.
+    pub(super) fn is_open(&self) -> bool {
+        self.token.is_none() && !self.wants_certificates()
+    }
+}
+
 /// Tells of a caller's address whether it is kept out. It may take a little and block.
 #[derive(Clone)]
 pub struct KeepOut(pub Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>);
@@ -48,18 +60,18 @@ impl std::fmt::Debug for KeepOut {
 
 /// Certificates of the API, PEM.
 #[derive(Clone)]
-pub struct Mtls {
-    /// The authority that callers' certificates must come from.
-    pub client_ca_pem: String,
+pub struct Tls {
+    /// The authority that callers' certificates must come from; none if they need not show one.
+    pub client_ca_pem: Option<String>,
     /// The runner's own certificate.
     pub cert_pem: String,
     /// Its key.
     pub key_pem: String,
 }
 
-impl std::fmt::Debug for Mtls {
+impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mtls").field("cert_pem", &self.cert_pem).finish_non_exhaustive()
+        f.debug_struct("Tls").field("cert_pem", &self.cert_pem).finish_non_exhaustive()
     }
 }
 
@@ -68,7 +80,7 @@ impl Default for Settings {
         Self {
             bind: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), kiln_wire::runner::PORT),
             token: None,
-            mtls: None,
+            tls: None,
             allowed_hosts: Vec::new(),
             keep_out: None,
             body_limit_bytes: 16 * MIB,

@@ -1,6 +1,6 @@
 //! Who is let in, and where the API may stand at all.
 
-use kiln_runner::http::{Mtls, Server, Settings, Token};
+use kiln_runner::http::{Server, Settings, Tls, Token};
 use reqwest::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 
 use crate::rig::{Runner, World};
@@ -9,10 +9,10 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 #[test]
 fn an_open_address_needs_a_token_or_certificates() {
-    let mtls = || Mtls { client_ca_pem: String::new(), cert_pem: String::new(), key_pem: String::new() };
-    let check = |bind: &str, token: Option<&str>, mtls: Option<Mtls>, words: Option<&str>| {
+    let tls = |client_ca_pem| Some(Tls { client_ca_pem, cert_pem: String::new(), key_pem: String::new() });
+    let check = |bind: &str, token: Option<&str>, tls: Option<Tls>, words: Option<&str>| {
         let bind = bind.parse().expect("an address");
-        let settings = Settings { bind, token: token.map(Token::new), mtls, ..Settings::default() };
+        let settings = Settings { bind, token: token.map(Token::new), tls, ..Settings::default() };
         let told = Server::check(&settings).err().map(|error| error.to_string());
         match words {
             Some(words) => assert!(told.as_ref().is_some_and(|told| told.contains(words)), "{bind}: {told:?}"),
@@ -25,7 +25,8 @@ fn an_open_address_needs_a_token_or_certificates() {
     check("[::]:3000", None, None, Some("or bind it to 127.0.0.1"));
     check("192.0.2.1:3000", None, None, Some("192.0.2.1:3000 can be reached from other machines"));
     check("0.0.0.0:3000", Some(SECRET), None, None);
-    check("0.0.0.0:3000", None, Some(mtls()), None);
+    check("0.0.0.0:3000", None, tls(Some(String::new())), None);
+    check("0.0.0.0:3000", None, tls(None), Some("an authority for callers' certificates"));
     check("127.0.0.1:3000", Some("short"), None, Some("openssl rand -hex 32"));
 }
 
@@ -91,12 +92,12 @@ async fn without_a_token_only_this_machine_is_answered() {
 async fn with_certificates_only_those_of_our_authority_are_answered() {
     let world = World::new();
     let server = world.authority.issue_server("runner.internal").expect("a certificate");
-    let mtls = Mtls {
-        client_ca_pem: world.authority.ca_pem().to_owned(),
+    let tls = Tls {
+        client_ca_pem: Some(world.authority.ca_pem().to_owned()),
         cert_pem: server.cert_pem.clone(),
         key_pem: server.key_pem.to_string(),
     };
-    let runner = Runner::with(&world, |settings| settings.mtls = Some(mtls)).await;
+    let runner = Runner::with(&world, |settings| settings.tls = Some(tls)).await;
     let other = kiln_tls::Authority::create().expect("a CA");
     let ask = async |authority: &kiln_tls::Authority| {
         let client = authority.issue_client("caller").expect("a certificate");
@@ -111,5 +112,27 @@ async fn with_certificates_only_those_of_our_authority_are_answered() {
     assert!(ask(&other).await.is_err());
     // Plain HTTP is not spoken here.
     assert!(runner.http.get(runner.url("/healthz")).send().await.is_err());
+    runner.end().await;
+}
+
+#[tokio::test]
+async fn a_token_can_be_sent_over_tls() {
+    let world = World::new();
+    let server = world.authority.issue_server("runner.internal").expect("a certificate");
+    let (cert_pem, key_pem) = (server.cert_pem.clone(), server.key_pem.to_string());
+    let tls = Tls { client_ca_pem: None, cert_pem, key_pem };
+    let runner = Runner::with(&world, |settings| {
+        (settings.tls, settings.token) = (Some(tls), Some(Token::new(SECRET)));
+    })
+    .await;
+    let authority = reqwest::Certificate::from_pem(world.authority.ca_pem().as_bytes()).expect("a certificate");
+    let builder = reqwest::Client::builder().tls_certs_only([authority]).no_proxy();
+    let http = builder.resolve("runner.internal", runner.address).build().expect("a client");
+    let url = format!("https://runner.internal:{}/kiln/v1/pools", runner.address.port());
+    for (shown, expected) in [("wrong", 401), (SECRET, 200)] {
+        let answer = http.get(&url).bearer_auth(shown).send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), expected, "{shown}");
+    }
+    assert!(runner.http.get(runner.url("/healthz")).send().await.is_err(), "plain HTTP is not spoken here");
     runner.end().await;
 }
