@@ -47,7 +47,7 @@ pub struct Vm {
     pub contact_ms: i64,
     /// Whether its agent was given its own identity.
     pub has_identity: bool,
-    /// Whether its row was already gone when it was made, by a call that came late.
+    /// Whether it had no live row when it was made: by a call that came late, or by a stranger.
     pub late: bool,
     /// When each runner's listing last showed it.
     pub shown_ms: BTreeMap<usize, i64>,

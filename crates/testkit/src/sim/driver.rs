@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
-use kiln_driver::{Abilities, Driver, DriverError, ErrorClass, LaunchRequest, Launched, Listed};
+use kiln_driver::{Abilities, Driver, DriverError, ErrorClass, Labels, LaunchRequest, Launched, Listed};
 use kiln_engine::{POOL_LABEL, RUNNER_LABEL};
 
 use super::clock::Owner;
@@ -244,6 +244,20 @@ impl World {
         self.say(&format!("{driver} vm {id} is made{}", if never { " fault boot_never_ends" } else { "" }));
         invariant::made(self, runner, &pool, id);
         (Ok(Some(launched)), addressed_ms - now)
+    }
+
+    /// Makes a VM that carries a runner's labels and has no row.
+    pub fn make_stray(&mut self, runner: usize) {
+        let pools: Vec<(String, String)> =
+            self.config.pools.values().map(|pool| (pool.driver.clone(), pool.name.clone())).collect();
+        let Some((driver, pool)) = self.rng.pick(&pools).cloned() else { return };
+        let (now, id) = (self.now_ms(), self.new_instance_id());
+        let labels =
+            Labels::from([(POOL_LABEL.to_owned(), pool), (RUNNER_LABEL.to_owned(), format!("runner{runner}"))]);
+        let fate = Fate { visible_ms: now, addressed_ms: now, boots_ms: Some(now) };
+        let Some(cloud) = self.clouds.get_mut(&driver) else { return };
+        cloud.make(id.as_str(), "debian", labels, now, fate).late = true;
+        self.say(&format!("{driver} vm {id} is there, fault stray"));
     }
 
     fn cloud_has(&self, driver: &str, id: &str) -> bool {

@@ -203,6 +203,9 @@ impl super::world::World {
                 process.paused_ms = until;
             }
         }
+        if self.strikes(Fault::Stray) {
+            self.make_stray(runner);
+        }
     }
 
     fn hit_vm(&mut self, fault: &str) {
