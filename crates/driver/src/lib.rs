@@ -43,6 +43,9 @@ pub struct Abilities {
     pub hibernate: bool,
     /// Instances outlive the process that made them, and another process with the same settings lists them.
     pub outlives_owner: bool,
+    /// Its listings may hold what other installations made, as where several share an account. Without that, all that is
+    /// listed is the caller's, whatever its labels say.
+    pub lists_others: bool,
 }
 
 /// An instance whose agent can be reached.

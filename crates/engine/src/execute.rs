@@ -187,12 +187,10 @@ impl Engine {
                 let why = format!("the launch is tried again: {text}");
                 self.store.update_instance(&row.failed_once(self.host.now_ms()), &why).await.map(drop)
             }
-            ErrorClass::Capacity
-            | ErrorClass::Quota
-            | ErrorClass::Auth
-            | ErrorClass::Invalid
-            | ErrorClass::NotFound => {
-                tracing::warn!(instance = %row.id, pool = row.pool, error = text, "an instance could not be launched");
+            ErrorClass::Capacity | ErrorClass::Quota => {
+                self.terminate(row, Cause::new(Code::NoRoom, text)).await.map(drop)
+            }
+            ErrorClass::Auth | ErrorClass::Invalid | ErrorClass::NotFound => {
                 self.terminate(row, Cause::new(Code::LaunchFailed, text)).await.map(drop)
             }
         }
@@ -242,7 +240,7 @@ impl Engine {
                 tracing::warn!(instance = %row.id, pool = row.pool, why, "an instance ends that should not");
             }
             if cause.is_failed_start() {
-                self.store.note_start(&streak_key(&row.flavor, &row.image), now, Some(&cause.to_string())).await?;
+                self.store.note_start(&streak_key(&row.flavor, &row.image), now, Some(&cause)).await?;
             }
             self.host.signal();
         }

@@ -75,6 +75,8 @@ struct Memory {
     orphans_ms: BTreeMap<InstanceId, i64>,
     /// Leases held, with the time until which they are.
     leases: BTreeMap<String, i64>,
+    /// Pools that instances and open stages are of, as the last pass saw them.
+    pools: BTreeSet<String>,
 }
 
 /// What an engine is made of.

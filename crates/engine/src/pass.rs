@@ -61,12 +61,15 @@ impl Engine {
         let config = self.config();
         let leases = self.leases(&config).await?;
         // The clouds first: what they show had its row before.
-        let (listed, unlisted) = self.list_clouds().await;
-        // What is worked on while the rows are read may have changed when they are judged.
         let mut busy = self.busy_now();
+        let (listed, unlisted) = self.list_clouds().await;
+        // What is worked on while clouds and rows are read may have changed when they are judged.
+        busy.extend(self.busy_now());
         let instances = self.store.live_instances().await?;
         let stages = self.store.open_stages().await?;
         let (streaks, drained) = (self.store.streaks().await?, self.store.drained().await?);
+        self.memory().pools =
+            instances.iter().map(|i| &i.pool).chain(stages.iter().map(|s| &s.pool)).cloned().collect();
         let clouds = self.clouds(&listed, &instances);
         busy.extend(self.memory().busy.iter().cloned());
         let health = self.health_now();
@@ -95,19 +98,26 @@ impl Engine {
 
     /// The leases that we hold after taking what is free. A call only when one runs out or is missing.
     async fn leases(&self, config: &Config) -> Result<BTreeSet<String>, StoreError> {
-        let mut wanted: BTreeSet<String> = config.pools.keys().cloned().collect();
-        wanted.extend(self.drivers.keys().map(|driver| driver_lease(driver)));
+        let mut own: BTreeSet<String> = config.pools.keys().cloned().collect();
+        own.extend(self.drivers.keys().map(|driver| driver_lease(driver)));
         let now = self.host.now_ms();
-        let fresh = {
+        let (left, asked) = {
             let memory = self.memory();
-            wanted.iter().all(|name| memory.leases.get(name).is_some_and(|until| until - now > RENEW_BELOW_MS))
+            let lasts = |name: &String, ms: i64| memory.leases.get(name).is_some_and(|until| until - now > ms);
+            // Pools that went from the file are still to be emptied. Such a lease is not renewed but taken anew, so that a
+            // runner whose file has the pool gets it.
+            let (left, free): (BTreeSet<_>, BTreeSet<_>) =
+                memory.pools.difference(&own).cloned().partition(|name| lasts(name, 0));
+            if own.iter().all(|name| lasts(name, RENEW_BELOW_MS)) {
+                return Ok(&own | &left);
+            }
+            (left, &own | &free)
         };
-        if fresh {
-            return Ok(wanted);
-        }
-        let held = self.store.lease(&self.me, &wanted, now, now + LEASE_MS).await?;
-        self.memory().leases = held.iter().map(|name| (name.clone(), now + LEASE_MS)).collect();
-        Ok(held)
+        let taken = self.store.lease(&self.me, &asked, now, now + LEASE_MS).await?;
+        let mut memory = self.memory();
+        memory.leases.retain(|name, _| left.contains(name));
+        memory.leases.extend(taken.iter().map(|name| (name.clone(), now + LEASE_MS)));
+        Ok(&taken | &left)
     }
 
     /// What is worked on now, and the orphans that rest.
@@ -136,7 +146,9 @@ impl Engine {
                 .and_then(|l| l.map_err(|e| e.to_string()))
             {
                 Ok(all) => {
-                    let ours = |l: &Listed| l.labels.get(INSTALLATION_LABEL).is_none_or(|i| *i == self.installation);
+                    let alone = !driver.abilities().lists_others;
+                    let mine = |installation: &String| alone || *installation == self.installation;
+                    let ours = |l: &Listed| l.labels.get(INSTALLATION_LABEL).is_none_or(mine);
                     listed.insert(name.clone(), all.into_iter().filter(ours).collect());
                 }
                 Err(error) => {

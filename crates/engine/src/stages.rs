@@ -82,8 +82,11 @@ impl Engine {
     /// # Errors
     /// When no pool would do, or the stage ended.
     pub async fn acquire(&self, demand: &Demand) -> Result<Assigned, SetupError> {
-        let row = self.demand_row(demand)?;
-        let (mut stage, mut instance) = self.store.begin_stage(&row, self.host.now_ms()).await?;
+        let (mut stage, mut instance) = match self.demand_row(demand) {
+            Ok(row) => self.store.begin_stage(&row, self.host.now_ms()).await?,
+            // What has an instance keeps it, also when the pool file does not say any more where that comes from.
+            Err(no_match) => self.look(&demand.id).await?.ok_or(no_match)?,
+        };
         // Its place is taken by the next one; or an instance has to be made.
         self.host.signal();
         let mut seen = self.host.signals();
@@ -99,20 +102,23 @@ impl Engine {
             }
             self.host.wait(u64::MAX, waiter.pause_ms()).await;
             seen = self.host.signals();
-            stage = match self.store.stage(&demand.id).await? {
-                Some(stage) => stage,
-                None => {
-                    return Err(SetupError::Ended { id: demand.id.clone(), cause: Cause::new(Code::Destroyed, "") });
-                }
+            let Some(found) = self.look(&demand.id).await? else {
+                return Err(SetupError::Ended { id: demand.id.clone(), cause: Cause::new(Code::Destroyed, "") });
             };
-            instance = match &stage.instance {
-                Some(id) => self.store.instance(id).await?,
-                None => None,
-            };
+            (stage, instance) = found;
         }
     }
 
-    fn demand_row(&self, demand: &Demand) -> Result<Stage, SetupError> {
+    async fn look(&self, id: &StageId) -> Result<Option<(Stage, Option<Instance>)>, StoreError> {
+        let Some(stage) = self.store.stage(id).await? else { return Ok(None) };
+        let instance = match &stage.instance {
+            Some(id) => self.store.instance(id).await?,
+            None => None,
+        };
+        Ok(Some((stage, instance)))
+    }
+
+    fn demand_row(&self, demand: &Demand) -> Result<Stage, NoMatch> {
         let config = self.config();
         let candidates = candidates(&config, &demand.request)?;
         let now = self.host.now_ms();
@@ -137,11 +143,12 @@ impl Engine {
         })
     }
 
-    /// Writes down that the agent was prepared for the stage, as it was when it got its instance.
+    /// Writes down that somebody was told that the agent is prepared for the stage, as it was when it got its instance.
+    /// Whether it was us who did: others may come for the same stage at the same time.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn note_set_up(&self, assigned: &Stage) -> Result<(), StoreError> {
+    pub async fn note_set_up(&self, assigned: &Stage) -> Result<bool, StoreError> {
         let mut known = Some(assigned.clone());
         let awaits =
             |stage: &Stage| stage.state == StageState::Assigned && stage.instance == assigned.instance && !stage.set_up;
@@ -150,12 +157,12 @@ impl Engine {
             next.generation += 1;
             next.set_up = true;
             if self.store.update_stage(&next).await? {
-                break;
+                return Ok(true);
             }
             // Another change came between.
             known = self.store.stage(&assigned.id).await?;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The agent could not be prepared: the instance ends, and the stage waits for another one, a few times.

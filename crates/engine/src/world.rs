@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
 use kiln_pool::plan::Streak;
-use kiln_pool::{Instance, InstanceId, Stage, StageId};
+use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
 
 /// A failed call of the store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -96,12 +96,12 @@ pub trait Store: Send + Sync {
 
     /// The failed starts of kinds of instances since their last success, by [`kiln_pool::plan::streak_key`].
     fn streaks(&self) -> BoxFuture<'_, Result<BTreeMap<String, Streak>, StoreError>>;
-    /// Notes how a start went: `failure` says why it failed.
+    /// Notes how a start went: `failure` says why it failed, and makes the streak longer, up to [`kiln_pool::plan::counts_up_to`].
     fn note_start<'a>(
         &'a self,
         key: &'a str,
         now_ms: i64,
-        failure: Option<&'a str>,
+        failure: Option<&'a Cause>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// The latest changes of one instance or stage, oldest first, at most `limit`.

@@ -55,6 +55,8 @@ codes! {
         NoPool = "no_pool",
         /// The cloud would not make the instance.
         LaunchFailed = "launch_failed",
+        /// The cloud or the host had no room for it, or a quota was reached.
+        NoRoom = "no_room",
         /// Whether the cloud made the instance could not be found out in time.
         LaunchTimeout = "launch_timeout",
         /// Its agent never answered.
@@ -121,7 +123,12 @@ impl Cause {
     pub fn is_failed_start(&self) -> bool {
         matches!(
             self.code,
-            Code::LaunchFailed | Code::LaunchTimeout | Code::BootTimeout | Code::DiedBooting | Code::HibernateFailed
+            Code::LaunchFailed
+                | Code::NoRoom
+                | Code::LaunchTimeout
+                | Code::BootTimeout
+                | Code::DiedBooting
+                | Code::HibernateFailed
         )
     }
 }

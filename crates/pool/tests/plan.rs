@@ -323,12 +323,12 @@ fn the_oldest_stage_gets_the_oldest_instance_and_the_rest_is_made() {
             "assign s3: i1 is ready
              assign s2: i2 is ready
              create a img: a stage waits for it
-             explain s1: waits for a: 0 starting",
+             explain s1: waits for a: an instance starts",
         );
     // One that is held is nobody's.
     World::new(&[("a", 0, 5)]).with(&["i1 ready held=60", "s1 waiting why=x"]).check(
         "create a img: a stage waits for it
-             explain s1: waits for a: 0 starting",
+             explain s1: waits for a: an instance starts",
     );
 }
 
@@ -336,14 +336,59 @@ fn the_oldest_stage_gets_the_oldest_instance_and_the_rest_is_made() {
 fn a_full_pool_makes_room_and_a_busy_one_turns_to_its_fallback() {
     World::new(&[("a", 0, 1), ("b", 0, 5)])
         .with(&["i1 claimed stage=x", "x assigned instance=i1 set_up", "s waiting pool=a,b"])
-        .check("create b img: a stage waits for it\nexplain s: waits for b: 0 starting");
+        .check("create b img: a stage waits for it\nexplain s: waits for b: an instance starts");
     World::new(&[("a", 1, 1)]).with(&["i1 ready since=5", "s waiting image=special"]).check(
         "terminate i1: made_room: the pool is full and a stage waits for a
-             explain s: waits for a: the limit of 1 is reached (0 busy, 0 starting, 0 ending)",
+             explain s: waits for a: the limit of 1 of pool a is reached",
     );
     World::new(&[("a", 0, 1)])
         .with(&["i1 claimed stage=x", "x assigned instance=i1 set_up", "s waiting"])
-        .check("explain s: waits for a: the limit of 1 is reached (1 busy, 0 starting, 0 ending)");
+        .check("explain s: waits for a: the limit of 1 of pool a is reached");
+}
+
+#[test]
+fn a_full_flavor_ends_only_its_own_and_its_stages_turn_to_their_fallback() {
+    let large = |w: &mut World| {
+        let pool = w.config.pools.get_mut("a").expect("a");
+        let limit = Some(1);
+        pool.flavors.push(Flavor { key: "a/large".to_owned(), limit, warm: 0, ..pool.flavors[0].clone() });
+    };
+    // The pool is full as well, and an end of the warm one would help nobody.
+    let full = ["i1 ready", "i2 claimed flavor=a/large stage=x", "x assigned instance=i2 set_up"];
+    let waits = "explain s: waits for a/large: its limit of 1 is reached";
+    let world = || World::new(&[("a", 1, 3), ("b", 0, 5)]).change(large).with(&full);
+    world().with(&["s waiting pool=a/large"]).check(waits);
+    world()
+        .with(&["s waiting pool=a/large"])
+        .change(|w| w.config.pools.get_mut("a").expect("a").limit = 2)
+        .check("explain s: waits for a/large: the limit of 2 of pool a is reached");
+    world()
+        .with(&["s waiting pool=a/large,b"])
+        .check("create b img: a stage waits for it\nexplain s: waits for b: an instance starts");
+    // One of its own with another image gives up its place.
+    World::new(&[("a", 0, 9)])
+        .change(large)
+        .with(&["i1 ready flavor=a/large", "s waiting pool=a/large image=special"])
+        .check(
+            "terminate i1: made_room: the pool is full and a stage waits for a/large
+         explain s: waits for a/large: its limit of 1 is reached",
+        );
+}
+
+#[test]
+fn what_is_held_makes_no_room() {
+    World::new(&[("a", 0, 1), ("b", 0, 5)])
+        .with(&["i1 ready held=60", "s waiting pool=a,b"])
+        .check("create b img: a stage waits for it\nexplain s: waits for b: an instance starts");
+}
+
+#[test]
+fn a_stage_whose_pool_went_from_the_file_is_told_and_ends_soon() {
+    let world =
+        |stage| World::new(&[("a", 0, 9)]).change(|w| assert!(w.leases.insert("gone".to_owned()))).with(&[stage]);
+    world("s waiting pool=gone age=59").check("explain s: the pool file does not have gone any more");
+    world("s waiting pool=gone age=61").check("end_stage s: the pool file does not have gone any more");
+    World::new(&[("a", 0, 9)]).with(&["s waiting pool=gone age=61"]).check("");
 }
 
 #[test]
@@ -357,7 +402,7 @@ fn failures_pause_launches_then_one_is_tried_and_stages_turn_elsewhere() {
     World::new(&[("a", 0, 9), ("b", 0, 9)])
         .fails("a", 1, 1)
         .with(&["s waiting pool=a,b"])
-        .check("create b img: a stage waits for it\nexplain s: waits for b: 0 starting");
+        .check("create b img: a stage waits for it\nexplain s: waits for b: an instance starts");
     World::new(&[("a", 0, 9)])
         .fails("a", 4, 1)
         .with(&["s waiting"])
@@ -426,7 +471,7 @@ fn a_pool_that_sleeps_wakes_for_stages() {
     World::new(&[("a", 1, 9)]).with(&["i1 hibernated", "s waiting"]).change(sleeps).check(
         "resume i1: a stage waits for it
              create a img: fewer are warm than are wanted
-             explain s: waits for a: 0 starting",
+             explain s: waits for a: an instance starts",
     );
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kiln_pool::plan::Streak;
+use kiln_pool::Cause;
+use kiln_pool::plan::{Streak, counts_up_to};
 
 use crate::SqlStore;
 use crate::database::values;
@@ -16,9 +17,11 @@ const RELEASE: &str = "DELETE FROM leases WHERE holder = $1";
 const STREAKS: &str = "SELECT flavor, failures, at_ms, evidence FROM streaks";
 const STREAK: &str = "SELECT flavor FROM streaks WHERE flavor = $1";
 const STREAK_GROWS: &str = "INSERT INTO streaks (flavor, failures, at_ms, evidence) VALUES ($1, 1, $2, $3) \
-                            ON CONFLICT (flavor) DO UPDATE SET failures = streaks.failures + 1, \
-                            at_ms = excluded.at_ms, evidence = excluded.evidence";
+                            ON CONFLICT (flavor) DO UPDATE SET \
+                            failures = CASE WHEN streaks.failures < $4 THEN streaks.failures + 1 ELSE $4 END, at_ms = excluded.at_ms, evidence = excluded.evidence";
 const STREAK_ENDS: &str = "DELETE FROM streaks WHERE flavor = $1";
+/// One that counted nothing for long is of what nobody asks for any more.
+const FORGET_STREAKS: &str = "DELETE FROM streaks WHERE at_ms < $1";
 const DRAINED: &str = "SELECT pool FROM drained";
 const DRAIN: &str = "INSERT INTO drained (pool) VALUES ($1) ON CONFLICT (pool) DO NOTHING";
 const UNDRAIN: &str = "DELETE FROM drained WHERE pool = $1";
@@ -89,9 +92,12 @@ impl SqlStore {
         self.database.rows(STREAKS, &[]).await?.iter().map(streak).collect()
     }
 
-    pub(crate) async fn write_start(&self, flavor: &str, now_ms: i64, failure: Option<&str>) -> Result<(), Fault> {
+    pub(crate) async fn write_start(&self, flavor: &str, now_ms: i64, failure: Option<&Cause>) -> Result<(), Fault> {
         match failure {
-            Some(evidence) => self.write(STREAK_GROWS, &values![flavor, now_ms, evidence]).await,
+            Some(cause) => {
+                let (evidence, most) = (cause.to_string(), i64::from(counts_up_to(cause)));
+                self.write(STREAK_GROWS, &values![flavor, now_ms, evidence.as_str(), most]).await
+            }
             // Nearly always there is none, and reading is cheaper than writing.
             None if self.database.row(STREAK, &values![flavor]).await?.is_none() => Ok(()),
             None => self.write(STREAK_ENDS, &values![flavor]).await,
@@ -118,6 +124,7 @@ impl SqlStore {
     }
 
     pub(crate) async fn forget(&self, before_ms: i64) -> Result<u64, Fault> {
+        self.write(FORGET_STREAKS, &values![before_ms]).await?;
         let mut forgotten = 0;
         for [changes, rows] in PRUNE {
             loop {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::BoxFuture;
 use kiln_engine::world::{Change, Limits, Store, StoreError};
 use kiln_pool::plan::Streak;
-use kiln_pool::{Instance, InstanceId, Stage, StageId};
+use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
 
 use crate::SqlStore;
 use crate::fault::Fault;
@@ -78,7 +78,7 @@ impl Store for SqlStore {
         trying(self.read_streaks(), || "read the failed starts".to_owned())
     }
 
-    fn note_start<'a>(&'a self, flavor: &'a str, now_ms: i64, failure: Option<&'a str>) -> Answer<'a, ()> {
+    fn note_start<'a>(&'a self, flavor: &'a str, now_ms: i64, failure: Option<&'a Cause>) -> Answer<'a, ()> {
         trying(self.write_start(flavor, now_ms, failure), move || format!("note how a start of {flavor} went"))
     }
 

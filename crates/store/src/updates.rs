@@ -92,7 +92,7 @@ async fn answer(database: &Database, mut batch: Vec<Asked>) {
     let answers = match write(database, &updates).await {
         Ok(changed) => changed.into_iter().map(Ok).collect(),
         // One of them was refused, and nothing was changed: the others are not to suffer for it.
-        Err(Fault::Statement(_)) if updates.len() > 1 => one_by_one(database, &updates).await,
+        Err(Fault::Statement(sqlx::Error::Database(_))) if updates.len() > 1 => one_by_one(database, &updates).await,
         Err(fault) => fault.for_all(updates.len()),
     };
     for (asked, answer) in batch.into_iter().zip(answers) {

@@ -32,6 +32,10 @@ mutants! {
         }", ""];
     "a held warm instance is ended":
         ["pool/src/plan/instances.rs", "            return self.too_old().map(|cause| self.terminate(cause));", ""];
+    "a pool that went from the file is left alone":
+        ["engine/src/pass.rs", "memory.pools.difference(&own).cloned().partition(", "memory.pools.intersection(&own).cloned().partition("];
+    "what another database made is left alone":
+        ["engine/src/pass.rs", "let mine = |installation: &String| alone ||", "let mine = |installation: &String| (alone && false) ||"];
     "orphans are never ended":
         ["pool/src/plan/instances.rs", "if !known.contains(id) {", "if false {"];
     "a restart ends what boots":

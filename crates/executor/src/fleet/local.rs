@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_engine::{Assigned, Change, Demand, Engine, Host as _};
+use kiln_pool::plan::Streak;
 use kiln_pool::{Code, InstanceId, Request, StageId, StageState, State};
 use kiln_runner::agents::PooledAgents;
 use kiln_runner::core::Core;
@@ -20,7 +21,7 @@ const WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 const LOOK_EVERY_MS: i64 = 500;
 /// A released instance is gone within this, or goes later.
 const GONE_WITHIN: Duration = Duration::from_secs(30);
-/// With nobody holding an instance, this many failed launches in a row end the wait: nothing will get better by itself.
+/// This many failed launches in a row end the wait, unless room may come back: nothing will get better by itself.
 const HOPELESS_AFTER: u32 = 2;
 /// Entries of the timeline that are read for the phases.
 const TIMELINE_ENTRIES: u32 = 50;
@@ -53,10 +54,10 @@ impl LocalFleet {
 
     /// Tells why the stage waits, and returns when waiting has no point.
     async fn follow(&self, id: &StageId, waiting: &(dyn Fn(&str) + Send + Sync)) -> FleetError {
-        let mut told = String::new();
+        let (mut told, mut free_since_ms) = (String::new(), None);
         loop {
             let seen = self.host.signals();
-            match self.hopeless().await {
+            match self.hopeless(&mut free_since_ms).await {
                 Ok(Some(why)) => return FleetError::Refused(why),
                 Ok(None) => {}
                 Err(error) => return FleetError::Runner(Box::new(error)),
@@ -73,11 +74,18 @@ impl LocalFleet {
         }
     }
 
-    async fn hopeless(&self) -> Result<Option<String>, kiln_engine::StoreError> {
+    /// Why waiting has no point: launches fail, also the latest since no stage holds room that others wait for.
+    async fn hopeless(&self, free_since_ms: &mut Option<i64>) -> Result<Option<String>, kiln_engine::StoreError> {
         let streaks = self.engine.store().streaks().await?;
-        let Some(streak) = streaks.values().find(|streak| streak.failures >= HOPELESS_AFTER) else { return Ok(None) };
-        let held = self.engine.store().live_instances().await?.iter().any(|i| i.state == State::Claimed);
-        Ok((!held).then(|| streak.evidence.clone()))
+        // Also while they end, they have memory and disk.
+        let held = self.engine.store().live_instances().await?.iter().any(|i| i.stage.is_some());
+        if held {
+            *free_since_ms = None;
+            return Ok(None);
+        }
+        let since = *free_since_ms.get_or_insert(self.host.now_ms());
+        let fails = |streak: &&Streak| streak.failures >= HOPELESS_AFTER && streak.at_ms > since;
+        Ok(streaks.values().find(fails).map(|streak| streak.evidence.clone()))
     }
 
     async fn phases(&self, id: &InstanceId) -> Vec<Phase> {
@@ -119,7 +127,7 @@ impl Fleet for LocalFleet {
                 let agent = self.agents.agent(&instance)?;
                 let began = Instant::now();
                 let noted = match agent.setup(&want.setup).await {
-                    Ok(()) => self.engine.note_set_up(&stage).await,
+                    Ok(()) => self.engine.note_set_up(&stage).await.map(drop),
                     // Another instance may do better; after a few the stage is ended, and that is told above.
                     Err(error) => {
                         let failed = self.engine.set_up_failed(&stage.id, &instance.id, &error_chain(&error)).await;

@@ -5,6 +5,8 @@
 //! ```
 //! It is computed from history, so that a restart does not begin a new series of failures.
 
+use crate::cause::{Cause, Code};
+
 /// The name under which the failed starts of a flavor with an image are kept. An image that one stage asks for must not stop
 /// the flavor's own.
 #[must_use]
@@ -40,6 +42,15 @@ const HALF_OPEN_AT: u32 = 3;
 const PAUSE_MIN_MS: i64 = 5_000;
 /// The longest pause.
 const PAUSE_MAX_MS: i64 = 15 * 60_000;
+
+/// Room comes back by itself when something ends, and nobody tells: a lack of it counts as no more failures than this.
+const NO_ROOM_COUNTS: u32 = 3;
+
+/// The greatest streak that a failed start can make.
+#[must_use]
+pub fn counts_up_to(cause: &Cause) -> u32 {
+    if cause.code == Code::NoRoom { NO_ROOM_COUNTS } else { u32::MAX }
+}
 
 impl Breaker {
     /// The same after more failures just now.

@@ -35,7 +35,7 @@ pub(super) struct Count {
     pub(super) starting: u32,
     /// With a stage.
     pub(super) busy: u32,
-    /// At rest, warm or asleep.
+    /// At rest, warm or asleep, and not held by anybody.
     pub(super) idle: u32,
     /// On the way out.
     pub(super) ending: u32,
@@ -51,9 +51,10 @@ impl<'a> Census<'a> {
         };
         for instance in input.instances {
             let ends = ending.contains(&instance.id) || instance.state == State::Terminating;
-            census.in_pool.entry(&instance.pool).or_default().add(instance.state, ends);
-            census.in_flavor.entry(&instance.flavor).or_default().add(instance.state, ends);
-            if instance.state.is_supply() && !ends && !instance.is_held(input.now_ms) {
+            let held = instance.is_held(input.now_ms);
+            census.in_pool.entry(&instance.pool).or_default().add(instance.state, ends, held);
+            census.in_flavor.entry(&instance.flavor).or_default().add(instance.state, ends, held);
+            if instance.state.is_supply() && !ends && !held {
                 let kind = (instance.flavor.clone(), instance.image.clone());
                 census.supply.entry(kind).or_default().push(instance);
             }
@@ -83,13 +84,13 @@ impl<'a> Census<'a> {
 }
 
 impl Count {
-    fn add(&mut self, state: State, ends: bool) {
+    fn add(&mut self, state: State, ends: bool, held: bool) {
         self.live += 1;
         match state {
             _ if ends => self.ending += 1,
             State::Claimed => self.busy += 1,
             State::Intended | State::Launching | State::Booting | State::Resuming => self.starting += 1,
-            _ => self.idle += 1,
+            _ => self.idle += u32::from(!held),
         }
     }
 }

@@ -19,7 +19,7 @@ mod stages;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use actions::{Action, Planned};
-pub use breaker::{Breaker, Streak, breaker, streak_key};
+pub use breaker::{Breaker, Streak, breaker, counts_up_to, streak_key};
 pub use sizing::warm_target;
 
 use crate::config::Config;

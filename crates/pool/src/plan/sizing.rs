@@ -149,7 +149,8 @@ fn wake(want: &Want<'_>) -> Vec<Planned> {
     sleeping.take(want.demand.saturating_sub(awake) as usize).map(resume).collect()
 }
 
-/// Ends warm instances of other kinds in a full pool, where stages wait that they cannot serve.
+/// Ends warm instances of other kinds in a full pool, where stages wait that they cannot serve. Where a flavor is full, only
+/// its own make room.
 fn make_room(
     input: &Input<'_>,
     census: &Census<'_>,
@@ -157,14 +158,16 @@ fn make_room(
     missing: u32,
     promised: &BTreeSet<InstanceId>,
 ) -> Vec<Planned> {
-    let full = census.pool(&want.pool.name).live >= want.pool.limit;
-    if !full || want.tries == 0 {
+    let (in_pool, in_flavor) = (census.pool(&want.pool.name), census.flavor(&want.flavor.key));
+    let flavor_is_full = want.flavor.limit.is_some_and(|limit| in_flavor.live >= limit);
+    if want.tries == 0 || !(flavor_is_full || in_pool.live >= want.pool.limit) {
         return Vec::new();
     }
     let kind = (want.flavor.key.clone(), want.image.clone());
-    let missing = missing.saturating_sub(census.pool(&want.pool.name).ending);
+    let missing = missing.saturating_sub(if flavor_is_full { in_flavor.ending } else { in_pool.ending });
     let others = census.supply.iter().filter(|(other, _)| **other != kind).flat_map(|(_, instances)| instances);
     others
+        .filter(|i| i.flavor == want.flavor.key || !flavor_is_full)
         .filter(|i| i.pool == want.pool.name && matches!(i.state, State::Ready | State::Hibernated))
         .filter(|i| !input.busy.contains(&i.id) && !promised.contains(&i.id))
         .take(missing as usize)

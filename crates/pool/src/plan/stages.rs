@@ -9,6 +9,9 @@ use crate::plan::census::{Census, Count, Kind, kind};
 use crate::plan::{Action, Input, Planned};
 use crate::stage::{Candidate, Stage, StageState};
 
+/// A stage without a pool ends when it is this old: soon, and not while other runners may still read the file that has it.
+const NO_POOL_AFTER_MS: i64 = 60_000;
+
 /// What was decided about stages.
 pub(super) struct Served {
     /// The actions.
@@ -79,9 +82,22 @@ fn waiting(input: &Input<'_>, census: &Census<'_>, stage: &Stage, ours: bool, se
         }
         return;
     }
-    let Some(candidate) = present(input, census, stage, &served.demand) else { return };
-    *served.demand.entry(kind(candidate)).or_default() += 1;
-    let why = explain(input, census, candidate);
+    let why = match present(input, census, stage, &served.demand) {
+        Some(candidate) => {
+            *served.demand.entry(kind(candidate)).or_default() += 1;
+            explain(input, census, candidate)
+        }
+        None => {
+            let asked = stage.candidates.first().map_or(&stage.pool, |candidate| &candidate.flavor);
+            let why = format!("the pool file does not have {asked} any more");
+            if ours && (input.now_ms - stage.created_ms).min(input.uptime_ms) > NO_POOL_AFTER_MS {
+                let cause = Cause::new(Code::Drained, why.as_str());
+                let action = Action::EndStage { id: stage.id.clone(), generation: stage.generation, cause };
+                return served.planned.push(action.because(why));
+            }
+            why
+        }
+    };
     if ours && why != stage.why {
         let action = Action::Explain { id: stage.id.clone(), generation: stage.generation, why: why.clone() };
         served.explained.push(action.because(why));
@@ -108,36 +124,35 @@ fn present<'s>(
         };
         let taken = demand.get(&kind(c)).copied().unwrap_or(0);
         let coming = census.of_kind(&kind(c)).iter().filter(|i| i.state != State::Ready).count();
-        let count = census.pool(&pool.name);
         // One that idles for others can give up its place.
-        let room = count.live + taken < pool.limit || count.idle > 0;
+        let fits = |count: Count, limit: u32| count.live.saturating_add(taken) < limit || count.idle > 0;
+        let of_flavor = input.config.flavor(&c.flavor).and_then(|(_, flavor)| flavor.limit).unwrap_or(u32::MAX);
+        let room = fits(census.pool(&pool.name), pool.limit) && fits(census.flavor(&c.flavor), of_flavor);
         let closed = census.breaker(&kind(c)).allows(input.now_ms) > 0;
         coming > taken as usize || (closed && room)
     };
     stage.candidates.iter().filter(there).find(viable).or_else(|| stage.candidates.iter().find(there))
 }
 
-/// Why a stage waits, for people. It holds neither a time that passes nor a place in the queue, so that it changes only when
-/// the reason does.
+/// Why a stage waits, for people. It holds neither a time that passes, nor counts, nor a place in the queue, so that it
+/// changes only when the reason does.
 fn explain(input: &Input<'_>, census: &Census<'_>, candidate: &Candidate) -> String {
-    let Some(pool) = input.config.pools.get(&candidate.pool) else {
-        return format!("pool {} is not in the pool file any more", candidate.pool);
+    let (limit, of_flavor) = match input.config.flavor(&candidate.flavor) {
+        Some((pool, flavor)) => (pool.limit, flavor.limit),
+        None => (0, None),
     };
-    let count = census.pool(&pool.name);
     let breaker = census.breaker(&kind(candidate));
     let mut why = format!("waits for {}: ", candidate.flavor);
-    if input.drained.contains(&pool.name) {
+    if input.drained.contains(&candidate.pool) {
         why.push_str("its pool is drained");
     } else if breaker.allows(input.now_ms) == 0 {
         why.push_str(&format!("the last {} launches failed: {}", breaker.failures, breaker.evidence));
-    } else if count.live >= pool.limit {
-        let Count { busy, starting, ending, .. } = count;
-        why.push_str(&format!(
-            "the limit of {} is reached ({busy} busy, {starting} starting, {ending} ending)",
-            pool.limit
-        ));
+    } else if census.pool(&candidate.pool).live >= limit {
+        why.push_str(&format!("the limit of {limit} of pool {} is reached", candidate.pool));
+    } else if let Some(limit) = of_flavor.filter(|limit| census.flavor(&candidate.flavor).live >= *limit) {
+        why.push_str(&format!("its limit of {limit} is reached"));
     } else {
-        why.push_str(&format!("{} starting", count.starting));
+        why.push_str("an instance starts");
     }
     why
 }

@@ -30,7 +30,7 @@ mod views;
 use std::sync::Arc;
 
 use kiln_agent_client::{Agent, AgentError};
-use kiln_engine::{Engine, Host};
+use kiln_engine::{Assigned, Engine, Host};
 use kiln_pool::Instance;
 use kiln_wire::agent::PollStepResponse;
 use tokio::sync::Semaphore;
@@ -47,7 +47,6 @@ pub use settings::{KeepOut, Settings, Tls};
 use exports::Exports;
 use flight::Flights;
 use reply::Refusal;
-use setup::Ready;
 
 /// Event streams at a time.
 const EVENT_STREAMS: usize = 64;
@@ -91,7 +90,7 @@ pub struct Api {
     metrics: Arc<Metrics>,
     settings: Settings,
     shutdown: CancellationToken,
-    set_ups: Flights<Result<Ready, Refusal>>,
+    set_ups: Flights<Result<Assigned, Refusal>>,
     steps: Flights<Result<PollStepResponse, Refusal>>,
     exports: Exports,
     streams: Arc<Semaphore>,

@@ -23,12 +23,6 @@ use crate::agents::chain;
 /// Pause between two tries to prepare an agent.
 const TRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// A stage whose instance is prepared.
-#[derive(Debug, Clone)]
-pub(super) struct Ready {
-    instance: Instance,
-}
-
 pub(super) async fn setup(State(api): State<Arc<Api>>, body: Body) -> Reply<SetupVmResponse> {
     let bytes = collect(body, api.settings.body_limit_bytes).await?;
     let request: SetupVmRequest = decode(&bytes)?;
@@ -39,31 +33,31 @@ pub(super) async fn setup(State(api): State<Arc<Api>>, body: Body) -> Reply<Setu
     };
     let demand = demand::of(&request, &setup, &api.settings)?;
     let asked = Asked::of(&demand);
-    let work = set_up(Arc::clone(&api), demand, setup, asked);
+    let began = Instant::now();
+    let work = set_up(Arc::clone(&api), demand, setup, asked.clone());
     let ready = api.set_ups.join(request.id, work).await.map_err(Refusal::like_incumbent)?;
+    // Noted by those who are still there to be told: a stage whose callers all went is unattended.
+    let noted = api.engine.note_set_up(&ready.stage).await;
+    if noted.map_err(Refusal::from).map_err(Refusal::like_incumbent)? {
+        api.metrics.set_up(&api.engine.config(), &asked, &ready, began.elapsed());
+    }
     Ok(Json(response(&api, &ready.instance)))
 }
 
 /// Until an instance is prepared, or none can be. Runs once for a stage however many ask, and goes on when they hang up.
-async fn set_up(api: Arc<Api>, demand: Demand, setup: SetupRequest, asked: Asked) -> Result<Ready, Refusal> {
-    let began = Instant::now();
+async fn set_up(api: Arc<Api>, demand: Demand, setup: SetupRequest, asked: Asked) -> Result<Assigned, Refusal> {
     let outcome = try_to_set_up(&api, &demand, &setup).await;
-    let config = api.engine.config();
-    match &outcome {
-        Ok((assigned, true)) => api.metrics.set_up(&config, &asked, assigned, began.elapsed()),
-        // A repetition of what was done before is not another execution.
-        Ok((_, false)) => {}
-        Err(refusal) => api.metrics.set_up_failed(&config, &asked, refusal.cause.as_ref()),
+    if let Err(refusal) = &outcome {
+        api.metrics.set_up_failed(&api.engine.config(), &asked, refusal.cause.as_ref());
     }
-    outcome.map(|(assigned, _)| Ready { instance: assigned.instance })
+    outcome
 }
 
-/// The instance, and whether it was us who prepared it.
-async fn try_to_set_up(api: &Api, demand: &Demand, setup: &SetupRequest) -> Result<(Assigned, bool), Refusal> {
+async fn try_to_set_up(api: &Api, demand: &Demand, setup: &SetupRequest) -> Result<Assigned, Refusal> {
     loop {
         let assigned = api.engine.acquire(demand).await?;
         if assigned.stage.set_up {
-            return Ok((assigned, false));
+            return Ok(assigned);
         }
         let id = &assigned.instance.id;
         let prepared = async {
@@ -82,10 +76,7 @@ async fn try_to_set_up(api: &Api, demand: &Demand, setup: &SetupRequest) -> Resu
             }
         };
         match prepared {
-            Ok(()) => {
-                api.engine.note_set_up(&assigned.stage).await?;
-                return Ok((assigned, true));
-            }
+            Ok(()) => return Ok(assigned),
             Err(error) if is_fault_of_request(&error) => return Err(give_up(api, demand, id, &error).await?),
             Err(error) => api.engine.set_up_failed(&demand.id, id, &chain(&error)).await?,
         }

@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_engine::{Change, Limits, Store, StoreError};
 use kiln_pool::plan::Streak;
-use kiln_pool::{Instance, InstanceId, Stage, StageId};
+use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
 use kiln_store::SqlStore;
 
 /// Fails when it is told to.
@@ -79,7 +79,7 @@ pass_on! {
     claim(stage: &'a Stage, now_ms: i64) -> Option<(Stage, Instance)>;
     update_stage(stage: &'a Stage) -> bool;
     streaks() -> BTreeMap<String, Streak>;
-    note_start(flavor: &'a str, now_ms: i64, failure: Option<&'a str>) -> ();
+    note_start(flavor: &'a str, now_ms: i64, failure: Option<&'a Cause>) -> ();
     timeline(id: &'a str, limit: u32) -> Vec<Change>;
     changes_after(seq: i64, limit: u32) -> Vec<Change>;
     newest_instances(limit: u32) -> Vec<Instance>;

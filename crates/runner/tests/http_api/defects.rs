@@ -33,13 +33,35 @@ async fn defect_02_a_setup_without_its_caller_goes_on_and_is_found_again() {
     .await;
     runner.world.offer().await;
     runner.ok("DELETE", &format!("/kiln/v1/instances/{first}"), &Value::Null).await;
-    let row = until("the set-up", async || {
+    let instance = until("the set-up", async || {
+        let prepared = runner.world.is_in_use(0);
         let row = runner.ok("GET", "/kiln/v1/stages/s1", &Value::Null).await;
-        (row["stage"]["set_up"] == true).then_some(row)
+        assert_eq!(row["stage"]["set_up"], false, "nobody was there to be told");
+        prepared.then(|| row["stage"]["instance"].as_str().expect("an id").to_owned())
     })
     .await;
-    assert_eq!(runner.set_up("s1").await, row["stage"]["instance"].as_str().expect("an id"));
+    assert_eq!(runner.set_up("s1").await, instance);
+    assert_eq!(runner.ok("GET", "/kiln/v1/stages/s1", &Value::Null).await["stage"]["set_up"], true);
     assert_eq!(runner.world.driver.launches(), 2);
+    // One that nobody comes back for ends, and its machine with it.
+    runner.world.offer().await;
+    let caller = runner.spawn("/setup", setup("s2"));
+    until("the demand", async || runner.engine.store().stage(&"s2".into()).await.expect("a store")).await;
+    caller.abort();
+    assert!(caller.await.is_err_and(|error| error.is_cancelled()));
+    let mut config = (*runner.engine.config()).clone();
+    config.timing.unattended_after_ms = 0;
+    let ended = until("the end", async || {
+        let row = runner.ok("GET", "/kiln/v1/stages/s2", &Value::Null).await;
+        // Only once it was prepared is nobody's coming counted here.
+        if row["stage"]["instance"].is_string() && runner.world.is_in_use(1) {
+            runner.engine.set_config(config.clone());
+        }
+        row["stage"]["cause"]["code"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert_eq!(ended, "unattended");
+    assert_eq!(runner.ok("GET", "/kiln/v1/stages/s1", &Value::Null).await["stage"]["state"], "assigned");
     runner.end().await;
 }
 

@@ -186,6 +186,11 @@ impl World {
         }
     }
 
+    /// Whether a machine's agent was prepared for a stage.
+    pub fn is_in_use(&self, machine: usize) -> bool {
+        self.machines.lock().expect("lock")[machine].agent.in_use()
+    }
+
     /// Steps that a machine was told to start.
     pub fn steps_on(&self, machine: usize) -> Vec<String> {
         let agent = Arc::clone(&self.machines.lock().expect("lock")[machine].agent);

@@ -39,15 +39,26 @@ pub async fn racing_runners_share_the_leases(backend: Backend) {
 
 pub async fn streaks_drains_and_what_is_remembered(backend: Backend) {
     let (store, other) = (backend.open().await, backend.open().await);
-    for (flavor, at, failure) in [("a", 1, Some("x")), ("b", 2, Some("y")), ("a", 3, Some("ü\0"))] {
-        store.note_start(flavor, at, failure).await.unwrap();
+    for (flavor, at, code, why) in
+        [("a", 1, Code::BootTimeout, "x"), ("b", 2, Code::NoRoom, "y"), ("a", 3, Code::LaunchFailed, "ü\0")]
+    {
+        store.note_start(flavor, at, Some(&Cause::new(code, why))).await.unwrap();
     }
     let streak = |failures, at_ms, evidence: &str| Streak { failures, at_ms, evidence: evidence.to_owned() };
-    let (a, b) = (streak(2, 3, "ü\u{2400}"), streak(1, 2, "y"));
+    let (a, b) = (streak(2, 3, "launch_failed: ü\u{2400}"), streak(1, 2, "no_room: y"));
     assert_eq!(other.streaks().await.unwrap(), BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), b.clone())]));
     store.note_start("a", 4, None).await.unwrap();
     store.note_start("never failed", 4, None).await.unwrap();
     assert_eq!(other.streaks().await.unwrap(), BTreeMap::from([("b".to_owned(), b)]));
+    for (at, code, failures) in
+        [(5, Code::DiedBooting, 2), (6, Code::NoRoom, 3), (7, Code::NoRoom, 3), (8, Code::Died, 4)]
+    {
+        store.note_start("b", at, Some(&Cause::new(code, ""))).await.unwrap();
+        assert_eq!(other.streaks().await.unwrap()["b"].failures, failures);
+    }
+    store.note_start("forgotten", 7, Some(&Cause::new(Code::NoRoom, ""))).await.unwrap();
+    store.prune(8).await.unwrap();
+    assert!(other.streaks().await.unwrap().keys().eq(["b"]));
 
     for (pool, drained) in [("p", true), ("p", true), ("q", true), ("q", false), ("r", false)] {
         store.set_drained(pool, drained).await.unwrap();

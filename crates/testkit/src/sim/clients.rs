@@ -158,7 +158,7 @@ impl Client {
     async fn note_set_up(&self, assigned: &Stage) {
         for _ in 0..5 {
             let stage = assigned.clone();
-            let asked = self.ask(move |engine| async move { engine.note_set_up(&stage).await }.boxed());
+            let asked = self.ask(move |engine| async move { engine.note_set_up(&stage).await.map(drop) }.boxed());
             if let Some((_, answer)) = asked
                 && let Ok(Ok(())) = answer.await
             {

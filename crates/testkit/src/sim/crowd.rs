@@ -181,9 +181,12 @@ async fn act(shared: &Arc<Shared>, engines: &Arc<Engines>, habits: Habits) {
 async fn reload(shared: &Arc<Shared>, engines: &Arc<Engines>, pool: &str) {
     let config = {
         let mut world = shared.world();
-        let (choice, number) = (world.rng.below(4), u32::try_from(world.rng.between(0, 2)).unwrap_or(0));
+        let (choice, number) = (world.rng.below(5), u32::try_from(world.rng.between(0, 2)).unwrap_or(0));
         let mut config = world.config.clone();
-        if let Some(pool) = config.pools.get_mut(pool) {
+        if choice == 4 && pool != "linux" {
+            config.pools.remove(pool);
+            config.pools.values_mut().for_each(|other| other.fallbacks.retain(|fallback| fallback != pool));
+        } else if let Some(pool) = config.pools.get_mut(pool) {
             let warm: u32 = pool.flavors.iter().map(|f| f.warm).sum();
             match (choice, pool.flavors.first_mut()) {
                 (0, Some(base)) => (pool.limit, base.warm) = (pool.limit + number, base.warm + number),

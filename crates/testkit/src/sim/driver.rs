@@ -7,13 +7,18 @@ use futures::FutureExt as _;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use kiln_driver::{Abilities, Driver, DriverError, ErrorClass, Labels, LaunchRequest, Launched, Listed};
-use kiln_engine::{POOL_LABEL, RUNNER_LABEL};
+use kiln_engine::{INSTALLATION_LABEL, POOL_LABEL, RUNNER_LABEL};
 
 use super::clock::Owner;
 use super::cloud::{Fate, VmState};
 use super::fault::Fault;
 use super::invariant;
 use super::world::{Pace, Part, Shared, World};
+
+/// The installation that all runners of a world are of.
+pub const INSTALLATION: &str = "sim";
+/// The cloud whose listings may hold what other installations made.
+const SHARED_CLOUD: &str = "cloud";
 
 /// One cloud for one start of a runner.
 pub struct SimDriver {
@@ -252,8 +257,13 @@ impl World {
             self.config.pools.values().map(|pool| (pool.driver.clone(), pool.name.clone())).collect();
         let Some((driver, pool)) = self.rng.pick(&pools).cloned() else { return };
         let (now, id) = (self.now_ms(), self.new_instance_id());
-        let labels =
-            Labels::from([(POOL_LABEL.to_owned(), pool), (RUNNER_LABEL.to_owned(), format!("runner{runner}"))]);
+        // What only one owner lists is that owner's, also with the label of a database that was lost.
+        let installation = if driver == SHARED_CLOUD { INSTALLATION } else { "lost" };
+        let labels = Labels::from([
+            (INSTALLATION_LABEL.to_owned(), installation.to_owned()),
+            (POOL_LABEL.to_owned(), pool),
+            (RUNNER_LABEL.to_owned(), format!("runner{runner}")),
+        ]);
         let fate = Fate { visible_ms: now, addressed_ms: now, boots_ms: Some(now) };
         let Some(cloud) = self.clouds.get_mut(&driver) else { return };
         cloud.make(id.as_str(), "debian", labels, now, fate).late = true;
@@ -362,7 +372,7 @@ impl Driver for SimDriver {
 
     fn abilities(&self) -> Abilities {
         let hibernate = self.shared.world().clouds.get(&self.name).is_some_and(|c| c.can_hibernate);
-        Abilities { hibernate, outlives_owner: true }
+        Abilities { hibernate, outlives_owner: true, lists_others: self.name == SHARED_CLOUD }
     }
 
     fn hibernate<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_engine::{Change, Limits};
-use kiln_pool::plan::Streak;
-use kiln_pool::{Instance, InstanceId, Stage, StageId, StageState, State};
+use kiln_pool::plan::{Streak, counts_up_to};
+use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, StageState, State};
 
 /// The tables.
 #[derive(Debug, Default)]
@@ -162,13 +162,13 @@ impl Rows {
     }
 
     /// See `Store::note_start`.
-    pub fn note_start(&mut self, flavor: &str, now_ms: i64, failure: Option<&str>) {
+    pub fn note_start(&mut self, flavor: &str, now_ms: i64, failure: Option<&Cause>) {
         match failure {
             None => drop(self.streaks.remove(flavor)),
-            Some(evidence) => {
+            Some(cause) => {
                 let streak = self.streaks.entry(flavor.to_owned()).or_default();
-                streak.failures += 1;
-                (streak.at_ms, streak.evidence) = (now_ms, evidence.to_owned());
+                streak.failures = (streak.failures + 1).min(counts_up_to(cause));
+                (streak.at_ms, streak.evidence) = (now_ms, cause.to_string());
             }
         }
     }

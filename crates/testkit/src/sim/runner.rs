@@ -66,7 +66,7 @@ pub fn start(shared: &Arc<Shared>, runner: usize, config: &Config) -> Arc<Engine
     };
     let engine = Engine::new(Parts {
         me: format!("runner{runner}"),
-        installation: "sim".to_owned(),
+        installation: super::driver::INSTALLATION.to_owned(),
         store: Arc::new(SimStore { shared: Arc::clone(shared), runner }),
         agents: Arc::new(SimAgents { shared: Arc::clone(shared), runner, incarnation }),
         drivers,

@@ -30,6 +30,9 @@ pub fn settled(w: &World, probes: &[StageId]) -> Result<(), Unsettled> {
     let now = w.now_ms();
     for row in w.rows.live.iter().filter_map(|id| w.rows.instances.get(id)) {
         let fails = w.clouds.get(&row.driver).is_some_and(|c| c.full_for.contains(&row.pool));
+        if !w.config.pools.contains_key(&row.pool) {
+            return Err(("removed_pools_are_emptied", format!("{row:?}")));
+        }
         if row.is_held(now) {
             return Err(("nothing_is_claimed", format!("{} is held", row.id)));
         }

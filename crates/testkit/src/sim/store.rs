@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_engine::{Change, Limits, Store, StoreError};
 use kiln_pool::plan::Streak;
-use kiln_pool::{Instance, InstanceId, Stage, StageId};
+use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
 
 use super::fault::Fault;
 use super::invariant;
@@ -176,7 +176,7 @@ impl Store for SimStore {
         self.call("streaks", |w| w.rows.streaks.clone())
     }
 
-    fn note_start<'a>(&'a self, flavor: &'a str, now_ms: i64, failure: Option<&'a str>) -> Answer<'a, ()> {
+    fn note_start<'a>(&'a self, flavor: &'a str, now_ms: i64, failure: Option<&'a Cause>) -> Answer<'a, ()> {
         self.call("note_start", move |w| {
             w.rows.note_start(flavor, now_ms, failure);
             let now = w.now_ms();

@@ -220,7 +220,7 @@ fn known_class(config: &Config, asked: &Asked) -> String {
 fn reason(cause: Option<&Cause>) -> &'static str {
     match cause.map(|cause| cause.code) {
         Some(Code::NoCapacity) => "pool_exhausted",
-        Some(Code::LaunchFailed | Code::LaunchTimeout) => "cloud_create_failed",
+        Some(Code::LaunchFailed | Code::NoRoom | Code::LaunchTimeout) => "cloud_create_failed",
         Some(Code::HibernateFailed) => "resume_failed",
         Some(Code::BootTimeout | Code::DiedBooting | Code::Died | Code::Vanished | Code::Unreachable) => {
             "health_failed"
