@@ -31,6 +31,14 @@ pub enum AgentError {
         #[source]
         source: serde_json::Error,
     },
+    /// The answer has no end in sight.
+    #[error("the agent's answer to {path} has more than {limit_bytes} bytes")]
+    TooLong {
+        /// The route.
+        path: &'static str,
+        /// What is read of it at most.
+        limit_bytes: usize,
+    },
     /// Our own certificate or the CA is unusable.
     #[error("the connection to the agent could not be prepared")]
     Tls(#[from] kiln_tls::TlsError),

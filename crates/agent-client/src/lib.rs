@@ -35,6 +35,11 @@ const HEALTH_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before a broken poll or stream is taken up again.
 const RESUME_PAUSE: Duration = Duration::from_millis(200);
 
+/// Longest answer; the exported variables and outputs of a step are in one.
+pub const ANSWER_MAX_BYTES: usize = 64 << 20;
+/// What is read of a refusal.
+const REFUSAL_MAX_BYTES: usize = 64 << 10;
+
 /// What we need to speak to agents: the CA that signed theirs, and a certificate of our own.
 #[derive(Clone, Debug)]
 pub struct Credentials {
@@ -64,6 +69,8 @@ impl Agent {
             .tls_backend_preconfigured(tls)
             .resolve(server_name, addr)
             .no_proxy()
+            // An agent is in the hands of its VM's root: it sends us nowhere.
+            .redirect(reqwest::redirect::Policy::none())
             .https_only(true)
             .connect_timeout(CONNECT_WITHIN)
             .http2_keep_alive_interval(PING_EVERY)
@@ -239,12 +246,62 @@ async fn send(path: &'static str, request: reqwest::RequestBuilder) -> Result<re
     if status.is_success() {
         return Ok(answer);
     }
-    let text = answer.text().await.map_err(|e| AgentError::of(path, e))?;
+    let (mut bytes, cut) = read(path, answer, REFUSAL_MAX_BYTES).await?;
+    bytes.truncate(REFUSAL_MAX_BYTES);
+    let text = String::from_utf8_lossy(&bytes).into_owned() + if cut { "…" } else { "" };
     let message = serde_json::from_str::<wire::ErrorBody>(&text).map_or(text, |body| body.error_msg);
     Err(AgentError::Refused { path, status: status.as_u16(), message })
 }
 
+/// The body, and whether it has more than that many bytes; then the rest is left.
+async fn read(path: &'static str, mut answer: reqwest::Response, most: usize) -> Result<(Vec<u8>, bool), AgentError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|e| AgentError::of(path, e))? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > most {
+            return Ok((bytes, true));
+        }
+    }
+    Ok((bytes, false))
+}
+
 async fn decode<A: DeserializeOwned>(path: &'static str, answer: reqwest::Response) -> Result<A, AgentError> {
-    let bytes = answer.bytes().await.map_err(|e| AgentError::of(path, e))?;
+    let (bytes, cut) = read(path, answer, ANSWER_MAX_BYTES).await?;
+    if cut {
+        return Err(AgentError::TooLong { path, limit_bytes: ANSWER_MAX_BYTES });
+    }
     serde_json::from_slice(&bytes).map_err(|source| AgentError::Malformed { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// An agent that answers everything with this head and then spaces without end.
+    async fn rogue(head: &'static str) -> Agent {
+        kiln_tls::install_provider();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let _asked = stream.read(&mut request).await;
+                let _told = stream.write_all(format!("HTTP/1.1 {head}\r\n\r\n").as_bytes()).await;
+                while stream.write_all(&[b' '; 1 << 16]).await.is_ok() {}
+            }
+        });
+        Agent::through_runner(reqwest::Client::builder().no_proxy().build().expect("a client"), &base)
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_given_up() {
+        let error = rogue("200 OK").await.poll_step("s", Duration::ZERO).await.expect_err("no end");
+        assert!(matches!(error, AgentError::TooLong { .. }), "{error:?}");
+        let error = rogue("500 No").await.steps().await.expect_err("no end");
+        let AgentError::Refused { status: 500, message, .. } = error else { panic!("{error:?}") };
+        assert_eq!(message.len(), REFUSAL_MAX_BYTES + "…".len());
+    }
 }

@@ -11,13 +11,14 @@ use std::path::Path;
 /// Beginning of the names of QEMU's processes, as the kernel cuts them.
 const QEMU: &str = "qemu-system";
 
-/// Whether the process that holds the socket `peer`, on this host, is a QEMU. Processes of other users cannot be looked into;
-/// they count as none.
+/// Whether the process that holds the socket `peer`, on this host, is a QEMU, or may have been: whoever has hung up meanwhile
+/// cannot be told from one. Processes of other users cannot be looked into; they count as none.
 #[must_use]
 pub fn is_vm(peer: SocketAddr) -> bool {
-    let Some(inode) = inode(peer) else { return false };
+    let Some(found) = inode(peer) else { return true };
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-    processes.filter(|process| is_qemu(process)).any(|process| holds(&process, inode))
+    let held = processes.filter(|process| is_qemu(process)).any(|process| holds(&process, found));
+    held || inode(peer) != Some(found)
 }
 
 fn is_qemu(process: &Path) -> bool {
@@ -32,8 +33,13 @@ fn holds(process: &Path, inode: u64) -> bool {
 
 /// The inode of the socket with this local address.
 fn inode(local: SocketAddr) -> Option<u64> {
-    let table = if local.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
-    find(&fs::read_to_string(table).ok()?, local)
+    let in_table = |table, address| find(&fs::read_to_string(table).ok()?, address);
+    match local.ip() {
+        // A socket of the newer family reaches the older one too.
+        IpAddr::V4(ip) => in_table("/proc/net/tcp", local)
+            .or_else(|| in_table("/proc/net/tcp6", SocketAddr::new(ip.to_ipv6_mapped().into(), local.port()))),
+        IpAddr::V6(_) => in_table("/proc/net/tcp6", local),
+    }
 }
 
 /// Looks an address up in the kernel's table: the second column is the local address, the tenth the inode.
@@ -61,7 +67,7 @@ fn spellings(address: SocketAddr) -> HashSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 
     use super::*;
 
@@ -75,6 +81,17 @@ mod tests {
         // This test is no QEMU, and nobody has that other port.
         assert!(!is_vm(local));
         assert_eq!(find("header\n", local), None);
+        let mapped = TcpStream::connect((Ipv6Addr::from_bits(0xffff_7f00_0001), local_port(&listener)));
+        if let Ok(mapped) = mapped {
+            let peer = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), mapped.local_addr().expect("its address").port());
+            assert!(!is_vm(peer));
+        }
+        drop(stream);
+        assert!(is_vm(local), "who hung up may have been anybody");
+    }
+
+    fn local_port(listener: &TcpListener) -> u16 {
+        listener.local_addr().expect("its address").port()
     }
 
     #[test]

@@ -60,11 +60,10 @@ impl Engine {
     pub async fn pass(self: &Arc<Self>) -> Result<PassReport, StoreError> {
         let config = self.config();
         let leases = self.leases(&config).await?;
-        // The clouds first: what they show had its row before.
-        let mut busy = self.busy_now();
-        let (listed, unlisted) = self.list_clouds().await;
         // What is worked on while clouds and rows are read may have changed when they are judged.
-        busy.extend(self.busy_now());
+        let mut busy = self.busy_now();
+        // The clouds first: what they show had its row before.
+        let (listed, unlisted) = self.list_clouds().await;
         let instances = self.store.live_instances().await?;
         let stages = self.store.open_stages().await?;
         let (streaks, drained) = (self.store.streaks().await?, self.store.drained().await?);

@@ -74,10 +74,9 @@ mutants! {
     "a stage's deadline is ignored":
         ["pool/src/plan/stages.rs", "if since > stage.run_ms {", "if since > i64::MAX - 1 {"];
     "the rows are read before the clouds":
-        ["engine/src/pass.rs", "        let (listed, unlisted) = self.list_clouds().await;", "        let instances = self.store.live_instances().await?;
-        let (listed, unlisted) = self.list_clouds().await;"]
-        ["engine/src/pass.rs", "        let mut busy = self.busy_now();
-        let instances = self.store.live_instances().await?;", "        let mut busy = self.busy_now();"];
+        ["engine/src/pass.rs", "        let (listed, unlisted) = self.list_clouds().await;
+        let instances = self.store.live_instances().await?;", "        let instances = self.store.live_instances().await?;
+        let (listed, unlisted) = self.list_clouds().await;"];
     "the stages are read before the instances":
         ["engine/src/pass.rs", "        let (listed, unlisted) = self.list_clouds().await;", "        let (listed, unlisted) = self.list_clouds().await;
         let stages = self.store.open_stages().await?;"]
@@ -87,9 +86,7 @@ mutants! {
         ["engine/src/pass.rs", "memory.unseen_since.entry(instance.id.clone()).or_insert(uptime)", "memory.unseen_since.entry(instance.id.clone()).or_insert(now)"]
         ["engine/src/pass.rs", "now - (uptime - since)))", "*since))"];
     "stale rows put what serves a stage to sleep":
-        ["engine/src/pass.rs", "        let mut busy = self.busy_now();
-        let instances", "        let mut busy: BTreeSet<InstanceId> = self.memory().orphans_ms.keys().cloned().collect();
-        let instances"]
+        ["engine/src/pass.rs", "        let mut busy = self.busy_now();", "        let mut busy: BTreeSet<InstanceId> = self.memory().orphans_ms.keys().cloned().collect();"]
         ["engine/src/execute.rs", "        let Some(mut next) = next else { return Ok(None) };
         next.runner.clone_from(&self.me);", "        if row.state == state { return Ok(Some(row.clone())) }
         let Some(mut next) = next else { return Ok(None) };

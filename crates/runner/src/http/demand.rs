@@ -10,8 +10,8 @@ use super::reply::Refusal;
 
 /// Tag of older callers that names the account.
 const ACCOUNT_TAG: &str = "accountID";
-/// Longest id of a stage; it becomes part of paths.
-const ID_MAX_BYTES: usize = 512;
+/// Longest id and name in a request; they become part of paths and of keys.
+const NAME_MAX_BYTES: usize = 512;
 /// A stage waits no longer than this, whatever its request says.
 const WAIT_MAX_MS: i64 = 24 * 3600 * 1000;
 /// A stage keeps its instance no longer than this, whatever its request says; the pool's greatest age is shorter.
@@ -21,7 +21,7 @@ const RUN_MAX_MS: i64 = 30 * 24 * 3600 * 1000;
 pub(super) fn of(request: &SetupVmRequest, setup: &SetupRequest, settings: &Settings) -> Result<Demand, Refusal> {
     mandatory("id", &request.id)?;
     mandatory("pool_id", &request.pool_id)?;
-    stage_id(&request.id)?;
+    name("id", &request.id)?;
     refuse_unsupported(request)?;
     let account = if request.context.account_id.is_empty() {
         request.tags.get(ACCOUNT_TAG).cloned().unwrap_or_default()
@@ -38,6 +38,12 @@ pub(super) fn of(request: &SetupVmRequest, setup: &SetupRequest, settings: &Sett
     if wait_ms < 0 || setup.timeout < 0 {
         return Err(Refusal::bad("`timeout` must not be negative; leave it out for the runner's own"));
     }
+    let image = images.into_iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
+    for (field, value) in
+        [("account_id", &account), ("resource_class", &request.resource_class), ("image_name", &image)]
+    {
+        name(field, value)?;
+    }
     Ok(Demand {
         id: StageId::new(&request.id),
         request: Request {
@@ -46,7 +52,7 @@ pub(super) fn of(request: &SetupVmRequest, setup: &SetupRequest, settings: &Sett
             account,
             resource_class: request.resource_class.clone(),
             nested_virtualization: request.nested_virtualization,
-            image: images.into_iter().find(|name| !name.is_empty()).cloned().unwrap_or_default(),
+            image,
         },
         wait_ms: wait_ms.min(WAIT_MAX_MS),
         run_ms: setup.timeout.saturating_mul(1000).min(RUN_MAX_MS),
@@ -61,9 +67,11 @@ pub(super) fn mandatory(field: &str, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn stage_id(id: &str) -> Result<(), Refusal> {
-    if id.len() > ID_MAX_BYTES || id.chars().any(char::is_control) {
-        return Err(Refusal::bad(format!("`id` must be at most {ID_MAX_BYTES} bytes without control characters")));
+fn name(field: &str, value: &str) -> Result<(), Refusal> {
+    if value.len() > NAME_MAX_BYTES || value.chars().any(char::is_control) {
+        return Err(Refusal::bad(format!(
+            "`{field}` must be at most {NAME_MAX_BYTES} bytes without control characters"
+        )));
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ mod step;
 mod views;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use kiln_agent_client::{Agent, AgentError};
 use kiln_engine::{Assigned, Engine, Host};
@@ -94,6 +95,7 @@ pub struct Api {
     steps: Flights<Result<PollStepResponse, Refusal>>,
     exports: Exports,
     streams: Arc<Semaphore>,
+    watchers: AtomicU64,
 }
 
 impl Api {
@@ -114,6 +116,7 @@ impl Api {
             steps: Flights::default(),
             exports: Exports::default(),
             streams: Arc::new(Semaphore::new(EVENT_STREAMS)),
+            watchers: AtomicU64::new(0),
         })
     }
 }

@@ -2,22 +2,25 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{Api, KeepOut, Settings, Tls, Token, router};
 
-/// A peer must be done with its TLS handshake, and with the header of each request, within this time.
+/// A peer must be done with its TLS handshake, and then with the header of its first request, within this time.
 const HEADER_WITHIN: Duration = Duration::from_secs(10);
+/// The header of each further request must be there within this; until then the connection idles.
+const IDLE: Duration = Duration::from_secs(75);
 /// Connections at a time.
 const CONNECTIONS: usize = 8192;
 /// How often a silent HTTP/2 peer is asked whether it is still there, and how long it may take to answer.
@@ -131,7 +134,7 @@ impl Server {
             let (app, tls, stop, keep_out) = (app.clone(), self.tls.clone(), stop.clone(), keep_out.clone());
             connections.spawn(async move {
                 if kept_out(keep_out, peer).await {
-                    tracing::warn!(%peer, "a VM of this host called, and is not answered: give the runner a token if it should be");
+                    tracing::warn!(%peer, "not answered: a VM of this host, or a caller that hung up; give the runner a token if it should be");
                     return;
                 }
                 handle(stream, tls, app, stop).await;
@@ -182,13 +185,26 @@ async fn handle(stream: TcpStream, tls: Option<TlsAcceptor>, app: App, stop: Can
 
 async fn talk(stream: Box<dyn Stream>, app: App, stop: CancellationToken) {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_WITHIN);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
     let mut http2 = builder.http2();
     http2.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
+    let (asked, first) = oneshot::channel::<()>();
+    let asked = Mutex::new(Some(asked));
+    let app = service_fn(move |request| {
+        drop(asked.lock().unwrap_or_else(PoisonError::into_inner).take());
+        app.call(request)
+    });
     let connection = builder.serve_connection(TokioIo::new(stream), app);
     let mut connection = std::pin::pin!(connection);
+    let silent = async {
+        // It ends when the first request is there: its sender is dropped.
+        if tokio::time::timeout(HEADER_WITHIN, first).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = silent => return tracing::debug!("a peer that asked for nothing is hung up on"),
         () = stop.cancelled() => {
             // Requests that are being answered still are.
             connection.as_mut().graceful_shutdown();
@@ -197,5 +213,41 @@ async fn talk(stream: Box<dyn Stream>, app: App, stop: CancellationToken) {
     };
     if let Err(error) = ended {
         tracing::debug!(error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// What a peer is answered that says this and then nothing, and after how long it is hung up on.
+    async fn answered(said: &str) -> (String, Duration) {
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let app = TowerToHyperService::new(axum::Router::new().route("/", axum::routing::get(|| async { "here" })));
+        let talking = tokio::spawn(talk(Box::new(theirs), app, CancellationToken::new()));
+        let (mut reader, mut writer) = tokio::io::split(ours);
+        writer.write_all(said.as_bytes()).await.expect("said");
+        let (began, mut answer) = (Instant::now(), Vec::new());
+        reader.read_to_end(&mut answer).await.expect("an end");
+        talking.await.expect("no panic");
+        (String::from_utf8_lossy(&answer).into_owned(), began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_nothing_is_hung_up_on() {
+        for said in ["", "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\nhost: x\r\n"] {
+            let (_, after) = answered(said).await;
+            assert!(after <= HEADER_WITHIN + Duration::from_secs(1), "{said:?} after {after:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_asked_may_idle_for_a_while() {
+        let (answer, after) = answered("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
+        assert!(after >= IDLE, "after {after:?}");
     }
 }

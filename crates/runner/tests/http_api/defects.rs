@@ -17,22 +17,28 @@ async fn state_of(runner: &Runner, instance: &str) -> String {
     row["instance"]["state"].as_str().expect("a state").to_owned()
 }
 
-/// A caller that went away during `/setup` left a machine that nobody knew.
-#[tokio::test]
-async fn defect_02_a_setup_without_its_caller_goes_on_and_is_found_again() {
-    let runner = Runner::start().await;
-    let caller = runner.spawn("/setup", setup("s1"));
-    until("the demand", async || runner.engine.store().stage(&"s1".into()).await.expect("a store")).await;
+/// A stage whose caller goes away before there is a machine: the first launch leads nowhere and is ended, the next one has an
+/// agent.
+async fn abandon_setup(runner: &Runner, stage: &str) {
+    let caller = runner.spawn("/setup", setup(stage));
+    until("the demand", async || runner.engine.store().stage(&stage.into()).await.expect("a store")).await;
     caller.abort();
     assert!(caller.await.is_err_and(|error| error.is_cancelled()));
-    // Only now is there a machine with an agent: the first launch leads nowhere, so that one is ended.
     let first = until("the first instance", async || {
         let rows = runner.ok("GET", "/kiln/v1/instances", &Value::Null).await;
-        rows["instances"][0]["id"].as_str().map(str::to_owned)
+        let rows = rows["instances"].as_array().expect("rows").clone();
+        rows.iter().find(|row| row["state"] == "booting").map(|row| row["id"].as_str().expect("an id").to_owned())
     })
     .await;
     runner.world.offer().await;
     runner.ok("DELETE", &format!("/kiln/v1/instances/{first}"), &Value::Null).await;
+}
+
+/// A caller that went away during `/setup` left a machine that nobody knew.
+#[tokio::test]
+async fn defect_02_a_setup_without_its_caller_goes_on_and_is_found_again() {
+    let runner = Runner::start().await;
+    abandon_setup(&runner, "s1").await;
     let instance = until("the set-up", async || {
         let prepared = runner.world.is_in_use(0);
         let row = runner.ok("GET", "/kiln/v1/stages/s1", &Value::Null).await;
@@ -43,25 +49,24 @@ async fn defect_02_a_setup_without_its_caller_goes_on_and_is_found_again() {
     assert_eq!(runner.set_up("s1").await, instance);
     assert_eq!(runner.ok("GET", "/kiln/v1/stages/s1", &Value::Null).await["stage"]["set_up"], true);
     assert_eq!(runner.world.driver.launches(), 2);
-    // One that nobody comes back for ends, and its machine with it.
-    runner.world.offer().await;
-    let caller = runner.spawn("/setup", setup("s2"));
-    until("the demand", async || runner.engine.store().stage(&"s2".into()).await.expect("a store")).await;
-    caller.abort();
-    assert!(caller.await.is_err_and(|error| error.is_cancelled()));
+    runner.end().await;
+}
+
+/// And a machine that nobody comes back for is not kept for a day.
+#[tokio::test]
+async fn defect_02_a_stage_whose_callers_all_went_ends() {
+    let runner = Runner::start().await;
+    abandon_setup(&runner, "s1").await;
+    until("the set-up", async || runner.world.is_in_use(0).then_some(())).await;
     let mut config = (*runner.engine.config()).clone();
     config.timing.unattended_after_ms = 0;
-    let ended = until("the end", async || {
-        let row = runner.ok("GET", "/kiln/v1/stages/s2", &Value::Null).await;
-        // Only once it was prepared is nobody's coming counted here.
-        if row["stage"]["instance"].is_string() && runner.world.is_in_use(1) {
-            runner.engine.set_config(config.clone());
-        }
+    runner.engine.set_config(config);
+    let cause = until("the end", async || {
+        let row = runner.ok("GET", "/kiln/v1/stages/s1", &Value::Null).await;
         row["stage"]["cause"]["code"].as_str().map(str::to_owned)
     })
     .await;
-    assert_eq!(ended, "unattended");
-    assert_eq!(runner.ok("GET", "/kiln/v1/stages/s1", &Value::Null).await["stage"]["state"], "assigned");
+    assert_eq!(cause, "unattended");
     runner.end().await;
 }
 
