@@ -7,6 +7,7 @@ mod exit;
 mod git;
 mod home;
 mod images;
+mod inherited;
 mod kept;
 mod local;
 mod machine;

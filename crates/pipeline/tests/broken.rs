@@ -81,6 +81,7 @@ fn text_and_yaml() {
             ),
             ("GitLab CI", "not-a-pipeline", "stages: [build]\nbuild: {script: make}\n".into()),
             ("a tab", "tab-indentation", "pipeline:\n\tname: x\n".into()),
+            ("a tab in a later line", "tab-indentation", "pipeline:\n  name: x\n\n  stages:\n  \t- a\n".into()),
             ("an open quote", "yaml-syntax", "pipeline:\n  name: \"x\n".into()),
             ("an open bracket", "yaml-syntax", "pipeline:\n  stages: [a, b\n".into()),
             ("bad indentation", "yaml-syntax", "pipeline:\n  name: x\n stages: []\n".into()),

@@ -33,8 +33,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("noop", "for instances without a cloud use `type: qemu`, which makes them on this machine"),
 ];
 
-const CLOUD: &str =
-    "move the pool to `amazon` or `qemu`, or leave it with drone-runner-aws and remove it from this file";
+const CLOUD: &str = "move the pool to a driver of this release ({ours}), or leave it with drone-runner-aws and remove it from this file";
 const MAC: &str =
     "instances of macOS are not possible yet: leave the pool with drone-runner-aws and remove it from this file";
 
@@ -49,6 +48,13 @@ const ALIASES: &[(&str, &str)] = &[
     ("libvirt", "qemu"),
     ("local", "qemu"),
 ];
+
+/// The drivers that a file can name in this release.
+pub(crate) fn ours_of(reader: &Reader<'_>) -> String {
+    let has = |driver: &&str| reader.drivers.is_none_or(|drivers| drivers.contains(driver));
+    let ours: Vec<String> = ["amazon", "qemu"].iter().filter(|d| has(d)).map(|driver| format!("`{driver}`")).collect();
+    ours.join(", ")
+}
 
 impl Driver {
     /// The driver of a `type`; none when there is no such driver, which is told.
@@ -72,7 +78,8 @@ impl Driver {
         }
         if let Some((_, help)) = OTHERS.iter().find(|(other, _)| *other == name) {
             let message = format!("there is no {name} driver yet");
-            reader.push(Diagnostic::unsupported("unsupported-driver", &node.location, message).help(*help));
+            let help = help.replace("{ours}", &ours_of(reader));
+            reader.push(Diagnostic::unsupported("unsupported-driver", &node.location, message).help(help));
             return Some(Driver::Other);
         }
         let meant = ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name));

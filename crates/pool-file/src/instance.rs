@@ -6,7 +6,7 @@ use kiln_pool::{Flavor, Pool};
 use serde_json::Value;
 
 use crate::additions;
-use crate::driver::Driver;
+use crate::driver::{Driver, ours_of};
 use crate::flavors::{self, Parts};
 use crate::reader::Reader;
 use crate::{tenant, variant};
@@ -27,7 +27,8 @@ pub(crate) fn read(node: &Node, name: &str, pools: &[&str], reader: &mut Reader<
     let type_node = node.get("type").filter(|value| value.text().is_some_and(|text| !text.is_empty()));
     let Some(type_node) = type_node else {
         let message = format!("the pool `{name}` has no `type`");
-        reader.invalid("missing-key", &node.location, message, "write `type: amazon` or `type: qemu`");
+        let help = format!("write `type:` and a driver of this release: {}", ours_of(reader));
+        reader.invalid("missing-key", &node.location, message, &help);
         return None;
     };
     let type_name = type_node.text().unwrap_or_default();

@@ -4,9 +4,12 @@ use std::ops::Range;
 
 use kiln_pipeline::yaml::{Kind, Node};
 
-/// Keys, of all drivers, whose values are secrets.
-const KEYS: &[&str] =
-    &["access_key_secret", "aws_session_token", "password", "client_secret", "auth_token", "pat", "user_data"];
+/// Keys whose values are secrets, or may hold some.
+const KEYS: &[&str] = &["pat", "user_data"];
+/// Parts of such keys, of all drivers and of how they are misspelt.
+const PARTS: &[&str] = &["secret", "secert", "token", "passw", "psw", "pwd", "credential"];
+/// Beside them, keys about keys, unless they end so.
+const NAMES_OF_KEYS: &[&str] = &["_id", "_name", "_arn"];
 
 /// The file's text with a star for each byte of a secret. `readable` says that the text was YAML to its end.
 pub(crate) fn masked(bytes: &[u8], documents: &[Node], readable: bool) -> String {
@@ -27,8 +30,11 @@ pub(crate) fn masked(bytes: &[u8], documents: &[Node], readable: bool) -> String
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn is_secret(key: &str) -> bool {
-    KEYS.iter().any(|secret| secret.eq_ignore_ascii_case(key))
+/// Whether what a key says is not to be shown. Rather one too many.
+pub(crate) fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let of_key = key.contains("key") && !NAMES_OF_KEYS.iter().any(|end| key.ends_with(end));
+    KEYS.contains(&key.as_str()) || of_key || PARTS.iter().any(|part| key.contains(part))
 }
 
 fn find(node: &Node, spans: &mut Vec<Range<usize>>) {
@@ -50,9 +56,9 @@ fn find(node: &Node, spans: &mut Vec<Range<usize>>) {
 fn find_in_text(bytes: &[u8], spans: &mut Vec<Range<usize>>) {
     let mut start = 0;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let lower = line.to_ascii_lowercase();
-        let holds = |key: &&&str| lower.windows(key.len()).any(|window| window == key.as_bytes());
-        if let (Some(_), Some(colon)) = (KEYS.iter().find(holds), lower.iter().position(|byte| *byte == b':')) {
+        let text = String::from_utf8_lossy(line);
+        let holds = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(is_secret);
+        if let (true, Some(colon)) = (holds, line.iter().position(|byte| *byte == b':')) {
             spans.push(start + colon + 1..start + line.len());
         }
         start += line.len();

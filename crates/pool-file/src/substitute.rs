@@ -7,19 +7,24 @@ use kiln_pipeline::diagnostic::Diagnostic;
 use kiln_pipeline::yaml::{Kind, Node, Scalar};
 
 use crate::reader::Reader;
+use crate::secrets::is_secret;
 
 /// Most bytes that variables may add to a file.
 const MAX_SUBSTITUTED_BYTES: usize = 1024 * 1024;
 
+/// For those who mean a dollar sign.
+const DOLLAR: &str = "write `$$` where a dollar sign is meant";
+
 /// Puts the variables' values in. What is inside `user_data` is left alone: it is a program with dollar signs of its own.
 pub(crate) fn environment(root: &mut Node, env: &dyn Fn(&str) -> Option<String>, reader: &mut Reader<'_>) {
-    Walk { env, reader, left_bytes: MAX_SUBSTITUTED_BYTES }.node(root);
+    Walk { env, reader, left_bytes: MAX_SUBSTITUTED_BYTES, secret: false }.node(root);
 }
 
 struct Walk<'a, 'b> {
     env: &'a dyn Fn(&str) -> Option<String>,
     reader: &'a mut Reader<'b>,
     left_bytes: usize,
+    secret: bool,
 }
 
 impl Walk<'_, '_> {
@@ -29,11 +34,20 @@ impl Walk<'_, '_> {
             Kind::Mapping(entries) => {
                 for (key, value) in entries {
                     if !key.text().is_some_and(|key| key.eq_ignore_ascii_case("user_data")) {
+                        let outer = self.secret;
+                        self.secret |= key.text().is_some_and(is_secret);
                         self.node(value);
+                        self.secret = outer;
                     }
                 }
             }
             Kind::Scalar(scalar) if scalar.text.contains('$') => match self.text(&scalar.text) {
+                Ok(text) if text.is_empty() && scalar.plain => {
+                    let message = format!("`{}` is set but empty", scalar.text);
+                    let help = "give the variable a value, or leave the key out";
+                    self.reader.push(Diagnostic::invalid("empty-variable", &node.location, message).help(help));
+                    *scalar = Scalar::unquoted(String::new());
+                }
                 Ok(text) => {
                     self.reader.substituted.insert(node.location.span.start);
                     *scalar = match scalar.plain {
@@ -42,6 +56,11 @@ impl Walk<'_, '_> {
                     };
                 }
                 Err((code, message, help)) => {
+                    let (message, help) = match self.secret && !is_variable(&scalar.text) {
+                        // What follows the dollar sign may be a part of the secret.
+                        true => ("a `$` in this secret begins no variable that is set".to_owned(), DOLLAR.to_owned()),
+                        false => (message, help),
+                    };
                     self.reader.push(Diagnostic::invalid(code, &node.location, message).help(help));
                     // The file is invalid; nothing is to be said about a value that nobody knows.
                     *scalar = Scalar::unquoted(String::new());
@@ -90,6 +109,13 @@ impl Walk<'_, '_> {
         self.left_bytes = left;
         Ok(value)
     }
+}
+
+/// Whether a value is a variable and nothing else.
+fn is_variable(text: &str) -> bool {
+    let name = text.strip_prefix('$').unwrap_or_default();
+    let name = name.strip_prefix('{').and_then(|inner| inner.strip_suffix('}')).unwrap_or(name);
+    !name.is_empty() && name_length(name) == name.len()
 }
 
 /// Name and rest of what follows `${`.

@@ -61,8 +61,9 @@ fn identity(node: &Node, owners: &mut HashMap<String, String>, reader: &mut Read
         reader.invalid("missing-key", &node.location, message, help);
         return None;
     };
-    let place = node.get("group_id").unwrap_or(first);
-    let what = if node.get("group_id").is_some() { "group_id" } else { "first of the `ids`" };
+    let group = node.get("group_id").filter(|group| group.text() != Some(""));
+    let place = group.unwrap_or(first);
+    let what = if group.is_some() { "group_id" } else { "first of the `ids`" };
     let id = place.text().unwrap_or_default().to_owned();
     if !reader.name(what, &id, &place.location) {
         return None;

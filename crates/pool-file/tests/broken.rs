@@ -18,6 +18,7 @@ fn variables(name: &str) -> Option<String> {
     let value = match name {
         "COUNT" => "3",
         "WORD" => "three",
+        "EMPTY" => "",
         "INJECTED" => "x\n  limit: 1",
         _ => return None,
     };
@@ -193,6 +194,13 @@ fn variables_of_the_environment() {
             ("a missing variable within text", "missing-variable", INVALID, amazon("tags: {team: 'a-${TEAM}'}")),
             ("a default", "bad-variable", INVALID, pool("limit: ${COUNT:-4}")),
             ("an open brace", "bad-variable", INVALID, pool("limit: '${COUNT'")),
+            ("an empty variable", "empty-variable", INVALID, pool("limit: $EMPTY")),
+            (
+                "a dollar sign in a secret",
+                "missing-variable",
+                INVALID,
+                amazon("account: {access_key_id: A, access_key_secret: 'abc$ecretTail'}"),
+            ),
             ("a value of the wrong kind", "wrong-type", INVALID, pool("limit: $WORD")),
             (
                 "a value that looks like YAML",

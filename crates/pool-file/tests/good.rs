@@ -196,7 +196,7 @@ fn the_corpus_can_be_read() {
 fn secrets_are_not_shown_in_broken_files_either() {
     for rest in ["nonsense: *x", "\tb: c", "size: [1", "access_key_secret: 'x", "a: b", "disk: {size: 1.5}"] {
         let text = format!(
-            "instances:\n- name: a\n  type: amazon\n  spec:\n    ami: a\n    account: {{access_key_id: a, ACCESS_key_secret: hunter2}}\n    {rest}\n"
+            "instances:\n- name: a\n  type: amazon\n  spec:\n    ami: a\n    account: {{access_key_id: a, ACCESS_key_secret: hunter2, access_key_secert: hunter2, passwd: 'a$hunter2'}}\n    {rest}\n"
         );
         let loaded = read(&text);
         assert!(!loaded.source.contains("hunter2"), "{rest}: {}", loaded.source);

@@ -163,6 +163,12 @@ impl Instance {
         Some(next)
     }
 
+    /// Whether the pause after a failed try is over. One that is longer than any was counted from a clock that was ahead.
+    #[must_use]
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        self.retry_ms.is_none_or(|at| !(1..=BACKOFF_MAX_MS).contains(&(at - now_ms)))
+    }
+
     /// The row after a try of the present state's work failed and is to be repeated after a while.
     #[must_use]
     pub fn failed_once(&self, now_ms: i64) -> Self {

@@ -79,7 +79,7 @@ fn in_pool(pool: &Pool, request: &Request) -> Result<Vec<Candidate>, NoMatch> {
     let exact = |flavor: &&&&Flavor| !request.image.is_empty() && flavor.launch.image == request.image;
     // The order of the incumbent: a variant with the very image, then the other variants, then the base.
     let chosen = variants.iter().find(exact).or_else(|| variants.first()).copied().or(base);
-    let Some(flavor) = chosen.filter(|f| f.nested_virtualization || !request.nested_virtualization) else {
+    let Some(flavor) = chosen else {
         return Err(NoMatch::NoFlavor { pool: pool.name.clone(), asked: asked(request), has: has(&own) });
     };
     let image = if request.image.is_empty() { flavor.launch.image.clone() } else { request.image.clone() };
@@ -94,4 +94,64 @@ fn asked(request: &Request) -> String {
 
 fn has(flavors: &[&Flavor]) -> String {
     flavors.iter().map(|flavor| flavor.key.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::{Ages, Launch, Timing};
+
+    fn flavor(key: &str, variant: Option<&str>, class: Option<&str>, nested: bool) -> Flavor {
+        Flavor {
+            key: key.to_owned(),
+            variant: variant.map(str::to_owned),
+            tenant: None,
+            resource_class: class.map(str::to_owned),
+            nested_virtualization: nested,
+            warm: 0,
+            limit: None,
+            hibernate: false,
+            launch: Launch { image: "i".to_owned(), ..Launch::default() },
+        }
+    }
+
+    #[track_caller]
+    fn check(class: &str, nested: bool, flavor_key: &str) {
+        let pool = Pool {
+            name: "a".to_owned(),
+            driver: "d".to_owned(),
+            os: "linux".to_owned(),
+            arch: "amd64".to_owned(),
+            limit: 1,
+            flavors: vec![
+                flavor("a", None, None, false),
+                flavor("a/nested", Some("nested"), None, true),
+                flavor("a/large", Some("large"), Some("large"), false),
+            ],
+            schedules: Vec::new(),
+            ages: Ages::default(),
+            fallbacks: Vec::new(),
+            imds: false,
+        };
+        let config = Config { pools: BTreeMap::from([("a".to_owned(), pool)]), timing: Timing::default() };
+        let request = Request {
+            pool: "a".to_owned(),
+            resource_class: class.to_owned(),
+            nested_virtualization: nested,
+            ..Request::default()
+        };
+        let found = candidates(&config, &request).expect("a flavor");
+        assert_eq!(found.iter().map(|c| c.flavor.as_str()).collect::<Vec<_>>(), [flavor_key]);
+    }
+
+    #[test]
+    fn what_no_variant_fits_gets_the_base() {
+        check("", false, "a");
+        check("", true, "a/nested");
+        check("large", false, "a/large");
+        check("large", true, "a");
+        check("other", false, "a");
+    }
 }

@@ -228,6 +228,10 @@ fn a_lost_launch_answer_is_adopted_and_an_unknown_outcome_is_asked_again() {
 ",
     );
     World::new(&[("a", 1, 5)]).with(&["i1 launching unseen=10"]).check("launch i1: its launch has no outcome yet");
+    // The clock was ahead by hours when the last try failed.
+    World::new(&[("a", 1, 5)])
+        .with(&["i1 launching unseen=10 retry=7200"])
+        .check("launch i1: its launch has no outcome yet");
     World::new(&[("a", 1, 5)]).with(&["i1 launching since=601 unseen=601"]).check(
         // The failure just found counts, so there is a pause.
         "terminate i1: launch_timeout: no answer after 0 tries",

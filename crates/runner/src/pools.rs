@@ -1,6 +1,6 @@
 //! The pool file on disk: read at the start, and again when it changes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +20,10 @@ pub struct PoolFile {
     /// Drivers that this program has, by the names that the file gives.
     pub drivers: Vec<String>,
 }
+
+/// What changes when the file does. Editors and configuration maps replace files, so the time alone is not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp(Option<(SystemTime, u64)>);
 
 /// Why it cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -72,12 +76,18 @@ impl PoolFile {
         }
     }
 
+    /// What tells one content of the file from the next; to be taken before the file is read.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        let metadata = std::fs::metadata(&self.path).ok();
+        Stamp(metadata.and_then(|metadata| Some((metadata.modified().ok()?, metadata.len()))))
+    }
+
     /// Gives the engine the file's new content whenever it changes, for ever. A file that cannot be used changes nothing.
-    pub async fn follow(self, engine: Arc<Engine>) {
-        let mut seen = stamp(&self.path);
+    pub async fn follow(self, mut seen: Stamp, engine: Arc<Engine>) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let now = stamp(&self.path);
+            let now = self.stamp();
             if now == seen {
                 continue;
             }
@@ -94,10 +104,4 @@ impl PoolFile {
             }
         }
     }
-}
-
-/// What changes when the file does. Editors and configuration maps replace files, so the time alone is not enough.
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }

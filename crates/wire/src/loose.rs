@@ -48,7 +48,7 @@ macro_rules! plain {
         }
     )*};
 }
-plain!(bool, i32, i64, u32, u64, f64, String);
+plain!(bool, i32, i64, u32, u64, f64, String, serde_json::Value);
 
 impl<'de, T: Loose<'de>> Loose<'de> for Option<T> {
     fn read<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

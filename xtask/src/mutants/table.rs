@@ -59,7 +59,7 @@ mutants! {
     "a waiting stage is dropped at a restart":
         ["pool/src/plan/stages.rs", "if input.now_ms > stage.wait_until_ms {", "if input.now_ms > stage.wait_until_ms || input.uptime_ms < 20_000 {"];
     "the breaker is ignored":
-        ["pool/src/plan/breaker.rs", "_ if now_ms < self.until_ms => 0,", ""]
+        ["pool/src/plan/breaker.rs", "_ if (1..=PAUSE_MAX_MS).contains(&(self.until_ms - now_ms)) => 0,", ""]
         ["pool/src/plan/breaker.rs", "failures if failures >= HALF_OPEN_AT => 1,", "failures if failures >= HALF_OPEN_AT => { let _ = now_ms; 1 }"];
     "gone before the cloud answered":
         ["engine/src/execute.rs", "            Ok(()) => match row.become_(State::Gone, now) {", "            Ok(()) | Err(_) => match row.become_(State::Gone, now) {"];

@@ -27,9 +27,18 @@ pub async fn pool(command: PoolCommand) -> anyhow::Result<Exit> {
 }
 
 fn check(files: &[std::path::PathBuf], format: Format) -> anyhow::Result<Exit> {
-    let mut all_ok = true;
+    let (mut all_ok, mut unread) = (true, None);
     for path in files {
-        let loaded = load(path)?;
+        let loaded = match load(path) {
+            Ok(loaded) => loaded,
+            Err(Usage(why)) => {
+                // The others are checked all the same.
+                if let Some(before) = unread.replace(why) {
+                    eprintln!("error: {before}");
+                }
+                continue;
+            }
+        };
         all_ok &= loaded.is_ok();
         if format == Format::Json {
             print::line(loaded.json());
@@ -44,7 +53,10 @@ fn check(files: &[std::path::PathBuf], format: Format) -> anyhow::Result<Exit> {
             print::text(summary(config).text(terminal_width()));
         }
     }
-    Ok(if all_ok { Exit::Ok } else { Exit::Failed })
+    match unread {
+        Some(why) => Err(Usage(why).into()),
+        None => Ok(if all_ok { Exit::Ok } else { Exit::Failed }),
+    }
 }
 
 fn load(path: &Path) -> Result<kiln_pool_file::Loaded, Usage> {

@@ -19,7 +19,7 @@ use crate::args::runner::{RunnerArgs, bind};
 use crate::exit::{Exit, Usage};
 use crate::machine::Machine;
 use crate::signals::Signals;
-use crate::{home, progress};
+use crate::{home, inherited, progress};
 
 /// Drivers of this program, by the names of the pool file.
 pub const DRIVERS: [&str; 1] = ["qemu"];
@@ -29,12 +29,19 @@ const MAX_AGE_MARGIN: Duration = Duration::from_secs(3600);
 /// Runs until it is told to end.
 pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
     let file = PoolFile { path: args.pool.clone(), drivers: DRIVERS.map(str::to_owned).to_vec() };
+    let stamp = file.stamp();
     let (config, findings) = file.read().context(Usage("nothing was started".to_owned()))?;
     if !findings.is_empty() {
         eprintln!("{findings}");
     }
     let name = name(&args)?;
     let http = http(&args)?;
+    for warning in inherited::warnings(std::env::vars().map(|(name, _)| name)) {
+        eprintln!("warning: {warning}");
+    }
+    for pool in http.fallback_pools.iter().filter(|pool| !config.pools.contains_key(*pool)) {
+        eprintln!("warning: the pool file has no pool {pool}, which --fallback or DRONE_FALLBACK_POOL_IDS names");
+    }
     let mut signals = Signals::listen().context("signals cannot be listened to")?;
     let layout = home::layout()?;
     let database = match &args.database {
@@ -59,7 +66,7 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
         note: Box::new(|_| {}),
     };
     let service = Service::start(ServiceSettings { core, ca_dir: layout.state.join("ca"), http }).await?;
-    let follow = tokio::spawn(file.follow(Arc::clone(&service.core.engine)));
+    let follow = tokio::spawn(file.follow(stamp, Arc::clone(&service.core.engine)));
     eprintln!("listening on {}; {pools}", service.address);
     signals.next().await;
     eprintln!(
@@ -114,7 +121,7 @@ fn http(args: &RunnerArgs) -> anyhow::Result<Settings> {
         allowed_hosts: args.allow_host.clone(),
         keep_out: Some(KeepOut(Arc::new(kiln_driver_qemu::is_vm))),
         wait: args.wait,
-        fallback_pools: args.fallback.clone(),
+        fallback_pools: args.fallback.iter().filter(|pool| !pool.is_empty()).cloned().collect(),
         setup_within: args.setup_timeout,
         drain: args.drain_timeout,
         ..default

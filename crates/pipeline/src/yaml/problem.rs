@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostic, Location};
 /// The file's text, if it is text of a size that is read.
 pub(super) fn checked_text(bytes: &[u8]) -> Result<&str, Diagnostic> {
     if bytes.len() > MAX_BYTES {
-        let message = format!("the file has {} bytes, the limit is {MAX_BYTES}", bytes.len());
+        let message = format!("the file has more than {MAX_BYTES} bytes");
         return Err(Diagnostic::invalid("file-too-large", &Location::default(), message)
             .help("a pipeline file holds steps, not data: move scripts and data into files of the repository"));
     }
@@ -42,18 +42,40 @@ fn small(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
+fn is_tab(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::TabNotAllowed
+            | ErrorKind::TabInBlockIndentation
+            | ErrorKind::TabAtBlockScalarStart
+            | ErrorKind::TabInIndentation
+            | ErrorKind::TabInPlainScalar
+    )
+}
+
+/// The library marks what stands somewhere before the tab, or right behind it.
+fn move_to_tab(place: &mut Location, text: &str) {
+    let (Some(before), Some(after)) = (text.get(..place.span.start), text.get(place.span.start..)) else { return };
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    let in_line = before[line_start..].rfind('\t').map(|at| line_start + at);
+    let Some(tab) = in_line.or_else(|| after.find('\t').map(|at| before.len() + at)) else { return };
+    place.line = small(text[..tab].matches('\n').count() + 1);
+    let tab_line_start = text[..tab].rfind('\n').map_or(0, |end| end + 1);
+    place.column = small(text[tab_line_start..tab].chars().count() + 1);
+    place.span = tab..tab + 1;
+}
+
 /// The library's error in our words.
 pub(super) fn syntax(error: &ScanError, text: &str) -> Diagnostic {
     let mut place = location(*error.marker(), *error.marker());
+    if is_tab(error.kind()) {
+        move_to_tab(&mut place, text);
+    }
     // A mark at the very end has nothing to point at; the last character has.
     let end = text[place.span.start.min(text.len())..].chars().next().map_or(0, char::len_utf8);
     place.span.end = place.span.start + end;
     let (code, message, help) = match error.kind() {
-        ErrorKind::TabNotAllowed
-        | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabAtBlockScalarStart
-        | ErrorKind::TabInIndentation
-        | ErrorKind::TabInPlainScalar => {
+        kind if is_tab(kind) => {
             ("tab-indentation", "a tab stands where YAML wants spaces".to_owned(), Some("indent with spaces"))
         }
         ErrorKind::RecursionLimitExceeded => {

@@ -66,7 +66,8 @@ impl Breaker {
     #[must_use]
     pub fn allows(&self, now_ms: i64) -> u32 {
         match self.failures {
-            _ if now_ms < self.until_ms => 0,
+            // One that is longer than any pause was counted from a clock that was ahead.
+            _ if (1..=PAUSE_MAX_MS).contains(&(self.until_ms - now_ms)) => 0,
             failures if failures >= HALF_OPEN_AT => 1,
             _ => u32::MAX,
         }
@@ -98,6 +99,10 @@ mod tests {
         check(2, 11_000, 0, u32::MAX);
         check(3, 21_000, 0, 1);
         check(20, 901_000, 0, 1);
+        assert_eq!(
+            breaker(Some(&Streak { failures: 1, at_ms: 3_600_000, evidence: String::new() })).allows(0),
+            u32::MAX
+        );
         assert_eq!(breaker(None).allows(0), u32::MAX);
         assert_eq!(breaker(Some(&Streak::default())).allows(0), u32::MAX);
     }

@@ -182,7 +182,7 @@ impl Case<'_> {
     }
 
     fn terminating(&self) -> Option<Planned> {
-        let due = self.instance.retry_ms.is_none_or(|at| at <= self.input.now_ms);
+        let due = self.instance.is_due(self.input.now_ms);
         let (id, generation) = self.seen_row();
         due.then(|| Action::Destroy { id, generation }.because("it is to end"))
     }
@@ -247,7 +247,7 @@ impl Case<'_> {
 
     /// Whether its work may be done by us now: the pause after a failure is over, and no other runner is at it.
     fn free_to_work(&self) -> bool {
-        let due = self.instance.retry_ms.is_none_or(|at| at <= self.input.now_ms);
+        let due = self.instance.is_due(self.input.now_ms);
         let touched = self.instance.since_ms.max(self.instance.retry_ms.unwrap_or(0));
         let left_alone = self.input.now_ms - touched > TAKE_OVER_AFTER_MS;
         due && (self.instance.runner == self.input.me || left_alone)

@@ -1,7 +1,7 @@
 //! From a request for an instance to what the engine is asked for.
 
 use kiln_engine::Demand;
-use kiln_pool::{Request, StageId};
+use kiln_pool::{Config, Request, StageId};
 use kiln_wire::agent::SetupRequest;
 use kiln_wire::runner::SetupVmRequest;
 
@@ -18,7 +18,12 @@ const WAIT_MAX_MS: i64 = 24 * 3600 * 1000;
 const RUN_MAX_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// What a request asks for.
-pub(super) fn of(request: &SetupVmRequest, setup: &SetupRequest, settings: &Settings) -> Result<Demand, Refusal> {
+pub(super) fn of(
+    request: &SetupVmRequest,
+    setup: &SetupRequest,
+    settings: &Settings,
+    config: &Config,
+) -> Result<Demand, Refusal> {
     mandatory("id", &request.id)?;
     mandatory("pool_id", &request.pool_id)?;
     name("id", &request.id)?;
@@ -28,8 +33,10 @@ pub(super) fn of(request: &SetupVmRequest, setup: &SetupRequest, settings: &Sett
     } else {
         request.context.account_id.clone()
     };
-    let fallbacks =
-        if request.fallback_pool_ids.is_empty() { &settings.fallback_pools } else { &request.fallback_pool_ids };
+    let asked: Vec<String> = request.fallback_pool_ids.iter().filter(|pool| !pool.is_empty()).cloned().collect();
+    // None stands for those of the pool file, which go before the runner's own.
+    let in_file = config.pools.get(&request.pool_id).is_some_and(|pool| !pool.fallbacks.is_empty());
+    let fallbacks = if asked.is_empty() && !in_file { settings.fallback_pools.clone() } else { asked };
     let images = [&setup.vm_image_config.image_name, &request.vm_image_config.image_name];
     let wait_ms = match request.timeout {
         0 => i64::try_from(settings.wait.as_millis()).unwrap_or(i64::MAX),
@@ -48,7 +55,7 @@ pub(super) fn of(request: &SetupVmRequest, setup: &SetupRequest, settings: &Sett
         id: StageId::new(&request.id),
         request: Request {
             pool: request.pool_id.clone(),
-            fallbacks: fallbacks.clone(),
+            fallbacks,
             account,
             resource_class: request.resource_class.clone(),
             nested_virtualization: request.nested_virtualization,
@@ -94,4 +101,43 @@ fn refuse_unsupported(request: &SetupVmRequest) -> Result<(), Refusal> {
         _ => "leave it out",
     };
     Err(Refusal::bad(format!("`{field}` is not supported by this runner: {instead}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POOLS: &str = "instances:\n- {name: a, type: qemu, spec: {image: i}, kiln: {fallbacks: [b]}}\n\
+                         - {name: b, type: qemu, spec: {image: i}}\n- {name: c, type: qemu, spec: {image: i}}\n";
+
+    fn asked(request: &str) -> Result<Request, Refusal> {
+        let options = kiln_pool_file::Options { env: &|_| None, drivers: Some(&["qemu"]) };
+        let config = kiln_pool_file::load("pool.yml", POOLS.as_bytes(), &options).config.expect("a configuration");
+        let settings = Settings { fallback_pools: vec!["c".to_owned()], ..Settings::default() };
+        let request = serde_json::from_str(request).expect("a request");
+        of(&request, &SetupRequest::default(), &settings, &config).map(|demand| demand.request)
+    }
+
+    #[track_caller]
+    fn check(request: &str, fallbacks: &[&str]) {
+        assert_eq!(asked(request).expect("a demand").fallbacks, fallbacks, "{request}");
+    }
+
+    #[test]
+    fn fallbacks_are_the_requests_then_the_pool_files_then_the_runners() {
+        check(r#"{"id": "s", "pool_id": "a", "fallback_pool_ids": ["c", ""]}"#, &["c"]);
+        // None here: those of the file are taken.
+        check(r#"{"id": "s", "pool_id": "a", "fallback_pool_ids": [""]}"#, &[]);
+        check(r#"{"id": "s", "pool_id": "b"}"#, &["c"]);
+    }
+
+    #[test]
+    fn names_that_no_key_may_hold_are_refused() {
+        for field in [r#""resource_class": "a\u0000""#, r#""vm_image_config": {"image_name": "a\nb"}"#] {
+            let request = format!(r#"{{"id": "s", "pool_id": "b", {field}}}"#);
+            assert_eq!(asked(&request).expect_err("a refusal").status, 400, "{request}");
+        }
+        let long = format!(r#"{{"id": "s", "pool_id": "b", "context": {{"account_id": "{}"}}}}"#, "a".repeat(513));
+        assert_eq!(asked(&long).expect_err("a refusal").status, 400);
+    }
 }

@@ -58,7 +58,8 @@ pub fn list() -> Vec<(&'static str, &'static str)> {
 
 /// All routes, behind the guard.
 pub fn router(api: Arc<Api>) -> Router {
-    let mut router = Router::new().route(&format!("{}/{{*rest}}", wire::METRICS), any(lookup::metrics));
+    let below = [format!("{}/", wire::METRICS), format!("{}/{{*rest}}", wire::METRICS)];
+    let mut router = below.iter().fold(Router::new(), |router, path| router.route(path, any(lookup::metrics)));
     for (_, path, handler) in routes() {
         router = router.route(path, handler);
     }

@@ -31,7 +31,7 @@ pub(super) async fn setup(State(api): State<Arc<Api>>, body: Body) -> Reply<Setu
         // Some callers send its fields beside the others. There `timeout` is the other one.
         None => SetupRequest { timeout: 0, ..decode(&bytes)? },
     };
-    let demand = demand::of(&request, &setup, &api.settings)?;
+    let demand = demand::of(&request, &setup, &api.settings, &api.engine.config())?;
     let asked = Asked::of(&demand);
     let began = Instant::now();
     let work = set_up(Arc::clone(&api), demand, setup, asked.clone());

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::spec::*;
 use crate::message::{message, words};
 
@@ -78,6 +80,8 @@ message! {
         outputs_v2: Vec<OutputV2> = "outputV2",
         /// Whether the run was reduced.
         optimization_state: OptimizationState = "optimization_state",
+        /// What agents of others measured of builds and tests, passed on as it is.
+        telemetry_data: Value = "telemetry_data",
         /// JSON text of the artifact description.
         native_artifact_output: String = "native_artifact_output",
         /// Ours: why it ended.

@@ -114,7 +114,7 @@ impl Metrics {
         labels.push(("image_version", String::new()));
         labels.push(("variant_id", variant(config, &instance.flavor)));
         let with = |more: &[(&'static str, String)]| [labels.as_slice(), more].concat();
-        let class = ("resource_class", asked.class.clone());
+        let class = ("resource_class", known_class(config, asked));
         self.executions.get_or_create(&with(&[class.clone(), ("zone", String::new())])).inc();
         if fallback {
             self.fallbacks.get_or_create(&with(&[class, ("success", "true".to_owned())])).inc();

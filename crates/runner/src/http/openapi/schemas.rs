@@ -87,6 +87,7 @@ fn typed(ty: &str) -> Value {
     match ty {
         "bool" => json!({"type": "boolean"}),
         "String" => json!({"type": "string"}),
+        "Value" => json!({}),
         "f64" => json!({"type": "number"}),
         "i32" => json!({"type": "integer", "format": "int32"}),
         "i64" => json!({"type": "integer", "format": "int64"}),
