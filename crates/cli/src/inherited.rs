@@ -4,6 +4,8 @@
 const INSTEAD: &[(&str, &str)] = &[
     ("DRONE_RUNNER_VOLUMES", "no volume is added to steps; name them in the pipeline"),
     ("DRONE_RUNNER_HA", "runners that are given the same PostgreSQL by --database share its pools"),
+    ("DRONE_DELEGATE_DISTRIBUTED_MODE", "runners that are given the same PostgreSQL by --database share its pools"),
+    ("DRONE_DISTRIBUTED_DATASOURCE", "give --database or KILN_DATABASE"),
     ("DRONE_DATABASE_DRIVER", "give --database or KILN_DATABASE"),
     ("DRONE_DATABASE_DATASOURCE", "give --database or KILN_DATABASE"),
     ("DRONE_SETTINGS_BUSY_MAX_AGE", "write `kiln: {ages: {busy: 24h}}` in the pool file"),
@@ -34,10 +36,17 @@ const OTHERS: &[&str] = &[
     "DLITE_",
     "HEALTH_CHECK_",
     "START_STEP_TIMEOUT",
-    "NOMAD_",
+    "DRONE_DISTRIBUTED_",
+    "DRONE_HTTP_",
+    "DRONE_TMATE_",
+    "DRONE_ENVMAN_",
+    "DRONE_ENV_PLUGIN_",
+    "DRONE_SECRET_PLUGIN_",
+    "DRONE_REGISTRY_PLUGIN_",
+    "DRONE_DOCKER_",
 ];
 /// Read here too.
-const READ: &[&str] = &["DRONE_RUNNER_NAME"];
+const READ: &[&str] = &["DRONE_RUNNER_NAME", "DRONE_HTTP_BIND"];
 
 /// What to tell about the variables that are set, by their names.
 pub fn warnings(set: impl Iterator<Item = String>) -> Vec<String> {
@@ -61,12 +70,12 @@ mod tests {
 
     #[test]
     fn what_is_set_and_not_read_is_told() {
-        let set = ["PATH", "DRONE_RUNNER_NAME", "NOMAD_TOKEN", "DRONE_TRACE", "DLITE_NAME", "DRONE_COMMIT"];
+        let set = ["PATH", "DRONE_RUNNER_NAME", "DRONE_UI_REALM", "DRONE_TRACE", "DLITE_NAME", "DRONE_COMMIT"];
         assert_eq!(
             warnings(set.iter().map(ToString::to_string)),
             [
                 "DRONE_TRACE has no effect here: set KILN_LOG=debug",
-                "DLITE_NAME, NOMAD_TOKEN: no effect here; docs/compatibility.md has the variables",
+                "DLITE_NAME, DRONE_UI_REALM: no effect here; docs/compatibility.md has the variables",
             ]
         );
     }

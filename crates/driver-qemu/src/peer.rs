@@ -36,9 +36,9 @@ fn inode(local: SocketAddr) -> Option<u64> {
     let in_table = |table, address| find(&fs::read_to_string(table).ok()?, address);
     match local.ip() {
         // A socket of the newer family reaches the older one too.
-        IpAddr::V4(ip) => in_table("/proc/net/tcp", local)
-            .or_else(|| in_table("/proc/net/tcp6", SocketAddr::new(ip.to_ipv6_mapped().into(), local.port()))),
-        IpAddr::V6(_) => in_table("/proc/net/tcp6", local),
+        IpAddr::V4(ip) => in_table("/proc/self/net/tcp", local)
+            .or_else(|| in_table("/proc/self/net/tcp6", SocketAddr::new(ip.to_ipv6_mapped().into(), local.port()))),
+        IpAddr::V6(_) => in_table("/proc/self/net/tcp6", local),
     }
 }
 

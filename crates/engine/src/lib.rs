@@ -75,8 +75,10 @@ struct Memory {
     orphans_ms: BTreeMap<InstanceId, i64>,
     /// Leases held, with the time until which they are.
     leases: BTreeMap<String, i64>,
-    /// Pools that instances and open stages are of, as the last pass saw them.
-    pools: BTreeSet<String>,
+    /// Since which uptime pools that rows are of are not in the pool file.
+    pools_missing: BTreeMap<String, i64>,
+    /// The same of flavors that stages wait for.
+    flavors_missing: BTreeMap<String, i64>,
 }
 
 /// What an engine is made of.

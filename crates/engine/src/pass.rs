@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kiln_driver::Listed;
-use kiln_pool::plan::{Action, Cloud, Health, Input, Planned, Seen, driver_lease, plan};
-use kiln_pool::{Config, Instance, InstanceId};
+use kiln_pool::plan::{Action, Cloud, Health, Input, MISSING_AFTER_MS, Planned, Seen, driver_lease, plan};
+use kiln_pool::{Config, Instance, InstanceId, Stage};
 
 use crate::world::StoreError;
 use crate::{Engine, INSTALLATION_LABEL};
@@ -67,8 +67,7 @@ impl Engine {
         let instances = self.store.live_instances().await?;
         let stages = self.store.open_stages().await?;
         let (streaks, drained) = (self.store.streaks().await?, self.store.drained().await?);
-        self.memory().pools =
-            instances.iter().map(|i| &i.pool).chain(stages.iter().map(|s| &s.pool)).cloned().collect();
+        let missing_ms = self.missing(&config, &instances, &stages);
         let clouds = self.clouds(&listed, &instances);
         busy.extend(self.memory().busy.iter().cloned());
         let health = self.health_now();
@@ -85,6 +84,7 @@ impl Engine {
             busy: &busy,
             leases: &leases,
             drained: &drained,
+            missing_ms: &missing_ms,
         };
         let planned = plan(&input);
         self.watch_ends(&instances);
@@ -99,24 +99,38 @@ impl Engine {
     async fn leases(&self, config: &Config) -> Result<BTreeSet<String>, StoreError> {
         let mut own: BTreeSet<String> = config.pools.keys().cloned().collect();
         own.extend(self.drivers.keys().map(|driver| driver_lease(driver)));
-        let now = self.host.now_ms();
-        let (left, asked) = {
+        let (now, uptime) = (self.host.now_ms(), self.host.uptime_ms());
+        let (left, free) = {
             let memory = self.memory();
             let lasts = |name: &String, ms: i64| memory.leases.get(name).is_some_and(|until| until - now > ms);
-            // Pools that went from the file are still to be emptied. Such a lease is not renewed but taken anew, so that a
-            // runner whose file has the pool gets it.
+            // Pools that went from the file are still to be emptied.
+            let gone = memory.pools_missing.iter().filter(|(_, since)| uptime - **since > MISSING_AFTER_MS);
             let (left, free): (BTreeSet<_>, BTreeSet<_>) =
-                memory.pools.difference(&own).cloned().partition(|name| lasts(name, 0));
+                gone.map(|(name, _)| name.clone()).partition(|name| lasts(name, 0));
             if own.iter().all(|name| lasts(name, RENEW_BELOW_MS)) {
                 return Ok(&own | &left);
             }
-            (left, &own | &free)
+            (left, free)
         };
-        let taken = self.store.lease(&self.me, &asked, now, now + LEASE_MS).await?;
+        let mut taken = self.store.lease(&self.me, &own, now, now + LEASE_MS).await?;
+        if !free.is_empty() {
+            // Only what nobody has had for a while, and not renewed but taken anew: another runner's file may have the pool.
+            taken.extend(self.store.lease(&self.me, &free, now - MISSING_AFTER_MS, now + LEASE_MS).await?);
+        }
         let mut memory = self.memory();
         memory.leases.retain(|name, _| left.contains(name));
         memory.leases.extend(taken.iter().map(|name| (name.clone(), now + LEASE_MS)));
         Ok(&taken | &left)
+    }
+
+    /// For how long flavors that stages wait for have not been in the pool file. Pools are remembered as well.
+    fn missing(&self, config: &Config, instances: &[Instance], stages: &[Stage]) -> BTreeMap<String, i64> {
+        let pools = instances.iter().map(|i| &i.pool).chain(stages.iter().map(|s| &s.pool));
+        let flavors = stages.iter().flat_map(|stage| &stage.candidates).map(|candidate| &candidate.flavor);
+        let (uptime, mut memory) = (self.host.uptime_ms(), self.memory());
+        note_missing(&mut memory.pools_missing, pools.filter(|name| !config.pools.contains_key(*name)), uptime);
+        note_missing(&mut memory.flavors_missing, flavors.filter(|key| config.flavor(key).is_none()), uptime);
+        memory.flavors_missing.iter().map(|(key, since)| (key.clone(), uptime - since)).collect()
     }
 
     /// What is worked on now, and the orphans that rest.
@@ -246,4 +260,10 @@ impl Engine {
             _ => Ok(()),
         }
     }
+}
+
+/// Remembers since when each of these is missing, and forgets the others.
+fn note_missing<'a>(since: &mut BTreeMap<String, i64>, missing: impl Iterator<Item = &'a String>, uptime_ms: i64) {
+    let before = std::mem::take(since);
+    since.extend(missing.map(|name| (name.clone(), before.get(name).copied().unwrap_or(uptime_ms))));
 }

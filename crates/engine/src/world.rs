@@ -56,7 +56,7 @@ pub trait Store: Send + Sync {
         until_ms: i64,
     ) -> BoxFuture<'a, Result<BTreeSet<String>, StoreError>>;
     /// Gives up all leases of a runner.
-    fn release_leases<'a>(&'a self, me: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn release_leases<'a>(&'a self, me: &'a str, now_ms: i64) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// All instances that are not gone.
     fn live_instances(&self) -> BoxFuture<'_, Result<Vec<Instance>, StoreError>>;

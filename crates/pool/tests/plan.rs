@@ -22,6 +22,7 @@ struct World {
     cloud: Cloud,
     health: BTreeMap<InstanceId, Health>,
     leases: BTreeSet<String>,
+    missing_ms: BTreeMap<String, i64>,
     drained: BTreeSet<String>,
     uptime_ms: i64,
 }
@@ -69,6 +70,7 @@ impl World {
             cloud: Cloud::default(),
             health: BTreeMap::new(),
             leases,
+            missing_ms: BTreeMap::new(),
             drained: BTreeSet::new(),
             uptime_ms: 365 * 24 * 3_600_000,
         }
@@ -186,6 +188,7 @@ impl World {
             busy: &BTreeSet::new(),
             leases: &self.leases,
             drained: &self.drained,
+            missing_ms: &self.missing_ms,
         };
         let line = |planned: &kiln_pool::plan::Planned| {
             let action = &planned.action;
@@ -369,6 +372,22 @@ fn a_full_flavor_ends_only_its_own_and_its_stages_turn_to_their_fallback() {
     world()
         .with(&["s waiting pool=a/large,b"])
         .check("create b img: a stage waits for it\nexplain s: waits for b: an instance starts");
+    // As many as it may still have.
+    World::new(&[("a", 4, 4)])
+        .change(large)
+        .with(&[
+            "i1 ready",
+            "i2 ready",
+            "i3 ready",
+            "i4 ready",
+            "s waiting pool=a/large",
+            "s2 waiting pool=a/large why=x",
+        ])
+        .change(|w| w.stages[1].why.clone_from(&"waits for a/large: the limit of 4 of pool a is reached".to_owned()))
+        .check(
+            "terminate i1: made_room: the pool is full and a stage waits for a/large
+             explain s: waits for a/large: the limit of 4 of pool a is reached",
+        );
     // One of its own with another image gives up its place.
     World::new(&[("a", 0, 9)])
         .change(large)
@@ -388,11 +407,17 @@ fn what_is_held_makes_no_room() {
 
 #[test]
 fn a_stage_whose_pool_went_from_the_file_is_told_and_ends_soon() {
-    let world =
-        |stage| World::new(&[("a", 0, 9)]).change(|w| assert!(w.leases.insert("gone".to_owned()))).with(&[stage]);
-    world("s waiting pool=gone age=59").check("explain s: the pool file does not have gone any more");
-    world("s waiting pool=gone age=61").check("end_stage s: the pool file does not have gone any more");
-    World::new(&[("a", 0, 9)]).with(&["s waiting pool=gone age=61"]).check("");
+    let gone = |seconds: i64| {
+        move |w: &mut World| {
+            assert!(w.leases.insert("gone".to_owned()));
+            w.missing_ms.insert("gone".to_owned(), seconds * 1000);
+        }
+    };
+    let stage = ["s waiting pool=gone age=900"];
+    let world = || World::new(&[("a", 0, 9)]).with(&stage);
+    world().change(gone(60)).check("explain s: the pool file does not have gone any more");
+    world().change(gone(61)).check("end_stage s: the pool file does not have gone any more");
+    world().check("");
 }
 
 #[test]

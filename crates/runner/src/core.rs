@@ -142,7 +142,7 @@ impl Core {
         self.stop.cancel();
         // A call that is under way writes its outcome down; what does not end in time, the next runner takes up.
         drop(tokio::time::timeout(FINISH_WITHIN, self.engine.quiet()).await);
-        if let Err(error) = self.engine.store().release_leases(self.engine.me()).await {
+        if let Err(error) = self.engine.store().release_leases(self.engine.me(), self.host.now_ms()).await {
             tracing::warn!(%error, "the leases run out by themselves");
         }
     }

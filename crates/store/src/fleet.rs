@@ -13,7 +13,7 @@ use crate::instances::lock;
 const LEASE: &str = "INSERT INTO leases (name, holder, until_ms) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
                      SET holder = excluded.holder, until_ms = excluded.until_ms \
                      WHERE leases.holder = $2 OR leases.until_ms <= $4";
-const RELEASE: &str = "DELETE FROM leases WHERE holder = $1";
+const RELEASE: &str = "UPDATE leases SET until_ms = $2 WHERE holder = $1 AND until_ms > $2";
 const STREAKS: &str = "SELECT flavor, failures, at_ms, evidence FROM streaks";
 const STREAK: &str = "SELECT flavor FROM streaks WHERE flavor = $1";
 const STREAK_GROWS: &str = "INSERT INTO streaks (flavor, failures, at_ms, evidence) VALUES ($1, 1, $2, $3) \
@@ -80,8 +80,8 @@ impl SqlStore {
         session.commit().await
     }
 
-    pub(crate) async fn give_up_leases(&self, me: &str) -> Result<(), Fault> {
-        self.write(RELEASE, &values![me]).await
+    pub(crate) async fn give_up_leases(&self, me: &str, now_ms: i64) -> Result<(), Fault> {
+        self.write(RELEASE, &values![me, now_ms]).await
     }
 
     pub(crate) async fn read_streaks(&self) -> Result<BTreeMap<String, Streak>, Fault> {

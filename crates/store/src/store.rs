@@ -32,8 +32,8 @@ impl Store for SqlStore {
         trying(self.take_leases(me, wanted, now_ms, until_ms), || "take the leases of this runner".to_owned())
     }
 
-    fn release_leases<'a>(&'a self, me: &'a str) -> Answer<'a, ()> {
-        trying(self.give_up_leases(me), || "give up the leases of this runner".to_owned())
+    fn release_leases<'a>(&'a self, me: &'a str, now_ms: i64) -> Answer<'a, ()> {
+        trying(self.give_up_leases(me, now_ms), || "give up the leases of this runner".to_owned())
     }
 
     fn live_instances(&self) -> Answer<'_, Vec<Instance>> {

@@ -33,7 +33,7 @@ mutants! {
     "a held warm instance is ended":
         ["pool/src/plan/instances.rs", "            return self.too_old().map(|cause| self.terminate(cause));", ""];
     "a pool that went from the file is left alone":
-        ["engine/src/pass.rs", "memory.pools.difference(&own).cloned().partition(", "memory.pools.intersection(&own).cloned().partition("];
+        ["engine/src/pass.rs", "uptime - **since > MISSING_AFTER_MS", "uptime - **since > i64::MAX - MISSING_AFTER_MS"];
     "what another database made is left alone":
         ["engine/src/pass.rs", "let mine = |installation: &String| alone ||", "let mine = |installation: &String| (alone && false) ||"];
     "orphans are never ended":
@@ -69,7 +69,7 @@ mutants! {
         ["pool/src/plan/sizing.rs", "demand: if drained { 0 } else { demand.get(&kind).copied().unwrap_or(0) },", "demand: demand.get(&kind).copied().unwrap_or(0),"]
         ["pool/src/plan/sizing.rs", "image == flavor.launch.image && !drained", "image == flavor.launch.image"];
     "no age is too great":
-        ["pool/src/plan/instances.rs", "(age_s > i64::from(pool.ages.max_age_s)).then(", "(age_s > i64::MAX - 1 - i64::from(pool.ages.max_age_s)).then("]
+        ["pool/src/plan/instances.rs", "(age_s > i64::from(max_age_s)).then(", "(age_s > i64::MAX - 1 - i64::from(max_age_s)).then("]
         ["pool/src/plan/instances.rs", "if age_s > i64::from(pool.ages.free_max_age_s) {", "if age_s > i64::MAX - i64::from(pool.ages.free_max_age_s) {"];
     "a stage's deadline is ignored":
         ["pool/src/plan/stages.rs", "if since > stage.run_ms {", "if since > i64::MAX - 1 {"];

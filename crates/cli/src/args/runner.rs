@@ -52,7 +52,7 @@ pub struct RunnerArgs {
     /// An instance that hears nothing from any runner for this long powers itself off
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     pub lease: Duration,
-    /// Pools to turn to when a request names none; may be repeated
+    /// Pools to turn to when neither a request nor the pool file names some; may be repeated
     #[arg(long, value_name = "POOL", env = "DRONE_FALLBACK_POOL_IDS", value_delimiter = ',')]
     pub fallback: Vec<String>,
     /// What local VMs run on. Their size is the pool file's

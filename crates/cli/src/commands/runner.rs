@@ -36,7 +36,7 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
     }
     let name = name(&args)?;
     let http = http(&args)?;
-    for warning in inherited::warnings(std::env::vars().map(|(name, _)| name)) {
+    for warning in inherited::warnings(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
         eprintln!("warning: {warning}");
     }
     for pool in http.fallback_pools.iter().filter(|pool| !config.pools.contains_key(*pool)) {

@@ -77,10 +77,13 @@ impl LocalFleet {
     /// Why waiting has no point: launches fail, also the latest since no stage holds room that others wait for.
     async fn hopeless(&self, free_since_ms: &mut Option<i64>) -> Result<Option<String>, kiln_engine::StoreError> {
         let streaks = self.engine.store().streaks().await?;
+        let instances = self.engine.store().live_instances().await?;
         // Also while they end, they have memory and disk.
-        let held = self.engine.store().live_instances().await?.iter().any(|i| i.stage.is_some());
-        if held {
+        if instances.iter().any(|i| i.stage.is_some()) {
             *free_since_ms = None;
+            return Ok(None);
+        }
+        if instances.iter().any(|i| i.state != State::Terminating) {
             return Ok(None);
         }
         let since = *free_since_ms.get_or_insert(self.host.now_ms());

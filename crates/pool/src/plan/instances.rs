@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cause::{Cause, Code};
-use crate::config::{Flavor, Pool};
+use crate::config::{Ages, Flavor, Pool};
 use crate::id::{InstanceId, StageId};
 use crate::instance::{Instance, State};
 use crate::plan::{Action, Cloud, Input, Planned, driver_lease};
@@ -77,6 +77,9 @@ impl Case<'_> {
 
     fn launching(&self) -> Option<Planned> {
         let (id, generation) = self.seen_row();
+        if self.place.is_none() {
+            return self.out_of_place().map(|cause| self.terminate(cause));
+        }
         match self.seen() {
             Some(seen) if !seen.running => {
                 Some(self.terminate(Cause::new(Code::LaunchFailed, "the cloud shows it as ended")))
@@ -210,9 +213,9 @@ impl Case<'_> {
     }
 
     fn too_old(&self) -> Option<Cause> {
-        let (pool, _) = self.place?;
         let age_s = (self.input.now_ms - self.instance.created_ms) / 1000;
-        (age_s > i64::from(pool.ages.max_age_s)).then(|| Cause::new(Code::MaxAge, format!("it is {age_s} s old")))
+        let max_age_s = self.place.map_or(Ages::default().max_age_s, |(pool, _)| pool.ages.max_age_s);
+        (age_s > i64::from(max_age_s)).then(|| Cause::new(Code::MaxAge, format!("it is {age_s} s old")))
     }
 
     fn out_of_place(&self) -> Option<Cause> {

@@ -55,7 +55,13 @@ pub struct Input<'a> {
     pub leases: &'a BTreeSet<String>,
     /// Pools that an operator drains.
     pub drained: &'a BTreeSet<String>,
+    /// For how long flavors that stages wait for have not been in the configuration, by the observer's memory.
+    pub missing_ms: &'a BTreeMap<String, i64>,
 }
+
+/// What the pool file does not have any more is given up after this: whoever edits it may be quick to put it back, and other
+/// runners may read it later.
+pub const MISSING_AFTER_MS: i64 = 60_000;
 
 /// The name of the lease whose holder ends a driver's orphans.
 #[must_use]

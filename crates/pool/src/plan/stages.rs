@@ -6,11 +6,8 @@ use crate::cause::{Cause, Code};
 use crate::id::InstanceId;
 use crate::instance::{Instance, State};
 use crate::plan::census::{Census, Count, Kind, kind};
-use crate::plan::{Action, Input, Planned};
+use crate::plan::{Action, Input, MISSING_AFTER_MS, Planned};
 use crate::stage::{Candidate, Stage, StageState};
-
-/// A stage without a pool ends when it is this old: soon, and not while other runners may still read the file that has it.
-const NO_POOL_AFTER_MS: i64 = 60_000;
 
 /// What was decided about stages.
 pub(super) struct Served {
@@ -90,7 +87,8 @@ fn waiting(input: &Input<'_>, census: &Census<'_>, stage: &Stage, ours: bool, se
         None => {
             let asked = stage.candidates.first().map_or(&stage.pool, |candidate| &candidate.flavor);
             let why = format!("the pool file does not have {asked} any more");
-            if ours && (input.now_ms - stage.created_ms).min(input.uptime_ms) > NO_POOL_AFTER_MS {
+            let missing_ms = |candidate: &Candidate| input.missing_ms.get(&candidate.flavor).copied().unwrap_or(0);
+            if ours && stage.candidates.iter().map(missing_ms).min().unwrap_or(0) > MISSING_AFTER_MS {
                 let cause = Cause::new(Code::Drained, why.as_str());
                 let action = Action::EndStage { id: stage.id.clone(), generation: stage.generation, cause };
                 return served.planned.push(action.because(why));

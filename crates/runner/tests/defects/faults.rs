@@ -68,7 +68,7 @@ macro_rules! pass_on {
 
 pass_on! {
     lease(me: &'a str, wanted: &'a BTreeSet<String>, now_ms: i64, until_ms: i64) -> BTreeSet<String>;
-    release_leases(me: &'a str) -> ();
+    release_leases(me: &'a str, now_ms: i64) -> ();
     live_instances() -> Vec<Instance>;
     instance(id: &'a InstanceId) -> Option<Instance>;
     insert_instance(row: &'a Instance, limits: Limits, reason: &'a str) -> bool;

@@ -273,7 +273,7 @@ impl Runner {
         for serving in self.loops.drain(..) {
             tokio::time::timeout(PATIENCE, serving).await.expect("the server to stop").expect("no panic");
         }
-        self.engine.store().release_leases("runner-1").await.expect("a database");
+        self.engine.store().release_leases("runner-1", 0).await.expect("a database");
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -20,7 +20,8 @@ pub async fn leases_have_one_holder(backend: Backend) {
     assert_eq!(one.lease("one", &names(&["b"]), 60, 160).await.unwrap(), names(&["b"]), "renewed");
     assert_eq!(two.lease("two", &names(&["a", "b", "c"]), 100, 200).await.unwrap(), names(&["a", "c"]), "a ended");
     assert_eq!(one.lease("one", &names(&["a", "b", "c"]), 101, 201).await.unwrap(), names(&["b"]));
-    one.release_leases("one").await.unwrap();
+    one.release_leases("one", 101).await.unwrap();
+    assert_eq!(two.lease("two", &names(&["b"]), 100, 202).await.unwrap(), names(&[]), "it ended after that");
     assert_eq!(two.lease("two", &names(&["b"]), 102, 202).await.unwrap(), names(&["b"]));
     assert_eq!(two.lease("two", &names(&[]), 103, 203).await.unwrap(), names(&[]));
 }

@@ -104,8 +104,12 @@ impl Store for SimStore {
         })
     }
 
-    fn release_leases<'a>(&'a self, me: &'a str) -> Answer<'a, ()> {
-        self.call("release_leases", move |w| w.rows.leases.retain(|_, (holder, _)| holder != me))
+    fn release_leases<'a>(&'a self, me: &'a str, now_ms: i64) -> Answer<'a, ()> {
+        self.call("release_leases", move |w| {
+            for (_, until) in w.rows.leases.values_mut().filter(|(holder, _)| holder == me) {
+                *until = now_ms.min(*until);
+            }
+        })
     }
 
     fn live_instances(&self) -> Answer<'_, Vec<Instance>> {
