@@ -148,6 +148,10 @@ mod tests {
             .stdin(Stdio::piped())
             .spawn()
             .expect("sh");
+        // The kernel says that it runs before it shows with what.
+        while host::command_line(leftover.id()).iter().all(|word| word != script) {
+            std::thread::yield_now();
+        }
         record(&instance, ProcessName::of(leftover.id()));
         reap(&layout.vms()).expect("reap");
         let status = leftover.wait().expect("wait");

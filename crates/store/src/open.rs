@@ -1,7 +1,7 @@
 //! Opens a database: connections, schema.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
 use sqlx::migrate::MigrateError;
@@ -26,8 +26,8 @@ const SQLITE_READERS: u32 = 4;
 const ROWS_AHEAD: usize = 1024;
 /// Another process that creates the same file at the same time makes a try of ours fail.
 const MIGRATION_TRIES: u32 = 20;
-/// The pause between two such tries.
-const MIGRATION_PAUSE: Duration = Duration::from_millis(50);
+/// The pause between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Opens the database and brings it to the newest schema.
 pub(crate) async fn database(place: &Place) -> Result<Database, OpenError> {
@@ -62,9 +62,9 @@ async fn file(place: &Place, path: &Path, survives_power_cut: bool) -> Result<Da
         .row_buffer_size(ROWS_AHEAD);
     let wal = WalSync::new(PathBuf::from(format!("{}-wal", path.display())));
     let connect = |error| connect_error(place, error);
-    let writer = pool(1).connect_with(options.clone()).await.map_err(connect)?;
+    let writer = connect_patiently(pool(1), &options).await.map_err(connect)?;
     migrate_sqlite(place, &writer).await?;
-    let readers = pool(SQLITE_READERS).connect_with(options.read_only(true)).await.map_err(connect)?;
+    let readers = connect_patiently(pool(SQLITE_READERS), &options.read_only(true)).await.map_err(connect)?;
     let wal = survives_power_cut.then_some(wal);
     if let Some(wal) = &wal {
         wal.sync_folder(folder).await.map_err(|error| connect(sqlx::Error::Io(error)))?;
@@ -79,18 +79,40 @@ async fn memory(place: &Place) -> Result<Database, OpenError> {
     Ok(Database::Sqlite { readers: writer.clone(), writer, wal: None })
 }
 
+/// Connects. While another process makes the file, SQLite says at once that it is locked, whatever its own patience.
+async fn connect_patiently(
+    pool: SqlitePoolOptions,
+    options: &SqliteConnectOptions,
+) -> Result<sqlx::SqlitePool, sqlx::Error> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(error) if is_locked(&error) && Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+            done => return done,
+        }
+    }
+}
+
 async fn migrate_sqlite(place: &Place, writer: &sqlx::SqlitePool) -> Result<(), OpenError> {
-    let mut tries = 0;
+    let (deadline, mut tries) = (Instant::now() + BUSY_TIMEOUT, 0);
     loop {
         tries += 1;
         match migrations::sqlite().run(writer).await {
             Ok(()) => return Ok(()),
-            Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) if tries < MIGRATION_TRIES => {
-                tokio::time::sleep(MIGRATION_PAUSE).await;
+            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
+                if tries < MIGRATION_TRIES || is_locked(&error) && Instant::now() < deadline =>
+            {
+                tokio::time::sleep(PAUSE).await;
             }
             Err(error) => return Err(migrate_error(place, error)),
         }
     }
+}
+
+/// Whether another process holds the file, by SQLite's codes `BUSY` and `LOCKED` and what these are extended by.
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
 async fn server(place: &Place, options: &PgConnectOptions) -> Result<Database, OpenError> {
