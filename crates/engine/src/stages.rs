@@ -55,17 +55,21 @@ const LOOK_EVERY_MS: i64 = 500;
 pub const SETUP_ATTEMPTS: i64 = 3;
 
 /// One that waits, counted: the more there are, the less often each looks at its row when something changed.
-struct Waiter<'a>(&'a AtomicI64);
+#[derive(Debug)]
+pub struct Waiter<'a>(&'a AtomicI64);
 
 impl<'a> Waiter<'a> {
-    fn new(waiters: &'a AtomicI64) -> Self {
+    /// Counts one more, as long as it lives.
+    #[must_use]
+    pub fn new(waiters: &'a AtomicI64) -> Self {
         waiters.fetch_add(1, Ordering::Relaxed);
         Self(waiters)
     }
 
-    /// So that all of them together look about a thousand times in a second.
-    fn pause_ms(&self) -> i64 {
-        self.0.load(Ordering::Relaxed).min(LOOK_EVERY_MS)
+    /// So that all of them together look about a thousand times in a second, if `least_ms` and `most_ms` do not forbid it.
+    #[must_use]
+    pub fn pause_ms(&self, least_ms: i64, most_ms: i64) -> i64 {
+        self.0.load(Ordering::Relaxed).clamp(least_ms, most_ms)
     }
 }
 
@@ -100,7 +104,7 @@ impl Engine {
                 (StageState::Assigned, Some(instance)) => return Ok(Assigned { stage, instance }),
                 _ => self.host.wait(seen, LOOK_EVERY_MS).await,
             }
-            self.host.wait(u64::MAX, waiter.pause_ms()).await;
+            self.host.wait(u64::MAX, waiter.pause_ms(0, LOOK_EVERY_MS)).await;
             seen = self.host.signals();
             let Some(found) = self.look(&demand.id).await? else {
                 return Err(SetupError::Ended { id: demand.id.clone(), cause: Cause::new(Code::Destroyed, "") });

@@ -388,6 +388,20 @@ fn a_full_flavor_ends_only_its_own_and_its_stages_turn_to_their_fallback() {
             "terminate i1: made_room: the pool is full and a stage waits for a/large
              explain s: waits for a/large: the limit of 4 of pool a is reached",
         );
+    World::new(&[("a", 4, 4)])
+        .change(large)
+        .with(&[
+            "i1 ready",
+            "i2 ready",
+            "i3 ready",
+            "i4 terminating retry=9",
+            "s waiting pool=a/large",
+            "s2 waiting pool=a/large",
+        ])
+        .check(
+            "explain s: waits for a/large: the limit of 4 of pool a is reached
+             explain s2: waits for a/large: the limit of 4 of pool a is reached",
+        );
     // One of its own with another image gives up its place.
     World::new(&[("a", 0, 9)])
         .change(large)

@@ -164,13 +164,13 @@ fn make_room(
         return Vec::new();
     }
     let kind = (want.flavor.key.clone(), want.image.clone());
-    let missing = missing.saturating_sub(if flavor_is_full { in_flavor.ending } else { in_pool.ending });
-    // No more than could be started in their places.
+    // No more than could be started in their places, and those that end already are some of them.
     let startable = match want.flavor.limit {
         Some(limit) if !flavor_is_full => want.tries.min(limit - in_flavor.live),
         _ => want.tries,
     };
-    let missing = missing.min(startable);
+    let ending = if flavor_is_full { in_flavor.ending } else { in_pool.ending };
+    let missing = missing.min(startable).saturating_sub(ending);
     let others = census.supply.iter().filter(|(other, _)| **other != kind).flat_map(|(_, instances)| instances);
     others
         .filter(|i| i.flavor == want.flavor.key || !flavor_is_full)

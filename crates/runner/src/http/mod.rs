@@ -28,7 +28,7 @@ mod step;
 mod views;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicI64;
 
 use kiln_agent_client::{Agent, AgentError};
 use kiln_engine::{Assigned, Engine, Host};
@@ -95,7 +95,7 @@ pub struct Api {
     steps: Flights<Result<PollStepResponse, Refusal>>,
     exports: Exports,
     streams: Arc<Semaphore>,
-    watchers: AtomicU64,
+    watchers: AtomicI64,
 }
 
 impl Api {
@@ -116,7 +116,7 @@ impl Api {
             steps: Flights::default(),
             exports: Exports::default(),
             streams: Arc::new(Semaphore::new(EVENT_STREAMS)),
-            watchers: AtomicU64::new(0),
+            watchers: AtomicI64::new(0),
         })
     }
 }

@@ -1,10 +1,8 @@
 //! Where a stage's steps run, and whether that is still so.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
 use axum::http::StatusCode;
 use kiln_agent_client::Agent;
+use kiln_engine::Waiter;
 use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, StageState, State};
 
 use super::Api;
@@ -13,29 +11,9 @@ use super::reply::Refusal;
 /// Without a signal, the rows of a stage that somebody waits for are looked at this often,
 const LOOK_EVERY_MS: i64 = 1_000;
 /// and with signals not more often than this,
-const PAUSE_MIN_MS: u64 = 200;
+const PAUSE_MIN_MS: i64 = 200;
 /// nor, when many wait, than all of them about a thousand times in a second together.
-const PAUSE_MAX_MS: u64 = 5_000;
-
-/// One that waits, counted.
-struct Watcher<'a>(&'a AtomicU64);
-
-impl<'a> Watcher<'a> {
-    fn new(watchers: &'a AtomicU64) -> Self {
-        watchers.fetch_add(1, Ordering::Relaxed);
-        Self(watchers)
-    }
-
-    fn pause(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed).clamp(PAUSE_MIN_MS, PAUSE_MAX_MS))
-    }
-}
-
-impl Drop for Watcher<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+const PAUSE_MAX_MS: i64 = 5_000;
 
 /// A stage, the instance that serves it, and that instance's agent.
 pub(super) struct Place {
@@ -119,9 +97,9 @@ impl Api {
     /// Returns when an instance does not serve a stage any more. That it does now was just read by the caller, and most
     /// calls end before a first look.
     pub(super) async fn until_lost(&self, stage: &StageId, instance: &InstanceId) -> Lost {
-        let watcher = Watcher::new(&self.watchers);
+        let watcher = Waiter::new(&self.watchers);
         loop {
-            tokio::time::sleep(watcher.pause()).await;
+            self.host.wait(u64::MAX, watcher.pause_ms(PAUSE_MIN_MS, PAUSE_MAX_MS)).await;
             let seen = self.host.signals();
             match self.lost(stage, instance).await {
                 Ok(Some(lost)) => return lost,
