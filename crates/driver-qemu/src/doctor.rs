@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::accel;
+use crate::host::proc;
+use crate::host::program::{self, INSTALL_BUILDERS, INSTALL_QEMU};
+use crate::host::unix;
+use crate::images;
 use crate::paths::Layout;
 use crate::settings::Settings;
-use crate::{host, images, program, unix};
+use crate::vm::accel;
 
-pub(crate) const INSTALL_QEMU: &str = "sudo apt-get install qemu-system-x86 qemu-utils";
 /// The oldest QEMU whose snapshots are known to load.
 const OLDEST_QEMU: (u32, u32) = (6, 2);
 /// Room for an image, a golden VM and some clones.
@@ -75,7 +77,7 @@ fn required(name: &'static str, found: Option<String>, remedy: &str) -> Check {
 }
 
 fn builder(name: &'static str, found: Option<String>) -> Check {
-    let mut check = required(name, found, images::INSTALL_BUILDERS);
+    let mut check = required(name, found, INSTALL_BUILDERS);
     check.optional = true;
     if !check.ok {
         check.detail = "not found; needed only by `kiln image build`".to_owned();
@@ -142,7 +144,7 @@ fn disk_check(layout: &Layout) -> Check {
 }
 
 fn memory_check() -> Check {
-    let available = host::available_memory_mib().unwrap_or(0);
+    let available = proc::available_memory_mib().unwrap_or(0);
     let ok = available >= COMFORTABLE_MEMORY_MIB;
     let detail = format!("{available} MiB available ({COMFORTABLE_MEMORY_MIB} MiB wanted)");
     Check { name: "memory", ok, optional: false, detail, remedy: String::new() }

@@ -17,18 +17,22 @@ use kiln_driver::{Abilities, Driver, DriverError, Labels, LaunchRequest, Launche
 use kiln_tls::Authority;
 use tokio::sync::OnceCell;
 
-use crate::accel::{self, Accel};
-use crate::book::{self, Book, Phase, Slot};
+use crate::clone::adopt;
+use crate::clone::book::{self, Book, Phase, Slot};
+use crate::clone::instance::Instance;
+use crate::clone::owner::{Owner, Ownership, valid_name};
 use crate::error::QemuError;
-use crate::golden::{Golden, Recipe, Shape};
+use crate::golden::recipe::Recipe;
+use crate::golden::saved::Golden;
+use crate::host::lock;
+use crate::host::program;
+use crate::host::room;
 use crate::images::{Image, Images};
-use crate::instance::Instance;
-use crate::machine::Life;
-use crate::owner::{Owner, Ownership, valid_name};
 use crate::paths::Layout;
 use crate::progress::{Listener, Progress};
 use crate::settings::Settings;
-use crate::{adopt, host, lock, program};
+use crate::vm::accel::{self, Accel};
+use crate::vm::machine::{Life, Shape};
 
 /// The agent that VMs get.
 #[derive(Debug, Clone)]
@@ -204,8 +208,8 @@ impl Inner {
             return Ok((slot.clone(), false));
         }
         let promised = book.slots.values().filter(|s| matches!(*s.phase.borrow(), Phase::Starting));
-        host::require_memory(request.memory_mib, promised.map(|s| u64::from(s.memory_mib)).sum())?;
-        host::require_disk(&self.layout.vms())?;
+        room::require_memory(request.memory_mib, promised.map(|s| u64::from(s.memory_mib)).sum())?;
+        room::require_disk(&self.layout.vms())?;
         let slot = Slot::starting(request);
         book.slots.insert(request.id.clone(), slot.clone());
         Ok((slot, true))
@@ -365,6 +369,6 @@ fn told(error: &QemuError) -> DriverError {
 async fn qemu_version(settings: &Settings) -> Result<String, QemuError> {
     let mut command = std::process::Command::new(&settings.qemu);
     command.arg("--version");
-    let text = program::output(command, crate::doctor::INSTALL_QEMU).await?;
+    let text = program::output(command, program::INSTALL_QEMU).await?;
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }

@@ -14,46 +14,33 @@
 //! A VM reaches the network through QEMU's own user-mode stack. That stack also lets it reach the host's loopback, as
 //! 10.0.2.2: a service on this host that trusts whoever connects from loopback trusts the steps too, unless it asks [`is_vm`].
 //!
+//! ```text
+//! driver ─► clone ─► golden ─► images ─► vm (one QEMU) ─► host (processes, programs, locks, files)
+//! ```
+//! A folder uses those to its right, and no file uses one that uses it.
+//!
 //! The library prints nothing and reads no environment: the caller gives a [`Layout`], [`Settings`] and a [`Listener`].
 
-mod accel;
-mod adopt;
-mod book;
-mod console;
+mod clone;
 mod doctor;
 mod driver;
 mod error;
 mod golden;
 mod host;
 mod images;
-mod instance;
-mod lock;
-mod log;
-mod machine;
-mod monitor;
-mod owner;
 mod paths;
-mod peer;
-mod process;
-mod program;
 mod progress;
-mod qmp;
-mod reap;
-mod record;
-mod seed;
 mod settings;
-mod shelf;
-mod unix;
 mod vm;
 
-pub use accel::{Accel, AccelChoice, PROBE_LIMIT};
+pub use clone::owner::Ownership;
 pub use doctor::{Check, doctor};
 pub use driver::{AgentBinary, QemuDriver};
 pub use error::QemuError;
-pub use golden::Shape;
+pub use host::peer::is_vm;
 pub use images::{Image, Images, Source};
-pub use owner::Ownership;
 pub use paths::Layout;
-pub use peer::is_vm;
 pub use progress::{Listener, Progress};
 pub use settings::Settings;
+pub use vm::accel::{Accel, AccelChoice, PROBE_LIMIT};
+pub use vm::machine::Shape;

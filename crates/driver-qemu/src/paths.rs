@@ -9,9 +9,12 @@
 //! state/vms/named-NAME/INSTANCE/{process.lock, monitor, console.log, errors.log}
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::error::QemuError;
+/// Locked by the process that an owner is, in the owner's directory.
+pub(crate) const OWNER_LOCK: &str = "owner.lock";
+/// How the directory of a named owner begins; no pid does.
+pub(crate) const NAMED: &str = "named-";
 
 /// The two roots under which everything lies.
 #[derive(Debug, Clone)]
@@ -44,10 +47,4 @@ impl Layout {
     pub(crate) fn accel_memo(&self) -> PathBuf {
         self.cache.join("accel.json")
     }
-}
-
-/// Makes a directory that only its owner may enter: memory files hold whatever a VM's memory held.
-pub(crate) fn private_dir(path: &Path) -> Result<(), QemuError> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(QemuError::io("create", path))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::accel::AccelChoice;
+use crate::vm::accel::AccelChoice;
 
 /// Settings of local VMs.
 #[derive(Debug, Clone)]

@@ -12,9 +12,9 @@ use super::scratch::{self, Scratch};
 use super::sources::Archives;
 use super::{Image, Images, check_name, digest, now_unix_s};
 use crate::error::QemuError;
-use crate::program;
+use crate::host::program::{self, INSTALL_BUILDERS};
+use crate::host::unix::{self, Death};
 use crate::progress::Task;
-use crate::unix::{self, Death};
 
 /// Size of the disk as the guest sees it. The file holds only what is used.
 const DISK_GIB: u64 = 16;
@@ -22,8 +22,6 @@ const DISK_GIB: u64 = 16;
 const NEEDED_BYTES: u64 = 6 * 1024 * 1024 * 1024;
 /// The tree alone.
 const TREE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
-/// How to get what a build needs.
-pub(crate) const INSTALL_BUILDERS: &str = "sudo apt-get install mmdebstrap uidmap fakeroot e2fsprogs";
 
 const EARLY: &str = include_str!("../../assets/early.sh");
 const CUSTOMIZE: &str = include_str!("../../assets/customize.sh");
@@ -115,7 +113,7 @@ impl Images {
         task.step("packing the disk");
         let mut convert = Command::new(&self.settings.qemu_img);
         convert.args(["convert", "-f", "raw", "-O", "qcow2"]).arg(&raw).arg(&disk);
-        program::output(convert, crate::doctor::INSTALL_QEMU).await?;
+        program::output(convert, program::INSTALL_QEMU).await?;
         for left in [raw, make_disk, sources] {
             std::fs::remove_file(&left).map_err(QemuError::io("remove", &left))?;
         }

@@ -11,9 +11,10 @@ use tokio::io::AsyncWriteExt;
 
 use super::{Image, Images, check_name, digest, now_unix_s};
 use crate::error::QemuError;
-use crate::golden::hex;
+use crate::host::files::hex;
+use crate::host::program;
+use crate::host::unix;
 use crate::progress::Task;
-use crate::{program, unix};
 
 /// The largest download.
 const DOWNLOAD_LIMIT_BYTES: u64 = 20 << 30;
@@ -100,7 +101,7 @@ impl Images {
         // Converting also proves that every cluster of it can be read, and leaves out snapshots and other baggage.
         let mut convert = Command::new(&self.settings.qemu_img);
         convert.args(["convert", "-f", facts.format, "-O", "qcow2"]).arg(&file).arg(&disk);
-        program::output(convert, crate::doctor::INSTALL_QEMU).await?;
+        program::output(convert, program::INSTALL_QEMU).await?;
         if matches!(source, Source::Url(..)) {
             std::fs::remove_file(&file).map_err(QemuError::io("remove", &file))?;
         }
@@ -121,7 +122,7 @@ impl Images {
         let file_bytes = file.metadata().map_err(QemuError::io("read", file))?.len();
         let mut command = Command::new(&self.settings.qemu_img);
         command.args(["info", "--output=json"]).arg(file);
-        let text = program::output(command, crate::doctor::INSTALL_QEMU).await?;
+        let text = program::output(command, program::INSTALL_QEMU).await?;
         let bad = |reason: String| QemuError::BadImage { path: file.to_owned(), reason };
         let info =
             serde_json::from_str(&text).map_err(|e| bad(format!("qemu-img's description of it is not JSON: {e}")))?;

@@ -1,7 +1,6 @@
 //! The images on this machine: made here, imported, listed, removed.
 
 mod build;
-
 mod import;
 mod scratch;
 mod sources;
@@ -10,16 +9,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use build::INSTALL_BUILDERS;
 pub use import::Source;
 
 use crate::error::QemuError;
-use crate::golden;
-use crate::lock;
-use crate::paths::{Layout, private_dir};
+use crate::host::files::{self, private_dir};
+use crate::host::lock;
+use crate::paths::Layout;
 use crate::progress::Listener;
 use crate::settings::Settings;
-use crate::shelf;
 
 /// An image that VMs can be made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +36,7 @@ pub struct Image {
     /// Whether kernel and initrd lie beside it, so that QEMU starts the kernel without a boot loader.
     pub kernel: bool,
     #[serde(skip)]
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 impl Image {
@@ -59,7 +56,7 @@ impl Image {
 /// The images below a cache directory.
 #[derive(Clone)]
 pub struct Images {
-    layout: Layout,
+    pub(crate) layout: Layout,
     settings: Settings,
     listener: Listener,
 }
@@ -100,25 +97,8 @@ impl Images {
         Err(QemuError::UnknownImage { name: name.to_owned(), known })
     }
 
-    /// Removes an image and the golden VMs made from it. Running clones keep their files until they end.
-    ///
-    /// # Errors
-    /// When there is no such image, or it cannot be removed.
-    pub async fn remove(&self, name: &str) -> Result<(), QemuError> {
-        let image = self.get(name)?;
-        let _held = self.lock(name).await?;
-        let doomed = self.layout.images().join(format!(".{name}.removed"));
-        lock::remove_tree(&doomed)?;
-        std::fs::rename(&image.dir, &doomed).map_err(QemuError::io("remove", &image.dir))?;
-        lock::remove_tree(&doomed)?;
-        if !self.list()?.iter().any(|other| other.digest == image.digest) {
-            shelf::forget_image(&self.layout, &image.digest);
-        }
-        Ok(())
-    }
-
     /// Guards the making and removing of one image among processes.
-    async fn lock(&self, name: &str) -> Result<std::fs::File, QemuError> {
+    pub(crate) async fn lock(&self, name: &str) -> Result<std::fs::File, QemuError> {
         private_dir(&self.layout.images())?;
         let path = self.layout.images().join(format!(".{name}.lock"));
         lock::exclusive(&path, &self.listener, &format!("image {name}")).await
@@ -147,7 +127,7 @@ impl Images {
         let dir = self.layout.images().join(&image.name);
         let text = serde_json::to_vec_pretty(&image).map_err(|e| QemuError::Invalid(e.to_string()))?;
         let record = half.join("image.json");
-        crate::seed::write_private(&record, &text).map_err(QemuError::io("write", &record))?;
+        files::write_private(&record, &text).map_err(QemuError::io("write", &record))?;
         std::fs::rename(half, &dir).map_err(QemuError::io("move into place", &dir))?;
         image.dir = dir;
         Ok(image)
@@ -181,7 +161,7 @@ async fn digest(path: &Path) -> Result<String, QemuError> {
         let mut hasher = Sha256::new();
         let mut file = std::fs::File::open(&path).map_err(QemuError::io("open", &path))?;
         std::io::copy(&mut file, &mut hasher).map_err(QemuError::io("read", &path))?;
-        Ok(golden::hex(&hasher.finalize()))
+        Ok(files::hex(&hasher.finalize()))
     };
     tokio::task::spawn_blocking(work).await.map_err(|e| QemuError::Invalid(e.to_string()))?
 }

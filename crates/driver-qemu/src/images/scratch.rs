@@ -7,10 +7,10 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::build::INSTALL_BUILDERS;
 use crate::error::QemuError;
-use crate::unix::{self, Death};
-use crate::{lock, program};
+use crate::host::lock;
+use crate::host::program::{self, INSTALL_BUILDERS};
+use crate::host::unix::{self, Death};
 
 const PARENT: &str = "/tmp";
 /// Empties the folders that it is given.

@@ -6,30 +6,33 @@
 //! ```
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kiln_agent_client::{Agent, Credentials};
 use kiln_driver::user_data::{AGENT_PORT, SETTLED_LINE, UserData};
 use kiln_tls::Authority;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::accel::Accel;
 use crate::error::QemuError;
+use crate::golden::saved::Golden;
+use crate::golden::seed::Seed;
+use crate::golden::shelf::{self, Record};
+use crate::host::files::{self, hex, private_dir};
+use crate::host::lock;
+use crate::host::program;
+use crate::host::room;
+use crate::host::unix;
 use crate::images::Image;
-use crate::machine::{DirectKernel, KERNEL_LINE, Life, Machine, Role};
-use crate::paths::{Layout, private_dir};
+use crate::paths::Layout;
 use crate::progress::{Listener, Task};
-use crate::qmp::Qmp;
-use crate::seed::Seed;
 use crate::settings::Settings;
-use crate::shelf::{self, Record};
-use crate::vm::Vm;
-use crate::{host, lock, program, unix};
+use crate::vm::accel::Accel;
+use crate::vm::machine::{DirectKernel, KERNEL_LINE, Life, Machine, Role, Shape};
+use crate::vm::qemu::Vm;
+use crate::vm::qmp::Qmp;
 
 /// Changes whenever a golden VM made by an older version of this code must not be used.
 const FORMAT: u32 = 1;
@@ -41,28 +44,6 @@ const SILENT_REST: Duration = Duration::from_secs(60);
 const SAVE_LIMIT: Duration = Duration::from_secs(60);
 /// Pause between two health checks of a booting VM, whose processor they would only slow down.
 const HEALTH_PAUSE: Duration = Duration::from_millis(500);
-
-/// The size of a VM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Shape {
-    /// Virtual processors.
-    pub cpus: u32,
-    /// Memory in MiB.
-    pub memory_mib: u32,
-    /// Smallest size of the root disk in GiB.
-    pub disk_gib: u32,
-}
-
-/// A saved golden VM, kept from being removed while this lives.
-#[derive(Debug)]
-pub(crate) struct Golden {
-    pub(crate) server_name: String,
-    key: String,
-    machine: Machine,
-    dir: PathBuf,
-    proven: AtomicBool,
-    in_use: File,
-}
 
 /// What a golden VM is made from.
 pub(crate) struct Recipe<'a> {
@@ -80,44 +61,6 @@ pub(crate) struct Recipe<'a> {
 
 /// A clone that nobody claims powers itself off after this.
 const UNCLAIMED_LEASE: Duration = Duration::from_secs(3600);
-
-impl Golden {
-    /// Notes that a clone of it came up.
-    pub(crate) fn prove(&self) {
-        self.proven.store(true, Ordering::Relaxed);
-    }
-
-    /// After a clone of it failed to start: takes it off the shelf, so that it is made anew, unless clones of it are known
-    /// to come up. A disk that lied at a power cut, or a host whose processor changed, would else fail every stage for ever.
-    pub(crate) fn discard_unproven(&self) -> bool {
-        if self.proven.load(Ordering::Relaxed) {
-            return false;
-        }
-        std::fs::remove_file(self.dir.join("golden.json")).is_ok()
-    }
-
-    pub(crate) fn state_file(&self) -> PathBuf {
-        self.dir.join("state")
-    }
-
-    pub(crate) fn overlay_template(&self) -> PathBuf {
-        self.dir.join("overlay.qcow2")
-    }
-
-    pub(crate) fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// What keeps the golden VM from being removed as long as any process has it open.
-    pub(crate) fn hold(&self) -> Result<OwnedFd, QemuError> {
-        self.in_use.try_clone().map(OwnedFd::from).map_err(QemuError::io("keep the lock of", &self.dir))
-    }
-
-    /// The machine of a clone whose disk is `overlay`.
-    pub(crate) fn clone_machine(&self, id: &str, overlay: PathBuf, life: Life) -> Machine {
-        Machine { name: id.to_owned(), disk: overlay, role: Role::Clone, life, ..self.machine.clone() }
-    }
-}
 
 impl Recipe<'_> {
     /// The saved golden VM of this recipe; boots and saves it first if there is none. Two processes that want the same one
@@ -239,7 +182,7 @@ impl Recipe<'_> {
                 free >> 20
             )));
         }
-        host::require_memory(self.shape.memory_mib, 0)
+        room::require_memory(self.shape.memory_mib, 0)
     }
 
     async fn build_in(&self, half: &Path, key: &str, dir: &Path, task: &Task<'_>) -> Result<(), QemuError> {
@@ -270,7 +213,7 @@ impl Recipe<'_> {
         write_through(half).await?;
         let text = serde_json::to_vec_pretty(&record).map_err(|e| QemuError::Invalid(e.to_string()))?;
         let path = half.join("golden.json");
-        crate::seed::write_private(&path, &text).map_err(QemuError::io("write", &path))
+        files::write_private(&path, &text).map_err(QemuError::io("write", &path))
     }
 
     async fn boot_and_save(
@@ -351,10 +294,6 @@ async fn write_through(dir: &Path) -> Result<(), QemuError> {
         Ok(())
     };
     tokio::task::spawn_blocking(work).await.map_err(|e| QemuError::Invalid(e.to_string()))?
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn shell_word(path: &Path) -> String {

@@ -9,10 +9,14 @@ use std::process::{Command, Output, Stdio};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 
-use crate::console::last_lines;
 use crate::error::QemuError;
-use crate::unix;
+use crate::host::lines::last_lines;
+use crate::host::unix;
 
+/// How to get QEMU.
+pub(crate) const INSTALL_QEMU: &str = "sudo apt-get install qemu-system-x86 qemu-utils";
+/// How to get what the building of an image needs.
+pub(crate) const INSTALL_BUILDERS: &str = "sudo apt-get install mmdebstrap uidmap fakeroot e2fsprogs";
 /// How many lines of a failed program are told.
 const TAIL_LINES: usize = 20;
 
@@ -120,7 +124,7 @@ pub(crate) async fn create_overlay(
     // `-u`: the backing file may be about to be renamed into its place.
     command.args(["create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b"]).arg(backing).arg(overlay);
     command.arg(virtual_bytes.to_string());
-    output(command, crate::doctor::INSTALL_QEMU).await.map(drop)
+    output(command, INSTALL_QEMU).await.map(drop)
 }
 
 #[cfg(test)]
@@ -167,7 +171,7 @@ mod tests {
         let text = std::fs::read_to_string(pids).expect("pids");
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         for pid in text.split_whitespace().map(|pid| pid.parse().expect("a pid")) {
-            while crate::host::start_time(pid).is_some() {
+            while crate::host::proc::start_time(pid).is_some() {
                 assert!(std::time::Instant::now() < deadline, "{pid} lives on");
                 std::thread::yield_now();
             }

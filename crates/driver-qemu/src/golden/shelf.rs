@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::golden::Shape;
-use crate::lock;
+use crate::host::lock;
 use crate::paths::Layout;
+use crate::vm::machine::Shape;
 
 /// How many saved golden VMs are kept; the least recently used go first.
 const KEPT: usize = 6;

@@ -10,10 +10,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::QemuError;
-use crate::host;
+use crate::host::files;
+use crate::host::proc;
 use crate::paths::Layout;
 use crate::progress::{Listener, Progress};
-use crate::vm::Vm;
+use crate::vm::qemu::Vm;
 
 /// A kernel that does not boot to its end within this does not boot.
 pub const PROBE_LIMIT: Duration = Duration::from_secs(5);
@@ -75,7 +76,7 @@ pub(crate) fn known(layout: &Layout, qemu_version: &str) -> Option<KvmState> {
     let state = |reason: String| KvmState {
         works: false,
         reason,
-        boot_id: host::boot_id(),
+        boot_id: proc::boot_id(),
         qemu_version: qemu_version.to_owned(),
     };
     if let Err(error) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
@@ -87,7 +88,7 @@ pub(crate) fn known(layout: &Layout, qemu_version: &str) -> Option<KvmState> {
     }
     let text = std::fs::read(layout.accel_memo()).ok()?;
     let memo: KvmState = serde_json::from_slice(&text).ok()?;
-    (memo.boot_id == host::boot_id() && memo.qemu_version == qemu_version && !memo.boot_id.is_empty()).then_some(memo)
+    (memo.boot_id == proc::boot_id() && memo.qemu_version == qemu_version && !memo.boot_id.is_empty()).then_some(memo)
 }
 
 /// Turns the user's wish into what is used, probing at most once per boot of the host.
@@ -111,7 +112,7 @@ pub(crate) async fn decide(
                 Ok(()) => (true, String::new()),
                 Err(reason) => (false, reason),
             };
-            let state = KvmState { works, reason, boot_id: host::boot_id(), qemu_version: qemu_version.to_owned() };
+            let state = KvmState { works, reason, boot_id: proc::boot_id(), qemu_version: qemu_version.to_owned() };
             remember(layout, &state)?;
             state
         }
@@ -137,7 +138,7 @@ pub(crate) async fn decide(
 fn remember(layout: &Layout, state: &KvmState) -> Result<(), QemuError> {
     let path = layout.accel_memo();
     let text = serde_json::to_vec_pretty(state).map_err(|e| QemuError::Invalid(e.to_string()))?;
-    crate::seed::write_private(&path, &text).map_err(QemuError::io("write", path))
+    files::write_private(&path, &text).map_err(QemuError::io("write", path))
 }
 
 async fn probe(qemu: &Path, kernel: &Path) -> Result<(), String> {

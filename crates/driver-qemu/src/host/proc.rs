@@ -1,45 +1,12 @@
 //! What the host is and has, from /proc. Each fact is read when asked for; nothing is remembered.
 
 use std::fs;
-use std::path::Path;
 
-use crate::error::QemuError;
-use crate::unix;
+use serde::{Deserialize, Serialize};
 
 /// Memory that can be given away without swapping, in MiB. None where the kernel does not say.
 pub(crate) fn available_memory_mib() -> Option<u64> {
     parse_available(&fs::read_to_string("/proc/meminfo").ok()?)
-}
-
-/// Memory that the host itself needs to stay usable.
-const RESERVE_MIB: u64 = 256;
-
-/// Checks that a VM of this size fits. `promised_mib` is what VMs that are just starting will take.
-pub(crate) fn require_memory(memory_mib: u32, promised_mib: u64) -> Result<(), QemuError> {
-    let Some(available) = available_memory_mib() else { return Ok(()) };
-    let need = u64::from(memory_mib) + promised_mib + RESERVE_MIB;
-    if available >= need {
-        return Ok(());
-    }
-    Err(QemuError::NoRoom(format!(
-        "a VM of {memory_mib} MiB does not fit: {available} MiB of memory are available, {promised_mib} MiB are promised to \
-         VMs that are starting, and {RESERVE_MIB} MiB are kept for the host; end other programs or VMs, or ask for less memory"
-    )))
-}
-
-/// A clone's disk begins empty; with less than this a step could not write anything of size.
-const LEAST_DISK_MIB: u64 = 512;
-
-/// Checks that there is some disk for what a VM writes.
-pub(crate) fn require_disk(dir: &Path) -> Result<(), QemuError> {
-    let free_mib = unix::free_bytes(dir).map_err(QemuError::io("ask for free space of", dir))? >> 20;
-    if free_mib >= LEAST_DISK_MIB {
-        return Ok(());
-    }
-    Err(QemuError::NoRoom(format!(
-        "{free_mib} MiB of disk are free below {}, and a VM needs at least {LEAST_DISK_MIB} MiB: make room there",
-        dir.display()
-    )))
 }
 
 fn parse_available(meminfo: &str) -> Option<u64> {
@@ -78,6 +45,26 @@ pub(crate) fn processes() -> impl Iterator<Item = u32> {
 pub(crate) fn command_line(pid: u32) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     bytes.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// A process, named so that another one with the same pid is not taken for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProcessName {
+    pub(crate) pid: u32,
+    pub(crate) start_time: Option<u64>,
+    pub(crate) boot_id: String,
+}
+
+impl ProcessName {
+    /// The process that has this pid now.
+    pub(crate) fn of(pid: u32) -> Self {
+        Self { pid, start_time: start_time(pid), boot_id: boot_id() }
+    }
+
+    /// Whether this very process lives. In doubt, no: then it is not killed either.
+    pub(crate) fn lives(&self) -> bool {
+        self.start_time.is_some() && start_time(self.pid) == self.start_time && boot_id() == self.boot_id
+    }
 }
 
 #[cfg(test)]

@@ -12,12 +12,13 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::clone::record::Record;
 use crate::error::QemuError;
-use crate::machine;
-use crate::record::Record;
-use crate::unix::PidFd;
-use crate::vm::{self, Vm};
-use crate::{host, lock};
+use crate::host::lock;
+use crate::host::proc;
+use crate::host::unix::PidFd;
+use crate::vm::machine;
+use crate::vm::qemu::{self, Vm};
 
 const SIGN_FILE: &str = "process.lock";
 /// A killed process is gone within this, unless the host itself hangs.
@@ -67,7 +68,7 @@ pub(crate) fn survivors(owner: &Path) -> Result<Vec<Survivor>, QemuError> {
             found.push(survivor);
             continue;
         }
-        let words = vm::last_words(&owner.join(&id));
+        let words = qemu::last_words(&owner.join(&id));
         match end(owner, &id) {
             Ok(()) => tracing::info!(instance = id, words, "removed what was left of an instance that does not run"),
             // It stays listed, and can be destroyed.
@@ -81,7 +82,7 @@ fn survivor(owner: &Path, id: &str) -> Result<Option<Survivor>, QemuError> {
     let dir = owner.join(id);
     let Some(record) = Record::read(&dir).filter(|record| record.answer.is_some()) else { return Ok(None) };
     let Some(name) = &record.process else { return Ok(None) };
-    let ours = machine::instance_of(&host::command_line(name.pid), owner).as_deref() == Some(id);
+    let ours = machine::instance_of(&proc::command_line(name.pid), owner).as_deref() == Some(id);
     let vm = if ours { Vm::adopt(id, name, &dir)? } else { None };
     Ok(vm.map(|vm| Survivor { id: id.to_owned(), dir, record, vm }))
 }
@@ -95,7 +96,7 @@ pub(crate) fn end(owner: &Path, id: &str) -> Result<(), QemuError> {
         for &pid in &pids {
             // One that is gone by now needs no end. What the descriptor means is looked at again: pids come back.
             let Ok(process) = PidFd::open(pid) else { continue };
-            if machine::instance_of(&host::command_line(pid), owner).as_deref() == Some(id) {
+            if machine::instance_of(&proc::command_line(pid), owner).as_deref() == Some(id) {
                 process.kill().map_err(QemuError::io("end the VM of", &dir))?;
             }
         }
@@ -115,7 +116,7 @@ pub(crate) fn end(owner: &Path, id: &str) -> Result<(), QemuError> {
 
 /// The processes that are instances below an owner's directory. A zombie has no command line.
 fn processes(owner: &Path) -> Vec<(String, u32)> {
-    host::processes().filter_map(|pid| Some((machine::instance_of(&host::command_line(pid), owner)?, pid))).collect()
+    proc::processes().filter_map(|pid| Some((machine::instance_of(&proc::command_line(pid), owner)?, pid))).collect()
 }
 
 #[cfg(test)]
@@ -126,9 +127,10 @@ mod tests {
     use kiln_driver::{Labels, LaunchRequest};
 
     use super::*;
-    use crate::paths::private_dir;
-    use crate::record::{Answer, ProcessName};
-    use crate::unix;
+    use crate::clone::record::Answer;
+    use crate::host::files::private_dir;
+    use crate::host::proc::ProcessName;
+    use crate::host::unix;
 
     struct Case {
         _dir: tempfile::TempDir,

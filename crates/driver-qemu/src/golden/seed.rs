@@ -7,6 +7,7 @@ use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
 use kiln_driver::user_data::{AGENT_FILE_ON_SEED, SEED_LABEL};
 
 use crate::error::QemuError;
+use crate::host::files;
 
 /// Room for the file system's own tables beside the files.
 const SLACK_BYTES: usize = 1024 * 1024;
@@ -23,7 +24,7 @@ impl Seed<'_> {
     /// Writes the disk image to `path`, readable by its owner alone: it holds the golden VM's server key.
     pub(crate) fn write(&self, path: &Path) -> Result<(), QemuError> {
         let bytes = self.image().map_err(QemuError::io("fill the seed disk", path))?;
-        write_private(path, &bytes).map_err(QemuError::io("write the seed disk", path))
+        files::write_private(path, &bytes).map_err(QemuError::io("write the seed disk", path))
     }
 
     fn image(&self) -> std::io::Result<Vec<u8>> {
@@ -49,14 +50,6 @@ impl Seed<'_> {
         }
         Ok(disk.into_inner())
     }
-}
-
-/// Writes a file that only its owner may read.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

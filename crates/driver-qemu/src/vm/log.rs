@@ -7,9 +7,9 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use crate::console::last_lines;
 use crate::error::QemuError;
-use crate::unix;
+use crate::host::lines::last_lines;
+use crate::host::unix;
 
 /// How much of the end is kept, and read.
 const KEPT_BYTES: u64 = 64 * 1024;

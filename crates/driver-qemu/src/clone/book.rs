@@ -6,10 +6,10 @@ use std::sync::Arc;
 use kiln_driver::{Labels, LaunchRequest, Listed};
 use tokio::sync::watch;
 
-use crate::adopt::Survivor;
+use crate::clone::adopt::Survivor;
+use crate::clone::instance::Instance;
+use crate::clone::owner::valid_name;
 use crate::error::QemuError;
-use crate::instance::Instance;
-use crate::owner::valid_name;
 
 /// How many ended ids are remembered, so that none is run twice.
 const REMEMBERED_IDS: usize = 10_000;

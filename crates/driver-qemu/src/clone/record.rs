@@ -8,31 +8,11 @@ use kiln_driver::{Labels, LaunchRequest, Launched};
 use serde::{Deserialize, Serialize};
 
 use crate::error::QemuError;
-use crate::host;
+use crate::host::proc::ProcessName;
 
 const VM_FILE: &str = "vm.json";
 /// The phases of a start, in order; a launch tells how long each took.
 const PHASES: [&str; 2] = ["spawn", "load"];
-
-/// A process, named so that another one with the same pid is not taken for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ProcessName {
-    pub(crate) pid: u32,
-    pub(crate) start_time: Option<u64>,
-    pub(crate) boot_id: String,
-}
-
-impl ProcessName {
-    /// The process that has this pid now.
-    pub(crate) fn of(pid: u32) -> Self {
-        Self { pid, start_time: host::start_time(pid), boot_id: host::boot_id() }
-    }
-
-    /// Whether this very process lives. In doubt, no: then it is not killed either.
-    pub(crate) fn lives(&self) -> bool {
-        self.start_time.is_some() && host::start_time(self.pid) == self.start_time && host::boot_id() == self.boot_id
-    }
-}
 
 /// An instance. It is written three times: before its process is started, when there is one, and when the agent's address
 /// is known.

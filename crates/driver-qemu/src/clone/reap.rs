@@ -3,9 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::clone::record::Record;
 use crate::error::QemuError;
-use crate::record::{ProcessName, Record};
-use crate::{host, lock, owner, unix};
+use crate::host::lock;
+use crate::host::proc;
+use crate::host::proc::ProcessName;
+use crate::host::unix;
+use crate::paths::{NAMED, OWNER_LOCK};
 
 /// A killed process is gone within this, unless the host itself hangs.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
@@ -18,7 +22,7 @@ pub(crate) fn reap(vms: &Path) -> Result<Vec<String>, QemuError> {
     for dir in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
         let begins =
             |with: &str| dir.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(with.as_bytes()));
-        if begins(owner::NAMED) {
+        if begins(NAMED) {
             continue;
         }
         if begins(".") {
@@ -28,7 +32,7 @@ pub(crate) fn reap(vms: &Path) -> Result<Vec<String>, QemuError> {
             continue;
         }
         // Held until the directory is gone, so that two reapers do not meet in it.
-        let Some(_dead) = lock::try_exclusive(&dir.join(owner::LOCK_FILE)) else { continue };
+        let Some(_dead) = lock::try_exclusive(&dir.join(OWNER_LOCK)) else { continue };
         for instance in std::fs::read_dir(&dir).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
             end_leftover(&instance.path())?;
             found.push(instance.file_name().to_string_lossy().into_owned());
@@ -44,7 +48,7 @@ fn is_stale_unnamed(dir: &Path) -> bool {
     let name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let mut parts = name.trim_start_matches('.').split('-');
     let (pid, start) = (parts.next().and_then(|p| p.parse().ok()), parts.next().and_then(|p| p.parse::<u64>().ok()));
-    pid.is_some_and(|pid| host::start_time(pid) != start)
+    pid.is_some_and(|pid| proc::start_time(pid) != start)
 }
 
 /// Ends the process of a leftover instance, if it is that very process and its command line names the instance's files.
@@ -52,7 +56,7 @@ fn end_leftover(instance: &Path) -> Result<(), QemuError> {
     let Some(process) = Record::read(instance).and_then(|record| record.process) else { return Ok(()) };
     let mark = instance.to_string_lossy().replace(',', ",,");
     let ours = |process: &ProcessName| {
-        process.lives() && host::command_line(process.pid).iter().any(|word| word.contains(&*mark))
+        process.lives() && proc::command_line(process.pid).iter().any(|word| word.contains(&*mark))
     };
     if !ours(&process) {
         return Ok(());
@@ -72,8 +76,9 @@ mod tests {
     use kiln_driver::{Labels, LaunchRequest};
 
     use super::*;
-    use crate::owner::{Owner, Ownership};
-    use crate::paths::{Layout, private_dir};
+    use crate::clone::owner::{Owner, Ownership};
+    use crate::host::files::private_dir;
+    use crate::paths::Layout;
 
     fn record(instance: &Path, process: ProcessName) {
         let request = LaunchRequest {
@@ -123,7 +128,7 @@ mod tests {
     fn a_foreign_process_is_never_killed() {
         let (_dir, layout) = layout();
         let mut foreign = Command::new("sleep").arg("60").stdout(Stdio::null()).spawn().expect("sleep");
-        let start = host::start_time(foreign.id());
+        let start = proc::start_time(foreign.id());
         let other_start = start.map(|s| s + 1);
         for start_time in [start, other_start, None] {
             let instance = layout.vms().join("1-1-0").join("i-3");
@@ -149,7 +154,7 @@ mod tests {
             .spawn()
             .expect("sh");
         // The kernel says that it runs before it shows with what.
-        while host::command_line(leftover.id()).iter().all(|word| word != script) {
+        while proc::command_line(leftover.id()).iter().all(|word| word != script) {
             std::thread::yield_now();
         }
         record(&instance, ProcessName::of(leftover.id()));

@@ -15,14 +15,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::clone::reap;
 use crate::error::QemuError;
-use crate::machine::Life;
-use crate::paths::{Layout, private_dir};
-use crate::{host, lock, reap};
+use crate::host::files::private_dir;
+use crate::host::lock;
+use crate::host::proc;
+use crate::paths::{Layout, NAMED, OWNER_LOCK};
+use crate::vm::machine::Life;
 
-pub(crate) const LOCK_FILE: &str = "owner.lock";
-/// How the directory of a named owner begins; no pid does.
-pub(crate) const NAMED: &str = "named-";
 /// A process that was just killed holds its lock a little longer, and so does a child that it was just starting.
 const LOCK_LIMIT: Duration = Duration::from_secs(2);
 
@@ -60,12 +60,12 @@ impl Owner {
     fn process(vms: &Path) -> Result<Self, QemuError> {
         let pid = std::process::id();
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{pid}-{}-{serial}", host::start_time(pid).unwrap_or_default());
+        let name = format!("{pid}-{}-{serial}", proc::start_time(pid).unwrap_or_default());
         // Locked before it gets its name, so that no reaper sees it without an owner.
         let unnamed = vms.join(format!(".{name}"));
         lock::remove_tree(&unnamed)?;
         private_dir(&unnamed)?;
-        let path = unnamed.join(LOCK_FILE);
+        let path = unnamed.join(OWNER_LOCK);
         let file = File::create(&path).map_err(QemuError::io("create", &path))?;
         file.try_lock().map_err(|e| QemuError::io("lock", &path)(e.into()))?;
         let dir = vms.join(name);
@@ -83,7 +83,7 @@ impl Owner {
         private_dir(&dir)?;
         // VMs are found by the path in their command lines, so it must be the same whatever way it was come by.
         let dir = std::fs::canonicalize(&dir).map_err(QemuError::io("find", &dir))?;
-        let path = dir.join(LOCK_FILE);
+        let path = dir.join(OWNER_LOCK);
         let deadline = Instant::now() + LOCK_LIMIT;
         let mut lock = loop {
             match lock::try_exclusive(&path) {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::log::Log;
-use crate::record::ProcessName;
-use crate::unix::PidFd;
+use crate::host::proc::ProcessName;
+use crate::host::unix::PidFd;
+use crate::vm::log::Log;
 
 /// How often what a VM writes is looked at for its size.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
@@ -136,7 +136,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
-    use crate::host;
+    use crate::host::proc;
 
     fn child() -> Child {
         Command::new("sleep").arg("60").stdout(Stdio::null()).spawn().expect("sleep")
@@ -162,7 +162,7 @@ mod tests {
             if outlives {
                 process.outlive();
                 drop(process);
-                assert_eq!(host::start_time(name.pid), name.start_time, "it was ended");
+                assert_eq!(proc::start_time(name.pid), name.start_time, "it was ended");
                 seen.end().await;
             } else {
                 drop(process);

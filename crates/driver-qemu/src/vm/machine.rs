@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kiln_driver::user_data::AGENT_PORT;
+use serde::{Deserialize, Serialize};
 
-use crate::accel::Accel;
+use crate::vm::accel::Accel;
 
 /// The kernel line for images whose kernel we start directly.
 pub(crate) const KERNEL_LINE: &str = "root=LABEL=root rootfstype=ext4 rw console=ttyS0 quiet random.trust_cpu=on \
@@ -18,6 +19,17 @@ pub(crate) struct DirectKernel {
     pub(crate) kernel: PathBuf,
     pub(crate) initrd: PathBuf,
     pub(crate) line: String,
+}
+
+/// The size of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Shape {
+    /// Virtual processors.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Smallest size of the root disk in GiB.
+    pub disk_gib: u32,
 }
 
 /// What a VM is made of.

@@ -13,14 +13,15 @@ use std::sync::Arc;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
-use crate::console::Tail;
 use crate::error::QemuError;
-use crate::log::Log;
-use crate::monitor;
-use crate::process::Process;
-use crate::qmp::Qmp;
-use crate::record::ProcessName;
-use crate::unix;
+use crate::host::proc::ProcessName;
+use crate::host::program::INSTALL_QEMU;
+use crate::host::unix;
+use crate::vm::console::Tail;
+use crate::vm::log::Log;
+use crate::vm::monitor;
+use crate::vm::process::Process;
+use crate::vm::qmp::Qmp;
 
 /// How many lines of console or errors are told as evidence.
 const EVIDENCE_LINES: usize = 25;
@@ -178,7 +179,7 @@ impl Vm {
 }
 
 fn missing(program: &str, source: std::io::Error) -> QemuError {
-    QemuError::ProgramMissing { program: program.to_owned(), remedy: crate::doctor::INSTALL_QEMU, source }
+    QemuError::ProgramMissing { program: program.to_owned(), remedy: INSTALL_QEMU, source }
 }
 
 fn logs(dir: &Path) -> Result<(Arc<Log>, Arc<Log>), QemuError> {

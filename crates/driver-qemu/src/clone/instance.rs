@@ -9,16 +9,16 @@ use kiln_driver::user_data::AGENT_PORT;
 use kiln_driver::{LaunchRequest, Launched};
 use serde_json::json;
 
-use crate::adopt;
+use crate::clone::adopt;
+use crate::clone::owner::Owner;
+use crate::clone::record::{Answer, Record};
 use crate::error::QemuError;
-use crate::golden::Golden;
-use crate::lock;
-use crate::machine::{self, Life};
-use crate::owner::Owner;
-use crate::paths::private_dir;
-use crate::qmp::Qmp;
-use crate::record::{Answer, Record};
-use crate::vm::Vm;
+use crate::golden::saved::Golden;
+use crate::host::files::private_dir;
+use crate::host::lock;
+use crate::vm::machine::{self, Life};
+use crate::vm::qemu::Vm;
+use crate::vm::qmp::Qmp;
 
 /// Loading half a megabyte of state.
 const LOAD_LIMIT: Duration = Duration::from_secs(30);
