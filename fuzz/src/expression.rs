@@ -2,7 +2,7 @@
 //! what it is.
 #![no_main]
 
-use kiln_pipeline::Location;
+use kiln_document::Location;
 use kiln_pipeline::expr::{Map, Scope, Template, Value};
 use libfuzzer_sys::fuzz_target;
 

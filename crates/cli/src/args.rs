@@ -249,5 +249,5 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    kiln_pipeline::duration::parse(text).ok_or_else(|| "expected a duration such as 30s, 10m or 1h 30m".to_owned())
+    kiln_document::duration::parse(text).ok_or_else(|| "expected a duration such as 30s, 10m or 1h 30m".to_owned())
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use kiln_pipeline::diagnostic::Location;
 use kiln_pipeline::expr::{Scope, Template};
 use kiln_pipeline::plan::{Shell, Step};
 use kiln_wire::agent::{OutputType, OutputV2, ProcessConfig, RunConfig, StartStepRequest};
@@ -21,7 +20,7 @@ pub struct Prepared {
 /// Works out every value of a step. The error is one line for people.
 pub fn prepare(stage: &StageRun<'_>, step: &Step, id: &str, scope: &Scope) -> Result<Prepared, String> {
     let run = &step.run;
-    let text = |what: &str, template: &Template| render(what, template, scope, &step.location);
+    let text = |what: &str, template: &Template| render(what, template, scope, step.location.line);
     if let Some(container) = &run.container {
         let image = text("image", &container.image)?;
         return Err(format!("line {}: steps in containers ({image}) cannot be run yet", container.location.line));
@@ -61,8 +60,8 @@ pub fn prepare(stage: &StageRun<'_>, step: &Step, id: &str, scope: &Scope) -> Re
     Ok(Prepared { request, reports })
 }
 
-fn render(what: &str, template: &Template, scope: &Scope, location: &Location) -> Result<String, String> {
-    template.render(scope).map_err(|e| format!("line {}: `{what}` has no value: {}", location.line, error_chain(&e)))
+fn render(what: &str, template: &Template, scope: &Scope, line: u32) -> Result<String, String> {
+    template.render(scope).map_err(|e| format!("line {line}: `{what}` has no value: {}", error_chain(&e)))
 }
 
 /// Sh and Bash stop at the first command that fails, as they do where these files come from.

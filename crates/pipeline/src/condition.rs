@@ -66,8 +66,8 @@ fn glob(pattern: &str, value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostic::Location;
     use crate::expr::{Map, Template};
+    use kiln_document::diagnostic::Location;
 
     fn check(when: &When, prior: Prior, expect: &str) {
         let facts = Facts::default().with("branch", "feature/x").with("event", "push");

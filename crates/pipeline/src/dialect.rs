@@ -1,8 +1,9 @@
 //! Which language a file is written in, and what it is when it is neither.
 
-use crate::diagnostic::{Diagnostic, Location};
+use kiln_document::diagnostic::{Diagnostic, Location};
+use kiln_document::yaml::Node;
+
 use crate::plan::Dialect;
-use crate::yaml::Node;
 
 /// Top-level keys of Harness files that are no pipelines.
 const HARNESS_ENTITIES: &[&str] = &[
@@ -115,7 +116,7 @@ fn other(document: &Node) -> Diagnostic {
     };
     let near = document.entries().unwrap_or_default().iter().find_map(|(key, _)| {
         let name = key.text()?;
-        crate::schema::closest(name, ["pipeline", "kind"]).map(|meant| (key, meant))
+        kiln_document::schema::closest(name, ["pipeline", "kind"]).map(|meant| (key, meant))
     });
     match near {
         Some((key, meant)) => {

@@ -1,38 +1,43 @@
 //! Pipeline YAML (Harness v0, Drone) to a checked plan of stages and steps.
 //!
 //! ```text
-//! bytes ──yaml──► tree with places ──schema──► keys and types checked ──harness | drone──► Plan
-//!                                                                     └──► Diagnostics ──report──► text, JSON
+//! bytes ──kiln_document──► tree with places ──harness | drone──► Plan
+//!                                                     └──► findings in a kiln_document::Report
 //! Plan ──scope, condition, strategy, failure──► what the executor asks while it runs
 //! ```
 //!
-//! The crate does no I/O, reads no clock and no environment. What a file says is in the [`plan::Plan`] or in a
-//! diagnostic; nothing is left out silently.
+//! The crate does no I/O and reads no clock and no environment. Whatever a file says is in the [`Plan`] or in a finding;
+//! nothing is left out silently.
 
 pub mod condition;
-pub mod diagnostic;
 mod dialect;
 pub mod drone;
-pub mod duration;
 pub mod expr;
 pub mod facts;
 pub mod failure;
 pub mod harness;
 mod load;
 pub mod plan;
-pub mod report;
 pub mod requirements;
-pub mod schema;
 pub mod scope;
 pub mod strategy;
-pub mod yaml;
 
-pub use diagnostic::{Diagnostic, Location, Severity};
-pub use load::{Loaded, Options, Status, load};
+pub use load::{Loaded, Options, load};
 pub use plan::{Dialect, Plan};
 
-/// One JSON Schema for files of either dialect, for editors.
+/// Returns one JSON Schema for files of either dialect, for editors.
 #[must_use]
 pub fn json_schema() -> serde_json::Value {
-    schema::json::whole(harness::schema(), drone::schema())
+    let ((harness, definitions), (drone, of_drone)) = (harness::schema(), drone::schema());
+    let mut definitions = definitions.into_map();
+    definitions.extend(of_drone.into_map());
+    serde_json::json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A pipeline that Kiln reads",
+        "type": "object",
+        "if": { "required": ["pipeline"] },
+        "then": harness,
+        "else": { "required": ["kind"], "allOf": [drone] },
+        "$defs": definitions,
+    })
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use kiln_document::diagnostic::{Diagnostic, Findings, Severity};
+use kiln_document::report::Report;
+use kiln_document::yaml;
 
-use crate::diagnostic::{Diagnostic, Findings, Severity};
 use crate::plan::{Dialect, Plan};
-use crate::{dialect, drone, harness, yaml};
+use crate::{dialect, drone, harness};
 
 /// How a file is read.
 #[derive(Debug, Clone, Default)]
@@ -21,49 +22,12 @@ pub struct Options {
 /// What became of a file.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What the caller called the file.
-    pub name: String,
-    /// The file's text, for showing findings in it; not UTF-8 is replaced.
-    pub source: String,
+    /// All findings.
+    pub report: Report,
     /// The language it is written in, where that could be told.
     pub dialect: Option<Dialect>,
-    /// What is to be done. There is one for every file that is not invalid; one of an unsupported file is for
-    /// showing only.
+    /// What is to be done. Every file that is not invalid has one; that of an unsupported file is for showing only.
     pub plan: Option<Plan>,
-    /// What is to be told, in the order of the places.
-    pub diagnostics: Vec<Diagnostic>,
-}
-
-/// A file's worst finding in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// It can be run.
-    Ok,
-    /// The dialect allows it, Kiln does not run it yet.
-    Unsupported,
-    /// The dialect does not allow it.
-    Invalid,
-}
-
-impl Status {
-    /// The worst of these findings in one word.
-    #[must_use]
-    pub fn of(diagnostics: &[Diagnostic]) -> Status {
-        match diagnostics.iter().map(|found| found.severity).max() {
-            Some(Severity::Invalid) => Status::Invalid,
-            Some(Severity::Unsupported) => Status::Unsupported,
-            _ => Status::Ok,
-        }
-    }
-}
-
-impl Loaded {
-    /// The worst finding in one word.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Status::of(&self.diagnostics)
-    }
 }
 
 /// Reads a pipeline file. Never fails: what is wrong is in the diagnostics.
@@ -99,5 +63,5 @@ pub fn load(name: &str, bytes: &[u8], options: &Options) -> Loaded {
         plan = None;
     }
     let source = String::from_utf8_lossy(bytes).into_owned();
-    Loaded { name: name.to_owned(), source, dialect, plan, diagnostics: findings.into_sorted() }
+    Loaded { report: Report { file: name.to_owned(), source, diagnostics: findings.into_sorted() }, dialect, plan }
 }

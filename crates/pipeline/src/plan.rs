@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use crate::diagnostic::Location;
+use kiln_document::diagnostic::Location;
+
 use crate::expr::Template;
 
 /// Which language the file is written in.

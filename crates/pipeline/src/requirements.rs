@@ -1,6 +1,7 @@
 //! What a plan needs from the caller before it can run: secrets, and values for `<+input>`.
 
-use crate::diagnostic::Location;
+use kiln_document::diagnostic::Location;
+
 use crate::expr::Template;
 use crate::plan::{
     Axis, AxisValue, Condition, EnvVar, Graph, Plan, Run, Step, StepNode, Strategy, StrategyKind, Variable, When,

@@ -1,6 +1,7 @@
 //! Turning a matrix, a repetition or a parallelism into the runs it stands for.
 
-use crate::diagnostic::Location;
+use kiln_document::diagnostic::Location;
+
 use crate::expr::{EvalError, Map, Scope, Template, Value};
 use crate::plan::{Axis, AxisValue, Strategy, StrategyKind};
 

@@ -4,7 +4,8 @@
 
 use std::fmt::Write as _;
 
-use kiln_pipeline::{Options, Severity, Status, load, report};
+use kiln_document::{Severity, Status};
+use kiln_pipeline::{Options, load};
 
 /// A name, the code of a finding that makes it invalid, and the file.
 type Case<'a> = (&'a str, &'a str, String);
@@ -13,13 +14,17 @@ fn check(group: &str, cases: &[Case<'_>]) {
     let mut out = String::new();
     for (name, code, text) in cases {
         let mut loaded = load("pipeline.yml", text.as_bytes(), &Options::default());
-        assert_eq!(loaded.status(), Status::Invalid, "{name}: {:?}", loaded.diagnostics);
+        assert_eq!(loaded.report.status(), Status::Invalid, "{name}: {:?}", loaded.report.diagnostics);
         assert!(loaded.plan.is_none(), "{name}: an invalid file has no plan");
-        let mut codes =
-            loaded.diagnostics.iter().filter(|found| found.severity == Severity::Invalid).map(|found| found.code);
-        assert!(codes.any(|found| found == *code), "{name}: {:?}", loaded.diagnostics);
-        loaded.diagnostics.retain(|found| found.severity > Severity::Note);
-        let _ = write!(out, "=== {name}\n{}", report::text(&loaded, false));
+        let mut codes = loaded
+            .report
+            .diagnostics
+            .iter()
+            .filter(|found| found.severity == Severity::Invalid)
+            .map(|found| found.code);
+        assert!(codes.any(|found| found == *code), "{name}: {:?}", loaded.report.diagnostics);
+        loaded.report.diagnostics.retain(|found| found.severity > Severity::Note);
+        let _ = write!(out, "=== {name}\n{}", loaded.report.text(false));
     }
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(group, out) });
 }
@@ -112,9 +117,9 @@ fn hostile_text() {
         ("deep blocks", "too-deep", (0..500).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect()),
         ("an alias bomb", "alias-bomb", bomb),
         ("a chain of aliases", "too-deep", format!("a0: &a0 [x]\n{chain}")),
-        ("too large", "file-too-large", format!("pipeline: {}\n", "x".repeat(kiln_pipeline::yaml::MAX_BYTES))),
-        ("many values", "too-many-nodes", format!("pipeline: [{}]\n", "x,".repeat(kiln_pipeline::yaml::MAX_NODES))),
-        ("many documents", "too-many-documents", "---\na: b\n".repeat(kiln_pipeline::yaml::MAX_DOCUMENTS + 1)),
+        ("too large", "file-too-large", format!("pipeline: {}\n", "x".repeat(kiln_document::yaml::MAX_BYTES))),
+        ("many values", "too-many-nodes", format!("pipeline: [{}]\n", "x,".repeat(kiln_document::yaml::MAX_NODES))),
+        ("many documents", "too-many-documents", "---\na: b\n".repeat(kiln_document::yaml::MAX_DOCUMENTS + 1)),
         (
             "many steps",
             "too-many-items",
@@ -124,9 +129,13 @@ fn hostile_text() {
     ];
     for (name, code, text) in cases {
         let loaded = load("pipeline.yml", text.as_bytes(), &Options::default());
-        assert!(loaded.diagnostics.iter().any(|found| found.code == code), "{name}: {:?}", loaded.diagnostics.first());
-        assert_eq!(loaded.status(), Status::Invalid, "{name}");
-        assert!(loaded.diagnostics.len() < 500, "{name}: the findings are bounded");
+        assert!(
+            loaded.report.diagnostics.iter().any(|found| found.code == code),
+            "{name}: {:?}",
+            loaded.report.diagnostics.first()
+        );
+        assert_eq!(loaded.report.status(), Status::Invalid, "{name}");
+        assert!(loaded.report.diagnostics.len() < 500, "{name}: the findings are bounded");
     }
 }
 
@@ -137,8 +146,8 @@ fn not_utf8() {
         [b"pipeline:\n  name: caf\xe9\n".as_slice(), b"\xff\xfep\0i\0".as_slice(), b"\xf0\x28\x8c\x28".as_slice()]
     {
         let loaded = load("pipeline.yml", bytes, &Options::default());
-        assert_eq!(loaded.diagnostics.first().map(|found| found.code), Some("not-utf8"));
-        out += &report::text(&loaded, false);
+        assert_eq!(loaded.report.diagnostics.first().map(|found| found.code), Some("not-utf8"));
+        out += &loaded.report.text(false);
     }
     insta::assert_snapshot!(out);
 }

@@ -4,7 +4,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use kiln_pipeline::{Options, Severity, Status, load};
+use kiln_document::{Severity, Status};
+use kiln_pipeline::{Options, load};
 
 /// The corpus lies beside the checkout, or where `KILN_CORPUS` says. Without it there is nothing to test.
 fn corpus(dialect: &str) -> Option<PathBuf> {
@@ -33,9 +34,9 @@ fn summary(directory: &Path) -> String {
         let bytes = std::fs::read(&path).expect("a corpus file can be read");
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let loaded = load(&name, &bytes, &Options::default());
-        let _ = writeln!(out, "{name}: {:?}", loaded.status());
+        let _ = writeln!(out, "{name}: {:?}", loaded.report.status());
         let mut counted: Vec<(String, usize)> = Vec::new();
-        for found in loaded.diagnostics.iter().filter(|found| found.severity > Severity::Note) {
+        for found in loaded.report.diagnostics.iter().filter(|found| found.severity > Severity::Note) {
             let line = format!("{:?} {}: {}", found.severity, found.code, found.message);
             match counted.iter_mut().find(|(other, _)| *other == line) {
                 Some((_, count)) => *count += 1,
@@ -63,8 +64,8 @@ fn no_harness_file_is_invalid() {
     for path in files(&directory) {
         let bytes = std::fs::read(&path).expect("a corpus file can be read");
         let loaded = load(&path.to_string_lossy(), &bytes, &Options::default());
-        assert_ne!(loaded.status(), Status::Invalid, "{}", kiln_pipeline::report::text(&loaded, false));
+        assert_ne!(loaded.report.status(), Status::Invalid, "{}", loaded.report.text(false));
         // Whatever is not run has been named: a file without a plan is never "ok".
-        assert!(loaded.status() == Status::Unsupported || loaded.plan.is_some(), "{}", path.display());
+        assert!(loaded.report.status() == Status::Unsupported || loaded.plan.is_some(), "{}", path.display());
     }
 }

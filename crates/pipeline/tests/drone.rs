@@ -2,15 +2,16 @@
 
 use std::fmt::Write as _;
 
+use kiln_document::{Severity, Status};
 use kiln_pipeline::expr::{Map, Scope, Value};
 use kiln_pipeline::facts::Facts;
 use kiln_pipeline::plan::{Condition, EnvVar, FailureAction, Plan, Run, StatusFilter, StepNode, When};
 use kiln_pipeline::scope::{Book, Place};
-use kiln_pipeline::{Options, Severity, Status, drone, load};
+use kiln_pipeline::{Options, drone, load};
 
 fn plan(text: &str) -> Plan {
     let loaded = load(".drone.yml", text.as_bytes(), &Options::default());
-    assert!(loaded.status() != Status::Invalid, "{}", kiln_pipeline::report::text(&loaded, false));
+    assert!(loaded.report.status() != Status::Invalid, "{}", loaded.report.text(false));
     loaded.plan.expect("a plan")
 }
 
@@ -335,8 +336,9 @@ steps:
     template: 'at ${DRONE_COMMIT}'
 ";
     let loaded = load(".drone.yml", text.as_bytes(), &Options::default());
-    assert_eq!(loaded.status(), Status::Unsupported);
-    let told: Vec<_> = loaded.diagnostics.iter().filter(|found| found.severity == Severity::Unsupported).collect();
+    assert_eq!(loaded.report.status(), Status::Unsupported);
+    let told: Vec<_> =
+        loaded.report.diagnostics.iter().filter(|found| found.severity == Severity::Unsupported).collect();
     assert_eq!((told.len(), told[0].code, told[0].location.line), (1, "container-step", 6));
     let plan = loaded.plan.expect("a plan to show");
     let scope = scope(&Facts::default().with("ref", "refs/tags/v1").with("commit", "abc"));
@@ -377,9 +379,11 @@ kind: signature
 hmac: 0123
 ";
     let loaded = load(".drone.yml", text.as_bytes(), &Options::default());
-    assert_eq!(loaded.status(), Status::Ok);
-    assert!(loaded.diagnostics.iter().all(|found| found.severity == Severity::Note && found.code == "no-effect"));
-    let lines: Vec<u32> = loaded.diagnostics.iter().map(|found| found.location.line).collect();
+    assert_eq!(loaded.report.status(), Status::Ok);
+    assert!(
+        loaded.report.diagnostics.iter().all(|found| found.severity == Severity::Note && found.code == "no-effect")
+    );
+    let lines: Vec<u32> = loaded.report.diagnostics.iter().map(|found| found.location.line).collect();
     assert_eq!(lines, [4, 5, 6, 10, 12, 16, 20]);
 }
 
@@ -403,6 +407,6 @@ fn large_files_are_read() {
     ];
     for text in files {
         let loaded = load(".drone.yml", text.as_bytes(), &Options::default());
-        assert!(!loaded.diagnostics.is_empty(), "{}", &text[..60]);
+        assert!(!loaded.report.diagnostics.is_empty(), "{}", &text[..60]);
     }
 }

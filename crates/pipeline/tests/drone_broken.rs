@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use kiln_pipeline::{Options, Severity, Status, load, report};
+use kiln_document::{Severity, Status};
+use kiln_pipeline::{Options, load};
 
 /// A name, the status and the code of a finding that makes it so, and the file.
 type Case<'a> = (&'a str, Status, &'a str, String);
@@ -11,13 +12,13 @@ fn check(cases: &[Case<'_>]) -> String {
     let mut out = String::new();
     for (name, status, code, text) in cases {
         let mut loaded = load(".drone.yml", text.as_bytes(), &Options::default());
-        assert_eq!(loaded.status(), *status, "{name}: {:?}", loaded.diagnostics);
+        assert_eq!(loaded.report.status(), *status, "{name}: {:?}", loaded.report.diagnostics);
         assert!(*status != Status::Invalid || loaded.plan.is_none(), "{name}: an invalid file has no plan");
-        let heaviest = loaded.diagnostics.iter().map(|found| found.severity).max();
-        let mut codes = loaded.diagnostics.iter().filter(|found| Some(found.severity) == heaviest);
-        assert!(codes.any(|found| found.code == *code), "{name}: {:?}", loaded.diagnostics);
-        loaded.diagnostics.retain(|found| found.severity > Severity::Note);
-        let _ = write!(out, "=== {name}\n{}", report::text(&loaded, false));
+        let heaviest = loaded.report.diagnostics.iter().map(|found| found.severity).max();
+        let mut codes = loaded.report.diagnostics.iter().filter(|found| Some(found.severity) == heaviest);
+        assert!(codes.any(|found| found.code == *code), "{name}: {:?}", loaded.report.diagnostics);
+        loaded.report.diagnostics.retain(|found| found.severity > Severity::Note);
+        let _ = write!(out, "=== {name}\n{}", loaded.report.text(false));
     }
     out
 }
@@ -185,14 +186,14 @@ type: vm
 name: empty
 ";
     let loaded = load(".drone.yml", text.as_bytes(), &Options::default());
-    assert_eq!(loaded.status(), Status::Ok);
-    insta::assert_snapshot!(report::text(&loaded, false));
+    assert_eq!(loaded.report.status(), Status::Ok);
+    insta::assert_snapshot!(loaded.report.text(false));
     let lenient = Options { lenient: true, ..Options::default() };
     let given = Options { inputs: [("drone.GREETING".to_owned(), "hi".to_owned())].into(), ..Options::default() };
     let loaded = load(".drone.yml", text.as_bytes(), &given);
-    assert!(loaded.diagnostics.iter().all(|found| found.code != "emptied-variable"), "a value was given");
+    assert!(loaded.report.diagnostics.iter().all(|found| found.code != "emptied-variable"), "a value was given");
     let misspelt = pipeline("triger: {branch: main}\n");
-    assert_eq!(load(".drone.yml", misspelt.as_bytes(), &lenient).status(), Status::Ok);
+    assert_eq!(load(".drone.yml", misspelt.as_bytes(), &lenient).report.status(), Status::Ok);
 }
 
 /// A file that is not carried out says why, whatever stands in the place of its parts.
@@ -200,6 +201,6 @@ name: empty
 fn nothing_to_run_is_never_ok() {
     for text in ["pipeline: <+input>", "pipeline: a<+b>", "kind: secret", "kind: ~", "pipeline: ~", "{kind: <+a>}"] {
         let loaded = load("pipeline.yml", text.as_bytes(), &Options::default());
-        assert_ne!(loaded.status(), Status::Ok, "{text}");
+        assert_ne!(loaded.report.status(), Status::Ok, "{text}");
     }
 }

@@ -4,7 +4,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use kiln_pipeline::{Options, Severity, Status, load};
+use kiln_document::{Severity, Status};
+use kiln_pipeline::{Options, load};
 
 /// A file whose own text is broken: two documents without a line between them.
 const BROKEN: &str = "DayMarket__ml-feature-platform.yml";
@@ -32,12 +33,12 @@ fn every_file_is_ok_or_unsupported() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let loaded = load(&name, &bytes, &Options::default());
         if name != BROKEN {
-            assert_ne!(loaded.status(), Status::Invalid, "{}", kiln_pipeline::report::text(&loaded, false));
+            assert_ne!(loaded.report.status(), Status::Invalid, "{}", loaded.report.text(false));
             assert!(loaded.plan.is_some(), "{name} has a plan");
         }
-        let _ = writeln!(out, "{name}: {:?}", loaded.status());
+        let _ = writeln!(out, "{name}: {:?}", loaded.report.status());
         let mut counted: Vec<(String, usize)> = Vec::new();
-        for found in loaded.diagnostics.iter().filter(|found| found.severity > Severity::Note) {
+        for found in loaded.report.diagnostics.iter().filter(|found| found.severity > Severity::Note) {
             let line = format!("{:?} {}: {}", found.severity, found.code, found.message);
             match counted.iter_mut().find(|(other, _)| *other == line) {
                 Some((_, count)) => *count += 1,

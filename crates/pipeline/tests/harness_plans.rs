@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use kiln_document::{Severity, Status};
 use kiln_pipeline::plan::{
     Axis, AxisValue, Condition, FailureStrategy, Graph, Plan, Step, StepNode, Strategy, StrategyKind, When,
 };
-use kiln_pipeline::{Loaded, Options, Severity, Status, load, report};
+use kiln_pipeline::{Loaded, Options, load};
 
 fn loaded(text: &str, inputs: &[(&str, &str)]) -> Loaded {
     let inputs: BTreeMap<String, String> =
@@ -18,7 +19,7 @@ fn loaded(text: &str, inputs: &[(&str, &str)]) -> Loaded {
 fn check(text: &str) -> String {
     let loaded = loaded(text, &[]);
     let mut out = loaded.plan.as_ref().map(outline).unwrap_or_default();
-    for found in &loaded.diagnostics {
+    for found in &loaded.report.diagnostics {
         let _ = writeln!(
             out,
             "{:?} {} at {}:{}: {}",
@@ -309,7 +310,7 @@ pipeline:
 #[test]
 fn containers_are_planned_and_refused() {
     let refused = loaded(CONTAINERS, &[]);
-    assert_eq!(refused.status(), Status::Unsupported);
+    assert_eq!(refused.report.status(), Status::Unsupported);
     insta::assert_snapshot!(check(CONTAINERS));
 }
 
@@ -350,7 +351,7 @@ fn inputs_are_listed_until_they_are_given() {
         INPUTS,
         &[("open", "a"), ("pipeline.variables.preset", "prod"), (&command, "make"), (&environment, "e")],
     );
-    assert_eq!((given.status(), names(&given)), (Status::Ok, Vec::new()), "{}", report::text(&given, false));
+    assert_eq!((given.report.status(), names(&given)), (Status::Ok, Vec::new()), "{}", given.report.text(false));
     insta::assert_snapshot!(outline(given.plan.as_ref().expect("a plan")));
 }
 
@@ -358,7 +359,7 @@ fn inputs_are_listed_until_they_are_given() {
 fn inputs_that_do_not_fit_are_refused() {
     let told = |inputs: &[(&str, &str)]| {
         let loaded = loaded(INPUTS, inputs);
-        let found = loaded.diagnostics.iter().find(|found| found.severity == Severity::Invalid);
+        let found = loaded.report.diagnostics.iter().find(|found| found.severity == Severity::Invalid);
         found.map(|found| format!("{}: {} ({})", found.code, found.message, found.help.as_deref().unwrap_or_default()))
     };
     let not_allowed = "input-not-allowed: `test` is not allowed for `pipeline.variables.preset` (allowed: dev, prod)";
@@ -374,20 +375,30 @@ fn inputs_that_do_not_fit_are_refused() {
 #[test]
 fn lenient_reading_warns_about_unknown_keys() {
     let text = INPUTS.replace("        timeout:", "        colour: red\n        timeout:");
-    assert_eq!(loaded(&text, &[]).status(), Status::Invalid);
+    assert_eq!(loaded(&text, &[]).report.status(), Status::Invalid);
     let lenient = load("f", text.as_bytes(), &Options { lenient: true, ..Options::default() });
-    assert_eq!(lenient.status(), Status::Ok);
-    assert!(lenient.diagnostics.iter().any(|found| (found.code, found.severity) == ("unknown-key", Severity::Warning)));
+    assert_eq!(lenient.report.status(), Status::Ok);
+    assert!(
+        lenient
+            .report
+            .diagnostics
+            .iter()
+            .any(|found| (found.code, found.severity) == ("unknown-key", Severity::Warning))
+    );
     // What cannot be done without is still missed: nothing is left out of the plan silently.
     let text = INPUTS.replace("spec: {command: <+input>", "spce: {command: <+input>");
     let lenient = load("f", text.as_bytes(), &Options { lenient: true, ..Options::default() });
-    assert!(lenient.diagnostics.iter().any(|found| found.code == "missing-key"), "{:?}", lenient.diagnostics);
+    assert!(
+        lenient.report.diagnostics.iter().any(|found| found.code == "missing-key"),
+        "{:?}",
+        lenient.report.diagnostics
+    );
 }
 
 #[test]
 fn a_report_for_programs() {
     let loaded = loaded("pipeline:\n  name: x\n  stagez: []\n", &[]);
-    insta::assert_snapshot!(report::json(&loaded).expect("JSON"), @r#"{"file":"pipeline.yml","status":"invalid","diagnostics":[{"code":"unknown-key","severity":"invalid","message":"unknown key `stagez` in a pipeline","line":3,"column":3,"help":"did you mean `stages`?"}]}"#);
+    insta::assert_snapshot!(loaded.report.json(), @r#"{"file":"pipeline.yml","status":"invalid","diagnostics":[{"code":"unknown-key","severity":"invalid","message":"unknown key `stagez` in a pipeline","line":3,"column":3,"help":"did you mean `stages`?"}]}"#);
 }
 
 const UNSUPPORTED: &str = "
@@ -438,15 +449,15 @@ pipeline:
 #[test]
 fn what_is_not_run_yet_is_named_where_it_stands() {
     let refused = loaded(UNSUPPORTED, &[]);
-    assert_eq!(refused.status(), Status::Unsupported, "{}", report::text(&refused, false));
-    insta::assert_snapshot!(report::text(&refused, false));
+    assert_eq!(refused.report.status(), Status::Unsupported, "{}", refused.report.text(false));
+    insta::assert_snapshot!(refused.report.text(false));
 }
 
 #[test]
 fn files_of_other_kinds() {
     let told = |text: &str| {
         let loaded = loaded(text, &[]);
-        (loaded.status(), loaded.diagnostics.first().map(|found| found.code).unwrap_or_default())
+        (loaded.report.status(), loaded.report.diagnostics.first().map(|found| found.code).unwrap_or_default())
     };
     let cases = [
         ("template: {name: t, type: Step}", Status::Unsupported, "harness-entity"),

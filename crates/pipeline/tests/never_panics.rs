@@ -1,6 +1,7 @@
 //! Whatever the bytes are, reading them ends, and ends with a verdict that fits its findings.
 
-use kiln_pipeline::{Dialect, Options, Severity, Status, load, report};
+use kiln_document::{Severity, Status};
+use kiln_pipeline::{Dialect, Options, load};
 use proptest::prelude::*;
 
 const SEEDS: &[&str] = &[
@@ -12,17 +13,17 @@ fn verdict(bytes: &[u8]) {
     for lenient in [false, true] {
         let options = Options { lenient, ..Options::default() };
         let loaded = load("f", bytes, &options);
-        let invalid = loaded.diagnostics.iter().any(|found| found.severity == Severity::Invalid);
-        assert_eq!(loaded.status() == Status::Invalid, invalid);
+        let invalid = loaded.report.diagnostics.iter().any(|found| found.severity == Severity::Invalid);
+        assert_eq!(loaded.report.status() == Status::Invalid, invalid);
         assert!(!invalid || loaded.plan.is_none());
-        for found in &loaded.diagnostics {
+        for found in &loaded.report.diagnostics {
             assert!(!found.message.is_empty());
-            assert!(found.location.span.start <= loaded.source.len(), "{found:?}");
+            assert!(found.location.span.start <= loaded.report.source.len(), "{found:?}");
         }
         // Rendering slices the source: it must not cut a character in two.
-        let text = report::text(&loaded, false);
-        assert_eq!(text.is_empty(), loaded.diagnostics.is_empty());
-        report::json(&loaded).expect("a report is JSON");
+        let text = loaded.report.text(false);
+        assert_eq!(text.is_empty(), loaded.report.diagnostics.is_empty());
+        assert!(loaded.report.json().starts_with("{\"file\":\""), "a report is JSON");
         if let Some(plan) = &loaded.plan {
             for (index, node) in plan.stages.nodes.iter().enumerate() {
                 assert!(node.needs.iter().all(|need| *need < index), "a need comes before its node");
@@ -140,10 +141,10 @@ fn real_files_with_damage() {
 fn the_seeds_are_read() {
     let harness = load("f", SEEDS[0].as_bytes(), &Options::default());
     assert_eq!(
-        (harness.status(), harness.dialect),
+        (harness.report.status(), harness.dialect),
         (Status::Ok, Some(Dialect::Harness)),
         "{}",
-        report::text(&harness, false)
+        harness.report.text(false)
     );
     assert_eq!(load("f", SEEDS[1].as_bytes(), &Options::default()).dialect, Some(Dialect::Drone));
 }

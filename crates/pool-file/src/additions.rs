@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use kiln_pipeline::diagnostic::{Diagnostic, Severity};
-use kiln_pipeline::schema::did_you_mean;
-use kiln_pipeline::yaml::Node;
+use kiln_document::diagnostic::{Diagnostic, Severity};
+use kiln_document::schema::did_you_mean;
+use kiln_document::yaml::Node;
 use kiln_pool::config::Ages;
 use kiln_pool::schedule::{Schedule, ScheduleError};
 use kiln_pool::{Pool, Timing};

@@ -1,8 +1,8 @@
 //! The drivers that a file can name, and what each makes of its spec.
 
-use kiln_pipeline::diagnostic::Diagnostic;
-use kiln_pipeline::schema::{Shape, Table, did_you_mean};
-use kiln_pipeline::yaml::Node;
+use kiln_document::diagnostic::Diagnostic;
+use kiln_document::schema::{Shape, Table, did_you_mean};
+use kiln_document::yaml::Node;
 use kiln_pool::config::Launch;
 use serde_json::Value;
 

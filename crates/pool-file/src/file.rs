@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use kiln_pipeline::diagnostic::Diagnostic;
-use kiln_pipeline::yaml::Node;
+use kiln_document::diagnostic::Diagnostic;
+use kiln_document::yaml::Node;
 use kiln_pool::Config;
 
 use crate::reader::{Reader, Words};

@@ -1,6 +1,6 @@
 //! All kinds of instances of a pool: the base, its variants, and both once more for each tenant.
 
-use kiln_pipeline::diagnostic::Location;
+use kiln_document::diagnostic::Location;
 use kiln_pool::Flavor;
 use kiln_pool::config::Tenant;
 use serde_json::Value;

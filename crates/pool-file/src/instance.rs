@@ -1,7 +1,7 @@
 //! One item of `instances`: a pool.
 
-use kiln_pipeline::diagnostic::{Diagnostic, Location};
-use kiln_pipeline::yaml::Node;
+use kiln_document::diagnostic::{Diagnostic, Location};
+use kiln_document::yaml::Node;
 use kiln_pool::{Flavor, Pool};
 use serde_json::Value;
 

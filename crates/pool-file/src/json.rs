@@ -1,7 +1,7 @@
 //! Values as JSON of the kind that their key asks for, and one such value laid over another.
 
-use kiln_pipeline::schema::{Shape, truth};
-use kiln_pipeline::yaml::{Kind, Node};
+use kiln_document::schema::{Shape, truth};
+use kiln_document::yaml::{Kind, Node};
 use serde_json::Value;
 
 /// A node as JSON: text where the table says text, even if it looks like a number. Null is left out.

@@ -1,8 +1,8 @@
 //! One file in, configuration and findings out.
 
-use kiln_pipeline::diagnostic::{Diagnostic, Location, Severity};
-use kiln_pipeline::report::{Report, findings_text};
-use kiln_pipeline::{Status, yaml};
+use kiln_document::diagnostic::{Diagnostic, Location, Severity};
+use kiln_document::report::{Report, Status};
+use kiln_document::yaml;
 use kiln_pool::Config;
 
 use crate::reader::Reader;
@@ -21,42 +21,18 @@ pub struct Options<'a> {
 /// What became of a file.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What the caller called the file.
-    pub name: String,
-    /// The file's text, for showing findings in it; not UTF-8 is replaced, and secrets by stars.
-    pub source: String,
-    /// What the pools are to be. There is one for every file that is not invalid; that of an unsupported file is for showing
-    /// only: see [`Loaded::is_ok`].
+    /// All findings. Secrets in the source are replaced by stars.
+    pub report: Report,
+    /// What the pools are to be. Every file that is not invalid has one; that of an unsupported file is for showing only:
+    /// see [`Loaded::is_ok`].
     pub config: Option<Config>,
-    /// What is to be told, in the order of the places.
-    pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Loaded {
-    /// The worst finding in one word.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Status::of(&self.diagnostics)
-    }
-
-    /// Whether the pools can be run. There may be warnings all the same.
+    /// Returns whether the pools can be run. There may be warnings all the same.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.config.is_some() && self.status() == Status::Ok
-    }
-
-    /// All findings with their place in the file; empty when there are none. `color` adds terminal colours.
-    #[must_use]
-    pub fn text(&self, color: bool) -> String {
-        findings_text(&self.name, &self.source, &self.diagnostics, color)
-    }
-
-    /// One line of JSON: `{"file", "status", "diagnostics": [{code, severity, message, line, column, help}]}`.
-    #[must_use]
-    pub fn json(&self) -> String {
-        let report = Report { file: &self.name, status: self.status(), diagnostics: &self.diagnostics };
-        // The types of a report cannot fail to be JSON.
-        serde_json::to_string(&report).unwrap_or_default()
+        self.config.is_some() && self.report.status() == Status::Ok
     }
 }
 
@@ -64,13 +40,7 @@ impl Loaded {
 #[must_use]
 pub fn load(name: &str, bytes: &[u8], options: &Options<'_>) -> Loaded {
     let mut reader = Reader::new(options.drivers);
-    let mut documents = if bytes.len() > yaml::MAX_BYTES {
-        let message = format!("the file has more than {} bytes", yaml::MAX_BYTES);
-        reader.push(Diagnostic::invalid("file-too-large", &Location::default(), message));
-        Vec::new()
-    } else {
-        yaml::parse(bytes, &mut reader.findings)
-    };
+    let mut documents = yaml::parse(bytes, &mut reader.findings);
     let readable = reader.findings.heaviest() < Some(Severity::Invalid);
     let source = secrets::masked(bytes, &documents, readable);
     let config = match documents.as_mut_slice() {
@@ -91,5 +61,6 @@ pub fn load(name: &str, bytes: &[u8], options: &Options<'_>) -> Loaded {
         }
     };
     let config = config.filter(|_| reader.findings.heaviest() < Some(Severity::Invalid));
-    Loaded { name: name.to_owned(), source, config, diagnostics: reader.findings.into_sorted() }
+    let diagnostics = reader.findings.into_sorted();
+    Loaded { report: Report { file: name.to_owned(), source, diagnostics }, config }
 }

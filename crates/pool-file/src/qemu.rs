@@ -1,8 +1,8 @@
 //! Specs of instances on this machine.
 
-use kiln_pipeline::diagnostic::Diagnostic;
-use kiln_pipeline::schema::{Key, Shape, Table};
-use kiln_pipeline::yaml::Node;
+use kiln_document::diagnostic::Diagnostic;
+use kiln_document::schema::{Key, Shape, Table};
+use kiln_document::yaml::Node;
 use kiln_pool::config::Launch;
 use serde_json::Value;
 

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use kiln_pipeline::diagnostic::{Diagnostic, Findings, Location, Severity};
-use kiln_pipeline::duration;
-use kiln_pipeline::schema::{self, Language, Shape, Table, truth};
-use kiln_pipeline::yaml::{Kind, Node, Resolved};
+use kiln_document::diagnostic::{Diagnostic, Findings, Location, Severity};
+use kiln_document::duration;
+use kiln_document::schema::{self, Language, Shape, Table, truth};
+use kiln_document::yaml::{Kind, Node, Resolved};
 
 use crate::{spelling, tables};
 
@@ -59,8 +59,8 @@ impl<'a> Reader<'a> {
         let mut node = node.clone();
         spelling::unify(&mut node, &shape, self);
         let language = match words {
-            Words::Incumbent => Language { expressions: false, ignores_unknown: true, tables: tables::INCUMBENT },
-            Words::Kiln => Language { expressions: false, ignores_unknown: false, tables: &[] },
+            Words::Incumbent => Language { expression_marker: None, ignores_unknown: true, tables: tables::INCUMBENT },
+            Words::Kiln => Language { expression_marker: None, ignores_unknown: false, tables: &[] },
         };
         let mut findings = Findings::new(false);
         schema::check(&node, &shape, language, &mut findings);

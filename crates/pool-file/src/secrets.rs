@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use kiln_pipeline::yaml::{Kind, Node};
+use kiln_document::yaml::{Kind, Node};
 
 /// Keys whose values are secrets, or may hold some.
 const KEYS: &[&str] = &["pat", "user_data"];

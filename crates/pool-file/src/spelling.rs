@@ -1,8 +1,8 @@
 //! Keys match whatever their case is, but not across underscores: `Limit` is `limit`, `privateIP` is not `private_ip`.
 
-use kiln_pipeline::diagnostic::Diagnostic;
-use kiln_pipeline::schema::{Key, Shape, Table};
-use kiln_pipeline::yaml::{Kind, Node};
+use kiln_document::diagnostic::Diagnostic;
+use kiln_document::schema::{Key, Shape, Table};
+use kiln_document::yaml::{Kind, Node};
 
 use crate::reader::Reader;
 

@@ -3,8 +3,8 @@
 //! It happens in the tree, after the text was parsed: a value stays one value, whatever the variable holds, and cannot bring
 //! keys of its own. `$$` is a dollar sign; a `$` before anything but a name or a brace stands for itself.
 
-use kiln_pipeline::diagnostic::Diagnostic;
-use kiln_pipeline::yaml::{Kind, Node, Scalar};
+use kiln_document::diagnostic::Diagnostic;
+use kiln_document::yaml::{Kind, Node, Scalar};
 
 use crate::reader::Reader;
 use crate::secrets::is_secret;

@@ -1,6 +1,6 @@
 //! The keys of the file, but for those of the drivers' specs.
 
-use kiln_pipeline::schema::{Key, Shape, Table};
+use kiln_document::schema::{Key, Shape, Table};
 
 use crate::amazon;
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use kiln_pipeline::diagnostic::Location;
-use kiln_pipeline::yaml::Node;
+use kiln_document::diagnostic::Location;
+use kiln_document::yaml::Node;
 use kiln_pool::config::Tenant;
 use serde_json::Value;
 

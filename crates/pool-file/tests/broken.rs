@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use kiln_pipeline::{Severity, Status};
+use kiln_document::{Severity, Status};
 use kiln_pool_file::{Options, load};
 
 /// A name, the code of the finding, how much it weighs, and the file.
@@ -34,12 +34,12 @@ fn check(group: &str, cases: &[Case<'_>]) {
             Severity::Unsupported => Status::Unsupported,
             _ => Status::Ok,
         };
-        assert_eq!(loaded.status(), worst, "{name}: {}", loaded.text(false));
+        assert_eq!(loaded.report.status(), worst, "{name}: {}", loaded.report.text(false));
         assert_eq!(loaded.is_ok(), worst == Status::Ok, "{name}");
         assert_eq!(loaded.config.is_some(), worst != Status::Invalid, "{name}: an invalid file has no configuration");
-        let mut found = loaded.diagnostics.iter().filter(|found| found.severity == *severity);
-        assert!(found.any(|found| found.code == *code), "{name}: {}", loaded.text(false));
-        let _ = write!(out, "=== {name}\n{}", loaded.text(false));
+        let mut found = loaded.report.diagnostics.iter().filter(|found| found.severity == *severity);
+        assert!(found.any(|found| found.code == *code), "{name}: {}", loaded.report.text(false));
+        let _ = write!(out, "=== {name}\n{}", loaded.report.text(false));
     }
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(group, out) });
 }
@@ -441,12 +441,12 @@ fn additions() {
 fn a_driver_that_the_program_lacks_is_unsupported() {
     let text = amazon("");
     let of = |drivers| load("pool.yml", text.as_bytes(), &Options { env: &variables, drivers });
-    assert_eq!(of(None).status(), Status::Ok);
-    assert_eq!(of(Some(&["qemu", "amazon"])).status(), Status::Ok);
+    assert_eq!(of(None).report.status(), Status::Ok);
+    assert_eq!(of(Some(&["qemu", "amazon"])).report.status(), Status::Ok);
     let lacking = of(Some(&["qemu"]));
     assert!(!lacking.is_ok());
     assert_eq!(
-        lacking.json(),
+        lacking.report.json(),
         r#"{"file":"pool.yml","status":"unsupported","diagnostics":[{"code":"unsupported-driver","severity":"unsupported","message":"the amazon driver is not part of this release","line":3,"column":9,"help":"drivers of this release: qemu"}]}"#
     );
     assert!(lacking.config.is_some(), "for showing");

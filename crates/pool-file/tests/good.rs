@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use kiln_pipeline::Severity;
+use kiln_document::Severity;
 use kiln_pool::{Config, Flavor, Pool, Timing};
 use kiln_pool_file::{Loaded, Options, default_qemu, load};
 
@@ -22,9 +22,9 @@ fn read(text: &str) -> Loaded {
 
 fn check(name: &str, text: &str) {
     let loaded = read(text);
-    assert!(loaded.is_ok(), "{}", loaded.text(false));
+    assert!(loaded.is_ok(), "{}", loaded.report.text(false));
     let config = dump(loaded.config.as_ref().expect("a configuration"));
-    let out = format!("{text}=== configuration\n{config}=== findings\n{}", loaded.text(false));
+    let out = format!("{text}=== configuration\n{config}=== findings\n{}", loaded.report.text(false));
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(name, out) });
 }
 
@@ -180,11 +180,11 @@ fn the_corpus_can_be_read() {
         let path = file.expect("a file").path();
         let text = std::fs::read(&path).expect("its text");
         let loaded = load("pool.yml", &text, &Options { env: &variables, drivers: None });
-        let text = loaded.text(false);
+        let text = loaded.report.text(false);
         assert!(loaded.config.is_some(), "{}: {text}", path.display());
         let expected =
             |code| ["no-effect", "key-in-file", "unsupported-driver", "unsupported-platform"].contains(&code);
-        for found in &loaded.diagnostics {
+        for found in &loaded.report.diagnostics {
             assert!(expected(found.code), "{}: {text}", path.display());
             assert!(found.severity < Severity::Invalid);
         }
@@ -199,9 +199,9 @@ fn secrets_are_not_shown_in_broken_files_either() {
             "instances:\n- name: a\n  type: amazon\n  spec:\n    ami: a\n    account: {{access_key_id: a, ACCESS_key_secret: hunter2, access_key_secert: hunter2, passwd: 'a$hunter2'}}\n    {rest}\n"
         );
         let loaded = read(&text);
-        assert!(!loaded.source.contains("hunter2"), "{rest}: {}", loaded.source);
-        assert!(!loaded.text(false).contains("hunter2"), "{rest}: {}", loaded.text(false));
-        assert!(!loaded.json().contains("hunter2"));
+        assert!(!loaded.report.source.contains("hunter2"), "{rest}: {}", loaded.report.source);
+        assert!(!loaded.report.text(false).contains("hunter2"), "{rest}: {}", loaded.report.text(false));
+        assert!(!loaded.report.json().contains("hunter2"));
     }
 }
 
@@ -240,7 +240,7 @@ fn the_examples_of_the_documentation_are_good() {
         };
         let env = |_: &str| Some("eu-west-1".to_owned());
         let loaded = load("pool.yml", whole.as_bytes(), &Options { env: &env, drivers: None });
-        assert!(loaded.is_ok() && loaded.diagnostics.is_empty(), "{}", loaded.text(false));
+        assert!(loaded.is_ok() && loaded.report.diagnostics.is_empty(), "{}", loaded.report.text(false));
         read += 1;
     }
     assert_eq!(read, 3);

@@ -1,6 +1,6 @@
 //! Whatever the bytes are, reading them ends, and ends with a verdict that fits its findings.
 
-use kiln_pipeline::{Severity, Status};
+use kiln_document::{Severity, Status};
 use kiln_pool_file::{Options, load};
 use proptest::prelude::*;
 
@@ -12,12 +12,12 @@ const SEEDS: &[&str] = &[
 fn verdict(bytes: &[u8]) {
     let env = |name: &str| (name.len() < 3).then(|| name.to_owned());
     let loaded = load("f", bytes, &Options { env: &env, drivers: Some(&["qemu"]) });
-    let invalid = loaded.diagnostics.iter().any(|found| found.severity == Severity::Invalid);
-    assert_eq!(loaded.status() == Status::Invalid, invalid);
+    let invalid = loaded.report.diagnostics.iter().any(|found| found.severity == Severity::Invalid);
+    assert_eq!(loaded.report.status() == Status::Invalid, invalid);
     assert_eq!(loaded.config.is_none(), invalid, "a configuration, or a reason why there is none");
     // Rendering slices the source: it must not cut a character in two.
-    assert_eq!(loaded.text(false).is_empty(), loaded.diagnostics.is_empty());
-    assert!(loaded.json().starts_with("{\"file\":\"f\","));
+    assert_eq!(loaded.report.text(false).is_empty(), loaded.report.diagnostics.is_empty());
+    assert!(loaded.report.json().starts_with("{\"file\":\"f\","));
     let Some(config) = loaded.config else { return };
     for (name, pool) in &config.pools {
         assert_eq!(*name, pool.name);

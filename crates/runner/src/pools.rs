@@ -69,7 +69,7 @@ impl PoolFile {
         let env = |name: &str| std::env::var(name).ok();
         let options = kiln_pool_file::Options { env: &env, drivers: Some(&drivers) };
         let loaded = kiln_pool_file::load(&path.display().to_string(), &bytes, &options);
-        let findings = loaded.text(false);
+        let findings = loaded.report.text(false);
         match loaded.config.clone() {
             Some(config) if loaded.is_ok() => Ok((config, findings)),
             _ => Err(PoolFileError::Findings { path, findings }),

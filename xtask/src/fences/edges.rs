@@ -9,10 +9,11 @@ use crate::cargo;
 const EDGES: &[(&str, &[&str])] = &[
     ("kiln-wire", &[]),
     ("kiln-tls", &[]),
-    ("kiln-pipeline", &[]),
+    ("kiln-document", &[]),
+    ("kiln-pipeline", &["kiln-document"]),
     ("kiln-driver", &[]),
     ("kiln-pool", &[]),
-    ("kiln-pool-file", &["kiln-pipeline", "kiln-pool"]),
+    ("kiln-pool-file", &["kiln-document", "kiln-pool"]),
     ("kiln-engine", &["kiln-driver", "kiln-pool"]),
     ("kiln-store", &["kiln-engine", "kiln-pool"]),
     ("kiln-agent", &["kiln-tls", "kiln-wire"]),
@@ -36,6 +37,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "kiln-cli",
         &[
             "kiln-agent-client",
+            "kiln-document",
             "kiln-driver",
             "kiln-driver-qemu",
             "kiln-executor",

@@ -10,14 +10,20 @@ struct Fence {
     forbidden: &'static [&'static str],
 }
 
+/// What a crate without I/O has no use for.
+const IMPURE: &[&str] = &["tokio", "hyper", "reqwest", "rustls", "nix", "axum"];
+
 const FENCES: &[Fence] = &[
     // The agent travels to every VM: it is to stay small, and makes no certificates and no requests of its own.
     Fence {
         package: "kiln-agent",
         forbidden: &["aws-*", "sqlx*", "rcgen", "reqwest", "clap*", "openssl-sys", "native-tls"],
     },
-    // Reading a pipeline is pure: no sockets, no tasks, no processes.
-    Fence { package: "kiln-pipeline", forbidden: &["tokio", "hyper", "reqwest", "rustls", "nix", "axum"] },
+    // Reading a file is pure: no sockets, no tasks, no processes.
+    Fence { package: "kiln-pipeline", forbidden: IMPURE },
+    Fence { package: "kiln-pool-file", forbidden: IMPURE },
+    // A runner is told what to run: it reads no pipelines.
+    Fence { package: "kiln-runner", forbidden: &["kiln-pipeline"] },
     Fence { package: "kiln-wire", forbidden: &["tokio", "hyper", "reqwest", "rustls", "axum"] },
     // One crypto provider, ring, in everything that is shipped.
     Fence { package: "kiln-cli", forbidden: &["aws-lc-*", "openssl-sys", "native-tls"] },

@@ -41,14 +41,14 @@ fn check(files: &[std::path::PathBuf], format: Format) -> anyhow::Result<Exit> {
         };
         all_ok &= loaded.is_ok();
         if format == Format::Json {
-            print::line(loaded.json());
+            print::line(loaded.report.json());
             continue;
         }
-        let findings = loaded.text(std::io::stdout().is_terminal());
+        let findings = loaded.report.text(std::io::stdout().is_terminal());
         if !findings.is_empty() {
             print::line(findings);
         }
-        print::line(format!("{}: {}", loaded.name, if loaded.is_ok() { "ok" } else { "not ok" }));
+        print::line(format!("{}: {}", loaded.report.file, if loaded.is_ok() { "ok" } else { "not ok" }));
         if let Some(config) = loaded.config.as_ref().filter(|_| loaded.is_ok()) {
             print::text(summary(config).text(terminal_width()));
         }

@@ -139,11 +139,13 @@ async fn end_all(driver: &kiln_driver_qemu::QemuDriver) {
 fn read_plan(args: &RunArgs) -> anyhow::Result<Option<Plan>> {
     let inputs = args.var.iter().cloned().collect();
     let loaded = validate::load(&args.file, &kiln_pipeline::Options { lenient: args.lenient, inputs })?;
-    if !loaded.diagnostics.is_empty() && (args.output != Output::Json || loaded.status() != kiln_pipeline::Status::Ok) {
-        anstream::eprintln!("{}", kiln_pipeline::report::text(&loaded, true));
+    let report = &loaded.report;
+    let can_run = report.status() == kiln_document::Status::Ok;
+    if !report.diagnostics.is_empty() && (args.output != Output::Json || !can_run) {
+        anstream::eprintln!("{}", report.text(true));
     }
-    if loaded.status() != kiln_pipeline::Status::Ok {
-        eprintln!("{} cannot be run; nothing was started", loaded.name);
+    if !can_run {
+        eprintln!("{} cannot be run; nothing was started", report.file);
         return Ok(None);
     }
     loaded.plan.map(Some).context("the file gave no plan")

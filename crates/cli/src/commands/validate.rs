@@ -3,7 +3,8 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 
-use kiln_pipeline::{Loaded, Options, Status};
+use kiln_document::{Report, Status};
+use kiln_pipeline::{Loaded, Options};
 
 use crate::args::{Format, ValidateArgs};
 use crate::exit::Exit;
@@ -18,10 +19,10 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let mut all_ok = true;
     for path in &args.files {
         let loaded = load(path, &options)?;
-        all_ok &= loaded.status() == Status::Ok;
+        all_ok &= loaded.report.status() == Status::Ok;
         match args.format {
-            Format::Json => print::line(kiln_pipeline::report::json(&loaded)?),
-            Format::Text => show(&loaded),
+            Format::Json => print::line(loaded.report.json()),
+            Format::Text => show(&loaded.report),
         }
     }
     Ok(if all_ok { Exit::Ok } else { Exit::Failed })
@@ -41,16 +42,16 @@ pub fn load(path: &Path, options: &Options) -> anyhow::Result<Loaded> {
     Ok(kiln_pipeline::load(&name, &bytes, options))
 }
 
-fn show(loaded: &Loaded) {
+fn show(report: &Report) {
     let styled = std::io::stdout().is_terminal();
-    let findings = kiln_pipeline::report::text(loaded, styled);
+    let findings = report.text(styled);
     if !findings.is_empty() {
         print::line(findings);
     }
-    let word = match loaded.status() {
+    let word = match report.status() {
         Status::Ok => "ok",
         Status::Unsupported => "unsupported",
         Status::Invalid => "invalid",
     };
-    print::line(format!("{}: {word}", loaded.name));
+    print::line(format!("{}: {word}", report.file));
 }

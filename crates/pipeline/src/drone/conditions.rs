@@ -1,10 +1,11 @@
 //! `when` and `trigger`.
 
+use kiln_document::diagnostic::Diagnostic;
+use kiln_document::schema::did_you_mean;
+use kiln_document::yaml::Node;
+
 use super::reader::Reader;
-use crate::diagnostic::Diagnostic;
 use crate::plan::{Condition, Match, StatusFilter, When};
-use crate::schema::did_you_mean;
-use crate::yaml::Node;
 
 /// Conditions that are globs over a fact.
 const FACTS: [&str; 8] = ["branch", "event", "ref", "repo", "instance", "target", "cron", "action"];
@@ -108,8 +109,8 @@ mod tests {
     /// A status that no build has leaves a step that never runs, with or without an event.
     #[test]
     fn never() {
-        let mut findings = crate::diagnostic::Findings::new(false);
-        let nodes = crate::yaml::parse(b"when: {status: [changed]}", &mut findings);
+        let mut findings = kiln_document::diagnostic::Findings::new(false);
+        let nodes = kiln_document::yaml::parse(b"when: {status: [changed]}", &mut findings);
         let given = std::collections::BTreeMap::new();
         let when = read(&mut Reader::new(&mut findings, &given), &nodes[0], "when");
         for facts in [Facts::default(), Facts::default().with("event", "push")] {

@@ -111,7 +111,8 @@ pub(super) fn name(written: &str) -> Name {
     if SERVER.contains(&written) {
         return Name::Server;
     }
-    let near = written.starts_with("DRONE").then(|| crate::schema::closest(written, known().chain(SERVER))).flatten();
+    let near =
+        written.starts_with("DRONE").then(|| kiln_document::schema::closest(written, known().chain(SERVER))).flatten();
     Name::Unknown(near)
 }
 

@@ -21,11 +21,12 @@ mod settings;
 mod step;
 mod tables;
 
-use crate::diagnostic::{Diagnostic, Findings, Severity};
+use kiln_document::diagnostic::{Diagnostic, Findings, Severity};
+use kiln_document::schema::did_you_mean;
+use kiln_document::yaml::Node;
+
 use crate::load::Options;
 use crate::plan::{Dialect, Graph, Plan, Stage};
-use crate::schema::did_you_mean;
-use crate::yaml::Node;
 
 pub use environment::environment;
 use order::Item;
@@ -131,7 +132,7 @@ fn kind(reader: &mut Reader<'_>, document: &Node) -> Kind {
 fn unknown_kind(reader: &mut Reader<'_>, written: &str, value: &Node) {
     let message = format!("`{written}` is not a kind of document");
     // Extensions of a Drone server may know further kinds, so that only a misspelt one is a mistake.
-    let weigh = match crate::schema::closest(written, KINDS) {
+    let weigh = match kiln_document::schema::closest(written, KINDS) {
         Some(_) => Diagnostic::invalid,
         None => Diagnostic::unsupported,
     };

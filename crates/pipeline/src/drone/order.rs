@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use kiln_document::diagnostic::{Diagnostic, Location};
+use kiln_document::schema::did_you_mean;
+
 use super::reader::Reader;
-use crate::diagnostic::{Diagnostic, Location};
 use crate::plan::Node;
-use crate::schema::did_you_mean;
 
 /// Something with a name that waits for others.
 pub(super) struct Item<T> {

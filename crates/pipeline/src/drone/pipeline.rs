@@ -1,14 +1,15 @@
 //! One `kind: pipeline` document to a stage.
 
+use kiln_document::diagnostic::{Diagnostic, Location};
+use kiln_document::schema::did_you_mean;
+use kiln_document::yaml::Node;
+
 use super::order::Item;
 use super::reader::{Identifiers, Reader};
 use super::settings;
 use super::{conditions, order, step, tables};
-use crate::diagnostic::{Diagnostic, Location};
 use crate::expr::Template;
 use crate::plan::{Arch, EnvVar, Graph, Os, PoolRequest, Stage, StepNode};
-use crate::schema::did_you_mean;
-use crate::yaml::Node;
 
 /// Where steps of a pipeline run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

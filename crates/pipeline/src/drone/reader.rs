@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::diagnostic::{Diagnostic, Findings, Location, Severity};
-use crate::expr::Template;
-use crate::schema::{self, Shape, Table, truth};
-use crate::yaml::Node;
+use kiln_document::diagnostic::{Diagnostic, Findings, Location, Severity};
+use kiln_document::schema::{self, Shape, Table, truth};
+use kiln_document::yaml::Node;
 
 use super::environment::{self, Name};
 use super::tables;
+use crate::expr::Template;
 
 /// Takes values out of checked mappings. A value of the wrong type was told about by the check and reads as absent.
 pub(super) struct Reader<'a> {

@@ -1,13 +1,13 @@
 //! The dialect as JSON Schema.
 
+use kiln_document::schema::json::Definitions;
 use serde_json::{Value, json};
 
 use super::tables;
-use crate::schema::json::Definitions;
 
 /// The schema of one document, and the definitions it refers to.
 pub(crate) fn definition() -> (Value, Definitions) {
-    let mut definitions = Definitions::new("drone", false);
+    let mut definitions = Definitions::new("drone", None);
     let pipeline = definitions.table(&tables::PIPELINE);
     let when = definitions.table(&tables::WHEN);
     let trigger = definitions.table(&tables::TRIGGER);

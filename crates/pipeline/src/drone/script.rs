@@ -48,7 +48,7 @@ mod tests {
     use crate::expr::{Map, Scope, Value};
 
     fn check(commands: &[&str], shell: Shell, expect: &str) {
-        let place = crate::Location::default();
+        let place = kiln_document::Location::default();
         let commands =
             commands.iter().map(|text| Template::substituted(text, &place).unwrap_or_else(|e| panic!("{e:?}")));
         let scope = Scope::new(Map::from_iter([("drone", Value::from(Map::from_iter([("TAG", "it's")])))]));

@@ -1,9 +1,10 @@
 //! A plugin's `settings` as the variables that its container gets.
 
+use kiln_document::yaml::{Kind, Node, Resolved};
+
 use super::reader::Reader;
 use crate::expr::Template;
 use crate::plan::EnvVar;
-use crate::yaml::{Kind, Node, Resolved};
 
 /// How deep a setting is written as JSON; deeper parts were refused with the file's depth already.
 const MAX_DEPTH: usize = 96;

@@ -1,13 +1,14 @@
 //! One step or service.
 
+use kiln_document::diagnostic::{Diagnostic, Location};
+use kiln_document::yaml::Node;
+
 use super::order::Item;
 use super::pipeline::{Machine, Surroundings, own_environment};
 use super::reader::{Identifiers, Reader};
 use super::{conditions, script, settings, tables};
-use crate::diagnostic::{Diagnostic, Location};
 use crate::expr::Template;
 use crate::plan::{Container, EnvVar, ErrorKind, FailureAction, FailureStrategy, Os, Run, Shell, Step, StepNode};
-use crate::yaml::Node;
 
 /// Reads a step. `number` counts the steps of the pipeline from 1.
 pub(super) fn read(

@@ -1,12 +1,12 @@
 //! The keys of the dialect, after Drone's published reference of each pipeline type and its runners' own types.
 
-use crate::schema::{Key, Language, Shape, Table};
+use kiln_document::schema::{Key, Language, Shape, Table};
 
 use Shape::{Any, AnyOf, Bool, List, Map, Number, Of, OneOrMore, OpenEnum, Text};
 
 /// How these tables are walked.
-pub static LANGUAGE: Language = Language {
-    expressions: false,
+pub static LANGUAGE: Language<'static> = Language {
+    expression_marker: None,
     ignores_unknown: true,
     tables: &[&PIPELINE, &STEP, &WHEN, &TRIGGER, &CLONE, &WORKSPACE, &PLATFORM, &POOL, &CONCURRENCY, &SECRET, &CRON],
 };

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 
+use kiln_document::schema::closest;
+
 use super::ast::{Expr, Operator, Part};
 use super::substitution::Variable;
 use super::{EvalError, MAX_INDIRECTIONS, MAX_OPERATIONS, MAX_TEXT_BYTES, Scope, Value, functions, methods, operators};
-use crate::schema::closest;
 
 type Evaluated<T> = Result<T, EvalError>;
 

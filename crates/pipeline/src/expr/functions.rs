@@ -1,10 +1,10 @@
 //! Functions without a receiver (`size(x)`) and those of Harness' namespaces (`json.select(...)`), and the
 //! regular expressions that they share with the methods.
 
+use kiln_document::schema::closest;
 use regex::{Regex, RegexBuilder};
 
 use super::{EvalError, MAX_TEXT_BYTES, Value};
-use crate::schema::closest;
 
 type Evaluated<T> = Result<T, EvalError>;
 

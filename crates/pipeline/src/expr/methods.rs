@@ -1,7 +1,8 @@
 //! Methods of texts, lists and maps: those of Java's `String`, `List` and `Map` that pipeline files call.
 
+use kiln_document::schema::closest;
+
 use super::{EvalError, Value, functions, operators};
-use crate::schema::closest;
 
 type Evaluated<T> = Result<T, EvalError>;
 

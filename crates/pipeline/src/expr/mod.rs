@@ -38,6 +38,8 @@ pub use scope::Scope;
 pub use template::Template;
 pub use value::{Map, Value};
 
+/// Start of every expression.
+pub const MARKER: &str = "<+";
 /// How deep expressions, brackets and operators may nest in one expression.
 pub const MAX_NESTING: usize = 64;
 /// How many fields, indices and operators one expression may have.

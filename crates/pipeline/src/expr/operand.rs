@@ -1,5 +1,6 @@
 //! The parser's lower half: literals, names, and what is written behind them.
 
+use super::MARKER;
 use super::ast::{Expr, Part};
 use super::parser::{Fault, Parser};
 use super::precedence::keyword;
@@ -26,7 +27,7 @@ impl Parser<'_> {
 
     /// What follows a dot: a name, a call, or `<+expr>` that gives the name.
     fn member(&mut self, of: Expr) -> Parsed<Expr> {
-        if self.rest().starts_with("<+") {
+        if self.rest().starts_with(MARKER) {
             let key = self.angle_expr()?;
             return Ok(Expr::Index(Box::new(of), Box::new(key)));
         }
@@ -50,7 +51,7 @@ impl Parser<'_> {
         match first {
             '"' | '\'' | '`' => self.text_literal(),
             '0'..='9' => self.number(),
-            '<' if rest.starts_with("<+") => self.angle_expr(),
+            '<' if rest.starts_with(MARKER) => self.angle_expr(),
             '(' => {
                 self.at += 1;
                 let expr = self.expression()?;
@@ -195,7 +196,9 @@ impl Parser<'_> {
                 self.at += c.len_utf8();
                 break;
             }
-            if rest.starts_with("<+") && rest[2..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '<') {
+            if rest.starts_with(MARKER)
+                && rest[MARKER.len()..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '<')
+            {
                 if !text.is_empty() {
                     parts.push(Part::Text(std::mem::take(&mut text)));
                 }

@@ -6,7 +6,7 @@
 
 use super::ast::{Expr, Operator, Part};
 use super::precedence::{self, binding, keyword};
-use super::{MAX_EXPRESSION_BYTES, MAX_LINKS, MAX_NESTING};
+use super::{MARKER, MAX_EXPRESSION_BYTES, MAX_LINKS, MAX_NESTING};
 
 /// Why a text is not a template.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) fn template(text: &str) -> Parsed<Vec<Part>> {
     let mut parser = Parser { text, at: 0, depth: 0, angles: 0, limit: text.len(), links: 0, eager: false };
     let mut parts = Vec::new();
     let mut literal = 0;
-    while let Some(found) = text[parser.at..].find("<+") {
+    while let Some(found) = text[parser.at..].find(MARKER) {
         let start = parser.at + found;
         let meant = meant(&text[..start], &text[start + 2..]);
         parser.at = start;
@@ -248,7 +248,7 @@ impl Parser<'_> {
             self.at > before
         };
         let rest = self.rest();
-        if rest.starts_with("<+") {
+        if rest.starts_with(MARKER) {
             return None;
         }
         if rest.starts_with('>') && self.angles > 0 && !((spaced || self.eager) && self.closes_later()) {

@@ -5,7 +5,7 @@
 //! block has its indentation before each line but the first. Every other style moves characters, so that only the
 //! scalar as a whole can be pointed at.
 
-use crate::diagnostic::Location;
+use kiln_document::diagnostic::Location;
 
 /// The place from a byte of the text to the end of its line, when the scalar's style keeps the text as it is.
 pub(super) fn place(text: &str, scalar: &Location, offset: usize) -> Option<Location> {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use kiln_document::diagnostic::{Diagnostic, Location, Severity};
+
 use super::ast::{Expr, Part, walk_parts};
 use super::eval::Evaluation;
 use super::parser::{self, Fault};
 use super::place::{floor_boundary, place};
-use super::{EvalError, Path, Scope, Value, substitution};
-use crate::diagnostic::{Diagnostic, Location, Severity};
+use super::{EvalError, MARKER, Path, Scope, Value, substitution};
 
 /// Text that may hold expressions, parsed.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +24,7 @@ impl Template {
     /// # Errors
     /// A diagnostic at the offending place, when `location` is that of a one-line scalar, else at `location`.
     pub fn parse(text: &str, location: &Location) -> Result<Self, Diagnostic> {
-        if !text.contains("<+") {
+        if !text.contains(MARKER) {
             return Ok(Self::literal(text));
         }
         let parts = parser::template(text).map_err(|fault| diagnostic(text, location, fault))?;

@@ -1,7 +1,8 @@
 //! Tables of templates and what becomes of them in one scope.
 
+use kiln_document::diagnostic::Location;
+
 use super::*;
-use crate::diagnostic::Location;
 
 fn scope() -> Scope {
     let json = serde_json::json!({

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::diagnostic::{Diagnostic, Findings};
+use kiln_document::diagnostic::{Diagnostic, Findings};
+
 use crate::plan::{Plan, Variable};
 
 /// A variable as expressions call it: whether it is the pipeline's, and its name.

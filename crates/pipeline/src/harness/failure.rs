@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use kiln_document::diagnostic::Diagnostic;
+use kiln_document::duration;
+use kiln_document::yaml::Node;
+
 use super::reader::Reader;
 use super::step_tables;
-use crate::diagnostic::Diagnostic;
-use crate::duration;
 use crate::plan::{ErrorKind, FailureAction, FailureStrategy};
-use crate::yaml::Node;
 
 /// The most retries that are taken: more is a loop.
 const MAX_RETRIES: u32 = 1000;

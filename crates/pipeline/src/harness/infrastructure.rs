@@ -1,11 +1,13 @@
 //! The machine a stage asks for. Whatever it is in the file, it becomes a request to a pool.
 
+use kiln_document::diagnostic::{Diagnostic, Location};
+use kiln_document::schema::did_you_mean;
+use kiln_document::yaml::Node;
+
 use super::reader::Reader;
 use super::tables;
-use crate::diagnostic::{Diagnostic, Location};
+use crate::expr;
 use crate::plan::{Arch, Os, PoolRequest};
-use crate::schema::did_you_mean;
-use crate::yaml::Node;
 
 /// Reads `infrastructure`, `platform` and `runtime` of a stage's `spec`; `earlier` are the stages before it.
 pub(super) fn pool(
@@ -120,7 +122,7 @@ fn use_from_stage(reader: &mut Reader<'_>, from: &Node, earlier: &[(String, Pool
         *pool = found.clone();
         return;
     }
-    if reader.uses.is_opaque_stage(name) || name.contains("<+") {
+    if reader.uses.is_opaque_stage(name) || name.contains(expr::MARKER) {
         return;
     }
     let message = format!("`useFromStage` names `{name}`, which is no build stage before this one");

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::diagnostic::{Diagnostic, Findings, Location};
-use crate::schema::did_you_mean;
-use crate::yaml::{Kind, Node, Resolved, Scalar};
+use kiln_document::diagnostic::{Diagnostic, Findings, Location};
+use kiln_document::schema::did_you_mean;
+use kiln_document::yaml::{Kind, Node, Resolved, Scalar};
 
 /// Where inputs that are still open stand in the file, and by which path they are given.
 pub(super) type Open = HashMap<usize, String>;

@@ -21,12 +21,13 @@ mod strategy;
 mod tables;
 mod words;
 
-use crate::diagnostic::{Diagnostic, Findings};
+use kiln_document::diagnostic::{Diagnostic, Findings};
+use kiln_document::yaml::Node;
+use reader::Reader;
+
 use crate::load::Options;
 use crate::plan::{Dialect, Plan};
-use crate::yaml::Node;
 
-use reader::Reader;
 pub(crate) use schema::definition as schema;
 
 /// Most stages of a pipeline, and most steps of a list: items that run at the same time each name all items before.

@@ -3,15 +3,21 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use kiln_document::diagnostic::{Diagnostic, Findings, Location};
+use kiln_document::duration;
+use kiln_document::schema::{self, Shape, Table, truth};
+use kiln_document::yaml::{Kind, Node};
+
 use super::inputs::Open;
 use super::references::Uses;
 use super::tables;
-use crate::diagnostic::{Diagnostic, Findings, Location};
-use crate::duration;
-use crate::expr::Template;
+use crate::expr::{self, Template};
 use crate::plan::{Condition, EnvVar, StatusFilter, Variable, When};
-use crate::schema::{self, Shape, Table, is_expression, truth};
-use crate::yaml::{Kind, Node};
+
+/// Returns whether a value is or holds an expression.
+pub(super) fn is_expression(node: &Node) -> bool {
+    node.text().is_some_and(|text| text.contains(expr::MARKER))
+}
 
 /// Takes values out of checked mappings. A value of the wrong type was told about by the check and reads as absent.
 pub(super) struct Reader<'a> {
@@ -280,7 +286,7 @@ impl<'a> Reader<'a> {
 
     /// Tells about an identifier that another item of the same list has; `seen` holds the lines of the earlier ones.
     pub fn unique(&mut self, id: &str, place: &Location, what: &str, seen: &mut HashMap<String, u32>) {
-        if id.is_empty() || id.contains("<+") {
+        if id.is_empty() || id.contains(expr::MARKER) {
             return;
         }
         if let Some(line) = seen.get(id) {

@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::diagnostic::{Diagnostic, Findings, Location, Severity};
+use kiln_document::diagnostic::{Diagnostic, Findings, Location, Severity};
+use kiln_document::schema::{closest, did_you_mean};
+
 use crate::expr::Template;
 use crate::plan::{Strategy, StrategyKind, Variable};
-use crate::schema::{closest, did_you_mean};
 
 /// First names that expressions of a pipeline can have.
 const ROOTS: &[&str] = &[

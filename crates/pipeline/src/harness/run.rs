@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
+use kiln_document::diagnostic::Diagnostic;
+use kiln_document::yaml::{Kind, Node};
+
 use super::reader::{Reader, name_place};
 use super::step_tables;
-use crate::diagnostic::Diagnostic;
 use crate::expr::Template;
 use crate::plan::{Container, EnvVar, OutputVar, Run, Shell};
-use crate::yaml::{Kind, Node};
 
 /// Reads the `spec` of a step of that kind.
 pub(super) fn read(reader: &mut Reader<'_>, step: &Node, kind: &str) -> Option<Run> {

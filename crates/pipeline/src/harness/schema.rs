@@ -1,15 +1,15 @@
 //! The dialect as JSON Schema: the tables, and what only the readers know about them.
 
+use kiln_document::schema::Table;
+use kiln_document::schema::json::Definitions;
 use serde_json::{Value, json};
 
 use super::{step_tables, tables, words};
-use crate::schema::Table;
-use crate::schema::json::Definitions;
 
 /// The schema of a file, and the definitions it refers to.
 #[must_use]
 pub(crate) fn definition() -> (Value, Definitions) {
-    let mut definitions = Definitions::new("harness", true);
+    let mut definitions = Definitions::new("harness", Some(r"<\+"));
     let file = definitions.table(&tables::FILE);
     let stage_item = definitions.table(&tables::STAGE_ITEM);
     let step_item = definitions.table(&step_tables::STEP_ITEM);

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use kiln_document::diagnostic::{Diagnostic, Location};
+use kiln_document::schema::did_you_mean;
+use kiln_document::yaml::Node;
+
 use super::reader::{Reader, name_place, shortened};
 use super::{MAX_ITEMS, failure, infrastructure, steps, strategy, tables, words};
-use crate::diagnostic::{Diagnostic, Location};
 use crate::expr::Template;
 use crate::plan::{EnvVar, Graph, Node as PlanNode, PoolRequest, Stage, Variable};
-use crate::schema::did_you_mean;
-use crate::yaml::Node;
 
 /// Where the source tree lies in the instance; the vendor's documentation promises this path to scripts.
 pub(super) const WORKSPACE: &str = "/harness";

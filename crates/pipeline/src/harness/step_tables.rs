@@ -1,8 +1,9 @@
 //! The keys of steps and of what goes around them: groups, strategies, failures.
 
+use kiln_document::schema::{Key, Role, Shape, Table};
+
 use super::tables::{LOCAL, VARIABLE};
 use super::words;
-use crate::schema::{Key, Role, Shape, Table};
 
 use Shape::{Any, Bool, Duration, Enum, List, Map, Number, Of, OneOrMore, Text};
 
@@ -27,7 +28,7 @@ pub static STEP: Table = Table::closed(
         Key::read("identifier", Text, "Name for expressions: letters, digits and `_`."),
         Key::read("type", Text, "Kind of step."),
         Key::read("spec", Any, "What the step does."),
-        Key::read("when", Of(&WHEN_STEP), "Whether the step runs."),
+        Key::read("when", Of(&WHEN_STEP), "Whether the step runs.").or_expression(),
         Key::read("strategy", Of(&STRATEGY), "Several runs of the step on the same machine."),
         Key::read("failureStrategies", List(&Of(&FAILURE)), "What happens when it fails."),
         Key::read("timeout", Duration, "Ends the step when it passes."),
@@ -48,7 +49,7 @@ pub static GROUP: Table = Table::closed(
         Key::read("identifier", Text, "Name for expressions: letters, digits and `_`."),
         Key::read("steps", List(&Any), "Steps in order."),
         Key::read("variables", List(&Of(&VARIABLE)), "Values for `<+stepGroup.variables.name>`."),
-        Key::read("when", Of(&WHEN_STEP), "Whether the group runs."),
+        Key::read("when", Of(&WHEN_STEP), "Whether the group runs.").or_expression(),
         Key::read("strategy", Of(&STRATEGY), "Several runs of the group on the same machine."),
         Key::read("failureStrategies", List(&Of(&FAILURE)), "What happens when a step of it fails."),
         Key::read("timeout", Duration, "Ends the group when it passes."),
@@ -78,7 +79,7 @@ pub static RUN: Table = Table::closed(
         Key::describes("registryRef"),
         Key::describes("description"),
         Key::describes("baseImageConnectorRefs"),
-        Key { name: "imagePullPolicy", shape: Enum(words::PULL_POLICIES), role: Role::Describes, doc: "" },
+        Key::new("imagePullPolicy", Enum(words::PULL_POLICIES), Role::Describes, ""),
         Key::no_effect("privileged", Bool, "only a container can be privileged"),
         Key::no_effect("resources", Any, ELSEWHERE),
     ],
@@ -99,7 +100,7 @@ pub static BACKGROUND: Table = Table::closed(
         Key::describes("registryRef"),
         Key::describes("description"),
         Key::describes("baseImageConnectorRefs"),
-        Key { name: "imagePullPolicy", shape: Enum(words::PULL_POLICIES), role: Role::Describes, doc: "" },
+        Key::new("imagePullPolicy", Enum(words::PULL_POLICIES), Role::Describes, ""),
         Key::no_effect("portBindings", Any, "a program on the host opens its ports itself"),
         Key::no_effect("privileged", Bool, "only a container can be privileged"),
         Key::no_effect("resources", Any, ELSEWHERE),
@@ -122,7 +123,7 @@ pub static PLUGIN: Table = Table::closed(
         Key::describes("registryRef"),
         Key::describes("description"),
         Key::describes("baseImageConnectorRefs"),
-        Key { name: "imagePullPolicy", shape: Enum(words::PULL_POLICIES), role: Role::Describes, doc: "" },
+        Key::new("imagePullPolicy", Enum(words::PULL_POLICIES), Role::Describes, ""),
         Key::describes("privileged"),
         Key::describes("resources"),
     ],

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use kiln_document::diagnostic::{Diagnostic, Location};
+use kiln_document::schema::{closest, did_you_mean};
+use kiln_document::yaml::Node;
+
 use super::reader::{Reader, name_place, shortened};
 use super::{MAX_ITEMS, failure, run, step_tables, strategy, words};
-use crate::diagnostic::{Diagnostic, Location};
+use crate::expr;
 use crate::plan::{Graph, Group, Node as PlanNode, Step, StepNode};
-use crate::schema::{closest, did_you_mean};
-use crate::yaml::Node;
 
 /// A list of steps as a graph.
 pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<StepNode> {
@@ -159,7 +161,7 @@ fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
     }
     let known = words::OTHER_TYPES.iter().any(|word| word.eq_ignore_ascii_case(kind))
         || words::FAMILIES.iter().any(|family| kind.len() > family.len() && kind.starts_with(family));
-    let found = if kind.contains("<+") {
+    let found = if kind.contains(expr::MARKER) {
         let message = format!("the type of a step has to be known before the run, `{kind}` is not");
         Diagnostic::unsupported("expression-not-possible", &value.location, message)
     } else if known {

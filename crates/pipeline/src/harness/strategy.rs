@@ -1,11 +1,12 @@
 //! `strategy`: matrix, parallelism, repeat.
 
-use super::reader::Reader;
-use crate::diagnostic::Diagnostic;
+use kiln_document::diagnostic::Diagnostic;
+use kiln_document::schema::did_you_mean;
+use kiln_document::yaml::{Kind, Node};
+
+use super::reader::{Reader, is_expression};
 use crate::expr::Template;
 use crate::plan::{Axis, AxisValue, Strategy, StrategyKind};
-use crate::schema::{did_you_mean, is_expression};
-use crate::yaml::{Kind, Node};
 
 /// Keys of `matrix` that are no axes.
 const NO_AXES: &[&str] = &["exclude", "maxConcurrency", "nodeName"];

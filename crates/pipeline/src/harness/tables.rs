@@ -1,18 +1,20 @@
 //! The keys of the dialect, after the vendor's published JSON Schema for version 0 and files in the wild.
 //! Files are looser than that schema: nothing is required here that the reader can do without.
 
+use kiln_document::schema::{Key, Language, Role, Shape, Table};
+
 use super::step_tables::{
     ACTION, BACKGROUND, FAILURE, GROUP, ON_FAILURE, OUTPUT, PLUGIN, REPEAT, REPORTS, RETRY, RUN, STEP, STRATEGY,
     WHEN_STEP,
 };
 use super::words;
-use crate::schema::{Key, Language, Role, Shape, Table};
+use crate::expr;
 
 use Shape::{Any, Bool, Duration, Enum, List, Of, Text};
 
 /// How these tables are walked.
-pub static LANGUAGE: Language = Language {
-    expressions: true,
+pub static LANGUAGE: Language<'static> = Language {
+    expression_marker: Some(expr::MARKER),
     ignores_unknown: false,
     tables: &[
         &PIPELINE,
@@ -53,7 +55,7 @@ pub static PIPELINE: Table = Table::closed(
         Key::read("stages", List(&Any), "Stages in order, each on a machine of its own."),
         Key::read("variables", List(&Of(&VARIABLE)), "Values for `<+pipeline.variables.name>`."),
         Key::read("timeout", Duration, "Ends the run when it passes."),
-        Key { name: "properties", shape: Of(&PROPERTIES), role: Role::Describes, doc: "Where the source comes from." },
+        Key::new("properties", Of(&PROPERTIES), Role::Describes, "Where the source comes from."),
         Key::read("template", Any, "A template this pipeline is made from."),
         Key::describes("description"),
         Key::describes("tags"),
@@ -74,20 +76,18 @@ pub static PIPELINE: Table = Table::closed(
 );
 
 /// `pipeline.properties`
-pub static PROPERTIES: Table = Table::open(
-    "`properties`",
-    &[Key { name: "ci", shape: Of(&PROPERTIES_CI), role: Role::Describes, doc: "Settings of build stages." }],
-);
+pub static PROPERTIES: Table =
+    Table::open("`properties`", &[Key::new("ci", Of(&PROPERTIES_CI), Role::Describes, "Settings of build stages.")]);
 
 /// `pipeline.properties.ci`
 pub static PROPERTIES_CI: Table = Table::open(
     "`properties.ci`",
-    &[Key {
-        name: "codebase",
-        shape: Of(&CODEBASE),
-        role: Role::Describes,
-        doc: "The repository; a local run takes the working tree instead.",
-    }],
+    &[Key::new(
+        "codebase",
+        Of(&CODEBASE),
+        Role::Describes,
+        "The repository; a local run takes the working tree instead.",
+    )],
 );
 
 /// `pipeline.properties.ci.codebase`: a local run takes the working tree, so nothing of it is carried out.
@@ -138,7 +138,7 @@ pub static STAGE: Table = Table::closed(
             "Values for `<+stage.variables.name>`, and environment of the steps.",
         ),
         Key::read("pipelineVariables", List(&Of(&VARIABLE)), "Further variables."),
-        Key::read("when", Of(&WHEN_STAGE), "Whether the stage runs."),
+        Key::read("when", Of(&WHEN_STAGE), "Whether the stage runs.").or_expression(),
         Key::read("strategy", Of(&STRATEGY), "Several runs of the stage, each on a machine of its own."),
         Key::read("failureStrategies", List(&Of(&FAILURE)), "What happens when a step fails."),
         Key::read("timeout", Duration, "Ends the stage when it passes."),

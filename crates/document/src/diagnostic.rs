@@ -1,4 +1,4 @@
-//! What is told about a file: a code, a place, a message and the way out.
+//! Findings about a file: each has a code, a place, a message and a suggestion.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ pub struct Location {
     pub span: Range<usize>,
 }
 
-/// How much a diagnostic weighs; the heaviest one of a file is the file's status.
+/// How serious a finding is. The heaviest finding of a file decides its [`Status`](crate::Status).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -24,9 +24,9 @@ pub enum Severity {
     Note,
     /// Probably not what was meant; the file still runs.
     Warning,
-    /// The dialect allows it and Kiln does not run it yet.
+    /// The file's format allows it and Kiln cannot do it yet.
     Unsupported,
-    /// The dialect does not allow it.
+    /// The file's format does not allow it.
     Invalid,
 }
 
@@ -35,22 +35,22 @@ pub enum Severity {
 pub struct Diagnostic {
     /// Stable name, in kebab case: `unknown-key`, `container-step`.
     pub code: &'static str,
-    /// How much it weighs.
+    /// How serious it is.
     pub severity: Severity,
     /// What is wrong, in one sentence without a full stop.
     pub message: String,
     /// Where.
     #[serde(flatten)]
     pub location: Location,
-    /// How to mend it.
+    /// How to correct it.
     pub help: Option<String>,
 }
 
-/// How many findings of each severity about one file are kept; the rest is counted.
+/// Number of findings of each severity that are kept for one file. Further ones are only counted.
 pub const MAX_DIAGNOSTICS: usize = 200;
 
 impl Location {
-    /// The smallest place that covers both ends; line and column are this one's.
+    /// Returns the smallest place that covers both; line and column are those of `self`.
     #[must_use]
     pub fn to(&self, end: &Location) -> Location {
         Location { line: self.line, column: self.column, span: self.span.start..end.span.end.max(self.span.end) }
@@ -62,27 +62,27 @@ impl Diagnostic {
         Diagnostic { code, severity, message: message.into(), location: location.clone(), help: None }
     }
 
-    /// A finding about what the dialect does not allow.
+    /// Returns a finding about something that the format does not allow.
     pub fn invalid(code: &'static str, location: &Location, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(Severity::Invalid, code, location, message)
     }
 
-    /// A finding about what the dialect allows and Kiln does not run yet.
+    /// Returns a finding about something that the format allows and Kiln cannot do yet.
     pub fn unsupported(code: &'static str, location: &Location, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(Severity::Unsupported, code, location, message)
     }
 
-    /// A finding that probably shows a mistake, and stops nothing.
+    /// Returns a finding that is probably a mistake and stops nothing.
     pub fn warning(code: &'static str, location: &Location, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(Severity::Warning, code, location, message)
     }
 
-    /// A finding worth knowing.
+    /// Returns a finding that is worth knowing.
     pub fn note(code: &'static str, location: &Location, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(Severity::Note, code, location, message)
     }
 
-    /// The same finding with its way out.
+    /// Adds the suggestion.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help = Some(help.into());
@@ -90,7 +90,7 @@ impl Diagnostic {
     }
 }
 
-/// Cuts a text that quotes too much of the file.
+/// Truncates a text that quotes too much of the file.
 fn shorten(text: &mut String) {
     /// Longest message, in bytes.
     const MAX_MESSAGE: usize = 600;
@@ -101,19 +101,19 @@ fn shorten(text: &mut String) {
     }
 }
 
-/// Collects findings in the order they are made.
+/// Collects findings in the order in which they are made.
 #[derive(Debug, Default)]
 pub struct Findings {
     list: Vec<Diagnostic>,
     kept: [usize; 4],
     left_out: usize,
     heaviest: Option<Severity>,
-    /// Unknown keys are warnings.
+    /// Whether unknown keys are warnings instead of errors.
     pub lenient: bool,
 }
 
 impl Findings {
-    /// An empty collection; `lenient` turns unknown keys into warnings.
+    /// Returns an empty collection; `lenient` turns unknown keys into warnings.
     #[must_use]
     pub fn new(lenient: bool) -> Findings {
         Findings { lenient, ..Findings::default() }
@@ -135,19 +135,19 @@ impl Findings {
         }
     }
 
-    /// Whether further findings of a severity are only counted, so that nothing needs to be worked out for them.
+    /// Returns whether further findings of this severity are only counted, so that their text need not be worked out.
     #[must_use]
     pub fn is_full(&self, severity: Severity) -> bool {
         self.kept[severity as usize] >= MAX_DIAGNOSTICS
     }
 
-    /// The heaviest severity so far, counting those that were left out.
+    /// Returns the heaviest severity so far, including findings that were left out.
     #[must_use]
     pub fn heaviest(&self) -> Option<Severity> {
         self.heaviest
     }
 
-    /// All findings in the order of their places; the last one tells how many were left out.
+    /// Returns all findings in the order of their places. The last one says how many were left out.
     #[must_use]
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.list

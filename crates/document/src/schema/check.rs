@@ -1,4 +1,4 @@
-//! Walks a tree beside its table.
+//! Checks a tree against its table.
 
 use std::fmt::Write as _;
 
@@ -7,31 +7,25 @@ use crate::diagnostic::{Diagnostic, Findings, Severity};
 use crate::duration;
 use crate::yaml::{Kind, Node, Resolved};
 
-/// What differs between the dialects when their tables are walked.
+/// How the files of one language are checked against their tables.
 #[derive(Debug, Clone, Copy)]
-pub struct Language {
-    /// `<+...>` may stand for any value.
-    pub expressions: bool,
-    /// The dialect's own parser ignores unknown keys: only one that is close to a known key, or stands in the wrong
-    /// place, is a mistake.
+pub struct Language<'t> {
+    /// Text that starts an expression, which may stand for any value and is only known while the file is carried out.
+    pub expression_marker: Option<&'static str>,
+    /// Whether the language's own parser ignores unknown keys. Then an unknown key is an error only when it is close to a
+    /// known one or stands in the wrong place.
     pub ignores_unknown: bool,
-    /// All tables, to tell where a misplaced key belongs.
-    pub tables: &'static [&'static Table],
+    /// All tables of the language, so that a finding can say where a misplaced key belongs.
+    pub tables: &'t [&'static Table],
 }
 
-/// Tells about everything in `node` that does not look like `shape`. Returns whether the node itself, apart from
-/// what is inside, has the right kind.
-pub fn check(node: &Node, shape: &Shape, language: Language, findings: &mut Findings) -> bool {
+/// Reports everything in `node` that does not have the shape `shape`. Returns whether the node itself, apart from its
+/// content, is of the right kind.
+pub fn check(node: &Node, shape: &Shape, language: Language<'_>, findings: &mut Findings) -> bool {
     Walk { language, findings }.value(node, shape, "this")
 }
 
-/// Whether a value is or holds a runtime expression.
-#[must_use]
-pub fn is_expression(node: &Node) -> bool {
-    node.text().is_some_and(|text| text.contains("<+"))
-}
-
-/// The truth a scalar stands for, in all the spellings that the dialects' own parsers take.
+/// Returns the boolean that a scalar stands for, in any of the spellings that YAML 1.1 parsers accept.
 #[must_use]
 pub fn truth(node: &Node) -> Option<bool> {
     match node.text()?.to_ascii_lowercase().as_str() {
@@ -42,13 +36,18 @@ pub fn truth(node: &Node) -> Option<bool> {
 }
 
 struct Walk<'a> {
-    language: Language,
+    language: Language<'a>,
     findings: &'a mut Findings,
 }
 
 impl Walk<'_> {
+    fn is_expression(&self, node: &Node) -> bool {
+        let marker = self.language.expression_marker;
+        marker.is_some_and(|marker| node.text().is_some_and(|text| text.contains(marker)))
+    }
+
     fn value(&mut self, node: &Node, shape: &Shape, what: &str) -> bool {
-        if node.is_null() || (self.language.expressions && is_expression(node)) {
+        if node.is_null() || self.is_expression(node) {
             return true;
         }
         match shape {
@@ -158,9 +157,9 @@ impl Walk<'_> {
         if !fits || !says_something(value) {
             return;
         }
-        // A reader takes collections apart before the run; `when` is the one that may be an expression as a whole.
+        // A reader takes collections apart before the run.
         let collection = matches!(known.shape, Shape::List(_) | Shape::Map(_) | Shape::Of(_));
-        if collection && known.role == Role::Read && known.name != "when" && is_expression(value) {
+        if collection && known.role == Role::Read && !known.may_be_expression && self.is_expression(value) {
             let message =
                 format!("`{}` has to be written out, `{}` is only known in the run", known.name, quoted(value));
             self.findings.push(Diagnostic::unsupported("expression-not-possible", &value.location, message));
@@ -216,8 +215,10 @@ fn belongs(name: &str, homes: &[&Table]) -> String {
     help
 }
 
-/// "a step", "an output variable"; a name that is a key of the file stands for itself.
-pub(crate) fn with_article(name: &str) -> String {
+/// Returns a table's name with its article: "a step", "an output variable". A name that is a key of the file stands for
+/// itself.
+#[must_use]
+pub fn with_article(name: &str) -> String {
     if name.starts_with('`') && name.ends_with('`') {
         name.to_owned()
     } else if name.starts_with(['a', 'e', 'i', 'o', 'u']) {
@@ -227,13 +228,13 @@ pub(crate) fn with_article(name: &str) -> String {
     }
 }
 
-/// The beginning of a scalar's text.
+/// Returns the beginning of a scalar's text.
 fn quoted(node: &Node) -> String {
     const SHOWN: usize = 60;
     node.text().unwrap_or_default().chars().take(SHOWN).collect()
 }
 
-/// Whether a value asks for anything: switched-off and empty settings do not.
+/// Returns whether a value asks for anything: settings that are off or empty do not.
 fn says_something(value: &Node) -> bool {
     match &value.kind {
         Kind::Scalar(scalar) => !scalar.text.is_empty() && !value.is_null() && truth(value) != Some(false),

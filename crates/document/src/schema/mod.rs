@@ -1,15 +1,14 @@
-//! What keys a mapping may have and what their values look like: one table, three users.
+//! Tables that say which keys a mapping may have and what their values look like. Each table has three users.
 //!
-//! [`check`] walks a tree beside its table and tells about unknown keys, wrong types and wrong words. The dialects'
-//! readers then take what they need, knowing that the shape was told about already. [`json::Definitions`] writes the same
-//! tables as JSON Schema for editors. So the three cannot drift apart.
+//! [`check`] compares a tree with its table and reports unknown keys, wrong types and wrong words. The reader of the format
+//! then takes the values that it needs, knowing that wrong shapes were already reported. [`json::Definitions`] writes the
+//! same tables as JSON Schema for editors. So the three cannot drift apart.
 
 mod check;
 pub mod json;
 mod suggest;
 
-pub(crate) use check::with_article;
-pub use check::{Language, check, is_expression, truth};
+pub use check::{Language, check, truth, with_article};
 pub use suggest::{closest, did_you_mean};
 
 /// The keys of one kind of mapping.
@@ -19,7 +18,7 @@ pub struct Table {
     pub name: &'static str,
     /// Its keys.
     pub keys: &'static [Key],
-    /// Keys beyond the known ones are only warned about: nothing that Kiln carries out can stand there.
+    /// Whether unknown keys are warnings, because nothing that Kiln carries out can stand there.
     pub open: bool,
 }
 
@@ -34,22 +33,24 @@ pub struct Key {
     pub role: Role,
     /// One line for editors.
     pub doc: &'static str,
+    /// Whether the value may be an expression as a whole although it is a collection.
+    pub may_be_expression: bool,
 }
 
-/// What is done with a key that the dialect knows.
+/// What Kiln does with a key that the language knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// A reader takes it.
     Read,
-    /// It says nothing about how the pipeline runs: names, tags, where it is kept.
+    /// It only describes, and changes nothing that is carried out: names, tags, where something is kept.
     Describes,
-    /// It has no effect in a run by Kiln, which is told in a note when it is set; the text says why.
+    /// It has no effect in Kiln, which a note says when it is set. The text says why.
     NoEffect(&'static str),
-    /// Kiln cannot do this yet; the text says what it is.
+    /// Kiln cannot do this yet. The text says what it is.
     Unsupported(&'static str),
 }
 
-/// What a value looks like. Null is always allowed and counts as absent.
+/// Form of a value. Null is always allowed and counts as absent.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape {
     /// Any scalar.
@@ -58,13 +59,13 @@ pub enum Shape {
     Bool,
     /// A number.
     Number,
-    /// Looked at by nobody, or by the reader alone.
+    /// Anything; at most the reader looks at it.
     Any,
     /// A duration: `10m`, `1h 30m`.
     Duration,
     /// One of these words.
     Enum(&'static [&'static str]),
-    /// One of these words; others are allowed and only warned about.
+    /// One of these words; any other is a warning.
     OpenEnum(&'static [&'static str]),
     /// A list.
     List(&'static Shape),
@@ -79,45 +80,57 @@ pub enum Shape {
 }
 
 impl Key {
-    /// A key that a reader takes.
+    /// Returns a key of any role.
+    #[must_use]
+    pub const fn new(name: &'static str, shape: Shape, role: Role, doc: &'static str) -> Key {
+        Key { name, shape, role, doc, may_be_expression: false }
+    }
+
+    /// Returns a key that a reader takes.
     #[must_use]
     pub const fn read(name: &'static str, shape: Shape, doc: &'static str) -> Key {
-        Key { name, shape, role: Role::Read, doc }
+        Key::new(name, shape, Role::Read, doc)
     }
 
-    /// A key that says nothing about how the pipeline runs.
+    /// Returns a key that only describes.
     #[must_use]
     pub const fn describes(name: &'static str) -> Key {
-        Key { name, shape: Shape::Any, role: Role::Describes, doc: "" }
+        Key::new(name, Shape::Any, Role::Describes, "")
     }
 
-    /// A key without effect here, and why.
+    /// Returns a key without effect here; `why` says why.
     #[must_use]
     pub const fn no_effect(name: &'static str, shape: Shape, why: &'static str) -> Key {
-        Key { name, shape, role: Role::NoEffect(why), doc: why }
+        Key::new(name, shape, Role::NoEffect(why), why)
     }
 
-    /// A key for what Kiln cannot do yet, and what that is.
+    /// Returns a key for what Kiln cannot do yet; `what` says what that is.
     #[must_use]
     pub const fn unsupported(name: &'static str, what: &'static str) -> Key {
-        Key { name, shape: Shape::Any, role: Role::Unsupported(what), doc: what }
+        Key::new(name, Shape::Any, Role::Unsupported(what), what)
+    }
+
+    /// Lets an expression stand for the value as a whole although it is a collection.
+    #[must_use]
+    pub const fn or_expression(self) -> Key {
+        Key { may_be_expression: true, ..self }
     }
 }
 
 impl Table {
-    /// A mapping in which any other key is a mistake.
+    /// Returns a mapping in which any other key is an error.
     #[must_use]
     pub const fn closed(name: &'static str, keys: &'static [Key]) -> Table {
         Table { name, keys, open: false }
     }
 
-    /// A mapping in which any other key is only warned about.
+    /// Returns a mapping in which any other key is a warning.
     #[must_use]
     pub const fn open(name: &'static str, keys: &'static [Key]) -> Table {
         Table { name, keys, open: true }
     }
 
-    /// The key of that name.
+    /// Returns the key of that name.
     #[must_use]
     pub fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)

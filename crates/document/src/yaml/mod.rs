@@ -4,7 +4,7 @@
 //! because a finding needs the place of every key and value, and because aliases have to be counted as they are
 //! expanded: a file of a few hundred bytes can stand for gigabytes.
 //!
-//! Every limit is a constant here; a file that passes one gets a diagnostic, and the tree that was read so far.
+//! Every limit is a constant here. A file beyond a limit gives a finding and the tree that was read so far.
 
 mod build;
 mod problem;
@@ -46,7 +46,7 @@ pub enum Kind {
 }
 
 impl Node {
-    /// The scalar's text, unless the node is a collection or null.
+    /// Returns the scalar's text, unless the node is a collection or null.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
@@ -55,13 +55,13 @@ impl Node {
         }
     }
 
-    /// Whether the value is null: nothing written, `~` or `null`.
+    /// Returns whether the value is null: nothing written, `~` or `null`.
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(&self.kind, Kind::Scalar(scalar) if scalar.resolved == Resolved::Null)
     }
 
-    /// The items of a sequence.
+    /// Returns the items of a sequence.
     #[must_use]
     pub fn items(&self) -> Option<&[Node]> {
         match &self.kind {
@@ -70,7 +70,7 @@ impl Node {
         }
     }
 
-    /// The entries of a mapping.
+    /// Returns the entries of a mapping.
     #[must_use]
     pub fn entries(&self) -> Option<&[(Node, Node)]> {
         match &self.kind {
@@ -79,20 +79,20 @@ impl Node {
         }
     }
 
-    /// The value of a key; null counts as absent.
+    /// Returns the value of a key; null counts as absent.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entry(key).map(|(_, value)| value).filter(|value| !value.is_null())
     }
 
-    /// Key and value of a key, also when the value is null.
+    /// Returns the key's own node and its value, even when the value is null.
     #[must_use]
     pub fn entry(&self, key: &str) -> Option<(&Node, &Node)> {
         let found = self.entries()?.iter().find(|(name, _)| name.text() == Some(key))?;
         Some((&found.0, &found.1))
     }
 
-    /// The value as JSON; plain numbers and booleans keep their type.
+    /// Returns the value as JSON; plain numbers and booleans keep their type.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         match &self.kind {
@@ -105,7 +105,7 @@ impl Node {
         }
     }
 
-    /// What kind of value it is, as a person would say it.
+    /// Returns the kind of the value, as a person would say it.
     #[must_use]
     pub fn kind_name(&self) -> &'static str {
         match &self.kind {
@@ -116,8 +116,8 @@ impl Node {
     }
 }
 
-/// Reads all documents of a file. What is wrong with the text goes to `findings`; the documents that could be read
-/// are returned all the same, so that their own findings can be told with it. Empty documents are left out.
+/// Reads all documents of a file. Errors in the text go to `findings`. The documents that could be read are returned all
+/// the same, so that findings about their content can be reported together. Empty documents are left out.
 pub fn parse(bytes: &[u8], findings: &mut Findings) -> Vec<Node> {
     match problem::checked_text(bytes) {
         Ok(text) => build::documents(text, findings),

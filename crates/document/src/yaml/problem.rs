@@ -1,16 +1,16 @@
-//! What is wrong with the text itself, as diagnostics.
+//! Errors in the text itself, as findings.
 
 use granit_parser::{ErrorKind, Marker, ScanError};
 
 use super::{MAX_BYTES, MAX_DEPTH};
 use crate::diagnostic::{Diagnostic, Location};
 
-/// The file's text, if it is text of a size that is read.
+/// Returns the file's text, if it is UTF-8 of a size that is read.
 pub(super) fn checked_text(bytes: &[u8]) -> Result<&str, Diagnostic> {
     if bytes.len() > MAX_BYTES {
         let message = format!("the file has more than {MAX_BYTES} bytes");
         return Err(Diagnostic::invalid("file-too-large", &Location::default(), message)
-            .help("a pipeline file holds steps, not data: move scripts and data into files of the repository"));
+            .help("move what is large, such as scripts and data, into files of its own"));
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
@@ -31,7 +31,7 @@ fn not_utf8_help(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// A place between two marks of the library.
+/// Returns the place between two marks of the library.
 pub(super) fn location(start: Marker, end: Marker) -> Location {
     let from = start.byte_offset().unwrap_or_default();
     let to = end.byte_offset().unwrap_or(from).max(from);
@@ -53,7 +53,7 @@ fn is_tab(kind: &ErrorKind) -> bool {
     )
 }
 
-/// The library marks what stands somewhere before the tab, or right behind it.
+/// Moves a place to the tab itself: the library marks what stands somewhere before it, or right behind it.
 fn move_to_tab(place: &mut Location, text: &str) {
     let (Some(before), Some(after)) = (text.get(..place.span.start), text.get(place.span.start..)) else { return };
     let line_start = before.rfind('\n').map_or(0, |end| end + 1);
@@ -65,7 +65,7 @@ fn move_to_tab(place: &mut Location, text: &str) {
     place.span = tab..tab + 1;
 }
 
-/// The library's error in our words.
+/// Translates the library's error.
 pub(super) fn syntax(error: &ScanError, text: &str) -> Diagnostic {
     let mut place = location(*error.marker(), *error.marker());
     if is_tab(error.kind()) {

@@ -8,20 +8,21 @@ use super::{Key, Role, Shape, Table};
 #[derive(Debug, Default)]
 pub struct Definitions {
     definitions: Map<String, Value>,
-    /// Starts every definition's name, so that dialects can stand side by side.
+    /// Starts every definition's name, so that the definitions of several languages fit into one schema.
     prefix: &'static str,
-    /// `<+...>` may stand for any value.
-    expressions: bool,
+    /// Regular expression for text that holds an expression, which may stand for any value.
+    expression_pattern: Option<&'static str>,
 }
 
 impl Definitions {
-    /// No definitions yet; `prefix` starts their names, `expressions` lets `<+...>` stand for any value.
+    /// Returns no definitions yet. `prefix` starts their names; text that `expression_pattern`, a regular expression,
+    /// matches may stand for any value.
     #[must_use]
-    pub fn new(prefix: &'static str, expressions: bool) -> Definitions {
-        Definitions { definitions: Map::new(), prefix, expressions }
+    pub fn new(prefix: &'static str, expression_pattern: Option<&'static str>) -> Definitions {
+        Definitions { definitions: Map::new(), prefix, expression_pattern }
     }
 
-    /// What the definition of a table is called.
+    /// Returns the name of a table's definition.
     #[must_use]
     pub fn name(&self, table: &Table) -> String {
         let words: Vec<&str> =
@@ -29,13 +30,13 @@ impl Definitions {
         format!("{}-{}", self.prefix, words.join("-"))
     }
 
-    /// A reference to a definition.
+    /// Returns a reference to a definition.
     #[must_use]
     pub fn reference(name: &str) -> Value {
         json!({ "$ref": format!("#/$defs/{name}") })
     }
 
-    /// A reference to a table's definition, which is added when it is not there.
+    /// Returns a reference to a table's definition, which is added when it is missing.
     pub fn table(&mut self, table: &Table) -> Value {
         let name = self.name(table);
         let reference = Definitions::reference(&name);
@@ -55,7 +56,7 @@ impl Definitions {
         reference
     }
 
-    /// Adds a definition that no table stands for; returns the reference to it.
+    /// Adds a definition that has no table and returns a reference to it.
     pub fn insert(&mut self, name: &str, definition: Value) -> Value {
         let name = format!("{}-{name}", self.prefix);
         let reference = Definitions::reference(&name);
@@ -63,7 +64,7 @@ impl Definitions {
         reference
     }
 
-    /// Says more about a key of a table that was added than its shape does.
+    /// Replaces the schema of a key of a table that was added, where its shape alone says too little.
     pub fn refine(&mut self, table: &Table, key: &str, value: Value) {
         if let Some(definition) = self.definitions.get_mut(&self.name(table)) {
             definition["properties"][key] = value;
@@ -90,8 +91,8 @@ impl Definitions {
         }
     }
 
-    /// The schema of a value. Null is read as absent everywhere, but only allowed here where an empty text is
-    /// useful: elsewhere an editor should point at a key without a value.
+    /// Returns the schema of a value. Readers take null as absent everywhere, but the schema allows it only where an empty
+    /// text is useful: elsewhere an editor should point at a key without a value.
     pub fn shape(&mut self, shape: &Shape) -> Value {
         let strict = match shape {
             Shape::Any => return json!({}),
@@ -113,26 +114,17 @@ impl Definitions {
                 json!({ "anyOf": shapes })
             }
         };
-        if self.expressions && !matches!(shape, Shape::Of(_)) {
-            json!({ "anyOf": [strict, { "type": "string", "pattern": r"<\+" }] })
-        } else {
-            strict
+        match self.expression_pattern {
+            Some(pattern) if !matches!(shape, Shape::Of(_)) => {
+                json!({ "anyOf": [strict, { "type": "string", "pattern": pattern }] })
+            }
+            _ => strict,
         }
     }
-}
 
-/// The schema of a file of either dialect. Each dialect gives the schema of its documents and its definitions.
-#[must_use]
-pub fn whole(harness: (Value, Definitions), drone: (Value, Definitions)) -> Value {
-    let mut definitions = harness.1.definitions;
-    definitions.extend(drone.1.definitions);
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A pipeline that Kiln reads",
-        "type": "object",
-        "if": { "required": ["pipeline"] },
-        "then": harness.0,
-        "else": { "required": ["kind"], "allOf": [drone.0] },
-        "$defs": definitions,
-    })
+    /// Returns all definitions by their names, the value of a schema's `$defs`.
+    #[must_use]
+    pub fn into_map(self) -> Map<String, Value> {
+        self.definitions
+    }
 }

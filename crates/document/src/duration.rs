@@ -1,12 +1,12 @@
-//! Durations as the dialects write them: `10m`, `1h 30m`, `1d`, `500ms`.
+//! Durations as people write them: `10m`, `1h 30m`, `1d`, `500ms`.
 
 use std::time::Duration;
 
-/// The longest duration that is taken, in seconds: ten years. Longer ones overflow clocks somewhere.
+/// Longest duration that is accepted, in seconds: ten years. Longer ones overflow clocks somewhere.
 const MAX_SECONDS: f64 = 10.0 * 366.0 * 86_400.0;
 
 /// Reads numbers with units (`w`, `d`, `h`, `m`, `s`, `ms`), one after another, with or without spaces.
-/// `None` when the text is anything else, empty, or longer than ten years.
+/// Returns `None` when the text is anything else, empty, or longer than ten years.
 #[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
