@@ -8,6 +8,9 @@ help: ## What there is to make
 demo: ## From a fresh Debian or Ubuntu machine with Rust to three pipelines run on VMs
 	@tools/demo
 
+check: ## Between two edits: format, fences, lints, unit tests
+	@tools/check
+
 test: ## The whole suite: format, lints, fences, generated files, fuzzing, tests, real VMs
 	@tools/test
 
@@ -32,4 +35,4 @@ install: ## kiln and its agent into PREFIX (default /usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(TARGET_DIR)/release/kiln $(TARGET_DIR)/release/kiln-agent $(DESTDIR)$(PREFIX)/bin/
 
-.PHONY: help demo test nightly build image bench generate install
+.PHONY: help demo check test nightly build image bench generate install

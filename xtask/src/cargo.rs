@@ -1,5 +1,6 @@
 //! Asking cargo, always the one that runs us.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,11 +12,20 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// The cargo that runs us.
+pub fn program() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 /// What `cargo ARGS`, run in the root, prints on its standard output.
 pub fn output(args: &[&str]) -> Result<String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let line = format!("cargo {}", args.join(" "));
-    let done = Command::new(cargo)
+    output_of(Path::new(&program()), args)
+}
+
+/// What a program, run in the root, prints on its standard output.
+pub fn output_of(program: &Path, args: &[&str]) -> Result<String> {
+    let line = format!("{} {}", program.display(), args.join(" "));
+    let done = Command::new(program)
         .args(args)
         .current_dir(root())
         // The size of the caller's terminal must not change what is generated.

@@ -1,17 +1,21 @@
 //! Chores of this repository, each a subcommand of `cargo xtask`.
 
 mod bench;
+mod build;
 mod cargo;
 mod fences;
 mod generate;
 mod mutants;
 mod sim;
+mod test;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
   fences              check what each crate may link, name and contain
   generate [--check]  write the generated files of docs/, or only check that they are up to date
+  test [--unit | --without-vms]
+                      run all tests, those inside the crates, or all but those on VMs
   sim [ARGS]          run the simulated world; `sim --help` tells the arguments
   mutants [NAME]      check that the simulated world notices mistakes in the engine
   bench WHAT          measure the runner: claim, roundtrip, stages, claims or all
@@ -24,6 +28,7 @@ fn main() -> ExitCode {
         ["fences"] => fences::run(),
         ["generate"] => generate::run(generate::Mode::Write),
         ["generate", "--check"] => generate::run(generate::Mode::Check),
+        ["test", rest @ ..] => test::run(rest),
         ["sim", rest @ ..] => sim::run(rest),
         ["mutants", rest @ ..] => mutants::run(rest),
         ["bench", rest @ ..] => bench::bench(rest),

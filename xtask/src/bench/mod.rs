@@ -60,7 +60,7 @@ pub fn chaos(args: &[&str]) -> Result<()> {
 /// Runs cargo, or a program that it has built.
 fn run(program: &str, args: &[&str]) -> Result<()> {
     let path = match program {
-        "cargo" => std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()).into(),
+        "cargo" => cargo::program().into(),
         program => {
             let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| cargo::root().join("target"), Into::into);
             target.join("release").join(program)

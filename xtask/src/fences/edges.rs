@@ -63,7 +63,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "kiln-wire",
         ],
     ),
-    ("xtask", &["kiln-testkit"]),
+    ("xtask", &[]),
 ];
 
 /// What `wire` may use of others' crates: it is data, and goes everywhere.

@@ -10,6 +10,9 @@ use crate::cargo;
 /// A place that says nothing about its content.
 const NAMELESS: &[&str] = &["utils", "util", "common", "helpers", "manager", "misc"];
 
+/// What a block in a documentation comment may be. Anything else rustdoc takes for a test, and the suite runs none of those.
+const BLOCKS: &[&str] = &["text", "json", "yaml", "toml", "sh", "sql"];
+
 /// The breaches, in words.
 pub fn check() -> Result<Vec<String>> {
     let root = cargo::root();
@@ -49,11 +52,18 @@ fn breaches_of(path: &str, text: &str) -> Vec<String> {
     if path.split(['/', '.']).any(|part| NAMELESS.contains(&part)) {
         breaches.push(format!("{path}: name it after what it does"));
     }
+    let mut in_block = false;
     for (index, line) in text.lines().enumerate() {
         let code = line.split("//").next().unwrap_or_default();
         let mut breach = |what: &str| breaches.push(format!("{path}:{}: {what}", index + 1));
         if !platform && !checker && (has_word(code, "unsafe") || code.contains("allow(unsafe_code)")) {
             breach("unsafe code belongs in unix.rs or windows.rs");
+        }
+        if let Some(kind) = block_border(line) {
+            if !in_block && !BLOCKS.contains(&kind) {
+                breach("say what this block is, as in ```text: documentation tests are not run");
+            }
+            in_block = !in_block;
         }
         if !path.starts_with("crates/tls/") && !checker && (code.contains("crypto::ring") || code.contains("aws_lc_rs"))
         {
@@ -61,6 +71,12 @@ fn breaches_of(path: &str, text: &str) -> Vec<String> {
         }
     }
     breaches
+}
+
+/// What stands after the mark that begins or ends a block in a documentation comment.
+fn block_border(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))?.trim().strip_prefix("```")
 }
 
 /// Whether a word stands by itself in the line, outside of a string.
@@ -91,6 +107,14 @@ mod tests {
     #[test]
     fn words_in_comments_and_strings_are_no_code() {
         check("crates/a/src/lib.rs", "// unsafe\nlet s = \"unsafe\"; let unsafe_code = 1;", &[]);
+    }
+
+    #[test]
+    fn a_block_in_documentation_is_no_test() {
+        check("crates/a/src/lib.rs", "//! ```text\n//! a\n//! ```\n/// ```json\n/// {}\n/// ```", &[]);
+        let told = "say what this block is, as in ```text: documentation tests are not run";
+        check("crates/a/src/lib.rs", "/// ```\n/// f();\n/// ```", &[&format!("crates/a/src/lib.rs:1: {told}")]);
+        check("crates/a/src/lib.rs", "    /// ```no_run\n    /// ```", &[&format!("crates/a/src/lib.rs:1: {told}")]);
     }
 
     #[test]

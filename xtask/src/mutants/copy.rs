@@ -116,8 +116,7 @@ impl Copy {
     }
 
     fn build(&self) -> Result<()> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
+        let built = Command::new(cargo::program())
             .args(["build", "--quiet", "--package", "kiln-testkit", "--example", "sim"])
             .current_dir(&self.directory)
             .env("CARGO_TARGET_DIR", self.directory.join("target"))

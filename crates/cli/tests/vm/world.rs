@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use kiln_e2e::{Turn, cache};
 use serde_json::Value;
 
 /// Nothing here takes this long; a test that waits longer has failed.
@@ -14,11 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub struct World {
     state: tempfile::TempDir,
     files: tempfile::TempDir,
+    _turn: Turn,
 }
 
 impl World {
     pub fn new() -> Self {
-        let world = Self { state: tempfile::tempdir().unwrap(), files: tempfile::tempdir().unwrap() };
+        let turn = Turn::take();
+        let world = Self { state: tempfile::tempdir().unwrap(), files: tempfile::tempdir().unwrap(), _turn: turn };
         // Snapshots belong to a CA: the tests share one, and nothing else of the state folder.
         let shared = cache().join("test-ca");
         kiln_tls::load_or_create(&shared).unwrap();
@@ -171,9 +174,4 @@ fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
 
 fn program() -> PathBuf {
     std::env::var_os("KILN_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kiln").into(), PathBuf::from)
-}
-
-fn cache() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
-    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("kiln")
 }

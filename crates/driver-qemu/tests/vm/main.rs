@@ -17,6 +17,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rig::{IMAGE, MEMORY_MIB, PATIENCE, Rig, process_of};
 
+/// Holds clones until it is killed; cargo builds it with these tests.
+const OWNER: &str = env!("CARGO_BIN_EXE_hold_clones");
+
 fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("the process is there");
 }
@@ -103,7 +106,7 @@ async fn a_killed_owner_takes_its_vms_along_and_the_next_one_cleans_up() {
     let rig = Rig::new();
     drop(rig.driver().await);
     rig.share_ca();
-    let mut owner = Command::new(owner_program())
+    let mut owner = Command::new(OWNER)
         .args([&rig.layout.cache, &rig.layout.state, &rig::agent()])
         .args([IMAGE, "3", &MEMORY_MIB.to_string()])
         .stdin(Stdio::piped())
@@ -122,11 +125,4 @@ async fn a_killed_owner_takes_its_vms_along_and_the_next_one_cleans_up() {
     let next = rig.driver().await;
     assert_eq!(rig.remains(), Vec::<PathBuf>::new());
     assert_eq!(next.list().await.expect("a list"), []);
-}
-
-/// The example, which cargo builds with the tests, beside their own folder.
-fn owner_program() -> PathBuf {
-    let own = std::env::current_exe().expect("our own file");
-    let profile = own.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
-    profile.join("examples/hold_clones")
 }

@@ -15,7 +15,7 @@ use kiln_driver_qemu::{Ownership, QemuDriver, Shape};
 use nix::sys::signal::Signal;
 
 use crate::rig::{self, IMAGE, MEMORY_MIB, PATIENCE, Rig, process_of};
-use crate::{owner_program, signal};
+use crate::{OWNER, signal};
 
 const SHAPE: Shape = Shape { cpus: 2, memory_mib: MEMORY_MIB, disk_gib: 16 };
 /// How often, and at which distances, a launch is broken off.
@@ -34,7 +34,7 @@ struct Runner {
 
 impl Runner {
     fn launching(rig: &Rig) -> Self {
-        let mut process = Command::new(owner_program())
+        let mut process = Command::new(OWNER)
             .args([&rig.layout.cache, &rig.layout.state, &rig::agent()])
             .args([IMAGE, "1", &MEMORY_MIB.to_string(), "runner"])
             .stdin(Stdio::piped())

@@ -2,17 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_agent_client::{Agent, Credentials};
 use kiln_driver::{LaunchRequest, Launched};
 use kiln_driver_qemu::{AgentBinary, Layout, Ownership, Progress, QemuDriver, Settings};
+use kiln_e2e::{Turn, cache};
 use kiln_tls::Authority;
 use kiln_wire::agent::kiln::{ClaimRequest, Identity};
-
-/// VMs under emulation take all processors: one test at a time, also without nextest's test groups.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// The image that the tests run on; made if it is not there.
 pub const IMAGE: &str = "debian";
@@ -26,12 +24,12 @@ pub struct Rig {
     pub authority: Arc<Authority>,
     pub credentials: Credentials,
     _state: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Rig {
     pub fn new() -> Self {
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Turn::take();
         let state = tempfile::tempdir().expect("a state folder");
         let layout = Layout { cache: cache(), state: state.path().to_owned() };
         // Golden VMs belong to a CA: the tests share one, and with it the golden VM.
@@ -171,11 +169,6 @@ fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
             Err(_) => {}
         }
     }
-}
-
-fn cache() -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
-    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("kiln")
 }
 
 /// The static agent: the one that is given, else built here.

@@ -3,12 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 
+use kiln_e2e::Turn;
 use serde_json::Value;
-
-/// VMs under emulation take all processors: runs go one after the other, also without nextest's test groups.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// How one run of the program ended.
 pub struct Run {
@@ -19,7 +16,7 @@ pub struct Run {
 
 /// `kiln run --output json ARGS`, in the root of the repository, to its end.
 pub fn run(args: &[&str]) -> Run {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = Turn::take();
     let built = root().join("target/release/kiln");
     let kiln = std::env::var_os("KILN_BIN").map_or(built, PathBuf::from);
     assert!(kiln.exists(), "{} is not there: run `make image` first", kiln.display());

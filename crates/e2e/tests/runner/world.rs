@@ -5,9 +5,10 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use kiln_e2e::Turn;
 use serde_json::{Value, json};
 
 use crate::http::{self, Answer};
@@ -19,14 +20,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The runner's name, and so that of the folder of its VMs.
 pub const NAME: &str = "e2e";
 
-/// VMs under emulation take all processors: tests go one after the other, also without nextest's test groups.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
 /// A state folder of its own over the user's cache, so that images and golden VMs are made once for all tests.
 pub struct World {
     state: tempfile::TempDir,
     files: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 /// A runner's process.
@@ -56,7 +54,7 @@ impl Drop for World {
 
 impl World {
     pub fn new() -> Self {
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Turn::take();
         let temporary = || tempfile::tempdir().expect("a temporary directory");
         let world = Self { state: temporary(), files: temporary(), _turn: turn };
         // Golden VMs belong to a CA: the tests share one, and nothing else of the state folder.
@@ -69,9 +67,7 @@ impl World {
     }
 
     fn ca(&self) -> (PathBuf, PathBuf) {
-        let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
-        let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
-        (self.state().join("ca/ca.pem"), cache.join("kiln/test-ca/ca.pem"))
+        (self.state().join("ca/ca.pem"), kiln_e2e::cache().join("test-ca/ca.pem"))
     }
 
     pub fn state(&self) -> PathBuf {

@@ -1,0 +1,182 @@
+//! What cargo builds for tests and chores, all in one go, so that nothing is compiled twice with other features, and where it
+//! lies.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::cargo;
+
+/// Tests that start real agents and runners, and kill them, need it.
+pub const FEATURES: &str = "kiln-testkit/real";
+
+/// Programs that have tests inside. The others are not built as tests, which takes long: their manifests say so.
+const PROGRAMS_WITH_TESTS: [&str; 2] = ["kiln", "xtask"];
+
+/// What a program is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The unit tests of a library or a program.
+    UnitTests,
+    /// A file of `tests/`.
+    Tests,
+    /// A program.
+    Program,
+    /// An example.
+    Example,
+}
+
+/// A file that can be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// The package's name.
+    pub package: String,
+    /// Where its manifest lies.
+    pub folder: PathBuf,
+    /// The target's name, as in `--test NAME`.
+    pub target: String,
+    /// What it is.
+    pub kind: Kind,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// All tests, with the programs and examples that they need.
+///
+/// # Errors
+/// When cargo fails; it has told why on standard error.
+pub fn tests() -> Result<Vec<Built>> {
+    build(&["test", "--no-run"])
+}
+
+/// The tests inside the crates, and nothing else.
+///
+/// # Errors
+/// As above.
+pub fn unit_tests() -> Result<Vec<Built>> {
+    let programs = PROGRAMS_WITH_TESTS.iter().flat_map(|name| ["--bin", name]);
+    build(&["test", "--no-run", "--lib"].into_iter().chain(programs).collect::<Vec<_>>())
+}
+
+/// One example.
+///
+/// # Errors
+/// As above.
+pub fn example(name: &str) -> Result<PathBuf> {
+    find(&build(&["build", "--quiet", "--example", name])?, Kind::Example, name)
+}
+
+/// One program and one example. There is no such function for a program alone: without an example, cargo leaves out the features
+/// that only tests need, and compiles the dependencies anew.
+///
+/// # Errors
+/// As above.
+pub fn program_and_example(program: &str, example: &str) -> Result<(PathBuf, PathBuf)> {
+    let built = build(&["build", "--quiet", "--bin", program, "--example", example])?;
+    Ok((find(&built, Kind::Program, program)?, find(&built, Kind::Example, example)?))
+}
+
+fn find(built: &[Built], kind: Kind, target: &str) -> Result<PathBuf> {
+    let found = built.iter().find(|b| b.kind == kind && b.target == target);
+    Ok(found.with_context(|| format!("cargo has not built {target}"))?.path.clone())
+}
+
+/// Builds in the profile for development. Always with the whole workspace and the same features, of which cargo makes those of
+/// the dependencies: so all that is built here shares them.
+fn build(args: &[&str]) -> Result<Vec<Built>> {
+    let mut command = Command::new(cargo::program());
+    command
+        .args(args)
+        .args(["--locked", "--workspace", "--features", FEATURES, "--message-format", "json-render-diagnostics"])
+        .current_dir(cargo::root())
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().context("cannot start cargo")?;
+    let mut built = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let message = serde_json::from_str(&line?).context("cargo's message is not JSON")?;
+            built.extend(built_by(&message));
+        }
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    if !status.success() {
+        bail!("`cargo {}` failed ({status})", args.join(" "));
+    }
+    Ok(built)
+}
+
+/// What a message of cargo tells to have been built, if it can be run.
+fn built_by(message: &Value) -> Option<Built> {
+    if message["reason"] != "compiler-artifact" {
+        return None;
+    }
+    let path = PathBuf::from(message["executable"].as_str()?);
+    let target = &message["target"];
+    let kind = match (target["kind"][0].as_str()?, message["profile"]["test"].as_bool()?) {
+        ("test", _) => Kind::Tests,
+        (_, true) => Kind::UnitTests,
+        ("bin", false) => Kind::Program,
+        ("example", false) => Kind::Example,
+        // A build script.
+        _ => return None,
+    };
+    Some(Built {
+        package: package(message["package_id"].as_str()?)?.to_owned(),
+        folder: Path::new(message["manifest_path"].as_str()?).parent()?.to_owned(),
+        target: target["name"].as_str()?.to_owned(),
+        kind,
+        path,
+    })
+}
+
+/// The name in an id: `path+file:///src/crates/agent#kiln-agent@0.1.0`, or `path+file:///src/xtask#0.1.0` where the folder
+/// has the package's name.
+fn package(id: &str) -> Option<&str> {
+    let (url, fragment) = id.split_once('#')?;
+    match fragment.split_once('@') {
+        Some((name, _)) => Some(name),
+        None => url.rsplit('/').next(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(id: &str, kind: &str, test: bool, expected: Option<(&str, Kind)>) {
+        let message = serde_json::json!({
+            "reason": "compiler-artifact", "package_id": id, "manifest_path": "/src/crates/agent/Cargo.toml",
+            "target": {"kind": [kind], "name": "steps"}, "profile": {"test": test}, "executable": "/target/steps-1"
+        });
+        let built = built_by(&message);
+        assert_eq!(built.as_ref().map(|b| (b.package.as_str(), b.kind)), expected);
+        assert!(built.is_none_or(|b| b.folder == Path::new("/src/crates/agent") && b.target == "steps"));
+    }
+
+    const ID: &str = "path+file:///src/crates/agent#kiln-agent@0.1.0";
+
+    #[test]
+    fn tells_tests_from_programs() {
+        check(ID, "test", true, Some(("kiln-agent", Kind::Tests)));
+        check(ID, "lib", true, Some(("kiln-agent", Kind::UnitTests)));
+        check(ID, "bin", true, Some(("kiln-agent", Kind::UnitTests)));
+        check(ID, "bin", false, Some(("kiln-agent", Kind::Program)));
+        check(ID, "example", false, Some(("kiln-agent", Kind::Example)));
+        check(ID, "custom-build", false, None);
+    }
+
+    #[test]
+    fn a_folder_may_have_the_name_of_the_package() {
+        check("path+file:///src/xtask#0.1.0", "bin", true, Some(("xtask", Kind::UnitTests)));
+    }
+
+    #[test]
+    fn a_library_cannot_be_run() {
+        assert_eq!(built_by(&serde_json::json!({"reason": "compiler-artifact", "executable": null})), None);
+        assert_eq!(built_by(&serde_json::json!({"reason": "build-finished"})), None);
+    }
+}
