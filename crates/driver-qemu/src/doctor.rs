@@ -144,7 +144,7 @@ fn disk_check(layout: &Layout) -> Check {
 }
 
 fn memory_check() -> Check {
-    let available = proc::available_memory_mib().unwrap_or(0);
+    let available = proc::memory_mib().available.unwrap_or(0);
     let ok = available >= COMFORTABLE_MEMORY_MIB;
     let detail = format!("{available} MiB available ({COMFORTABLE_MEMORY_MIB} MiB wanted)");
     Check { name: "memory", ok, optional: false, detail, remedy: String::new() }

@@ -19,20 +19,25 @@ use tokio::sync::OnceCell;
 
 use crate::clone::adopt;
 use crate::clone::book::{self, Book, Phase, Slot};
+use crate::clone::disk_watch::DiskWatch;
 use crate::clone::instance::Instance;
 use crate::clone::owner::{Owner, Ownership, valid_name};
+use crate::clone::record;
 use crate::error::QemuError;
 use crate::golden::recipe::Recipe;
 use crate::golden::saved::Golden;
 use crate::host::lock;
 use crate::host::program;
-use crate::host::room;
+use crate::host::room::Host;
 use crate::images::{Image, Images};
 use crate::paths::Layout;
 use crate::progress::{Listener, Progress};
 use crate::settings::Settings;
 use crate::vm::accel::{self, Accel};
 use crate::vm::machine::{Life, Shape};
+
+/// What pool files call this driver.
+pub const NAME: &str = "qemu";
 
 /// The agent that VMs get.
 #[derive(Debug, Clone)]
@@ -62,7 +67,9 @@ struct Inner {
     goldens: tokio::sync::Mutex<HashMap<(String, Shape), Arc<Golden>>>,
     /// Keys of the golden VMs of which adopted clones run.
     proven: HashSet<String>,
-    book: Mutex<Book>,
+    /// Ends with this value, before the book does.
+    _disk_watch: DiskWatch,
+    book: Arc<Mutex<Book>>,
 }
 
 impl QemuDriver {
@@ -90,6 +97,9 @@ impl QemuDriver {
                 book.adopt(survivor);
             }
         }
+        let book = Arc::new(Mutex::new(book));
+        let (vms, watermark) = (layout.vms(), u64::from(settings.disk_watermark_mib) << 20);
+        let watch = DiskWatch::start(vms.clone(), watermark, Arc::downgrade(&book));
         let inner = Inner {
             layout,
             settings,
@@ -102,7 +112,8 @@ impl QemuDriver {
             accel: OnceCell::new(),
             goldens: tokio::sync::Mutex::default(),
             proven,
-            book: book.into(),
+            _disk_watch: watch.map_err(QemuError::io("watch the disk of", vms))?,
+            book,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -120,6 +131,11 @@ impl QemuDriver {
     /// When there is no such image, or it does not come up.
     pub async fn ensure_golden(&self, image: &str, shape: Shape) -> Result<(), QemuError> {
         self.inner.golden(image, shape).await.map(drop)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn running(&self, id: &str) -> Option<Arc<Instance>> {
+        self.inner.running(id)
     }
 
     /// Ends every VM of this owner and removes all that belongs to them.
@@ -207,9 +223,10 @@ impl Inner {
         {
             return Ok((slot.clone(), false));
         }
-        let promised = book.slots.values().filter(|s| matches!(*s.phase.borrow(), Phase::Starting));
-        room::require_memory(request.memory_mib, promised.map(|s| u64::from(s.memory_mib)).sum())?;
-        room::require_disk(&self.layout.vms())?;
+        let (policy, vms) = (self.settings.room(), self.layout.vms());
+        let mut promised = book.promised(&policy);
+        record::add_promised_to_others(&mut promised, &policy, &vms, self.owner.dir());
+        policy.admit(request.memory_mib, &Host::now(&vms)?, &promised).map_err(QemuError::from)?;
         let slot = Slot::starting(request);
         book.slots.insert(request.id.clone(), slot.clone());
         Ok((slot, true))
@@ -337,10 +354,7 @@ impl Driver for QemuDriver {
     fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
         async move {
             match self.inner.running(id) {
-                Some(instance) => {
-                    instance.vm.exited().await;
-                    instance.vm.evidence()
-                }
+                Some(instance) => instance.ended().await.evidence,
                 None => format!("instance {id} does not run"),
             }
         }

@@ -72,8 +72,8 @@ pub enum QemuError {
         reason: String,
     },
     /// The host has no room.
-    #[error("{0}")]
-    NoRoom(String),
+    #[error(transparent)]
+    NoRoom(#[from] Shortage),
     /// The host's package sources do not tell where Debian or Ubuntu packages come from.
     #[error("{0}")]
     NoMirror(String),
@@ -126,6 +126,67 @@ pub enum QemuError {
     /// Somebody ended it while it was being started.
     #[error("instance {0} was destroyed while it was starting")]
     Cancelled(String),
+}
+
+/// What the host has too little of. Another time may have it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Shortage {
+    /// The VMs would declare more memory than the host has, times the overcommit.
+    #[error(
+        "a VM of {memory_mib} MiB does not fit: the VMs of this host declare {declared_mib} MiB already, and it has \
+         {host_mib} MiB of memory with an overcommit of {overcommit}; end some, ask for less memory, or raise the overcommit"
+    )]
+    DeclaredMemory {
+        /// What was asked for.
+        memory_mib: u32,
+        /// What VMs that start or run have been given.
+        declared_mib: u64,
+        /// All memory of the host.
+        host_mib: u64,
+        /// How many times of it may be declared.
+        overcommit: f64,
+    },
+    /// Too little memory is available now.
+    #[error(
+        "a VM of {memory_mib} MiB does not fit: {available_mib} MiB of memory are available, {starting_mib} MiB are promised \
+         to VMs that are starting, and {reserve_mib} MiB are kept for the host; end other programs or VMs, or ask for less \
+         memory"
+    )]
+    Memory {
+        /// What was asked for.
+        memory_mib: u32,
+        /// What can be given away without swapping.
+        available_mib: u64,
+        /// What VMs that have begun to start will take.
+        starting_mib: u64,
+        /// What the host keeps.
+        reserve_mib: u64,
+    },
+    /// Too little disk is free for what VMs were promised and one more.
+    #[error(
+        "{free_mib} MiB of disk are free where VMs write, {owed_mib} MiB of them are promised to VMs that start or run, and \
+         each VM is promised {reserve_mib} MiB: make room, or lower the reservation"
+    )]
+    Disk {
+        /// What is free.
+        free_mib: u64,
+        /// What is left of the other VMs' reservations.
+        owed_mib: u64,
+        /// The reservation of each VM.
+        reserve_mib: u64,
+    },
+    /// Too little disk is free for a file that is to be made.
+    #[error("{purpose} takes {need_mib} MiB of disk below {} and {free_mib} MiB are free: make room there", dir.display())]
+    File {
+        /// What it is for: "building an image".
+        purpose: String,
+        /// What it takes.
+        need_mib: u64,
+        /// What is free.
+        free_mib: u64,
+        /// Where.
+        dir: PathBuf,
+    },
 }
 
 fn known_images(known: &[String]) -> String {

@@ -25,6 +25,8 @@ mod clone;
 mod doctor;
 mod driver;
 mod error;
+#[cfg(test)]
+mod full_disk;
 mod golden;
 mod host;
 mod images;
@@ -35,7 +37,7 @@ mod vm;
 
 pub use clone::owner::Ownership;
 pub use doctor::{Check, doctor};
-pub use driver::{AgentBinary, QemuDriver};
+pub use driver::{AgentBinary, NAME, QemuDriver};
 pub use error::QemuError;
 pub use host::peer::is_vm;
 pub use images::{Image, Images, Source};

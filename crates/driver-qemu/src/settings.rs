@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::host::room::Policy;
 use crate::vm::accel::AccelChoice;
 
 /// Settings of local VMs.
@@ -24,8 +25,22 @@ pub struct Settings {
     pub package_sources: Option<Vec<String>>,
     /// Further packages for `image build`.
     pub extra_packages: Vec<String>,
+    /// Free disk that is reserved for each VM, in MiB: a launch that would leave less than all VMs were promised is refused.
+    pub disk_reserve_mib: u32,
+    /// With less free disk than this, in MiB, the VM that has written most is ended.
+    pub disk_watermark_mib: u32,
+    /// The VMs of this host may declare this many times its memory.
+    pub memory_overcommit: f64,
     /// Further settings of the agent.
     pub agent_env: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// How far memory and disk are promised.
+    pub(crate) fn room(&self) -> Policy {
+        let disk_reserve_bytes = u64::from(self.disk_reserve_mib) << 20;
+        Policy { disk_reserve_bytes, memory_overcommit: self.memory_overcommit }
+    }
 }
 
 impl Default for Settings {
@@ -38,6 +53,9 @@ impl Default for Settings {
             boot_timeout: Duration::from_secs(600),
             package_sources: None,
             extra_packages: Vec::new(),
+            disk_reserve_mib: 2048,
+            disk_watermark_mib: 1024,
+            memory_overcommit: 1.0,
             agent_env: BTreeMap::new(),
         }
     }

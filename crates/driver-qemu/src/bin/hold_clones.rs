@@ -33,7 +33,7 @@ async fn main() -> Result<(), Failure> {
         Progress::Note(line) => eprintln!("{line}"),
     });
     let agent = AgentBinary::File(PathBuf::from(agent));
-    let (settings, own) = (Settings::default(), credentials.clone());
+    let (settings, own) = (Settings { disk_reserve_mib: 256, ..Settings::default() }, credentials.clone());
     let driver = QemuDriver::open(layout, &ownership, settings, agent, authority, own, listener)?;
     driver.images().ensure_built(image).await?;
     driver.ensure_golden(image, Shape { cpus: 2, memory_mib, disk_gib: 16 }).await?;

@@ -44,8 +44,7 @@ pub(crate) fn sign_of_life(instance: &Path) -> Result<OwnedFd, QemuError> {
 
 /// Whether a process of the instance lives.
 pub(crate) fn lives(instance: &Path) -> bool {
-    let sign = instance.join(SIGN_FILE);
-    sign.exists() && lock::try_exclusive(&sign).is_none()
+    lock::take_existing(&instance.join(SIGN_FILE)).is_err()
 }
 
 /// Takes over all that runs below an owner's directory, and ends and removes everything else there. The caller holds the

@@ -10,6 +10,7 @@ use crate::clone::adopt::Survivor;
 use crate::clone::instance::Instance;
 use crate::clone::owner::valid_name;
 use crate::error::QemuError;
+use crate::host::room::{Policy, Promised};
 
 /// How many ended ids are remembered, so that none is run twice.
 const REMEMBERED_IDS: usize = 10_000;
@@ -70,6 +71,30 @@ impl Slot {
 }
 
 impl Book {
+    /// The instances that run or have ended by themselves, by id.
+    pub(crate) fn started(&self) -> Vec<(String, Arc<Instance>)> {
+        let started = |(id, slot): (&String, &Slot)| match &*slot.phase.borrow() {
+            Phase::Running(instance) => Some((id.clone(), Arc::clone(instance))),
+            _ => None,
+        };
+        self.slots.iter().filter_map(started).collect()
+    }
+
+    /// What the instances that start or run were promised.
+    pub(crate) fn promised(&self, policy: &Policy) -> Promised {
+        let mut promised = Promised::default();
+        for slot in self.slots.values() {
+            match &*slot.phase.borrow() {
+                Phase::Starting => promised.add_starting(policy, slot.memory_mib),
+                Phase::Running(instance) if instance.vm.is_running() => {
+                    promised.add_running(policy, slot.memory_mib, instance.written_bytes());
+                }
+                Phase::Running(_) | Phase::Failed(_) | Phase::Ended => {}
+            }
+        }
+        promised
+    }
+
     /// Enters an instance that an owner before us has started.
     pub(crate) fn adopt(&mut self, survivor: Survivor) {
         let Survivor { id, dir, record, vm } = survivor;

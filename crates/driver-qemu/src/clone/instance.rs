@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use kiln_driver::user_data::AGENT_PORT;
@@ -16,6 +18,7 @@ use crate::error::QemuError;
 use crate::golden::saved::Golden;
 use crate::host::files::private_dir;
 use crate::host::lock;
+use crate::host::proc;
 use crate::vm::machine::{self, Life};
 use crate::vm::qemu::Vm;
 use crate::vm::qmp::Qmp;
@@ -23,14 +26,40 @@ use crate::vm::qmp::Qmp;
 /// Loading half a megabyte of state.
 const LOAD_LIMIT: Duration = Duration::from_secs(30);
 
+/// The unit of `st_blocks`, whatever the file system's own is.
+const STAT_BLOCK_BYTES: u64 = 512;
+
 /// A running clone.
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) vm: Vm,
     pub(crate) launched: Launched,
     dir: PathBuf,
+    /// What it has written, which has no name any more. None where it cannot be looked at, and of a VM that has ended: as
+    /// long as anybody has the file open, its disk is not free.
+    disk: Mutex<Option<File>>,
+    /// Why this driver has ended it without being asked to.
+    ended_for_disk: OnceLock<String>,
     /// That of a VM that outlives us is closed, for the next who asks.
     _monitor: Option<Qmp>,
+}
+
+/// Why a VM ended that nobody asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndKind {
+    /// Its process ended.
+    Itself,
+    /// The host ran out of disk, and it had written most.
+    DiskFull,
+}
+
+/// The end of a VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Why.
+    pub(crate) kind: EndKind,
+    /// What was seen, for people.
+    pub(crate) evidence: String,
 }
 
 impl Instance {
@@ -80,6 +109,7 @@ impl Instance {
             }
         };
         // QEMU holds it open. Without a name it is gone with QEMU, even if nobody is left to remove it.
+        let disk = Mutex::new(Some(File::open(&overlay).map_err(QemuError::io("open", &overlay))?));
         std::fs::remove_file(&overlay).map_err(QemuError::io("remove", &overlay))?;
         let answer = Answer {
             agent: ([127, 0, 0, 1], port).into(),
@@ -98,12 +128,41 @@ impl Instance {
             }
         };
         half.keep();
-        Ok(Self { vm, launched, dir, _monitor: monitor })
+        Ok(Self { vm, launched, dir, disk, ended_for_disk: OnceLock::new(), _monitor: monitor })
     }
 
     /// Takes over a clone that an owner before us has started.
     pub(crate) fn adopt(vm: Vm, launched: Launched, dir: PathBuf) -> Self {
-        Self { vm, launched, dir, _monitor: None }
+        let disk = Mutex::new(proc::opened(vm.name().pid, &dir.join(machine::OVERLAY)));
+        Self { vm, launched, dir, disk, ended_for_disk: OnceLock::new(), _monitor: None }
+    }
+
+    /// Disk that its writes take on the host, in bytes; 0 where that cannot be told, and of a VM that has ended, whose disk
+    /// is given back by this.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.vm.is_running() {
+            *disk = None;
+        }
+        disk.as_ref().and_then(|disk| disk.metadata().ok()).map_or(0, |meta| meta.blocks() * STAT_BLOCK_BYTES)
+    }
+
+    /// Ends the VM, because the host runs out of disk, and waits for its end; `why` becomes part of its evidence. Its files
+    /// stay until it is destroyed.
+    pub(crate) fn end_for_disk(&self, why: &str) {
+        // The first reason is the one that counts.
+        let _ = self.ended_for_disk.set(why.to_owned());
+        self.vm.kill();
+        *self.disk.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Waits for the end of the VM, and says how it ended.
+    pub(crate) async fn ended(&self) -> Ended {
+        self.vm.exited().await;
+        match self.ended_for_disk.get() {
+            Some(why) => Ended { kind: EndKind::DiskFull, evidence: why.clone() },
+            None => Ended { kind: EndKind::Itself, evidence: self.vm.evidence() },
+        }
     }
 
     /// Ends the VM and removes its files. Safe to repeat.

@@ -2,6 +2,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod book;
+pub(crate) mod disk_watch;
 pub(crate) mod instance;
 pub(crate) mod owner;
 pub(crate) mod reap;

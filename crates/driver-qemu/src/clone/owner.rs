@@ -85,15 +85,17 @@ impl Owner {
         let dir = std::fs::canonicalize(&dir).map_err(QemuError::io("find", &dir))?;
         let path = dir.join(OWNER_LOCK);
         let deadline = Instant::now() + LOCK_LIMIT;
-        let mut lock = loop {
+        let lock = loop {
             match lock::try_exclusive(&path) {
                 Some(lock) => break lock,
                 None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
                 None => return Err(taken(name, &path)),
             }
         };
-        let pid = std::process::id();
-        lock.set_len(0).and_then(|()| writeln!(lock, "{pid}")).map_err(QemuError::io("write", &path))?;
+        if let Err(error) = note_holder(&lock) {
+            // Only a message depends on it, and what runs must be found and ended on a full disk too.
+            tracing::warn!(%error, path = %path.display(), "the holder of the name cannot be noted");
+        }
         Ok(Self { dir, life: Life::Lasting, _lock: lock })
     }
 
@@ -133,6 +135,12 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub(crate) fn valid_name(name: &str) -> bool {
     let inner_ok = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     (1..=63).contains(&name.len()) && inner_ok && !name.starts_with('-') && !name.ends_with('-')
+}
+
+/// Writes down who has the lock, for whoever finds it taken.
+fn note_holder(mut lock: &File) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    writeln!(lock, "{}", std::process::id())
 }
 
 fn taken(name: &str, path: &Path) -> QemuError {

@@ -31,8 +31,9 @@ pub(crate) fn reap(vms: &Path) -> Result<Vec<String>, QemuError> {
             }
             continue;
         }
-        // Held until the directory is gone, so that two reapers do not meet in it.
-        let Some(_dead) = lock::try_exclusive(&dir.join(OWNER_LOCK)) else { continue };
+        // Held until the directory is gone, so that two reapers do not meet in it. An owner has its lock before its directory
+        // has a name: without one there is nobody.
+        let Ok(_dead) = lock::take_existing(&dir.join(OWNER_LOCK)) else { continue };
         for instance in std::fs::read_dir(&dir).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
             end_leftover(&instance.path())?;
             found.push(instance.file_name().to_string_lossy().into_owned());

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::QemuError;
 use crate::host::proc::ProcessName;
+use crate::host::room::{Policy, Promised};
 
 const VM_FILE: &str = "vm.json";
 /// The phases of a start, in order; a launch tells how long each took.
@@ -79,23 +80,65 @@ impl Record {
     }
 }
 
+/// Adds what the instances of other owners below `vms` were promised. Owners that are dead have been reaped or keep their VMs.
+///
+/// Two processes that launch at the same moment do not see each other's; the watch over the free disk catches that.
+pub(crate) fn add_promised_to_others(promised: &mut Promised, policy: &Policy, vms: &Path, own: &Path) {
+    let subfolders = |dir: &Path| {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect::<Vec<_>>()
+    };
+    let others = subfolders(vms).into_iter().filter(|owner| !owner.ends_with(own.file_name().unwrap_or_default()));
+    for record in others.flat_map(|owner| subfolders(&owner)).filter_map(|instance| Record::read(&instance)) {
+        match &record.process {
+            Some(process) if process.lives() => promised.add_running(policy, record.memory_mib, 0),
+            Some(_) => {}
+            None => promised.add_starting(policy, record.memory_mib),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_record_reads_back_and_a_half_one_is_none() {
+    fn what_other_owners_run_counts() {
         let dir = tempfile::tempdir().expect("a directory");
-        assert_eq!(Record::read(dir.path()), None);
-        let request = LaunchRequest {
+        let gone = ProcessName { pid: 1, start_time: Some(0), boot_id: String::new() };
+        let own_process = ProcessName::of(std::process::id());
+        for (owner, id, process) in [
+            ("named-x", "i-1", Some(own_process)),
+            ("named-x", "i-2", Some(gone)),
+            ("1-1-0", "i-3", None),
+            ("named-us", "i-4", None),
+        ] {
+            let instance = dir.path().join(owner).join(id);
+            std::fs::create_dir_all(&instance).expect("create");
+            Record { process, ..Record::intent(&request(), "key") }.write(&instance).expect("write");
+        }
+        let policy = Policy { disk_reserve_bytes: 7, memory_overcommit: 1.0 };
+        let mut promised = Promised::default();
+        add_promised_to_others(&mut promised, &policy, dir.path(), &dir.path().join("named-us"));
+        assert_eq!(promised, Promised { declared_mib: 1024, starting_mib: 512, owed_bytes: 14 });
+    }
+
+    fn request() -> LaunchRequest {
+        LaunchRequest {
             id: "i-1".to_owned(),
             image: "debian".to_owned(),
             cpus: 1,
             memory_mib: 512,
             disk_gib: 8,
             labels: Labels::from([("stage".to_owned(), "s-1".to_owned())]),
-        };
-        let mut record = Record::intent(&request, "key");
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_and_a_half_one_is_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(Record::read(dir.path()), None);
+        let mut record = Record::intent(&request(), "key");
         record.process = Some(ProcessName::of(std::process::id()));
         record.answer = Some(Answer {
             agent: ([127, 0, 0, 1], 9079).into(),

@@ -23,8 +23,7 @@ use crate::golden::shelf::{self, Record};
 use crate::host::files::{self, hex, private_dir};
 use crate::host::lock;
 use crate::host::program;
-use crate::host::room;
-use crate::host::unix;
+use crate::host::room::{self, Host, Promised};
 use crate::images::Image;
 use crate::paths::Layout;
 use crate::progress::{Listener, Task};
@@ -42,6 +41,8 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(240);
 const SILENT_REST: Duration = Duration::from_secs(60);
 /// Saving half a megabyte of state.
 const SAVE_LIMIT: Duration = Duration::from_secs(60);
+/// What a boot writes to the disk, at most, and some room for others.
+const BOOT_WRITES_BYTES: u64 = 1 << 30;
 /// Pause between two health checks of a booting VM, whose processor they would only slow down.
 const HEALTH_PAUSE: Duration = Duration::from_millis(500);
 
@@ -170,19 +171,13 @@ impl Recipe<'_> {
         Ok(())
     }
 
+    /// Memory for one more VM, and disk for its saved memory and for what its boot writes.
     fn check_room(&self) -> Result<(), QemuError> {
         let goldens = self.layout.goldens();
-        let free = unix::free_bytes(&goldens).map_err(QemuError::io("ask for free space of", &goldens))?;
-        let need = u64::from(self.shape.memory_mib) * 1024 * 1024 + 1024 * 1024 * 1024;
-        if free < need {
-            return Err(QemuError::NoRoom(format!(
-                "a golden VM needs {} MiB of disk below {} and {} MiB are free: make room, or ask for less memory",
-                need >> 20,
-                goldens.display(),
-                free >> 20
-            )));
-        }
-        room::require_memory(self.shape.memory_mib, 0)
+        let bytes = (u64::from(self.shape.memory_mib) << 20) + BOOT_WRITES_BYTES;
+        room::require_for_file(&goldens, bytes, "a golden VM")?;
+        let host = Host::now(&goldens)?;
+        Ok(self.settings.room().admit_memory(self.shape.memory_mib, &host, &Promised::default())?)
     }
 
     async fn build_in(&self, half: &Path, key: &str, dir: &Path, task: &Task<'_>) -> Result<(), QemuError> {

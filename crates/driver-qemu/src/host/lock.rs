@@ -20,10 +20,23 @@ pub(crate) async fn exclusive(path: &Path, listener: &Listener, what: &str) -> R
     acquire(path, listener, what, File::try_lock).await
 }
 
-/// The lock if nobody holds it now.
+/// The lock if nobody holds it now; the file is made if it is not there.
 pub(crate) fn try_exclusive(path: &Path) -> Option<File> {
     let file = open(path).ok()?;
     file.try_lock().ok().map(|()| file)
+}
+
+/// Somebody holds a lock, or its file cannot be looked at.
+#[derive(Debug)]
+pub(crate) struct Held;
+
+/// Takes the lock of a file if nobody holds it. Makes no file: one that is not there is held by nobody, and is none.
+pub(crate) fn take_existing(path: &Path) -> Result<Option<File>, Held> {
+    match File::open(path) {
+        Ok(file) if file.try_lock().is_ok() => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Ok(_) | Err(_) => Err(Held),
+    }
 }
 
 async fn acquire(

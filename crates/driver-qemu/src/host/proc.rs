@@ -1,17 +1,30 @@
 //! What the host is and has, from /proc. Each fact is read when asked for; nothing is remembered.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Memory that can be given away without swapping, in MiB. None where the kernel does not say.
-pub(crate) fn available_memory_mib() -> Option<u64> {
-    parse_available(&fs::read_to_string("/proc/meminfo").ok()?)
+/// The host's memory in MiB. None where the kernel does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// All of it.
+    pub(crate) total: Option<u64>,
+    /// What can be given away without swapping.
+    pub(crate) available: Option<u64>,
 }
 
-fn parse_available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1024)
+/// The host's memory now.
+pub(crate) fn memory_mib() -> Memory {
+    parse_memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default())
+}
+
+fn parse_memory(meminfo: &str) -> Memory {
+    let mib = |name: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1024)
+    };
+    Memory { total: mib("MemTotal"), available: mib("MemAvailable") }
 }
 
 /// A name of this boot of the host; empty where the kernel gives none.
@@ -67,6 +80,16 @@ impl ProcessName {
     }
 }
 
+/// A file that a process has open, opened for reading; also one that has no name any more. None where it has not, or we may
+/// not look.
+pub(crate) fn opened(pid: u32, path: &Path) -> Option<File> {
+    let removed = format!("{} (deleted)", path.display());
+    let is_it = |to: PathBuf| to == path || to.as_os_str() == removed.as_str();
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten().map(|entry| entry.path());
+    let found = descriptors.into_iter().find(|descriptor| fs::read_link(descriptor).is_ok_and(is_it))?;
+    File::open(found).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +106,21 @@ mod tests {
     }
 
     #[test]
+    fn a_file_without_a_name_is_found_with_who_has_it_open() {
+        use std::io::{Read as _, Write as _};
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().canonicalize().expect("a path").join("disk");
+        let pid = std::process::id();
+        assert!(opened(pid, &path).is_none());
+        let mut file = File::create(&path).expect("create");
+        file.write_all(b"text").expect("write");
+        fs::remove_file(&path).expect("remove");
+        let mut text = String::new();
+        opened(pid, &path).expect("it is open").read_to_string(&mut text).expect("read");
+        assert_eq!(text, "text");
+    }
+
+    #[test]
     fn our_own_start_time_is_stable() {
         let pid = std::process::id();
         assert!(start_time(pid).is_some());
@@ -91,7 +129,9 @@ mod tests {
 
     #[test]
     fn memory_is_told_in_mib() {
-        assert_eq!(parse_available("MemTotal: 9 kB\nMemAvailable:    2097152 kB\n"), Some(2048));
-        assert_eq!(parse_available("MemTotal: 9 kB\n"), None);
+        let check =
+            |text: &str, total, available| assert_eq!(parse_memory(text), Memory { total, available }, "{text}");
+        check("MemTotal: 4194304 kB\nMemAvailable:    2097152 kB\n", Some(4096), Some(2048));
+        check("MemTotalX: 9 kB\n", None, None);
     }
 }

@@ -13,6 +13,7 @@ use super::sources::Archives;
 use super::{Image, Images, check_name, digest, now_unix_s};
 use crate::error::QemuError;
 use crate::host::program::{self, INSTALL_BUILDERS};
+use crate::host::room;
 use crate::host::unix::{self, Death};
 use crate::progress::Task;
 
@@ -65,9 +66,9 @@ impl Images {
 
     async fn build_locked(&self, name: &str) -> Result<Image, QemuError> {
         let archives = Archives::of_host(Path::new("/"), self.settings.package_sources.as_deref())?;
-        require_room(&self.layout.images(), NEEDED_BYTES)?;
+        room::require_for_file(&self.layout.images(), NEEDED_BYTES, "building an image")?;
         // mmdebstrap unpacks there, where apt's own unprivileged user and a user namespace are allowed in.
-        require_room(Path::new("/tmp"), TREE_BYTES)?;
+        room::require_for_file(Path::new("/tmp"), TREE_BYTES, "building an image")?;
         let task = Task::begin(
             &self.listener,
             format!("building image {name} ({} {})", archives.distribution, archives.codename),
@@ -148,17 +149,6 @@ impl Images {
         command.arg(hook("essential", EARLY)).arg(hook("customize", CUSTOMIZE));
         command.arg(&archives.codename).arg(half.join("root.tar")).arg(half.join("sources.list"));
     }
-}
-
-fn require_room(dir: &Path, bytes: u64) -> Result<(), QemuError> {
-    let free = unix::free_bytes(dir).map_err(QemuError::io("ask for free space of", dir))?;
-    if free >= bytes {
-        return Ok(());
-    }
-    let (need, free, dir) = (bytes >> 20, free >> 20, dir.display());
-    Err(QemuError::NoRoom(format!(
-        "building an image takes {need} MiB of disk below {dir} and {free} MiB are free: make room there"
-    )))
 }
 
 /// The proxies that the host's apt uses, as options for the build's own apt, which does not read the host's.

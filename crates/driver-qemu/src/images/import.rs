@@ -13,11 +13,13 @@ use super::{Image, Images, check_name, digest, now_unix_s};
 use crate::error::QemuError;
 use crate::host::files::hex;
 use crate::host::program;
-use crate::host::unix;
+use crate::host::room;
 use crate::progress::Task;
 
 /// The largest download.
 const DOWNLOAD_LIMIT_BYTES: u64 = 20 << 30;
+/// A compressed image grows when it is converted: twice to three times is usual.
+const CONVERTED_TIMES: u64 = 3;
 /// The largest disk as the guest sees it.
 const VIRTUAL_LIMIT_BYTES: u64 = 1 << 40;
 /// A download that brings nothing for this long has failed.
@@ -96,7 +98,7 @@ impl Images {
             }
         };
         let facts = self.inspect(&file).await?;
-        self.require_room(half, facts.file_bytes)?;
+        room::require_for_file(half, facts.file_bytes.saturating_mul(CONVERTED_TIMES), "converting the image")?;
         task.step("converting it");
         // Converting also proves that every cluster of it can be read, and leaves out snapshots and other baggage.
         let mut convert = Command::new(&self.settings.qemu_img);
@@ -127,21 +129,6 @@ impl Images {
         let info =
             serde_json::from_str(&text).map_err(|e| bad(format!("qemu-img's description of it is not JSON: {e}")))?;
         judge(&info, file_bytes).map_err(bad)
-    }
-
-    fn require_room(&self, dir: &Path, file_bytes: u64) -> Result<(), QemuError> {
-        let free = unix::free_bytes(dir).map_err(QemuError::io("ask for free space of", dir))?;
-        // A compressed image grows when it is converted: twice to three times is usual.
-        let need = file_bytes.saturating_mul(3);
-        if free >= need {
-            return Ok(());
-        }
-        Err(QemuError::NoRoom(format!(
-            "importing takes up to {} MiB of disk below {} and {} MiB are free: make room there",
-            need >> 20,
-            self.layout.images().display(),
-            free >> 20
-        )))
     }
 }
 
@@ -194,13 +181,8 @@ async fn fetch(url: &str, sha256: &str, path: &Path, task: &Task<'_>) -> Result<
     let answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status);
     let answer = answer.map_err(|e| failed(chain(&e.without_url())))?;
     let total = answer.content_length();
-    let free = unix::free_bytes(path.parent().unwrap_or(path)).unwrap_or(u64::MAX);
-    if total.is_some_and(|total| total > free) {
-        return Err(QemuError::NoRoom(format!(
-            "{url} has {} MiB and {} MiB of disk are free",
-            total.unwrap_or(0) >> 20,
-            free >> 20
-        )));
+    if let (Some(total), Some(dir)) = (total, path.parent()) {
+        room::require_for_file(dir, total, "downloading the image")?;
     }
     let mut file = tokio::fs::File::create(path).await.map_err(QemuError::io("create", path))?;
     let (mut hasher, mut fetched, mut told) = (Sha256::new(), 0_u64, 0_u64);

@@ -23,9 +23,19 @@ const STAT_BLOCK_BYTES: u64 = 512;
 pub(crate) struct Log(File);
 
 impl Log {
-    /// Opens it, and makes it if it is not there.
-    pub(crate) fn open(path: &Path) -> Result<Self, QemuError> {
+    /// Opens it for a VM that is about to start, and makes it if it is not there.
+    pub(crate) fn create(path: &Path) -> Result<Self, QemuError> {
         let file = File::options().read(true).append(true).create(true).mode(0o600).open(path);
+        file.map(Self).map_err(QemuError::io("open", path))
+    }
+
+    /// Opens that of a VM that was started before. Makes no file: one that is gone reads as empty.
+    pub(crate) fn existing(path: &Path) -> Result<Self, QemuError> {
+        let open = |path: &Path| File::options().read(true).append(true).open(path);
+        let file = match open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => open(Path::new("/dev/null")),
+            file => file,
+        };
         file.map(Self).map_err(QemuError::io("open", path))
     }
 
@@ -70,7 +80,7 @@ mod tests {
     fn a_file_that_grows_keeps_its_end_and_little_disk() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("console.log");
-        let log = Log::open(&path).expect("a log");
+        let log = Log::create(&path).expect("a log");
         assert_eq!(log.last_lines(3), "");
         // Another opening of the same file, as QEMU has one.
         let mut writer = File::options().append(true).open(&path).expect("a writer");

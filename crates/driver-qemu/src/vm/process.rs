@@ -81,6 +81,13 @@ impl Process {
         }
     }
 
+    /// Kills it and waits for its end, a short while at most, on this thread.
+    pub(crate) fn kill(&self) {
+        end(&self.handle);
+        // One that hangs in the kernel shows as a leftover.
+        let _ = self.handle.ended_within(Some(KILL_LIMIT));
+    }
+
     /// Kills it and waits for its end. SIGKILL also ends a stopped process. Safe to repeat.
     pub(crate) async fn end(&self) {
         end(&self.handle);
@@ -90,12 +97,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.outlives_us {
-            return;
+        if !self.outlives_us {
+            // Its files are removed next, and whoever gave it up is told that it is gone.
+            self.kill();
         }
-        end(&self.handle);
-        // Its files are removed next, and whoever gave it up is told that it is gone. A failure shows as a leftover.
-        let _ = self.handle.ended_within(Some(KILL_LIMIT));
     }
 }
 

@@ -85,7 +85,7 @@ impl Vm {
         let program = command.get_program().to_string_lossy().into_owned();
         let plumbing = |source| QemuError::Io { action: "make files for", path: dir.to_owned(), source };
         let (listener, monitor) = monitor::listen(dir)?;
-        let (console, errors) = logs(dir)?;
+        let (console, errors) = logs(dir, Log::create)?;
         command.stdin(Stdio::from(listener));
         command.stdout(Stdio::from(console.writer().map_err(plumbing)?));
         command.stderr(Stdio::from(errors.writer().map_err(plumbing)?));
@@ -97,7 +97,7 @@ impl Vm {
 
     /// Takes over a VM that an owner before us has started. None when it is gone.
     pub(crate) fn adopt(what: &str, name: &ProcessName, dir: &Path) -> Result<Option<Self>, QemuError> {
-        let (console, errors) = logs(dir)?;
+        let (console, errors) = logs(dir, Log::existing)?;
         let process = Process::adopt(name, vec![Arc::clone(&console), Arc::clone(&errors)]);
         let process = process.map_err(QemuError::io("watch the VM of", dir))?;
         let (console, errors) = (Output::File(console), Output::File(errors));
@@ -172,6 +172,11 @@ impl Vm {
         QemuError::VmEnded { what: self.what.clone(), evidence: self.evidence() }
     }
 
+    /// Kills it and waits a short while for its end, for a caller that is a thread.
+    pub(crate) fn kill(&self) {
+        self.process.kill();
+    }
+
     /// Kills it and waits for its end. SIGKILL also ends a stopped process. Safe to repeat.
     pub(crate) async fn end(&self) {
         self.process.end().await;
@@ -182,13 +187,15 @@ fn missing(program: &str, source: std::io::Error) -> QemuError {
     QemuError::ProgramMissing { program: program.to_owned(), remedy: INSTALL_QEMU, source }
 }
 
-fn logs(dir: &Path) -> Result<(Arc<Log>, Arc<Log>), QemuError> {
-    Ok((Arc::new(Log::open(&dir.join(CONSOLE_FILE))?), Arc::new(Log::open(&dir.join(ERRORS_FILE))?)))
+type OpenLog = fn(&Path) -> Result<Log, QemuError>;
+
+fn logs(dir: &Path, open: OpenLog) -> Result<(Arc<Log>, Arc<Log>), QemuError> {
+    Ok((Arc::new(open(&dir.join(CONSOLE_FILE))?), Arc::new(open(&dir.join(ERRORS_FILE))?)))
 }
 
 /// The last words of a VM that is gone, from its directory.
 pub(crate) fn last_words(dir: &Path) -> String {
-    let lines = |name| Log::open(&dir.join(name)).map(|log| log.last_lines(EVIDENCE_LINES)).unwrap_or_default();
+    let lines = |name| Log::existing(&dir.join(name)).map(|log| log.last_lines(EVIDENCE_LINES)).unwrap_or_default();
     format!("{}\n{}", lines(ERRORS_FILE), lines(CONSOLE_FILE)).trim().to_owned()
 }
 

@@ -97,7 +97,7 @@ async fn a_vm_that_cannot_fit_is_refused_for_want_of_room() {
     let request = LaunchRequest { memory_mib: 64 * 1024 * 1024, ..rig.request("huge") };
     let error = driver.launch(&request).await.expect_err("64 TiB are refused");
     assert_eq!(error.class, ErrorClass::Capacity);
-    assert!(error.message.contains("MiB of memory are available"), "{error}");
+    assert!(error.message.contains("a VM of 67108864 MiB does not fit"), "{error}");
     assert_eq!((rig.vms(), rig.remains()), (vec![], vec![]));
 }
 

@@ -49,7 +49,9 @@ impl Rig {
         let listener = Arc::new(|progress: Progress| eprintln!("{progress:?}"));
         let agent = AgentBinary::File(agent());
         let (authority, credentials) = (Arc::clone(&self.authority), self.credentials.clone());
-        let (layout, settings) = (self.layout.clone(), Settings::default());
+        // These VMs write little, and many run at once on machines with little free disk.
+        let settings = Settings { disk_reserve_mib: 256, ..Settings::default() };
+        let layout = self.layout.clone();
         let driver =
             QemuDriver::open(layout, ownership, settings, agent, authority, credentials, listener).expect("a driver");
         driver.images().ensure_built(IMAGE).await.expect("an image");
