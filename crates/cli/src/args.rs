@@ -138,6 +138,15 @@ pub struct HostArgs {
     /// The kiln-agent that goes into the VMs [default: the one beside this program]
     #[arg(long, value_name = "FILE", env = "KILN_AGENT", value_hint = ValueHint::FilePath)]
     pub agent: Option<PathBuf>,
+    /// Free disk in MiB that is reserved for each VM: none is started that would leave less than all were promised
+    #[arg(long, value_name = "MIB", default_value_t = 2048, env = "KILN_DISK_RESERVE_MIB")]
+    pub disk_reserve: u32,
+    /// With less free disk than this, in MiB, the VM that has written most is ended
+    #[arg(long, value_name = "MIB", default_value_t = 1024, env = "KILN_DISK_WATERMARK_MIB")]
+    pub disk_watermark: u32,
+    /// VMs may declare this many times the host's memory
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, env = "KILN_MEMORY_OVERCOMMIT", value_parser = overcommit)]
+    pub memory_overcommit: f64,
 }
 
 /// Ways to run a VM.
@@ -246,6 +255,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
     }
+}
+
+fn overcommit(text: &str) -> Result<f64, String> {
+    let factor = text.parse::<f64>().ok().filter(|factor| (0.1..=16.0).contains(factor));
+    factor.ok_or_else(|| "expected a number from 0.1 to 16".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

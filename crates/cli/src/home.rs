@@ -1,13 +1,53 @@
 //! Where Kiln keeps things: the XDG folders, never the checkout.
+//!
+//! ```text
+//! $XDG_CACHE_HOME/kiln   what can be made again: images, golden VMs
+//! $XDG_STATE_HOME/kiln   ca/, kept/, runner-NAME.sqlite, and what belongs to running VMs
+//! ```
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use kiln_driver_qemu::Layout;
+
+/// The folders of this user.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    cache: PathBuf,
+    state: PathBuf,
+}
 
 /// The cache and state folders of this user.
 pub fn layout() -> anyhow::Result<Layout> {
     Ok(Layout { cache: folder("XDG_CACHE_HOME", ".cache")?, state: folder("XDG_STATE_HOME", ".local/state")? })
+}
+
+impl Layout {
+    /// Both folders below one.
+    #[cfg(test)]
+    pub fn below(dir: &std::path::Path) -> Self {
+        Self { cache: dir.join("cache"), state: dir.join("state") }
+    }
+
+    /// The CA that instances trust.
+    pub fn ca(&self) -> PathBuf {
+        self.state.join("ca")
+    }
+
+    /// Notes about instances that were kept after a failure.
+    pub fn kept(&self) -> PathBuf {
+        self.state.join("kept")
+    }
+
+    /// The database of a runner that is given none. Makes the folder.
+    pub fn runner_database(&self, name: &str) -> anyhow::Result<PathBuf> {
+        std::fs::create_dir_all(&self.state).with_context(|| format!("cannot create {}", self.state.display()))?;
+        Ok(self.state.join(format!("runner-{name}.sqlite")))
+    }
+
+    /// Where local VMs and their images lie.
+    pub fn qemu(&self) -> kiln_driver_qemu::Layout {
+        kiln_driver_qemu::Layout { cache: self.cache.clone(), state: self.state.clone() }
+    }
 }
 
 fn folder(variable: &str, otherwise: &str) -> anyhow::Result<PathBuf> {

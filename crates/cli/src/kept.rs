@@ -72,5 +72,5 @@ fn read_all() -> anyhow::Result<Vec<Kept>> {
 }
 
 fn dir() -> anyhow::Result<PathBuf> {
-    Ok(home::layout()?.state.join("kept"))
+    Ok(home::layout()?.kept())
 }

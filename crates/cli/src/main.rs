@@ -3,14 +3,15 @@
 mod ages;
 mod args;
 mod commands;
+mod drivers;
 mod exit;
 mod git;
 mod home;
+mod identity;
 mod images;
 mod inherited;
 mod kept;
 mod local;
-mod machine;
 mod print;
 mod progress;
 mod runner_client;

@@ -9,7 +9,7 @@ use crate::print;
 
 /// Looks at the machine; fails when something is missing that VMs need.
 pub async fn doctor(args: DoctorArgs) -> anyhow::Result<Exit> {
-    let mut checks = kiln_driver_qemu::doctor(&home::layout()?, &Settings::default()).await;
+    let mut checks = kiln_driver_qemu::doctor(&home::layout()?.qemu(), &Settings::default()).await;
     checks.push(agent());
     let all_ok = checks.iter().all(|check| check.ok || check.optional);
     for check in &checks {

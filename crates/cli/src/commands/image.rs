@@ -3,10 +3,11 @@
 use kiln_driver_qemu::{Ownership, Settings, Shape, Source};
 
 use crate::args::{Format, ImageCommand};
+use crate::drivers::{Drivers, images};
 use crate::exit::{Exit, Usage};
-use crate::machine::{Machine, images};
-use crate::print;
+use crate::identity::Identity;
 use crate::progress::listener;
+use crate::{home, print};
 
 /// Root disk of a VM, at least; it takes room only as it fills.
 pub const DISK_GIB: u32 = 16;
@@ -26,9 +27,12 @@ pub async fn image(command: ImageCommand) -> anyhow::Result<Exit> {
             print::line(format!("image {} is ready ({})", image.name, size(image.file_bytes)));
         }
         ImageCommand::Warm { name, vm } => {
-            let machine = Machine::open(&vm.host, &Ownership::Process, listener())?;
+            let layout = home::layout()?;
+            let identity = Identity::of(&layout)?;
+            let (host, ownership, listener) = (&vm.host, Ownership::Process, listener());
+            let driver = Drivers { layout: &layout, host, ownership, identity: &identity, listener }.local()?;
             let shape = Shape { cpus: vm.cpus, memory_mib: vm.memory, disk_gib: DISK_GIB };
-            machine.driver.ensure_golden(&name, shape).await?;
+            driver.ensure_golden(&name, shape).await?;
             print::line(format!("image {name} is warm: its next VM starts from a snapshot"));
         }
         ImageCommand::List { format } => list(format)?,

@@ -7,11 +7,10 @@ use kiln_wire::runner::kiln::{self as wire, DrainRequest, Flavor, Pool, PoolList
 
 use crate::args::Format;
 use crate::args::operator::{Asking, PoolCommand};
-use crate::commands::runner::DRIVERS;
 use crate::exit::{Exit, Usage};
-use crate::print;
 use crate::runner_client::{Runner, RunnerError, route};
 use crate::table::{Cell, Side, Table, clean, terminal_width};
+use crate::{drivers, print};
 
 /// A larger file is no pool file.
 const FILE_MAX_BYTES: u64 = 4 << 20;
@@ -67,7 +66,7 @@ fn load(path: &Path) -> Result<kiln_pool_file::Loaded, Usage> {
     let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes));
     read.map_err(|e| Usage(format!("could not read {name}: {e}")))?;
     let env = |variable: &str| std::env::var(variable).ok();
-    let options = kiln_pool_file::Options { env: &env, drivers: Some(&DRIVERS) };
+    let options = kiln_pool_file::Options { env: &env, drivers: Some(&drivers::NAMES) };
     Ok(kiln_pool_file::load(&name, &bytes, &options))
 }
 

@@ -1,7 +1,7 @@
 //! `kiln run`: a pipeline file on local VMs.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::RunArgs;
 use crate::commands::validate;
+use crate::drivers::Drivers;
 use crate::exit::{Exit, Usage};
+use crate::identity::Identity;
 use crate::images::Choice;
-use crate::machine::Machine;
 use crate::signals::Signals;
 use crate::timings::Timings;
 use crate::ui::Output;
-use crate::{git, kept, local, progress, runner_client, secrets, ui};
+use crate::{git, home, kept, local, progress, runner_client, secrets, ui};
 
 /// Reads the file, refuses what cannot be run, runs the rest.
 pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
@@ -37,13 +38,15 @@ pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
 
 /// On VMs of this machine.
 async fn here(args: &RunArgs, plan: &Plan, options: &Options, started: Instant) -> anyhow::Result<Exit> {
-    let machine = Machine::open(&args.vm.host, &Ownership::Process, progress::listener())?;
-    let choice = Choice::read(&args.image, &machine.driver.images())?;
+    let layout = home::layout()?;
+    let identity = Identity::of(&layout)?;
+    let (host, ownership, listener) = (&args.vm.host, Ownership::Process, progress::listener());
+    let driver = Drivers { layout: &layout, host, ownership, identity: &identity, listener }.local()?;
+    let choice = Choice::read(&args.image, &driver.images())?;
     for node in &plan.stages.nodes {
         choice.image(&node.item.pool).map_err(|why| Usage(format!("stage {} cannot run here: {why}", node.item.id)))?;
     }
-    let driver = machine.driver.clone();
-    let core = local::core(&args.vm, machine).await?;
+    let core = local::core(&args.vm, Arc::new(driver.clone()), identity).await?;
     let fleet = LocalFleet::new(&core, local::POOL);
     let images = |pool: &_| choice.image(pool);
     match carry_out(args, plan, options, started, &fleet, &images).await? {

@@ -1,34 +1,30 @@
 //! `kiln runner`: pools of warm VMs behind an HTTP API.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kiln_driver::Driver;
 use kiln_driver_qemu::Ownership;
 use kiln_pool::Config;
 use kiln_runner::agents::Leases;
 use kiln_runner::core::CoreSettings;
-use kiln_runner::http::{KeepOut, Settings, Tls, Token};
+use kiln_runner::http::{Settings, Tls, Token};
 use kiln_runner::pools::PoolFile;
 use kiln_runner::service::{Service, ServiceSettings};
 
 use crate::args::runner::{RunnerArgs, bind};
+use crate::drivers::Drivers;
 use crate::exit::{Exit, Usage};
-use crate::machine::Machine;
+use crate::identity::Identity;
 use crate::signals::Signals;
-use crate::{home, inherited, progress};
+use crate::{drivers, home, inherited, progress};
 
-/// Drivers of this program, by the names of the pool file.
-pub const DRIVERS: [&str; 1] = ["qemu"];
 /// An instance's own limit is a little over the pool's, so that the runner, which knows the reason, comes first.
 const MAX_AGE_MARGIN: Duration = Duration::from_secs(3600);
 
 /// Runs until it is told to end.
 pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
-    let file = PoolFile { path: args.pool.clone(), drivers: DRIVERS.map(str::to_owned).to_vec() };
+    let file = PoolFile { path: args.pool.clone(), drivers: drivers::NAMES.map(str::to_owned).to_vec() };
     let stamp = file.stamp();
     let (config, findings) = file.read().context(Usage("nothing was started".to_owned()))?;
     if !findings.is_empty() {
@@ -46,27 +42,24 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
     let layout = home::layout()?;
     let database = match &args.database {
         Some(url) => url.clone(),
-        None => {
-            std::fs::create_dir_all(&layout.state)
-                .with_context(|| format!("cannot create {}", layout.state.display()))?;
-            format!("sqlite:{}", layout.state.join(format!("runner-{name}.sqlite")).display())
-        }
+        None => format!("sqlite:{}", layout.runner_database(&name)?.display()),
     };
-    let machine = Machine::open(&args.host, &Ownership::Named(name.clone()), progress::listener())?;
-    let driver: Arc<dyn Driver> = Arc::new(machine.driver);
+    let identity = Identity::of(&layout)?;
+    let (host, ownership, listener) = (&args.host, Ownership::Named(name.clone()), progress::listener());
+    let drivers = Drivers { layout: &layout, host, ownership, identity: &identity, listener }.all(&config)?;
     let pools = summary(&config);
     let core = CoreSettings {
         name,
         database,
-        drivers: BTreeMap::from([("qemu".to_owned(), driver)]),
-        authority: machine.authority,
-        credentials: machine.credentials,
+        drivers,
+        authority: identity.authority,
+        credentials: identity.credentials,
         leases: leases(&args, &config),
         config,
         note: Box::new(|_| {}),
     };
-    let service = Service::start(ServiceSettings { core, ca_dir: layout.state.join("ca"), http }).await?;
-    let follow = tokio::spawn(file.follow(stamp, Arc::clone(&service.core.engine)));
+    let service = Service::start(ServiceSettings { core, ca_dir: layout.ca(), http }).await?;
+    let follow = tokio::spawn(file.follow(stamp, std::sync::Arc::clone(&service.core.engine)));
     eprintln!("listening on {}; {pools}", service.address);
     signals.next().await;
     eprintln!(
@@ -119,7 +112,7 @@ fn http(args: &RunnerArgs) -> anyhow::Result<Settings> {
         token: token.map(Token::new),
         tls,
         allowed_hosts: args.allow_host.clone(),
-        keep_out: Some(KeepOut(Arc::new(kiln_driver_qemu::is_vm))),
+        keep_out: Some(drivers::keep_out()),
         wait: args.wait,
         fallback_pools: args.fallback.iter().filter(|pool| !pool.is_empty()).cloned().collect(),
         setup_within: args.setup_timeout,

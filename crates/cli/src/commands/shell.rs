@@ -16,8 +16,9 @@ use tokio_util::io::ReaderStream;
 
 use crate::args::ShellArgs;
 use crate::exit::{Exit, Usage};
+use crate::identity::Identity;
 use crate::kept::Kept;
-use crate::{home, kept, machine};
+use crate::{home, kept};
 
 /// An instance that was ended is not waited for longer.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
@@ -25,7 +26,7 @@ const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
 /// Opens a shell in the instance, or runs a command there.
 pub async fn shell(args: ShellArgs) -> anyhow::Result<Exit> {
     let kept = kept::find(args.instance.as_deref())?;
-    let (_, credentials) = machine::identity(&home::layout()?)?;
+    let credentials = Identity::of(&home::layout()?)?.credentials;
     let agent = Agent::new(kept.agent, &kept.instance, &credentials)?;
     agent.health().await.with_context(|| format!("instance {} does not answer; it has ended", kept.instance))?;
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();

@@ -42,6 +42,8 @@ impl World {
     pub fn kiln(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(args).env("XDG_STATE_HOME", self.state.path()).stdin(Stdio::null());
+        // These VMs write little, and many run at once on machines with little free disk.
+        command.env("KILN_DISK_RESERVE_MIB", "256");
         command.env_remove("KILN_LOG");
         command
     }

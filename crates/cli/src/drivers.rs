@@ -1,0 +1,138 @@
+//! The drivers of this program, and how each is made. Nothing else in this crate knows which there are.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use kiln_driver::Driver;
+use kiln_driver_qemu::{AccelChoice, AgentBinary, Images, Listener, Ownership, QemuDriver, Settings};
+use kiln_pool::Config;
+use kiln_runner::http::KeepOut;
+
+use crate::args::{Accel, HostArgs};
+use crate::exit::Usage;
+use crate::home::{self, Layout};
+use crate::identity::Identity;
+
+/// The driver of local VMs, as pool files name it.
+pub const LOCAL: &str = kiln_driver_qemu::NAME;
+/// All drivers, as pool files name them.
+pub const NAMES: [&str; 1] = [LOCAL];
+
+/// Makes drivers.
+pub struct Drivers<'a> {
+    /// Where things lie.
+    pub layout: &'a Layout,
+    /// How local VMs run.
+    pub host: &'a HostArgs,
+    /// Whether local VMs outlive this process.
+    pub ownership: Ownership,
+    /// Whose instances they are.
+    pub identity: &'a Identity,
+    /// Is told how long work goes.
+    pub listener: Listener,
+}
+
+impl Drivers<'_> {
+    /// The driver of local VMs, for a caller that is about to make some.
+    pub fn local(&self) -> anyhow::Result<QemuDriver> {
+        self.open_local(agent_file(self.host)?)
+    }
+
+    /// Every driver, by its name. Only what the pools of `config` need has to be there: the driver of local VMs is opened in
+    /// any case, because VMs of a former pool file may run and a pool may be added later, but that takes neither QEMU nor
+    /// the agent.
+    pub fn all(&self, config: &Config) -> anyhow::Result<BTreeMap<String, Arc<dyn Driver>>> {
+        let needs_local = config.pools.values().any(|pool| pool.driver == LOCAL);
+        let agent = if needs_local { agent_file(self.host)? } else { agent_place(self.host)? };
+        let local: Arc<dyn Driver> = Arc::new(self.open_local(agent)?);
+        Ok(BTreeMap::from([(LOCAL.to_owned(), local)]))
+    }
+
+    fn open_local(&self, agent: PathBuf) -> anyhow::Result<QemuDriver> {
+        let Identity { authority, credentials } = self.identity.clone();
+        let settings = Settings {
+            accel: accel(self.host.accel),
+            disk_reserve_mib: self.host.disk_reserve,
+            disk_watermark_mib: self.host.disk_watermark,
+            memory_overcommit: self.host.memory_overcommit,
+            ..Settings::default()
+        };
+        let (layout, agent, listener) = (self.layout.qemu(), AgentBinary::File(agent), Arc::clone(&self.listener));
+        Ok(QemuDriver::open(layout, &self.ownership, settings, agent, authority, credentials, listener)?)
+    }
+}
+
+/// The image store alone, for commands that start no VM.
+pub fn images(settings: Settings, listener: Listener) -> anyhow::Result<Images> {
+    Ok(Images::new(home::layout()?.qemu(), settings, listener))
+}
+
+/// Keeps the steps of local VMs away from services on this host's loopback.
+pub fn keep_out() -> KeepOut {
+    KeepOut(Arc::new(kiln_driver_qemu::is_vm))
+}
+
+fn agent_place(host: &HostArgs) -> anyhow::Result<PathBuf> {
+    if let Some(path) = &host.agent {
+        return Ok(path.clone());
+    }
+    let program = std::env::current_exe().context("could not find this program's own file")?;
+    Ok(program.with_file_name("kiln-agent"))
+}
+
+fn agent_file(host: &HostArgs) -> anyhow::Result<PathBuf> {
+    let path = agent_place(host)?;
+    if host.agent.is_some() {
+        anyhow::ensure!(path.is_file(), Usage(format!("--agent {}: no such file", path.display())));
+    }
+    let missing = format!(
+        "kiln-agent is not beside this program ({}); build it with `make build`, or give its place with --agent",
+        path.display()
+    );
+    anyhow::ensure!(path.is_file(), missing);
+    Ok(path)
+}
+
+fn accel(choice: Accel) -> AccelChoice {
+    match choice {
+        Accel::Auto => AccelChoice::Auto,
+        Accel::Kvm => AccelChoice::Kvm,
+        Accel::Tcg => AccelChoice::Tcg,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A runner whose pools are all elsewhere starts on a machine that has neither the agent nor QEMU.
+    #[tokio::test]
+    async fn what_no_pool_needs_may_be_missing() {
+        kiln_tls::install_provider();
+        let dir = tempfile::tempdir().expect("a directory");
+        let layout = Layout::below(dir.path());
+        let identity = Identity::of(&layout).expect("an identity");
+        let host = HostArgs {
+            accel: Accel::Auto,
+            agent: Some(dir.path().join("no-agent")),
+            disk_reserve: 1,
+            disk_watermark: 1,
+            memory_overcommit: 1.0,
+        };
+        let open = |name: &str, driver: &str| {
+            let mut config = kiln_pool_file::default_qemu("debian", 1, 512, 0, 1);
+            for pool in config.pools.values_mut() {
+                driver.clone_into(&mut pool.driver);
+            }
+            let (ownership, listener) = (Ownership::Named(name.to_owned()), Arc::new(|_| {}));
+            Drivers { layout: &layout, host: &host, ownership, identity: &identity, listener }.all(&config)
+        };
+        let drivers = open("elsewhere", "cloud").expect("nothing local is needed");
+        assert_eq!(drivers.keys().collect::<Vec<_>>(), NAMES.iter().collect::<Vec<_>>());
+        assert_eq!(drivers[LOCAL].list().await.expect("a list"), []);
+        let error = open("here", LOCAL).err().expect("the agent is needed").to_string();
+        assert!(error.contains("no-agent: no such file"), "{error}");
+    }
+}

@@ -1,0 +1,30 @@
+//! Who this user is to instances: the CA that they trust, and a client certificate of it.
+
+use std::sync::Arc;
+
+use kiln_agent_client::Credentials;
+use kiln_tls::Authority;
+
+use crate::home::Layout;
+
+/// The name in our client certificates.
+const CLIENT_NAME: &str = "kiln";
+
+/// What it takes to speak to instances, and to make some that listen.
+#[derive(Clone)]
+pub struct Identity {
+    /// The CA that they trust.
+    pub authority: Arc<Authority>,
+    /// Our own certificate.
+    pub credentials: Credentials,
+}
+
+impl Identity {
+    /// This user's CA, made if there is none, and a fresh client certificate.
+    pub fn of(layout: &Layout) -> anyhow::Result<Self> {
+        let authority = kiln_tls::load_or_create(&layout.ca())?;
+        let client = authority.issue_client(CLIENT_NAME)?;
+        let credentials = Credentials { ca_pem: authority.ca_pem().to_owned(), client };
+        Ok(Self { authority: Arc::new(authority), credentials })
+    }
+}
