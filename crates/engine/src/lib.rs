@@ -33,7 +33,7 @@ use kiln_pool::plan::Health;
 pub use operator::OperatorError;
 pub use pass::{PASS_EVERY_MS, PassReport};
 pub use stages::{Assigned, Demand, SetupError, Waiter};
-pub use world::{Agents, Change, Host, Limits, Store, StoreError};
+pub use world::{Agents, Change, Host, Limits, Store, StoreError, WriteTrouble};
 
 /// Label under which an instance carries the id of the installation that it belongs to.
 pub const INSTALLATION_LABEL: &str = "kiln-installation";

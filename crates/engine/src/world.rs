@@ -1,6 +1,7 @@
 //! What the engine needs of the world.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kiln_pool::plan::Streak;
@@ -14,6 +15,15 @@ pub struct StoreError {
     pub message: String,
     /// Whether the change may have been made all the same.
     pub ambiguous: bool,
+}
+
+/// Why nothing is written down at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteTrouble {
+    /// For how long no write has succeeded. On a full disk, ends that a reserve made room for do not count.
+    pub lasts: Duration,
+    /// What the database said last.
+    pub why: String,
 }
 
 /// The limits under which a new row may be inserted. They count every row that is not gone.
@@ -46,6 +56,9 @@ pub struct Change {
 
 /// The rows. Every call is one transaction; what it writes is durable when it returns.
 pub trait Store: Send + Sync {
+    /// Since when nothing could be written, and why; none while writes succeed.
+    fn write_trouble(&self) -> Option<WriteTrouble>;
+
     /// Takes or renews as many of these leases as nobody else holds, until `until_ms`. Those that `me` holds now, of the
     /// wanted ones.
     fn lease<'a>(

@@ -10,6 +10,7 @@ use crate::changes::{self, Entry};
 use crate::database::{Session, values};
 use crate::fault::Fault;
 use crate::rows::{self, instance_columns};
+use crate::writes::Room;
 
 /// Takes the oldest of a kind, or the one so many places behind it. The state is asked for again outside, because
 /// PostgreSQL looks only at that part after it waited for a row.
@@ -45,7 +46,7 @@ impl SqlStore {
     }
 
     async fn try_claim(&self, stage: &Stage, now_ms: i64) -> Result<Option<(Stage, Instance)>, Fault> {
-        let mut session = self.database.write().await?;
+        let mut session = self.database.write(Room::Free).await?;
         if session.row(HAS_ONE, &values![stage.id.as_str()]).await?.is_none()
             && let Some(instance) = take(&mut session, stage, now_ms).await?
             && let Some(assigned) = assign(&mut session, stage, &instance, now_ms).await?

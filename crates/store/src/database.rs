@@ -10,10 +10,20 @@ use sqlx::{Postgres, Row as _, Sqlite};
 use crate::fault::Fault;
 use crate::server::Server;
 use crate::wal::WalSync;
+use crate::writes::{Room, Writes};
 
 /// An open database.
 #[derive(Debug)]
-pub(crate) enum Database {
+pub(crate) struct Database {
+    /// The way to it.
+    pub(crate) connections: Connections,
+    /// How its writes go.
+    pub(crate) writes: Writes,
+}
+
+/// The connections to a database.
+#[derive(Debug)]
+pub(crate) enum Connections {
     /// One connection that writes, so that writers queue fairly here and not in SQLite's busy loop, and some that read.
     Sqlite {
         /// The connection that writes.
@@ -28,7 +38,12 @@ pub(crate) enum Database {
 }
 
 /// A transaction that may write. Dropped without a commit, it is rolled back.
-pub(crate) enum Session<'d> {
+pub(crate) struct Session<'d> {
+    transaction: Transaction<'d>,
+    writes: &'d Writes,
+}
+
+enum Transaction<'d> {
     Sqlite(sqlx::Transaction<'static, Sqlite>, Option<&'d WalSync>),
     Postgres(sqlx::Transaction<'static, Postgres>, &'d Server),
 }
@@ -125,27 +140,19 @@ macro_rules! query {
 
 impl Database {
     /// Begins a transaction. On SQLite it is the only one that writes, in all processes.
-    pub(crate) async fn write(&self) -> Result<Session<'_>, Fault> {
-        Ok(match self {
-            Self::Sqlite { writer, wal, .. } => {
-                Session::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, wal.as_ref())
-            }
-            // Whatever the server's default is, the statements are written for this level.
-            Self::Postgres(server) => {
-                let pool = server.pool();
-                let begun = server.answer(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED"));
-                Session::Postgres(begun.await?, server)
-            }
-        })
+    pub(crate) async fn write(&self, room: Room) -> Result<Session<'_>, Fault> {
+        self.writes.may_begin(room)?;
+        let transaction = self.writes.note(self.connections.begin().await)?;
+        Ok(Session { transaction, writes: &self.writes })
     }
 
     /// The rows of a query, outside of any transaction.
     pub(crate) async fn rows(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, Fault> {
-        Ok(match self {
-            Self::Sqlite { readers, .. } => {
+        Ok(match &self.connections {
+            Connections::Sqlite { readers, .. } => {
                 query!(sql, values).fetch_all(readers).await?.into_iter().map(Row::Sqlite).collect()
             }
-            Self::Postgres(server) => {
+            Connections::Postgres(server) => {
                 let rows = server.answer(query!(sql, values).fetch_all(&server.pool())).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
@@ -159,13 +166,63 @@ impl Database {
 
     /// Whether a change may become visible after one with a greater `seq`.
     pub(crate) fn commits_out_of_order(&self) -> bool {
-        matches!(self, Self::Postgres(_))
+        matches!(self.connections, Connections::Postgres(_))
+    }
+}
+
+impl Connections {
+    async fn begin(&self) -> Result<Transaction<'_>, Fault> {
+        Ok(match self {
+            Self::Sqlite { writer, wal, .. } => {
+                Transaction::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, wal.as_ref())
+            }
+            // Whatever the server's default is, the statements are written for this level.
+            Self::Postgres(server) => {
+                let pool = server.pool();
+                let begun = server.answer(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED"));
+                Transaction::Postgres(begun.await?, server)
+            }
+        })
     }
 }
 
 impl Session<'_> {
+    /// Whether others may write at the same time.
+    pub(crate) fn has_rivals(&self) -> bool {
+        matches!(self.transaction, Transaction::Postgres(..))
+    }
+
     /// Runs a statement; how many rows it changed.
     pub(crate) async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, Fault> {
+        let done = self.transaction.execute(sql, values).await;
+        self.writes.note(done)
+    }
+
+    /// Runs a statement that answers at most one row.
+    pub(crate) async fn row(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<Row>, Fault> {
+        let row = self.transaction.row(sql, values).await;
+        self.writes.note(row)
+    }
+
+    /// Ends the transaction; durable when it returns.
+    pub(crate) async fn commit(self) -> Result<(), Fault> {
+        self.writes.note(self.transaction.commit().await)?;
+        self.writes.note_commit();
+        Ok(())
+    }
+
+    /// Ends the transaction; nothing was changed.
+    pub(crate) async fn roll_back(self) -> Result<(), Fault> {
+        match self.transaction {
+            Transaction::Sqlite(session, _) => session.rollback().await?,
+            Transaction::Postgres(session, server) => server.answer(session.rollback()).await?,
+        }
+        Ok(())
+    }
+}
+
+impl Transaction<'_> {
+    async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, Fault> {
         Ok(match self {
             Self::Sqlite(session, _) => query!(sql, values).execute(&mut **session).await?.rows_affected(),
             Self::Postgres(session, server) => {
@@ -174,8 +231,7 @@ impl Session<'_> {
         })
     }
 
-    /// Runs a statement that answers at most one row.
-    pub(crate) async fn row(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<Row>, Fault> {
+    async fn row(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<Row>, Fault> {
         // To the end: an UPDATE in SQLite is done when its last row was read.
         Ok(match self {
             Self::Sqlite(session, _) => query!(sql, values).fetch_all(&mut **session).await?.pop().map(Row::Sqlite),
@@ -185,26 +241,16 @@ impl Session<'_> {
         })
     }
 
-    /// Ends the transaction; durable when it returns.
-    pub(crate) async fn commit(self) -> Result<(), Fault> {
+    async fn commit(self) -> Result<(), Fault> {
         match self {
             Self::Sqlite(session, wal) => {
-                session.commit().await.map_err(Fault::Commit)?;
+                session.commit().await.map_err(Fault::committing)?;
                 match wal {
                     Some(wal) => wal.sync().await,
                     None => Ok(()),
                 }
             }
-            Self::Postgres(session, server) => server.answer(session.commit()).await.map_err(Fault::Commit),
+            Self::Postgres(session, server) => server.answer(session.commit()).await.map_err(Fault::committing),
         }
-    }
-
-    /// Ends the transaction; nothing was changed.
-    pub(crate) async fn roll_back(self) -> Result<(), Fault> {
-        match self {
-            Self::Sqlite(session, _) => session.rollback().await?,
-            Self::Postgres(session, server) => server.answer(session.rollback()).await?,
-        }
-        Ok(())
     }
 }

@@ -14,6 +14,9 @@ pub(crate) enum Fault {
     /// The commit was made; whether it survives a power cut is not known.
     #[error("{0}")]
     Sync(String),
+    /// The disk is full, or what is left of it is kept for ends. Nothing was changed.
+    #[error("the disk of the database is full; free some room")]
+    Full,
     /// A row says what this program does not know.
     #[error(
         "{table} {id} has the {column} {found:?}, which this program does not know; was the database changed by hand, or by \
@@ -31,7 +34,28 @@ pub(crate) enum Fault {
     },
 }
 
+/// What the databases call a full disk: SQLite's `FULL` and `IOERR_SHMSIZE`, PostgreSQL's `disk_full`.
+const FULL: [&str; 3] = ["13", "4874", "53100"];
+
 impl Fault {
+    /// A commit that failed. One that found the disk full was not made.
+    pub(crate) fn committing(error: sqlx::Error) -> Self {
+        if Self::tells_full(&error) { Self::Statement(error) } else { Self::Commit(error) }
+    }
+
+    /// Whether the disk is full.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Full => true,
+            Self::Statement(error) => Self::tells_full(error),
+            _ => false,
+        }
+    }
+
+    fn tells_full(error: &sqlx::Error) -> bool {
+        error.as_database_error().and_then(|error| error.code()).is_some_and(|code| FULL.contains(&&*code))
+    }
+
     /// The error for the caller, who was about to do `what`.
     pub(crate) fn during(self, what: &str) -> StoreError {
         let ambiguous = matches!(self, Self::Commit(_) | Self::Sync(_));
@@ -47,6 +71,7 @@ impl Fault {
     /// The same for each of those that were written together.
     pub(crate) fn for_all<T>(self, count: usize) -> Vec<Result<T, Self>> {
         let again = |fault: &Self| match fault {
+            full if full.is_full() => Self::Full,
             Self::Statement(error) => Self::Statement(sqlx::Error::Protocol(error.to_string())),
             Self::Commit(error) => Self::Commit(sqlx::Error::Protocol(error.to_string())),
             other => Self::Sync(other.to_string()),

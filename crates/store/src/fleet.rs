@@ -9,6 +9,7 @@ use crate::SqlStore;
 use crate::database::values;
 use crate::fault::Fault;
 use crate::instances::lock;
+use crate::writes::Room;
 
 const LEASE: &str = "INSERT INTO leases (name, holder, until_ms) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
                      SET holder = excluded.holder, until_ms = excluded.until_ms \
@@ -61,7 +62,7 @@ impl SqlStore {
         now_ms: i64,
         until_ms: i64,
     ) -> Result<BTreeSet<String>, Fault> {
-        let mut session = self.database.write().await?;
+        let mut session = self.database.write(Room::Reserve).await?;
         let mut held = BTreeSet::new();
         // In the order of their names, in all processes, so that no two wait for each other.
         for name in wanted {
@@ -75,7 +76,7 @@ impl SqlStore {
 
     /// Runs one statement in a transaction of its own.
     async fn write(&self, sql: &'static str, values: &[crate::database::Value<'_>]) -> Result<(), Fault> {
-        let mut session = self.database.write().await?;
+        let mut session = self.database.write(Room::Free).await?;
         session.execute(sql, values).await?;
         session.commit().await
     }
@@ -128,7 +129,7 @@ impl SqlStore {
         let mut forgotten = 0;
         for [changes, rows] in PRUNE {
             loop {
-                let mut session = self.database.write().await?;
+                let mut session = self.database.write(Room::Free).await?;
                 lock(&mut session, "prune").await?;
                 session.execute(changes, &values![before_ms, PRUNE_BATCH_ROWS]).await?;
                 let count = session.execute(rows, &values![before_ms, PRUNE_BATCH_ROWS]).await?;

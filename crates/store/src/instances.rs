@@ -8,6 +8,7 @@ use crate::changes::{self, Entry};
 use crate::database::{Session, values};
 use crate::fault::Fault;
 use crate::rows::{self, instance_columns, instance_parameters, instance_values};
+use crate::writes::Room;
 
 pub(crate) const LIVE: &str =
     concat!("SELECT ", instance_columns!(), " FROM instances WHERE state <> 'gone' ORDER BY created_ms, id");
@@ -37,10 +38,10 @@ pub(crate) const UPDATE: &str = concat!(
 
 /// Takes a lock until the end of the transaction. SQLite has one writer at a time anyway.
 pub(crate) async fn lock(session: &mut Session<'_>, name: &str) -> Result<(), Fault> {
-    match session {
-        Session::Sqlite(..) => Ok(()),
-        Session::Postgres(..) => session.execute(LOCK, &values![name]).await.map(drop),
+    if !session.has_rivals() {
+        return Ok(());
     }
+    session.execute(LOCK, &values![name]).await.map(drop)
 }
 
 impl SqlStore {
@@ -57,7 +58,7 @@ impl SqlStore {
     }
 
     pub(crate) async fn insert(&self, row: &Instance, limits: Limits, reason: &str) -> Result<bool, Fault> {
-        let mut session = self.database.write().await?;
+        let mut session = self.database.write(Room::Free).await?;
         lock(&mut session, &format!("pool {}", row.pool)).await?;
         let limits = values![i64::from(limits.pool), limits.flavor.map_or(i64::MAX, i64::from)];
         let values: Vec<_> = instance_values(row).into_iter().chain(limits).collect();

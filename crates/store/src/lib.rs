@@ -25,6 +25,7 @@ mod open;
 mod place;
 #[cfg(all(unix, feature = "testing"))]
 pub mod postgres_for_tests;
+mod reserve;
 mod rows;
 mod server;
 mod stages;
@@ -33,6 +34,7 @@ mod store;
 mod tests;
 mod updates;
 mod wal;
+mod writes;
 
 use std::sync::Arc;
 
@@ -41,7 +43,7 @@ use kiln_engine::world::StoreError;
 pub use error::OpenError;
 pub use migrations::newest as newest_schema;
 
-use crate::database::Database;
+use crate::database::{Connections, Database};
 use crate::updates::Updates;
 
 /// A database that holds the rows.
@@ -99,12 +101,12 @@ impl SqlStore {
 
     /// Waits for what is going on and closes all connections, so that SQLite tidies up its log. Not needed for durability.
     pub async fn close(&self) {
-        match &*self.database {
-            Database::Sqlite { writer, readers, .. } => {
+        match &self.database.connections {
+            Connections::Sqlite { writer, readers, .. } => {
                 readers.close().await;
                 writer.close().await;
             }
-            Database::Postgres(server) => server.pool().close().await,
+            Connections::Postgres(server) => server.pool().close().await,
         }
     }
 }

@@ -8,10 +8,12 @@ use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use crate::database::Database;
+use crate::database::{Connections, Database};
 use crate::place::Place;
+use crate::reserve::{RESERVE_BYTES, Reserve};
 use crate::server::{ANSWER_WITHIN, Server};
 use crate::wal::WalSync;
+use crate::writes::Writes;
 use crate::{OpenError, migrations};
 
 /// How long SQLite waits for the write lock of another process.
@@ -48,6 +50,21 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .acquire_timeout(CONNECTION_TIMEOUT)
 }
 
+/// Replaces a connection whose transaction could not be ended. SQLite ends a transaction by itself after some errors, a full
+/// disk among them; to roll back is then another error, after which `sqlx` takes the connection for one within a
+/// transaction for ever.
+fn without_remains(pool: SqlitePoolOptions) -> SqlitePoolOptions {
+    pool.after_release(|connection, _| {
+        Box::pin(async move {
+            if connection.is_in_transaction() {
+                // A roll-back may be under way; the answer comes behind it.
+                connection.ping().await?;
+            }
+            Ok(!connection.is_in_transaction())
+        })
+    })
+}
+
 async fn file(place: &Place, path: &Path, survives_power_cut: bool) -> Result<Database, OpenError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
@@ -59,24 +76,28 @@ async fn file(place: &Place, path: &Path, survives_power_cut: bool) -> Result<Da
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT)
+        // What the log got on a full disk it gives back.
+        .pragma("journal_size_limit", RESERVE_BYTES.to_string())
         .row_buffer_size(ROWS_AHEAD);
     let wal = WalSync::new(PathBuf::from(format!("{}-wal", path.display())));
     let connect = |error| connect_error(place, error);
-    let writer = connect_patiently(pool(1), &options).await.map_err(connect)?;
+    let writer = connect_patiently(without_remains(pool(1)), &options).await.map_err(connect)?;
     migrate_sqlite(place, &writer).await?;
     let readers = connect_patiently(pool(SQLITE_READERS), &options.read_only(true)).await.map_err(connect)?;
     let wal = survives_power_cut.then_some(wal);
     if let Some(wal) = &wal {
         wal.sync_folder(folder).await.map_err(|error| connect(sqlx::Error::Io(error)))?;
     }
-    Ok(Database::Sqlite { writer, readers, wal })
+    let connections = Connections::Sqlite { writer, readers, wal };
+    Ok(Database { connections, writes: Writes::new(Reserve::keep(path)) })
 }
 
 async fn memory(place: &Place) -> Result<Database, OpenError> {
     let options = SqliteConnectOptions::new().filename(":memory:").row_buffer_size(ROWS_AHEAD);
     let writer = pool(1).connect_with(options).await.map_err(|error| connect_error(place, error))?;
     migrate_sqlite(place, &writer).await?;
-    Ok(Database::Sqlite { readers: writer.clone(), writer, wal: None })
+    let connections = Connections::Sqlite { readers: writer.clone(), writer, wal: None };
+    Ok(Database { connections, writes: Writes::default() })
 }
 
 /// Connects. While another process makes the file, SQLite says at once that it is locked, whatever its own patience.
@@ -126,7 +147,8 @@ async fn server(place: &Place, options: &PgConnectOptions) -> Result<Database, O
     let migrated = migrations::postgres().run(&pool).await;
     pool.close().await;
     migrated.map_err(|error| migrate_error(place, error))?;
-    Ok(Database::Postgres(Server::new(options, ANSWER_WITHIN)))
+    let connections = Connections::Postgres(Server::new(options, ANSWER_WITHIN));
+    Ok(Database { connections, writes: Writes::default() })
 }
 
 fn connect_error(place: &Place, source: sqlx::Error) -> OpenError {

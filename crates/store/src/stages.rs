@@ -9,6 +9,7 @@ use crate::database::{Session, values};
 use crate::fault::Fault;
 use crate::instances;
 use crate::rows::{self, queue, stage_columns, stage_parameters, stage_values};
+use crate::writes::Room;
 
 pub(crate) const OPEN: &str =
     concat!("SELECT ", stage_columns!(), " FROM stages WHERE state <> 'ended' ORDER BY created_ms, id");
@@ -74,7 +75,7 @@ impl SqlStore {
     }
 
     async fn try_begin(&self, stage: &Stage, now_ms: i64) -> Result<Option<(Stage, Option<Instance>)>, Fault> {
-        let mut session = self.database.write().await?;
+        let mut session = self.database.write(Room::Free).await?;
         let fresh = session.execute(INSERT, &stage_values(stage)).await? == 1;
         let there = if fresh {
             stage.clone()

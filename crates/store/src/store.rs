@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
-use kiln_engine::world::{Change, Limits, Store, StoreError};
+use kiln_engine::world::{Change, Limits, Store, StoreError, WriteTrouble};
 use kiln_pool::plan::Streak;
 use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
 
@@ -22,6 +22,10 @@ where
 }
 
 impl Store for SqlStore {
+    fn write_trouble(&self) -> Option<WriteTrouble> {
+        self.database.writes.trouble()
+    }
+
     fn lease<'a>(
         &'a self,
         me: &'a str,

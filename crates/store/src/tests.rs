@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _};
 
-use crate::database::Database;
+use crate::database::{Connections, Database};
 use crate::server::Server;
+use crate::writes::Room;
 use crate::{OpenError, claim, instances, migrations, open, postgres_for_tests, stages};
 
 fn url(folder: &tempfile::TempDir) -> String {
@@ -16,7 +17,7 @@ fn url(folder: &tempfile::TempDir) -> String {
 #[tokio::test]
 async fn plans_use_indexes() {
     let opened = open("sqlite::memory:").await.unwrap();
-    let Database::Sqlite { writer, .. } = &*opened.store.database else { unreachable!() };
+    let Connections::Sqlite { writer, .. } = &opened.store.database.connections else { unreachable!() };
     let check = async |sql: &str, expected: &[&str]| {
         let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")).into_sql_str();
         let rows = sqlx::query(sql.clone()).fetch_all(writer).await.unwrap();
@@ -109,7 +110,7 @@ async fn a_newer_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for url in [url(&folder), server.database().unwrap()] {
         let store = open(&url).await.unwrap().store;
-        let mut session = store.database.write().await.unwrap();
+        let mut session = store.database.write(Room::Free).await.unwrap();
         let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                      SELECT 99, description, success, checksum, 0 FROM _sqlx_migrations WHERE version = 1";
         session.execute(newer, &[]).await.unwrap();

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use kiln_pool::{Instance, Stage};
+use kiln_pool::{Instance, Stage, StageState, State};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::changes::{self, Entry};
 use crate::database::{Database, Session};
 use crate::fault::Fault;
 use crate::rows::{instance_values, stage_values};
+use crate::writes::Room;
 use crate::{instances, stages};
 
 /// Changes in one transaction, so that claims need not wait long for it.
@@ -78,6 +79,14 @@ impl Update {
         Ok(changed > 0)
     }
 
+    /// Whether something ends by it.
+    fn ends(&self) -> bool {
+        match self {
+            Self::Instance(row, _) => matches!(row.state, State::Terminating | State::Gone),
+            Self::Stage(row) => row.state == StageState::Ended,
+        }
+    }
+
     fn entry(&self) -> Entry<'_> {
         match self {
             Self::Instance(row, reason) => Entry::instance(row, reason.as_str()),
@@ -89,29 +98,42 @@ impl Update {
 async fn answer(database: &Database, mut batch: Vec<Asked>) {
     batch.sort_by(|a, b| a.update.place().cmp(&b.update.place()));
     let updates: Vec<&Update> = batch.iter().map(|asked| &asked.update).collect();
-    let answers = match write(database, &updates).await {
-        Ok(changed) => changed.into_iter().map(Ok).collect(),
-        // One of them was refused, and nothing was changed: the others are not to suffer for it.
-        Err(Fault::Statement(sqlx::Error::Database(_))) if updates.len() > 1 => one_by_one(database, &updates).await,
-        Err(fault) => fault.for_all(updates.len()),
-    };
+    let mut answers = write_all(database, &updates, Room::Free).await;
+    // On a full disk, what ends is written all the same.
+    let ends = |n: &usize| updates[*n].ends() && answers[*n].as_ref().is_err_and(Fault::is_full);
+    let ends: Vec<usize> = (0..updates.len()).filter(ends).collect();
+    if !ends.is_empty() {
+        let of_ends: Vec<&Update> = ends.iter().map(|n| updates[*n]).collect();
+        for (n, answer) in ends.into_iter().zip(write_all(database, &of_ends, Room::Reserve).await) {
+            answers[n] = answer;
+        }
+    }
     for (asked, answer) in batch.into_iter().zip(answers) {
         // Who does not wait any more finds it in the row.
         drop(asked.answer.send(answer));
     }
 }
 
-async fn one_by_one(database: &Database, updates: &[&Update]) -> Vec<Result<bool, Fault>> {
-    let mut answers = Vec::new();
-    for update in updates {
-        answers.push(write(database, &[update]).await.map(|changed| changed == [true]));
+/// Writes them in one transaction, or each in its own where one of them is refused; which were changed.
+async fn write_all(database: &Database, updates: &[&Update], room: Room) -> Vec<Result<bool, Fault>> {
+    match write(database, updates, room).await {
+        Ok(changed) => changed.into_iter().map(Ok).collect(),
+        Err(fault) if fault.is_full() => fault.for_all(updates.len()),
+        // Nothing was changed: the others are not to suffer for it.
+        Err(Fault::Statement(sqlx::Error::Database(_))) if updates.len() > 1 => {
+            let mut answers = Vec::new();
+            for update in updates {
+                answers.push(write(database, &[update], room).await.map(|changed| changed == [true]));
+            }
+            answers
+        }
+        Err(fault) => fault.for_all(updates.len()),
     }
-    answers
 }
 
 /// Writes them in one transaction; which were changed.
-async fn write(database: &Database, updates: &[&Update]) -> Result<Vec<bool>, Fault> {
-    let mut session = database.write().await?;
+async fn write(database: &Database, updates: &[&Update], room: Room) -> Result<Vec<bool>, Fault> {
+    let mut session = database.write(room).await?;
     let mut changed = Vec::with_capacity(updates.len());
     for update in updates {
         changed.push(update.apply(&mut session).await?);
@@ -129,12 +151,10 @@ async fn write(database: &Database, updates: &[&Update]) -> Result<Vec<bool>, Fa
 
 #[cfg(test)]
 mod tests {
-    use futures::future::join_all;
-    use kiln_engine::world::{Limits, Store as _};
-    use kiln_pool::State;
-
     use super::*;
     use crate::{SqlStore, open};
+    use futures::future::join_all;
+    use kiln_engine::world::{Limits, Store as _};
 
     const UNLIMITED: Limits = Limits { pool: u32::MAX, flavor: None };
 

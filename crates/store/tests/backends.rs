@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "the checks are not marked as tests")]
 
+#[cfg(target_os = "linux")]
+mod breakage;
 mod suite;
 
 use kiln_store::postgres_for_tests;

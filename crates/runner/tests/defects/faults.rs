@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kiln_engine::{Change, Limits, Store, StoreError};
+use kiln_engine::{Change, Limits, Store, StoreError, WriteTrouble};
 use kiln_pool::plan::Streak;
 use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
 use kiln_store::SqlStore;
@@ -59,6 +59,10 @@ impl Faulty {
 macro_rules! pass_on {
     ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
         impl Store for Faulty {
+            fn write_trouble(&self) -> Option<WriteTrouble> {
+                self.inner.write_trouble()
+            }
+
             $(fn $name<'a>(&'a self $(, $arg: $type)*) -> BoxFuture<'a, Result<$answer, StoreError>> {
                 self.pass(self.inner.$name($($arg),*)).boxed()
             })*

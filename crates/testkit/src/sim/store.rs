@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kiln_engine::{Change, Limits, Store, StoreError};
+use kiln_engine::{Change, Limits, Store, StoreError, WriteTrouble};
 use kiln_pool::plan::Streak;
 use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
 
@@ -85,6 +85,10 @@ impl World {
 }
 
 impl Store for SimStore {
+    fn write_trouble(&self) -> Option<WriteTrouble> {
+        None
+    }
+
     fn lease<'a>(
         &'a self,
         me: &'a str,

@@ -1,0 +1,74 @@
+//! Whether what is written arrives, and which writes may use the room that is kept for ends.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use kiln_engine::world::WriteTrouble;
+
+use crate::fault::Fault;
+use crate::reserve::Reserve;
+
+/// The room that a transaction may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// What is free.
+    Free,
+    /// The reserve as well: ends and leases.
+    Reserve,
+}
+
+/// How the writes of a database go.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    reserve: Option<Reserve>,
+    /// Since when none succeeded, and what the last one said.
+    trouble: Mutex<Option<(Instant, String)>>,
+}
+
+impl Writes {
+    /// With this reserve.
+    pub(crate) fn new(reserve: Option<Reserve>) -> Self {
+        Self { reserve, ..Self::default() }
+    }
+
+    /// Refuses a transaction that would take the room of ends.
+    pub(crate) fn may_begin(&self, room: Room) -> Result<(), Fault> {
+        if self.is_short() && room == Room::Free { Err(Fault::Full) } else { Ok(()) }
+    }
+
+    fn is_short(&self) -> bool {
+        self.reserve.as_ref().is_some_and(Reserve::is_spent)
+    }
+
+    /// Notes what a step of a transaction came to.
+    pub(crate) fn note<T>(&self, step: Result<T, Fault>) -> Result<T, Fault> {
+        let fault = match step {
+            Err(fault) if fault.is_full() => Fault::Full,
+            Err(fault) if !fault.is_conflict() => fault,
+            fine => return fine,
+        };
+        if fault.is_full()
+            && let Some(reserve) = &self.reserve
+        {
+            reserve.spend();
+        }
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = trouble.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+        *trouble = Some((since, fault.to_string()));
+        Err(fault)
+    }
+
+    /// Notes that a transaction was committed. One that only the reserve made room for is no sign that all is well.
+    pub(crate) fn note_commit(&self) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.is_some() && !self.is_short() {
+            *trouble = None;
+        }
+    }
+
+    /// What is wrong now.
+    pub(crate) fn trouble(&self) -> Option<WriteTrouble> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref().map(|(since, why)| WriteTrouble { lasts: since.elapsed(), why: why.clone() })
+    }
+}
