@@ -50,7 +50,7 @@ impl Engine {
             digest: flavor.launch.digest(),
             state: State::Intended,
             generation: 1,
-            runner: self.me.clone(),
+            runner: self.me.name.clone(),
             stage: None,
             created_ms: now,
             since_ms: now,
@@ -141,14 +141,14 @@ impl Engine {
             return Ok(());
         };
         let Some(mut launching) = row.become_(State::Launching, self.host.now_ms()) else { return Ok(()) };
-        launching.runner.clone_from(&self.me);
+        launching.runner.clone_from(&self.me.name);
         if !self.store.update_instance(&launching, "the cloud is asked for it").await? {
             return Ok(());
         }
         let labels = Labels::from([
             (INSTALLATION_LABEL.to_owned(), self.installation.clone()),
             (POOL_LABEL.to_owned(), pool.name.clone()),
-            (RUNNER_LABEL.to_owned(), self.me.clone()),
+            (RUNNER_LABEL.to_owned(), self.me.name.clone()),
         ]);
         let request = LaunchRequest {
             id: row.id.to_string(),
@@ -167,7 +167,7 @@ impl Engine {
     /// Writes down that an instance exists and where its agent is.
     pub(crate) async fn launched(&self, row: &Instance, launched: &Launched, why: &str) -> Result<bool, StoreError> {
         let Some(mut next) = row.become_(State::Booting, self.host.now_ms()) else { return Ok(false) };
-        next.runner.clone_from(&self.me);
+        next.runner.clone_from(&self.me.name);
         next.address = Some(launched.agent.to_string());
         next.server_name = Some(launched.server_name.clone());
         next.needs_claim = launched.needs_claim;
@@ -301,7 +301,7 @@ impl Engine {
             row.become_(state, self.host.now_ms())
         };
         let Some(mut next) = next else { return Ok(None) };
-        next.runner.clone_from(&self.me);
+        next.runner.clone_from(&self.me.name);
         Ok(self.store.update_instance(&next, why).await?.then_some(next))
     }
 

@@ -33,7 +33,7 @@ impl Engine {
     /// # Errors
     /// When the rows cannot be read.
     pub async fn probe(self: &Arc<Self>) -> Result<(), StoreError> {
-        let leases: Vec<String> = self.memory().leases.keys().cloned().collect();
+        let leases = self.memory().leases.held(self.host.uptime_ms());
         let rows = self.store.live_instances().await?;
         let asked = |row: &Instance| matches!(row.state, State::Ready | State::Claimed) && leases.contains(&row.pool);
         let probes = rows.into_iter().filter(asked).map(|row| {

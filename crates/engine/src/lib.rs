@@ -14,6 +14,7 @@
 
 mod execute;
 mod health;
+mod leases;
 mod operator;
 mod pass;
 mod stages;
@@ -33,7 +34,9 @@ use kiln_pool::plan::Health;
 pub use operator::OperatorError;
 pub use pass::{PASS_EVERY_MS, PassReport};
 pub use stages::{Assigned, Demand, SetupError, Waiter};
-pub use world::{Agents, Change, Host, Limits, Store, StoreError, WriteTrouble};
+pub use world::{Agents, Change, Holder, Host, Lease, Leasing, Limits, Store, StoreError, WriteTrouble};
+
+use crate::leases::Leases;
 
 /// Label under which an instance carries the id of the installation that it belongs to.
 pub const INSTALLATION_LABEL: &str = "kiln-installation";
@@ -47,7 +50,7 @@ const QUIET_LOOK_MS: i64 = 100;
 
 /// The engine of one runner. Cheap to share; all state that must survive is in the store.
 pub struct Engine {
-    me: String,
+    me: Holder,
     installation: String,
     store: Arc<dyn Store>,
     agents: Arc<dyn Agents>,
@@ -73,8 +76,7 @@ struct Memory {
     watched: BTreeSet<InstanceId>,
     /// Orphans that were asked to end, and not to be asked again before this uptime: listings go on showing them.
     orphans_ms: BTreeMap<InstanceId, i64>,
-    /// Leases held, with the time until which they are.
-    leases: BTreeMap<String, i64>,
+    leases: Leases,
     /// Since which uptime pools that rows are of are not in the pool file.
     pools_missing: BTreeMap<String, i64>,
     /// The same of flavors that stages wait for.
@@ -85,6 +87,8 @@ struct Memory {
 pub struct Parts {
     /// This runner's name; unique among those that share a store.
     pub me: String,
+    /// The id of this process; unique for ever.
+    pub process: String,
     /// Id of the installation: the same for all runners of a store, and no other.
     pub installation: String,
     /// The rows.
@@ -103,7 +107,8 @@ impl Engine {
     /// An engine; it does nothing until it is driven.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { me, installation, store, agents, drivers, host, config } = parts;
+        let Parts { me: name, process, installation, store, agents, drivers, host, config } = parts;
+        let me = Holder { name, process };
         let (config, memory) = (Mutex::new(Arc::new(config)), Mutex::default());
         let waiters = AtomicI64::new(0);
         Arc::new(Self { me, installation, store, agents, drivers, host, config, memory, waiters })
@@ -124,7 +129,15 @@ impl Engine {
     /// This runner's name.
     #[must_use]
     pub fn me(&self) -> &str {
-        &self.me
+        &self.me.name
+    }
+
+    /// Gives the leases up, so that another process goes on at once.
+    ///
+    /// # Errors
+    /// When the store fails; the leases end by themselves.
+    pub async fn release_leases(&self) -> Result<(), StoreError> {
+        self.store.release_leases(&self.me).await
     }
 
     /// The rows.

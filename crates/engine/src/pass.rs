@@ -10,10 +10,6 @@ use kiln_pool::{Config, Instance, InstanceId, Stage};
 use crate::world::StoreError;
 use crate::{Engine, INSTALLATION_LABEL};
 
-/// A lease that is not renewed ends after this.
-const LEASE_MS: i64 = 15_000;
-/// A lease with less than this left is renewed.
-const RENEW_BELOW_MS: i64 = 10_000;
 /// Without a signal, the next pass begins after this.
 pub const PASS_EVERY_MS: i64 = 5_000;
 
@@ -36,7 +32,7 @@ pub struct PassReport {
 }
 
 impl Engine {
-    /// Passes for ever; `note` is told how each went.
+    /// Passes until a later process of this runner's name was started; `note` is told how each went.
     pub async fn run(self: Arc<Self>, note: impl Fn(&Result<PassReport, StoreError>) + Send + Sync) {
         loop {
             let (seen, began_ms) = (self.host.signals(), self.host.uptime_ms());
@@ -46,6 +42,9 @@ impl Engine {
             }
             note(&passed);
             drop(passed);
+            if self.is_superseded() {
+                return;
+            }
             // However many signals there are, most of the time is left to others.
             let gap_ms = ((self.host.uptime_ms() - began_ms) * PASS_SHARE).clamp(GAP_MIN_MS, GAP_MAX_MS);
             self.host.wait(u64::MAX, gap_ms).await;
@@ -59,7 +58,7 @@ impl Engine {
     /// When the store failed; what was done so far stays done, and the next pass goes on from there.
     pub async fn pass(self: &Arc<Self>) -> Result<PassReport, StoreError> {
         let config = self.config();
-        let leases = self.leases(&config).await?;
+        let Some(leases) = self.leases(&config).await? else { return Ok(PassReport::default()) };
         // What is worked on while clouds and rows are read may have changed when they are judged.
         let mut busy = self.busy_now();
         // The clouds first: what they show had its row before.
@@ -74,7 +73,7 @@ impl Engine {
         let input = Input {
             now_ms: self.host.now_ms(),
             uptime_ms: self.host.uptime_ms(),
-            me: &self.me,
+            me: &self.me.name,
             config: &config,
             instances: &instances,
             stages: &stages,
@@ -95,32 +94,16 @@ impl Engine {
         Ok(PassReport { planned, unlisted })
     }
 
-    /// The leases that we hold after taking what is free. A call only when one runs out or is missing.
-    async fn leases(&self, config: &Config) -> Result<BTreeSet<String>, StoreError> {
+    /// The leases of the pool file's pools and of the drivers, and of pools that went from the file and are still to be emptied.
+    async fn leases(&self, config: &Config) -> Result<Option<BTreeSet<String>>, StoreError> {
         let mut own: BTreeSet<String> = config.pools.keys().cloned().collect();
         own.extend(self.drivers.keys().map(|driver| driver_lease(driver)));
-        let (now, uptime) = (self.host.now_ms(), self.host.uptime_ms());
-        let (left, free) = {
-            let memory = self.memory();
-            let lasts = |name: &String, ms: i64| memory.leases.get(name).is_some_and(|until| until - now > ms);
-            // Pools that went from the file are still to be emptied.
+        let left = {
+            let (memory, uptime) = (self.memory(), self.host.uptime_ms());
             let gone = memory.pools_missing.iter().filter(|(_, since)| uptime - **since > MISSING_AFTER_MS);
-            let (left, free): (BTreeSet<_>, BTreeSet<_>) =
-                gone.map(|(name, _)| name.clone()).partition(|name| lasts(name, 0));
-            if own.iter().all(|name| lasts(name, RENEW_BELOW_MS)) {
-                return Ok(&own | &left);
-            }
-            (left, free)
+            gone.map(|(name, _)| name.clone()).collect()
         };
-        let mut taken = self.store.lease(&self.me, &own, now, now + LEASE_MS).await?;
-        if !free.is_empty() {
-            // Only what nobody has had for a while, and not renewed but taken anew: another runner's file may have the pool.
-            taken.extend(self.store.lease(&self.me, &free, now - MISSING_AFTER_MS, now + LEASE_MS).await?);
-        }
-        let mut memory = self.memory();
-        memory.leases.retain(|name, _| left.contains(name));
-        memory.leases.extend(taken.iter().map(|name| (name.clone(), now + LEASE_MS)));
-        Ok(&taken | &left)
+        self.lease(&own, &left).await
     }
 
     /// For how long flavors that stages wait for have not been in the pool file. Pools are remembered as well.

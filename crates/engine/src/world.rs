@@ -54,22 +54,51 @@ pub struct Change {
     pub reason: String,
 }
 
+/// A process of a runner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The runner's name.
+    pub name: String,
+    /// The process; unique for ever.
+    pub process: String,
+}
+
+/// The row of a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The name of the runner that has it; empty when it was given up.
+    pub holder: String,
+    /// That runner's process; empty as well.
+    pub process: String,
+    /// Grows whenever it is taken, renewed or given up.
+    pub beat: i64,
+}
+
+/// What came of asking for leases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leasing {
+    /// A later process of the same runner was enrolled. Nothing was changed.
+    Superseded,
+    /// All leases that there are, by name, after the change.
+    Rows(BTreeMap<String, Lease>),
+}
+
 /// The rows. Every call is one transaction; what it writes is durable when it returns.
 pub trait Store: Send + Sync {
     /// Since when nothing could be written, and why; none while writes succeed.
     fn write_trouble(&self) -> Option<WriteTrouble>;
 
-    /// Takes or renews as many of these leases as nobody else holds, until `until_ms`. Those that `me` holds now, of the
-    /// wanted ones.
+    /// Makes this the present process of its runner. Older ones of the same name are superseded from then on.
+    fn enroll<'a>(&'a self, me: &'a Holder) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Renews those of the wanted leases that this runner holds, in whichever process, and takes those that nobody holds, or
+    /// that are still as given here. Each that is had so gets a new beat.
     fn lease<'a>(
         &'a self,
-        me: &'a str,
-        wanted: &'a BTreeSet<String>,
-        now_ms: i64,
-        until_ms: i64,
-    ) -> BoxFuture<'a, Result<BTreeSet<String>, StoreError>>;
-    /// Gives up all leases of a runner.
-    fn release_leases<'a>(&'a self, me: &'a str, now_ms: i64) -> BoxFuture<'a, Result<(), StoreError>>;
+        me: &'a Holder,
+        wanted: &'a BTreeMap<String, Option<Lease>>,
+    ) -> BoxFuture<'a, Result<Leasing, StoreError>>;
+    /// Gives up the leases of this process.
+    fn release_leases<'a>(&'a self, me: &'a Holder) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// All instances that are not gone.
     fn live_instances(&self) -> BoxFuture<'_, Result<Vec<Instance>, StoreError>>;

@@ -82,6 +82,7 @@ pub struct Core {
     /// Clock and signals.
     pub host: Arc<TokioHost>,
     stop: CancellationToken,
+    superseded: CancellationToken,
 }
 
 impl Drop for Core {
@@ -108,6 +109,7 @@ impl Core {
         let agents = Arc::new(PooledAgents::new(settings.authority, settings.credentials, settings.leases));
         let engine = Engine::new(Parts {
             me: settings.name,
+            process: uuid::Uuid::new_v4().to_string(),
             installation: opened.installation,
             store: opened.store,
             agents: Arc::clone(&agents) as Arc<dyn kiln_engine::Agents>,
@@ -115,14 +117,19 @@ impl Core {
             host: Arc::clone(&host) as Arc<dyn Host>,
             config: settings.config,
         });
-        let core = Self { engine, agents, host, stop: CancellationToken::new() };
+        let core = Self { engine, agents, host, stop: CancellationToken::new(), superseded: CancellationToken::new() };
         core.drive(shared, settings.note);
         Ok(core)
     }
 
     fn drive(&self, shared: bool, note: Note) {
         let stop = self.stop.clone();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&self.engine).run(note)));
+        let (passes, superseded, loops) = (Arc::clone(&self.engine).run(note), self.superseded.clone(), stop.clone());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+            passes.await;
+            loops.cancel();
+            superseded.cancel();
+        }));
         tokio::spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&self.engine).probe_for_ever()));
         let forget = forget(Arc::clone(&self.engine), Arc::clone(&self.agents), Arc::clone(&self.host));
         tokio::spawn(stop.clone().run_until_cancelled_owned(forget));
@@ -137,12 +144,17 @@ impl Core {
         }
     }
 
+    /// Returns when a later process of this runner's name was started. The loops have stopped then, and this process must end.
+    pub async fn superseded(&self) {
+        self.superseded.cancelled().await;
+    }
+
     /// Stops the loops and gives the leases up, so that another runner goes on at once. Instances go on.
     pub async fn stop(&self) {
         self.stop.cancel();
         // A call that is under way writes its outcome down; what does not end in time, the next runner takes up.
         drop(tokio::time::timeout(FINISH_WITHIN, self.engine.quiet()).await);
-        if let Err(error) = self.engine.store().release_leases(self.engine.me(), self.host.now_ms()).await {
+        if let Err(error) = self.engine.release_leases().await {
             tracing::warn!(%error, "the leases run out by themselves");
         }
     }

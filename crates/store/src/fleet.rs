@@ -1,4 +1,4 @@
-//! What concerns more than one row: leases, streaks, drained pools, what is remembered, what is forgotten.
+//! What concerns more than one row: streaks, drained pools, what is remembered, what is forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,6 @@ use crate::fault::Fault;
 use crate::instances::lock;
 use crate::writes::Room;
 
-const LEASE: &str = "INSERT INTO leases (name, holder, until_ms) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
-                     SET holder = excluded.holder, until_ms = excluded.until_ms \
-                     WHERE leases.holder = $2 OR leases.until_ms <= $4";
-const RELEASE: &str = "UPDATE leases SET until_ms = $2 WHERE holder = $1 AND until_ms > $2";
 const STREAKS: &str = "SELECT flavor, failures, at_ms, evidence FROM streaks";
 const STREAK: &str = "SELECT flavor FROM streaks WHERE flavor = $1";
 const STREAK_GROWS: &str = "INSERT INTO streaks (flavor, failures, at_ms, evidence) VALUES ($1, 1, $2, $3) \
@@ -55,36 +51,6 @@ const PRUNE: [[&str; 2]; 2] = [
 ];
 
 impl SqlStore {
-    pub(crate) async fn take_leases(
-        &self,
-        me: &str,
-        wanted: &BTreeSet<String>,
-        now_ms: i64,
-        until_ms: i64,
-    ) -> Result<BTreeSet<String>, Fault> {
-        let mut session = self.database.write(Room::Reserve).await?;
-        let mut held = BTreeSet::new();
-        // In the order of their names, in all processes, so that no two wait for each other.
-        for name in wanted {
-            if session.execute(LEASE, &values![name.as_str(), me, until_ms, now_ms]).await? == 1 {
-                held.insert(name.clone());
-            }
-        }
-        session.commit().await?;
-        Ok(held)
-    }
-
-    /// Runs one statement in a transaction of its own.
-    async fn write(&self, sql: &'static str, values: &[crate::database::Value<'_>]) -> Result<(), Fault> {
-        let mut session = self.database.write(Room::Free).await?;
-        session.execute(sql, values).await?;
-        session.commit().await
-    }
-
-    pub(crate) async fn give_up_leases(&self, me: &str, now_ms: i64) -> Result<(), Fault> {
-        self.write(RELEASE, &values![me, now_ms]).await
-    }
-
     pub(crate) async fn read_streaks(&self) -> Result<BTreeMap<String, Streak>, Fault> {
         let streak = |row: &crate::database::Row| {
             let failures = u32::try_from(row.int(1)?).unwrap_or(u32::MAX);
@@ -97,11 +63,11 @@ impl SqlStore {
         match failure {
             Some(cause) => {
                 let (evidence, most) = (cause.to_string(), i64::from(counts_up_to(cause)));
-                self.write(STREAK_GROWS, &values![flavor, now_ms, evidence.as_str(), most]).await
+                self.write(Room::Free, STREAK_GROWS, &values![flavor, now_ms, evidence.as_str(), most]).await
             }
             // Nearly always there is none, and reading is cheaper than writing.
             None if self.database.row(STREAK, &values![flavor]).await?.is_none() => Ok(()),
-            None => self.write(STREAK_ENDS, &values![flavor]).await,
+            None => self.write(Room::Free, STREAK_ENDS, &values![flavor]).await,
         }
     }
 
@@ -110,14 +76,14 @@ impl SqlStore {
     }
 
     pub(crate) async fn drain(&self, pool: &str, drained: bool) -> Result<(), Fault> {
-        self.write(if drained { DRAIN } else { UNDRAIN }, &values![pool]).await
+        self.write(Room::Free, if drained { DRAIN } else { UNDRAIN }, &values![pool]).await
     }
 
     pub(crate) async fn write_once(&self, name: &str, value: &str) -> Result<String, Fault> {
         if let Some(row) = self.database.row(RECALL, &values![name]).await? {
             return row.text(0);
         }
-        self.write(REMEMBER, &values![name, value]).await?;
+        self.write(Room::Free, REMEMBER, &values![name, value]).await?;
         match self.database.row(RECALL, &values![name]).await? {
             Some(row) => row.text(0),
             None => Err(Fault::Statement(sqlx::Error::RowNotFound)),
@@ -125,7 +91,7 @@ impl SqlStore {
     }
 
     pub(crate) async fn forget(&self, before_ms: i64) -> Result<u64, Fault> {
-        self.write(FORGET_STREAKS, &values![before_ms]).await?;
+        self.write(Room::Free, FORGET_STREAKS, &values![before_ms]).await?;
         let mut forgotten = 0;
         for [changes, rows] in PRUNE {
             loop {

@@ -20,6 +20,7 @@ mod error;
 mod fault;
 mod fleet;
 mod instances;
+mod leases;
 mod migrations;
 mod open;
 mod place;
@@ -45,6 +46,7 @@ pub use migrations::newest as newest_schema;
 
 use crate::database::{Connections, Database};
 use crate::updates::Updates;
+use crate::writes::Room;
 
 /// A database that holds the rows.
 #[derive(Debug)]
@@ -97,6 +99,18 @@ impl SqlStore {
     /// When the database fails.
     pub async fn remember(&self, name: &str, value: &str) -> Result<String, StoreError> {
         self.write_once(name, value).await.map_err(|fault| fault.during(&format!("remember the {name}")))
+    }
+
+    /// Runs one statement in a transaction of its own.
+    async fn write(
+        &self,
+        room: Room,
+        sql: &'static str,
+        values: &[crate::database::Value<'_>],
+    ) -> Result<(), crate::fault::Fault> {
+        let mut session = self.database.write(room).await?;
+        session.execute(sql, values).await?;
+        session.commit().await
     }
 
     /// Waits for what is going on and closes all connections, so that SQLite tidies up its log. Not needed for durability.

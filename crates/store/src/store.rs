@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
-use kiln_engine::world::{Change, Limits, Store, StoreError, WriteTrouble};
+use kiln_engine::world::{Change, Holder, Lease, Leasing, Limits, Store, StoreError, WriteTrouble};
 use kiln_pool::plan::Streak;
 use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
 
@@ -26,18 +26,16 @@ impl Store for SqlStore {
         self.database.writes.trouble()
     }
 
-    fn lease<'a>(
-        &'a self,
-        me: &'a str,
-        wanted: &'a BTreeSet<String>,
-        now_ms: i64,
-        until_ms: i64,
-    ) -> Answer<'a, BTreeSet<String>> {
-        trying(self.take_leases(me, wanted, now_ms, until_ms), || "take the leases of this runner".to_owned())
+    fn enroll<'a>(&'a self, me: &'a Holder) -> Answer<'a, ()> {
+        trying(self.write_process(me), || "write down that this process was started".to_owned())
     }
 
-    fn release_leases<'a>(&'a self, me: &'a str, now_ms: i64) -> Answer<'a, ()> {
-        trying(self.give_up_leases(me, now_ms), || "give up the leases of this runner".to_owned())
+    fn lease<'a>(&'a self, me: &'a Holder, wanted: &'a BTreeMap<String, Option<Lease>>) -> Answer<'a, Leasing> {
+        trying(self.take_leases(me, wanted), || "take the leases of this runner".to_owned())
+    }
+
+    fn release_leases<'a>(&'a self, me: &'a Holder) -> Answer<'a, ()> {
+        trying(self.give_up_leases(me), || "give up the leases of this runner".to_owned())
     }
 
     fn live_instances(&self) -> Answer<'_, Vec<Instance>> {

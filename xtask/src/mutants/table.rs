@@ -34,6 +34,10 @@ mutants! {
         ["pool/src/plan/instances.rs", "            return self.too_old().map(|cause| self.terminate(cause));", ""];
     "a pool that went from the file is left alone":
         ["engine/src/pass.rs", "uptime - **since > MISSING_AFTER_MS", "uptime - **since > i64::MAX - MISSING_AFTER_MS"];
+    "a superseded process goes on":
+        ["engine/src/leases.rs", "self.memory().leases = Leases { superseded: true, ..Leases::default() };", ""];
+    "a lease is taken while it is renewed":
+        ["engine/src/leases.rs", "map(|name| (name.clone(), still(name, LEASE_MS)))", "map(|name| (name.clone(), still(name, 0)))"];
     "what another database made is left alone":
         ["engine/src/pass.rs", "let mine = |installation: &String| alone ||", "let mine = |installation: &String| (alone && false) ||"];
     "orphans are never ended":

@@ -48,6 +48,7 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
     let (host, ownership, listener) = (&args.host, Ownership::Named(name.clone()), progress::listener());
     let drivers = Drivers { layout: &layout, host, ownership, identity: &identity, listener }.all(&config)?;
     let pools = summary(&config);
+    let runner = name.clone();
     let core = CoreSettings {
         name,
         database,
@@ -61,7 +62,16 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
     let service = Service::start(ServiceSettings { core, ca_dir: layout.ca(), http }).await?;
     let follow = tokio::spawn(file.follow(stamp, std::sync::Arc::clone(&service.core.engine)));
     eprintln!("listening on {}; {pools}", service.address);
-    signals.next().await;
+    tokio::select! {
+        _ = signals.next() => {}
+        () = service.core.superseded() => {
+            service.stop(std::future::ready(())).await;
+            anyhow::bail!(
+                "another runner named {runner} was started on this database, and goes on in place of this one; instances and \
+                 stages are not touched. Give each runner of a database its own --name"
+            );
+        }
+    }
     eprintln!(
         "stopping: open requests may end for {} s, stages go on; again to stop at once",
         args.drain_timeout.as_secs()

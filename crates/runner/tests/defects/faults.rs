@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kiln_engine::{Change, Limits, Store, StoreError, WriteTrouble};
+use kiln_engine::{Change, Holder, Lease, Leasing, Limits, Store, StoreError, WriteTrouble};
 use kiln_pool::plan::Streak;
 use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
 use kiln_store::SqlStore;
@@ -71,8 +71,9 @@ macro_rules! pass_on {
 }
 
 pass_on! {
-    lease(me: &'a str, wanted: &'a BTreeSet<String>, now_ms: i64, until_ms: i64) -> BTreeSet<String>;
-    release_leases(me: &'a str, now_ms: i64) -> ();
+    enroll(me: &'a Holder) -> ();
+    lease(me: &'a Holder, wanted: &'a BTreeMap<String, Option<Lease>>) -> Leasing;
+    release_leases(me: &'a Holder) -> ();
     live_instances() -> Vec<Instance>;
     instance(id: &'a InstanceId) -> Option<Instance>;
     insert_instance(row: &'a Instance, limits: Limits, reason: &'a str) -> bool;

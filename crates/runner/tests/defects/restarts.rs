@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use kiln_engine::Store as _;
 use kiln_pool::{Code, Config, InstanceId, StageState, State};
 
-use crate::rig::{HOUR_MS, MINUTE_MS, Runner, SECOND_MS, World, config, flavor, plain};
+use crate::rig::{HOUR_MS, MINUTE_MS, PATIENCE, Runner, SECOND_MS, World, config, flavor, plain};
 
 /// How long ended rows are remembered, as in the real runner.
 const HISTORY_MS: i64 = 7 * 24 * HOUR_MS;
@@ -81,7 +81,8 @@ async fn defect_12_a_runner_of_another_name_goes_on_with_what_there_is() {
     let ids = busy_and_held(&first).await;
     first.kill();
     let next = world.runner("9a0b77c1d2e4", &config).await;
-    // The leases of the first one run out.
+    // It sees the leases of the first one, which are not renewed any more.
+    next.settle().await;
     next.turn_clock(MINUTE_MS);
     next.settle().await;
     assert_untouched(&world, &next, &ids).await;
@@ -183,6 +184,7 @@ async fn defect_16_the_work_of_a_killed_runner_is_taken_up() {
         first.kill();
         world.cloud.go_on();
         let next = world.runner("b", &config).await;
+        next.settle().await;
         next.turn_clock(2 * MINUTE_MS);
         next.settle().await;
         assert_eq!(next.instance(begun.id.as_str()).await.state, State::Ready, "{hangs}");
@@ -203,8 +205,28 @@ async fn defect_16_the_work_of_a_killed_runner_is_taken_up() {
     first.kill();
     world.cloud.go_on();
     let next = world.runner("b", &config).await;
+    next.settle().await;
     next.turn_clock(MINUTE_MS);
     next.settle().await;
     assert_eq!(next.instance(id.as_str()).await.state, State::Gone);
     assert!(next.ask("t", plain()).await.instance.is_some());
+}
+
+#[tokio::test]
+async fn a_process_ends_when_a_later_one_of_its_name_was_started() {
+    let world = World::new();
+    let config = config(4, vec![flavor("p", 1)]);
+    let first = world.runner("same", &config).await;
+    first.settle().await;
+    let second = world.runner("same", &config).await;
+    second.settle().await;
+    assert!(!first.engine.is_superseded(), "nobody told it");
+    // It renews its leases.
+    first.turn_clock(MINUTE_MS / 2);
+    let passes = std::sync::Arc::clone(&first.engine).run(|_| ());
+    tokio::time::timeout(PATIENCE, passes).await.expect("it ends by itself");
+    assert!(first.engine.is_superseded());
+    assert_eq!(first.engine.pass().await.expect("a pass").planned, [], "and does nothing any more");
+    second.serve("s").await;
+    assert!(!second.engine.is_superseded());
 }

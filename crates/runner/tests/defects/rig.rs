@@ -145,6 +145,7 @@ impl World {
         });
         let engine = Engine::new(Parts {
             me: name.into(),
+            process: host.new_instance_id().to_string(),
             installation: opened.installation,
             store: Arc::clone(&store) as Arc<dyn kiln_engine::Store>,
             agents: Arc::clone(&self.agents) as Arc<dyn kiln_engine::Agents>,

@@ -222,6 +222,7 @@ impl Runner {
         let (host, health) = (Arc::new(TokioHost::default()), Arc::new(Health::default()));
         let engine = Engine::new(Parts {
             me: "runner-1".into(),
+            process: host.new_instance_id().to_string(),
             installation: opened.installation,
             store: opened.store,
             agents: Arc::clone(&agents) as Arc<dyn kiln_engine::Agents>,
@@ -273,7 +274,7 @@ impl Runner {
         for serving in self.loops.drain(..) {
             tokio::time::timeout(PATIENCE, serving).await.expect("the server to stop").expect("no panic");
         }
-        self.engine.store().release_leases("runner-1", 0).await.expect("a database");
+        self.engine.release_leases().await.expect("a database");
     }
 
     pub fn url(&self, path: &str) -> String {

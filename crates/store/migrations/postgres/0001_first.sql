@@ -60,11 +60,20 @@ CREATE TABLE changes (
     reason TEXT COLLATE "C" NOT NULL
 );
 
--- Which runner works on which pool and sweeps which driver.
+-- The present process of each runner; `beat` grows whenever it asks for leases.
+CREATE TABLE runners (
+    name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    process TEXT COLLATE "C" NOT NULL,
+    beat BIGINT NOT NULL
+);
+
+-- Which runner, and which process of it, works on which pool and sweeps which driver; empty when it was given up. `beat` grows with
+-- each change, and a lease whose beat has stood still for long enough may be taken.
 CREATE TABLE leases (
     name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     holder TEXT COLLATE "C" NOT NULL,
-    until_ms BIGINT NOT NULL
+    process TEXT COLLATE "C" NOT NULL,
+    beat BIGINT NOT NULL
 );
 
 -- Failed starts of a flavor since its last success.

@@ -60,11 +60,20 @@ CREATE TABLE changes (
     reason TEXT NOT NULL
 ) STRICT;
 
--- Which runner works on which pool and sweeps which driver.
+-- The present process of each runner; `beat` grows whenever it asks for leases.
+CREATE TABLE runners (
+    name TEXT NOT NULL PRIMARY KEY,
+    process TEXT NOT NULL,
+    beat INTEGER NOT NULL
+) STRICT;
+
+-- Which runner, and which process of it, works on which pool and sweeps which driver; empty when it was given up. `beat` grows with
+-- each change, and a lease whose beat has stood still for long enough may be taken.
 CREATE TABLE leases (
     name TEXT NOT NULL PRIMARY KEY,
     holder TEXT NOT NULL,
-    until_ms INTEGER NOT NULL
+    process TEXT NOT NULL,
+    beat INTEGER NOT NULL
 ) STRICT;
 
 -- Failed starts of a flavor since its last success.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::suite::{UNLIMITED, insert, ready, stage};
-use kiln_engine::world::{Store as _, StoreError};
+use kiln_engine::world::{Holder, Store as _, StoreError};
 use kiln_pool::{Cause, Code, Instance, Stage, StageState};
 use kiln_store::{SqlStore, postgres_for_tests};
 
@@ -66,7 +66,9 @@ async fn written_again(store: &SqlStore, id: &str) {
     while let Err(error) = store.insert_instance(&ready(id, 1), UNLIMITED, "test").await {
         assert!(error.message.contains("full"), "{error}");
         // As a runner does; it makes the log give back what it got.
-        store.lease("r", &["pool".to_owned()].into(), 1, 2).await.unwrap();
+        let me = Holder { name: "r".to_owned(), process: "p".to_owned() };
+        store.enroll(&me).await.unwrap();
+        store.lease(&me, &[("pool".to_owned(), None)].into()).await.unwrap();
     }
 }
 

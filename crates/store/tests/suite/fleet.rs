@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
-use kiln_engine::world::{Change, Store as _};
+use kiln_engine::world::{Change, Holder, Lease, Leasing, Store as _};
 use kiln_pool::plan::Streak;
 use kiln_pool::{Cause, Code, Stage, StageState, State};
+
+use kiln_store::SqlStore;
 
 use super::{Backend, insert, ready, stage};
 
@@ -13,29 +15,90 @@ fn names(list: &[&str]) -> BTreeSet<String> {
     list.iter().map(|name| (*name).to_owned()).collect()
 }
 
+/// A process, enrolled.
+async fn enrolled(store: &SqlStore, name: &str, process: &str) -> Holder {
+    let me = Holder { name: name.to_owned(), process: process.to_owned() };
+    store.enroll(&me).await.unwrap();
+    me
+}
+
+/// Asks for leases, each with the beat that may be taken; what all of them are then.
+async fn ask(store: &SqlStore, me: &Holder, wanted: &[(&str, Option<&Lease>)]) -> BTreeMap<String, Lease> {
+    let wanted = wanted.iter().map(|(name, seen)| ((*name).to_owned(), seen.cloned())).collect();
+    match store.lease(me, &wanted).await.unwrap() {
+        Leasing::Rows(rows) => rows,
+        Leasing::Superseded => panic!("{me:?} is superseded"),
+    }
+}
+
+fn lease(me: &Holder, beat: i64) -> Lease {
+    Lease { holder: me.name.clone(), process: me.process.clone(), beat }
+}
+
 pub async fn leases_have_one_holder(backend: Backend) {
     let (one, two) = (backend.open().await, backend.open().await);
-    assert_eq!(one.lease("one", &names(&["a", "b"]), 0, 100).await.unwrap(), names(&["a", "b"]));
-    assert_eq!(two.lease("two", &names(&["b", "c"]), 50, 150).await.unwrap(), names(&["c"]));
-    assert_eq!(one.lease("one", &names(&["b"]), 60, 160).await.unwrap(), names(&["b"]), "renewed");
-    assert_eq!(two.lease("two", &names(&["a", "b", "c"]), 100, 200).await.unwrap(), names(&["a", "c"]), "a ended");
-    assert_eq!(one.lease("one", &names(&["a", "b", "c"]), 101, 201).await.unwrap(), names(&["b"]));
-    one.release_leases("one", 101).await.unwrap();
-    assert_eq!(two.lease("two", &names(&["b"]), 100, 202).await.unwrap(), names(&[]), "it ended after that");
-    assert_eq!(two.lease("two", &names(&["b"]), 102, 202).await.unwrap(), names(&["b"]));
-    assert_eq!(two.lease("two", &names(&[]), 103, 203).await.unwrap(), names(&[]));
+    let (mine, others) = (enrolled(&one, "one", "1").await, enrolled(&two, "two", "2").await);
+    let is = |rows: &BTreeMap<String, Lease>, expected: &[(&str, Lease)]| {
+        assert!(
+            rows.iter().map(|(name, lease)| (name.as_str(), lease.clone())).eq(expected.iter().cloned()),
+            "{rows:?}"
+        );
+    };
+    is(&ask(&one, &mine, &[("a", None), ("b", None)]).await, &[("a", lease(&mine, 0)), ("b", lease(&mine, 0))]);
+    let rows = ask(&two, &others, &[("b", None), ("c", None)]).await;
+    is(&rows, &[("a", lease(&mine, 0)), ("b", lease(&mine, 0)), ("c", lease(&others, 0))]);
+    // Renewed: what the other one saw is the past.
+    let rows = ask(&one, &mine, &[("b", None)]).await;
+    is(&rows, &[("a", lease(&mine, 0)), ("b", lease(&mine, 1)), ("c", lease(&others, 0))]);
+    let seen = lease(&mine, 0);
+    let rows = ask(&two, &others, &[("a", Some(&seen)), ("b", Some(&seen)), ("c", None)]).await;
+    is(&rows, &[("a", lease(&others, 1)), ("b", lease(&mine, 1)), ("c", lease(&others, 1))]);
+    // Given up: anybody may have it at once, and who had it cannot take it for unchanged.
+    one.release_leases(&mine).await.unwrap();
+    let rows = ask(&one, &mine, &[]).await;
+    assert_eq!(rows["b"], Lease { holder: String::new(), process: String::new(), beat: 2 });
+    assert_eq!(ask(&two, &others, &[("b", None)]).await["b"], lease(&others, 3));
+    assert_eq!(rows["a"], lease(&others, 1), "only its own");
+}
+
+pub async fn of_two_processes_of_a_name_the_later_one_goes_on(backend: Backend) {
+    let (one, two) = (backend.open().await, backend.open().await);
+    let other = enrolled(&one, "other", "9").await;
+    ask(&one, &other, &[("c", None)]).await;
+    let first = enrolled(&one, "same", "1").await;
+    ask(&one, &first, &[("a", None), ("b", None)]).await;
+    let second = enrolled(&two, "same", "2").await;
+    let wanted = BTreeMap::from([("a".to_owned(), None), ("d".to_owned(), None)]);
+    assert_eq!(one.lease(&first, &wanted).await.unwrap(), Leasing::Superseded);
+    // It has at once what the first one had, and not what another runner has.
+    let rows = ask(&two, &second, &[("a", None), ("b", None), ("c", None)]).await;
+    assert_eq!(
+        rows,
+        BTreeMap::from([
+            ("a".to_owned(), lease(&second, 1)),
+            ("b".to_owned(), lease(&second, 1)),
+            ("c".to_owned(), lease(&other, 0)),
+        ])
+    );
+    one.release_leases(&first).await.unwrap();
+    assert_eq!(ask(&two, &second, &[]).await, rows, "the first one has nothing to give up");
+    assert_eq!(one.lease(&first, &BTreeMap::new()).await.unwrap(), Leasing::Superseded);
 }
 
 pub async fn racing_runners_share_the_leases(backend: Backend) {
     let stores = [backend.open().await, backend.open().await];
-    let wanted: BTreeSet<_> = (0..10).map(|n| format!("pool {n}")).collect();
+    let wanted: BTreeMap<_, _> = (0..10).map(|n| (format!("pool {n}"), None)).collect();
     let tries = (0..20).map(|n| {
         let (store, wanted) = (stores[n % 2].clone(), wanted.clone());
-        tokio::spawn(async move { store.lease(&format!("runner {n}"), &wanted, 0, 100).await.unwrap() })
+        tokio::spawn(async move {
+            let me = enrolled(&store, &format!("runner {n}"), &n.to_string()).await;
+            let Leasing::Rows(rows) = store.lease(&me, &wanted).await.unwrap() else { panic!("superseded") };
+            rows.into_iter().filter(|(_, lease)| lease.process == me.process).map(|(name, _)| name).collect::<Vec<_>>()
+        })
     });
     let held: Vec<_> = join_all(tries).await.into_iter().flat_map(|held| held.unwrap()).collect();
     assert_eq!(held.len(), wanted.len(), "{held:?}");
-    assert_eq!(held.into_iter().collect::<BTreeSet<_>>(), wanted);
+    assert!(held.into_iter().collect::<BTreeSet<_>>().iter().eq(wanted.keys()));
 }
 
 pub async fn streaks_drains_and_what_is_remembered(backend: Backend) {

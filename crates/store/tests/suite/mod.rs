@@ -48,6 +48,7 @@ checks! {
     claims::one_stage_asked_for_many_times_at_once_gets_one_instance,
     contention::many_claimers_never_share_an_instance,
     fleet::leases_have_one_holder,
+    fleet::of_two_processes_of_a_name_the_later_one_goes_on,
     fleet::racing_runners_share_the_leases,
     fleet::streaks_drains_and_what_is_remembered,
     fleet::the_timeline_tells_each_change,

@@ -110,7 +110,13 @@ async fn main() -> anyhow::Result<()> {
     let service = Service::start(ServiceSettings { core, ca_dir, http }).await?;
     eprintln!("listening on {}", service.address);
     let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    term.recv().await;
+    tokio::select! {
+        _ = term.recv() => {}
+        () = service.core.superseded() => {
+            service.stop(std::future::ready(())).await;
+            anyhow::bail!("another runner of this name was started on this database");
+        }
+    }
     service.stop(std::future::pending()).await;
     Ok(())
 }

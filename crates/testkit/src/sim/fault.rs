@@ -75,6 +75,8 @@ faults! {
     Pause = "pause", 3;
     /// The store answers slowly.
     SlowStore = "slow_store", 30;
+    /// A second process is started under the name of a runner.
+    EqualName = "equal_name", 1000;
     /// A VM is there that no row ever knew, as after the loss of a database.
     Stray = "stray", 2;
 }

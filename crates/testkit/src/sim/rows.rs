@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kiln_engine::{Change, Limits};
+use kiln_engine::{Change, Holder, Lease, Leasing, Limits};
 use kiln_pool::plan::{Streak, counts_up_to};
 use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, StageState, State};
 
@@ -17,8 +17,10 @@ pub struct Rows {
     pub live: BTreeSet<InstanceId>,
     /// Ids of the stages that have not ended.
     pub open: BTreeSet<StageId>,
-    /// Leases: who has it, until when by his own clock.
-    pub leases: BTreeMap<String, (String, i64)>,
+    /// Leases.
+    pub leases: BTreeMap<String, Lease>,
+    /// The present process of each runner.
+    pub runners: BTreeMap<String, String>,
     /// Failed starts of flavors.
     pub streaks: BTreeMap<String, Streak>,
     /// Pools that are drained.
@@ -40,17 +42,37 @@ pub struct Changed<T> {
 pub type Claim = (Changed<Stage>, Changed<Instance>);
 
 impl Rows {
+    /// See `Store::enroll`.
+    pub fn enroll(&mut self, me: &Holder) {
+        self.runners.insert(me.name.clone(), me.process.clone());
+    }
+
     /// See `Store::lease`.
-    pub fn lease(&mut self, me: &str, wanted: &BTreeSet<String>, now_ms: i64, until_ms: i64) -> BTreeSet<String> {
-        let mut held = BTreeSet::new();
-        for name in wanted {
-            let free = self.leases.get(name).is_none_or(|(holder, until)| holder == me || *until <= now_ms);
-            if free {
-                self.leases.insert(name.clone(), (me.to_owned(), until_ms));
-                held.insert(name.clone());
+    pub fn lease(&mut self, me: &Holder, wanted: &BTreeMap<String, Option<Lease>>) -> Leasing {
+        if self.runners.get(&me.name) != Some(&me.process) {
+            return Leasing::Superseded;
+        }
+        for (name, seen) in wanted {
+            let there = self.leases.get(name);
+            let stands_still = |lease: &Lease| {
+                seen.as_ref().is_some_and(|seen| seen.process == lease.process && seen.beat == lease.beat)
+            };
+            let may = |lease: &Lease| lease.holder == me.name || lease.holder.is_empty() || stands_still(lease);
+            if there.is_none_or(may) {
+                let beat = there.map_or(0, |lease| lease.beat + 1);
+                let (holder, process) = (me.name.clone(), me.process.clone());
+                self.leases.insert(name.clone(), Lease { holder, process, beat });
             }
         }
-        held
+        Leasing::Rows(self.leases.clone())
+    }
+
+    /// See `Store::release_leases`.
+    pub fn release_leases(&mut self, me: &Holder) {
+        for lease in self.leases.values_mut().filter(|lease| lease.process == me.process) {
+            (lease.holder, lease.process) = Default::default();
+            lease.beat += 1;
+        }
     }
 
     /// All live rows.

@@ -9,11 +9,11 @@ use futures::FutureExt as _;
 use super::clock::{Clock, Owner};
 use super::crowd::{self, Habits};
 use super::executor::Executor;
-use super::fault::Rates;
+use super::fault::{Fault, Rates};
 use super::rng::Rng;
 use super::setting;
 use super::settle::settled;
-use super::world::{Shared, Violation, World};
+use super::world::{Process, Shared, Violation, World};
 
 /// What is run.
 #[derive(Debug, Clone, Copy)]
@@ -119,11 +119,12 @@ impl Run {
         for runner in 0..runners {
             executor.start(runner);
         }
+        let restarts_ms = twin(&mut executor.shared.world());
         let (shared, engines) = (Arc::clone(&executor.shared), executor.engines());
         let stages = crowd::stages(Arc::clone(&shared), Arc::clone(&engines), habits);
         executor.shared.clock.spawn(Owner::World, stages.boxed());
         executor.shared.clock.spawn(Owner::World, crowd::operator(shared, engines, habits).boxed());
-        (Self { executor, restarts_ms: BTreeMap::new(), decisions: 0 }, described, calm_ms)
+        (Self { executor, restarts_ms, decisions: 0 }, described, calm_ms)
     }
 
     fn violation(&self) -> Option<Violation> {
@@ -139,7 +140,7 @@ impl Run {
             let mut world = self.executor.shared.world();
             let now = world.now_ms();
             for runner in 0..world.processes.len() {
-                if world.processes.get(runner).is_some_and(|p| p.up) {
+                if world.processes.get(runner).is_some_and(|p| p.up || p.superseded) {
                     continue;
                 }
                 let pause = if world.calm { 0 } else { world.rng.between(100, 60_000) };
@@ -195,6 +196,16 @@ impl Run {
             }
         }
     }
+}
+
+/// Adds a process of the first runner's name, in some seeds, and says when it is started.
+fn twin(world: &mut World) -> BTreeMap<usize, i64> {
+    if !world.faults.has(Fault::EqualName) {
+        return BTreeMap::new();
+    }
+    let starts_ms = world.now_ms() + world.rng.between(1_000, 90_000);
+    world.processes.push(Process::of_runner(0));
+    BTreeMap::from([(world.processes.len() - 1, starts_ms)])
 }
 
 fn describe(pool: &kiln_pool::Pool) -> String {

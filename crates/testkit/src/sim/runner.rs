@@ -42,13 +42,13 @@ pub fn start(shared: &Arc<Shared>, runner: usize, config: &Config) -> Arc<Engine
     let mut world = shared.world();
     world.say(&format!("r{runner} starts"));
     let names: Vec<String> = world.clouds.keys().cloned().collect();
-    let (incarnation, skew_ms) = match world.processes.get_mut(runner) {
+    let (name, incarnation, skew_ms) = match world.processes.get_mut(runner) {
         Some(process) => {
             process.incarnation += 1;
             (process.up, process.started_ms) = (true, now);
-            (process.incarnation, Arc::clone(&process.skew_ms))
+            (process.name.clone(), process.incarnation, Arc::clone(&process.skew_ms))
         }
-        None => (0, Arc::default()),
+        None => (format!("runner{runner}"), 0, Arc::default()),
     };
     drop(world);
     let driver = |name: String| {
@@ -65,7 +65,8 @@ pub fn start(shared: &Arc<Shared>, runner: usize, config: &Config) -> Arc<Engine
         signals: Arc::default(),
     };
     let engine = Engine::new(Parts {
-        me: format!("runner{runner}"),
+        me: name,
+        process: format!("r{runner}.{incarnation}"),
         installation: super::driver::INSTALLATION.to_owned(),
         store: Arc::new(SimStore { shared: Arc::clone(shared), runner }),
         agents: Arc::new(SimAgents { shared: Arc::clone(shared), runner, incarnation }),
@@ -73,7 +74,16 @@ pub fn start(shared: &Arc<Shared>, runner: usize, config: &Config) -> Arc<Engine
         host: Arc::new(host),
         config: config.clone(),
     });
-    clock.spawn(Owner::Runner(runner), Arc::clone(&engine).run(|_| ()).boxed());
+    let (passes, world) = (Arc::clone(&engine).run(|_| ()), Arc::clone(shared));
+    let until_superseded = async move {
+        passes.await;
+        let mut world = world.world();
+        if let Some(process) = world.processes.get_mut(runner) {
+            process.superseded = true;
+        }
+        world.crashes.insert(runner);
+    };
+    clock.spawn(Owner::Runner(runner), until_superseded.boxed());
     clock.spawn(Owner::Runner(runner), Arc::clone(&engine).probe_for_ever().boxed());
     engine
 }

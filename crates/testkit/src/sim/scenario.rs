@@ -22,7 +22,7 @@ use super::executor::Executor;
 use super::fault::Fault;
 use super::rng::Rng;
 use super::setting::{self, START_MS};
-use super::world::{Pace, Shared, World};
+use super::world::{Pace, Process, Shared, World};
 
 /// The longest that a stage's client stays.
 const FOR_EVER_MS: i64 = 10 * 24 * 3_600_000;
@@ -170,6 +170,15 @@ fn happen(executor: &mut Executor, words: &[&str]) -> Result<(), String> {
             let call = rest.first().copied().unwrap_or_default();
             let times = rest.get(1).map_or(Ok(1), |times| number(times))?;
             shared.world().faults.arm(fault, call, times);
+        }
+        ["twin", runner] => {
+            let process = Process::of_runner(runner_of(runner)?);
+            let index = {
+                let mut world = shared.world();
+                world.processes.push(process);
+                world.processes.len() - 1
+            };
+            executor.start(index);
         }
         ["crash", runner] => executor.crash(runner_of(runner)?),
         ["start", runner] => executor.start(runner_of(runner)?),

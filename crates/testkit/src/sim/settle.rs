@@ -1,5 +1,7 @@
 //! Liveness: what everything must come to, once no fault happens any more.
 
+use std::collections::BTreeSet;
+
 use kiln_pool::plan::warm_target;
 use kiln_pool::{Code, StageId, State};
 
@@ -16,6 +18,10 @@ const UNSERVED: [Code; 3] = [Code::NoCapacity, Code::Unattended, Code::StageDead
 pub fn settled(w: &World, probes: &[StageId]) -> Result<(), Unsettled> {
     if let Some(stage) = w.rows.open.iter().filter_map(|id| w.rows.stages.get(id)).next() {
         return Err(("every_stage_ends", format!("{stage:?}")));
+    }
+    let mut names = BTreeSet::new();
+    if let Some(twice) = w.processes.iter().filter(|process| process.up).find(|process| !names.insert(&process.name)) {
+        return Err(("one_process_a_runner", format!("two processes of {} run on", twice.name)));
     }
     for id in probes {
         let Some(stage) = w.rows.stages.get(id) else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kiln_engine::{Change, Limits, Store, StoreError, WriteTrouble};
+use kiln_engine::{Change, Holder, Lease, Leasing, Limits, Store, StoreError, WriteTrouble};
 use kiln_pool::plan::Streak;
 use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
 
@@ -89,31 +89,21 @@ impl Store for SimStore {
         None
     }
 
-    fn lease<'a>(
-        &'a self,
-        me: &'a str,
-        wanted: &'a BTreeSet<String>,
-        now_ms: i64,
-        until_ms: i64,
-    ) -> Answer<'a, BTreeSet<String>> {
+    fn enroll<'a>(&'a self, me: &'a Holder) -> Answer<'a, ()> {
+        self.call("enroll", move |w| w.rows.enroll(me))
+    }
+
+    fn lease<'a>(&'a self, me: &'a Holder, wanted: &'a BTreeMap<String, Option<Lease>>) -> Answer<'a, Leasing> {
         self.call("lease", move |w| {
             let before = w.rows.leases.clone();
-            let held = w.rows.lease(me, wanted, now_ms, until_ms);
-            let new: Vec<&str> =
-                held.iter().filter(|n| before.get(*n).is_none_or(|(h, _)| h != me)).map(String::as_str).collect();
-            if !new.is_empty() {
-                w.say(&format!("{me} leases {}", new.join(" ")));
-            }
-            held
+            let answer = w.rows.lease(me, wanted);
+            invariant::leased(w, self.runner, me, &before, &answer);
+            answer
         })
     }
 
-    fn release_leases<'a>(&'a self, me: &'a str, now_ms: i64) -> Answer<'a, ()> {
-        self.call("release_leases", move |w| {
-            for (_, until) in w.rows.leases.values_mut().filter(|(holder, _)| holder == me) {
-                *until = now_ms.min(*until);
-            }
-        })
+    fn release_leases<'a>(&'a self, me: &'a Holder) -> Answer<'a, ()> {
+        self.call("release_leases", move |w| w.rows.release_leases(me))
     }
 
     fn live_instances(&self) -> Answer<'_, Vec<Instance>> {

@@ -37,6 +37,10 @@ pub struct Violation {
 /// One runner's process as the world sees it.
 #[derive(Debug, Default)]
 pub struct Process {
+    /// The name of its runner.
+    pub name: String,
+    /// It ended because a later one of its name was started, and is not started again.
+    pub superseded: bool,
     /// Whether it runs.
     pub up: bool,
     /// Which start of it this is.
@@ -51,6 +55,14 @@ pub struct Process {
     pub skew_ms: Arc<AtomicI64>,
     /// Calls of the cloud and of agents about an instance that are under way, by incarnation.
     pub working: BTreeSet<(u32, String)>,
+}
+
+impl Process {
+    /// The process of this runner.
+    #[must_use]
+    pub fn of_runner(runner: usize) -> Self {
+        Self { name: format!("runner{runner}"), ..Self::default() }
+    }
 }
 
 /// How long calls take.
@@ -131,7 +143,7 @@ impl World {
             config,
             rows: Rows::default(),
             clouds: BTreeMap::new(),
-            processes: (0..runners).map(|_| Process::default()).collect(),
+            processes: (0..runners).map(Process::of_runner).collect(),
             transcript: Transcript::new(now_ms, false),
             violation: None,
             marks: Marks::default(),

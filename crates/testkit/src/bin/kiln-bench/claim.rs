@@ -133,6 +133,7 @@ impl Bench {
         let (host, agents) = (Arc::new(TokioHost::default()), StubAgents::start().await?);
         let engine = Engine::new(kiln_engine::Parts {
             me: ME.to_owned(),
+            process: host.new_instance_id().to_string(),
             installation: opened.installation,
             store: opened.store,
             agents: Arc::clone(&agents) as Arc<dyn kiln_engine::Agents>,

@@ -20,9 +20,12 @@
 //! | `lost_launches_are_adopted` | a VM whose launch has no known outcome is taken soon |
 //! | `lost_stages_are_told` | a stage whose instance is not there any more ends soon |
 //! | `ages_are_kept`, `deadline_is_kept` | nothing gets much older than it may, no stage runs much longer |
+//! | `leases_are_kept` | nobody takes a lease that its holder still counts on |
+//! | `one_process_a_runner` | of two processes of one name, the earlier one ends |
 //! | `no_storm` | no call about one instance is repeated again and again without a pause |
 
 mod calls;
+mod leases;
 mod rows;
 mod stages;
 mod step;
@@ -32,6 +35,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use kiln_pool::{InstanceId, StageId};
 
 pub use calls::{destroyed, made, ordered};
+pub use leases::leased;
 pub use rows::instance_changed;
 pub use stages::{claimed, handed_out, stage_changed};
 pub use step::after_step;
@@ -65,6 +69,8 @@ pub struct Marks {
     pub limits: BTreeMap<String, u32>,
     /// When the latest calls of one kind about one instance were made.
     pub calls_ms: BTreeMap<(&'static str, String), VecDeque<i64>>,
+    /// When each lease was taken or renewed last.
+    pub beats_ms: BTreeMap<String, i64>,
     /// Whether a wall clock jumped in this run, so that times of different rows cannot be compared.
     pub clocks_jumped: bool,
     /// Whether a process stood still in this run.
