@@ -31,6 +31,7 @@ use crate::exit::Exit;
 fn main() -> std::process::ExitCode {
     let started = std::time::Instant::now();
     let cli = Cli::parse();
+    keep_files_private();
     start_logging();
     kiln_tls::install_provider();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -65,6 +66,13 @@ async fn dispatch(command: Command, started: std::time::Instant) -> anyhow::Resu
             Ok(Exit::Ok)
         }
     }
+}
+
+/// What Kiln writes is for its user alone: databases, keys, sockets, logs, images, the memory of VMs. The programs that it starts
+/// inherit this.
+fn keep_files_private() {
+    use nix::sys::stat::{Mode, umask};
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
 }
 
 fn start_logging() {
