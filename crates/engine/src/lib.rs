@@ -13,6 +13,7 @@
 //! row's generation: who comes late changes nothing.
 
 mod execute;
+mod forestalled;
 mod health;
 mod leases;
 mod operator;
@@ -31,6 +32,7 @@ use kiln_pool::InstanceId;
 use kiln_pool::config::Config;
 use kiln_pool::plan::Health;
 
+pub use forestalled::FORESTALLED_FOR_MS;
 pub use operator::OperatorError;
 pub use pass::{PASS_EVERY_MS, PassReport};
 pub use stages::{Assigned, Demand, SetupError, Waiter};
@@ -81,6 +83,8 @@ struct Memory {
     pools_missing: BTreeMap<String, i64>,
     /// The same of flavors that stages wait for.
     flavors_missing: BTreeMap<String, i64>,
+    /// Ends that came before their stages.
+    forestalled: forestalled::Forestalled,
 }
 
 /// What an engine is made of.

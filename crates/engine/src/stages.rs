@@ -86,11 +86,16 @@ impl Engine {
     /// # Errors
     /// When no pool would do, or the stage ended.
     pub async fn acquire(&self, demand: &Demand) -> Result<Assigned, SetupError> {
+        self.refuse_forestalled(&demand.id)?;
         let (mut stage, mut instance) = match self.demand_row(demand) {
             Ok(row) => self.store.begin_stage(&row, self.host.now_ms()).await?,
             // What has an instance keeps it, also when the pool file does not say any more where that comes from.
             Err(no_match) => self.look(&demand.id).await?.ok_or(no_match)?,
         };
+        // An end that came while the row was written found none.
+        if let Err(SetupError::Ended { cause, .. }) = self.refuse_forestalled(&demand.id) {
+            self.end_stage(&demand.id, cause.code, &cause.evidence).await?;
+        }
         // Its place is taken by the next one; or an instance has to be made.
         self.host.signal();
         let mut seen = self.host.signals();
@@ -110,6 +115,17 @@ impl Engine {
                 return Err(SetupError::Ended { id: demand.id.clone(), cause: Cause::new(Code::Destroyed, "") });
             };
             (stage, instance) = found;
+        }
+    }
+
+    /// Refuses a demand whose end came before it.
+    fn refuse_forestalled(&self, id: &StageId) -> Result<(), SetupError> {
+        match self.memory().forestalled.cause(id, self.host.uptime_ms()) {
+            Some(cause) => {
+                let evidence = format!("{} before it was set up", cause.evidence);
+                Err(SetupError::Ended { id: id.clone(), cause: Cause::new(cause.code, evidence) })
+            }
+            None => Ok(()),
         }
     }
 
@@ -196,14 +212,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends a stage: durable when it returns; its instance follows. Whether there was such a stage.
+    /// Ends a stage: durable when it returns; its instance follows. Whether there was such a stage. If there was none, one of
+    /// that id is not begun for [`FORESTALLED_FOR_MS`](crate::FORESTALLED_FOR_MS).
     ///
     /// # Errors
     /// When the store fails.
     pub async fn end_stage(&self, id: &StageId, code: Code, evidence: &str) -> Result<bool, StoreError> {
+        // Remembered before the row is looked for, so that a demand that is written down meanwhile sees it.
+        self.memory().forestalled.remember(id, Cause::new(code, evidence), self.host.uptime_ms());
         loop {
             let Some(stage) = self.store.stage(id).await? else { return Ok(false) };
             if stage.state == StageState::Ended || self.end_row(&stage, Cause::new(code, evidence)).await? {
+                self.memory().forestalled.forget(id);
                 return Ok(true);
             }
         }

@@ -13,7 +13,8 @@ use super::demand::mandatory;
 use super::lookup::parameter;
 use super::reply::{Json, Refusal, Reply, read};
 
-/// Durable when it answers; the instance follows with the engine's next pass. An unknown stage has nothing to end.
+/// Durable when it answers; the instance follows with the engine's next pass. An unknown stage has nothing to end, and is not
+/// set up for a while: this may have overtaken its `/setup`.
 pub(super) async fn destroy(State(api): State<Arc<Api>>, body: Body) -> Result<StatusCode, Refusal> {
     let request: DestroyVmRequest = read(body, api.settings.body_limit_bytes).await?;
     let id = if request.id.is_empty() { &request.stage_runtime_id } else { &request.id };
