@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use kiln_driver::Driver;
 use kiln_driver_qemu::{AccelChoice, AgentBinary, Images, Listener, Ownership, QemuDriver, Settings};
 use kiln_pool::Config;
-use kiln_runner::http::KeepOut;
+use kiln_runner::http::{Connection, Peer, Peers};
 
 use crate::args::{Accel, HostArgs};
 use crate::exit::Usage;
@@ -69,9 +69,19 @@ pub fn images(settings: Settings, listener: Listener) -> anyhow::Result<Images> 
     Ok(Images::new(home::layout()?.qemu(), settings, listener))
 }
 
-/// Keeps the steps of local VMs away from services on this host's loopback.
-pub fn keep_out() -> KeepOut {
-    KeepOut(Arc::new(kiln_driver_qemu::is_vm))
+/// Tells the steps of local VMs, which reach services on this host's loopback, from programs of this host.
+pub fn peers() -> Peers {
+    use kiln_driver_qemu as qemu;
+    let connection = |Connection { peer, local }: &Connection| qemu::Connection { peer: *peer, local: *local };
+    let peer = |peer| match peer {
+        qemu::Peer::Program => Peer::Program,
+        qemu::Peer::Vm => Peer::Vm,
+        qemu::Peer::Gone => Peer::Gone,
+    };
+    Peers(Arc::new(move |connections| {
+        let connections: Vec<_> = connections.iter().map(connection).collect();
+        qemu::peers(&connections).into_iter().map(peer).collect()
+    }))
 }
 
 fn agent_place(host: &HostArgs) -> anyhow::Result<PathBuf> {

@@ -12,7 +12,7 @@
 //! along with the service (systemd: `KillMode=process`).
 //!
 //! A VM reaches the network through QEMU's own user-mode stack. That stack also lets it reach the host's loopback, as
-//! 10.0.2.2: a service on this host that trusts whoever connects from loopback trusts the steps too, unless it asks [`is_vm`].
+//! 10.0.2.2: a service on this host that trusts whoever connects from loopback trusts the steps too, unless it asks [`peers`].
 //!
 //! ```text
 //! driver ─► clone ─► golden ─► images ─► vm (one QEMU) ─► host (processes, programs, locks, files)
@@ -39,7 +39,7 @@ pub use clone::owner::Ownership;
 pub use doctor::{Check, doctor};
 pub use driver::{AgentBinary, NAME, QemuDriver};
 pub use error::QemuError;
-pub use host::peer::is_vm;
+pub use host::peer::{Connection, Peer, peers};
 pub use images::{Image, Images, Source};
 pub use paths::Layout;
 pub use progress::{Listener, Progress};

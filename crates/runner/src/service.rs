@@ -40,9 +40,6 @@ pub enum ServiceError {
     /// The API.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// The system does not say where we listen.
-    #[error("the address that is listened on cannot be found out")]
-    Address(#[source] std::io::Error),
 }
 
 /// A running runner. Dropping it stops it at once; instances go on.
@@ -105,7 +102,7 @@ impl Service {
             shutdown: shutdown.clone(),
         });
         let server = Server::bind(api).await?;
-        let address = server.address().map_err(ServiceError::Address)?;
+        let address = server.address();
         let serving = tokio::spawn(server.serve());
         Ok(Self { core, address, drain, shutdown, serving })
     }

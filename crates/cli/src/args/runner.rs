@@ -30,8 +30,9 @@ pub struct RunnerArgs {
     /// The authority that callers' certificates must come from, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
     pub client_ca: Option<PathBuf>,
-    /// On loopback without a token: further host names under which callers may reach the API; may be repeated
-    #[arg(long, value_name = "NAME")]
+    /// On loopback without a token: a further host under which callers may reach the API, `NAME` for any port or `NAME:PORT`; may be
+    /// repeated
+    #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
     /// `sqlite:PATH`, or `postgres://USER:PASSWORD@HOST/DATABASE` for several runners [default: a file in the state folder]
     #[arg(long, value_name = "URL", env = "KILN_DATABASE", hide_env_values = true)]

@@ -122,7 +122,7 @@ fn http(args: &RunnerArgs) -> anyhow::Result<Settings> {
         token: token.map(Token::new),
         tls,
         allowed_hosts: args.allow_host.clone(),
-        keep_out: Some(drivers::keep_out()),
+        peers: Some(drivers::peers()),
         wait: args.wait,
         fallback_pools: args.fallback.iter().filter(|pool| !pool.is_empty()).cloned().collect(),
         setup_within: args.setup_timeout,

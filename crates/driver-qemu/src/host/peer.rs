@@ -1,106 +1,216 @@
-//! Whether a connection on this host comes out of a VM.
+//! Whether connections on this host come out of a VM.
 //!
 //! QEMU's user-mode network lets a VM reach the host's loopback, as 10.0.2.2, and nothing in the address tells such a
 //! connection from one of the host's own programs. The process that holds its other end does: it is a QEMU.
+//!
+//! To find that out, the kernel's table of sockets and the files of every QEMU have to be read, some milliseconds on a host at
+//! rest and seconds on a loaded one. One reading serves any number of connections, so they are looked at together.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 /// Beginning of the names of QEMU's processes, as the kernel cuts them.
 const QEMU: &str = "qemu-system";
+/// A socket that is not in the table is looked for again, up to this often: the kernel hands the table out in pieces, and a
+/// socket that moves meanwhile can be missed.
+const LOOKS: u32 = 3;
+/// The kernel's tables of this network namespace.
+const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
 
-/// Whether the process that holds the socket `peer`, on this host, is a QEMU, or may have been: whoever has hung up meanwhile
-/// cannot be told from one. Processes of other users cannot be looked into; they count as none.
+/// A connection that a program of this host accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Connection {
+    /// The address of the other end.
+    pub peer: SocketAddr,
+    /// The address of the accepting end.
+    pub local: SocketAddr,
+}
+
+/// What holds the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A program of this host that is no QEMU, or whose files this process may not look into.
+    Program,
+    /// A QEMU.
+    Vm,
+    /// Nothing any more. It may have been anybody.
+    Gone,
+}
+
+/// Returns what holds the other end of each connection, in their order. Blocks while it reads `/proc`.
 #[must_use]
-pub fn is_vm(peer: SocketAddr) -> bool {
-    let Some(found) = inode(peer) else { return true };
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-    let held = processes.filter(|process| is_qemu(process)).any(|process| holds(&process, found));
-    held || inode(peer) != Some(found)
+pub fn peers(connections: &[Connection]) -> Vec<Peer> {
+    let mut found = look(connections);
+    for _ in 1..LOOKS {
+        let missed: Vec<usize> = (0..found.len()).filter(|at| found[*at] == Peer::Gone).collect();
+        if missed.is_empty() {
+            break;
+        }
+        let again: Vec<Connection> = missed.iter().map(|at| connections[*at]).collect();
+        for (at, peer) in missed.into_iter().zip(look(&again)) {
+            found[at] = peer;
+        }
+    }
+    found
+}
+
+/// A socket that is there before and after the QEMUs were looked into was in none of them if it was not found there.
+fn look(connections: &[Connection]) -> Vec<Peer> {
+    let before = inodes(connections);
+    let held = held_by_vms(Path::new("/proc"));
+    let after = inodes(connections);
+    let judge = |connection: &Connection| match (before.get(connection), after.get(connection)) {
+        (Some(inode), _) if held.contains(inode) => Peer::Vm,
+        (Some(inode), Some(still)) if inode == still => Peer::Program,
+        _ => Peer::Gone,
+    };
+    connections.iter().map(judge).collect()
+}
+
+/// The inodes of all sockets that QEMUs hold.
+fn held_by_vms(proc: &Path) -> HashSet<u64> {
+    let processes = fs::read_dir(proc).into_iter().flatten().flatten().map(|entry| entry.path());
+    processes.filter(|process| is_qemu(process)).flat_map(|process| sockets(&process)).collect()
 }
 
 fn is_qemu(process: &Path) -> bool {
     fs::read_to_string(process.join("comm")).is_ok_and(|name| name.starts_with(QEMU))
 }
 
-fn holds(process: &Path, inode: u64) -> bool {
-    let wanted = format!("socket:[{inode}]");
+fn sockets(process: &Path) -> Vec<u64> {
     let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-    descriptors.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|to| to.as_os_str() == wanted.as_str())
+    let inode = |target: &Path| target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+    descriptors.filter_map(|entry| inode(&fs::read_link(entry.path()).ok()?)).collect()
 }
 
-/// The inode of the socket with this local address.
-fn inode(local: SocketAddr) -> Option<u64> {
-    let in_table = |table, address| find(&fs::read_to_string(table).ok()?, address);
-    match local.ip() {
-        // A socket of the newer family reaches the older one too.
-        IpAddr::V4(ip) => in_table("/proc/self/net/tcp", local)
-            .or_else(|| in_table("/proc/self/net/tcp6", SocketAddr::new(ip.to_ipv6_mapped().into(), local.port()))),
-        IpAddr::V6(_) => in_table("/proc/self/net/tcp6", local),
+/// The inodes of the other ends' sockets.
+fn inodes(connections: &[Connection]) -> HashMap<Connection, u64> {
+    let mut found = HashMap::new();
+    for table in TABLES {
+        if found.len() < connections.len() {
+            // A table that is not there has no sockets.
+            find(&fs::read_to_string(table).unwrap_or_default(), connections, &mut found);
+        }
+    }
+    found
+}
+
+/// Looks connections up in a table of the kernel: its second column is the address of a socket, the third that of its other
+/// end, the tenth its inode. Both addresses count: another program may have the same port towards another address.
+fn find(table: &str, connections: &[Connection], found: &mut HashMap<Connection, u64>) {
+    let mut wanted = HashMap::new();
+    for connection in connections {
+        for (own, other) in spellings(connection.peer).into_iter().zip(spellings(connection.local)) {
+            wanted.insert((own, other), *connection);
+        }
+    }
+    for line in table.lines().skip(1) {
+        let mut columns = line.split_ascii_whitespace().skip(1);
+        let (Some(own), Some(other), Some(inode)) = (columns.next(), columns.next(), columns.nth(6)) else { continue };
+        // One that its process has closed has none.
+        let Some(inode) = inode.parse().ok().filter(|inode| *inode != 0) else { continue };
+        if let Some(connection) = wanted.get(&(own.to_owned(), other.to_owned())) {
+            found.insert(*connection, inode);
+        }
     }
 }
 
-/// Looks an address up in the kernel's table: the second column is the local address, the tenth the inode.
-fn find(table: &str, local: SocketAddr) -> Option<u64> {
-    let wanted: HashSet<String> = spellings(local);
-    table.lines().skip(1).find_map(|line| {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        let inode = columns.get(9)?.parse().ok().filter(|inode| *inode != 0)?;
-        wanted.contains(*columns.get(1)?).then_some(inode)
-    })
-}
-
-/// The address as the table spells it: each 32 bits in the byte order of the machine.
-fn spellings(address: SocketAddr) -> HashSet<String> {
+/// The address as the tables spell it, each 32 bits in the byte order of the machine: as itself, and as a socket of the newer
+/// family has it that reaches the older one.
+fn spellings(address: SocketAddr) -> [String; 2] {
     let hex = |bytes: &[u8]| {
         let word = |four: &[u8]| u32::from_ne_bytes([four[0], four[1], four[2], four[3]]);
         bytes.chunks_exact(4).map(|four| format!("{:08X}", word(four))).collect::<String>()
     };
-    let ip = match address.ip() {
-        IpAddr::V4(ip) => hex(&ip.octets()),
-        IpAddr::V6(ip) => hex(&ip.octets()),
+    let (own, mapped) = match address.ip() {
+        IpAddr::V4(ip) => (hex(&ip.octets()), hex(&ip.to_ipv6_mapped().octets())),
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+            Some(old) => (hex(&old.octets()), hex(&ip.octets())),
+            None => (hex(&ip.octets()), hex(&ip.octets())),
+        },
     };
-    HashSet::from([format!("{ip}:{:04X}", address.port())])
+    [own, mapped].map(|ip| format!("{ip}:{:04X}", address.port()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+    use std::net::{Ipv6Addr, TcpListener, TcpStream};
 
     use super::*;
+
+    fn accepted(stream: &TcpStream) -> Connection {
+        Connection { peer: stream.local_addr().expect("its address"), local: stream.peer_addr().expect("its peer") }
+    }
 
     #[test]
     fn a_socket_is_found_with_its_holder() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        let stream = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
-        let local = stream.local_addr().expect("its address");
-        let inode = inode(local).expect("its inode");
-        assert!(holds(Path::new("/proc/self"), inode));
-        // This test is no QEMU, and nobody has that other port.
-        assert!(!is_vm(local));
-        assert_eq!(find("header\n", local), None);
-        let mapped = TcpStream::connect((Ipv6Addr::from_bits(0xffff_7f00_0001), local_port(&listener)));
+        let address = listener.local_addr().expect("its address");
+        let stream = TcpStream::connect(address).expect("a connection");
+        let connection = accepted(&stream);
+        let inode = inodes(&[connection])[&connection];
+        assert!(sockets(Path::new("/proc/self")).contains(&inode));
+        assert_eq!(peers(&[connection]), [Peer::Program], "this test is no QEMU");
+        // The same port towards another address is another socket.
+        let elsewhere = Connection { local: SocketAddr::new(address.ip(), address.port() ^ 1), ..connection };
+        assert_eq!(peers(&[elsewhere, connection]), [Peer::Gone, Peer::Program]);
+        let mapped = TcpStream::connect((Ipv6Addr::from_bits(0xffff_7f00_0001), address.port()));
         if let Ok(mapped) = mapped {
-            let peer = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), mapped.local_addr().expect("its address").port());
-            assert!(!is_vm(peer));
+            let v4 = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+            let Connection { peer, local } = accepted(&mapped);
+            assert_eq!(peers(&[Connection { peer: v4(peer), local: v4(local) }]), [Peer::Program]);
         }
         drop(stream);
-        assert!(is_vm(local), "who hung up may have been anybody");
+        assert_eq!(peers(&[connection]), [Peer::Gone], "who hung up may have been anybody");
     }
 
-    fn local_port(listener: &TcpListener) -> u16 {
-        listener.local_addr().expect("its address").port()
+    #[test]
+    fn many_are_found_in_one_reading() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("its address");
+        let streams: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).expect("a connection")).collect();
+        let connections: Vec<Connection> = streams.iter().map(accepted).collect();
+        assert_eq!(look(&connections), vec![Peer::Program; connections.len()]);
+    }
+
+    #[test]
+    fn what_a_qemu_holds_is_a_vms() {
+        use std::os::unix::fs::symlink;
+        let proc = tempfile::tempdir().expect("a folder");
+        for (pid, name, sockets) in [("1", "qemu-system-x86\n", &[4711, 4712][..]), ("2", "curl\n", &[4713])] {
+            let files = proc.path().join(pid).join("fd");
+            fs::create_dir_all(&files).expect("a folder");
+            fs::write(proc.path().join(pid).join("comm"), name).expect("a file");
+            for (n, inode) in sockets.iter().enumerate() {
+                symlink(format!("socket:[{inode}]"), files.join(n.to_string())).expect("a link");
+            }
+            symlink("/dev/null", files.join("9")).expect("a link");
+        }
+        assert_eq!(held_by_vms(proc.path()), HashSet::from([4711, 4712]));
     }
 
     #[test]
     fn the_table_is_read() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
-                     0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n";
+                     0: 0100007F:9C40 0100007F:0BB8 01 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n   \
+                     1: 0100007F:9C41 0100007F:0BB8 06 00000000:00000000 00:00000000 00000000     0        0 0 1 0 100 0 0 10 0\n\
+                     cut off\n";
         if cfg!(target_endian = "little") {
-            assert_eq!(find(table, "127.0.0.1:3000".parse().expect("an address")), Some(4711));
-            assert_eq!(find(table, "127.0.0.2:3000".parse().expect("an address")), None);
+            let connection = |peer: &str, local: &str| Connection {
+                peer: peer.parse().expect("an address"),
+                local: local.parse().expect("an address"),
+            };
+            let known = connection("127.0.0.1:40000", "127.0.0.1:3000");
+            let strangers = [
+                connection("127.0.0.1:40001", "127.0.0.1:3000"),
+                connection("127.0.0.2:40000", "127.0.0.1:3000"),
+                connection("127.0.0.1:40000", "127.0.0.1:3001"),
+            ];
+            let mut found = HashMap::new();
+            find(table, &[&[known][..], &strangers].concat(), &mut found);
+            assert_eq!(found, HashMap::from([(known, 4711)]));
         }
     }
 }

@@ -1,10 +1,8 @@
 //! Who may call.
 //!
-//! With a token, every call but the plain `/healthz` must show it. Without one the API stands on loopback alone, and then
-//! whoever can make this machine's own programs call it must be kept out: a page in a browser (CSRF, DNS rebinding), or a step
-//! in a VM whose network reaches the host's loopback under another name. Both show in the names that they call us by.
+//! With a token, every call but the plain `/healthz` must show it. Without one the API stands on loopback alone, and a request
+//! must come from a program of this machine: see [`origin`](super::origin).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -13,8 +11,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use kiln_wire::runner;
 
+use super::peers::{Caller, Peer};
 use super::reply::Refusal;
-use super::{Api, Settings};
+use super::{Api, Settings, origin};
 
 /// A secret that callers show.
 #[derive(Clone)]
@@ -51,16 +50,42 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// Lets a request through, or answers it.
-pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    let open = request.uri().path() == runner::HEALTHZ && request.uri().query().is_none();
-    match check(&api.settings, request.headers(), request.uri()) {
-        Err(refusal) if !open => refusal.into_response(),
-        _ => next.run(request).await,
-    }
+/// What requests are judged by.
+#[derive(Clone)]
+pub(super) struct Guard {
+    pub(super) api: Arc<Api>,
+    /// The port that the API listens on.
+    pub(super) port: u16,
 }
 
-fn check(settings: &Settings, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
+/// Marks the requests of callers that showed what they have to. Only `/healthz` is carried out without.
+#[derive(Clone, Copy)]
+pub(super) struct Welcome;
+
+/// Lets a request through, or answers it.
+pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    match request.extensions().get::<Caller>().cloned() {
+        None => {}
+        Some(caller) => match caller.await {
+            Some(Peer::Program) => {}
+            // The connection is hung up on, without an answer.
+            Some(Peer::Vm | Peer::Gone) => std::future::pending().await,
+            None => {
+                let message = "it could not be found out in time who calls: this machine is too busy; try again";
+                return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+            }
+        },
+    }
+    let open = request.uri().path() == runner::HEALTHZ && request.uri().query().is_none();
+    match check(&guard.api.settings, guard.port, request.headers(), request.uri()) {
+        Err(refusal) if !open => return refusal.into_response(),
+        Err(_) => {}
+        Ok(()) => drop(request.extensions_mut().insert(Welcome)),
+    }
+    next.run(request).await
+}
+
+fn check(settings: &Settings, port: u16, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
     if let Some(token) = &settings.token {
         let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let shown =
@@ -77,70 +102,12 @@ fn check(settings: &Settings, headers: &HeaderMap, uri: &Uri) -> Result<(), Refu
     if settings.wants_certificates() {
         return Ok(());
     }
-    let text = |name| headers.get(name).map(|value: &axum::http::HeaderValue| value.to_str().unwrap_or("?"));
-    let host = uri.authority().map(axum::http::uri::Authority::as_str).or_else(|| text(header::HOST));
-    if let Some(host) = host.filter(|host| !is_ours(settings, host)) {
-        let message = format!(
-            "this runner has no token, so it answers only to names of this machine, not to `{host}`; \
-             call it as localhost, name that host in its settings, or give it a token"
-        );
-        return Err(Refusal::new(StatusCode::FORBIDDEN, message));
-    }
-    let origin = text(header::ORIGIN);
-    let from = origin.map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
-    if let Some(from) = from.filter(|from| !is_ours(settings, from)) {
-        let message = format!("this runner has no token, so it does not answer to pages of other sites (`{from}`)");
-        return Err(Refusal::new(StatusCode::FORBIDDEN, message));
-    }
-    Ok(())
-}
-
-/// Whether a host, with or without a port, is this machine by a name that nobody else can give.
-fn is_ours(settings: &Settings, host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let local = name == "localhost"
-        || name.ends_with(".localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    local || settings.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name))
+    origin::check(settings, port, headers, uri)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_this_machine() {
-        let settings = Settings { allowed_hosts: vec!["Runner.Internal".into()], ..Settings::default() };
-        for host in [
-            "localhost",
-            "LOCALHOST:3000",
-            "a.localhost:1",
-            "127.0.0.1:3000",
-            "127.8.8.8",
-            "[::1]:3000",
-            "runner.internal:3000",
-            "localhost.",
-        ] {
-            assert!(is_ours(&settings, host), "{host}");
-        }
-        for host in [
-            "",
-            "null",
-            "10.0.2.2:3000",
-            "evil.example",
-            "localhost.evil.example",
-            "[2001:db8::1]",
-            "0.0.0.0:3000",
-            "127.0.0.1.evil.example",
-            "xlocalhost",
-        ] {
-            assert!(!is_ours(&settings, host), "{host}");
-        }
-    }
 
     #[test]
     fn only_the_very_token_is_it() {

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use axum::response::Response;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use kiln_engine::Change;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -22,6 +22,9 @@ use super::views;
 const LAST_EVENT_ID: &str = "last-event-id";
 /// A silent stream says that it is there this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A stream ends after this long, and its reader goes on with a new one. One that reads nothing of a silent stream cannot be told from
+/// one that does.
+const STREAM_FOR: Duration = Duration::from_secs(3600);
 /// Changes that are read at once.
 const BATCH: u32 = 500;
 /// Without a signal, changes are looked for this often: other runners may share the store.
@@ -52,10 +55,12 @@ pub(super) async fn events(
         None => newest(&api).await?,
     };
     let reader = Reader { api, after, pending: Vec::new().into_iter(), _place: place };
+    let over = Box::pin(tokio::time::sleep(STREAM_FOR));
     let events = stream::unfold(reader, |mut reader| async move {
         let change = reader.next().await?;
         Some((Ok::<_, Infallible>(event(&change)), reader))
     });
+    let events = events.take_until(over);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::Api;
+use super::auth::Welcome;
 use super::openapi;
 use super::reply::{Json, Refusal};
 
@@ -16,20 +18,34 @@ const STORE_WITHIN: Duration = Duration::from_secs(2);
 /// The form of the metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whether the process serves; with `?verbose`, what of it is up.
-pub(super) async fn healthz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
-    if parameter(query.as_deref(), "verbose").is_none() {
-        return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "OK").into_response();
+/// Whether the runner serves and can write down what it does; with `?verbose`, what of it is up. Strangers are told that it
+/// cannot, and not what the database said.
+pub(super) async fn healthz(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+    welcome: Option<Extension<Welcome>>,
+) -> Response {
+    let unwritten = api.health.unwritten(api.settings.unwritten_for);
+    let status = if unwritten.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    if parameter(query.as_deref(), "verbose").is_some() {
+        let asked = tokio::time::timeout(STORE_WITHIN, api.engine.store().drained()).await;
+        if !matches!(asked, Ok(Ok(_))) {
+            api.health.update(|report| report.store_ok = false);
+        }
+        return (status, Json(api.health.report())).into_response();
     }
-    let asked = tokio::time::timeout(STORE_WITHIN, api.engine.store().drained()).await;
-    if !matches!(asked, Ok(Ok(_))) {
-        api.health.update(|report| report.store_ok = false);
-    }
-    Json(api.health.report()).into_response()
+    let text = match unwritten {
+        None => "OK".to_owned(),
+        Some(unwritten) => {
+            let why = if welcome.is_some() { unwritten.error() } else { "ask again as a caller that the runner knows" };
+            format!("nothing could be written down for {} s: {why}\n", unwritten.seconds())
+        }
+    };
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
-    let text = api.metrics.text(&api.engine).await?;
+    let text = api.metrics.text(&api.engine, api.connections.now()).await?;
     Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response())
 }
 

@@ -4,6 +4,7 @@
 
 mod count;
 mod gauges;
+mod series;
 
 pub(super) use count::Asked;
 pub use count::Metrics;

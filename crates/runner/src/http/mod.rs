@@ -7,6 +7,7 @@
 //! joins; so a caller that hangs up loses nothing, and one that repeats itself starts nothing twice.
 
 mod auth;
+mod connection;
 mod demand;
 mod events;
 mod exports;
@@ -17,6 +18,8 @@ mod lookup;
 mod metrics;
 mod openapi;
 mod operator;
+mod origin;
+mod peers;
 mod place;
 mod proxy;
 mod reply;
@@ -41,10 +44,12 @@ pub use auth::Token;
 pub use health::Health;
 pub use metrics::Metrics;
 pub use openapi::document as openapi;
-pub use routes::{list as route_list, router};
+pub use peers::{Connection, Peer, Peers};
+pub use routes::list as route_list;
 pub use server::{Server, ServerError};
-pub use settings::{KeepOut, Settings, Tls};
+pub use settings::{Settings, Tls};
 
+use connection::Open;
 use exports::Exports;
 use flight::Flights;
 use reply::Refusal;
@@ -96,6 +101,7 @@ pub struct Api {
     exports: Exports,
     streams: Arc<Semaphore>,
     watchers: AtomicI64,
+    connections: Arc<Open>,
 }
 
 impl Api {
@@ -117,6 +123,7 @@ impl Api {
             exports: Exports::default(),
             streams: Arc::new(Semaphore::new(EVENT_STREAMS)),
             watchers: AtomicI64::new(0),
+            connections: Arc::default(),
         })
     }
 }

@@ -21,6 +21,8 @@ use super::lookup::parameter;
 use super::place::Place;
 use super::reply::{Json, Refusal, Reply, read};
 
+/// A caller that sends nothing of a workspace for this long is given up.
+const UNSENT_FOR: Duration = Duration::from_secs(60);
 /// How long a reader may come before its step when it does not say.
 const STEP_PATIENCE: Duration = Duration::from_secs(5);
 /// and at most.
@@ -42,9 +44,20 @@ pub(super) async fn workspace(
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
     let Place { stage, instance, agent } = api.place(&StageId::new(id)).await?;
-    let tar = body.into_data_stream().map_err(std::io::Error::other).boxed();
+    let tar = steady(body).boxed();
     let sent = async { Ok(agent.put_workspace(&path, tar).await?) };
     Ok(Json(api.while_served(&stage.id, &instance.id, "(workspace)", sent).await?))
+}
+
+/// The bytes of a body; an error when none come for a while.
+fn steady(body: Body) -> impl futures::Stream<Item = std::io::Result<bytes::Bytes>> + Send {
+    futures::stream::try_unfold(body.into_data_stream(), |mut bytes| async move {
+        match tokio::time::timeout(UNSENT_FOR, bytes.try_next()).await {
+            Ok(Ok(more)) => Ok(more.map(|more| (more, bytes))),
+            Ok(Err(error)) => Err(std::io::Error::other(error)),
+            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        }
+    })
 }
 
 pub(super) async fn steps(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Reply<StepList> {
@@ -146,4 +159,20 @@ pub(super) async fn files(
     let tar = api.place(&StageId::new(id)).await?.agent.files(&request).await?;
     let headers = [(header::CONTENT_TYPE, "application/x-tar"), (header::CONTENT_ENCODING, "zstd")];
     Ok((headers, Body::from_stream(tar)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_coming_is_an_error() {
+        let first = futures::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from_static(b"tar"))]);
+        let body = Body::from_stream(first.chain(futures::stream::pending()));
+        let mut bytes = std::pin::pin!(steady(body));
+        assert_eq!(bytes.try_next().await.expect("bytes").as_deref(), Some(&b"tar"[..]));
+        let began = tokio::time::Instant::now();
+        assert_eq!(bytes.try_next().await.expect_err("an error").kind(), std::io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), UNSENT_FOR);
+    }
 }

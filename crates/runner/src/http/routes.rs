@@ -56,8 +56,8 @@ pub fn list() -> Vec<(&'static str, &'static str)> {
     routes().into_iter().map(|(verb, path, _)| (verb, path)).collect()
 }
 
-/// All routes, behind the guard.
-pub fn router(api: Arc<Api>) -> Router {
+/// All routes of an API that listens on `port`, behind the guard.
+pub(super) fn router(api: Arc<Api>, port: u16) -> Router {
     let below = [format!("{}/", wire::METRICS), format!("{}/{{*rest}}", wire::METRICS)];
     let mut router = below.iter().fold(Router::new(), |router, path| router.route(path, any(lookup::metrics)));
     for (_, path, handler) in routes() {
@@ -65,7 +65,8 @@ pub fn router(api: Arc<Api>) -> Router {
     }
     // Bodies are limited where they are read; the workspace is not held in memory.
     let router = router.layer(DefaultBodyLimit::disable()).fallback(lookup::not_found);
-    let router = router.layer(middleware::from_fn_with_state(Arc::clone(&api), auth::guard));
+    let guard = auth::Guard { api: Arc::clone(&api), port };
+    let router = router.layer(middleware::from_fn_with_state(guard, auth::guard));
     router.layer(middleware::from_fn(observe)).with_state(api)
 }
 

@@ -2,29 +2,23 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
-use super::{Api, KeepOut, Settings, Tls, Token, router};
+use super::connection::{Connected, handle};
+use super::peers::{Connection, Inquiry, known};
+use super::routes::router;
+use super::{Api, Settings, Tls, Token};
 
-/// A peer must be done with its TLS handshake, and then with the header of its first request, within this time.
-const HEADER_WITHIN: Duration = Duration::from_secs(10);
-/// The header of each further request must be there within this; until then the connection idles.
-const IDLE: Duration = Duration::from_secs(75);
 /// Connections at a time.
 const CONNECTIONS: usize = 8192;
-/// How often a silent HTTP/2 peer is asked whether it is still there, and how long it may take to answer.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// The one protocol that is spoken. HTTP/2 would let a reader that does not read hide behind its window.
+const PROTOCOL: &[u8] = b"http/1.1";
 /// Pause after a failed accept: the usual reason is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -60,6 +54,7 @@ pub enum ServerError {
 /// An API that listens. Requests are answered once [`Server::serve`] runs; until then they wait.
 pub struct Server {
     listener: TcpListener,
+    address: SocketAddr,
     api: Arc<Api>,
     tls: Option<TlsAcceptor>,
 }
@@ -92,25 +87,26 @@ impl Server {
         }
         let bind = settings.bind;
         let listener = TcpListener::bind(bind).await.map_err(|source| ServerError::Bind { bind, source })?;
-        Ok(Self { listener, api, tls })
+        let address = listener.local_addr().map_err(|source| ServerError::Bind { bind, source })?;
+        Ok(Self { listener, address, api, tls })
     }
 
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// When the system does not say.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// The address that it listens on, with the port that the system chose where the settings name port 0.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Serves until the runner stops; then open requests may end for a short while. What those still wait for goes on, and a
     /// repetition joins it.
     pub async fn serve(self) {
         let (stop, drain) = (self.api.shutdown.clone(), self.api.settings.drain);
-        let settings = &self.api.settings;
+        let (unread_for, local) = (self.api.settings.unread_for, self.address);
         // Whoever shows a token or a certificate is known by that.
-        let keep_out = settings.keep_out.clone().filter(|_| settings.is_open());
-        let app = TowerToHyperService::new(router(self.api));
+        let asks = self.api.settings.peers.clone().filter(|_| self.api.settings.is_open());
+        let inquiry = asks.map(Inquiry::start);
+        let open = Arc::clone(&self.api.connections);
+        let app = TowerToHyperService::new(router(self.api, local.port()));
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = tokio::task::JoinSet::new();
         loop {
@@ -131,13 +127,13 @@ impl Server {
                     }
                 },
             };
-            let (app, tls, stop, keep_out) = (app.clone(), self.tls.clone(), stop.clone(), keep_out.clone());
+            let local = stream.local_addr().unwrap_or(local);
+            let caller = inquiry.as_ref().map_or_else(known, |inquiry| inquiry.about(Connection { peer, local }));
+            let connected = Connected { caller, tls: self.tls.clone(), stop: stop.clone(), unread_for };
+            let (app, open) = (app.clone(), Arc::clone(&open));
             connections.spawn(async move {
-                if kept_out(keep_out, peer).await {
-                    tracing::warn!(%peer, "not answered: a VM of this host, or a caller that hung up; give the runner a token if it should be");
-                    return;
-                }
-                handle(stream, tls, app, stop).await;
+                let _open = open.one_more();
+                handle(stream, peer, app, connected).await;
                 drop(slot);
             });
         }
@@ -152,102 +148,10 @@ impl Server {
 
 fn acceptor(tls: &Tls) -> Result<TlsAcceptor, kiln_tls::TlsError> {
     let (cert, key) = (tls.cert_pem.as_bytes(), tls.key_pem.as_bytes());
-    let config = match &tls.client_ca_pem {
+    let mut config = match &tls.client_ca_pem {
         Some(ca) => kiln_tls::server_config(ca.as_bytes(), cert, key)?,
         None => kiln_tls::open_server_config(cert, key)?,
     };
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-async fn kept_out(keep_out: Option<KeepOut>, peer: SocketAddr) -> bool {
-    let Some(keep_out) = keep_out else { return false };
-    // In doubt, out: what cannot be asked is not trusted.
-    tokio::task::spawn_blocking(move || (keep_out.0)(peer)).await.unwrap_or(true)
-}
-
-type App = TowerToHyperService<axum::Router>;
-
-/// With or without TLS. One type for both keeps the protocols from being compiled twice.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
-
-async fn handle(stream: TcpStream, tls: Option<TlsAcceptor>, app: App, stop: CancellationToken) {
-    // Small answers must not wait for more; where it cannot be set they are merely late.
-    drop(stream.set_nodelay(true));
-    let Some(tls) = tls else { return talk(Box::new(stream), app, stop).await };
-    match tokio::time::timeout(HEADER_WITHIN, tls.accept(stream)).await {
-        Ok(Ok(stream)) => talk(Box::new(stream), app, stop).await,
-        Ok(Err(error)) => tracing::info!(%error, "TLS handshake failed"),
-        Err(_) => tracing::info!("TLS handshake took too long"),
-    }
-}
-
-async fn talk(stream: Box<dyn Stream>, app: App, stop: CancellationToken) {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
-    let mut http2 = builder.http2();
-    http2.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
-    let (asked, first) = oneshot::channel::<()>();
-    let asked = Mutex::new(Some(asked));
-    let app = service_fn(move |request| {
-        drop(asked.lock().unwrap_or_else(PoisonError::into_inner).take());
-        app.call(request)
-    });
-    let connection = builder.serve_connection(TokioIo::new(stream), app);
-    let mut connection = std::pin::pin!(connection);
-    let silent = async {
-        // It ends when the first request is there: its sender is dropped.
-        if tokio::time::timeout(HEADER_WITHIN, first).await.is_ok() {
-            std::future::pending::<()>().await;
-        }
-    };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = silent => return tracing::debug!("a peer that asked for nothing is hung up on"),
-        () = stop.cancelled() => {
-            // Requests that are being answered still are.
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error, "connection ended");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::time::Instant;
-
-    use super::*;
-
-    /// What a peer is answered that says this and then nothing, and after how long it is hung up on.
-    async fn answered(said: &str) -> (String, Duration) {
-        let (ours, theirs) = tokio::io::duplex(64 << 10);
-        let app = TowerToHyperService::new(axum::Router::new().route("/", axum::routing::get(|| async { "here" })));
-        let talking = tokio::spawn(talk(Box::new(theirs), app, CancellationToken::new()));
-        let (mut reader, mut writer) = tokio::io::split(ours);
-        writer.write_all(said.as_bytes()).await.expect("said");
-        let (began, mut answer) = (Instant::now(), Vec::new());
-        reader.read_to_end(&mut answer).await.expect("an end");
-        talking.await.expect("no panic");
-        (String::from_utf8_lossy(&answer).into_owned(), began.elapsed())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_asks_for_nothing_is_hung_up_on() {
-        for said in ["", "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\nhost: x\r\n"] {
-            let (_, after) = answered(said).await;
-            assert!(after <= HEADER_WITHIN + Duration::from_secs(1), "{said:?} after {after:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_has_asked_may_idle_for_a_while() {
-        let (answer, after) = answered("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
-        assert!(after >= IDLE, "after {after:?}");
-    }
 }

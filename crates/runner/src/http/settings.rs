@@ -1,12 +1,16 @@
 //! How the API is set.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::Token;
+use super::{Peers, Token};
 
 const MIB: usize = 1 << 20;
+/// How long the database may take no writes before that is told, if nothing else is set. A database that is restarted is back
+/// before.
+const UNWRITTEN_FOR: Duration = Duration::from_secs(30);
+/// How long a reader may take nothing of its answer, if nothing else is set. Readers over slow networks take some each second.
+const UNREAD_FOR: Duration = Duration::from_secs(60);
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -17,11 +21,12 @@ pub struct Settings {
     pub token: Option<Token>,
     /// The connection is TLS.
     pub tls: Option<Tls>,
-    /// On loopback without a token: names under which callers may reach the runner, besides those of this machine.
+    /// On loopback without a token: hosts under which callers may reach the runner, besides those of this machine, as `NAME`
+    /// for any port or `NAME:PORT`.
     pub allowed_hosts: Vec<String>,
-    /// On loopback without a token: tells of a caller's address whether it is one of those that have no business here, such as
-    /// a step in a VM whose network reaches the host's loopback.
-    pub keep_out: Option<KeepOut>,
+    /// On loopback without a token: tells callers that have no business here, steps in VMs whose network reaches the host's
+    /// loopback, from programs of this machine. Without it all are taken for programs.
+    pub peers: Option<Peers>,
     /// Largest JSON body.
     pub body_limit_bytes: usize,
     /// How long a stage waits for an instance when its request does not say.
@@ -32,6 +37,10 @@ pub struct Settings {
     pub setup_within: Duration,
     /// A step whose agent cannot be reached for this long has failed.
     pub unreachable_for: Duration,
+    /// When nothing could be written to the database for this long, `/healthz` says so.
+    pub unwritten_for: Duration,
+    /// A reader that takes nothing of its answer for this long is hung up on.
+    pub unread_for: Duration,
     /// How long requests may take to end when the runner stops; what they waited for goes on.
     pub drain: Duration,
 }
@@ -45,16 +54,6 @@ impl Settings {
     /// Whether anybody may call who reaches the address.
     pub(super) fn is_open(&self) -> bool {
         self.token.is_none() && !self.wants_certificates()
-    }
-}
-
-/// Tells of a caller's address whether it is kept out. It may take a little and block.
-#[derive(Clone)]
-pub struct KeepOut(pub Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>);
-
-impl std::fmt::Debug for KeepOut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("KeepOut(…)")
     }
 }
 
@@ -82,12 +81,14 @@ impl Default for Settings {
             token: None,
             tls: None,
             allowed_hosts: Vec::new(),
-            keep_out: None,
+            peers: None,
             body_limit_bytes: 16 * MIB,
             wait: Duration::from_secs(30 * 60),
             fallback_pools: Vec::new(),
             setup_within: Duration::from_secs(30),
             unreachable_for: Duration::from_secs(60),
+            unwritten_for: UNWRITTEN_FOR,
+            unread_for: UNREAD_FOR,
             drain: Duration::from_secs(5),
         }
     }

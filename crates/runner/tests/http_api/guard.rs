@@ -3,7 +3,9 @@
 use kiln_runner::http::{Server, Settings, Tls, Token};
 use reqwest::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 
-use crate::rig::{Runner, World};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
+
+use crate::rig::{Runner, World, setup, step};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -71,21 +73,75 @@ async fn without_a_token_only_this_machine_is_answered() {
         }
         request.send().await.expect("an answer").status().as_u16()
     };
-    let pools = "/kiln/v1/pools";
+    let (pools, own) = ("/kiln/v1/pools", format!("localhost:{}", runner.address.port()));
+    let (origin, other_port) = (format!("http://{own}"), format!("localhost:{}", runner.address.port() - 1));
+    let site = HeaderName::from_static("sec-fetch-site");
     for (headers, expected) in [
         (vec![], 200),
-        (vec![(HOST, "localhost:3000")], 200),
+        (vec![(HOST, own.as_str())], 200),
         (vec![(HOST, "runner.internal")], 200),
-        (vec![(ORIGIN, "http://localhost:8080")], 200),
+        (vec![(HOST, &own), (ORIGIN, &origin), (site.clone(), "same-origin")], 200),
+        (vec![(HOST, &other_port)], 403),
+        (vec![(HOST, "localhost")], 403),
         (vec![(HOST, "rebound.example")], 403),
         (vec![(HOST, "10.0.2.2:3000")], 403),
+        (vec![(ORIGIN, "http://localhost:8080")], 403),
         (vec![(ORIGIN, "https://evil.example")], 403),
         (vec![(ORIGIN, "null")], 403),
+        (vec![(site.clone(), "cross-site")], 403),
+        (vec![(site.clone(), "same-site")], 403),
     ] {
         assert_eq!(status(pools, &headers).await, expected, "{headers:?}");
     }
     assert_eq!(status("/healthz", &[(HOST, "10.1.2.3:3000")]).await, 200);
     runner.end().await;
+}
+
+/// The headers that programs send which know nothing of Kiln: the incumbent's delegate and its command line, and curl.
+#[tokio::test]
+async fn callers_of_the_incumbent_need_no_token() {
+    let runner = Runner::with_machines(1).await;
+    let port = runner.address.port();
+    let programs = [
+        format!(
+            "Host: 127.0.0.1:{port}\r\nUser-Agent: okhttp/4.12.0\r\nConnection: Keep-Alive\r\nAccept-Encoding: gzip\r\n\
+                 Content-Type: application/json; charset=UTF-8"
+        ),
+        format!("Host: localhost:{port}\r\nUser-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip"),
+        format!(
+            "Host: 127.0.0.1:{port}\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\
+                 Content-Type: application/x-www-form-urlencoded"
+        ),
+    ];
+    let requests = [
+        ("POST", "/pool_owner?pool=ubuntu&stageId=s1", String::new()),
+        ("POST", "/setup", setup("s1").to_string()),
+        ("POST", "/step", step("s1", "a", "true").to_string()),
+        ("GET", "/healthz", String::new()),
+        ("GET", "/metrics", String::new()),
+    ];
+    for headers in &programs {
+        for (verb, path, body) in &requests {
+            let request =
+                format!("{verb} {path} HTTP/1.1\r\n{headers}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            assert_eq!(status_of(&runner, &request).await, "HTTP/1.1 200 OK", "{request}");
+        }
+    }
+    let nameless = "GET /metrics HTTP/1.0\r\n\r\n";
+    assert_eq!(status_of(&runner, nameless).await, "HTTP/1.0 403 Forbidden");
+    let destroyed = runner.json("POST", "/destroy", &serde_json::json!({"id": "s1"})).await;
+    assert_eq!(destroyed.0, 200);
+    runner.end().await;
+}
+
+/// The first line of the answer to a request, byte for byte.
+async fn status_of(runner: &Runner, request: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(runner.address).await.expect("a connection");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut line = String::new();
+    let read = tokio::io::BufReader::new(stream).read_line(&mut line).await;
+    read.expect("an answer");
+    line.trim_end().to_owned()
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! The runner's HTTP API over a real engine, a real database and real agents; only the machines are not there.
 
+mod callers;
 mod defects;
 mod description;
 mod guard;
 mod incumbent;
+mod overtaken;
 mod own;
 mod rig;
 mod steps;
+mod unwritten;

@@ -1,32 +1,14 @@
 //! What is counted as it happens.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kiln_engine::{Assigned, Demand, Engine, PassReport, StoreError};
 use kiln_pool::{Cause, Code, Config};
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use super::series::{ACCOUNTS_IN_HISTOGRAMS_MAX, ACCOUNTS_MAX, Accounts, Counters, Gauges, Histograms};
 use super::{Labels, gauges};
-
-/// Accounts that have labels of their own; the rest share one.
-const ACCOUNTS: usize = 10_000;
-/// Their label.
-const OTHERS: &str = "other";
-
-type Counters = Family<Labels, Counter>;
-type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
-
-fn seconds() -> Histogram {
-    // 50 ms to 27 min: from a warm claim to a wait for capacity.
-    Histogram::new(exponential_buckets(0.05, 2.0, 16))
-}
 
 /// Counters and histograms of the runner.
 pub struct Metrics {
@@ -35,7 +17,7 @@ pub struct Metrics {
     executions: Counters,
     execution_errors: Counters,
     // A counter, whose name the incumbent gives without the ending that the text form adds to counters.
-    fallbacks: Family<Labels, Gauge>,
+    fallbacks: Gauges,
     wait: Histograms,
     init: Histograms,
     init_attempts: Counters,
@@ -43,7 +25,7 @@ pub struct Metrics {
     boot_seconds: Histograms,
     actions: Counters,
     steps: Counters,
-    accounts: Mutex<HashSet<String>>,
+    accounts: Accounts,
 }
 
 /// What a stage asked for, as far as it is counted.
@@ -64,32 +46,28 @@ impl Asked {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
-        let counters = |registry: &mut Registry, name: &str, help: &str| {
-            let family = Counters::default();
-            registry.register(name, help, family.clone());
-            family
-        };
-        let histograms = |registry: &mut Registry, name: &str, help: &str| {
-            let family = Histograms::new_with_constructor(seconds);
-            registry.register(name, help, family.clone());
-            family
-        };
-        let fallbacks = Family::default();
-        registry.register("harness_ci_pipeline_pool_fallbacks", "Stages served by a fallback pool", fallbacks.clone());
         let r = &mut registry;
         Self {
-            errors: counters(r, "harness_ci_errors", "Stages that got no instance"),
-            executions: counters(r, "harness_ci_pipeline_execution", "Stages that were set up"),
-            execution_errors: counters(r, "harness_ci_pipeline_execution_errors", "Stages that got no instance"),
-            fallbacks,
-            wait: histograms(r, "harness_ci_runner_wait_duration_seconds", "From the request to the claim"),
-            init: histograms(r, "harness_ci_runner_total_vm_init_duration_seconds", "From the request to its answer"),
-            init_attempts: counters(r, "runner_vm_init_attempts", "Requests for an instance by their outcome"),
-            claim_seconds: histograms(r, "kiln_claim_seconds", "From the request to the claim"),
-            boot_seconds: histograms(r, "kiln_boot_seconds", "From an instance's row to its agent, of claimed ones"),
-            actions: counters(r, "kiln_actions", "What was planned"),
-            steps: counters(r, "kiln_steps", "Steps by their outcome"),
-            accounts: Mutex::default(),
+            errors: Counters::new(r, "harness_ci_errors", "Stages that got no instance"),
+            executions: Counters::new(r, "harness_ci_pipeline_execution", "Stages that were set up"),
+            execution_errors: Counters::new(r, "harness_ci_pipeline_execution_errors", "Stages that got no instance"),
+            fallbacks: Gauges::new(r, "harness_ci_pipeline_pool_fallbacks", "Stages served by a fallback pool"),
+            wait: Histograms::new(r, "harness_ci_runner_wait_duration_seconds", "From the request to the claim"),
+            init: Histograms::new(
+                r,
+                "harness_ci_runner_total_vm_init_duration_seconds",
+                "From the request to its answer",
+            ),
+            init_attempts: Counters::new(r, "runner_vm_init_attempts", "Requests for an instance by their outcome"),
+            claim_seconds: Histograms::new(r, "kiln_claim_seconds", "From the request to the claim"),
+            boot_seconds: Histograms::new(
+                r,
+                "kiln_boot_seconds",
+                "From an instance's row to its agent, of claimed ones",
+            ),
+            actions: Counters::new(r, "kiln_actions", "What was planned"),
+            steps: Counters::new(r, "kiln_steps", "Steps by their outcome"),
+            accounts: Accounts::default(),
             registry,
         }
     }
@@ -99,7 +77,7 @@ impl Metrics {
     /// Counts what a pass planned.
     pub fn note_pass(&self, report: &PassReport) {
         for planned in &report.planned {
-            self.actions.get_or_create(&vec![("action", planned.action.name().to_owned())]).inc();
+            self.actions.of(&vec![("action", planned.action.name().to_owned())]).inc();
         }
     }
 
@@ -115,50 +93,52 @@ impl Metrics {
         labels.push(("variant_id", variant(config, &instance.flavor)));
         let with = |more: &[(&'static str, String)]| [labels.as_slice(), more].concat();
         let class = ("resource_class", known_class(config, asked));
-        self.executions.get_or_create(&with(&[class.clone(), ("zone", String::new())])).inc();
+        self.executions.of(&with(&[class.clone(), ("zone", String::new())])).inc();
         if fallback {
-            self.fallbacks.get_or_create(&with(&[class, ("success", "true".to_owned())])).inc();
+            self.fallbacks.of(&with(&[class, ("success", "true".to_owned())])).inc();
         }
-        let timed = with(&[
+        let mut timed = with(&[
             ("is_fallback", fallback.to_string()),
             ("warmed", warmed.to_string()),
             ("hibernated", "false".to_owned()),
         ]);
+        let owner = self.accounts.label(&asked.account, ACCOUNTS_IN_HISTOGRAMS_MAX);
+        timed.iter_mut().filter(|(name, _)| *name == "owner_id").for_each(|(_, value)| value.clone_from(&owner));
         let waited = milliseconds(since_asked(stage.assigned_ms));
-        self.wait.get_or_create(&timed).observe(waited);
-        self.init.get_or_create(&timed).observe(took.as_secs_f64());
+        self.wait.of(&timed).observe(waited);
+        self.init.of(&timed).observe(took.as_secs_f64());
         let source = if warmed { "hotpool" } else { "ondemand" };
         self.attempt(&instance.pool, source, "success", "none");
         let pool = vec![("pool", instance.pool.clone())];
-        self.claim_seconds.get_or_create(&pool).observe(waited);
+        self.claim_seconds.of(&pool).observe(waited);
         if let Some(ready) = instance.ready_ms {
-            self.boot_seconds.get_or_create(&pool).observe(milliseconds(ready - instance.created_ms));
+            self.boot_seconds.of(&pool).observe(milliseconds(ready - instance.created_ms));
         }
     }
 
     /// A stage got no instance.
     pub(in crate::http) fn set_up_failed(&self, config: &Config, asked: &Asked, cause: Option<&Cause>) {
         let owner = self.account(&asked.account);
-        self.errors.get_or_create(&vec![("owner_id", owner), ("distributed", "false".to_owned())]).inc();
+        self.errors.of(&vec![("owner_id", owner), ("distributed", "false".to_owned())]).inc();
         let mut labels = self.pool_labels(config, &asked.pool, &asked.account);
         labels.push(("resource_class", known_class(config, asked)));
         labels.push(("image_name", String::new()));
         labels.push(("image_version", String::new()));
-        self.execution_errors.get_or_create(&labels).inc();
+        self.execution_errors.of(&labels).inc();
         let pool = config.pools.get(&asked.pool).map_or("", |pool| pool.name.as_str());
         self.attempt(pool, "ondemand", "error", reason(cause));
     }
 
     /// A step ended, or was lost with its instance.
     pub(in crate::http) fn step(&self, pool: &str, outcome: &str) {
-        self.steps.get_or_create(&vec![("pool", pool.to_owned()), ("outcome", outcome.to_owned())]).inc();
+        self.steps.of(&vec![("pool", pool.to_owned()), ("outcome", outcome.to_owned())]).inc();
     }
 
     fn attempt(&self, pool: &str, source: &str, outcome: &str, reason: &str) {
         let labels = [("pool_id", pool), ("zone", ""), ("vm_type", ""), ("source", source)];
         let labels = labels.into_iter().chain([("outcome", outcome), ("reason", reason)]);
         let labels: Labels = labels.map(|(name, value)| (name, value.to_owned())).collect();
-        self.init_attempts.get_or_create(&labels).inc();
+        self.init_attempts.of(&labels).inc();
     }
 
     /// Labels of a pool; of one that is not ours they are empty, for anybody can ask for any name.
@@ -178,18 +158,13 @@ impl Metrics {
     }
 
     fn account(&self, account: &str) -> String {
-        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        if accounts.len() >= ACCOUNTS && !accounts.contains(account) {
-            return OTHERS.to_owned();
-        }
-        accounts.insert(account.to_owned());
-        account.to_owned()
+        self.accounts.label(account, ACCOUNTS_MAX)
     }
 
     /// All metrics, in the text form of OpenMetrics.
-    pub(in crate::http) async fn text(&self, engine: &Engine) -> Result<String, StoreError> {
+    pub(in crate::http) async fn text(&self, engine: &Engine, connections: i64) -> Result<String, StoreError> {
         let (instances, stages) = (engine.store().live_instances().await?, engine.store().open_stages().await?);
-        let now = gauges::of(&engine.config(), &instances, &stages, |account| self.account(account));
+        let now = gauges::of(&engine.config(), &instances, &stages, connections, |account| self.account(account));
         let mut text = String::new();
         let written = encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &now))
@@ -228,5 +203,27 @@ fn reason(cause: Option<&Cause>) -> &'static str {
         Some(Code::SetupFailed) => "setup_failed",
         Some(Code::StageDeadline | Code::Unattended) => "timeout",
         _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_make_no_series_without_end() {
+        let (metrics, config) = (Metrics::default(), Config::default());
+        for n in 0..ACCOUNTS_MAX * 3 {
+            let name = |what: &str| format!("{what}-{n}");
+            let asked = Asked { pool: name("pool"), account: name("account"), class: name("class") };
+            metrics.set_up_failed(&config, &asked, None);
+        }
+        let mut text = String::new();
+        encode_registry(&mut text, &metrics.registry).expect("text");
+        let of = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!(of("harness_ci_errors_total{"), ACCOUNTS_MAX + 1);
+        assert_eq!(of("harness_ci_pipeline_execution_errors_total{"), ACCOUNTS_MAX + 1);
+        assert_eq!(of("runner_vm_init_attempts_total{"), 1);
+        assert!(!text.contains("pool-7") && !text.contains("class-7"));
     }
 }

@@ -16,6 +16,7 @@ pub(super) fn of(
     config: &Config,
     instances: &[Instance],
     stages: &[Stage],
+    connections: i64,
     account: impl Fn(&str) -> String,
 ) -> Registry {
     let owners: HashMap<&InstanceId, &str> =
@@ -62,6 +63,7 @@ pub(super) fn of(
         ("harness_ci_pipeline_running_executions", "Instances that serve stages", running),
         ("harness_ci_pipeline_per_account_running_executions", "Instances that serve stages", accounts),
         ("runner_vms_current", "Instances", current),
+        ("kiln_api_connections", "Open connections of the API", Gauges::from([(Labels::new(), connections)])),
     ])
 }
 

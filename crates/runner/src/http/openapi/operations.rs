@@ -61,7 +61,7 @@ use Taken::{Json, Nothing, Tar};
 /// All of them.
 #[rustfmt::skip]
 pub(super) const OPERATIONS: &[Operation] = &[
-    op(("GET", wire::HEALTHZ), "healthz", "Whether the process serves. With `verbose`, a HealthReport.",
+    op(("GET", wire::HEALTHZ), "healthz", "Whether the runner serves, and can write down what it does: 503 when it cannot. With `verbose`, a HealthReport.",
         Nothing, TextOrJson("`OK`", "HealthReport"))
         .with(&[("verbose", "Answers with what of the runner is up, as JSON.")]),
     op(("GET", wire::METRICS), "metrics", "Metrics.", Nothing,

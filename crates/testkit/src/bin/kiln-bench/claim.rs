@@ -154,7 +154,7 @@ impl Bench {
             shutdown: stop.clone(),
         });
         let server = Server::bind(api).await?;
-        let base = format!("http://{}", server.address()?);
+        let base = format!("http://{}", server.address());
         tokio::spawn(stop.clone().run_until_cancelled_owned(server.serve()));
         tokio::spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&engine).run(|_| {})));
         tokio::spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&engine).probe_for_ever()));

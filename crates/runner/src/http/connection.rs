@@ -1,0 +1,209 @@
+//! One connection: its handshake, its requests, and when it is hung up on.
+//!
+//! | a peer that | is hung up on after |
+//! |---|---|
+//! | does not end its handshake, or asks for nothing | [`HEADER_WITHIN`] |
+//! | asks for nothing more | [`IDLE`] |
+//! | does not read its answer | the settings' `unread_for` |
+//! | is a VM, or is gone before it is known what it was | the moment that this is known |
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::peers::{Caller, Peer};
+
+/// A peer must be done with its TLS handshake, and then with the header of its first request, within this time.
+const HEADER_WITHIN: Duration = Duration::from_secs(10);
+/// The header of each further request must be there within this; until then the connection idles.
+const IDLE: Duration = Duration::from_secs(75);
+
+/// What answers requests.
+pub(super) type App = TowerToHyperService<axum::Router>;
+
+/// What a connection is served with.
+pub(super) struct Connected {
+    pub(super) caller: Caller,
+    pub(super) tls: Option<TlsAcceptor>,
+    /// When cancelled, the request that is being answered is the last one.
+    pub(super) stop: CancellationToken,
+    /// A peer that takes nothing of its answer for this long is hung up on.
+    pub(super) unread_for: Duration,
+}
+
+/// The number of open connections.
+#[derive(Debug, Default)]
+pub(super) struct Open(AtomicI64);
+
+/// An open connection, counted as long as it lives.
+pub(super) struct One(Arc<Open>);
+
+impl Open {
+    pub(super) fn one_more(self: Arc<Self>) -> One {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        One(self)
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves a connection until its peer, the runner or a limit ends it.
+pub(super) async fn handle(stream: TcpStream, peer: SocketAddr, app: App, connected: Connected) {
+    let caller = connected.caller.clone();
+    let stranger = async {
+        match caller.await {
+            Some(Peer::Program) | None => std::future::pending().await,
+            Some(stranger) => stranger,
+        }
+    };
+    tokio::select! {
+        biased;
+        stranger = stranger => match stranger {
+            Peer::Vm => tracing::warn!(%peer, "a VM of this host is not answered; give the runner a token if it should be"),
+            _ => tracing::info!(%peer, "a caller hung up before it was known what it is"),
+        },
+        () = shake_hands(stream, app, connected) => {}
+    }
+}
+
+/// With or without TLS. One type for both keeps the protocol from being compiled twice.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+async fn shake_hands(stream: TcpStream, app: App, connected: Connected) {
+    // Small answers must not wait for more; where it cannot be set they are merely late.
+    drop(stream.set_nodelay(true));
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(connected.unread_for));
+    let stream = Box::pin(stream);
+    let Connected { caller, tls, stop, .. } = connected;
+    let Some(tls) = tls else { return talk(Box::new(stream), app, caller, stop).await };
+    match tokio::time::timeout(HEADER_WITHIN, tls.accept(stream)).await {
+        Ok(Ok(stream)) => talk(Box::new(stream), app, caller, stop).await,
+        Ok(Err(error)) => tracing::info!(%error, "TLS handshake failed"),
+        Err(_) => tracing::info!("TLS handshake took too long"),
+    }
+}
+
+async fn talk(stream: Box<dyn Stream>, app: App, caller: Caller, stop: CancellationToken) {
+    let (asked, first) = oneshot::channel::<()>();
+    let asked = Mutex::new(Some(asked));
+    let app = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        drop(asked.lock().unwrap_or_else(PoisonError::into_inner).take());
+        request.extensions_mut().insert(caller.clone());
+        app.call(request)
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(IDLE);
+    let connection = builder.serve_connection(TokioIo::new(stream), app);
+    let mut connection = std::pin::pin!(connection);
+    let silent = async {
+        // It ends when the first request is there: its sender is dropped.
+        if tokio::time::timeout(HEADER_WITHIN, first).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = silent => return tracing::debug!("a peer that asked for nothing is hung up on"),
+        () = stop.cancelled() => {
+            // Requests that are being answered still are.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    match ended {
+        Err(error) if timed_out(&error) => tracing::info!("a peer that does not read its answer is hung up on"),
+        Err(error) => tracing::debug!(%error, "connection ended"),
+        Ok(()) => {}
+    }
+}
+
+/// Whether an error comes of a peer that does not read.
+fn timed_out(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|source| source.kind() == std::io::ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::Instant;
+
+    use super::super::peers::known;
+    use super::*;
+
+    /// What a peer is answered that says this and then nothing, and after how long it is hung up on.
+    async fn answered(said: &str) -> (String, Duration) {
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let app = TowerToHyperService::new(axum::Router::new().route("/", axum::routing::get(|| async { "here" })));
+        let talking = tokio::spawn(talk(Box::new(theirs), app, known(), CancellationToken::new()));
+        let (mut reader, mut writer) = tokio::io::split(ours);
+        writer.write_all(said.as_bytes()).await.expect("said");
+        let (began, mut answer) = (Instant::now(), Vec::new());
+        reader.read_to_end(&mut answer).await.expect("an end");
+        talking.await.expect("no panic");
+        (String::from_utf8_lossy(&answer).into_owned(), began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_nothing_is_hung_up_on() {
+        for said in ["", "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\nhost: x\r\n"] {
+            let (_, after) = answered(said).await;
+            assert!(after <= HEADER_WITHIN + Duration::from_secs(1), "{said:?} after {after:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_asked_may_idle_for_a_while() {
+        let (answer, after) = answered("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
+        assert!(after >= IDLE, "after {after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_is_hung_up_on() {
+        const UNREAD_FOR: Duration = Duration::from_secs(60);
+        let endless = || async {
+            let chunks =
+                futures::stream::repeat_with(|| Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[0; 1024])));
+            axum::body::Body::from_stream(chunks)
+        };
+        let app = TowerToHyperService::new(axum::Router::new().route("/", axum::routing::get(endless)));
+        let (mut ours, theirs) = tokio::io::duplex(64 << 10);
+        let mut theirs = TimeoutStream::new(theirs);
+        theirs.set_write_timeout(Some(UNREAD_FOR));
+        let talking = tokio::spawn(talk(Box::new(Box::pin(theirs)), app, known(), CancellationToken::new()));
+        ours.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("said");
+        // One that reads a little now and then is slow, and served.
+        let mut piece = vec![0; 60 << 10];
+        for _ in 0..5 {
+            tokio::time::advance(UNREAD_FOR / 2).await;
+            ours.read_exact(&mut piece).await.expect("more");
+        }
+        let began = Instant::now();
+        tokio::time::timeout(UNREAD_FOR * 2, talking).await.expect("an end").expect("no panic");
+        assert!(began.elapsed() >= UNREAD_FOR / 2, "after {:?}", began.elapsed());
+    }
+}

@@ -1,0 +1,157 @@
+//! What calls: a program of this machine, or a VM of it.
+//!
+//! ```text
+//! connections ─► asked ─► one question at a time, for all that wait ─► each connection's answer
+//!      └─► meanwhile the handshake is made and the request is read; the guard waits for the answer before it is carried out
+//! ```
+//! To find out takes long on a loaded machine, and costs the same for one connection as for a thousand. With a question for
+//! each connection, those who come faster than they are answered would wait longer and longer, until they hang up.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
+use tokio::sync::{mpsc, oneshot};
+
+/// Connections that one question is about at most.
+const BATCH: usize = 1024;
+/// Connections that wait to be asked about; further ones wait to be accepted.
+const WAITING: usize = 1024;
+/// A caller waits for the answer at most this long, and is told to try again then.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// The two ends of a connection that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// The address of the caller's end.
+    pub peer: SocketAddr,
+    /// The address of the API's end.
+    pub local: SocketAddr,
+}
+
+/// What holds the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A program of this machine.
+    Program,
+    /// A VM.
+    Vm,
+    /// Nothing any more. It may have been anybody.
+    Gone,
+}
+
+/// A look at the other ends of connections.
+type Look = dyn Fn(&[Connection]) -> Vec<Peer> + Send + Sync;
+
+/// Returns what holds the other end of each connection, in their order. It may take long, and block.
+#[derive(Clone)]
+pub struct Peers(pub Arc<Look>);
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Peers(…)")
+    }
+}
+
+/// What a connection's caller is, once that is known; none when it could not be found out in time.
+pub(super) type Caller = Shared<BoxFuture<'static, Option<Peer>>>;
+
+/// A caller whose address says enough.
+pub(super) fn known() -> Caller {
+    async { Some(Peer::Program) }.boxed().shared()
+}
+
+type Question = (Connection, oneshot::Sender<Peer>);
+
+/// Asks about connections.
+#[derive(Clone)]
+pub(super) struct Inquiry {
+    asked: mpsc::Sender<Question>,
+}
+
+impl Inquiry {
+    /// Starts to ask; ends when the last copy of it is gone.
+    pub(super) fn start(peers: Peers) -> Self {
+        let (asked, waiting) = mpsc::channel(WAITING);
+        tokio::spawn(answer(peers, waiting));
+        Self { asked }
+    }
+
+    /// Begins to find out who calls.
+    pub(super) fn about(&self, connection: Connection) -> Caller {
+        let asked = self.asked.clone();
+        let found = async move {
+            let (answer, answered) = oneshot::channel();
+            asked.send((connection, answer)).await.ok()?;
+            answered.await.ok()
+        };
+        async { tokio::time::timeout(WITHIN, found).await.ok().flatten() }.boxed().shared()
+    }
+}
+
+async fn answer(peers: Peers, mut waiting: mpsc::Receiver<Question>) {
+    let mut batch: Vec<Question> = Vec::new();
+    while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        let connections: Vec<Connection> = batch.iter().map(|(connection, _)| *connection).collect();
+        let peers = peers.clone();
+        // A question that breaks leaves its callers without an answer, which they are told.
+        let found = tokio::task::spawn_blocking(move || (peers.0)(&connections)).await.unwrap_or_default();
+        for ((_, answer), peer) in batch.drain(..).zip(found) {
+            // The connection may have ended meanwhile.
+            let _ = answer.send(peer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc as blocking;
+
+    use super::*;
+
+    fn connection(port: u16) -> Connection {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Connection { peer: address(port), local: address(3000) }
+    }
+
+    #[tokio::test]
+    async fn all_that_wait_share_a_question() {
+        let (go, gate) = blocking::channel::<()>();
+        let (gate, sizes) = (Mutex::new(gate), Arc::new(Mutex::new(Vec::new())));
+        let seen = Arc::clone(&sizes);
+        let inquiry = Inquiry::start(Peers(Arc::new(move |connections| {
+            seen.lock().expect("lock").push(connections.len());
+            gate.lock().expect("lock").recv().expect("the gate");
+            connections.iter().map(|c| if c.peer.port() == 7 { Peer::Vm } else { Peer::Program }).collect()
+        })));
+        let first = inquiry.about(connection(1));
+        let first = tokio::spawn(first);
+        while sizes.lock().expect("lock").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let rest: Vec<_> = (2..=170).map(|port| tokio::spawn(inquiry.about(connection(port)))).collect();
+        while inquiry.asked.capacity() > WAITING - rest.len() {
+            tokio::task::yield_now().await;
+        }
+        // Two answers are all that there are.
+        go.send(()).expect("the question");
+        go.send(()).expect("the question");
+        assert_eq!(first.await.expect("no panic"), Some(Peer::Program));
+        for (port, answer) in (2..).zip(rest) {
+            let expected = if port == 7 { Peer::Vm } else { Peer::Program };
+            assert_eq!(answer.await.expect("no panic"), Some(expected), "{port}");
+        }
+        assert_eq!(*sizes.lock().expect("lock"), [1, 169]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_come_is_none() {
+        let inquiry = Inquiry::start(Peers(Arc::new(|_| panic!("a defect"))));
+        assert_eq!(inquiry.about(connection(1)).await, None);
+        let (asked, _kept) = mpsc::channel(1);
+        assert_eq!(Inquiry { asked }.about(connection(1)).await, None, "after {WITHIN:?}");
+    }
+}

@@ -1,0 +1,150 @@
+//! Callers that hang up, send slowly or do not read, and a slow look at who they are.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use kiln_pool::{Code, Stage, StageState};
+use kiln_runner::http::{Peer, Peers};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::rig::{PATIENCE, Runner, World, setup, step, until};
+
+/// Callers that come while the first one is looked at.
+const CALLERS: usize = 170;
+/// Long enough for a reader that reads, on a busy machine too.
+const UNREAD_FOR: Duration = Duration::from_secs(2);
+/// More bytes than all buffers between the runner and a reader hold.
+const ENOUGH: usize = 8 << 20;
+
+/// Sends a request over a connection of its own, and leaves the answer where it is.
+async fn send(runner: &Runner, verb: &str, path: &str, body: &Value) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(8 << 10).expect("a small buffer");
+    let mut stream = socket.connect(runner.address).await.expect("a connection");
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let length = body.len();
+    let head = format!("{verb} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {length}\r\n\r\n", runner.address);
+    stream.write_all(format!("{head}{body}").as_bytes()).await.expect("sent");
+    stream
+}
+
+/// Connections that the runner's process has accepted. Before, the kernel's table has no inode for them.
+fn accepted(runner: &Runner) -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("the kernel's table");
+    let port = format!(":{:04X}", runner.address.port());
+    let established = |columns: &[&str]| columns[1].ends_with(&port) && columns[3] == "01" && columns[9] != "0";
+    table.lines().skip(1).filter(|line| established(&line.split_whitespace().collect::<Vec<_>>())).count()
+}
+
+/// Each connection was looked at by itself: 25 new stages in a second cost more time than there was, callers hung up while they
+/// waited, and their stages were not stored.
+#[tokio::test]
+async fn a_slow_look_at_callers_turns_nobody_away() {
+    let (go, gate) = mpsc::channel::<()>();
+    let (gate, looks) = (Mutex::new(gate), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&looks);
+    let look = move |connections: &[kiln_runner::http::Connection]| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        // The end of the test opens the gate too.
+        let _ = gate.lock().expect("lock").recv();
+        vec![Peer::Program; connections.len()]
+    };
+    let runner = Runner::with(&World::new(), |settings| settings.peers = Some(Peers(Arc::new(look)))).await;
+    let mut callers = Vec::new();
+    for n in 0..CALLERS {
+        callers.push(send(&runner, "POST", "/setup", &setup(&format!("s{n}"))).await);
+    }
+    until("the connections", async || (accepted(&runner) == CALLERS).then_some(())).await;
+    until("the first look", async || (looks.load(Ordering::SeqCst) == 1).then_some(())).await;
+    let stored = async || runner.engine.store().open_stages().await.expect("a store").len();
+    assert_eq!(stored().await, 0, "nobody is served before it is known who it is");
+    // Two looks are all that there are: the one that is under way, and one for all who came meanwhile.
+    go.send(()).expect("a look");
+    go.send(()).expect("a look");
+    until("the stages", async || (stored().await == CALLERS).then_some(())).await;
+    assert_eq!(looks.load(Ordering::SeqCst), 2);
+    drop((go, callers));
+    runner.end().await;
+}
+
+#[tokio::test]
+async fn vms_and_callers_that_are_gone_are_hung_up_on() {
+    for stranger in [Peer::Vm, Peer::Gone] {
+        let look = move |connections: &[kiln_runner::http::Connection]| vec![stranger; connections.len()];
+        let runner = Runner::with(&World::new(), |settings| settings.peers = Some(Peers(Arc::new(look)))).await;
+        let mut stream = send(&runner, "POST", "/setup", &setup("s1")).await;
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end");
+        assert!(read.is_err() || answer.is_empty(), "{stranger:?}: {}", String::from_utf8_lossy(&answer));
+        assert_eq!(runner.engine.store().open_stages().await.expect("a store"), []);
+        runner.end().await;
+    }
+}
+
+/// One whose answer nobody reads kept its connection, its memory and the agent's connection behind it for as long as it liked.
+#[tokio::test]
+async fn readers_that_do_not_read_are_hung_up_on() {
+    let world = World::new();
+    world.offer().await;
+    let runner = Runner::with(&world, |settings| settings.unread_for = UNREAD_FOR).await;
+    runner.set_up("s1").await;
+    let script = format!("head -c {ENOUGH} /dev/urandom | base64 > {0}/big; cat {0}/big", world.dir.path().display());
+    let done = runner.ok("POST", "/step", &step("s1", "big", &script)).await;
+    assert_eq!(done["exited"], true, "{done}");
+    let before = make_changes(&runner).await;
+    let files = json!({"base": world.dir.path().display().to_string(), "paths": ["big"]});
+    let routes = [
+        ("POST", "/kiln/v1/stages/s1/output".to_owned(), json!({"id": "big", "follow": true})),
+        ("POST", "/kiln/v1/stages/s1/output".to_owned(), json!({"id": "big"})),
+        ("POST", "/kiln/v1/stages/s1/files".to_owned(), files),
+        ("GET", format!("/kiln/v1/events?after={before}"), Value::Null),
+    ];
+    for (verb, path, body) in routes {
+        let others = open(&runner).await;
+        let mut silent = send(&runner, verb, &path, &body).await;
+        let (mut begun, mut rest) = ([0; 12], Vec::new());
+        silent.read_exact(&mut begun).await.expect("the beginning of an answer");
+        assert_eq!(&begun, b"HTTP/1.1 200", "{path}");
+        until(&format!("{path} {body} to be hung up on"), async || (open(&runner).await == others).then_some(())).await;
+        // What was on its way is there, and not the end of the answer.
+        let _ = silent.read_to_end(&mut rest).await;
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "{path}: the whole answer was there, {} bytes", rest.len());
+    }
+    world.clean().await;
+    runner.end().await;
+}
+
+/// Makes changes that are longer than [`ENOUGH`] together; the number of the one before them.
+async fn make_changes(runner: &Runner) -> i64 {
+    let store = runner.engine.store();
+    let before = store.changes_after(0, 1000).await.expect("a store").pop().expect("a change").seq;
+    let served = store.stage(&"s1".into()).await.expect("a store").expect("a stage");
+    let (evidence, count) =
+        ("x".repeat(kiln_pool::cause::MAX_EVIDENCE_BYTES), ENOUGH / kiln_pool::cause::MAX_EVIDENCE_BYTES);
+    let stages = futures::stream::iter((0..count).map(|n| Stage {
+        id: format!("long-{n}").as_str().into(),
+        state: StageState::Waiting,
+        instance: None,
+        ..served.clone()
+    }));
+    let ends = stages.map(|stage| {
+        let evidence = &evidence;
+        async move {
+            store.begin_stage(&stage, stage.created_ms).await.expect("a store");
+            assert!(runner.engine.end_stage(&stage.id, Code::Cancelled, evidence).await.expect("a store"));
+        }
+    });
+    ends.buffer_unordered(64).collect::<Vec<()>>().await;
+    before
+}
+
+/// Connections of the API, with the one that asks.
+async fn open(runner: &Runner) -> usize {
+    let text = runner.send("GET", "/metrics", "").await.text().await.expect("text");
+    let line = text.lines().find(|line| line.starts_with("kiln_api_connections")).expect("the metric");
+    line.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+}
