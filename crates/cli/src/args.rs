@@ -4,10 +4,13 @@ pub mod runner;
 
 pub mod operator;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::RangedI64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use kiln_driver_qemu::limits::{CPUS, DEFAULT_SHAPE, MEMORY_MIB};
 
 use crate::ui::Output;
 
@@ -119,10 +122,10 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Args)]
 pub struct VmArgs {
     /// Processors of each VM
-    #[arg(long, value_name = "N", default_value_t = 2, env = "KILN_CPUS", value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SHAPE.cpus, env = "KILN_CPUS", value_parser = within(&CPUS))]
     pub cpus: u32,
     /// Memory of each VM in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1280, env = "KILN_MEMORY_MIB", value_parser = clap::value_parser!(u32).range(256..))]
+    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_SHAPE.memory_mib, env = "KILN_MEMORY_MIB", value_parser = within(&MEMORY_MIB))]
     pub memory: u32,
     /// How they run
     #[command(flatten)]
@@ -260,6 +263,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
 fn overcommit(text: &str) -> Result<f64, String> {
     let factor = text.parse::<f64>().ok().filter(|factor| (0.1..=16.0).contains(factor));
     factor.ok_or_else(|| "expected a number from 0.1 to 16".to_owned())
+}
+
+/// Accepts the numbers that a local VM can have.
+fn within(range: &RangeInclusive<u32>) -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(i64::from(*range.start())..=i64::from(*range.end()))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

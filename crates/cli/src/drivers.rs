@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use kiln_driver::Driver;
-use kiln_driver_qemu::{AccelChoice, AgentBinary, Images, Listener, Ownership, QemuDriver, Settings};
+use kiln_driver_qemu::{AccelChoice, AgentBinary, Images, Listener, Ownership, QemuDriver, QemuSection, Settings};
 use kiln_pool::Config;
+use kiln_pool_file::Section;
 use kiln_runner::http::{Connection, Peer, Peers};
 
 use crate::args::{Accel, HostArgs};
@@ -17,8 +18,8 @@ use crate::identity::Identity;
 
 /// The driver of local VMs, as pool files name it.
 pub const LOCAL: &str = kiln_driver_qemu::NAME;
-/// All drivers, as pool files name them.
-pub const NAMES: [&str; 1] = [LOCAL];
+/// What each driver understands in a pool file.
+pub const SECTIONS: [&dyn Section; 1] = [&QemuSection];
 
 /// Makes drivers.
 pub struct Drivers<'a> {
@@ -115,6 +116,8 @@ fn accel(choice: Accel) -> AccelChoice {
 
 #[cfg(test)]
 mod tests {
+    use kiln_driver_qemu::limits::DEFAULT_SHAPE;
+
     use super::*;
 
     /// A runner whose pools are all elsewhere starts on a machine that has neither the agent nor QEMU.
@@ -132,15 +135,14 @@ mod tests {
             memory_overcommit: 1.0,
         };
         let open = |name: &str, driver: &str| {
-            let mut config = kiln_pool_file::default_qemu("debian", 1, 512, 0, 1);
-            for pool in config.pools.values_mut() {
-                driver.clone_into(&mut pool.driver);
-            }
+            let mut pool = kiln_driver_qemu::pool("a", "debian", DEFAULT_SHAPE, 1);
+            driver.clone_into(&mut pool.driver);
+            let config = Config { pools: BTreeMap::from([("a".to_owned(), pool)]), ..Config::default() };
             let (ownership, listener) = (Ownership::Named(name.to_owned()), Arc::new(|_| {}));
             Drivers { layout: &layout, host: &host, ownership, identity: &identity, listener }.all(&config)
         };
         let drivers = open("elsewhere", "cloud").expect("nothing local is needed");
-        assert_eq!(drivers.keys().collect::<Vec<_>>(), NAMES.iter().collect::<Vec<_>>());
+        assert_eq!(drivers.keys().collect::<Vec<_>>(), [LOCAL]);
         assert_eq!(drivers[LOCAL].list().await.expect("a list"), []);
         let error = open("here", LOCAL).err().expect("the agent is needed").to_string();
         assert!(error.contains("no-agent: no such file"), "{error}");

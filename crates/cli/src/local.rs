@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use kiln_driver::Driver;
+use kiln_driver_qemu::Shape;
+use kiln_driver_qemu::limits::DEFAULT_SHAPE;
+use kiln_pool::Config;
 use kiln_runner::agents::Leases;
 use kiln_runner::core::{Core, CoreSettings};
 
 use crate::args::VmArgs;
-use crate::commands::image::DISK_GIB;
 use crate::identity::Identity;
 use crate::{drivers, home};
 
@@ -22,10 +24,9 @@ const LEASES: Leases = Leases { lease_s: 3600, max_age_s: 7 * 24 * 3600 };
 
 /// A core with one pool of local VMs that keeps nothing warm.
 pub async fn core(vm: &VmArgs, driver: Arc<dyn Driver>, identity: Identity) -> anyhow::Result<Core> {
-    let mut config = kiln_pool_file::default_qemu(crate::images::DEFAULT, vm.cpus, vm.memory, 0, LIMIT);
-    for flavor in config.pools.values_mut().flat_map(|pool| &mut pool.flavors) {
-        flavor.launch.disk_gib = DISK_GIB;
-    }
+    let shape = Shape { cpus: vm.cpus, memory_mib: vm.memory, ..DEFAULT_SHAPE };
+    let pool = kiln_driver_qemu::pool(POOL, crate::images::DEFAULT, shape, LIMIT);
+    let config = Config { pools: BTreeMap::from([(POOL.to_owned(), pool)]), ..Config::default() };
     let settings = CoreSettings {
         name: format!("run-{}", std::process::id()),
         database: "sqlite::memory:".to_owned(),

@@ -30,8 +30,10 @@ mod full_disk;
 mod golden;
 mod host;
 mod images;
+pub mod limits;
 mod paths;
 mod progress;
+mod section;
 mod settings;
 mod vm;
 
@@ -43,6 +45,7 @@ pub use host::peer::{Connection, Peer, peers};
 pub use images::{Image, Images, Source};
 pub use paths::Layout;
 pub use progress::{Listener, Progress};
+pub use section::{QemuSection, pool};
 pub use settings::Settings;
 pub use vm::accel::{Accel, AccelChoice, PROBE_LIMIT};
 pub use vm::machine::Shape;

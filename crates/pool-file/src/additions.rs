@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use kiln_document::diagnostic::{Diagnostic, Severity};
-use kiln_document::schema::did_you_mean;
+use kiln_document::schema::{Shape, did_you_mean};
 use kiln_document::yaml::Node;
 use kiln_pool::config::Ages;
 use kiln_pool::schedule::{Schedule, ScheduleError};
@@ -12,7 +12,7 @@ use kiln_pool::{Pool, Timing};
 
 use crate::reader::{Reader, Words, spoken};
 use crate::tables;
-use crate::variant::Variant;
+use crate::variant;
 
 /// Ages and times that make sense, in seconds.
 const AGES_S: RangeInclusive<u64> = 60..=366 * 86_400;
@@ -38,11 +38,11 @@ pub(crate) fn of_pool(
     pool: &Node,
     name: &str,
     pools: &[&str],
-    variants: &[Variant],
+    variants: &[variant::Entry],
     limit: u32,
     reader: &mut Reader<'_>,
 ) -> OfPool {
-    let checked = pool.get("kiln").and_then(|own| reader.checked(own, &tables::ADDITIONS, Words::Kiln));
+    let checked = pool.get("kiln").and_then(|own| reader.checked(own, &Shape::Of(&tables::ADDITIONS), Words::Kiln));
     let Some(own) = checked else { return OfPool::default() };
     let schedules = reader
         .few(&own, "schedules", MAX_SCHEDULES)
@@ -54,7 +54,7 @@ pub(crate) fn of_pool(
     OfPool { schedules, ages, fallbacks, imds: reader.switch(&own, "imds").unwrap_or_default() }
 }
 
-fn schedule(node: &Node, variants: &[Variant], limit: u32, reader: &mut Reader<'_>) -> Option<Schedule> {
+fn schedule(node: &Node, variants: &[variant::Entry], limit: u32, reader: &mut Reader<'_>) -> Option<Schedule> {
     node.entries()?;
     for (key, help) in [
         ("cron", "write when it begins: `cron: 0 8 * * MON-FRI`"),
@@ -66,11 +66,11 @@ fn schedule(node: &Node, variants: &[Variant], limit: u32, reader: &mut Reader<'
         }
     }
     let variant = reader.text(node, "variant");
-    let unknown = variant.as_ref().filter(|written| !variants.iter().any(|variant| variant.id == **written));
+    let unknown = variant.as_ref().filter(|written| !variants.iter().any(|variant| variant.words.id == **written));
     if let (Some(written), Some(value)) = (unknown, node.get("variant")) {
         let message = format!("the pool has no variant `{written}`");
         let mut found = Diagnostic::invalid("unknown-variant", &value.location, message);
-        found.help = did_you_mean(written, variants.iter().map(|variant| variant.id.as_str()));
+        found.help = did_you_mean(written, variants.iter().map(|variant| variant.words.id.as_str()));
         reader.push(found);
     }
     let warm = reader.instances(node, "pool")?;
@@ -156,7 +156,7 @@ pub(crate) fn tell_unlike(named: &[(String, &Node)], pools: &BTreeMap<String, Po
 /// The times that hold for all pools.
 pub(crate) fn timing(root: &Node, reader: &mut Reader<'_>) -> Timing {
     let mut timing = Timing::default();
-    let checked = root.get("kiln").and_then(|own| reader.checked(own, &tables::TIMING, Words::Kiln));
+    let checked = root.get("kiln").and_then(|own| reader.checked(own, &Shape::Of(&tables::TIMING), Words::Kiln));
     let Some(own) = checked else { return timing };
     for (key, field) in [
         ("boot_timeout", &mut timing.boot_timeout_ms),

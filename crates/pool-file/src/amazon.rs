@@ -1,21 +1,33 @@
-//! Specs of instances of EC2.
+//! The section of EC2. Its driver does not exist yet: pools of it are checked, shown, and reported as unsupported unless the
+//! caller says that it has the driver.
 
 use kiln_document::diagnostic::Diagnostic;
 use kiln_document::schema::{Key, Shape, Table};
 use kiln_document::yaml::Node;
-use kiln_pool::config::Launch;
+use kiln_pool::config::{Credentials, Launch};
 use serde_json::Value;
 
 use crate::json;
-use crate::qemu::MAX_DISK_GIB;
-use crate::reader::Reader;
-use crate::variant::Variant;
+use crate::section::{Instances, Limit, Platform, Reader, Section, Variant};
 
 /// Root disk in GiB, unless the spec says otherwise; that of the incumbent.
 const DEFAULT_DISK_GIB: u32 = 32;
+/// Largest volume, in GiB.
+const MAX_DISK_GIB: i64 = 64 * 1024;
+/// Most operations in a second of any volume.
+const MAX_IOPS: i64 = 256_000;
+/// More attempts of a call are a slip.
+const MAX_RETRIES: i64 = 100;
+
+/// Keys of the account that say who launches, not what.
+const CREDENTIALS: [&str; 3] = ["access_key_id", "access_key_secret", "aws_session_token"];
+
+/// The section of EC2.
+#[derive(Debug)]
+pub struct Amazon;
 
 /// The spec.
-pub(crate) static SPEC: Table = Table::closed(
+static SPEC: Table = Table::closed(
     "amazon spec",
     &[
         Key::read("account", Shape::Of(&ACCOUNT), "region and keys"),
@@ -44,7 +56,7 @@ pub(crate) static SPEC: Table = Table::closed(
 const USER_DATA: &str = "instances start with what Kiln writes; put what the script did into the image";
 
 /// Region and keys.
-pub(crate) static ACCOUNT: Table = Table::closed(
+static ACCOUNT: Table = Table::closed(
     "account",
     &[
         Key::read("region", Shape::Text, "region"),
@@ -58,7 +70,7 @@ pub(crate) static ACCOUNT: Table = Table::closed(
 );
 
 /// Subnets and security groups.
-pub(crate) static NETWORK: Table = Table::closed(
+static NETWORK: Table = Table::closed(
     "network",
     &[
         Key::read("security_groups", Shape::List(&Shape::Text), "ids of security groups"),
@@ -70,13 +82,13 @@ pub(crate) static NETWORK: Table = Table::closed(
 );
 
 /// A subnet and its zone.
-pub(crate) static ZONE: Table = Table::closed(
+static ZONE: Table = Table::closed(
     "zone",
     &[Key::read("availability_zone", Shape::Text, "zone"), Key::read("subnet_id", Shape::Text, "subnet in it")],
 );
 
 /// The root disk.
-pub(crate) static DISK: Table = Table::closed(
+static DISK: Table = Table::closed(
     "disk",
     &[
         Key::read("size", Shape::Number, "size in GiB"),
@@ -87,41 +99,125 @@ pub(crate) static DISK: Table = Table::closed(
     ],
 );
 
-/// Tells about values that make no sense; `whole` specs must have an image.
-pub(crate) fn check(node: &Node, whole: bool, reader: &mut Reader<'_>) {
-    const MAX_IOPS: i64 = 256_000;
-    const MAX_RETRIES: i64 = 100;
-    if whole && reader.text(node, "ami").is_none() {
-        let help = "write `ami: ami-...`, or the name of an image in your account";
-        reader.invalid("missing-key", &node.location, "the spec names no `ami`".to_owned(), help);
+static TABLES: [&Table; 5] = [&SPEC, &ACCOUNT, &NETWORK, &ZONE, &DISK];
+
+static LIMITS: [Limit; 3] = [
+    Limit { path: &["disk", "size"], range: 0..=MAX_DISK_GIB, unit: "GiB" },
+    Limit { path: &["disk", "iops"], range: 0..=MAX_IOPS, unit: "" },
+    Limit { path: &["account", "retries"], range: 0..=MAX_RETRIES, unit: "" },
+];
+
+impl Section for Amazon {
+    fn name(&self) -> &'static str {
+        "amazon"
     }
-    if let (true, None) = (whole, reader.text(node, "size")) {
-        let message = "the spec names no `size`: instances are `t3.nano`, or `a1.medium` for arm64".to_owned();
-        let help = "these have half a GiB and 2 GiB of memory: write an instance type such as `size: m6i.large`";
-        reader.warn("default-size", &node.location, message, help);
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["aws", "ec2"]
     }
-    if let Some(disk) = node.get("disk") {
-        reader.whole(disk, "size", 0..=MAX_DISK_GIB);
-        reader.whole(disk, "iops", 0..=MAX_IOPS);
+
+    fn example(&self) -> &'static str {
+        "{ami: ami-1, size: m6i.large}"
     }
-    if let Some(account) = node.get("account") {
-        reader.whole(account, "retries", 0..=MAX_RETRIES);
-        keys(account, whole, reader);
+
+    fn shape(&self) -> Shape {
+        Shape::Of(&SPEC)
     }
-    zones(node, reader);
-    for (key, what) in [
-        ("size_alt", "instances of this type are launched when there are none of `size`"),
-        ("market_type", "instances are bought as it says"),
-        ("device_name", "the root disk is this device"),
-    ] {
-        if let (Some((place, _)), Some(_)) = (node.entry(key), reader.text(node, key)) {
-            let message = format!("drone-runner-aws ignores `{key}`, Kiln does not: {what}");
-            reader.push(Diagnostic::note("carried-out", &place.location, message));
+
+    fn incumbent_tables(&self) -> &'static [&'static Table] {
+        &TABLES
+    }
+
+    fn limits(&self) -> &'static [Limit] {
+        &LIMITS
+    }
+
+    fn check(&self, spec: &Node, whole: bool, reader: &mut Reader<'_>) {
+        if whole {
+            complete(spec, reader);
         }
+        if let Some(account) = spec.get("account") {
+            keys(account, whole, reader);
+        }
+        zones(spec, reader);
+        for (key, what) in [
+            ("size_alt", "instances of this type are launched when there are none of `size`"),
+            ("market_type", "instances are bought as it says"),
+            ("device_name", "the root disk is this device"),
+        ] {
+            if let (Some((place, _)), Some(_)) = (spec.entry(key), reader.text(spec, key)) {
+                let message = format!("drone-runner-aws ignores `{key}`, Kiln does not: {what}");
+                reader.push(Diagnostic::note("carried-out", &place.location, message));
+            }
+        }
+    }
+
+    /// Adds the platform, and the instance type that the incumbent falls back to.
+    fn complete(&self, spec: &mut Value, platform: &Platform) {
+        if !spec.is_object() {
+            return;
+        }
+        let Platform { os, arch, os_name } = platform;
+        let os_name = os_name.as_deref().unwrap_or("ubuntu");
+        json::put(spec, &["platform"], serde_json::json!({"os": os, "arch": arch, "os_name": os_name}));
+        if json::text(spec, "/size").is_none() {
+            let size = if arch == "arm64" { "a1.medium" } else { "t3.nano" };
+            json::put(spec, &["size"], size.into());
+        }
+    }
+
+    fn vary(&self, spec: &mut Value, variant: &Variant, reader: &mut Reader<'_>) {
+        let texts: [(&Option<String>, &[&str]); 3] = [
+            (&variant.image_name, &["ami"]),
+            (&variant.machine_type, &["size"]),
+            (&variant.disk_type, &["disk", "type"]),
+        ];
+        for (text, path) in texts {
+            if let Some(text) = text {
+                json::put(spec, path, text.as_str().into());
+            }
+        }
+        if let Some(size) = variant.disk_gib {
+            json::put(spec, &["disk", "size"], size.into());
+        }
+        if let Some(hibernate) = variant.hibernate {
+            json::put(spec, &["hibernate"], hibernate.into());
+        }
+        if !variant.zones.is_empty() {
+            keep_zones(spec, variant, reader);
+        }
+    }
+
+    /// The whole spec stays for the driver, but for the keys that pay.
+    fn instances(&self, mut spec: Value) -> Instances {
+        let credentials = Credentials::taken(spec.get_mut("account"), &CREDENTIALS);
+        let launch = Launch {
+            image: json::text(&spec, "/ami").unwrap_or_default().to_owned(),
+            cpus: 0,
+            memory_mib: 0,
+            disk_gib: json::number(&spec, "/disk/size").unwrap_or(DEFAULT_DISK_GIB),
+            credentials,
+            spec,
+        };
+        let hibernate = launch.spec.pointer("/hibernate").and_then(Value::as_bool).unwrap_or(false);
+        Instances { launch, hibernate }
     }
 }
 
-/// Access keys: both or none, and better none.
+/// Reports what a pool's spec lacks.
+fn complete(spec: &Node, reader: &mut Reader<'_>) {
+    if reader.text(spec, "ami").is_none() {
+        let help = "write `ami: ami-...`, or the name of an image in your account";
+        reader.invalid("missing-key", &spec.location, "the spec names no `ami`".to_owned(), help);
+    }
+    if reader.text(spec, "size").is_none() {
+        let message = "the spec names no `size`: instances are `t3.nano`, or `a1.medium` for arm64".to_owned();
+        let help = "these have half a GiB and 2 GiB of memory: write an instance type such as `size: m6i.large`";
+        reader.warn("default-size", &spec.location, message, help);
+    }
+}
+
+/// Reports half a pair of access keys, and keys that stand in the file.
 fn keys(account: &Node, whole: bool, reader: &mut Reader<'_>) {
     let pair = ["access_key_id", "access_key_secret"].map(|key| reader.text(account, key).is_some());
     if whole && pair[0] != pair[1] {
@@ -133,7 +229,7 @@ fn keys(account: &Node, whole: bool, reader: &mut Reader<'_>) {
         let Some(value) = account.get(key).filter(|value| value.text().is_some_and(|text| !text.is_empty())) else {
             continue;
         };
-        if !reader.substituted.contains(&value.location.span.start) {
+        if !reader.is_substituted(value) {
             let message = format!("`{key}` stands in the file, where everybody who can read it can use it");
             let help = "leave the keys out to use an instance profile or the environment (`AMAZON_ACCESS_KEY_ID`, \
                         `AMAZON_ACCESS_KEY_SECRET`), or write `$NAME` to take one from the environment, which drone-runner-aws does not";
@@ -155,26 +251,6 @@ fn zones(spec: &Node, reader: &mut Reader<'_>) {
     }
 }
 
-/// Lays the incumbent's keys of a variant over a spec.
-pub(crate) fn vary(spec: &mut Value, variant: &Variant, reader: &mut Reader<'_>) {
-    let texts: [(&Option<String>, &[&str]); 3] =
-        [(&variant.image_name, &["ami"]), (&variant.machine_type, &["size"]), (&variant.disk_type, &["disk", "type"])];
-    for (text, path) in texts {
-        if let Some(text) = text {
-            json::put(spec, path, text.as_str().into());
-        }
-    }
-    if let Some(size) = variant.disk_gib {
-        json::put(spec, &["disk", "size"], size.into());
-    }
-    if let Some(hibernate) = variant.hibernate {
-        json::put(spec, &["hibernate"], hibernate.into());
-    }
-    if !variant.zones.is_empty() {
-        keep_zones(spec, variant, reader);
-    }
-}
-
 /// Leaves only the subnets in the variant's zones.
 fn keep_zones(spec: &mut Value, variant: &Variant, reader: &mut Reader<'_>) {
     let list = ["/network/zone_details", "/zone_details"].into_iter().find(|list| spec.pointer(list).is_some());
@@ -193,15 +269,4 @@ fn keep_zones(spec: &mut Value, variant: &Variant, reader: &mut Reader<'_>) {
         return reader.invalid("unknown-zone", &variant.location, message, &help);
     }
     subnets.retain(|subnet| variant.zones.contains(&zone_of(subnet)));
-}
-
-/// What is launched; the whole spec stays for the driver.
-pub(crate) fn launch(spec: Value) -> Launch {
-    Launch {
-        image: json::text(&spec, "/ami").unwrap_or_default().to_owned(),
-        cpus: 0,
-        memory_mib: 0,
-        disk_gib: json::number(&spec, "/disk/size").unwrap_or(DEFAULT_DISK_GIB),
-        spec,
-    }
 }

@@ -3,25 +3,23 @@
 use std::collections::{BTreeMap, HashMap};
 
 use kiln_document::diagnostic::Diagnostic;
+use kiln_document::schema::Shape;
 use kiln_document::yaml::Node;
 use kiln_pool::Config;
 
 use crate::reader::{Reader, Words};
+use crate::types::Drivers;
 use crate::{additions, instance, tables};
 
-/// What a file without pools is told.
-pub(crate) const EXAMPLE: &str = "a pool on this machine: \
-    `instances: [{name: local, type: qemu, pool: 1, spec: {image: ubuntu-24.04}}]`";
-
 /// Reads the file's only document.
-pub(crate) fn read(root: &Node, reader: &mut Reader<'_>) -> Option<Config> {
-    let root = reader.checked(root, &tables::FILE, Words::Incumbent)?;
+pub(crate) fn read(root: &Node, drivers: Drivers<'_>, reader: &mut Reader<'_>) -> Option<Config> {
+    let root = reader.checked(root, &Shape::Of(&tables::FILE), Words::Incumbent)?;
     let items = root.get("instances").and_then(Node::items);
     if items.is_none_or(<[Node]>::is_empty) {
         // A value of the wrong kind was told about.
         if root.get("instances").is_none_or(|value| value.items().is_some()) {
             let place = root.entry("instances").map_or(&root.location, |(key, _)| &key.location);
-            reader.push(Diagnostic::invalid("no-pools", place, "the file has no pools").help(EXAMPLE));
+            reader.push(Diagnostic::invalid("no-pools", place, "the file has no pools").help(drivers.example()));
         }
         return None;
     }
@@ -29,7 +27,7 @@ pub(crate) fn read(root: &Node, reader: &mut Reader<'_>) -> Option<Config> {
     let names: Vec<&str> = named.iter().map(|(name, _)| name.as_str()).collect();
     let mut pools = BTreeMap::new();
     for (name, node) in &named {
-        if let Some(pool) = instance::read(node, name, &names, reader) {
+        if let Some(pool) = instance::read(node, name, &names, drivers, reader) {
             pools.insert(name.clone(), pool);
         }
     }
@@ -38,7 +36,7 @@ pub(crate) fn read(root: &Node, reader: &mut Reader<'_>) -> Option<Config> {
     Some(Config { pools, timing })
 }
 
-/// The pools that have a name of their own.
+/// Returns the pools that have a name of their own.
 fn named<'n>(items: &'n [Node], reader: &mut Reader<'_>) -> Vec<(String, &'n Node)> {
     let mut named = Vec::new();
     let mut lines: HashMap<&str, u32> = HashMap::new();

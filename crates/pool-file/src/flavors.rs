@@ -5,35 +5,33 @@ use kiln_pool::Flavor;
 use kiln_pool::config::Tenant;
 use serde_json::Value;
 
-use crate::driver::Driver;
-use crate::json;
 use crate::reader::Reader;
-use crate::tenant::Entry;
-use crate::variant::Variant;
+use crate::section::{Instances, Section};
+use crate::{json, spec, tenant, variant};
 
 /// What the flavors are made of.
 pub(crate) struct Parts<'a> {
     pub pool: &'a str,
     pub place: &'a Location,
-    pub driver: Driver,
+    pub section: &'a dyn Section,
     /// The pool's spec.
     pub spec: Value,
     /// Instances of the base that are kept ready.
     pub warm: u32,
-    pub variants: Vec<Variant>,
-    pub tenants: Vec<Entry>,
+    pub variants: Vec<variant::Entry>,
+    pub tenants: Vec<tenant::Entry>,
 }
 
-/// The flavors in the order in which a request finds them. Never empty.
+/// Returns the flavors in the order in which a request finds them, at least one.
 pub(crate) fn all(parts: Parts<'_>, reader: &mut Reader<'_>) -> Vec<Flavor> {
-    let Parts { pool, place, driver, spec, warm, variants, tenants } = parts;
+    let Parts { pool, place, section, spec, warm, variants, tenants } = parts;
     let of_tenants = tenants.iter().map(|tenant| 1 + variants.len() + tenant.variants.len());
     let count = of_tenants.fold(1 + variants.len(), usize::saturating_add);
     let base = Set { key: pool.to_owned(), tenant: None, warm, limit: None };
     if !reader.may_add(count, place) {
-        return vec![base.base(driver, spec)];
+        return vec![base.base(section, spec)];
     }
-    let mut flavors = base.flavors(driver, &spec, &variants, reader);
+    let mut flavors = base.flavors(section, &spec, &variants, reader);
     for entry in tenants {
         let mut own = spec.clone();
         if let Some((over, place)) = &entry.spec {
@@ -41,7 +39,7 @@ pub(crate) fn all(parts: Parts<'_>, reader: &mut Reader<'_>) -> Vec<Flavor> {
         }
         let key = format!("{pool}@{}", entry.tenant.id);
         let set = Set { key, tenant: Some(entry.tenant), warm: entry.warm.unwrap_or(warm), limit: entry.limit };
-        flavors.extend(set.flavors(driver, &own, &replaced(&variants, entry.variants), reader));
+        flavors.extend(set.flavors(section, &own, &replaced(&variants, entry.variants), reader));
     }
     flavors
 }
@@ -55,7 +53,8 @@ struct Set {
 }
 
 impl Set {
-    fn base(&self, driver: Driver, spec: Value) -> Flavor {
+    fn base(&self, section: &dyn Section, spec: Value) -> Flavor {
+        let Instances { launch, hibernate } = section.instances(spec);
         Flavor {
             key: self.key.clone(),
             variant: None,
@@ -64,36 +63,43 @@ impl Set {
             nested_virtualization: false,
             warm: self.warm,
             limit: self.limit,
-            hibernate: driver.hibernates(&spec),
-            launch: driver.launch(spec),
+            hibernate,
+            launch,
         }
     }
 
-    fn flavors(&self, driver: Driver, spec: &Value, variants: &[Variant], reader: &mut Reader<'_>) -> Vec<Flavor> {
-        let mut flavors = vec![self.base(driver, spec.clone())];
+    fn flavors(
+        &self,
+        section: &dyn Section,
+        spec: &Value,
+        variants: &[variant::Entry],
+        reader: &mut Reader<'_>,
+    ) -> Vec<Flavor> {
+        let mut flavors = vec![self.base(section, spec.clone())];
         for variant in variants {
-            let spec = driver.varied(spec, variant, reader);
+            let spec = spec::varied(section, spec, &variant.words, variant.spec.as_ref(), reader);
+            let Instances { launch, hibernate } = section.instances(spec);
             flavors.push(Flavor {
-                key: format!("{}/{}", self.key, variant.id),
-                variant: Some(variant.id.clone()),
+                key: format!("{}/{}", self.key, variant.words.id),
+                variant: Some(variant.words.id.clone()),
                 tenant: self.tenant.clone(),
                 resource_class: variant.resource_class.clone(),
                 nested_virtualization: variant.nested_virtualization,
                 warm: variant.warm,
                 limit: variant.limit,
-                hibernate: variant.hibernate.unwrap_or_else(|| driver.hibernates(&spec)),
-                launch: driver.launch(spec),
+                hibernate: variant.words.hibernate.unwrap_or(hibernate),
+                launch,
             });
         }
         flavors
     }
 }
 
-/// The pool's variants, those of the same name replaced by the tenant's, and the tenant's others behind them.
-fn replaced(variants: &[Variant], own: Vec<Variant>) -> Vec<Variant> {
+/// Returns the pool's variants, those of the same name replaced by the tenant's, and the tenant's others behind them.
+fn replaced(variants: &[variant::Entry], own: Vec<variant::Entry>) -> Vec<variant::Entry> {
     let mut all = variants.to_vec();
     for variant in own {
-        match all.iter_mut().find(|other| other.id == variant.id) {
+        match all.iter_mut().find(|other| other.words.id == variant.words.id) {
             Some(other) => *other = variant,
             None => all.push(variant),
         }

@@ -1,45 +1,49 @@
 //! One item of `instances`: a pool.
 
 use kiln_document::diagnostic::{Diagnostic, Location};
+use kiln_document::schema::Shape;
 use kiln_document::yaml::Node;
 use kiln_pool::{Flavor, Pool};
 use serde_json::Value;
 
-use crate::additions;
-use crate::driver::{Driver, ours_of};
 use crate::flavors::{self, Parts};
 use crate::reader::Reader;
-use crate::{tenant, variant};
+use crate::section::Platform;
+use crate::types::{Drivers, Found};
+use crate::{additions, spec, tenant, variant};
 
 /// Most instances of a pool whose file does not say; that of the incumbent.
 pub(crate) const DEFAULT_LIMIT: u32 = 100;
 
-/// Operating system and architecture.
-struct Platform {
-    os: String,
-    arch: String,
-    os_name: Option<String>,
-}
-
 /// Reads a pool that was checked against its table. `pools` are the names of all pools.
-pub(crate) fn read(node: &Node, name: &str, pools: &[&str], reader: &mut Reader<'_>) -> Option<Pool> {
+pub(crate) fn read(
+    node: &Node,
+    name: &str,
+    pools: &[&str],
+    drivers: Drivers<'_>,
+    reader: &mut Reader<'_>,
+) -> Option<Pool> {
     let platform = platform(node, reader);
     let type_node = node.get("type").filter(|value| value.text().is_some_and(|text| !text.is_empty()));
     let Some(type_node) = type_node else {
         let message = format!("the pool `{name}` has no `type`");
-        let help = format!("write `type:` and a driver of this release: {}", ours_of(reader));
+        let help = format!("write `type:` and a driver of this release: {}", drivers.names());
         reader.invalid("missing-key", &node.location, message, &help);
         return None;
     };
     let type_name = type_node.text().unwrap_or_default();
-    let driver = Driver::of(type_node, type_name, reader)?;
-    tell_unsupported(&platform, node, driver, reader);
+    let Found { section, usable } = drivers.find(type_name, type_node, reader)?;
+    if usable {
+        tell_unsupported(&platform, node, reader);
+    }
     let place = node.get("name").map_or(&node.location, |name| &name.location);
     let spec = match node.get("spec") {
         Some(spec) => {
-            driver.completed(driver.spec(spec, true, reader), &platform.os, &platform.arch, &platform.os_name)
+            let mut spec = spec::read(section, spec, true, reader);
+            section.complete(&mut spec, &platform);
+            spec
         }
-        None if driver == Driver::Other => Value::Null,
+        None if matches!(section.shape(), Shape::Any) => Value::Null,
         None => {
             let message = format!("the pool `{name}` has no `spec`");
             reader.invalid("missing-key", place, message, "a `spec` says what is launched, at least the image");
@@ -49,10 +53,10 @@ pub(crate) fn read(node: &Node, name: &str, pools: &[&str], reader: &mut Reader<
     let warm = reader.instances(node, "pool").unwrap_or_default();
     let limit = reader.limit(node, "limit", &DEFAULT_LIMIT.to_string());
     let limit = variant::raised(limit, warm, node, reader).unwrap_or(DEFAULT_LIMIT.max(warm));
-    let variants = variant::read(node, driver, reader);
-    let tenants = tenant::read(node, driver, reader);
+    let variants = variant::read(node, section, reader);
+    let tenants = tenant::read(node, section, reader);
     let own = additions::of_pool(node, name, pools, &variants, limit, reader);
-    let flavors = flavors::all(Parts { pool: name, place, driver, spec, warm, variants, tenants }, reader);
+    let flavors = flavors::all(Parts { pool: name, place, section, spec, warm, variants, tenants }, reader);
     tell_too_many(&flavors, limit, place, reader);
     Some(Pool {
         name: name.to_owned(),
@@ -77,16 +81,13 @@ fn platform(node: &Node, reader: &Reader<'_>) -> Platform {
     }
 }
 
-/// The agent runs on Linux only.
-fn tell_unsupported(platform: &Platform, node: &Node, driver: Driver, reader: &mut Reader<'_>) {
+/// Reports a platform that the agent does not run on: it runs on Linux only.
+fn tell_unsupported(platform: &Platform, node: &Node, reader: &mut Reader<'_>) {
     let what = match platform.os.as_str() {
         "windows" => "Windows",
         "darwin" => "macOS",
         _ => return,
     };
-    if driver == Driver::Other {
-        return;
-    }
     if let Some(os) = node.get("platform").and_then(|platform| platform.get("os")) {
         let message = format!("instances of {what} are not possible yet");
         let help = "leave the pool with drone-runner-aws and remove it from this file";

@@ -1,10 +1,10 @@
-//! Values as JSON of the kind that their key asks for, and one such value laid over another.
+//! Specs as JSON: values of the kind that their key asks for, and one such value laid over another.
 
 use kiln_document::schema::{Shape, truth};
 use kiln_document::yaml::{Kind, Node};
 use serde_json::Value;
 
-/// A node as JSON: text where the table says text, even if it looks like a number. Null is left out.
+/// Returns a node as JSON: text where the table says text, even if it looks like a number. Null is left out.
 pub(crate) fn of(node: &Node, shape: &Shape) -> Value {
     match (&node.kind, shape) {
         (Kind::Mapping(entries), Shape::Of(table)) => {
@@ -75,7 +75,7 @@ fn is_nothing(value: &Value) -> bool {
 }
 
 /// Puts a value at a path, making the objects on the way.
-pub(crate) fn put(target: &mut Value, path: &[&str], value: Value) {
+pub fn put(target: &mut Value, path: &[&str], value: Value) {
     let mut at = target;
     for key in path {
         if !at.is_object() {
@@ -86,13 +86,15 @@ pub(crate) fn put(target: &mut Value, path: &[&str], value: Value) {
     *at = value;
 }
 
-/// The text at a path, unless it is empty.
-pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
+/// Returns the text at a JSON pointer, unless it is empty.
+#[must_use]
+pub fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
     value.pointer(pointer)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// The number at a path, unless it is zero.
-pub(crate) fn number(value: &Value, pointer: &str) -> Option<u32> {
+/// Returns the number at a JSON pointer, unless it is zero, negative or beyond `u32`.
+#[must_use]
+pub fn number(value: &Value, pointer: &str) -> Option<u32> {
     let number = value.pointer(pointer)?.as_i64()?;
     u32::try_from(number).ok().filter(|number| *number > 0)
 }

@@ -6,26 +6,30 @@
 //!                                              └────► findings ──► text, JSON
 //! ```
 //!
-//! The crate does no I/O and reads no clock and no environment: the caller passes the variables in. Whatever a file says is
-//! in the configuration or in a finding; nothing is left out silently. `docs/pool-file.md` describes the file for people.
+//! The crate does no I/O and reads no clock and no environment: the caller passes the variables in, and the [`Section`] of
+//! each driver, which owns the words of `spec`. Whatever a file says is in the configuration or in a finding; nothing is
+//! left out silently. `docs/pool-file.md` describes the file for people.
+
+pub mod amazon;
+#[cfg(feature = "test-support")]
+pub mod conformance;
+pub mod json;
+pub mod section;
 
 mod additions;
-mod amazon;
-mod driver;
 mod file;
 mod flavors;
 mod instance;
-mod json;
 mod load;
-mod local;
-mod qemu;
 mod reader;
 mod secrets;
+mod spec;
 mod spelling;
 mod substitute;
 mod tables;
 mod tenant;
+mod types;
 mod variant;
 
-pub use load::{Loaded, Options, load};
-pub use local::default_qemu;
+pub use load::{Loaded, MAX_BYTES, Options, load};
+pub use section::Section;

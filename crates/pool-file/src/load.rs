@@ -6,16 +6,20 @@ use kiln_document::yaml;
 use kiln_pool::Config;
 
 use crate::reader::Reader;
-use crate::{file, secrets, substitute};
+use crate::section::Section;
+use crate::types::Drivers;
+use crate::{file, secrets, substitute, tables};
+
+/// Longest file that is read, in bytes. A longer one gives a finding.
+pub const MAX_BYTES: usize = yaml::MAX_BYTES;
 
 /// How a file is read.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
     /// Values of environment variables, for `$NAME` and `${NAME}`.
     pub env: &'a dyn Fn(&str) -> Option<String>,
-    /// The drivers that the program has. A pool of another driver is told to be unsupported. None stands for all that this
-    /// crate can read: `qemu` and `amazon`.
-    pub drivers: Option<&'a [&'a str]>,
+    /// Sections of the drivers that the program has. A pool of another driver is reported as unsupported.
+    pub sections: &'a [&'a dyn Section],
 }
 
 /// What became of a file.
@@ -39,14 +43,17 @@ impl Loaded {
 /// Reads a pool file. Never fails: what is wrong is in the findings.
 #[must_use]
 pub fn load(name: &str, bytes: &[u8], options: &Options<'_>) -> Loaded {
-    let mut reader = Reader::new(options.drivers);
+    let drivers = Drivers(options.sections);
+    let incumbent: Vec<_> =
+        drivers.all().flat_map(Section::incumbent_tables).chain(tables::INCUMBENT).copied().collect();
+    let mut reader = Reader::new(&incumbent);
     let mut documents = yaml::parse(bytes, &mut reader.findings);
     let readable = reader.findings.heaviest() < Some(Severity::Invalid);
     let source = secrets::masked(bytes, &documents, readable);
     let config = match documents.as_mut_slice() {
         [] if readable => {
             let empty = Diagnostic::invalid("no-pools", &Location::default(), "the file is empty");
-            reader.push(empty.help(file::EXAMPLE));
+            reader.push(empty.help(drivers.example()));
             None
         }
         [] => None,
@@ -57,7 +64,7 @@ pub fn load(name: &str, bytes: &[u8], options: &Options<'_>) -> Loaded {
                 reader.push(Diagnostic::invalid("several-documents", &second.location, message).help(help));
             }
             substitute::environment(root, options.env, &mut reader);
-            file::read(root, &mut reader)
+            file::read(root, drivers, &mut reader)
         }
     };
     let config = config.filter(|_| reader.findings.heaviest() < Some(Severity::Invalid));

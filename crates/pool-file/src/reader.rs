@@ -1,4 +1,4 @@
-//! What all parts share: findings, checked mappings, numbers, durations, names.
+//! Values taken out of checked mappings: numbers, durations, names, switches.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -8,20 +8,21 @@ use kiln_document::duration;
 use kiln_document::schema::{self, Language, Shape, Table, truth};
 use kiln_document::yaml::{Kind, Node, Resolved};
 
-use crate::{spelling, tables};
+use crate::spelling;
 
 /// Longest name of a pool, variant or tenant, in characters: names become tags of instances.
 const MAX_NAME_CHARS: usize = 100;
 
-/// Takes values out of checked mappings. A value of the wrong kind was told about and reads as absent.
-pub(crate) struct Reader<'a> {
-    pub findings: Findings,
-    /// Where values begin that come from variables.
-    pub substituted: HashSet<usize>,
-    /// The drivers that the program has.
-    pub drivers: Option<&'a [&'a str]>,
+/// Takes values out of checked mappings and collects the findings. A value of the wrong kind was already reported and reads
+/// as absent.
+pub struct Reader<'a> {
+    pub(crate) findings: Findings,
+    /// Byte offsets of the values that come from variables.
+    substituted: HashSet<usize>,
+    /// All tables of the incumbent's words, to say where a misplaced key belongs.
+    incumbent: &'a [&'static Table],
     /// Flavors that the file may still have.
-    pub flavors_left: usize,
+    flavors_left: usize,
 }
 
 /// Whose words a mapping is in.
@@ -37,33 +38,47 @@ pub(crate) enum Words {
 pub(crate) const MAX_FLAVORS: usize = 1000;
 
 impl<'a> Reader<'a> {
-    pub fn new(drivers: Option<&'a [&'a str]>) -> Self {
-        Reader { findings: Findings::new(false), substituted: HashSet::new(), drivers, flavors_left: MAX_FLAVORS }
+    pub(crate) fn new(incumbent: &'a [&'static Table]) -> Self {
+        Reader { findings: Findings::new(false), substituted: HashSet::new(), incumbent, flavors_left: MAX_FLAVORS }
     }
 
+    /// Notes that a value comes from a variable.
+    pub(crate) fn note_substituted(&mut self, at: &Location) {
+        self.substituted.insert(at.span.start);
+    }
+
+    /// Returns whether a value comes from a variable of the environment.
+    #[must_use]
+    pub fn is_substituted(&self, value: &Node) -> bool {
+        self.substituted.contains(&value.location.span.start)
+    }
+
+    /// Adds a finding.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.findings.push(diagnostic);
     }
 
+    /// Adds an error with a suggestion.
     pub fn invalid(&mut self, code: &'static str, at: &Location, message: String, help: &str) {
         self.push(Diagnostic::invalid(code, at, message).help(help));
     }
 
+    /// Adds a warning with a suggestion.
     pub fn warn(&mut self, code: &'static str, at: &Location, message: String, help: &str) {
         self.push(Diagnostic::warning(code, at, message).help(help));
     }
 
-    /// The mapping with the keys of its table, checked; none when it is no mapping, which is told about.
-    pub fn checked(&mut self, node: &Node, table: &'static Table, words: Words) -> Option<Node> {
-        let shape = Shape::Of(table);
+    /// Returns the mapping with its keys in the spelling of their tables, or nothing when it is no mapping. Reports whatever
+    /// does not have the shape.
+    pub(crate) fn checked(&mut self, node: &Node, shape: &Shape, words: Words) -> Option<Node> {
         let mut node = node.clone();
-        spelling::unify(&mut node, &shape, self);
-        let language = match words {
-            Words::Incumbent => Language { expression_marker: None, ignores_unknown: true, tables: tables::INCUMBENT },
-            Words::Kiln => Language { expression_marker: None, ignores_unknown: false, tables: &[] },
+        spelling::unify(&mut node, shape, &mut self.findings);
+        let (ignores_unknown, tables) = match words {
+            Words::Incumbent => (true, self.incumbent),
+            Words::Kiln => (false, &[][..]),
         };
         let mut findings = Findings::new(false);
-        schema::check(&node, &shape, language, &mut findings);
+        schema::check(&node, shape, Language { expression_marker: None, ignores_unknown, tables }, &mut findings);
         for mut found in findings.into_sorted() {
             // Elsewhere a key without effect is common; here it usually stands for a hope.
             if found.code == "no-effect" {
@@ -74,8 +89,35 @@ impl<'a> Reader<'a> {
         node.entries().is_some().then_some(node)
     }
 
-    /// A whole number within a range.
-    pub fn whole(&mut self, node: &Node, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
+    /// Returns a whole number within a range. `path` are the keys that lead to it, and `unit` its unit for the message.
+    pub(crate) fn limited(
+        &mut self,
+        node: &Node,
+        path: &[&str],
+        range: RangeInclusive<i64>,
+        unit: &str,
+    ) -> Option<i64> {
+        let (key, outer) = path.split_last()?;
+        let owner = outer.iter().try_fold(node, |node, key| node.get(key))?;
+        let number = self.whole(owner, key, i64::MIN..=i64::MAX)?;
+        if range.contains(&number) {
+            return Some(number);
+        }
+        let (start, end) = (range.start(), range.end());
+        let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+        let message = format!("`{key}` is {start} to {end}{unit}, not {number}");
+        let mut found = Diagnostic::invalid("out-of-range", &owner.get(key)?.location, message);
+        if let (true, Some(mib)) =
+            (unit == " MiB" && number > 0, number.checked_mul(1024).filter(|n| range.contains(n)))
+        {
+            found.help = Some(format!("if GiB are meant, write `{key}: {mib}`"));
+        }
+        self.push(found);
+        None
+    }
+
+    /// Returns a whole number within a range.
+    pub(crate) fn whole(&mut self, node: &Node, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
         let value = node.get(key)?;
         let Kind::Scalar(scalar) = &value.kind else { return None };
         let Ok(number) = scalar.text.trim().parse::<i64>() else {
@@ -95,8 +137,8 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// A count of instances. The incumbent takes negative ones for none at all, so that is not an error.
-    pub fn instances(&mut self, node: &Node, key: &str) -> Option<u32> {
+    /// Returns a number of instances. The incumbent takes negative ones for none at all, so that is not an error.
+    pub(crate) fn instances(&mut self, node: &Node, key: &str) -> Option<u32> {
         let number = self.count(node, key)?;
         if let (true, Some(value)) = (number < 0, node.get(key)) {
             let message = format!("`{key}` is {number}, which counts as 0");
@@ -105,8 +147,8 @@ impl<'a> Reader<'a> {
         u32::try_from(number.max(0)).ok()
     }
 
-    /// A most of instances; none when there is none. The incumbent takes 0 and less for no limit of its own.
-    pub fn limit(&mut self, node: &Node, key: &str, otherwise: &str) -> Option<u32> {
+    /// Returns a limit of instances, or nothing when there is none. The incumbent takes 0 and less for no limit of its own.
+    pub(crate) fn limit(&mut self, node: &Node, key: &str, otherwise: &str) -> Option<u32> {
         let number = self.count(node, key)?;
         if let (true, Some(value)) = (number <= 0, node.get(key)) {
             let message = format!("`{key}` is {number}, which counts as {otherwise}");
@@ -127,8 +169,8 @@ impl<'a> Reader<'a> {
         Some(number)
     }
 
-    /// A duration in seconds, within a range.
-    pub fn seconds(&mut self, node: &Node, key: &str, range: RangeInclusive<u64>) -> Option<u32> {
+    /// Returns a duration in seconds within a range.
+    pub(crate) fn seconds(&mut self, node: &Node, key: &str, range: RangeInclusive<u64>) -> Option<u32> {
         let value = node.get(key)?;
         let text = value.text()?;
         if text.trim().is_empty() {
@@ -145,8 +187,8 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// The items of a list that has not too many; what is too much is told and left out.
-    pub fn few<'n>(&mut self, node: &'n Node, key: &str, most: usize) -> &'n [Node] {
+    /// Returns the first `most` items of a list. Reports a list that has more.
+    pub(crate) fn few<'n>(&mut self, node: &'n Node, key: &str, most: usize) -> &'n [Node] {
         let items = node.get(key).and_then(Node::items).unwrap_or_default();
         let Some(first) = items.get(most) else { return items };
         let message = format!("`{key}` has {} items, the limit is {most}", items.len());
@@ -154,18 +196,20 @@ impl<'a> Reader<'a> {
         &items[..most]
     }
 
-    /// The key's text; none when there is none, or an empty one.
+    /// Returns the text of a key, or nothing when it is missing or empty.
+    #[must_use]
     pub fn text(&self, node: &Node, key: &str) -> Option<String> {
         node.get(key).and_then(Node::text).filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
-    /// A switch.
+    /// Returns the boolean of a key.
+    #[must_use]
     pub fn switch(&self, node: &Node, key: &str) -> Option<bool> {
         node.get(key).and_then(truth)
     }
 
-    /// Whether a text can name a pool, a variant or a tenant; what is wrong with it is told.
-    pub fn name(&mut self, what: &str, name: &str, at: &Location) -> bool {
+    /// Returns whether a text can name a pool, a variant or a tenant. Reports what is wrong with it.
+    pub(crate) fn name(&mut self, what: &str, name: &str, at: &Location) -> bool {
         let quoted: String = name.chars().take(40).flat_map(char::escape_debug).collect();
         let (message, help) = if name.trim().is_empty() {
             (format!("the {what} is empty"), "give it one that no other has")
@@ -186,8 +230,8 @@ impl<'a> Reader<'a> {
         false
     }
 
-    /// Whether the file may have so many flavors more.
-    pub fn may_add(&mut self, flavors: usize, at: &Location) -> bool {
+    /// Returns whether the file may have that many more flavors. Reports it when not.
+    pub(crate) fn may_add(&mut self, flavors: usize, at: &Location) -> bool {
         match self.flavors_left.checked_sub(flavors) {
             Some(left) => {
                 self.flavors_left = left;
@@ -203,7 +247,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A duration as a file would say it.
+/// Returns a duration as a file would say it.
 pub(crate) fn spoken(seconds: u64) -> String {
     let (unit, name) = [(86_400, "d"), (3600, "h"), (60, "m")]
         .into_iter()

@@ -1,18 +1,16 @@
 //! Keys match whatever their case is, but not across underscores: `Limit` is `limit`, `privateIP` is not `private_ip`.
 
-use kiln_document::diagnostic::Diagnostic;
+use kiln_document::diagnostic::{Diagnostic, Findings};
 use kiln_document::schema::{Key, Shape, Table};
 use kiln_document::yaml::{Kind, Node};
 
-use crate::reader::Reader;
-
-/// The table's key that is written like this.
+/// Returns the table's key that is written like this.
 fn known(table: &Table, written: &str) -> Option<&'static Key> {
     table.keys.iter().find(|key| key.name.eq_ignore_ascii_case(written))
 }
 
-/// Gives all known keys the spelling of their tables. Of a key that stands twice in two spellings the first is kept.
-pub(crate) fn unify(node: &mut Node, shape: &Shape, reader: &mut Reader<'_>) {
+/// Gives all known keys the spelling of their tables. Reports a key that stands twice in two spellings and keeps the first.
+pub(crate) fn unify(node: &mut Node, shape: &Shape, findings: &mut Findings) {
     match (&mut node.kind, shape) {
         (Kind::Mapping(entries), Shape::Of(table)) => {
             let mut lines: Vec<(&str, u32)> = Vec::new();
@@ -22,22 +20,22 @@ pub(crate) fn unify(node: &mut Node, shape: &Shape, reader: &mut Reader<'_>) {
                     if let Some((_, line)) = lines.iter().find(|(name, _)| *name == known.name) {
                         let message = format!("the key `{}` stands twice in the same mapping", known.name);
                         let help = format!("upper and lower case are the same here; it stands first in line {line}");
-                        reader.push(Diagnostic::invalid("duplicate-key", &key.location, message).help(help));
+                        findings.push(Diagnostic::invalid("duplicate-key", &key.location, message).help(help));
                         continue;
                     }
                     lines.push((known.name, key.location.line));
                     if let Kind::Scalar(scalar) = &mut key.kind {
                         known.name.clone_into(&mut scalar.text);
                     }
-                    unify(&mut value, &known.shape, reader);
+                    unify(&mut value, &known.shape, findings);
                 }
                 entries.push((key, value));
             }
         }
         (Kind::Mapping(entries), Shape::Map(inner)) => {
-            entries.iter_mut().for_each(|(_, value)| unify(value, inner, reader));
+            entries.iter_mut().for_each(|(_, value)| unify(value, inner, findings));
         }
-        (Kind::Sequence(items), Shape::List(inner)) => items.iter_mut().for_each(|item| unify(item, inner, reader)),
+        (Kind::Sequence(items), Shape::List(inner)) => items.iter_mut().for_each(|item| unify(item, inner, findings)),
         _ => {}
     }
 }

@@ -49,7 +49,7 @@ impl Walk<'_, '_> {
                     *scalar = Scalar::unquoted(String::new());
                 }
                 Ok(text) => {
-                    self.reader.substituted.insert(node.location.span.start);
+                    self.reader.note_substituted(&node.location);
                     *scalar = match scalar.plain {
                         true => Scalar::unquoted(text),
                         false => Scalar { text, ..scalar.clone() },

@@ -7,9 +7,9 @@ use kiln_document::yaml::Node;
 use kiln_pool::config::Tenant;
 use serde_json::Value;
 
-use crate::driver::Driver;
 use crate::reader::Reader;
-use crate::variant::{self, Variant};
+use crate::section::Section;
+use crate::{spec, variant};
 
 /// Most accounts of a tenant: each of its flavors holds them.
 const MAX_ACCOUNTS: usize = 1000;
@@ -23,11 +23,11 @@ pub(crate) struct Entry {
     /// Laid over the pool's spec.
     pub spec: Option<(Value, Location)>,
     /// In place of the pool's variants of the same name, or beside them.
-    pub variants: Vec<Variant>,
+    pub variants: Vec<variant::Entry>,
 }
 
-/// The tenants of a pool, which was checked against its table.
-pub(crate) fn read(pool: &Node, driver: Driver, reader: &mut Reader<'_>) -> Vec<Entry> {
+/// Reads the tenants of a pool, which was checked against its table.
+pub(crate) fn read(pool: &Node, section: &dyn Section, reader: &mut Reader<'_>) -> Vec<Entry> {
     let items = pool.get("tenants").and_then(Node::items).unwrap_or_default();
     let mut tenants: Vec<Entry> = Vec::new();
     let mut owners: HashMap<String, String> = HashMap::new();
@@ -45,14 +45,14 @@ pub(crate) fn read(pool: &Node, driver: Driver, reader: &mut Reader<'_>) -> Vec<
             tenant,
             warm,
             limit: variant::raised(limit, warm.unwrap_or_default(), node, reader),
-            spec: spec(node, driver, reader),
-            variants: variant::read(node, driver, reader),
+            spec: laid_over(node, section, reader),
+            variants: variant::read(node, section, reader),
         });
     }
     tenants
 }
 
-/// Name and accounts of a tenant. `owners` are the accounts of the tenants before it.
+/// Reads name and accounts of a tenant. `owners` are the accounts of the tenants before it.
 fn identity(node: &Node, owners: &mut HashMap<String, String>, reader: &mut Reader<'_>) -> Option<Tenant> {
     let ids = reader.few(node, "ids", MAX_ACCOUNTS);
     let Some(first) = ids.first() else {
@@ -84,9 +84,9 @@ fn identity(node: &Node, owners: &mut HashMap<String, String>, reader: &mut Read
     Some(Tenant { id, accounts })
 }
 
-/// The tenant's spec and its place; one that is no mapping was told about.
-fn spec(node: &Node, driver: Driver, reader: &mut Reader<'_>) -> Option<(Value, Location)> {
+/// Returns the tenant's spec and its place. One that is no mapping was already reported.
+fn laid_over(node: &Node, section: &dyn Section, reader: &mut Reader<'_>) -> Option<(Value, Location)> {
     let node = node.get("spec")?;
-    let spec = driver.spec(node, false, reader);
+    let spec = spec::read(section, node, false, reader);
     spec.is_object().then(|| (spec, node.location.clone()))
 }

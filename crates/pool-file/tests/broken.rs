@@ -2,10 +2,15 @@
 //!
 //! Each case names the code of the finding that it is about; the whole rendering is a snapshot per group.
 
+mod sections;
+
 use std::fmt::Write as _;
 
 use kiln_document::{Severity, Status};
+use kiln_pool_file::amazon::Amazon;
 use kiln_pool_file::{Options, load};
+
+use sections::Shed;
 
 /// A name, the code of the finding, how much it weighs, and the file.
 type Case<'a> = (&'a str, &'a str, Severity, String);
@@ -28,7 +33,7 @@ fn variables(name: &str) -> Option<String> {
 fn check(group: &str, cases: &[Case<'_>]) {
     let mut out = String::new();
     for (name, code, severity, text) in cases {
-        let loaded = load("pool.yml", text.as_bytes(), &Options { env: &variables, drivers: None });
+        let loaded = load("pool.yml", text.as_bytes(), &Options { env: &variables, sections: &[&Shed, &Amazon] });
         let worst = match severity {
             Severity::Invalid => Status::Invalid,
             Severity::Unsupported => Status::Unsupported,
@@ -50,12 +55,12 @@ fn indented(text: &str, by: usize) -> String {
 
 /// A file with one local pool and further keys of it.
 fn pool(keys: &str) -> String {
-    format!("instances:\n- name: local\n  type: qemu\n  spec: {{image: ubuntu}}\n{}", indented(keys, 2))
+    format!("instances:\n- name: local\n  type: shed\n  spec: {{image: ubuntu}}\n{}", indented(keys, 2))
 }
 
 /// A file with one local pool and keys of its spec.
-fn qemu(keys: &str) -> String {
-    format!("instances:\n- name: local\n  type: qemu\n  spec:\n{}", indented(keys, 4))
+fn shed(keys: &str) -> String {
+    format!("instances:\n- name: local\n  type: shed\n  spec:\n{}", indented(keys, 4))
 }
 
 /// A file with one pool of EC2 and further keys of its spec.
@@ -107,33 +112,34 @@ fn pools() {
     check(
         "pools",
         &[
-            ("no name", "missing-key", INVALID, "instances:\n- type: qemu\n  spec: {image: a}\n".to_owned()),
+            ("no name", "missing-key", INVALID, "instances:\n- type: shed\n  spec: {image: a}\n".to_owned()),
             (
                 "an empty name",
                 "bad-name",
                 INVALID,
-                "instances:\n- {name: '', type: qemu, spec: {image: a}}\n".to_owned(),
+                "instances:\n- {name: '', type: shed, spec: {image: a}}\n".to_owned(),
             ),
             (
                 "a name with a slash",
                 "bad-name",
                 INVALID,
-                "instances:\n- {name: a/b, type: qemu, spec: {image: a}}\n".to_owned(),
+                "instances:\n- {name: a/b, type: shed, spec: {image: a}}\n".to_owned(),
             ),
             (
                 "a name is a list",
                 "wrong-type",
                 INVALID,
-                "instances:\n- {name: [a], type: qemu, spec: {image: a}}\n".to_owned(),
+                "instances:\n- {name: [a], type: shed, spec: {image: a}}\n".to_owned(),
             ),
             (
                 "two of one name",
                 "duplicate-pool",
                 INVALID,
-                format!("{}- {{name: local, type: qemu, spec: {{image: a}}}}\n", pool("")),
+                format!("{}- {{name: local, type: shed, spec: {{image: a}}}}\n", pool("")),
             ),
             ("no type", "missing-key", INVALID, "instances:\n- {name: a, spec: {image: a}}\n".to_owned()),
             ("type aws", "unknown-type", INVALID, "instances:\n- {name: a, type: aws, spec: {}}\n".to_owned()),
+            ("type barn", "unknown-type", INVALID, "instances:\n- {name: a, type: barn, spec: {}}\n".to_owned()),
             ("type gcp", "unknown-type", INVALID, "instances:\n- {name: a, type: gcp, spec: {}}\n".to_owned()),
             (
                 "type with a slip",
@@ -142,7 +148,7 @@ fn pools() {
                 "instances:\n- {name: a, type: amazom, spec: {}}\n".to_owned(),
             ),
             ("type of nobody", "unknown-type", INVALID, "instances:\n- {name: a, type: zzz, spec: {}}\n".to_owned()),
-            ("no spec", "missing-key", INVALID, "instances:\n- {name: a, type: qemu}\n".to_owned()),
+            ("no spec", "missing-key", INVALID, "instances:\n- {name: a, type: shed}\n".to_owned()),
             ("a misspelt key", "unknown-key", INVALID, pool("limt: 4")),
             ("a key with another underscore", "unknown-key", INVALID, pool("variantid: a")),
             ("a key of a variant", "unknown-key", INVALID, pool("machine_type: t3.large")),
@@ -206,7 +212,7 @@ fn variables_of_the_environment() {
                 "a value that looks like YAML",
                 "bad-name",
                 INVALID,
-                "instances:\n- name: $INJECTED\n  type: qemu\n  spec: {image: a}\n".to_owned(),
+                "instances:\n- name: $INJECTED\n  type: shed\n  spec: {image: a}\n".to_owned(),
             ),
         ],
     );
@@ -218,12 +224,12 @@ fn specs() {
     check(
         "specs",
         &[
-            ("qemu: no image", "missing-key", INVALID, qemu("cpus: 2")),
-            ("qemu: an empty spec", "wrong-type", INVALID, qemu("[]")),
-            ("qemu: memory in GiB", "out-of-range", INVALID, qemu("image: a\nmemory: 8")),
-            ("qemu: no processors", "out-of-range", INVALID, qemu("image: a\ncpus: 0\ndisk: {size: 99999999}")),
-            ("qemu: disk is a number", "wrong-type", INVALID, qemu("image: a\ndisk: 20")),
-            ("qemu: the key of another driver", "unknown-key", INVALID, qemu("image: a\nami: ami-1\nmemroy: 2048")),
+            ("shed: no image", "missing-key", INVALID, shed("cpus: 2")),
+            ("shed: an empty spec", "wrong-type", INVALID, shed("[]")),
+            ("shed: memory in GiB", "out-of-range", INVALID, shed("image: a\nmemory: 8")),
+            ("shed: no processors", "out-of-range", INVALID, shed("image: a\ncpus: 0\ndisk: {size: 99999999}")),
+            ("shed: disk is a number", "wrong-type", INVALID, shed("image: a\ndisk: 20")),
+            ("shed: the key of another driver", "unknown-key", INVALID, shed("image: a\nami: ami-1\nmemroy: 2048")),
             (
                 "amazon: nothing said",
                 "missing-key",
@@ -308,7 +314,7 @@ fn variants_and_tenants() {
                 pool("pool: 2\nlimit: 4\nvariants:\n- {variant_id: a, pool: 3}"),
             ),
             (
-                "what qemu has no use for",
+                "what shed has no use for",
                 "no-effect",
                 WARNING,
                 pool("variants:\n- {variant_id: a, machine_type: t3.large, gpu: true}"),
@@ -318,6 +324,12 @@ fn variants_and_tenants() {
                 "unknown-key",
                 INVALID,
                 pool("variants:\n- {variant_id: a, kiln: {spec: {cpu: 4}}}"),
+            ),
+            (
+                "a disk beyond the driver's limit",
+                "out-of-range",
+                INVALID,
+                pool("variants:\n- {variant_id: a, disk_size: 501}"),
             ),
             ("a zone without a subnet", "unknown-zone", INVALID, with_variant("zones: [a, c]")),
             (
@@ -375,7 +387,7 @@ fn variants_and_tenants() {
 #[test]
 fn additions() {
     let kiln = |keys: &str| pool(&format!("kiln: {{{keys}}}"));
-    let other = "- {name: arm, type: qemu, platform: {arch: arm64}, spec: {image: a}}\n";
+    let other = "- {name: arm, type: shed, platform: {arch: arm64}, spec: {image: a}}\n";
     check(
         "additions",
         &[
@@ -423,7 +435,7 @@ fn additions() {
                 "an unknown fallback",
                 "unknown-pool",
                 INVALID,
-                format!("{}- {{name: other, type: qemu, spec: {{image: a}}}}\n", kiln("fallbacks: [othre]")),
+                format!("{}- {{name: other, type: shed, spec: {{image: a}}}}\n", kiln("fallbacks: [othre]")),
             ),
             ("its own fallback", "own-fallback", INVALID, kiln("fallbacks: [local]")),
             (
@@ -440,14 +452,13 @@ fn additions() {
 #[test]
 fn a_driver_that_the_program_lacks_is_unsupported() {
     let text = amazon("");
-    let of = |drivers| load("pool.yml", text.as_bytes(), &Options { env: &variables, drivers });
-    assert_eq!(of(None).report.status(), Status::Ok);
-    assert_eq!(of(Some(&["qemu", "amazon"])).report.status(), Status::Ok);
-    let lacking = of(Some(&["qemu"]));
+    let of = |sections| load("pool.yml", text.as_bytes(), &Options { env: &variables, sections });
+    assert_eq!(of(&[&Shed, &Amazon]).report.status(), Status::Ok);
+    let lacking = of(&[&Shed]);
     assert!(!lacking.is_ok());
     assert_eq!(
         lacking.report.json(),
-        r#"{"file":"pool.yml","status":"unsupported","diagnostics":[{"code":"unsupported-driver","severity":"unsupported","message":"the amazon driver is not part of this release","line":3,"column":9,"help":"drivers of this release: qemu"}]}"#
+        r#"{"file":"pool.yml","status":"unsupported","diagnostics":[{"code":"unsupported-driver","severity":"unsupported","message":"there is no amazon driver in this release","line":3,"column":9,"help":"move the pool to a driver of this release (`shed`), or leave it with drone-runner-aws and remove it from this file"}]}"#
     );
     assert!(lacking.config.is_some(), "for showing");
 }

@@ -1,11 +1,16 @@
 //! Good files and the configuration that they stand for, as a text for people.
 
+mod sections;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use kiln_document::Severity;
 use kiln_pool::{Config, Flavor, Pool, Timing};
-use kiln_pool_file::{Loaded, Options, default_qemu, load};
+use kiln_pool_file::amazon::Amazon;
+use kiln_pool_file::{Loaded, Options, load};
+
+use sections::Shed;
 
 fn variables(name: &str) -> Option<String> {
     match name {
@@ -17,7 +22,7 @@ fn variables(name: &str) -> Option<String> {
 }
 
 fn read(text: &str) -> Loaded {
-    load("pool.yml", text.as_bytes(), &Options { env: &variables, drivers: None })
+    load("pool.yml", text.as_bytes(), &Options { env: &variables, sections: &[&Shed, &Amazon] })
 }
 
 fn check(name: &str, text: &str) {
@@ -63,7 +68,7 @@ fn dump_flavor(flavor: &Flavor, out: &mut String) {
 
 #[test]
 fn a_local_pool_needs_little() {
-    check("local_little", "instances:\n- name: local\n  type: qemu\n  spec: {image: ubuntu}\n");
+    check("local_little", "instances:\n- name: local\n  type: shed\n  spec: {image: ubuntu}\n");
 }
 
 #[test]
@@ -75,7 +80,7 @@ kiln: {boot_timeout: 5m, launch_timeout: 2m, unreachable_after: 30s, vanished_af
   surplus_after: 90s, launches_at_once: 4}
 instances:
 - name: local
-  type: qemu
+  type: shed
   pool: 1
   limit: 8
   platform: {os: linux, arch: amd64}
@@ -90,7 +95,7 @@ instances:
     ages: {free: 12h, busy: 2h, max: 1d}
     fallbacks: [spare, spare]
     imds: true
-- {name: spare, type: qemu, limit: 2, spec: {image: ubuntu-24.04}}
+- {name: spare, type: shed, limit: 2, spec: {image: ubuntu-24.04}}
 ",
     );
 }
@@ -99,7 +104,7 @@ instances:
 fn keys_match_whatever_their_case() {
     check(
         "case",
-        "Instances:\n- Name: local\n  TYPE: qemu\n  Pool: 2\n  Platform: {OS: linux, Arch: arm64}\n  spec: {Image: ubuntu, Disk: {Size: 20}}\n  Kiln: {IMDS: true}\n",
+        "Instances:\n- Name: local\n  TYPE: shed\n  Pool: 2\n  Platform: {OS: linux, Arch: arm64}\n  spec: {Image: ubuntu, Disk: {Size: 20}}\n  Kiln: {IMDS: true}\n",
     );
 }
 
@@ -179,7 +184,7 @@ fn the_corpus_can_be_read() {
     for file in files {
         let path = file.expect("a file").path();
         let text = std::fs::read(&path).expect("its text");
-        let loaded = load("pool.yml", &text, &Options { env: &variables, drivers: None });
+        let loaded = load("pool.yml", &text, &Options { env: &variables, sections: &[&Shed, &Amazon] });
         let text = loaded.report.text(false);
         assert!(loaded.config.is_some(), "{}: {text}", path.display());
         let expected =
@@ -215,33 +220,4 @@ fn a_changed_spec_or_platform_is_another_launch() {
     assert_eq!(first, digest(&file("", "Hibernate: no, SIZE: m6i.large")), "spelling and order do not matter");
     assert_ne!(first, digest(&file("arch: arm64", "size: m6i.large, hibernate: false")));
     assert_ne!(first, digest(&file("", "size: m6i.xlarge, hibernate: false")));
-}
-
-#[test]
-fn without_a_file_there_is_one_local_pool() {
-    let config = default_qemu("ubuntu", 4, 2048, 3, 2);
-    let pool = &config.pools["local"];
-    assert_eq!((pool.driver.as_str(), pool.limit, pool.flavors.len()), ("qemu", 3, 1));
-    let flavor = pool.flavor("local").expect("the base");
-    assert_eq!((flavor.warm, flavor.launch.cpus, flavor.launch.memory_mib, flavor.launch.disk_gib), (3, 4, 2048, 16));
-}
-
-#[test]
-fn the_examples_of_the_documentation_are_good() {
-    let text = include_str!("../../../docs/pool-file.md");
-    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let mut read = 0;
-    for block in blocks {
-        let whole = match block.starts_with("instances:") {
-            true => block.to_owned(),
-            false => format!(
-                "instances:\n- name: linux-spare\n  type: qemu\n  spec: {{image: a}}\n- name: a\n  type: qemu\n  spec: {{image: a}}\n  variants: [{{variant_id: big}}]\n{block}"
-            ),
-        };
-        let env = |_: &str| Some("eu-west-1".to_owned());
-        let loaded = load("pool.yml", whole.as_bytes(), &Options { env: &env, drivers: None });
-        assert!(loaded.is_ok() && loaded.report.diagnostics.is_empty(), "{}", loaded.report.text(false));
-        read += 1;
-    }
-    assert_eq!(read, 3);
 }

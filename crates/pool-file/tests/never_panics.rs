@@ -1,17 +1,21 @@
 //! Whatever the bytes are, reading them ends, and ends with a verdict that fits its findings.
 
+mod sections;
+
 use kiln_document::{Severity, Status};
 use kiln_pool_file::{Options, load};
 use proptest::prelude::*;
 
+use sections::Shed;
+
 const SEEDS: &[&str] = &[
-    "version: '1'\nkiln: {boot_timeout: 5m, launches_at_once: 3}\ninstances:\n- name: local\n  type: qemu\n  pool: 1\n  limit: 4\n  platform: {os: linux, arch: amd64}\n  spec: &s {image: ubuntu, cpus: 2, memory: 2048, disk: {size: 20}}\n  variants:\n  - {variant_id: big, resource_class: large, kiln: {spec: {cpus: 4}}}\n  tenants:\n  - {group_id: g, ids: [a, b], pool: 0, spec: {cpus: 1}, variants: [{variant_id: big, pool: 1}]}\n  kiln:\n    schedules: [{cron: 0 8 * * MON-FRI, time_zone: Europe/Zurich, duration: 10h, pool: 3, variant: big}]\n    ages: {free: 1h, busy: 2h, max: 3h}\n    fallbacks: [other]\n    imds: true\n- {name: other, type: qemu, spec: *s}\n",
+    "version: '1'\nkiln: {boot_timeout: 5m, launches_at_once: 3}\ninstances:\n- name: local\n  type: shed\n  pool: 1\n  limit: 4\n  platform: {os: linux, arch: amd64}\n  spec: &s {image: ubuntu, cpus: 2, memory: 2048, disk: {size: 20}}\n  variants:\n  - {variant_id: big, resource_class: large, kiln: {spec: {cpus: 4}}}\n  tenants:\n  - {group_id: g, ids: [a, b], pool: 0, spec: {cpus: 1}, variants: [{variant_id: big, pool: 1}]}\n  kiln:\n    schedules: [{cron: 0 8 * * MON-FRI, time_zone: Europe/Zurich, duration: 10h, pool: 3, variant: big}]\n    ages: {free: 1h, busy: 2h, max: 3h}\n    fallbacks: [other]\n    imds: true\n- {name: other, type: shed, spec: *s}\n",
     "instances:\n- name: linux\n  default: true\n  type: amazon\n  pool: $N\n  spec:\n    account: {region: \"${R}\", access_key_id: a, access_key_secret: b}\n    ami: ami-1\n    size: t3.large\n    disk: {size: 100, iops: 10, tags: {a: b}}\n    network:\n      private_ip: false\n      zone_details: [{availability_zone: a, subnet_id: b}]\n  variants: [{variant_id: v, zones: [a], machine_type: m, disk_size: 1, gpu: {}}]\n  tenants: [{ids: [x], spec: {network: {private_ip: true, security_groups: []}}}]\n- {name: g, type: google, spec: {zone: [a]}, tenants: [{ids: [y]}]}\n",
 ];
 
 fn verdict(bytes: &[u8]) {
     let env = |name: &str| (name.len() < 3).then(|| name.to_owned());
-    let loaded = load("f", bytes, &Options { env: &env, drivers: Some(&["qemu"]) });
+    let loaded = load("f", bytes, &Options { env: &env, sections: &[&Shed] });
     let invalid = loaded.report.diagnostics.iter().any(|found| found.severity == Severity::Invalid);
     assert_eq!(loaded.report.status() == Status::Invalid, invalid);
     assert_eq!(loaded.config.is_none(), invalid, "a configuration, or a reason why there is none");
@@ -66,7 +70,7 @@ fn word() -> impl Strategy<Value = Vec<u8>> {
         "\0",
         "name:",
         "NAME:",
-        "type: qemu",
+        "type: shed",
         "spec:",
         "variants:",
         "tenants:",
@@ -111,14 +115,14 @@ proptest! {
 #[test]
 fn large_files_end_soon() {
     let many = |item: fn(usize) -> String, count: usize| (0..count).map(item).collect::<Vec<_>>().join(", ");
-    let pools = many(|n| format!("{{name: p{n}, type: qemu, spec: {{image: a}}}}"), 15_000);
+    let pools = many(|n| format!("{{name: p{n}, type: shed, spec: {{image: a}}}}"), 15_000);
     verdict(format!("instances: [{pools}]").as_bytes());
     let variants = many(|n| format!("{{variant_id: v{n}}}"), 20_000);
     let tenants = many(|n| format!("{{ids: [a{n}]}}"), 20_000);
-    let pool = format!("{{name: p, type: qemu, spec: {{image: a}}, variants: [{variants}], tenants: [{tenants}]}}");
+    let pool = format!("{{name: p, type: shed, spec: {{image: a}}, variants: [{variants}], tenants: [{tenants}]}}");
     verdict(format!("instances: [{pool}]").as_bytes());
     let fallbacks = ["other"; 32].join(", ");
-    let turning = format!("type: qemu, spec: {{image: a}}, kiln: {{fallbacks: [{fallbacks}]}}");
+    let turning = format!("type: shed, spec: {{image: a}}, kiln: {{fallbacks: [{fallbacks}]}}");
     let pools = (0..2_500).map(|n| format!("{{name: pool{n}, {turning}}}")).collect::<Vec<_>>().join(", ");
     verdict(format!("instances: [{pools}]").as_bytes());
     verdict(format!("instances: [{}", "{variants: [".repeat(90_000)).as_bytes());

@@ -4,6 +4,7 @@
 //! are kept by flavor, and an instance is only ever claimed for its own flavor, so tenants never meet.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -86,24 +87,47 @@ pub struct Launch {
     pub memory_mib: u32,
     /// Smallest root disk in GiB.
     pub disk_gib: u32,
-    /// What only the driver understands, as it stood in the file.
+    /// What only the driver understands, as it stood in the file, without the credentials.
     pub spec: serde_json::Value,
+    /// Who launches it. It is written nowhere and not a part of what is launched.
+    #[serde(skip)]
+    pub credentials: Credentials,
 }
 
-/// Keys of `spec.account` that say who launches, not what.
-const CREDENTIALS: [&str; 3] = ["access_key_id", "access_key_secret", "aws_session_token"];
+/// Keys of a cloud account that stood in the pool file, by the names that they have there. The driver's section of the file
+/// knows which they are. They are neither shown nor stored.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Credentials(BTreeMap<String, String>);
+
+impl Credentials {
+    /// Takes the texts of these keys out of a JSON object; whatever else it is given stays as it is.
+    #[must_use]
+    pub fn taken(from: Option<&mut serde_json::Value>, keys: &[&str]) -> Self {
+        let Some(object) = from.and_then(serde_json::Value::as_object_mut) else { return Self::default() };
+        let taken = keys.iter().filter_map(|key| Some(((*key).to_owned(), object.remove(*key)?.as_str()?.to_owned())));
+        Self(taken.collect())
+    }
+
+    /// Returns the text of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({} keys)", self.0.len())
+    }
+}
 
 impl Launch {
-    /// Changes whenever anything about the launch does; equal for equal values on every machine and in every release.
-    /// Credentials do not count: an instance is the same whoever paid for its launch.
+    /// Returns a digest that changes whenever anything about the launch does, and is equal for equal values on every machine
+    /// and in every release. Credentials do not count: an instance is the same whoever paid for its launch.
     #[must_use]
     pub fn digest(&self) -> String {
-        let mut counted = self.clone();
-        if let Some(account) = counted.spec.get_mut("account").and_then(|account| account.as_object_mut()) {
-            account.retain(|key, _| !CREDENTIALS.contains(&key.as_str()));
-        }
         // FNV-1a: it only has to tell one configuration from the next.
-        let text = serde_json::to_string(&counted).unwrap_or_default();
+        let text = serde_json::to_string(self).unwrap_or_default();
         let hash = text
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
@@ -182,15 +206,31 @@ impl Config {
 mod tests {
     use serde_json::json;
 
-    use super::Launch;
+    use super::{Credentials, Launch};
 
     #[test]
     fn the_digest_tells_launches_apart_but_not_who_pays() {
-        let launch = |spec| Launch { image: "i".to_owned(), spec, ..Launch::default() };
-        let base = launch(json!({"size": "a", "account": {"region": "r", "access_key_secret": "1"}})).digest();
-        let rotated = launch(json!({"size": "a", "account": {"region": "r", "access_key_secret": "2"}})).digest();
-        let larger = launch(json!({"size": "b", "account": {"region": "r", "access_key_secret": "1"}})).digest();
-        assert_eq!(base, rotated);
-        assert_ne!(base, larger);
+        let launch = |mut spec: serde_json::Value| {
+            let credentials = Credentials::taken(spec.get_mut("account"), &["secret"]);
+            Launch { image: "i".to_owned(), spec, credentials, ..Launch::default() }
+        };
+        let base = launch(json!({"size": "a", "account": {"region": "r", "secret": "hunter1"}}));
+        let rotated = launch(json!({"size": "a", "account": {"region": "r", "secret": "hunter2"}}));
+        let larger = launch(json!({"size": "b", "account": {"region": "r", "secret": "hunter1"}}));
+        assert_eq!(base.digest(), rotated.digest());
+        assert_ne!(base, rotated, "a change of the keys is a change of the configuration");
+        assert_ne!(base.digest(), larger.digest());
+        assert_eq!(base.credentials.get("secret"), Some("hunter1"));
+        assert!(!format!("{base:?}").contains("hunter"), "they are not shown");
+        assert!(!serde_json::to_string(&base).expect("JSON").contains("hunter"), "nor written down");
+    }
+
+    #[test]
+    fn credentials_are_taken_from_objects_only() {
+        for mut odd in [json!(null), json!([1]), json!("secret"), json!({"secret": 1})] {
+            let taken = Credentials::taken(Some(&mut odd), &["secret"]);
+            assert_eq!(taken, Credentials::default());
+        }
+        assert_eq!(Credentials::taken(None, &["secret"]), Credentials::default());
     }
 }

@@ -6,19 +6,20 @@ use std::time::{Duration, SystemTime};
 
 use kiln_engine::Engine;
 use kiln_pool::Config;
+use kiln_pool_file::Section;
 
 /// Pause between two looks at the file.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// The longest file that is read.
-const MAX_BYTES: u64 = 4 << 20;
+/// Longest file that is read.
+const MAX_BYTES: u64 = kiln_pool_file::MAX_BYTES as u64;
 
 /// A pool file.
 #[derive(Debug, Clone)]
 pub struct PoolFile {
     /// Where it lies.
     pub path: PathBuf,
-    /// Drivers that this program has, by the names that the file gives.
-    pub drivers: Vec<String>,
+    /// Sections of the drivers that this program has.
+    pub sections: Vec<&'static dyn Section>,
 }
 
 /// What changes when the file does. Editors and configuration maps replace files, so the time alone is not enough.
@@ -65,9 +66,8 @@ impl PoolFile {
             return Err(PoolFileError::TooLong { path });
         }
         let bytes = std::fs::read(&self.path).map_err(unreadable)?;
-        let drivers: Vec<&str> = self.drivers.iter().map(String::as_str).collect();
         let env = |name: &str| std::env::var(name).ok();
-        let options = kiln_pool_file::Options { env: &env, drivers: Some(&drivers) };
+        let options = kiln_pool_file::Options { env: &env, sections: &self.sections };
         let loaded = kiln_pool_file::load(&path.display().to_string(), &bytes, &options);
         let findings = loaded.report.text(false);
         match loaded.config.clone() {

@@ -31,7 +31,10 @@ const EDGES: &[(&str, &[&str])] = &[
             "kiln-wire",
         ],
     ),
-    ("kiln-driver-qemu", &["kiln-agent-client", "kiln-driver", "kiln-tls", "kiln-wire"]),
+    (
+        "kiln-driver-qemu",
+        &["kiln-agent-client", "kiln-document", "kiln-driver", "kiln-pool", "kiln-pool-file", "kiln-tls", "kiln-wire"],
+    ),
     ("kiln-executor", &["kiln-agent-client", "kiln-engine", "kiln-pipeline", "kiln-pool", "kiln-runner", "kiln-wire"]),
     (
         "kiln-cli",

@@ -1,5 +1,6 @@
 //! `kiln image`: what VMs are made from.
 
+use kiln_driver_qemu::limits::DEFAULT_SHAPE;
 use kiln_driver_qemu::{Ownership, Settings, Shape, Source};
 
 use crate::args::{Format, ImageCommand};
@@ -8,9 +9,6 @@ use crate::exit::{Exit, Usage};
 use crate::identity::Identity;
 use crate::progress::listener;
 use crate::{home, print};
-
-/// Root disk of a VM, at least; it takes room only as it fills.
-pub const DISK_GIB: u32 = 16;
 
 /// Carries out one of the commands.
 pub async fn image(command: ImageCommand) -> anyhow::Result<Exit> {
@@ -31,7 +29,7 @@ pub async fn image(command: ImageCommand) -> anyhow::Result<Exit> {
             let identity = Identity::of(&layout)?;
             let (host, ownership, listener) = (&vm.host, Ownership::Process, listener());
             let driver = Drivers { layout: &layout, host, ownership, identity: &identity, listener }.local()?;
-            let shape = Shape { cpus: vm.cpus, memory_mib: vm.memory, disk_gib: DISK_GIB };
+            let shape = Shape { cpus: vm.cpus, memory_mib: vm.memory, ..DEFAULT_SHAPE };
             driver.ensure_golden(&name, shape).await?;
             print::line(format!("image {name} is warm: its next VM starts from a snapshot"));
         }

@@ -12,9 +12,6 @@ use crate::runner_client::{Runner, RunnerError, route};
 use crate::table::{Cell, Side, Table, clean, terminal_width};
 use crate::{drivers, print};
 
-/// A larger file is no pool file.
-const FILE_MAX_BYTES: u64 = 4 << 20;
-
 /// Carries out one of the commands.
 pub async fn pool(command: PoolCommand) -> anyhow::Result<Exit> {
     match command {
@@ -63,10 +60,11 @@ fn load(path: &Path) -> Result<kiln_pool_file::Loaded, Usage> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
     // One byte more than allowed tells the reader that there is more, and it says so with its own limit.
-    let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes));
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(kiln_pool_file::MAX_BYTES as u64 + 1).read_to_end(&mut bytes));
     read.map_err(|e| Usage(format!("could not read {name}: {e}")))?;
     let env = |variable: &str| std::env::var(variable).ok();
-    let options = kiln_pool_file::Options { env: &env, drivers: Some(&drivers::NAMES) };
+    let options = kiln_pool_file::Options { env: &env, sections: &drivers::SECTIONS };
     Ok(kiln_pool_file::load(&name, &bytes, &options))
 }
 

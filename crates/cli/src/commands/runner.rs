@@ -24,7 +24,7 @@ const MAX_AGE_MARGIN: Duration = Duration::from_secs(3600);
 
 /// Runs until it is told to end.
 pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
-    let file = PoolFile { path: args.pool.clone(), drivers: drivers::NAMES.map(str::to_owned).to_vec() };
+    let file = PoolFile { path: args.pool.clone(), sections: drivers::SECTIONS.to_vec() };
     let stamp = file.stamp();
     let (config, findings) = file.read().context(Usage("nothing was started".to_owned()))?;
     if !findings.is_empty() {

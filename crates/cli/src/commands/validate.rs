@@ -10,9 +10,6 @@ use crate::args::{Format, ValidateArgs};
 use crate::exit::Exit;
 use crate::print;
 
-/// A larger file is no pipeline.
-const FILE_MAX_BYTES: u64 = 4 << 20;
-
 /// Checks every file; the worst one decides the exit code.
 pub fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let options = Options { lenient: args.lenient, ..Options::default() };
@@ -35,7 +32,7 @@ pub fn load(path: &Path, options: &Options) -> anyhow::Result<Loaded> {
         use std::io::Read as _;
         let mut bytes = Vec::new();
         // One byte more than allowed tells the parser that there is more, and it says so with its own limit.
-        std::fs::File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        std::fs::File::open(path)?.take(kiln_document::yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = read().map_err(|e| crate::exit::Usage(format!("could not read {name}: {e}")))?;

@@ -11,11 +11,11 @@ use crate::clone::instance::Instance;
 use crate::clone::owner::valid_name;
 use crate::error::QemuError;
 use crate::host::room::{Policy, Promised};
+use crate::limits;
+use crate::vm::machine::Shape;
 
 /// How many ended ids are remembered, so that none is run twice.
 const REMEMBERED_IDS: usize = 10_000;
-const MAX_CPUS: u32 = 64;
-const MIN_MEMORY_MIB: u32 = 256;
 
 #[derive(Default)]
 pub(crate) struct Book {
@@ -127,14 +127,5 @@ pub(crate) fn check(request: &LaunchRequest) -> Result<(), QemuError> {
             request.id
         )));
     }
-    if !(1..=MAX_CPUS).contains(&request.cpus) {
-        return Err(QemuError::Invalid(format!("{} processors: a local VM has 1 to {MAX_CPUS}", request.cpus)));
-    }
-    if request.memory_mib < MIN_MEMORY_MIB {
-        return Err(QemuError::Invalid(format!(
-            "{} MiB of memory: a local VM needs at least {MIN_MEMORY_MIB}",
-            request.memory_mib
-        )));
-    }
-    Ok(())
+    limits::check(Shape { cpus: request.cpus, memory_mib: request.memory_mib, disk_gib: request.disk_gib })
 }

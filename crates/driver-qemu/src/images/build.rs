@@ -15,10 +15,9 @@ use crate::error::QemuError;
 use crate::host::program::{self, INSTALL_BUILDERS};
 use crate::host::room;
 use crate::host::unix::{self, Death};
+use crate::limits::DEFAULT_SHAPE;
 use crate::progress::Task;
 
-/// Size of the disk as the guest sees it. The file holds only what is used.
-const DISK_GIB: u64 = 16;
 /// Disk that a build takes while it runs: archive, tree, raw and final disk.
 const NEEDED_BYTES: u64 = 6 * 1024 * 1024 * 1024;
 /// The tree alone.
@@ -108,7 +107,7 @@ impl Images {
         if !unix::is_root() {
             command.args(["--", "sh"]);
         }
-        command.arg(&make_disk).arg(half).arg(DISK_GIB.to_string());
+        command.arg(&make_disk).arg(half).arg(DEFAULT_SHAPE.disk_gib.to_string());
         program::watched(command, INSTALL_BUILDERS, Death::Terminate, |_| {}).await?;
         let (raw, disk) = (half.join("disk.raw"), half.join("disk.qcow2"));
         task.step("packing the disk");
@@ -123,7 +122,7 @@ impl Images {
             name: name.to_owned(),
             digest: digest(&disk).await?,
             origin: format!("built from {} {}", archives.distribution, archives.codename),
-            virtual_bytes: DISK_GIB << 30,
+            virtual_bytes: u64::from(DEFAULT_SHAPE.disk_gib) << 30,
             file_bytes: disk.metadata().map_err(QemuError::io("look at", &disk))?.len(),
             created_unix_s: now_unix_s(),
             kernel: true,

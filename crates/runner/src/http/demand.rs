@@ -107,11 +107,11 @@ fn refuse_unsupported(request: &SetupVmRequest) -> Result<(), Refusal> {
 mod tests {
     use super::*;
 
-    const POOLS: &str = "instances:\n- {name: a, type: qemu, spec: {image: i}, kiln: {fallbacks: [b]}}\n\
-                         - {name: b, type: qemu, spec: {image: i}}\n- {name: c, type: qemu, spec: {image: i}}\n";
+    const POOLS: &str = "instances:\n- {name: a, type: amazon, spec: {ami: i, size: s}, kiln: {fallbacks: [b]}}\n\
+                         - {name: b, type: amazon, spec: {ami: i, size: s}}\n- {name: c, type: amazon, spec: {ami: i, size: s}}\n";
 
     fn asked(request: &str) -> Result<Request, Refusal> {
-        let options = kiln_pool_file::Options { env: &|_| None, drivers: Some(&["qemu"]) };
+        let options = kiln_pool_file::Options { env: &|_| None, sections: &[&kiln_pool_file::amazon::Amazon] };
         let config = kiln_pool_file::load("pool.yml", POOLS.as_bytes(), &options).config.expect("a configuration");
         let settings = Settings { fallback_pools: vec!["c".to_owned()], ..Settings::default() };
         let request = serde_json::from_str(request).expect("a request");

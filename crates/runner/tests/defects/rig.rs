@@ -82,8 +82,7 @@ impl Host for Turned {
 
 /// A flavor of pool `p`.
 pub fn flavor(key: &str, warm: u32) -> Flavor {
-    let launch =
-        Launch { image: "debian".into(), cpus: 1, memory_mib: 512, disk_gib: 8, spec: serde_json::Value::Null };
+    let launch = Launch { image: "debian".into(), cpus: 1, memory_mib: 512, disk_gib: 8, ..Launch::default() };
     let variant = key.split_once('/').map(|(_, variant)| variant.to_owned());
     let tenant = key.split_once('@').map(|(_, id)| Tenant { id: id.to_owned(), accounts: vec![id.to_owned()] });
     Flavor {

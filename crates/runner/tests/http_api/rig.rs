@@ -84,7 +84,7 @@ pub struct Runner {
 }
 
 fn pool(name: &str, image: &str) -> Pool {
-    let launch = Launch { image: image.into(), cpus: 1, memory_mib: 512, disk_gib: 8, spec: Value::Null };
+    let launch = Launch { image: image.into(), cpus: 1, memory_mib: 512, disk_gib: 8, ..Launch::default() };
     let flavor = |key: &str, variant: Option<&str>, class: Option<&str>| Flavor {
         key: key.into(),
         variant: variant.map(Into::into),

@@ -9,8 +9,7 @@ use super::{IMAGE, TYPE};
 #[must_use]
 pub fn pools(pools: &[(&str, u32, u32)]) -> Config {
     let pool = |&(name, warm, limit): &(&str, u32, u32)| {
-        let launch =
-            Launch { image: IMAGE.to_owned(), cpus: 1, memory_mib: 16, disk_gib: 1, spec: serde_json::Value::Null };
+        let launch = Launch { image: IMAGE.to_owned(), cpus: 1, memory_mib: 16, disk_gib: 1, ..Launch::default() };
         let flavor = Flavor {
             key: name.to_owned(),
             variant: None,

@@ -1,0 +1,224 @@
+//! The driver's section of the pool file: the words of a `spec` of `type: qemu`.
+
+use std::ops::RangeInclusive;
+
+use kiln_document::diagnostic::Diagnostic;
+use kiln_document::schema::{Key, Shape as Form, Table};
+use kiln_document::yaml::Node;
+use kiln_pool::config::{Ages, Launch};
+use kiln_pool::{Flavor, Pool};
+use kiln_pool_file::json;
+use kiln_pool_file::section::{Instances, Limit, Reader, Section, Variant};
+use serde_json::Value;
+
+use crate::driver::NAME;
+use crate::limits::{CPUS, DEFAULT_SHAPE, DISK_GIB, MEMORY_MIB};
+use crate::vm::machine::Shape;
+
+/// The section.
+#[derive(Debug)]
+pub struct QemuSection;
+
+static SPEC: Table = Table::closed(
+    "qemu spec",
+    &[
+        Key::read("image", Form::Text, "image, by the name in `kiln image list`"),
+        Key::read("cpus", Form::Number, "virtual processors"),
+        Key::read("memory", Form::Number, "memory in MiB"),
+        Key::read("disk", Form::Of(&DISK), "the root disk"),
+    ],
+);
+
+static DISK: Table = Table::closed("disk", &[Key::read("size", Form::Number, "smallest root disk in GiB")]);
+
+static LIMITS: [Limit; 3] = [
+    Limit { path: &["cpus"], range: wide(&CPUS), unit: "" },
+    Limit { path: &["memory"], range: wide(&MEMORY_MIB), unit: "MiB" },
+    Limit { path: &["disk", "size"], range: wide(&DISK_GIB), unit: "GiB" },
+];
+
+const fn wide(range: &RangeInclusive<u32>) -> RangeInclusive<i64> {
+    *range.start() as i64..=*range.end() as i64
+}
+
+impl Section for QemuSection {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["kvm", "libvirt", "local"]
+    }
+
+    fn example(&self) -> &'static str {
+        "{image: ubuntu-24.04}"
+    }
+
+    fn shape(&self) -> Form {
+        Form::Of(&SPEC)
+    }
+
+    fn limits(&self) -> &'static [Limit] {
+        &LIMITS
+    }
+
+    fn check(&self, spec: &Node, whole: bool, reader: &mut Reader<'_>) {
+        if whole && reader.text(spec, "image").is_none() {
+            let help = "`kiln image list` shows the images of this machine";
+            reader.invalid("missing-key", &spec.location, "the spec names no `image`".to_owned(), help);
+        }
+    }
+
+    fn check_variant(&self, variant: &Node, reader: &mut Reader<'_>) {
+        for key in ["machine_type", "disk_type", "zones"] {
+            if let (Some((place, _)), Some(_)) = (variant.entry(key), variant.get(key)) {
+                let message = format!("`{key}` has no effect here: instances on this machine have no such thing");
+                let found = Diagnostic::warning("no-effect", &place.location, message);
+                reader.push(found.help("write `kiln: {spec: {cpus: 4, memory: 8192}}` into the variant"));
+            }
+        }
+    }
+
+    fn vary(&self, spec: &mut Value, variant: &Variant, _: &mut Reader<'_>) {
+        if let Some(image) = &variant.image_name {
+            json::put(spec, &["image"], image.as_str().into());
+        }
+        if let Some(size) = variant.disk_gib {
+            json::put(spec, &["disk", "size"], size.into());
+        }
+    }
+
+    /// Nothing of the spec is left for the driver alone.
+    fn instances(&self, spec: Value) -> Instances {
+        let image = json::text(&spec, "/image").unwrap_or_default();
+        let shape = Shape {
+            cpus: json::number(&spec, "/cpus").unwrap_or(DEFAULT_SHAPE.cpus),
+            memory_mib: json::number(&spec, "/memory").unwrap_or(DEFAULT_SHAPE.memory_mib),
+            disk_gib: json::number(&spec, "/disk/size").unwrap_or(DEFAULT_SHAPE.disk_gib),
+        };
+        Instances { launch: launch(image, shape), hibernate: false }
+    }
+}
+
+fn launch(image: &str, shape: Shape) -> Launch {
+    let Shape { cpus, memory_mib, disk_gib } = shape;
+    Launch { image: image.to_owned(), cpus, memory_mib, disk_gib, ..Launch::default() }
+}
+
+/// Returns a pool of local VMs without a pool file: `name` is its name, and it keeps nothing warm.
+#[must_use]
+pub fn pool(name: &str, image: &str, shape: Shape, limit: u32) -> Pool {
+    let flavor = Flavor {
+        key: name.to_owned(),
+        variant: None,
+        tenant: None,
+        resource_class: None,
+        nested_virtualization: false,
+        warm: 0,
+        limit: None,
+        hibernate: false,
+        launch: launch(image, shape),
+    };
+    Pool {
+        name: name.to_owned(),
+        driver: NAME.to_owned(),
+        os: "linux".to_owned(),
+        arch: if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }.to_owned(),
+        limit,
+        flavors: vec![flavor],
+        schedules: Vec::new(),
+        ages: Ages::default(),
+        fallbacks: Vec::new(),
+        imds: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kiln_driver::LaunchRequest;
+    use kiln_pool_file::amazon::Amazon;
+    use kiln_pool_file::conformance::breaches;
+    use kiln_pool_file::{Options, load};
+
+    use super::*;
+    use crate::clone::book;
+
+    const DOCUMENTATION: &str = include_str!("../../../docs/pool-file.md");
+
+    /// What the driver says before it does anything.
+    fn takes(launch: &Launch) -> bool {
+        let request = LaunchRequest {
+            id: "a".to_owned(),
+            image: launch.image.clone(),
+            cpus: launch.cpus,
+            memory_mib: launch.memory_mib,
+            disk_gib: launch.disk_gib,
+            labels: BTreeMap::new(),
+        };
+        book::check(&request).is_ok()
+    }
+
+    #[test]
+    fn the_pool_file_and_the_launch_agree() {
+        assert_eq!(breaches(&QemuSection, DOCUMENTATION, &takes), [""; 0]);
+    }
+
+    /// Files that were once good and whose every launch failed.
+    #[test]
+    fn what_no_launch_can_have_is_refused_in_the_file() {
+        for (keys, code) in [("cpus: 128", "out-of-range"), ("memory: 200", "out-of-range"), ("cpus: 64", "")] {
+            let text = format!("instances: [{{name: a, type: qemu, spec: {{image: i, {keys}}}}}]");
+            let loaded = load("pool.yml", text.as_bytes(), &Options { env: &|_| None, sections: &[&QemuSection] });
+            let codes: String = loaded.report.diagnostics.iter().map(|found| found.code).collect();
+            assert_eq!(codes, code, "{keys}: {}", loaded.report.text(false));
+            assert_eq!(loaded.is_ok(), code.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_default() {
+        let launch = QemuSection.instances(serde_json::json!({"image": "i"})).launch;
+        assert_eq!(launch, super::launch("i", DEFAULT_SHAPE));
+        for (key, default, range) in [
+            ("cpus", DEFAULT_SHAPE.cpus, CPUS),
+            ("memory", DEFAULT_SHAPE.memory_mib, MEMORY_MIB),
+            ("disk.size", DEFAULT_SHAPE.disk_gib, DISK_GIB),
+        ] {
+            let start = format!("| `{key}` | {default} |");
+            let line = DOCUMENTATION.lines().find(|line| line.starts_with(&start)).unwrap_or_default();
+            let limits = format!(", {} to {} |", range.start(), range.end());
+            assert!(line.ends_with(&limits), "docs/pool-file.md says of {key}: {line}");
+        }
+    }
+
+    #[test]
+    fn without_a_file_there_is_one_local_pool() {
+        let pool = super::pool("local", "ubuntu", Shape { cpus: 4, ..DEFAULT_SHAPE }, 3);
+        let flavor = pool.flavor("local").expect("the base");
+        assert_eq!((pool.driver.as_str(), pool.limit, flavor.warm), ("qemu", 3, 0));
+        assert!(takes(&flavor.launch));
+    }
+
+    #[test]
+    fn the_examples_of_the_documentation_are_good() {
+        let blocks = DOCUMENTATION.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let mut read = 0;
+        for block in blocks {
+            let whole = match block.starts_with("instances:") {
+                true => block.to_owned(),
+                false => format!(
+                    "instances:\n- name: linux-spare\n  type: qemu\n  spec: {{image: a}}\n- name: a\n  type: qemu\n  \
+                     spec: {{image: a}}\n  variants: [{{variant_id: big}}]\n{block}"
+                ),
+            };
+            let env = |_: &str| Some("eu-west-1".to_owned());
+            let sections: [&dyn Section; 2] = [&QemuSection, &Amazon];
+            let loaded = load("pool.yml", whole.as_bytes(), &Options { env: &env, sections: &sections });
+            assert!(loaded.is_ok() && loaded.report.diagnostics.is_empty(), "{}", loaded.report.text(false));
+            read += 1;
+        }
+        assert_eq!(read, 3);
+    }
+}

@@ -1,0 +1,70 @@
+//! Specs of any driver, as JSON that was checked.
+
+use kiln_document::schema::Shape;
+use kiln_document::yaml::Node;
+use serde_json::Value;
+
+use crate::json;
+use crate::reader::{Reader, Words};
+use crate::section::{Limit, Section, Variant};
+
+/// Larger than any spec; it is stored with each kind of instance.
+const MAX_SPEC_BYTES: usize = 32 * 1024;
+
+/// Reads a spec. `whole` is false for one that is laid over a pool's spec.
+pub(crate) fn read(section: &dyn Section, node: &Node, whole: bool, reader: &mut Reader<'_>) -> Value {
+    let shape = section.shape();
+    let spec = if matches!(shape, Shape::Any) {
+        node.to_json()
+    } else {
+        let Some(checked) = reader.checked(node, &shape, Words::Incumbent) else { return Value::Null };
+        for limit in section.limits() {
+            reader.limited(&checked, limit.path, limit.range.clone(), limit.unit);
+        }
+        section.check(&checked, whole, reader);
+        json::of(&checked, &shape)
+    };
+    if spec.to_string().len() > MAX_SPEC_BYTES {
+        let message = format!("the `spec` has more than {MAX_SPEC_BYTES} bytes");
+        reader.invalid("spec-too-large", &node.location, message, "put what is large into the image");
+        return Value::Null;
+    }
+    spec
+}
+
+/// Returns a pool's spec with a variant's keys and then its `kiln.spec` laid over it.
+pub(crate) fn varied(
+    section: &dyn Section,
+    base: &Value,
+    variant: &Variant,
+    over: Option<&Value>,
+    reader: &mut Reader<'_>,
+) -> Value {
+    let mut spec = base.clone();
+    section.vary(&mut spec, variant, reader);
+    for limit in section.limits() {
+        tell_beyond(limit, base, &spec, variant, reader);
+    }
+    if let Some(over) = over {
+        json::merge(&mut spec, over);
+    }
+    spec
+}
+
+/// Reports a number that a variant's keys put beyond its limit. What stands in a spec was checked where it stands.
+fn tell_beyond(limit: &Limit, base: &Value, spec: &Value, variant: &Variant, reader: &mut Reader<'_>) {
+    let pointer: String = limit.path.iter().flat_map(|key| ["/", key]).collect();
+    let number = |spec: &Value| spec.pointer(&pointer).and_then(Value::as_i64);
+    let Some(beyond) = number(spec).filter(|number| !limit.range.contains(number)) else { return };
+    if number(base) != Some(beyond) {
+        let unit = if limit.unit.is_empty() { String::new() } else { format!(" {}", limit.unit) };
+        let message = format!(
+            "the variant `{}` makes `{}` {beyond}{unit}, which is beyond {} to {}",
+            variant.id,
+            limit.path.join("."),
+            limit.range.start(),
+            limit.range.end()
+        );
+        reader.invalid("out-of-range", &variant.location, message, "give the variant a number that is possible");
+    }
+}
