@@ -17,12 +17,14 @@ pub mod facts;
 pub mod failure;
 pub mod harness;
 mod load;
+mod options;
 pub mod plan;
 pub mod requirements;
 pub mod scope;
 pub mod strategy;
 
-pub use load::{Loaded, Options, load};
+pub use load::{Loaded, load};
+pub use options::Options;
 pub use plan::{Dialect, Plan};
 
 /// Returns one JSON Schema for files of either dialect, for editors.

@@ -1,23 +1,12 @@
 //! One file in, plan and findings out.
 
-use std::collections::BTreeMap;
-
 use kiln_document::diagnostic::{Diagnostic, Findings, Severity};
 use kiln_document::report::Report;
 use kiln_document::yaml;
 
+use crate::options::Options;
 use crate::plan::{Dialect, Plan};
 use crate::{dialect, drone, harness};
-
-/// How a file is read.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Unknown keys are warnings.
-    pub lenient: bool,
-    /// Values for variables and `<+input>`s, by the name of a variable (`version`) or by the full path
-    /// (`pipeline.stages.build.variables.version`).
-    pub inputs: BTreeMap<String, String>,
-}
 
 /// What became of a file.
 #[derive(Debug)]

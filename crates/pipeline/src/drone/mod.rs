@@ -19,13 +19,14 @@ mod schema;
 mod script;
 mod settings;
 mod step;
+mod surroundings;
 mod tables;
 
 use kiln_document::diagnostic::{Diagnostic, Findings, Severity};
 use kiln_document::schema::did_you_mean;
 use kiln_document::yaml::Node;
 
-use crate::load::Options;
+use crate::options::Options;
 use crate::plan::{Dialect, Graph, Plan, Stage};
 
 pub use environment::environment;

@@ -6,30 +6,10 @@ use kiln_document::yaml::Node;
 
 use super::order::Item;
 use super::reader::{Identifiers, Reader};
-use super::settings;
-use super::{conditions, order, step, tables};
+use super::surroundings::{Machine, Surroundings};
+use super::{conditions, order, settings, step, tables};
 use crate::expr::Template;
 use crate::plan::{Arch, EnvVar, Graph, Os, PoolRequest, Stage, StepNode};
-
-/// Where steps of a pipeline run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Machine {
-    /// In containers, all of them.
-    Containers,
-    /// On the machine, and in a container where the step has an image.
-    Either,
-    /// On the machine, all of them.
-    Host,
-}
-
-/// What a step has to know about its pipeline.
-pub(super) struct Surroundings {
-    pub machine: Machine,
-    /// The pipeline's type, for messages.
-    pub kind: String,
-    pub os: Os,
-    pub arch: Arch,
-}
 
 /// The types of Drone's own runners.
 const TYPES: [(&str, Machine); 9] = [
@@ -65,7 +45,7 @@ pub(super) fn read(
     let depends_on: Vec<_> = dependencies.into_iter().map(|(name, place)| (name.to_owned(), place.clone())).collect();
     let pool = document.get("pool").and_then(|pool| reader.fixed(pool, "use")).map(str::to_owned);
     let mut env = stage_variables(&surroundings, name, number, &depends_on);
-    env.extend(own_environment(reader, document));
+    env.extend(settings::environment(reader, document));
     let stage = Stage {
         id: identifiers.make(name),
         name: name.to_owned(),
@@ -210,15 +190,6 @@ fn stage_variables(
     .into_iter()
     .map(|(name, value)| EnvVar { name: name.to_owned(), value: Template::literal(value) })
     .collect()
-}
-
-/// The `environment` of a pipeline or a step.
-pub(super) fn own_environment(reader: &mut Reader<'_>, node: &Node) -> Vec<EnvVar> {
-    let entries = node.get("environment").and_then(Node::entries).unwrap_or_default();
-    let variable = |(key, value): &(Node, Node)| {
-        Some(EnvVar { name: key.text()?.to_owned(), value: settings::value(reader, value) })
-    };
-    entries.iter().filter_map(variable).collect()
 }
 
 /// Services first, then the steps; each step waits for the one before it unless any of them names what it waits for.

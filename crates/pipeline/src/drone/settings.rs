@@ -1,13 +1,10 @@
-//! A plugin's `settings` as the variables that its container gets.
+//! Variables of a step: its `environment`, and a plugin's `settings` as its container gets them.
 
-use kiln_document::yaml::{Kind, Node, Resolved};
+use kiln_document::yaml::{Kind, MAX_DEPTH, Node, Resolved};
 
 use super::reader::Reader;
 use crate::expr::Template;
 use crate::plan::EnvVar;
-
-/// How deep a setting is written as JSON; deeper parts were refused with the file's depth already.
-const MAX_DEPTH: usize = 96;
 
 /// `PLUGIN_NAME=value`: scalars as they are, lists of scalars with commas, everything else as JSON.
 pub(super) fn read(reader: &mut Reader<'_>, step: &Node) -> Vec<EnvVar> {
@@ -43,7 +40,16 @@ pub(super) fn value(reader: &mut Reader<'_>, node: &Node) -> Template {
     }
 }
 
+/// Reads the `environment` of a pipeline or a step.
+pub(super) fn environment(reader: &mut Reader<'_>, node: &Node) -> Vec<EnvVar> {
+    let entries = node.get("environment").and_then(Node::entries).unwrap_or_default();
+    let variable =
+        |(key, value): &(Node, Node)| Some(EnvVar { name: key.text()?.to_owned(), value: self::value(reader, value) });
+    entries.iter().filter_map(variable).collect()
+}
+
 fn to_json(node: &Node, depth: usize) -> serde_json::Value {
+    // No file is deeper: the reader of YAML has refused it.
     if depth > MAX_DEPTH {
         return serde_json::Value::Null;
     }

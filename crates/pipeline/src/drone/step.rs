@@ -4,8 +4,8 @@ use kiln_document::diagnostic::{Diagnostic, Location};
 use kiln_document::yaml::Node;
 
 use super::order::Item;
-use super::pipeline::{Machine, Surroundings, own_environment};
 use super::reader::{Identifiers, Reader};
+use super::surroundings::{Machine, Surroundings};
 use super::{conditions, script, settings, tables};
 use crate::expr::Template;
 use crate::plan::{Container, EnvVar, ErrorKind, FailureAction, FailureStrategy, Os, Run, Shell, Step, StepNode};
@@ -80,7 +80,7 @@ fn run(
         .into_iter()
         .map(|(name, value)| EnvVar { name: name.to_owned(), value: Template::literal(value) })
         .collect();
-    env.extend(own_environment(reader, node));
+    env.extend(settings::environment(reader, node));
     Run {
         shell,
         script: script::script(commands, shell),

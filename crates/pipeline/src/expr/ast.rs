@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::substitution::Variable;
-
 /// A dotted name that an expression refers to, as far as it is written out: `pipeline.variables.version`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path {
@@ -31,6 +29,36 @@ pub(super) enum Part {
     },
     /// Drone's `${NAME}`.
     Variable(Box<Variable>),
+}
+
+/// Drone's `${name...}`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Variable {
+    pub name: String,
+    pub operation: Operation,
+}
+
+/// What is done with the value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Operation {
+    Plain,
+    Length,
+    Upper { first: bool },
+    Lower { first: bool },
+    Slice { from: Vec<Part>, length: Option<Vec<Part>> },
+    Default(Vec<Part>),
+    RemovePrefix { pattern: Vec<Part>, longest: bool },
+    RemoveSuffix { pattern: Vec<Part>, longest: bool },
+    Replace { at: At, from: Vec<Part>, to: Vec<Part> },
+}
+
+/// Where a replacement happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    First,
+    Everywhere,
+    Start,
+    End,
 }
 
 /// An expression.

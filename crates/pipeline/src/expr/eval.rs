@@ -4,14 +4,14 @@ use std::cell::Cell;
 
 use kiln_document::schema::closest;
 
-use super::ast::{Expr, Operator, Part};
-use super::substitution::Variable;
-use super::{EvalError, MAX_INDIRECTIONS, MAX_OPERATIONS, MAX_TEXT_BYTES, Scope, Value, functions, methods, operators};
+use super::ast::{Expr, Operator, Part, Variable};
+use super::{
+    EvalError, MAX_INDIRECTIONS, MAX_OPERATIONS, MAX_TEXT_BYTES, PATTERN_COST, Scope, Value, functions, methods,
+    operators,
+};
 
 type Evaluated<T> = Result<T, EvalError>;
 
-/// Operations that a regular expression counts for: it is compiled first.
-pub(super) const PATTERN_COST: u32 = 500;
 /// Methods and functions that take a regular expression.
 const PATTERNS: [&str; 7] = ["matches", "replaceAll", "replaceFirst", "split", "extract", "match", "replace"];
 

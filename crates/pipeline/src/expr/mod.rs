@@ -48,6 +48,8 @@ pub const MAX_LINKS: usize = 256;
 pub const MAX_EXPRESSION_BYTES: usize = 16 * 1024;
 /// How many declared values may refer to each other in a chain; a longer chain is taken for a cycle.
 pub const MAX_INDIRECTIONS: usize = 32;
+/// Operations that a regular expression counts for, because it is compiled first.
+const PATTERN_COST: u32 = 500;
 /// How many operations one evaluation may take, everything it refers to included.
 pub const MAX_OPERATIONS: u32 = 100_000;
 /// Longest text an evaluation may build, in bytes.

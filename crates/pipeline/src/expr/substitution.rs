@@ -8,40 +8,9 @@
 //! The functions are those of Drone's documentation, after the bash ones of the same spelling: patterns of `/` are
 //! plain text, those of `#` and `%` are globs, where `*` also crosses a slash.
 
-use super::ast::Part;
-use super::eval::PATTERN_COST;
+use super::ast::{At, Operation, Part, Variable};
 use super::parser::Fault;
-use super::{EvalError, MAX_NESTING, functions};
-
-/// `${name...}`
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Variable {
-    pub name: String,
-    pub operation: Operation,
-}
-
-/// What is done with the value.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Operation {
-    Plain,
-    Length,
-    Upper { first: bool },
-    Lower { first: bool },
-    Slice { from: Vec<Part>, length: Option<Vec<Part>> },
-    Default(Vec<Part>),
-    RemovePrefix { pattern: Vec<Part>, longest: bool },
-    RemoveSuffix { pattern: Vec<Part>, longest: bool },
-    Replace { at: At, from: Vec<Part>, to: Vec<Part> },
-}
-
-/// Where a replacement happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
-    First,
-    Everywhere,
-    Start,
-    End,
-}
+use super::{EvalError, MAX_NESTING, PATTERN_COST, functions};
 
 /// Splits a text at its substitutions; `$$` becomes `$`.
 pub(super) fn parse(text: &str) -> Result<Vec<Part>, Fault> {

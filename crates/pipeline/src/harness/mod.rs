@@ -25,7 +25,7 @@ use kiln_document::diagnostic::{Diagnostic, Findings};
 use kiln_document::yaml::Node;
 use reader::Reader;
 
-use crate::load::Options;
+use crate::options::Options;
 use crate::plan::{Dialect, Plan};
 
 pub(crate) use schema::definition as schema;

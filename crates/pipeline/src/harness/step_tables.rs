@@ -2,7 +2,6 @@
 
 use kiln_document::schema::{Key, Role, Shape, Table};
 
-use super::tables::{LOCAL, VARIABLE};
 use super::words;
 
 use Shape::{Any, Bool, Duration, Enum, List, Map, Number, Of, OneOrMore, Text};
@@ -58,7 +57,7 @@ pub static GROUP: Table = Table::closed(
         Key::describes("tags"),
         Key::no_effect("delegateSelectors", Any, "there are no delegates in a local run"),
         Key::no_effect("sharedPaths", Any, "the steps of a stage share the whole file system"),
-        Key::no_effect("stepGroupInfra", Any, LOCAL),
+        Key::no_effect("stepGroupInfra", Any, words::LOCAL),
         Key::no_effect("enforce", Any, "policies are evaluated by the Harness platform"),
     ],
 );
@@ -224,3 +223,17 @@ pub static REPORTS: Table = Table::closed(
 /// `reports.spec`
 pub static REPORT_SPEC: Table =
     Table::closed("`reports.spec`", &[Key::read("paths", OneOrMore(&Text), "Globs of report files.")]);
+
+/// An item of `variables`.
+pub static VARIABLE: Table = Table::closed(
+    "variable",
+    &[
+        Key::read("name", Text, "Its name."),
+        Key::read("type", Enum(&["String", "Number", "Secret"]), "What it holds."),
+        Key::read("value", Text, "Its value; `<+input>` is asked for before the run."),
+        Key::read("default", Text, "Its value when none is given."),
+        Key::describes("description"),
+        Key::describes("required"),
+        Key::describes("metadata"),
+    ],
+);

@@ -5,7 +5,7 @@ use kiln_document::schema::{Key, Language, Role, Shape, Table};
 
 use super::step_tables::{
     ACTION, BACKGROUND, FAILURE, GROUP, ON_FAILURE, OUTPUT, PLUGIN, REPEAT, REPORTS, RETRY, RUN, STEP, STRATEGY,
-    WHEN_STEP,
+    VARIABLE, WHEN_STEP,
 };
 use super::words;
 use crate::expr;
@@ -40,8 +40,6 @@ pub static LANGUAGE: Language<'static> = Language {
         &REPORTS,
     ],
 };
-
-pub(super) const LOCAL: &str = "the stage runs on a machine of Kiln's own";
 
 /// The file.
 pub static FILE: Table = Table::closed("file", &[Key::read("pipeline", Of(&PIPELINE), "The pipeline.")]);
@@ -200,8 +198,8 @@ pub static POOL: Table = Table::closed(
         Key::read("poolName", Text, "The pool's name in the runner's pool file."),
         Key::read("identifier", Text, "Older spelling of `poolName`."),
         Key::read("os", Enum(words::SYSTEMS), "Operating system."),
-        Key::no_effect("harnessImageConnectorRef", Any, LOCAL),
-        Key::no_effect("initTimeout", Duration, LOCAL),
+        Key::no_effect("harnessImageConnectorRef", Any, words::LOCAL),
+        Key::no_effect("initTimeout", Duration, words::LOCAL),
     ],
 );
 
@@ -229,7 +227,7 @@ pub static MACHINE: Table = Table::open(
         Key::describes("podSpecOverlay"),
         Key::describes("resources"),
         Key::describes("identifier"),
-        Key::no_effect("volumes", Any, LOCAL),
+        Key::no_effect("volumes", Any, words::LOCAL),
     ],
 );
 
@@ -248,20 +246,6 @@ pub static RUNTIME: Table = Table::closed(
     &[
         Key::read("type", Enum(words::RUNTIMES), "Where the machine comes from; Kiln takes a local one."),
         Key::describes("spec"),
-    ],
-);
-
-/// An item of `variables`.
-pub static VARIABLE: Table = Table::closed(
-    "variable",
-    &[
-        Key::read("name", Text, "Its name."),
-        Key::read("type", Enum(&["String", "Number", "Secret"]), "What it holds."),
-        Key::read("value", Text, "Its value; `<+input>` is asked for before the run."),
-        Key::read("default", Text, "Its value when none is given."),
-        Key::describes("description"),
-        Key::describes("required"),
-        Key::describes("metadata"),
     ],
 );
 

@@ -1,5 +1,8 @@
 //! The words of the dialect: kinds of stages, steps, shells, failures.
 
+/// Why keys about where a stage runs have no effect.
+pub const LOCAL: &str = "the stage runs on a machine of Kiln's own";
+
 /// Shells of `Run`, `Background` and the test steps.
 pub const SHELLS: &[&str] = &["Sh", "Bash", "Powershell", "Pwsh", "Python"];
 /// Operating systems of `platform`.

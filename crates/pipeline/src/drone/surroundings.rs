@@ -1,0 +1,23 @@
+//! What a step has to know about its pipeline.
+
+use crate::plan::{Arch, Os};
+
+/// Where steps of a pipeline run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Machine {
+    /// In containers, all of them.
+    Containers,
+    /// On the machine, and in a container where the step has an image.
+    Either,
+    /// On the machine, all of them.
+    Host,
+}
+
+/// What a step has to know about its pipeline.
+pub(super) struct Surroundings {
+    pub machine: Machine,
+    /// The pipeline's type, for messages.
+    pub kind: String,
+    pub os: Os,
+    pub arch: Arch,
+}
