@@ -3,8 +3,9 @@
 //! There is no one JUnit format: suites nest or do not, times have commas, counts are missing or wrong. So only test
 //! cases are believed, wherever they stand, and a report is read as a stream under limits.
 
-use quick_xml::Reader;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
 use serde::Serialize;
 
 /// A report larger than this is not read.
@@ -88,6 +89,7 @@ struct Case {
     name: String,
     verdict: Verdict,
     message: String,
+    text: String,
     in_verdict: bool,
 }
 
@@ -96,7 +98,9 @@ pub fn read(xml: &[u8]) -> Result<Tests, JunitError> {
     if xml.len() > REPORT_MAX_BYTES {
         return Err(JunitError::TooLarge(xml.len()));
     }
-    let mut reader = Reader::from_reader(xml);
+    // Counts are right whatever the encoding is; a letter that is not UTF-8 is shown as unknown.
+    let xml = String::from_utf8_lossy(xml);
+    let mut reader = Reader::from_str(&xml);
     reader.config_mut().check_end_names = true;
     let (mut tests, mut case, mut suites) = (Tests::default(), None, false);
     loop {
@@ -107,8 +111,9 @@ pub fn read(xml: &[u8]) -> Result<Tests, JunitError> {
                 suites |= open(&tag, &mut case);
                 close(tag.local_name().as_ref(), &mut case, &mut tests);
             }
-            Event::Text(text) => say(&mut case, &text.decode().unwrap_or_default()),
-            Event::CData(text) => say(&mut case, &text.decode().unwrap_or_default()),
+            Event::Text(text) => say(&mut case, &text),
+            Event::CData(text) => say(&mut case, &text),
+            Event::GeneralRef(entity) => say(&mut case, &character(&entity)),
             Event::End(tag) => close(tag.local_name().as_ref(), &mut case, &mut tests),
             Event::Eof => break,
             _ => {}
@@ -119,16 +124,17 @@ pub fn read(xml: &[u8]) -> Result<Tests, JunitError> {
 
 fn open(tag: &BytesStart<'_>, case: &mut Option<Case>) -> bool {
     let verdict = match tag.local_name().as_ref() {
-        b"testsuite" | b"testsuites" => return true,
-        b"testcase" => {
+        "testsuite" | "testsuites" => return true,
+        "testcase" => {
             let class = attribute(tag, "classname").or_else(|| attribute(tag, "file")).unwrap_or_default();
             let name = attribute(tag, "name").unwrap_or_default();
-            *case = Some(Case { class, name, verdict: Verdict::Passed, message: String::new(), in_verdict: false });
+            let (message, text) = Default::default();
+            *case = Some(Case { class, name, verdict: Verdict::Passed, message, text, in_verdict: false });
             return false;
         }
-        b"failure" => Verdict::Failed,
-        b"error" => Verdict::Error,
-        b"skipped" => Verdict::Skipped,
+        "failure" => Verdict::Failed,
+        "error" => Verdict::Error,
+        "skipped" => Verdict::Skipped,
         _ => return false,
     };
     if let Some(case) = case {
@@ -144,30 +150,48 @@ fn open(tag: &BytesStart<'_>, case: &mut Option<Case>) -> bool {
 fn attribute(tag: &BytesStart<'_>, name: &str) -> Option<String> {
     let found = tag.try_get_attribute(name).ok().flatten()?;
     // An attribute that cannot be decoded is shown as it stands rather than lost.
-    let value = found.unescape_value().map_or_else(|_| String::from_utf8_lossy(&found.value).into_owned(), Into::into);
-    (!value.is_empty()).then_some(value)
+    let value = found.normalized_value(XmlVersion::Implicit1_0).unwrap_or(found.value);
+    (!value.is_empty()).then(|| value.into_owned())
 }
 
-fn say(case: &mut Option<Case>, text: &str) {
-    let Some(case) = case.as_mut().filter(|c| c.in_verdict) else { return };
-    let room = TEXT_MAX_CHARS.saturating_sub(case.message.chars().count());
-    let text = text.trim();
-    if room > 0 && !text.is_empty() && !text.contains(case.message.as_str()) && !case.message.is_empty() {
-        case.message.push('\n');
-        case.message.extend(text.chars().take(room));
-    } else if case.message.is_empty() || text.contains(case.message.as_str()) {
-        case.message = text.chars().take(TEXT_MAX_CHARS).collect();
+/// Takes a piece of the verdict's text.
+fn say(case: &mut Option<Case>, piece: &str) {
+    if let Some(case) = case.as_mut().filter(|case| case.in_verdict) {
+        let room = TEXT_MAX_CHARS.saturating_sub(case.text.chars().count());
+        case.text.extend(piece.chars().take(room));
     }
 }
 
-fn close(name: &[u8], case: &mut Option<Case>, tests: &mut Tests) {
+/// What stands for `&amp;` or `&#65;`; of an entity that nobody knows, its name.
+fn character(entity: &BytesRef<'_>) -> String {
+    match entity.resolve_char_ref() {
+        Ok(Some(character)) => character.to_string(),
+        _ => resolve_predefined_entity(entity).map_or_else(|| format!("&{};", &**entity), str::to_owned),
+    }
+}
+
+/// Adds the text to the message, unless one holds the other.
+fn conclude(case: &mut Case) {
+    let text = std::mem::take(&mut case.text);
+    let text = text.trim();
+    let room = TEXT_MAX_CHARS.saturating_sub(case.message.chars().count());
+    if text.contains(case.message.as_str()) {
+        text.clone_into(&mut case.message);
+    } else if room > 0 && !text.is_empty() {
+        case.message.push('\n');
+        case.message.extend(text.chars().take(room));
+    }
+}
+
+fn close(name: &str, case: &mut Option<Case>, tests: &mut Tests) {
     match name {
-        b"failure" | b"error" | b"skipped" => {
+        "failure" | "error" | "skipped" => {
             if let Some(case) = case {
                 case.in_verdict = false;
+                conclude(case);
             }
         }
-        b"testcase" => {
+        "testcase" => {
             let Some(case) = case.take() else { return };
             tests.total += 1;
             match case.verdict {

@@ -1,7 +1,7 @@
 //! Reports of many writers, read for their counts.
 #![allow(clippy::unwrap_used)] // a test that cannot go on says so by panicking
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kiln_executor::junit::{self, Tests};
 
@@ -38,7 +38,17 @@ fn cases_count_wherever_they_stand() {
         "<testsuite><testcase name='a'><failure><![CDATA[<b> & c]]></failure></testcase></testsuite>",
         "1 = 0+1+0+0\n|a|<b> & c",
     );
+    check(
+        "<testsuite><testcase name='a'><failure>expected &lt;5&gt; &amp; got&#10;&#55; &nbsp;</failure></testcase></testsuite>",
+        "1 = 0+1+0+0\n|a|expected <5> & got\n7 &nbsp;",
+    );
     check("<testsuite/>", "0 = 0+0+0+0");
+}
+
+#[test]
+fn another_encoding_is_counted_all_the_same() {
+    let xml = b"<testsuite><testcase name='\xfc'><failure message='\xe4'/></testcase></testsuite>";
+    assert_eq!(shown(&junit::read(xml).unwrap()), "1 = 0+1+0+0\n|\u{fffd}|\u{fffd}");
 }
 
 #[test]
@@ -58,15 +68,12 @@ fn a_hostile_report_stays_small() {
     assert!(junit::read(deep.as_bytes()).is_ok_and(|tests| tests.total == 0));
 }
 
-/// Reports of other projects, where they lie beside the checkout: each is read, and its counts are those of a plain
+/// Reports of other projects, where they are: each is read, and its counts are those of a plain
 /// count of its elements.
 #[test]
 fn reports_of_other_projects_are_read() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus/junit");
-    let Ok(entries) = std::fs::read_dir(&dir) else {
-        eprintln!("there are no reports of other projects at {}", dir.display());
-        return;
-    };
+    let Some(dir) = kiln_corpus::folder("junit") else { return };
+    let entries = std::fs::read_dir(&dir).unwrap();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(files.len() > 10, "{files:?}");

@@ -7,18 +7,6 @@ use std::path::{Path, PathBuf};
 use kiln_document::{Severity, Status};
 use kiln_pipeline::{Options, load};
 
-/// The corpus lies beside the checkout, or where `KILN_CORPUS` says. Without it there is nothing to test.
-fn corpus(dialect: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let root = std::env::var_os("KILN_CORPUS").map_or(beside, PathBuf::from);
-    let directory = root.join(dialect);
-    if !directory.is_dir() {
-        println!("the corpus is not there, nothing is tested: {}", directory.display());
-        return None;
-    }
-    Some(directory)
-}
-
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).expect("the corpus can be listed");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
@@ -53,14 +41,14 @@ fn summary(directory: &Path) -> String {
 
 #[test]
 fn harness_files() {
-    if let Some(directory) = corpus("harness") {
+    if let Some(directory) = kiln_corpus::folder("harness") {
         insta::assert_snapshot!(summary(&directory));
     }
 }
 
 #[test]
 fn no_harness_file_is_invalid() {
-    let Some(directory) = corpus("harness") else { return };
+    let Some(directory) = kiln_corpus::folder("harness") else { return };
     for path in files(&directory) {
         let bytes = std::fs::read(&path).expect("a corpus file can be read");
         let loaded = load(&path.to_string_lossy(), &bytes, &Options::default());

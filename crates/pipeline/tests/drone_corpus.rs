@@ -2,7 +2,7 @@
 //! snapshot, so that a change of mind about any file shows in review.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kiln_document::{Severity, Status};
 use kiln_pipeline::{Options, load};
@@ -10,14 +10,9 @@ use kiln_pipeline::{Options, load};
 /// A file whose own text is broken: two documents without a line between them.
 const BROKEN: &str = "DayMarket__ml-feature-platform.yml";
 
-/// The files lie beside the checkout, or where `KILN_CORPUS` says. Without them there is nothing to test.
 fn files() -> Vec<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let directory = std::env::var_os("KILN_CORPUS").map_or(beside, PathBuf::from).join("drone");
-    let Ok(entries) = std::fs::read_dir(&directory) else {
-        println!("the corpus is not there, nothing is tested: {}", directory.display());
-        return Vec::new();
-    };
+    let Some(directory) = kiln_corpus::folder("drone") else { return Vec::new() };
+    let entries = std::fs::read_dir(&directory).expect("the corpus can be listed");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml"));
     files.sort();

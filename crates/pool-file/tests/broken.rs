@@ -149,6 +149,15 @@ fn pools() {
             ),
             ("type of nobody", "unknown-type", INVALID, "instances:\n- {name: a, type: zzz, spec: {}}\n".to_owned()),
             ("no spec", "missing-key", INVALID, "instances:\n- {name: a, type: shed}\n".to_owned()),
+        ],
+    );
+}
+
+#[test]
+fn settings_of_pools() {
+    check(
+        "pool_settings",
+        &[
             ("a misspelt key", "unknown-key", INVALID, pool("limt: 4")),
             ("a key with another underscore", "unknown-key", INVALID, pool("variantid: a")),
             ("a key of a variant", "unknown-key", INVALID, pool("machine_type: t3.large")),
@@ -280,11 +289,11 @@ fn specs() {
 }
 
 #[test]
-fn variants_and_tenants() {
+fn variants() {
     let zones = "network: {zone_details: [{availability_zone: a, subnet_id: s}]}";
     let with_variant = |keys: &str| format!("{}  variants:\n  - {{variant_id: big, {keys}}}\n", amazon(zones));
     check(
-        "flavors",
+        "variants",
         &[
             ("no variant_id", "missing-key", INVALID, pool("variants: [{pool: 1}]")),
             ("an empty variant_id", "bad-name", INVALID, pool("variants: [{variant_id: ''}]")),
@@ -338,6 +347,15 @@ fn variants_and_tenants() {
                 WARNING,
                 format!("{}  variants: [{{variant_id: big, zones: [a]}}]\n", amazon("")),
             ),
+        ],
+    );
+}
+
+#[test]
+fn tenants() {
+    check(
+        "tenants",
+        &[
             ("no ids", "missing-key", INVALID, pool("tenants: [{group_id: bank}]")),
             ("empty ids", "missing-key", INVALID, pool("tenants: [{ids: []}]")),
             ("an empty id", "bad-name", INVALID, pool("tenants: [{ids: ['']}, {group_id: g, ids: [a, '']}]")),

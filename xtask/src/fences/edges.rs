@@ -10,6 +10,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kiln-wire", &[]),
     ("kiln-tls", &[]),
     ("kiln-document", &[]),
+    ("kiln-corpus", &[]),
     ("kiln-pipeline", &["kiln-document"]),
     ("kiln-driver", &[]),
     ("kiln-pool", &[]),
