@@ -21,18 +21,20 @@ image: build ## The default VM image, once
 	@tools/packages
 	@tools/image
 
-bench: ## The agent's benchmarks
+bench: ## The benchmarks of the agent and the runner
 	@tools/bench
 
 nightly: ## What takes too long for each change: long simulations, many kills, the runner's benchmarks
 	@tools/nightly
 
-generate: ## The generated files in docs/
+generate: ## The generated files: docs/, THIRD-PARTY-NOTICES.txt
 	cargo xtask generate
 
-install: ## kiln and its agent into PREFIX (default /usr/local)
+install: ## kiln, its agent and their notices into PREFIX (default /usr/local)
 	@test -x $(TARGET_DIR)/release/kiln-agent || tools/build
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(TARGET_DIR)/release/kiln $(TARGET_DIR)/release/kiln-agent $(DESTDIR)$(PREFIX)/bin/
+	install -d $(DESTDIR)$(PREFIX)/share/doc/kiln
+	install -m 644 LICENSE THIRD-PARTY-NOTICES.txt $(DESTDIR)$(PREFIX)/share/doc/kiln/
 
 .PHONY: help demo check test nightly build image bench generate install

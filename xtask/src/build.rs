@@ -3,15 +3,16 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::cargo;
 
-/// Tests that start real agents and runners, and kill them, need it.
-pub const FEATURES: &str = "kiln-testkit/real";
+/// The whole workspace with all features, of which cargo makes those of the dependencies: what is built like this shares them.
+/// Tests that start real agents and runners, and kill them, need the feature.
+const WHOLE: [&str; 3] = ["--workspace", "--features", "kiln-testkit/real"];
 
 /// Programs that have tests inside. The others are not built as tests, which takes long: their manifests say so.
 const PROGRAMS_WITH_TESTS: [&str; 2] = ["kiln", "xtask"];
@@ -49,7 +50,7 @@ pub struct Built {
 /// # Errors
 /// When cargo fails; it has told why on standard error.
 pub fn tests() -> Result<Vec<Built>> {
-    build(&["test", "--no-run"])
+    build(&cargo::root(), &["test", "--no-run"])
 }
 
 /// The tests inside the crates, and nothing else.
@@ -58,7 +59,7 @@ pub fn tests() -> Result<Vec<Built>> {
 /// As above.
 pub fn unit_tests() -> Result<Vec<Built>> {
     let programs = PROGRAMS_WITH_TESTS.iter().flat_map(|name| ["--bin", name]);
-    build(&["test", "--no-run", "--lib"].into_iter().chain(programs).collect::<Vec<_>>())
+    build(&cargo::root(), &["test", "--no-run", "--lib"].into_iter().chain(programs).collect::<Vec<_>>())
 }
 
 /// One example.
@@ -66,7 +67,7 @@ pub fn unit_tests() -> Result<Vec<Built>> {
 /// # Errors
 /// As above.
 pub fn example(name: &str) -> Result<PathBuf> {
-    find(&build(&["build", "--quiet", "--example", name])?, Kind::Example, name)
+    find(&build(&cargo::root(), &["build", "--quiet", "--example", name])?, Kind::Example, name)
 }
 
 /// One program and one example. There is no such function for a program alone: without an example, cargo leaves out the features
@@ -75,7 +76,7 @@ pub fn example(name: &str) -> Result<PathBuf> {
 /// # Errors
 /// As above.
 pub fn program_and_example(program: &str, example: &str) -> Result<(PathBuf, PathBuf)> {
-    let built = build(&["build", "--quiet", "--bin", program, "--example", example])?;
+    let built = build(&cargo::root(), &["build", "--quiet", "--bin", program, "--example", example])?;
     Ok((find(&built, Kind::Program, program)?, find(&built, Kind::Example, example)?))
 }
 
@@ -84,14 +85,24 @@ fn find(built: &[Built], kind: Kind, target: &str) -> Result<PathBuf> {
     Ok(found.with_context(|| format!("cargo has not built {target}"))?.path.clone())
 }
 
-/// Builds in the profile for development. Always with the whole workspace and the same features, of which cargo makes those of
-/// the dependencies: so all that is built here shares them.
-fn build(args: &[&str]) -> Result<Vec<Built>> {
-    let mut command = Command::new(cargo::program());
+/// A file of `tests/`, from a copy of the repository.
+///
+/// # Errors
+/// When it does not build; with what the compiler says.
+pub fn test_of_copy(root: &Path, program: &str) -> Result<Built> {
+    let built = build(root, &["test", "--quiet", "--no-run", "--test", program])?;
+    built.into_iter().find(|b| b.kind == Kind::Tests).with_context(|| format!("cargo has not built {program}"))
+}
+
+/// Builds in the profile for development, always into our own target directory.
+fn build(root: &Path, args: &[&str]) -> Result<Vec<Built>> {
+    let mut command = cargo::command();
     command
         .args(args)
-        .args(["--locked", "--workspace", "--features", FEATURES, "--message-format", "json-render-diagnostics"])
-        .current_dir(cargo::root())
+        .args(WHOLE)
+        .args(["--locked", "--message-format", "json-render-diagnostics"])
+        .current_dir(root)
+        .env("CARGO_TARGET_DIR", cargo::target())
         .stdout(Stdio::piped());
     let mut child = command.spawn().context("cannot start cargo")?;
     let mut built = Vec::new();

@@ -1,10 +1,12 @@
-//! The generated files of `docs/`: committed, so that people can read them, and checked, so that they are true.
+//! The generated files, most of them in `docs/`: committed, so that people can read them, and checked, so that they are true.
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::supply::notices;
 use crate::{build, cargo};
 
 /// Whether to write the files or to compare them.
@@ -23,6 +25,7 @@ pub fn run(mode: Mode) -> Result<()> {
         ("docs/cli.md", command_line(&kiln)?),
         ("docs/pipeline.schema.json", pipeline_schema(&kiln)?),
         ("docs/openapi.json", runner_api(&openapi)?),
+        ("THIRD-PARTY-NOTICES.txt", notices::text()?),
     ];
     let mut stale = Vec::new();
     for (path, content) in files {
@@ -46,13 +49,13 @@ pub fn run(mode: Mode) -> Result<()> {
 }
 
 fn pipeline_schema(kiln: &Path) -> Result<String> {
-    let schema = cargo::output_of(kiln, &["schema"])?;
+    let schema = cargo::output_of(Command::new(kiln), &["schema"])?;
     serde_json::from_str::<serde_json::Value>(&schema).context("`kiln schema` did not print JSON")?;
     Ok(schema.trim_end().to_owned() + "\n")
 }
 
 fn runner_api(openapi: &Path) -> Result<String> {
-    let document = cargo::output_of(openapi, &[])?;
+    let document = cargo::output_of(Command::new(openapi), &[])?;
     serde_json::from_str::<serde_json::Value>(&document).context("the runner's API is not described as JSON")?;
     Ok(document.trim_end().to_owned() + "\n")
 }
@@ -83,7 +86,7 @@ fn help_of(kiln: &Path, path: &[String]) -> Result<String> {
     let mut args: Vec<&str> = path.iter().map(String::as_str).collect();
     args.push("--help");
     // Lines that clap leaves with blanks at their end would be changed by editors.
-    Ok(cargo::output_of(kiln, &args)?.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+    Ok(cargo::output_of(Command::new(kiln), &args)?.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
 }
 
 /// Names of the subcommands that a help text lists, but `help` itself.

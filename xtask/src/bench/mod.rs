@@ -1,6 +1,7 @@
 //! `cargo xtask bench` and `cargo xtask chaos`: the programs of `kiln-testkit` with real processes, as a release builds them.
 //!
 //! ```text
+//! build      only builds the programs
 //! claim      warm claims with 10, 1,000 and 10,000 warm rows, on SQLite and PostgreSQL
 //! roundtrip  a whole stage with a step that does nothing
 //! stages     500 stages at once on one runner
@@ -13,23 +14,26 @@ use anyhow::{Context, Result, bail};
 
 use crate::cargo;
 
-const USAGE: &str = "usage: cargo xtask bench claim|roundtrip|stages|claims|all";
+const USAGE: &str = "usage: cargo xtask bench build|claim|roundtrip|stages|claims|all";
 /// Claims that runners of one PostgreSQL make together.
 const CLAIMS: &str = "100000";
 
-/// The programs, all of which run each other.
-const PROGRAMS: [&str; 9] =
-    ["build", "--release", "-p", "kiln-testkit", "--features", "real", "--bins", "--locked", "--quiet"];
+/// Builds the programs, all of which run each other. The program `kiln` is among the packages, though it is not built, because
+/// cargo gives dependencies the features that all packages together want: with those of these programs alone it would compile
+/// nearly all of them again, beside what `tools/build` has made.
+const BUILD: [&str; 9] =
+    ["build", "--release", "--locked", "-p", "kiln-cli", "-p", "kiln-testkit", "--features", "kiln-testkit/real"];
+const PROGRAMS: [&str; 4] = ["kiln-bench", "kiln-claims", "kiln-chaos", "kiln-test-runner"];
 
 /// Measures.
 pub fn bench(args: &[&str]) -> Result<()> {
     let [what] = args else { bail!("{USAGE}") };
     let all = *what == "all";
-    let known = ["claim", "roundtrip", "stages", "claims"].contains(what);
+    let known = ["build", "claim", "roundtrip", "stages", "claims"].contains(what);
     if !all && !known {
         bail!("{USAGE}");
     }
-    run("cargo", &PROGRAMS)?;
+    build()?;
     if all || *what == "claim" {
         run("kiln-bench", &["claim"])?;
         run("kiln-bench", &["claim", "--store", "postgres"])?;
@@ -42,9 +46,7 @@ pub fn bench(args: &[&str]) -> Result<()> {
     }
     if all || *what == "claims" {
         for runners in ["2", "3"] {
-            let example =
-                ["run", "--release", "--quiet", "-p", "kiln-store", "--features", "testing", "--example", "claims"];
-            run("cargo", &[&example[..], &["--", CLAIMS, runners]].concat())?;
+            run("kiln-claims", &[CLAIMS, runners])?;
             run("kiln-bench", &["moved", "--runners", runners])?;
         }
     }
@@ -53,21 +55,23 @@ pub fn bench(args: &[&str]) -> Result<()> {
 
 /// Kills the real runner again and again; the arguments are those of `kiln-chaos`.
 pub fn chaos(args: &[&str]) -> Result<()> {
-    run("cargo", &PROGRAMS)?;
+    build()?;
     run("kiln-chaos", args)
+}
+
+fn build() -> Result<()> {
+    let programs = PROGRAMS.iter().flat_map(|name| ["--bin", name]);
+    run("cargo", &BUILD.into_iter().chain(programs).collect::<Vec<_>>())
 }
 
 /// Runs cargo, or a program that it has built.
 fn run(program: &str, args: &[&str]) -> Result<()> {
-    let path = match program {
-        "cargo" => cargo::program().into(),
-        program => {
-            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| cargo::root().join("target"), Into::into);
-            target.join("release").join(program)
-        }
+    let mut command = match program {
+        "cargo" => cargo::command(),
+        program => Command::new(cargo::target().join("release").join(program)),
     };
-    let status = Command::new(&path).args(args).current_dir(cargo::root()).status();
-    let status = status.with_context(|| format!("cannot start {}", path.display()))?;
+    let status = command.args(args).current_dir(cargo::root()).status();
+    let status = status.with_context(|| format!("cannot start {program}"))?;
     if !status.success() {
         bail!("{program} {}: {status}", args.join(" "));
     }

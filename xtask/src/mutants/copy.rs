@@ -6,7 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::table::Mutant;
+use super::Verdict;
+use super::mutant::Mutant;
+use super::sources::Sources;
 use crate::cargo;
 
 /// What the simulated world is made of.
@@ -15,22 +17,10 @@ const CRATES: [&str; 4] = ["driver", "pool", "engine", "testkit"];
 /// few seeds meet.
 const SEARCHES: [[&str; 3]; 2] = [["1000", "600", "8000"], ["2000", "4000", "2000"]];
 
-/// The copy, in the target directory. It stays there between runs, so that only what changed is built.
+/// The copy, and the simulation without a mistake.
 pub struct Copy {
-    directory: PathBuf,
-}
-
-/// What came of a mistake.
-pub enum Verdict {
-    /// It was noticed.
-    Caught {
-        /// By what.
-        invariant: String,
-        /// In which seed.
-        seed: String,
-    },
-    /// It was not.
-    Survived,
+    sources: Sources,
+    right: PathBuf,
 }
 
 /// The copy's own manifest of `testkit`: without what only real processes need.
@@ -49,112 +39,86 @@ futures.workspace = true
 "#;
 
 impl Copy {
-    /// Brings the copy up to date.
-    pub fn refresh() -> Result<Self> {
+    /// Brings the copy up to date, and finds each mutant's text.
+    pub fn prepare(mutants: &[&Mutant]) -> Result<Self> {
+        let sources = Sources::named("simulated");
         let root = cargo::root();
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let copy = Self { directory: target.join("mutants") };
+        let text = |path: &str| fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"));
         for name in CRATES {
             for part in ["src", "assets", "examples"] {
-                copy.tree(
-                    &root.join("crates").join(name).join(part),
-                    &copy.directory.join("crates").join(name).join(part),
-                )?;
+                let path = format!("crates/{name}/{part}");
+                if root.join(&path).is_dir() {
+                    sources.copy(&path)?;
+                }
             }
-            let manifest = match name {
-                "testkit" => TESTKIT.to_owned(),
-                _ => read(&root.join("crates").join(name).join("Cargo.toml"))?,
-            };
-            write(&copy.directory.join("crates").join(name).join("Cargo.toml"), &manifest)?;
+            let path = format!("crates/{name}/Cargo.toml");
+            sources.write(&path, &if name == "testkit" { TESTKIT.to_owned() } else { text(&path)? })?;
         }
-        write(&copy.directory.join("Cargo.toml"), &manifest(&read(&root.join("Cargo.toml"))?)?)?;
-        if !copy.directory.join("Cargo.lock").exists() {
-            write(&copy.directory.join("Cargo.lock"), &read(&root.join("Cargo.lock"))?)?;
+        sources.write("Cargo.toml", &manifest(&text("Cargo.toml")?)?)?;
+        if !sources.directory.join("Cargo.lock").exists() {
+            sources.copy("Cargo.lock")?;
         }
+        for mutant in mutants {
+            sources.check(mutant)?;
+        }
+        let mut copy = Self { sources, right: PathBuf::new() };
+        copy.right = copy.build("right")?;
         Ok(copy)
     }
 
-    fn tree(&self, from: &Path, to: &Path) -> Result<()> {
-        let Ok(entries) = fs::read_dir(from) else { return Ok(()) };
-        for entry in entries {
-            let path = entry?.path();
-            let Some(name) = path.file_name() else { continue };
-            if path.is_dir() {
-                self.tree(&path, &to.join(name))?;
-            } else {
-                write(&to.join(name), &read(&path)?)?;
-            }
-        }
-        Ok(())
+    /// Builds the simulation with the mistake, as a program of its own.
+    pub fn make(&self, mutant: &Mutant, number: usize) -> Result<PathBuf> {
+        self.sources.with(mutant, || self.build(&number.to_string()))
     }
 
-    /// Whether every text that the mutant replaces stands exactly once in its file.
-    pub fn check(&self, mutant: &Mutant) -> Result<()> {
-        for (file, text, _) in mutant.edits {
-            let found = read(&self.directory.join("crates").join(file))?.matches(text).count();
-            if found != 1 {
-                bail!("mistake `{}`: the text `{text}` stands {found} times in {file}, not once", mutant.name);
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the mistake, runs seeds, and takes it back.
-    pub fn run(&self, mutant: &Mutant) -> Result<Verdict> {
-        let mut originals = Vec::new();
-        for (file, text, with) in mutant.edits {
-            let path = self.directory.join("crates").join(file);
-            let original = read(&path)?;
-            write(&path, &original.replacen(text, with, 1))?;
-            originals.push((path, original));
-        }
-        let verdict = self.build().and_then(|()| self.simulate());
-        for (path, original) in originals.iter().rev() {
-            write(path, original)?;
-        }
-        verdict.with_context(|| format!("mistake `{}`", mutant.name))
-    }
-
-    fn build(&self) -> Result<()> {
-        let built = Command::new(cargo::program())
+    /// Builds the simulation, and keeps it under a name while others are built.
+    fn build(&self, name: &str) -> Result<PathBuf> {
+        let target = self.sources.directory.join("target");
+        let built = cargo::command()
             .args(["build", "--quiet", "--package", "kiln-testkit", "--example", "sim"])
-            .current_dir(&self.directory)
-            .env("CARGO_TARGET_DIR", self.directory.join("target"))
+            .current_dir(&self.sources.directory)
+            .env("CARGO_TARGET_DIR", &target)
             .env("RUSTFLAGS", "-A warnings")
             .output()
             .context("cannot start cargo")?;
         if !built.status.success() {
             bail!("it does not build:\n{}", String::from_utf8_lossy(&built.stderr));
         }
-        Ok(())
+        let kept = target.join(format!("sim-{name}"));
+        fs::copy(target.join("debug/examples/sim"), &kept)
+            .with_context(|| format!("cannot write {}", kept.display()))?;
+        Ok(kept)
     }
 
-    fn simulate(&self) -> Result<Verdict> {
+    /// Runs seeds until one notices.
+    pub fn simulate(&self, program: &Path) -> Result<Verdict> {
         for search in SEARCHES {
-            let verdict = self.search(&search)?;
-            if matches!(verdict, Verdict::Caught { .. }) {
-                return Ok(verdict);
+            let [_, _, steps] = search;
+            let verdict = run(program, search)?;
+            let Verdict::Caught { seed: Some(seed), by } = &verdict else { continue };
+            if let Verdict::Caught { .. } = run(&self.right, [seed, "1", steps])? {
+                bail!("seed {seed} of {steps} steps breaks `{by}` without a mistake");
             }
+            return Ok(verdict);
         }
         Ok(Verdict::Survived)
     }
+}
 
-    fn search(&self, [first, seeds, steps]: &[&str; 3]) -> Result<Verdict> {
-        let program = self.directory.join("target/debug/examples/sim");
-        let ran = Command::new(&program)
-            .args(["--first-seed", first, "--seeds", seeds, "--steps", steps, "--first-only"])
-            .output()
-            .with_context(|| format!("cannot start {}", program.display()))?;
-        let text = String::from_utf8_lossy(&ran.stdout);
-        let breach = text.lines().find_map(|line| line.strip_prefix("seed ")?.split_once(" breaks `"));
-        match (ran.status.code(), breach) {
-            (Some(0), _) => Ok(Verdict::Survived),
-            (Some(1), Some((seed, rest))) => {
-                let invariant = rest.split('`').next().unwrap_or_default().to_owned();
-                Ok(Verdict::Caught { invariant, seed: seed.to_owned() })
-            }
-            _ => bail!("the simulation ended with {}:\n{}", ran.status, String::from_utf8_lossy(&ran.stderr)),
+fn run(program: &Path, [first, seeds, steps]: [&str; 3]) -> Result<Verdict> {
+    let ran = Command::new(program)
+        .args(["--first-seed", first, "--seeds", seeds, "--steps", steps, "--first-only"])
+        .output()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    let text = String::from_utf8_lossy(&ran.stdout);
+    let breach = text.lines().find_map(|line| line.strip_prefix("seed ")?.split_once(" breaks `"));
+    match (ran.status.code(), breach) {
+        (Some(0), _) => Ok(Verdict::Survived),
+        (Some(1), Some((seed, rest))) => {
+            let by = rest.split('`').next().unwrap_or_default().to_owned();
+            Ok(Verdict::Caught { by, seed: Some(seed.to_owned()) })
         }
+        _ => bail!("the simulation ended with {}:\n{}", ran.status, String::from_utf8_lossy(&ran.stderr)),
     }
 }
 
@@ -171,19 +135,4 @@ fn manifest(ours: &str) -> Result<String> {
         own.join("\n"),
         dependencies.join("\n")
     ))
-}
-
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// Writes only what differs, so that cargo builds only that again.
-fn write(path: &Path, text: &str) -> Result<()> {
-    if fs::read_to_string(path).is_ok_and(|there| there == text) {
-        return Ok(());
-    }
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    }
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,39 +1,95 @@
-//! `cargo xtask mutants`: whether the simulated world would notice mistakes. Each of a table of mistakes is made in a copy of
-//! the engine, and seeds are run until one breaks an invariant.
+//! `cargo xtask mutants`: whether mistakes would be noticed. Each of two tables of mistakes is made in a copy of the sources, and
+//! its suite is run, which must fail: seeds of the simulated world, or tests of a crate.
 
 mod copy;
+mod crates;
+mod mutant;
+mod sources;
+mod suite;
 mod table;
+mod tests;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use copy::{Copy, Verdict};
-use table::{MUTANTS, Mutant};
+use copy::Copy;
+use mutant::Mutant;
+use suite::Suite;
+use tests::Whole;
 
-/// Runs those whose names contain one of the words, or all.
+/// What came of a mistake.
+enum Verdict {
+    /// It was noticed.
+    Caught {
+        /// By which invariant or test.
+        by: String,
+        /// In which seed, in the simulated world.
+        seed: Option<String>,
+    },
+    /// It was not.
+    Survived,
+}
+
+/// Runs those whose name or suite contains one of the words, or all.
 pub fn run(words: &[&str]) -> Result<()> {
-    let chosen: Vec<&Mutant> =
-        MUTANTS.iter().filter(|m| words.is_empty() || words.iter().any(|word| m.name.contains(word))).collect();
-    let copy = Copy::refresh()?;
-    for mutant in &chosen {
-        copy.check(mutant)?;
-    }
+    let all = table::MUTANTS.iter().chain(crates::MUTANTS);
+    let chosen = all.filter(|m| {
+        words.is_empty() || words.iter().any(|word| m.name.contains(word) || m.suite.to_string().contains(word))
+    });
+    let (simulated, tested): (Vec<&Mutant>, Vec<&Mutant>) = chosen.partition(|m| m.suite == Suite::Simulation);
+    println!("{:<52} {:<44} {:>6} {:>5}", "mistake", "noticed by", "seed", "s");
     let mut caught = 0;
-    println!("{:<52} {:<26} {:>6} {:>5}", "mistake", "noticed by", "seed", "s");
-    for mutant in &chosen {
-        let began = Instant::now();
-        let verdict = copy.run(mutant)?;
-        let (by, seed) = match &verdict {
-            Verdict::Caught { invariant, seed } => (invariant.as_str(), seed.as_str()),
-            Verdict::Survived => ("NOBODY", "-"),
-        };
-        caught += usize::from(matches!(verdict, Verdict::Caught { .. }));
-        println!("{:<52} {by:<26} {seed:>6} {:>5}", mutant.name, began.elapsed().as_secs());
+    if !simulated.is_empty() {
+        caught += run_simulated(&simulated)?;
     }
-    println!("mutants={} caught={caught}", chosen.len());
-    if caught < chosen.len() {
-        bail!("{} mistakes went unnoticed", chosen.len() - caught);
+    if !tested.is_empty() {
+        let whole = Whole::prepare(&tested)?;
+        for mutant in &tested {
+            let began = Instant::now();
+            caught += tell(mutant, &whole.run(mutant)?, began);
+        }
+    }
+    let mutants = simulated.len() + tested.len();
+    println!("mutants={mutants} caught={caught} outside_the_simulation={}", tested.len());
+    if caught < mutants {
+        bail!("{} mistakes went unnoticed", mutants - caught);
     }
     Ok(())
+}
+
+/// While seeds of one run, the next one is built. How many were noticed.
+fn run_simulated(mutants: &[&Mutant]) -> Result<usize> {
+    let copy = Copy::prepare(mutants)?;
+    let mut caught = 0;
+    std::thread::scope(|scope| {
+        let copy = &copy;
+        let search = |(program, began): (PathBuf, Instant)| {
+            scope.spawn(move || copy.simulate(&program).map(|verdict| (verdict, began)))
+        };
+        let mut running = None;
+        for number in 0..=mutants.len() {
+            let began = Instant::now();
+            let built = mutants.get(number).map(|mutant| copy.make(mutant, number % 2)).transpose();
+            if let Some((mutant, search)) = running.take() {
+                let search: std::thread::ScopedJoinHandle<'_, Result<(Verdict, Instant)>> = search;
+                let Ok(done) = search.join() else { bail!("a search of seeds panicked") };
+                let (verdict, began) = done?;
+                caught += tell(mutant, &verdict, began);
+            }
+            running = built?.map(|program| (mutants[number], search((program, began))));
+        }
+        Ok(caught)
+    })
+}
+
+/// Prints a line; 1 if it was noticed.
+fn tell(mutant: &Mutant, verdict: &Verdict, began: Instant) -> usize {
+    let (by, seed) = match verdict {
+        Verdict::Caught { by, seed } => (by.as_str(), seed.as_deref().unwrap_or("-")),
+        Verdict::Survived => ("NOBODY", "-"),
+    };
+    println!("{:<52} {by:<44} {seed:>6} {:>5}", mutant.name, began.elapsed().as_secs());
+    usize::from(matches!(verdict, Verdict::Caught { .. }))
 }

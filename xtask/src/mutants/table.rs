@@ -1,17 +1,12 @@
-//! The mistakes. Each text must stand exactly once in its file, so that a change of the engine that moves it is told.
+//! The mistakes that the simulated world is to notice.
 
-/// One mistake.
-pub struct Mutant {
-    /// What is wrong then.
-    pub name: &'static str,
-    /// File below `crates`, text, and what replaces it.
-    pub edits: &'static [(&'static str, &'static str, &'static str)],
-}
+use super::mutant::Mutant;
+use super::suite::Suite;
 
 macro_rules! mutants {
     ($($name:literal: $([$file:literal, $text:literal, $with:literal])+;)*) => {
         /// All of them.
-        pub const MUTANTS: &[Mutant] = &[$(Mutant { name: $name, edits: &[$(($file, $text, $with)),+] },)*];
+        pub const MUTANTS: &[Mutant] = &[$(Mutant { name: $name, suite: Suite::Simulation, edits: &[$(($file, $text, $with)),+] },)*];
     };
 }
 

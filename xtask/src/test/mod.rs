@@ -14,7 +14,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::build::{self, Built, Kind};
-use outcome::Outcome;
+pub use outcome::Outcome;
+pub use process::run as run_one;
 
 /// A test ends within this, or its program is ended.
 const TEST_MAX: Duration = Duration::from_secs(300);
@@ -61,7 +62,7 @@ fn run_all(programs: Vec<Built>, at_a_time: usize, test_max: Duration) -> Vec<Ou
         for _ in 0..at_a_time {
             scope.spawn(|| {
                 while let Some(program) = next() {
-                    let outcome = process::run(&program, test_max);
+                    let outcome = process::run(&program, &[], test_max);
                     let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                     // Under the lock, so that the lines of two do not mix.
                     outcome.tell();

@@ -14,8 +14,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What it has printed is read within this after its end.
 const OUTPUT_GRACE: Duration = Duration::from_secs(2);
 
-/// Runs it as `cargo test` would: in its package's folder.
-pub fn run(program: &Built, test_max: Duration) -> Outcome {
+/// Runs it as `cargo test` would, in its package's folder, with these arguments.
+pub fn run(program: &Built, args: &[&str], test_max: Duration) -> Outcome {
     let short = program.package.trim_start_matches("kiln-");
     let name = match program.kind {
         Kind::Tests => format!("{short}::{}", program.target),
@@ -23,6 +23,7 @@ pub fn run(program: &Built, test_max: Duration) -> Outcome {
     };
     let mut command = Command::new(&program.path);
     command
+        .args(args)
         .current_dir(&program.folder)
         .env("CARGO_MANIFEST_DIR", &program.folder)
         .env("CARGO_PKG_NAME", &program.package);

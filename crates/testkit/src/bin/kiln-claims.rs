@@ -1,7 +1,7 @@
 //! Shows that runners which claim at the same time never get one instance twice.
 //!
 //! ```text
-//! cargo run --release -p kiln-store --features testing --example claims -- CLAIMS RUNNERS [URL]
+//! kiln-claims CLAIMS RUNNERS [URL]
 //! ```
 //! Each runner is a process of its own with 64 claimers. Without a URL, a PostgreSQL server is started for it.
 
@@ -31,7 +31,7 @@ fn main() -> Result<ExitCode, Failure> {
             demonstrate(&runtime, claims.parse()?, runners.parse()?, &url)
         }
         [claims, runners, url] => demonstrate(&runtime, claims.parse()?, runners.parse()?, url),
-        _ => Err("usage: claims CLAIMS RUNNERS [URL]".into()),
+        _ => Err("usage: kiln-claims CLAIMS RUNNERS [URL]".into()),
     }
 }
 

@@ -1,0 +1,52 @@
+//! The mistakes that tests of a crate are to notice: those outside of what the simulated world is made of.
+
+use super::mutant::Mutant;
+use super::suite::{DRIVER, RUNNER_GUARD, STORE};
+
+/// All of them.
+pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "the database does not keep a pool's limit",
+        suite: STORE,
+        edits: &[("store/src/instances.rs", "AND state <> 'gone') < $24", "AND state <> 'gone') < $24 + 1000")],
+    },
+    Mutant {
+        name: "a late change of an instance is written",
+        suite: STORE,
+        edits: &[("store/src/instances.rs", "WHERE id = $1 AND generation = $8 - 1", "WHERE id = $1 AND $8 > 0")],
+    },
+    Mutant {
+        name: "the newest instance is claimed first",
+        suite: STORE,
+        edits: &[("store/src/claim.rs", "ORDER BY created_ms, id LIMIT 1", "ORDER BY created_ms DESC, id LIMIT 1")],
+    },
+    Mutant {
+        name: "the beginning of a token is enough",
+        suite: RUNNER_GUARD,
+        edits: &[("runner/src/http/auth.rs", "usize::from(ours.len() != shown.len())", "0")],
+    },
+    Mutant {
+        name: "pages of other sites may call",
+        suite: RUNNER_GUARD,
+        edits: &[("runner/src/http/origin.rs", "        if !own {", "        if !own && false {")],
+    },
+    Mutant {
+        name: "a stranger with a leftover's pid is killed",
+        suite: DRIVER,
+        edits: &[("driver-qemu/src/clone/reap.rs", "if !ours(&process) {", "if !ours(&process) && !process.lives() {")],
+    },
+    Mutant {
+        name: "what a living owner runs is taken for left over",
+        suite: DRIVER,
+        edits: &[(
+            "driver-qemu/src/clone/reap.rs",
+            "let Ok(_dead) = lock::take_existing(&dir.join(OWNER_LOCK)) else { continue };",
+            "let _dead = lock::take_existing(&dir.join(OWNER_LOCK));",
+        )],
+    },
+    Mutant {
+        name: "a VM that is to outlive its process ends with it",
+        suite: DRIVER,
+        edits: &[("driver-qemu/src/vm/process.rs", "if !self.outlives_us {", "if !self.outlives_us || true {")],
+    },
+];

@@ -1,0 +1,49 @@
+//! What is to notice a mistake.
+
+/// Seeds of the simulated world, or tests of a crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Suite {
+    /// Seeds of the simulated world, until one breaks an invariant.
+    Simulation,
+    /// A file or folder of a crate's `tests/`, by its name.
+    Tests {
+        /// The name, which no other crate's tests have.
+        program: &'static str,
+        /// Only those whose names contain it.
+        word: &'static str,
+    },
+    /// The tests inside a crate.
+    Unit {
+        /// The crate's folder.
+        of: &'static str,
+        /// Only those whose names contain it.
+        word: &'static str,
+    },
+}
+
+/// What every database has to do, on SQLite and on PostgreSQL.
+pub const STORE: Suite = Suite::Tests { program: "backends", word: "" };
+/// Who may call the runner.
+pub const RUNNER_GUARD: Suite = Suite::Tests { program: "http_api", word: "guard::" };
+/// What the local driver does without a VM.
+pub const DRIVER: Suite = Suite::Unit { of: "driver-qemu", word: "" };
+
+impl Suite {
+    /// The crate whose inner tests these are.
+    pub fn of_crate(self) -> Option<&'static str> {
+        match self {
+            Self::Unit { of, .. } => Some(of),
+            Self::Tests { .. } | Self::Simulation => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Suite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Simulation => write!(f, "simulation"),
+            Self::Tests { program, word } => write!(f, "--test {program} {word}"),
+            Self::Unit { of, word } => write!(f, "--package kiln-{of} --lib {word}"),
+        }
+    }
+}
