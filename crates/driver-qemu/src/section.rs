@@ -139,7 +139,7 @@ mod tests {
 
     use kiln_driver::LaunchRequest;
     use kiln_pool_file::amazon::Amazon;
-    use kiln_pool_file::conformance::breaches;
+    use kiln_pool_file::conformance::{breaches, disagreements};
     use kiln_pool_file::{Options, load};
 
     use super::*;
@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn the_pool_file_and_the_launch_agree() {
-        assert_eq!(breaches(&QemuSection, DOCUMENTATION, &takes), [""; 0]);
+        assert_eq!(breaches(&QemuSection, DOCUMENTATION), [""; 0]);
+        assert_eq!(disagreements(&QemuSection, &takes), [""; 0]);
     }
 
     /// Files that were once good and whose every launch failed.

@@ -50,8 +50,8 @@ pub fn decide(when: &When, prior: Prior, scope: &Scope, facts: &Facts) -> Result
     Ok(Verdict::Run)
 }
 
-/// Drone's rule: no exclusion matches, and one inclusion does where there are any. `*` stays within a `/`-separated
-/// part, `**` crosses them.
+/// Applies Drone's rule: no exclusion matches, and one inclusion does where there are any. `*` stays within a
+/// `/`-separated part, `**` crosses them.
 pub(crate) fn matches(wanted: &Match, value: &str) -> bool {
     let any = |patterns: &[String]| patterns.iter().any(|pattern| glob(pattern, value));
     !any(&wanted.exclude) && (wanted.include.is_empty() || any(&wanted.include))

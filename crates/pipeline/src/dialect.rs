@@ -20,7 +20,7 @@ const HARNESS_ENTITIES: &[&str] = &[
     "filestore",
 ];
 
-/// Tells the language, or says what the file is instead.
+/// Returns the language of a file, or a finding that says what the file is instead.
 pub(crate) fn detect(documents: &[Node]) -> Result<Dialect, Box<Diagnostic>> {
     let Some(first) = documents.first() else {
         return Err(Box::new(

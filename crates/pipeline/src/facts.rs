@@ -10,7 +10,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The same facts and one more; an empty value is no fact.
+    /// Adds a fact. An empty value is no fact.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         let value = value.into();
@@ -20,7 +20,7 @@ impl Facts {
         self
     }
 
-    /// A fact, empty when it is not known.
+    /// Returns a fact, or an empty text when it is not known.
     #[must_use]
     pub fn get(&self, name: &str) -> &str {
         self.facts.get(name).map_or("", String::as_str)

@@ -17,7 +17,8 @@ pub struct Requirement {
 }
 
 impl Plan {
-    /// The secrets that the plan refers to by name, each once. Names that an expression works out are not known.
+    /// Returns the secrets that the plan refers to by name, each once. Names that an expression works out are not
+    /// known.
     #[must_use]
     pub fn secrets(&self) -> Vec<Requirement> {
         let mut found: Vec<Requirement> = Vec::new();
@@ -31,7 +32,8 @@ impl Plan {
         found
     }
 
-    /// The values that are still to be given: `<+input>`s without a value or a default, where the run needs one.
+    /// Returns the values that are still to be given: `<+input>`s without a value or a default, where the run needs
+    /// one.
     #[must_use]
     pub fn inputs(&self) -> Vec<Requirement> {
         let mut found: Vec<Requirement> = Vec::new();

@@ -49,8 +49,9 @@ pub const IGNORE_FAILED: &str = "IGNORE_FAILED";
 pub const ABORTED: &str = "ABORTED";
 
 impl Book {
-    /// The book of a plan before anything ran. `given` are the caller's values for variables (`name`) and for other
-    /// places (`pipeline.variables.name`, `codebase.tag`); `run_id` and `started_unix_ms` tell this run from others.
+    /// Returns the book of a plan before anything ran. `given` are the caller's values for variables (`name`) and for
+    /// other places (`pipeline.variables.name`, `codebase.tag`); `run_id` and `started_unix_ms` tell this run from
+    /// others.
     #[must_use]
     pub fn new(plan: &Plan, facts: &Facts, given: &[(String, String)], run_id: &str, started_unix_ms: i64) -> Self {
         let mut root = Value::Map(Map::new());
@@ -123,7 +124,7 @@ impl Book {
         at(&["output", "outputVariables"], outputs.into());
     }
 
-    /// What an expression at that place sees.
+    /// Returns what an expression at that place sees.
     #[must_use]
     pub fn scope(&self, place: &Place<'_>) -> Scope {
         let mut root = self.root.clone();

@@ -68,7 +68,7 @@ pub enum StrategyError {
     },
 }
 
-/// The runs that a strategy stands for.
+/// Returns the runs that a strategy stands for.
 ///
 /// # Errors
 /// A value that cannot be worked out or is of the wrong kind, or too many runs.

@@ -135,7 +135,7 @@ fn fallbacks(own: &Node, name: &str, pools: &[&str], reader: &mut Reader<'_>) ->
     fallbacks
 }
 
-/// Tells about fallbacks of another platform, which no request ever turns to.
+/// Reports fallbacks of another platform, which no request ever turns to.
 pub(crate) fn tell_unlike(named: &[(String, &Node)], pools: &BTreeMap<String, Pool>, reader: &mut Reader<'_>) {
     for (name, node) in named {
         let Some(pool) = pools.get(name) else { continue };
@@ -153,7 +153,7 @@ pub(crate) fn tell_unlike(named: &[(String, &Node)], pools: &BTreeMap<String, Po
     }
 }
 
-/// The times that hold for all pools.
+/// Returns the times that hold for all pools.
 pub(crate) fn timing(root: &Node, reader: &mut Reader<'_>) -> Timing {
     let mut timing = Timing::default();
     let checked = root.get("kiln").and_then(|own| reader.checked(own, &Shape::Of(&tables::TIMING), Words::Kiln));

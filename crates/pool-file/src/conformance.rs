@@ -1,4 +1,4 @@
-//! What every driver's section must hold to, as one check that each driver's tests call.
+//! What every driver's section must hold to, as checks that each driver's tests call.
 
 use kiln_document::schema::{Key, Shape, Table};
 use kiln_pool::config::Launch;
@@ -9,20 +9,15 @@ use crate::{Loaded, Options, json, load};
 
 /// Returns what is wrong with a section, one sentence for each breach.
 ///
-/// - Its example can be launched.
-/// - Every key is documented in `documentation`, as code, and a key that it does not know is reported.
-/// - The pool file and the driver agree about each limit: both take its ends, and both refuse what lies beyond. `takes` is
-///   the driver's own check of a launch. Zero counts as not said, and only the pool file is asked about it.
+/// - Its example is good and has no findings.
+/// - Every key is documented in `documentation`, as code, and a key that the section does not know is reported.
+/// - Each limit is one of a number of the table, and the pool file keeps it.
 #[must_use]
-pub fn breaches(section: &dyn Section, documentation: &str, takes: &dyn Fn(&Launch) -> bool) -> Vec<String> {
+pub fn breaches(section: &dyn Section, documentation: &str) -> Vec<String> {
     let mut breaches = Vec::new();
     let example = file(section, section.example());
-    match example.config.as_ref().filter(|_| example.is_ok() && example.report.diagnostics.is_empty()) {
-        None => breaches.push(format!("the example is not good: {}", example.report.text(false))),
-        Some(config) if !takes(&config.pools["a"].flavors[0].launch) => {
-            breaches.push("the driver does not take the example".to_owned());
-        }
-        Some(_) => {}
+    if !example.is_ok() || !example.report.diagnostics.is_empty() {
+        breaches.push(format!("the example is not good: {}", example.report.text(false)));
     }
     let mut tables = Vec::new();
     collect(&section.shape(), &mut tables);
@@ -36,15 +31,35 @@ pub fn breaches(section: &dyn Section, documentation: &str, takes: &dyn Fn(&Laun
         breaches.push("an unknown key is not reported".to_owned());
     }
     for limit in section.limits() {
-        if tables.is_empty() || number_at(&section.shape(), limit.path).is_none() {
+        if !is_number(&section.shape(), limit.path) {
             breaches.push(format!("`{}` has a limit and is no number of the table", limit.path.join(".")));
         }
+    }
+    breaches.extend(verdicts(section, &|_| None));
+    breaches
+}
+
+/// Returns where the pool file and the driver disagree about a section's example and limits: both have to take the ends of
+/// each limit and to refuse what lies beyond. `takes` is the driver's own check of a launch. Zero counts as not said, and
+/// the driver is not asked about it.
+#[must_use]
+pub fn disagreements(section: &dyn Section, takes: &dyn Fn(&Launch) -> bool) -> Vec<String> {
+    let mut all = verdicts(section, &|launch| Some(takes(launch)));
+    if !takes(&section.instances(spec_of(section)).launch) {
+        all.insert(0, "the driver refuses the example".to_owned());
+    }
+    all
+}
+
+fn verdicts(section: &dyn Section, takes: &dyn Fn(&Launch) -> Option<bool>) -> Vec<String> {
+    let mut all = Vec::new();
+    for limit in section.limits() {
         let (start, end) = (*limit.range.start(), *limit.range.end());
         for (number, within) in [(start, true), (end, true), (start - 1, false), (end + 1, false)] {
-            breaches.extend(disagreement(section, limit, number, within, takes));
+            all.extend(disagreement(section, limit, number, within, takes));
         }
     }
-    breaches
+    all
 }
 
 fn disagreement(
@@ -52,19 +67,20 @@ fn disagreement(
     limit: &Limit,
     number: i64,
     within: bool,
-    takes: &dyn Fn(&Launch) -> bool,
+    takes: &dyn Fn(&Launch) -> Option<bool>,
 ) -> Option<String> {
     let mut spec = spec_of(section);
     json::put(&mut spec, limit.path, number.into());
     // JSON is YAML.
     let loaded = file(section, &spec.to_string());
     let by_file = loaded.config.is_some();
-    let by_driver = if number == 0 { within } else { takes(&section.instances(spec).launch) };
-    (by_file != within || by_driver != within).then(|| {
-        let verdict = |takes| if takes { "takes" } else { "refuses" };
-        let (file, driver) = (verdict(by_file), verdict(by_driver));
-        format!("`{}: {number}`: the pool file {file} it, the driver {driver} it", limit.path.join("."))
-    })
+    let by_driver = if number == 0 { None } else { takes(&section.instances(spec).launch) };
+    if by_file == within && by_driver.is_none_or(|taken| taken == within) {
+        return None;
+    }
+    let verdict = |taken| if taken { "takes" } else { "refuses" };
+    let driver = by_driver.map_or(String::new(), |taken| format!(", the driver {} it", verdict(taken)));
+    Some(format!("`{}: {number}`: the pool file {} it{driver}", limit.path.join("."), verdict(by_file)))
 }
 
 /// The example as JSON.
@@ -91,11 +107,11 @@ fn collect(shape: &Shape, tables: &mut Vec<&'static Table>) {
     }
 }
 
-fn number_at(shape: &Shape, path: &[&str]) -> Option<()> {
+fn is_number(shape: &Shape, path: &[&str]) -> bool {
     match (shape, path) {
-        (Shape::Number, []) => Some(()),
-        (Shape::Of(table), [key, rest @ ..]) => number_at(&table.key(key)?.shape, rest),
-        _ => None,
+        (Shape::Number, []) => true,
+        (Shape::Of(table), [key, rest @ ..]) => table.key(key).is_some_and(|key| is_number(&key.shape, rest)),
+        _ => false,
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn read(root: &Node, drivers: Drivers<'_>, reader: &mut Reader<'_>) -
     let root = reader.checked(root, &Shape::Of(&tables::FILE), Words::Incumbent)?;
     let items = root.get("instances").and_then(Node::items);
     if items.is_none_or(<[Node]>::is_empty) {
-        // A value of the wrong kind was told about.
+        // A value of the wrong kind was reported.
         if root.get("instances").is_none_or(|value| value.items().is_some()) {
             let place = root.entry("instances").map_or(&root.location, |(key, _)| &key.location);
             reader.push(Diagnostic::invalid("no-pools", place, "the file has no pools").help(drivers.example()));
@@ -46,7 +46,7 @@ fn named<'n>(items: &'n [Node], reader: &mut Reader<'_>) -> Vec<(String, &'n Nod
             reader.invalid("missing-key", &node.location, "a pool has no `name`".to_owned(), help);
             continue;
         };
-        // Something else than text was told about.
+        // Something else than text was reported.
         let Some(name) = place.text() else { continue };
         if !reader.name("name of the pool", name, &place.location) {
             continue;

@@ -20,6 +20,7 @@ mod additions;
 mod file;
 mod flavors;
 mod instance;
+mod limit;
 mod load;
 mod reader;
 mod secrets;

@@ -89,33 +89,6 @@ impl<'a> Reader<'a> {
         node.entries().is_some().then_some(node)
     }
 
-    /// Returns a whole number within a range. `path` are the keys that lead to it, and `unit` its unit for the message.
-    pub(crate) fn limited(
-        &mut self,
-        node: &Node,
-        path: &[&str],
-        range: RangeInclusive<i64>,
-        unit: &str,
-    ) -> Option<i64> {
-        let (key, outer) = path.split_last()?;
-        let owner = outer.iter().try_fold(node, |node, key| node.get(key))?;
-        let number = self.whole(owner, key, i64::MIN..=i64::MAX)?;
-        if range.contains(&number) {
-            return Some(number);
-        }
-        let (start, end) = (range.start(), range.end());
-        let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
-        let message = format!("`{key}` is {start} to {end}{unit}, not {number}");
-        let mut found = Diagnostic::invalid("out-of-range", &owner.get(key)?.location, message);
-        if let (true, Some(mib)) =
-            (unit == " MiB" && number > 0, number.checked_mul(1024).filter(|n| range.contains(n)))
-        {
-            found.help = Some(format!("if GiB are meant, write `{key}: {mib}`"));
-        }
-        self.push(found);
-        None
-    }
-
     /// Returns a whole number within a range.
     pub(crate) fn whole(&mut self, node: &Node, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
         let value = node.get(key)?;

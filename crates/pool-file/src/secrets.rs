@@ -11,7 +11,7 @@ const PARTS: &[&str] = &["secret", "secert", "token", "passw", "psw", "pwd", "cr
 /// Beside them, keys about keys, unless they end so.
 const NAMES_OF_KEYS: &[&str] = &["_id", "_name", "_arn"];
 
-/// The file's text with a star for each byte of a secret. `readable` says that the text was YAML to its end.
+/// Returns the file's text with a star for each byte of a secret. `readable` says that the text was YAML to its end.
 pub(crate) fn masked(bytes: &[u8], documents: &[Node], readable: bool) -> String {
     let mut bytes = bytes.to_vec();
     let mut spans = Vec::new();
@@ -30,7 +30,7 @@ pub(crate) fn masked(bytes: &[u8], documents: &[Node], readable: bool) -> String
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Whether what a key says is not to be shown. Rather one too many.
+/// Returns whether what a key says is not to be shown. Rather one too many.
 pub(crate) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let of_key = key.contains("key") && !NAMES_OF_KEYS.iter().any(|end| key.ends_with(end));

@@ -7,13 +7,13 @@
 //! A driver implements [`Section`] beside its own code and hands it to [`crate::load`]; nothing in this crate changes for it.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
 use kiln_document::schema::{Shape, Table};
 use kiln_document::yaml::Node;
 use kiln_pool::config::Launch;
 use serde_json::Value;
 
+pub use crate::limit::Limit;
 pub use crate::reader::Reader;
 
 /// A driver's section of the pool file.
@@ -68,17 +68,6 @@ pub struct Instances {
     pub launch: Launch,
     /// Whether warm ones sleep until they are needed.
     pub hibernate: bool,
-}
-
-/// Smallest and largest value of a number in a spec.
-#[derive(Debug)]
-pub struct Limit {
-    /// The keys that lead to the number: `["disk", "size"]`.
-    pub path: &'static [&'static str],
-    /// The values that are allowed.
-    pub range: RangeInclusive<i64>,
-    /// Unit of the number, for the message: `MiB`; empty for a plain count.
-    pub unit: &'static str,
 }
 
 /// Operating system and architecture of a pool's instances.

@@ -19,7 +19,7 @@ pub(crate) fn read(section: &dyn Section, node: &Node, whole: bool, reader: &mut
     } else {
         let Some(checked) = reader.checked(node, &shape, Words::Incumbent) else { return Value::Null };
         for limit in section.limits() {
-            reader.limited(&checked, limit.path, limit.range.clone(), limit.unit);
+            limit.check(&checked, reader);
         }
         section.check(&checked, whole, reader);
         json::of(&checked, &shape)
@@ -53,18 +53,8 @@ pub(crate) fn varied(
 
 /// Reports a number that a variant's keys put beyond its limit. What stands in a spec was checked where it stands.
 fn tell_beyond(limit: &Limit, base: &Value, spec: &Value, variant: &Variant, reader: &mut Reader<'_>) {
-    let pointer: String = limit.path.iter().flat_map(|key| ["/", key]).collect();
-    let number = |spec: &Value| spec.pointer(&pointer).and_then(Value::as_i64);
-    let Some(beyond) = number(spec).filter(|number| !limit.range.contains(number)) else { return };
-    if number(base) != Some(beyond) {
-        let unit = if limit.unit.is_empty() { String::new() } else { format!(" {}", limit.unit) };
-        let message = format!(
-            "the variant `{}` makes `{}` {beyond}{unit}, which is beyond {} to {}",
-            variant.id,
-            limit.path.join("."),
-            limit.range.start(),
-            limit.range.end()
-        );
-        reader.invalid("out-of-range", &variant.location, message, "give the variant a number that is possible");
-    }
+    let Some(beyond) = limit.beyond(spec).filter(|beyond| limit.beyond(base) != Some(*beyond)) else { return };
+    let (id, path) = (&variant.id, limit.path.join("."));
+    let message = format!("the variant `{id}` asks for a `{path}` of {beyond}, which is {limit} here");
+    reader.invalid("out-of-range", &variant.location, message, "give the variant a number that is possible");
 }

@@ -51,7 +51,7 @@ impl<'a> Drivers<'a> {
         self.0.iter().map(|section| format!("`{}`", section.name())).collect::<Vec<_>>().join(", ")
     }
 
-    /// A smallest pool that the program can run, for suggestions.
+    /// Returns a smallest pool that the program can run, for suggestions.
     pub fn example(self) -> String {
         match self.0.first() {
             Some(first) => {
@@ -62,7 +62,7 @@ impl<'a> Drivers<'a> {
         }
     }
 
-    /// All sections, those of the program first.
+    /// Returns all sections, those of the program first.
     pub fn all(self) -> impl Iterator<Item = &'a dyn Section> + Clone {
         let ours = self.0;
         let missing = KNOWN.iter().map(|known| -> &'a dyn Section { known.section });

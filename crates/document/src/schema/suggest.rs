@@ -1,6 +1,6 @@
 //! "Did you mean": the known word that is closest to what was written.
 
-/// The word among `known` that is closest to `written`, if one is close enough to be what was meant.
+/// Returns the word among `known` that is closest to `written`, if one is close enough to be what was meant.
 pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Longer words are not compared: the cost grows with the product of the lengths.
     const MAX_COMPARED: usize = 48;
@@ -27,7 +27,7 @@ pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, word)| word)
 }
 
-/// The help line for a word that is not known: the closest one, or the whole list when it is short.
+/// Returns the help line for a word that is not known: the closest one, or the whole list when it is short.
 pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     /// Longer lists say more than a person wants to read.
     const MAX_LISTED: usize = 24;

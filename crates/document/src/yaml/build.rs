@@ -9,7 +9,7 @@ use super::scalar::{Resolved, Scalar, resolve};
 use super::{Kind, MAX_ALIAS_BYTES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, Node};
 use crate::diagnostic::{Diagnostic, Findings, Location};
 
-/// All documents that could be read.
+/// Returns all documents that could be read.
 pub(super) fn documents(text: &str, findings: &mut Findings) -> Vec<Node> {
     let mut options = granit_parser::options! { flow_nesting_limit: MAX_DEPTH, block_nesting_limit: MAX_DEPTH };
     options.set_emit_comments(false);

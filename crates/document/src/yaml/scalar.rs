@@ -46,7 +46,7 @@ impl Scalar {
         Scalar { resolved: resolve(&text), text, plain: true }
     }
 
-    /// The value as JSON; what JSON cannot hold, infinities and the like, stays text.
+    /// Returns the value as JSON; what JSON cannot hold, infinities and the like, stays text.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let text = || serde_json::Value::from(self.text.as_str());

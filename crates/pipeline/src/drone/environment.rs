@@ -1,4 +1,4 @@
-//! What a Drone step is told about the build.
+//! Variables that a Drone step gets about its build.
 
 use crate::facts::Facts;
 
@@ -102,7 +102,7 @@ pub(super) enum Name {
     Unknown(Option<&'static str>),
 }
 
-/// What a name in `${NAME}` is.
+/// Returns what a name in `${NAME}` is.
 pub(super) fn name(written: &str) -> Name {
     let known = || FACTS.iter().map(|(name, _)| *name).chain(OTHERS);
     if known().any(|name| name == written) {
@@ -116,8 +116,8 @@ pub(super) fn name(written: &str) -> Name {
     Name::Unknown(near)
 }
 
-/// The variables of a build, sorted by name; those of a fact that is not known are left out. The same names are what
-/// `${NAME}` stands for in a file, when the scope has them under `drone`.
+/// Returns the variables of a build, sorted by name; those of a fact that is not known are left out. The same names are
+/// what `${NAME}` stands for in a file, when the scope has them under `drone`.
 ///
 /// Names and meanings are those of Drone's reference of environment variables.
 #[must_use]

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! documents ──kind──► pipeline ──tables──► shape checked ──pipeline, step──► Stage ──order──► Plan
-//!              └────► secret, signature, cron, template: told about
+//!              └────► secret, signature, cron, template: reported
 //! ```
 //! Pipelines without `depends_on` run at the same time; steps run one after another unless one of them has a
 //! `depends_on`, then each starts when what it names has ended.
 //!
 //! `${DRONE_TAG}` and its like are replaced in commands, environments, settings, images and directories when a
-//! step's turn has come. In what has to be known before the run (names, pools, conditions) they are told about.
+//! step's turn has come. In what has to be known before the run (names, pools, conditions) they are reported.
 
 mod conditions;
 mod environment;
@@ -88,7 +88,7 @@ enum Kind {
     Nothing,
 }
 
-/// What a document is; everything but a pipeline is told about here.
+/// What a document is; everything but a pipeline is reported here.
 fn kind(reader: &mut Reader<'_>, document: &Node) -> Kind {
     let Some((key, value)) = document.entry("kind").filter(|(_, value)| !value.is_null()) else {
         if document.get("steps").is_some() {

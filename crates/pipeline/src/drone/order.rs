@@ -25,7 +25,7 @@ const MAX_COMPARED: usize = 200;
 /// How many names of a cycle are shown.
 const MAX_SHOWN: usize = 12;
 
-/// Tells about doubled and unknown names and about cycles, and puts the items in order. Items of a cycle keep their
+/// Reports doubled and unknown names and cycles, and puts the items in order. Items of a cycle keep their
 /// places and wait for nothing within it; the file is invalid then.
 pub(super) fn sort<T>(reader: &mut Reader<'_>, items: Vec<Item<T>>, what: &str) -> Vec<Node<T>> {
     let needs = resolve(reader, &items, what);

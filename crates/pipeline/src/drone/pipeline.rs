@@ -161,7 +161,7 @@ fn workspace(reader: &mut Reader<'_>, document: &Node, os: Os) -> String {
     if absolute(&directory) { directory } else { format!("{default}{separator}{directory}") }
 }
 
-/// What every step is told about its stage.
+/// Returns the variables that every step gets about its stage.
 fn stage_variables(
     surroundings: &Surroundings,
     name: &str,

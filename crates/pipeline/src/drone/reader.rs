@@ -10,7 +10,7 @@ use super::environment::{self, Name};
 use super::tables;
 use crate::expr::Template;
 
-/// Takes values out of checked mappings. A value of the wrong type was told about by the check and reads as absent.
+/// Takes values out of checked mappings. A value of the wrong type was reported by the check and reads as absent.
 pub(super) struct Reader<'a> {
     findings: &'a mut Findings,
     /// The caller's values, by path.
@@ -26,7 +26,7 @@ impl<'a> Reader<'a> {
         self.findings.push(diagnostic);
     }
 
-    /// The heaviest finding so far.
+    /// Returns the heaviest finding so far.
     pub fn heaviest(&self) -> Option<Severity> {
         self.findings.heaviest()
     }
@@ -36,7 +36,7 @@ impl<'a> Reader<'a> {
         schema::check(node, &Shape::Of(table), tables::LANGUAGE, self.findings) && node.entries().is_some()
     }
 
-    /// Text in which `${NAME}` is replaced when its turn has come.
+    /// Returns text in which `${NAME}` is replaced when its turn has come.
     pub fn template(&mut self, node: &Node) -> Template {
         let text = node.text().unwrap_or_default();
         match Template::substituted(text, &node.location) {
@@ -51,7 +51,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The template of a key.
+    /// Returns the template of a key.
     pub fn template_at(&mut self, node: &Node, key: &str) -> Option<Template> {
         let value = node.get(key).filter(|value| value.text().is_some_and(|text| !text.is_empty()))?;
         Some(self.template(value))
@@ -80,13 +80,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The text of a key that must be known before the run; a `${NAME}` there is told about.
+    /// Returns the text of a key that must be known before the run; a `${NAME}` there is reported.
     pub fn fixed<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n str> {
         let value = node.get(key)?;
         self.fixed_text(value, key)
     }
 
-    /// The text of a value that must be known before the run.
+    /// Returns the text of a value that must be known before the run.
     pub fn fixed_text<'n>(&mut self, value: &'n Node, key: &str) -> Option<&'n str> {
         let text = value.text().filter(|text| !text.is_empty())?;
         if text.contains("${") {
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
-    /// A switch that is off unless it is on.
+    /// Returns the boolean of a key, false when it is missing.
     pub fn switch(&self, node: &Node, key: &str) -> bool {
         node.get(key).and_then(truth).unwrap_or(false)
     }
@@ -121,7 +121,7 @@ pub(super) struct Identifiers {
 }
 
 impl Identifiers {
-    /// An identifier for a name.
+    /// Returns an identifier for a name.
     pub fn make(&mut self, name: &str) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' };
         let wanted: String = if name.is_empty() { "unnamed".to_owned() } else { name.chars().map(plain).collect() };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::tables;
 
-/// The schema of one document, and the definitions it refers to.
+/// Returns the schema of one document, and the definitions it refers to.
 pub(crate) fn definition() -> (Value, Definitions) {
     let mut definitions = Definitions::new("drone", None);
     let pipeline = definitions.table(&tables::PIPELINE);

@@ -3,7 +3,7 @@
 use crate::expr::Template;
 use crate::plan::Shell;
 
-/// The script of a list of commands: each is shown, as the file has it, before it runs, and the first one that
+/// Returns the script of a list of commands: each is shown, as the file has it, before it runs, and the first one that
 /// fails ends the step.
 pub(super) fn script(commands: Vec<Template>, shell: Shell) -> Template {
     let mut parts = vec![Template::literal(prologue(shell))];

@@ -6,7 +6,7 @@ use super::reader::Reader;
 use crate::expr::Template;
 use crate::plan::EnvVar;
 
-/// `PLUGIN_NAME=value`: scalars as they are, lists of scalars with commas, everything else as JSON.
+/// Reads `settings` as `PLUGIN_NAME=value`: scalars as they are, lists of scalars with commas, everything else as JSON.
 pub(super) fn read(reader: &mut Reader<'_>, step: &Node) -> Vec<EnvVar> {
     let entries = step.get("settings").and_then(Node::entries).unwrap_or_default();
     let setting = |(key, value): &(Node, Node)| {
@@ -16,7 +16,7 @@ pub(super) fn read(reader: &mut Reader<'_>, step: &Node) -> Vec<EnvVar> {
     entries.iter().filter_map(setting).collect()
 }
 
-/// The value of a variable or a setting.
+/// Returns the value of a variable or a setting.
 pub(super) fn value(reader: &mut Reader<'_>, node: &Node) -> Template {
     if let Some(name) = node.get("from_secret").and_then(Node::text) {
         return Template::secret(name);

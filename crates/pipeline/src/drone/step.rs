@@ -113,7 +113,7 @@ fn shell(node: &Node, os: Os) -> Shell {
     }
 }
 
-/// The container a step asks for, told about as what is not run yet.
+/// The container a step asks for. It is reported, because containers are not run yet.
 fn container(
     reader: &mut Reader<'_>,
     node: &Node,

@@ -37,7 +37,7 @@ pub static PIPELINE: Table = Table::closed(
         Key::describes("description"),
         Key::no_effect("concurrency", Of(&CONCURRENCY), "it limits builds of a server beside each other"),
         Key::no_effect("node", Map(&Text), "it picks a runner, and this is the only one"),
-        // They belong to containers, which are told about step by step.
+        // They belong to containers, which are reported step by step.
         Key::describes("volumes"),
         Key::describes("image_pull_secrets"),
         // Types with servers of their own.

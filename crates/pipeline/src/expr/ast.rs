@@ -115,7 +115,7 @@ pub(super) enum Operator {
 }
 
 impl Expr {
-    /// The path this expression is, when it is nothing but names and dots.
+    /// Returns the path this expression is, when it is nothing but names and dots.
     pub(super) fn path(&self) -> Option<Path> {
         match self {
             Expr::Name(name) => Some(Path { segments: vec![name.clone()] }),
@@ -133,7 +133,7 @@ impl Expr {
         }
     }
 
-    /// The text of a string literal without expressions in it.
+    /// Returns the text of a string literal without expressions in it.
     pub(super) fn literal(&self) -> Option<String> {
         match self {
             Expr::Text(parts) => match parts.as_slice() {
@@ -181,7 +181,7 @@ impl Expr {
     }
 }
 
-/// [`Expr::walk`] over each expression of a template.
+/// Calls [`Expr::walk`] on each expression of a template.
 pub(super) fn walk_parts(parts: &[Part], visit: &mut dyn FnMut(&Expr)) {
     for part in parts {
         if let Part::Expr(expr) = part {

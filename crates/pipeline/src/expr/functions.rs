@@ -27,7 +27,7 @@ const KNOWN: [&str; 9] = [
 /// Namespaces whose functions read files and settings of an account, or formats that no local run has met yet.
 const REMOTE: [&str; 6] = ["fileStore", "configFile", "configFiles", "xml", "yaml", "html"];
 
-/// Whether a name at the root is a namespace of functions.
+/// Returns whether a name at the root is a namespace of functions.
 pub(super) fn is_space(name: &str) -> bool {
     matches!(name, "json" | "regex") || REMOTE.contains(&name)
 }
@@ -112,7 +112,7 @@ fn regex_extract(pattern: &str, text: &str) -> Evaluated<Value> {
     Ok(found.map_or(Value::Null, |found| Value::String(found.as_str().to_owned())))
 }
 
-/// Whether the pattern matches the text from its start to its end.
+/// Returns whether the pattern matches the text from its start to its end.
 pub(super) fn matches_whole(pattern: &str, text: &str) -> Evaluated<bool> {
     Ok(compile(&format!("^(?:{pattern})$"), pattern)?.is_match(text))
 }
@@ -165,13 +165,13 @@ pub(super) fn bounded_replace(text: &str, from: &str, to: &str) -> Evaluated<Str
     Ok(text.replace(from, to))
 }
 
-/// The text without what a glob matches at its start.
+/// Returns the text without what a glob matches at its start.
 pub(super) fn without_prefix(text: &str, glob: &str, longest: bool) -> Evaluated<String> {
     let regex = compile(&format!("^{}", glob_regex(glob, longest)), glob)?;
     Ok(regex.find(text).map_or(text, |found| &text[found.end()..]).to_owned())
 }
 
-/// The text without what a glob matches at its end.
+/// Returns the text without what a glob matches at its end.
 pub(super) fn without_suffix(text: &str, glob: &str, longest: bool) -> Evaluated<String> {
     let keep = if longest { "(?s:.)*?" } else { "(?s:.)*" };
     let regex = compile(&format!("^({keep}){}$", glob_regex(glob, true)), glob)?;
@@ -192,7 +192,7 @@ fn glob_regex(glob: &str, greedy: bool) -> String {
     regex
 }
 
-/// The text several times.
+/// Returns the text several times over.
 pub(super) fn repeat(text: &str, times: usize) -> Evaluated<String> {
     bounded("", times, text.len())?;
     Ok(text.repeat(times))

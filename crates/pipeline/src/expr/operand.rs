@@ -8,7 +8,7 @@ use super::precedence::keyword;
 type Parsed<T> = Result<T, Fault>;
 
 impl Parser<'_> {
-    /// An operand with its fields, indices and method calls.
+    /// Parses an operand with its fields, indices and method calls.
     pub(super) fn postfix(&mut self) -> Parsed<Expr> {
         let mut of = self.primary()?;
         loop {

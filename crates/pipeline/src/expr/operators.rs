@@ -35,7 +35,7 @@ pub(super) fn apply(operator: Operator, left: Value, right: Value) -> Evaluated<
     Ok(Value::Bool(holds))
 }
 
-/// `-value`
+/// Returns `-value`.
 pub(super) fn negate(value: Value) -> Evaluated<Value> {
     match number(&value) {
         Some(number) => Ok(Value::Number(-number)),
@@ -45,7 +45,7 @@ pub(super) fn negate(value: Value) -> Evaluated<Value> {
     }
 }
 
-/// The value as a number, when it is one or a text that reads as one.
+/// Returns the value as a number, when it is one or a text that reads as one.
 pub(super) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(value) => Some(*value),
@@ -54,7 +54,7 @@ pub(super) fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// JEXL's `==`.
+/// Compares as JEXL's `==` does.
 pub(super) fn equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(a), other) | (other, Value::Number(a)) => number(other) == Some(*a),

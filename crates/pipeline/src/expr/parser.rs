@@ -129,7 +129,7 @@ pub(super) struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    /// One `<+...>`; `at` stands on the `<`.
+    /// Parses one `<+...>`; `at` stands on the `<`.
     pub(super) fn angle(&mut self, in_text: bool) -> Parsed<Part> {
         let start = self.at;
         if self.angles == 0 {
@@ -332,7 +332,7 @@ impl Parser<'_> {
         Fault { help, ..self.fault("expression-syntax", message, self.at) }
     }
 
-    /// Something of JEXL that goes beyond expressions.
+    /// Returns the fault of something of JEXL that goes beyond expressions.
     pub(super) fn script(&self, what: &str) -> Fault {
         Fault {
             unsupported: true,

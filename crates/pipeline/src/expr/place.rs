@@ -7,7 +7,7 @@
 
 use kiln_document::diagnostic::Location;
 
-/// The place from a byte of the text to the end of its line, when the scalar's style keeps the text as it is.
+/// Returns the place from a byte of the text to the end of its line, when the scalar's style keeps the text as it is.
 pub(super) fn place(text: &str, scalar: &Location, offset: usize) -> Option<Location> {
     let offset = floor_boundary(text, offset);
     let extra = scalar.span.len().checked_sub(text.len())?;
@@ -52,7 +52,7 @@ fn in_block(text: &str, scalar: &Location, offset: usize) -> Option<Location> {
     })
 }
 
-/// The nearest character border at or before a byte.
+/// Returns the nearest character border at or before a byte.
 pub(super) fn floor_boundary(text: &str, offset: usize) -> usize {
     let mut at = offset.min(text.len());
     while !text.is_char_boundary(at) {

@@ -2,7 +2,7 @@
 
 use super::ast::Operator;
 
-/// The operator that a text starts with, and the length of its spelling.
+/// Returns the operator that a text starts with, and the length of its spelling.
 pub(super) fn operator(text: &str) -> Option<(Operator, usize)> {
     OPERATORS.iter().find_map(|&(spelling, operator)| {
         let word = spelling.starts_with(|c: char| c.is_ascii_alphabetic());
@@ -11,7 +11,7 @@ pub(super) fn operator(text: &str) -> Option<(Operator, usize)> {
     })
 }
 
-/// Whether the text starts with this word as a whole.
+/// Returns whether the text starts with this word as a whole.
 pub(super) fn keyword(text: &str, word: &str) -> bool {
     text.strip_prefix(word).is_some_and(|after| {
         !after.starts_with(|c: char| c.is_ascii_alphanumeric() || "_.([$".contains(c)) || {
@@ -56,7 +56,7 @@ const OPERATORS: [(&str, Operator); 31] = [
     ("mod", Operator::Remainder),
 ];
 
-/// How tightly an operator binds.
+/// Returns how tightly an operator binds.
 pub(super) fn binding(operator: Operator) -> u8 {
     match operator {
         Operator::Otherwise | Operator::Elvis => 1,

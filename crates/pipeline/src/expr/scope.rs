@@ -17,7 +17,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// A scope of these values (a [`Value::Map`]) and no secrets.
+    /// Returns a scope of these values (a [`Value::Map`]) and no secrets.
     pub fn new(root: impl Into<Value>) -> Self {
         Self { root: root.into(), secrets: Arc::new(|_| None), used: Mutex::default() }
     }
@@ -29,7 +29,7 @@ impl Scope {
         self
     }
 
-    /// The values.
+    /// Returns the values.
     pub fn root(&self) -> &Value {
         &self.root
     }
@@ -39,7 +39,7 @@ impl Scope {
         self.root.set(path, value);
     }
 
-    /// The values of the secrets that evaluations have taken from this scope so far: what is to be masked.
+    /// Returns the values of the secrets that evaluations have taken from this scope so far: what is to be masked.
     pub fn secrets_used(&self) -> Vec<String> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.iter().cloned().collect()

@@ -184,7 +184,7 @@ impl Operation {
         }
     }
 
-    /// The text that stands for the value; `render` makes text of an argument.
+    /// Returns the text that stands for the value; `render` makes text of an argument.
     pub(super) fn apply(
         &self,
         value: &str,

@@ -49,7 +49,7 @@ impl Template {
         Ok(Self { text: text.to_owned(), parts })
     }
 
-    /// The names in `${NAME}`, each once.
+    /// Returns the names in `${NAME}`, each once.
     pub fn variables(&self) -> Vec<&str> {
         let mut seen = BTreeSet::new();
         let names = self.parts.iter().filter_map(|part| match part {
@@ -59,7 +59,7 @@ impl Template {
         names.filter(|name| seen.insert(*name)).collect()
     }
 
-    /// Several templates as one text.
+    /// Joins templates to one text.
     pub(crate) fn joined(templates: Vec<Template>) -> Self {
         let mut joined = Self { text: String::new(), parts: Vec::new() };
         for template in templates {
@@ -69,13 +69,13 @@ impl Template {
         joined
     }
 
-    /// Text that stands for itself, whatever it holds.
+    /// Returns text that stands for itself, whatever it holds.
     pub fn literal(text: impl Into<String>) -> Self {
         let text = text.into();
         Self { parts: vec![Part::Text(text.clone())], text }
     }
 
-    /// The value of a secret, for dialects that name one outside of any text.
+    /// Returns the value of a secret, for dialects that name one outside of any text.
     pub fn secret(name: &str) -> Self {
         let receiver = Box::new(Expr::Name("secrets".to_owned()));
         let argument = Expr::Text(vec![Part::Text(name.to_owned())]);
@@ -85,17 +85,17 @@ impl Template {
         }
     }
 
-    /// The text as the file has it.
+    /// Returns the text as the file has it.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether nothing in it is evaluated.
+    /// Returns whether nothing in it is evaluated.
     pub fn is_literal(&self) -> bool {
         self.parts.iter().all(|part| matches!(part, Part::Text(_)))
     }
 
-    /// The names of the secrets it takes, as far as they are written out, each once.
+    /// Returns the names of the secrets it takes, as far as they are written out, each once.
     pub fn secrets(&self) -> Vec<String> {
         let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
         walk_parts(&self.parts, &mut |expr| {
@@ -113,14 +113,14 @@ impl Template {
         names
     }
 
-    /// Whether it holds an `<+input>` without a default, so that it has no value before one is given.
+    /// Returns whether it holds an `<+input>` without a default, so that it has no value before one is given.
     pub fn inputs(&self) -> bool {
         let mut found = self.parts.iter().any(|part| matches!(part, Part::Input { default: None }));
         walk_parts(&self.parts, &mut |expr| found |= is_name(expr, "input"));
         found
     }
 
-    /// The names that it refers to, as far as they are written out, secrets left out, each once.
+    /// Returns the names that it refers to, as far as they are written out, secrets left out, each once.
     pub fn references(&self) -> Vec<Path> {
         let (mut paths, mut seen) = (Vec::new(), BTreeSet::new());
         walk_parts(&self.parts, &mut |expr| {
@@ -130,7 +130,7 @@ impl Template {
         paths
     }
 
-    /// The text with every expression replaced.
+    /// Returns the text with every expression replaced.
     ///
     /// # Errors
     /// The first expression without a value.
@@ -138,7 +138,7 @@ impl Template {
         Evaluation::new(scope).render(&self.parts)
     }
 
-    /// The value: that of the expression when the template is exactly one, else the rendered text.
+    /// Returns the value: that of the expression when the template is exactly one, else the rendered text.
     ///
     /// # Errors
     /// The first expression without a value.
@@ -146,7 +146,7 @@ impl Template {
         Evaluation::new(scope).value(&self.parts)
     }
 
-    /// Whether it holds, as a condition: the whole text is one expression; text that is empty or blank holds.
+    /// Returns whether it holds, as a condition: the whole text is one expression; text that is empty or blank holds.
     ///
     /// # Errors
     /// The first expression without a value, or text that is not one expression.

@@ -31,17 +31,17 @@ pub struct Map {
 }
 
 impl Map {
-    /// An empty map.
+    /// Returns an empty map.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The value of that name.
+    /// Returns the value of that name.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    /// The value of that name, to be changed; a null is put in when there is none.
+    /// Returns the value of that name, to be changed; a null is put in when there is none.
     pub fn entry(&mut self, key: &str) -> &mut Value {
         let index = match self.entries.iter().position(|(name, _)| name == key) {
             Some(index) => index,
@@ -63,17 +63,17 @@ impl Map {
         self.entries.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// The names in order.
+    /// Returns the names in order.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &str> {
         self.entries.iter().map(|(name, _)| name.as_str())
     }
 
-    /// How many there are.
+    /// Returns the number of names.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no names.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -103,7 +103,7 @@ impl Value {
         *at = value.into();
     }
 
-    /// The value at a path of names below this one.
+    /// Returns the value at a path of names below this one.
     pub fn get(&self, path: &[&str]) -> Option<&Value> {
         path.iter().try_fold(self, |at, segment| match at {
             Value::Map(map) => map.get(segment),
@@ -111,7 +111,7 @@ impl Value {
         })
     }
 
-    /// How JEXL reads a value where a condition is wanted: null, `false`, 0, the empty text and the text `false`
+    /// Reads a value as JEXL does where a condition is wanted: null, `false`, 0, the empty text and the text `false`
     /// are false.
     pub fn truthy(&self) -> bool {
         match self {
@@ -123,7 +123,7 @@ impl Value {
         }
     }
 
-    /// What people call this kind of value.
+    /// Returns what people call this kind of value.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Value::Null => "null",
@@ -136,7 +136,7 @@ impl Value {
         }
     }
 
-    /// The value as JSON; an expression that was not evaluated is its text.
+    /// Returns the value as JSON; an expression that was not evaluated is its text.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Value::Null => serde_json::Value::Null,
@@ -174,7 +174,7 @@ impl Value {
     }
 }
 
-/// The number as an integer, where it is one that a double holds exactly.
+/// Returns the number as an integer, where it is one that a double holds exactly.
 pub(super) fn whole(value: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)

@@ -9,7 +9,7 @@ use crate::plan::{Plan, Variable};
 /// A variable as expressions call it: whether it is the pipeline's, and its name.
 type Key<'a> = (bool, &'a str);
 
-/// Tells about every circle once, at the first of its variables.
+/// Reports every circle once, at the first of its variables.
 pub(super) fn check(plan: &Plan, findings: &mut Findings) {
     search(&plan.variables, &[], findings);
     for stage in plan.stages.nodes.iter().filter(|stage| !stage.item.variables.is_empty()) {

@@ -96,7 +96,7 @@ fn action(reader: &mut Reader<'_>, node: &Node) -> Option<FailureAction> {
             reader.push(Diagnostic::note("mapped-action", place, message));
             Some(FailureAction::MarkAsFailure)
         }
-        // An unknown word was told about by the check.
+        // An unknown word was reported by the check.
         _ => None,
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn is_expression(node: &Node) -> bool {
     node.text().is_some_and(|text| text.contains(expr::MARKER))
 }
 
-/// Takes values out of checked mappings. A value of the wrong type was told about by the check and reads as absent.
+/// Takes values out of checked mappings. A value of the wrong type was reported by the check and reads as absent.
 pub(super) struct Reader<'a> {
     findings: &'a mut Findings,
     open: Open,
@@ -36,7 +36,7 @@ impl<'a> Reader<'a> {
         self.findings.push(diagnostic);
     }
 
-    /// Checks a mapping against its table; false when it is no mapping, which is told about.
+    /// Checks a mapping against its table; false when it is no mapping, which is reported.
     pub fn check(&mut self, node: &Node, table: &'static Table) -> bool {
         let what = schema::with_article(table.name);
         if is_expression(node) {
@@ -53,20 +53,20 @@ impl<'a> Reader<'a> {
         schema::check(node, &Shape::Of(table), tables::LANGUAGE, self.findings) && node.entries().is_some()
     }
 
-    /// A template at its place; one that cannot be parsed is told about and read as literal text.
+    /// Returns a template at its place. One that cannot be parsed is reported and read as literal text.
     pub fn template(&mut self, node: &Node) -> Template {
         let text = node.text().unwrap_or_default();
         let parsed = Template::parse(text, &node.location);
         self.keep(parsed, text, &node.location)
     }
 
-    /// The template of a key.
+    /// Returns the template of a key.
     pub fn template_at(&mut self, node: &Node, key: &str) -> Option<Template> {
         let value = node.get(key).filter(|value| value.text().is_some())?;
         Some(self.template(value))
     }
 
-    /// The template of a key that refers to names which are not known yet where it stands.
+    /// Returns the template of a key that refers to names which are not known yet where it stands.
     pub fn unchecked(&mut self, node: &Node, key: &str) -> Option<Template> {
         let value = node.get(key)?;
         match Template::parse(value.text()?, &value.location) {
@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The template of a key that is one expression as a whole.
+    /// Returns the template of a key that is one expression as a whole.
     pub fn condition(&mut self, node: &Node) -> Template {
         let text = node.text().unwrap_or_default();
         let parsed = Template::condition(text, &node.location);
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The text of a key that must be known before the run; an expression there is told about.
+    /// Returns the text of a key that must be known before the run; an expression there is reported.
     pub fn fixed<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n str> {
         let value = node.get(key)?;
         if is_expression(value) {
@@ -114,18 +114,19 @@ impl<'a> Reader<'a> {
         value.text().filter(|text| !text.is_empty())
     }
 
-    /// A duration; zero when it is written as zero.
+    /// Returns a duration, zero when it is written as zero.
     pub fn duration(&mut self, node: &Node, key: &str) -> Option<Duration> {
         self.fixed(node, key).and_then(duration::parse)
     }
 
-    /// A switch.
+    /// Returns the boolean of a key.
     pub fn switch(&mut self, node: &Node, key: &str) -> Option<bool> {
         self.fixed(node, key)?;
         truth(node.get(key)?)
     }
 
-    /// Identifier and name. The identifier is made from the name when there is none, as the Harness editor does.
+    /// Returns identifier and name. The identifier is made from the name when there is none, as the Harness editor
+    /// does.
     pub fn identity(&mut self, node: &Node, what: &str) -> (String, String) {
         let name = node.get("name").and_then(Node::text).unwrap_or_default();
         if let Some(value) = node.get("identifier") {
@@ -162,7 +163,7 @@ impl<'a> Reader<'a> {
         self.push(Diagnostic::invalid("bad-identifier", place, message).help(help));
     }
 
-    /// Tells that a mapping lacks a key, unless a misspelt one of it was told about already, or it is no mapping.
+    /// Reports that a mapping lacks a key, unless a misspelt one of it was reported already, or it is no mapping.
     pub fn missing(&mut self, node: &Node, keys: &[&str], place: &Location, message: impl Into<String>, help: &str) {
         let Some(entries) = node.entries() else { return };
         let lenient = self.findings.lenient;
@@ -185,7 +186,7 @@ impl<'a> Reader<'a> {
         self.push(if help.is_empty() { found } else { found.help(help) });
     }
 
-    /// Whether a list's item lacks the key that says what it is, which is told about.
+    /// Returns whether a list's item lacks the key that says what it is, and reports it.
     pub fn unwrapped(&mut self, item: &Node, wrapper: &str, keys: &[&str]) -> bool {
         let own = ["name", "identifier", "type", "spec"];
         let bare = own.iter().any(|key| item.get(key).is_some()) && keys.iter().all(|key| item.entry(key).is_none());
@@ -199,7 +200,7 @@ impl<'a> Reader<'a> {
         bare
     }
 
-    /// Whether the mapping is made from a template, which is told about.
+    /// Returns whether the mapping is made from a template, and reports it.
     pub fn template_link(&mut self, node: &Node, what: &str) -> bool {
         let Some((key, _)) = node.entry("template").filter(|(_, link)| !link.is_null()) else { return false };
         let link = node.get("template").and_then(|link| link.get("templateRef")).and_then(Node::text);
@@ -210,7 +211,7 @@ impl<'a> Reader<'a> {
         true
     }
 
-    /// Declared variables.
+    /// Reads declared variables.
     pub fn variables(&mut self, node: &Node, key: &str) -> Vec<Variable> {
         let (mut read, mut seen) = (Vec::new(), HashSet::new());
         for item in node.get(key).and_then(Node::items).unwrap_or_default() {
@@ -236,7 +237,7 @@ impl<'a> Reader<'a> {
         read
     }
 
-    /// `NAME: value` pairs.
+    /// Reads `NAME: value` pairs.
     pub fn env(&mut self, node: &Node, key: &str) -> Vec<EnvVar> {
         let Some(map) = node.get(key) else { return Vec::new() };
         let mut read = Vec::new();
@@ -266,7 +267,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `when`, with the name of its status key.
+    /// Reads `when`; `status` is the name of its status key.
     pub fn when(&mut self, node: &Node, status: &str) -> When {
         let Some(when) = node.get("when") else { return When::default() };
         if when.entries().is_none() {
@@ -284,7 +285,7 @@ impl<'a> Reader<'a> {
         When { status, conditions }
     }
 
-    /// Tells about an identifier that another item of the same list has; `seen` holds the lines of the earlier ones.
+    /// Reports an identifier that another item of the same list has; `seen` holds the lines of the earlier ones.
     pub fn unique(&mut self, id: &str, place: &Location, what: &str, seen: &mut HashMap<String, u32>) {
         if id.is_empty() || id.contains(expr::MARKER) {
             return;
@@ -299,7 +300,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The place of a mapping's identifier or name, to point at.
+/// Returns the place of a mapping's identifier or name, to point at.
 pub(super) fn name_place(node: &Node) -> &Location {
     let value = node.get("identifier").or_else(|| node.get("name"));
     value.map_or(&node.location, |value| &value.location)
@@ -315,7 +316,7 @@ fn derived(name: &str) -> String {
     }
 }
 
-/// Text short enough for a message.
+/// Returns the beginning of a text, short enough for a message.
 pub(super) fn shortened(text: &str) -> String {
     const SHOWN: usize = 40;
     let line = text.lines().next().unwrap_or_default();

@@ -119,43 +119,43 @@ impl Uses {
         }
     }
 
-    /// The names of the pipeline's variables.
+    /// Adds the names of the pipeline's variables.
     pub fn pipeline_variables(&mut self, variables: &[Variable]) {
         self.pipeline_variables = variables.iter().map(|variable| variable.name.clone()).collect();
     }
 
-    /// A stage begins; what is added from now on is in it.
+    /// Begins a stage: what is added from now on is in it.
     pub fn stage(&mut self, id: &str) {
         self.stages.push(StageNames { id: id.to_owned(), ..StageNames::default() });
     }
 
-    /// The current stage is of a kind that is not read.
+    /// Notes that the current stage is of a kind that is not read.
     pub fn opaque_stage(&mut self) {
         if let Some(stage) = self.stages.last_mut() {
             stage.opaque = true;
         }
     }
 
-    /// Whether a stage of that name was met that is of a kind that is not read.
+    /// Returns whether a stage of that name was met that is of a kind that is not read.
     pub fn is_opaque_stage(&self, id: &str) -> bool {
         self.stages.iter().any(|stage| stage.opaque && stage.id == id)
     }
 
-    /// A part of the current stage's steps is not written out.
+    /// Notes that a part of the current stage's steps is not written out.
     pub fn opaque_group(&mut self) {
         if let Some(stage) = self.stages.last_mut() {
             stage.more_steps = true;
         }
     }
 
-    /// The names of the current stage's variables.
+    /// Adds the names of the current stage's variables.
     pub fn stage_variables(&mut self, variables: &[Variable]) {
         if let Some(stage) = self.stages.last_mut() {
             stage.variables = variables.iter().map(|variable| variable.name.clone()).collect();
         }
     }
 
-    /// A step of the current stage and its outputs.
+    /// Adds a step of the current stage and its outputs.
     pub fn step(&mut self, id: &str, outputs: &[&str], opaque: bool) {
         if let Some(stage) = self.stages.last_mut() {
             let outputs = outputs.iter().map(|&output| output.to_owned()).collect();
@@ -163,7 +163,7 @@ impl Uses {
         }
     }
 
-    /// What is added from now on is inside this strategy; returns what [`Uses::leave`] wants.
+    /// Begins a strategy: what is added from now on is inside it. Returns what [`Uses::leave`] takes.
     pub fn enter(&mut self, strategy: Option<&Strategy>) -> Outside {
         let outside = Outside(self.around.clone());
         if let Some(StrategyKind::Matrix { axes, .. }) = strategy.map(|strategy| &strategy.kind) {
@@ -173,7 +173,7 @@ impl Uses {
         outside
     }
 
-    /// The strategy ends.
+    /// Ends the strategy.
     pub fn leave(&mut self, outside: Outside) {
         self.around = outside.0;
     }
@@ -182,7 +182,7 @@ impl Uses {
 /// What surrounded a strategy.
 pub(super) struct Outside(Around);
 
-/// Tells about every reference that certainly names nothing.
+/// Reports every reference that certainly names nothing.
 pub(super) fn check(uses: Uses, findings: &mut Findings) {
     // Names that only the platform knows are no mistakes; guessing what each was meant to be has its price.
     let mut guesses = MAX_GUESSES;

@@ -102,7 +102,7 @@ fn outputs(reader: &mut Reader<'_>, spec: &Node) -> Vec<OutputVar> {
     read
 }
 
-/// The container a step asks for, which is told about: containers are planned and not run yet.
+/// The container a step asks for, which is reported: containers are planned and not run yet.
 fn container(reader: &mut Reader<'_>, spec: &Node, kind: &str) -> Option<Container> {
     let image = spec.get("image").filter(|image| image.text().is_some_and(|text| !text.trim().is_empty()));
     let Some(image) = image else {

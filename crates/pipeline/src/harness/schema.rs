@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{step_tables, tables, words};
 
-/// The schema of a file, and the definitions it refers to.
+/// Returns the schema of a file, and the definitions it refers to.
 #[must_use]
 pub(crate) fn definition() -> (Value, Definitions) {
     let mut definitions = Definitions::new("harness", Some(r"<\+"));

@@ -14,7 +14,7 @@ use crate::plan::{EnvVar, Graph, Node as PlanNode, PoolRequest, Stage, Variable}
 /// Where the source tree lies in the instance; the vendor's documentation promises this path to scripts.
 pub(super) const WORKSPACE: &str = "/harness";
 
-/// The list of stages as a graph.
+/// Reads the list of stages as a graph.
 pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<Stage> {
     let mut build = Build { reader, nodes: Vec::new(), overflow: None, seen: HashMap::new(), pools: Vec::new() };
     let mut before = Vec::new();
@@ -156,7 +156,7 @@ impl Build<'_, '_> {
         })
     }
 
-    /// Whether it is a build stage; any other is told about.
+    /// Returns whether it is a build stage. Any other is reported.
     fn is_build(&mut self, node: &Node) -> bool {
         let Some(value) = node.get("type") else {
             self.reader.check(node, &tables::STAGE);

@@ -11,7 +11,7 @@ use super::{MAX_ITEMS, failure, run, step_tables, strategy, words};
 use crate::expr;
 use crate::plan::{Graph, Group, Node as PlanNode, Step, StepNode};
 
-/// A list of steps as a graph.
+/// Reads a list of steps as a graph.
 pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<StepNode> {
     let mut build = Build { reader, nodes: Vec::new(), overflow: None, seen: HashMap::new() };
     let mut before = Vec::new();
@@ -146,7 +146,7 @@ impl Build<'_, '_> {
     }
 }
 
-/// The kind of a step; every kind that is not run is told about.
+/// Returns the kind of a step. Every kind that is not run is reported.
 fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
     let Some(value) = node.get("type") else {
         let help = "a step that runs a script has `type: Run`";

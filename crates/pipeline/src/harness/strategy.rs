@@ -51,7 +51,7 @@ fn positive(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Template>
     let value = node.get(key)?;
     let text = value.text()?.trim();
     if !is_expression(value) && !text.parse::<u32>().is_ok_and(|number| number >= least) {
-        // What is no number at all was told about by the check, but for the keys of a matrix, which has no table.
+        // What is no number at all was reported by the check, but for the keys of a matrix, which has no table.
         if key == "maxConcurrency" || text.parse::<f64>().is_ok() {
             let message = format!("`{key}` takes a whole number from {least}, not `{text}`");
             reader.push(Diagnostic::invalid("out-of-range", &value.location, message));
