@@ -2,6 +2,8 @@
 # Turns the tree in root.tar into a disk, a kernel and an initrd, all in the directory $1; $2 is the disk's size in GiB.
 # Run as root or under fakeroot: either keeps owners and modes of the tree.
 set -eu
+# What the tree holds must be readable in the VM, whatever umask the caller has.
+umask 022
 # A plain user's PATH may lack the folders where mkfs lives.
 PATH=$PATH:/usr/sbin:/sbin
 cd "$1"

@@ -1,15 +1,16 @@
 //! What works on this host, what is missing, and the command that mends it. Changes nothing.
 
 use std::path::Path;
-use std::process::Command;
 
+use crate::host::ids;
 use crate::host::proc;
-use crate::host::program::{self, INSTALL_BUILDERS, INSTALL_QEMU};
+use crate::host::program::{self, INSTALL_BUILDERS, INSTALL_QEMU, Needs};
 use crate::host::unix;
 use crate::images;
 use crate::paths::Layout;
 use crate::settings::Settings;
-use crate::vm::accel;
+use crate::vm::binary::Binary;
+use crate::vm::kvm::{self, Trouble};
 
 /// The oldest QEMU whose snapshots are known to load.
 const OLDEST_QEMU: (u32, u32) = (6, 2);
@@ -35,19 +36,22 @@ pub struct Check {
 
 /// Looks at everything that local VMs need.
 pub async fn doctor(layout: &Layout, settings: &Settings) -> Vec<Check> {
-    let qemu = version_of(&settings.qemu, &["--version"]).await;
+    let binary = Binary::look(&settings.qemu).await.ok();
+    let qemu = binary.as_ref().map(|binary| binary.version.clone());
     let qemu_img = version_of(&settings.qemu_img, &["--version"]).await;
     let version = qemu.clone().unwrap_or_default();
     let mut checks = vec![
         qemu_check(qemu),
         required("qemu-img", qemu_img, INSTALL_QEMU),
         kvm_check(layout, &version),
+        sandbox_check(binary.as_ref()),
+        own_uid_check(),
         builder("mmdebstrap", version_of(Path::new("mmdebstrap"), &["--version"]).await),
-        builder("mkfs.ext4", exists_in_path("mkfs.ext4").await),
+        builder("mkfs.ext4", found("mkfs.ext4")),
     ];
     if !unix::is_root() {
         checks.push(builder("fakeroot", version_of(Path::new("fakeroot"), &["--version"]).await));
-        checks.push(builder("newuidmap", exists_in_path("newuidmap").await));
+        checks.push(builder("newuidmap", found("newuidmap")));
         checks.push(subuid_check());
     }
     checks.push(disk_check(layout));
@@ -56,18 +60,15 @@ pub async fn doctor(layout: &Layout, settings: &Settings) -> Vec<Check> {
     checks
 }
 
+fn found(program: &str) -> Option<String> {
+    program::find(Path::new(program)).map(|path| path.display().to_string())
+}
+
 async fn version_of(program: &Path, args: &[&str]) -> Option<String> {
-    let mut command = Command::new(program);
+    let mut command = program::command(program, Needs::Path);
     command.args(args);
     let text = program::output(command, "").await.ok()?;
     Some(text.lines().next().unwrap_or_default().trim().to_owned())
-}
-
-async fn exists_in_path(name: &str) -> Option<String> {
-    let mut command = Command::new("sh");
-    // A plain user's PATH may lack the folders where mkfs lives.
-    command.args(["-c", "PATH=$PATH:/usr/sbin:/sbin; command -v \"$1\"", "sh", name]);
-    program::output(command, "").await.ok().map(|path| path.trim().to_owned())
 }
 
 fn required(name: &'static str, found: Option<String>, remedy: &str) -> Check {
@@ -101,15 +102,32 @@ fn parse_version(line: &str) -> Option<(u32, u32)> {
 }
 
 fn kvm_check(layout: &Layout, qemu_version: &str) -> Check {
-    let state = accel::known(layout, qemu_version);
-    let (ok, detail) = match &state {
-        Some(state) if state.works => (true, "a kernel boots with it".to_owned()),
-        Some(state) => (false, format!("{}; VMs run in software emulation", state.reason)),
-        None => (true, "/dev/kvm is there; whether a kernel boots with it is tried at the first VM".to_owned()),
+    let (ok, detail, denied) = match kvm::known(layout, qemu_version) {
+        Some(Ok(())) => (true, "a kernel boots with it".to_owned(), false),
+        Some(Err(trouble)) => (false, format!("{trouble}; VMs run in software emulation"), trouble == Trouble::Denied),
+        None => (true, "/dev/kvm is there; whether a kernel boots with it is tried at the first VM".to_owned(), false),
     };
-    let denied = state.as_ref().is_some_and(|state| state.reason.contains("usermod"));
     let remedy = if denied { "sudo usermod -aG kvm $USER".to_owned() } else { String::new() };
     Check { name: "kvm", ok, optional: true, detail, remedy }
+}
+
+fn sandbox_check(binary: Option<&Binary>) -> Check {
+    let ok = binary.is_some_and(|binary| binary.sandbox);
+    let detail = match binary {
+        Some(_) if ok => "QEMU may not start programs, change who it is, or use obsolete system calls",
+        Some(_) => "this QEMU was built without seccomp: a guest that breaks out of it may use any system call",
+        None => "without QEMU there is nothing to lock up",
+    };
+    Check { name: "sandbox", ok, optional: true, detail: detail.to_owned(), remedy: String::new() }
+}
+
+fn own_uid_check() -> Check {
+    let (ok, detail) = match ids::available() {
+        Ok(()) => (true, "each VM runs as a user of its own, which no account has".to_owned()),
+        // A plain user's VMs have no more rights than that user.
+        Err(why) => (why == ids::Shared::NotRoot, why.to_string()),
+    };
+    Check { name: "own uid", ok, optional: true, detail, remedy: String::new() }
 }
 
 fn subuid_check() -> Check {

@@ -27,13 +27,14 @@ use crate::error::QemuError;
 use crate::golden::recipe::Recipe;
 use crate::golden::saved::Golden;
 use crate::host::lock;
-use crate::host::program;
 use crate::host::room::Host;
 use crate::images::{Image, Images};
 use crate::paths::Layout;
 use crate::progress::{Listener, Progress};
 use crate::settings::Settings;
-use crate::vm::accel::{self, Accel};
+use crate::vm::accel::Accel;
+use crate::vm::binary::Binary;
+use crate::vm::kvm;
 use crate::vm::machine::{Life, Shape};
 
 /// What pool files call this driver.
@@ -62,7 +63,7 @@ struct Inner {
     credentials: Credentials,
     agent: AgentBinary,
     owner: Owner,
-    qemu_version: OnceCell<String>,
+    binary: OnceCell<Binary>,
     accel: OnceCell<Accel>,
     goldens: tokio::sync::Mutex<HashMap<(String, Shape), Arc<Golden>>>,
     /// Keys of the golden VMs of which adopted clones run.
@@ -108,7 +109,7 @@ impl QemuDriver {
             credentials,
             agent,
             owner,
-            qemu_version: OnceCell::new(),
+            binary: OnceCell::new(),
             accel: OnceCell::new(),
             goldens: tokio::sync::Mutex::default(),
             proven,
@@ -181,14 +182,22 @@ impl Inner {
         self.goldens.lock().await.retain(|_, golden| !Arc::ptr_eq(golden, broken));
     }
 
+    async fn look(&self) -> Result<Binary, QemuError> {
+        let binary = Binary::look(&self.settings.qemu).await?;
+        if !binary.sandbox {
+            (self.listener)(Progress::Note("this QEMU was built without its sandbox of system calls".to_owned()));
+        }
+        Ok(binary)
+    }
+
     async fn make_golden(&self, image: &Image, shape: Shape) -> Result<Golden, QemuError> {
-        let version = self.qemu_version.get_or_try_init(|| qemu_version(&self.settings)).await?;
+        let binary = self.binary.get_or_try_init(|| self.look()).await?;
         let kernel = image.kernel.then(|| image.kernel_file());
-        let decide = accel::decide(
+        let decide = kvm::decide(
             self.settings.accel,
             &self.layout,
             &self.settings.qemu,
-            version,
+            binary,
             kernel.as_deref(),
             &self.listener,
         );
@@ -205,7 +214,7 @@ impl Inner {
             credentials: &self.credentials,
             agent: &agent,
             accel,
-            qemu_version: version,
+            binary,
             image,
             shape,
         };
@@ -378,11 +387,4 @@ fn told(error: &QemuError) -> DriverError {
         message: error.to_string(),
         source: std::error::Error::source(error).map(|cause| cause.to_string().into()),
     }
-}
-
-async fn qemu_version(settings: &Settings) -> Result<String, QemuError> {
-    let mut command = std::process::Command::new(&settings.qemu);
-    command.arg("--version");
-    let text = program::output(command, program::INSTALL_QEMU).await?;
-    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }

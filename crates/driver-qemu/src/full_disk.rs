@@ -86,9 +86,9 @@ fn vm(layout: &Layout, id: &str, written_kib: u32) -> Child {
         "exec 3<> '{0}'; rm '{0}'; head -c {written_kib}K /dev/zero >&3; echo up; read line; exit",
         overlay.display()
     );
-    let disk = format!("if=none,file={}", overlay.display());
+    let disk = format!("fd=0,set=0,opaque={}", overlay.display());
     let mut command = Command::new("sh");
-    command.args(["-c", &script, "-name", id, "-drive", &disk]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args(["-c", &script, "-name", id, "-add-fd", &disk]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let sign: OwnedFd = adopt::sign_of_life(&dir).expect("a sign");
     let mut child = unix::spawn_lasting(command, vec![sign]).expect("sh");
     std::io::Read::read_exact(child.stdout.as_mut().expect("its output"), &mut [0; 3]).expect("it is up");

@@ -3,7 +3,7 @@
 //! ```text
 //! cache/images/NAME/{image.json, disk.qcow2, vmlinuz?, initrd?}
 //! cache/golden/KEY/{golden.json, disk.qcow2, memory, state, overlay.qcow2}
-//! cache/accel.json
+//! cache/kvm.json
 //! state/vms/OWNER/owner.lock                              OWNER: PID-START-SERIAL, or named-NAME
 //! state/vms/OWNER/INSTANCE/{vm.json, overlay.qcow2?}      the overlay until QEMU has it open
 //! state/vms/named-NAME/INSTANCE/{process.lock, monitor, console.log, errors.log}
@@ -44,7 +44,7 @@ impl Layout {
         self.state.join("vms")
     }
 
-    pub(crate) fn accel_memo(&self) -> PathBuf {
-        self.cache.join("accel.json")
+    pub(crate) fn kvm_memo(&self) -> PathBuf {
+        self.cache.join("kvm.json")
     }
 }

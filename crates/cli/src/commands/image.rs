@@ -46,23 +46,30 @@ pub async fn image(command: ImageCommand) -> anyhow::Result<Exit> {
 }
 
 fn list(format: Format) -> anyhow::Result<()> {
-    let images = images(Settings::default(), listener())?.list()?;
+    let store = images(Settings::default(), listener())?;
+    let (images, golden) = (store.list()?, store.golden_use());
     if format == Format::Json {
         for image in images {
-            print::line(serde_json::to_string(&image)?);
+            let mut object = serde_json::to_value(&image)?;
+            object["golden_bytes"] = golden.of(&image).into();
+            print::line(object.to_string());
         }
         return Ok(());
     }
     if images.is_empty() {
         eprintln!("no images yet; make one with: kiln image build");
-        return Ok(());
+    } else {
+        print::line(format!("{:<20} {:>9} {:>9} {:>9}  {:<20} ORIGIN", "NAME", "SIZE", "GOLDEN", "DISK", "MADE"));
     }
-    print::line(format!("{:<20} {:>9} {:>9}  {:<20} ORIGIN", "NAME", "SIZE", "DISK", "MADE"));
-    for image in images {
+    for image in &images {
         let made = i64::try_from(image.created_unix_s).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
         let made = made.map_or_else(String::new, |t| t.strftime("%Y-%m-%d %H:%M").to_string());
-        let (file, disk) = (size(image.file_bytes), size(image.virtual_bytes));
-        print::line(format!("{:<20} {file:>9} {disk:>9}  {made:<20} {}", image.name, image.origin));
+        let (file, snapshots, disk) = (size(image.file_bytes), size(golden.of(image)), size(image.virtual_bytes));
+        print::line(format!("{:<20} {file:>9} {snapshots:>9} {disk:>9}  {made:<20} {}", image.name, image.origin));
+    }
+    let others = golden.besides(&images);
+    if others > 0 {
+        eprintln!("golden VMs of images that are gone, and unfinished ones, take {}", size(others));
     }
     Ok(())
 }

@@ -161,13 +161,13 @@ mod tests {
         /// A process with the lock and the command line of the VM, or what will have it in a moment. It ends by itself when
         /// its input does.
         fn spawn(&mut self, begins_as_child: bool) -> ProcessName {
-            let disk = format!("if=none,file={}", self.instance().join(machine::OVERLAY).display());
+            let disk = format!("fd=0,set=0,opaque={}", self.instance().join(machine::OVERLAY).display());
             let mut command = Command::new("sh");
             if begins_as_child {
-                let exec = "sleep 0.1; exec sh -c 'read line; exit' -name i-1 -drive \"$DISK\"";
+                let exec = "sleep 0.1; exec sh -c 'read line; exit' -name i-1 -add-fd \"$DISK\"";
                 command.args(["-c", exec]).env("DISK", disk);
             } else {
-                command.args(["-c", "read line; exit", "-name", "i-1", "-drive", &disk]);
+                command.args(["-c", "read line; exit", "-name", "i-1", "-add-fd", &disk]);
             }
             command.stdin(Stdio::piped());
             let sign = sign_of_life(&self.instance()).expect("a sign");

@@ -16,7 +16,7 @@ use crate::clone::owner::Owner;
 use crate::clone::record::{Answer, Record};
 use crate::error::QemuError;
 use crate::golden::saved::Golden;
-use crate::host::files::private_dir;
+use crate::host::files::{STAT_BLOCK_BYTES, private_dir};
 use crate::host::lock;
 use crate::host::proc;
 use crate::vm::machine::{self, Life};
@@ -25,9 +25,6 @@ use crate::vm::qmp::Qmp;
 
 /// Loading half a megabyte of state.
 const LOAD_LIMIT: Duration = Duration::from_secs(30);
-
-/// The unit of `st_blocks`, whatever the file system's own is.
-const STAT_BLOCK_BYTES: u64 = 512;
 
 /// A running clone.
 #[derive(Debug)]
@@ -87,13 +84,13 @@ impl Instance {
         let (mut vm, mut qmp) = match owner.life() {
             Life::Tied => {
                 let machine = golden.clone_machine(id, overlay.clone(), Life::Tied);
-                Vm::start(id, machine.command(), vec![state]).await?
+                Vm::start(id, machine.assemble(vec![state])?).await?
             }
             Life::Lasting => {
                 let machine = golden.clone_machine(id, overlay.clone(), Life::Lasting);
                 // QEMU itself holds both locks, so that they say the truth whoever dies.
                 let inherit = vec![state, golden.hold()?, adopt::sign_of_life(&dir)?];
-                Vm::start_lasting(id, machine.command(), inherit, &dir).await?
+                Vm::start_lasting(id, machine.assemble(inherit)?, &dir).await?
             }
         };
         record.process = Some(vm.name().clone());

@@ -1,6 +1,6 @@
 //! Golden VMs: booted once per image and size, saved, and kept on a shelf until something replaces them.
 
-mod of_image;
+pub(crate) mod of_image;
 pub(crate) mod recipe;
 pub(crate) mod saved;
 pub(crate) mod seed;

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::error::QemuError;
 use crate::golden::saved::Golden;
 use crate::golden::seed::Seed;
-use crate::golden::shelf::{self, Record};
+use crate::golden::shelf::{self, Newcomer, Record};
 use crate::host::files::{self, hex, private_dir};
 use crate::host::lock;
 use crate::host::program;
@@ -29,12 +29,14 @@ use crate::paths::Layout;
 use crate::progress::{Listener, Task};
 use crate::settings::Settings;
 use crate::vm::accel::Accel;
+use crate::vm::binary::Binary;
+use crate::vm::confinement::Confinement;
 use crate::vm::machine::{DirectKernel, KERNEL_LINE, Life, Machine, Role, Shape};
 use crate::vm::qemu::Vm;
 use crate::vm::qmp::Qmp;
 
 /// Changes whenever a golden VM made by an older version of this code must not be used.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// After the agent answers, the boot may take this much longer to come to rest.
 const SETTLE_LIMIT: Duration = Duration::from_secs(240);
 /// How long an image without a serial console is given to come to rest after its agent answers.
@@ -55,7 +57,7 @@ pub(crate) struct Recipe<'a> {
     pub(crate) credentials: &'a Credentials,
     pub(crate) agent: &'a [u8],
     pub(crate) accel: Accel,
-    pub(crate) qemu_version: &'a str,
+    pub(crate) binary: &'a Binary,
     pub(crate) image: &'a Image,
     pub(crate) shape: Shape,
 }
@@ -72,8 +74,10 @@ impl Recipe<'_> {
         let key = self.key();
         let dir = goldens.join(&key);
         let lock_path = shelf::lock_path(self.layout, &key);
+        let mut handover = None;
         loop {
             let shared = lock::shared(&lock_path, self.listener, "the golden VM").await?;
+            drop(handover.take());
             if let Some(record) = Record::read(&dir) {
                 shelf::touch(&shared);
                 let machine = self.machine(&dir, &record.server_name);
@@ -90,8 +94,13 @@ impl Recipe<'_> {
             let exclusive = lock::exclusive(&lock_path, self.listener, "the golden VM").await?;
             if Record::read(&dir).is_none() {
                 self.build(&key, &dir).await?;
-                shelf::prune(self.layout, &key, &self.image.name, self.shape, &self.authority.fingerprint());
+                let ca = &self.authority.fingerprint();
+                let newcomer = Newcomer { key: &key, image: &self.image.name, shape: self.shape, ca };
+                shelf::prune(self.layout, newcomer);
             }
+            // Between our two locks somebody might find it unused, and remove it.
+            let path = shelf::handover_path(self.layout);
+            handover = Some(lock::shared(&path, self.listener, "golden VMs").await?);
             drop(exclusive);
         }
     }
@@ -106,7 +115,7 @@ impl Recipe<'_> {
             self.layout.cache,
             self.authority.fingerprint(),
             self.accel,
-            self.qemu_version,
+            self.binary.version,
             self.shape,
             KERNEL_LINE,
             user_data,
@@ -143,12 +152,14 @@ impl Recipe<'_> {
             memory_mib: self.shape.memory_mib,
             memory: dir.join("memory"),
             disk: dir.join("disk.qcow2"),
+            backing: vec![self.image.disk_file()],
             seed: dir.join("seed.img"),
             kernel,
             // A kernel that QEMU starts itself needs no firmware of its own choice.
             firmware: self.settings.firmware.clone().filter(|_| !self.image.kernel),
             role: Role::Golden,
             life: Life::Tied,
+            confinement: Confinement::of(server_name, self.binary.sandbox, self.accel),
         }
     }
 
@@ -156,7 +167,7 @@ impl Recipe<'_> {
         let what = format!("booting image {} once to take a snapshot of it", self.image.name);
         let task = Task::begin(self.listener, what);
         self.check_room()?;
-        let half = self.layout.goldens().join(format!("{key}.half"));
+        let half = shelf::half_path(self.layout, key);
         lock::remove_tree(&half)?;
         private_dir(&half)?;
         let outcome = self.build_in(&half, key, dir, &task).await;
@@ -190,7 +201,7 @@ impl Recipe<'_> {
         let bytes = self.image.virtual_bytes.max(u64::from(self.shape.disk_gib) << 30);
         program::create_overlay(&self.settings.qemu_img, &machine.disk, &self.image.disk_file(), bytes).await?;
         let began = std::time::Instant::now();
-        let (vm, mut qmp) = Vm::start(&server_name, machine.command(), Vec::new()).await?;
+        let (vm, mut qmp) = Vm::start(&server_name, machine.assemble(Vec::new())?).await?;
         let outcome = self.boot_and_save(&vm, &mut qmp, half, &server_name, task).await;
         vm.end().await;
         outcome?;
@@ -230,8 +241,10 @@ impl Recipe<'_> {
         task.step("saving");
         qmp.execute("stop", json!({})).await?;
         qmp.ignore_shared_memory().await?;
-        let target = format!("exec:cat > {}", shell_word(&half.join("state")));
-        qmp.execute("migrate", json!({ "uri": target })).await?;
+        let path = half.join("state");
+        let state = files::create_private(&path).map_err(QemuError::io("create", &path))?;
+        qmp.give("state", state.into()).await?;
+        qmp.execute("migrate", json!({ "uri": "fd:state" })).await?;
         qmp.wait_migrated(SAVE_LIMIT).await?;
         // QEMU closes the connection while it answers; its end is what counts and is waited for next.
         let _ = qmp.execute("quit", json!({})).await;
@@ -289,8 +302,4 @@ async fn write_through(dir: &Path) -> Result<(), QemuError> {
         Ok(())
     };
     tokio::task::spawn_blocking(work).await.map_err(|e| QemuError::Invalid(e.to_string()))?
-}
-
-fn shell_word(path: &Path) -> String {
-    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::QemuError;
+use crate::vm::confinement::Confinement;
 use crate::vm::machine::{Life, Machine, Role};
 
 /// A saved golden VM, kept from being removed while this lives.
@@ -53,6 +54,17 @@ impl Golden {
 
     /// The machine of a clone whose disk is `overlay`.
     pub(crate) fn clone_machine(&self, id: &str, overlay: PathBuf, life: Life) -> Machine {
-        Machine { name: id.to_owned(), disk: overlay, role: Role::Clone, life, ..self.machine.clone() }
+        let golden = self.machine.clone();
+        let backing = [golden.disk].into_iter().chain(golden.backing).collect();
+        let confinement = Confinement::of(id, golden.confinement.sandbox, golden.accel);
+        Machine {
+            name: id.to_owned(),
+            disk: overlay,
+            backing,
+            role: Role::Clone,
+            life,
+            confinement,
+            ..self.machine.clone()
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the host has and does: processes, programs, locks, files, room.
 
 pub(crate) mod files;
+pub(crate) mod ids;
 pub(crate) mod lines;
 pub(crate) mod lock;
 pub(crate) mod peer;

@@ -1,7 +1,8 @@
 //! Whether connections on this host come out of a VM.
 //!
 //! QEMU's user-mode network lets a VM reach the host's loopback, as 10.0.2.2, and nothing in the address tells such a
-//! connection from one of the host's own programs. The process that holds its other end does: it is a QEMU.
+//! connection from one of the host's own programs. The process that holds its other end does: it is a QEMU, or it runs as one of
+//! the users that only VMs are.
 //!
 //! To find that out, the kernel's table of sockets and the files of every QEMU have to be read, some milliseconds on a host at
 //! rest and seconds on a loaded one. One reading serves any number of connections, so they are looked at together.
@@ -10,6 +11,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+
+use crate::host::ids;
 
 /// Beginning of the names of QEMU's processes, as the kernel cuts them.
 const QEMU: &str = "qemu-system";
@@ -58,15 +61,18 @@ pub fn peers(connections: &[Connection]) -> Vec<Peer> {
 
 /// A socket that is there before and after the QEMUs were looked into was in none of them if it was not found there.
 fn look(connections: &[Connection]) -> Vec<Peer> {
-    let before = inodes(connections);
+    let before = sockets_of(connections);
     let held = held_by_vms(Path::new("/proc"));
-    let after = inodes(connections);
-    let judge = |connection: &Connection| match (before.get(connection), after.get(connection)) {
-        (Some(inode), _) if held.contains(inode) => Peer::Vm,
-        (Some(inode), Some(still)) if inode == still => Peer::Program,
+    let after = sockets_of(connections);
+    connections.iter().map(|connection| judge(before.get(connection), after.get(connection), &held)).collect()
+}
+
+fn judge(before: Option<&Socket>, after: Option<&Socket>, held_by_vms: &HashSet<u64>) -> Peer {
+    match (before, after) {
+        (Some(socket), _) if held_by_vms.contains(&socket.inode) || ids::is_vms(socket.uid) => Peer::Vm,
+        (Some(socket), Some(still)) if socket == still => Peer::Program,
         _ => Peer::Gone,
-    };
-    connections.iter().map(judge).collect()
+    }
 }
 
 /// The inodes of all sockets that QEMUs hold.
@@ -85,8 +91,16 @@ fn sockets(process: &Path) -> Vec<u64> {
     descriptors.filter_map(|entry| inode(&fs::read_link(entry.path()).ok()?)).collect()
 }
 
-/// The inodes of the other ends' sockets.
-fn inodes(connections: &[Connection]) -> HashMap<Connection, u64> {
+/// A socket as the kernel's tables show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Socket {
+    inode: u64,
+    /// Whose it is.
+    uid: u32,
+}
+
+/// The other ends' sockets.
+fn sockets_of(connections: &[Connection]) -> HashMap<Connection, Socket> {
     let mut found = HashMap::new();
     for table in TABLES {
         if found.len() < connections.len() {
@@ -98,8 +112,8 @@ fn inodes(connections: &[Connection]) -> HashMap<Connection, u64> {
 }
 
 /// Looks connections up in a table of the kernel: its second column is the address of a socket, the third that of its other
-/// end, the tenth its inode. Both addresses count: another program may have the same port towards another address.
-fn find(table: &str, connections: &[Connection], found: &mut HashMap<Connection, u64>) {
+/// end, the eighth its user, the tenth its inode. Both addresses count: another program may have the same port towards another address.
+fn find(table: &str, connections: &[Connection], found: &mut HashMap<Connection, Socket>) {
     let mut wanted = HashMap::new();
     for connection in connections {
         for (own, other) in spellings(connection.peer).into_iter().zip(spellings(connection.local)) {
@@ -108,11 +122,13 @@ fn find(table: &str, connections: &[Connection], found: &mut HashMap<Connection,
     }
     for line in table.lines().skip(1) {
         let mut columns = line.split_ascii_whitespace().skip(1);
-        let (Some(own), Some(other), Some(inode)) = (columns.next(), columns.next(), columns.nth(6)) else { continue };
+        let (Some(own), Some(other)) = (columns.next(), columns.next()) else { continue };
+        let (Some(uid), Some(inode)) = (columns.nth(4), columns.nth(1)) else { continue };
         // One that its process has closed has none.
         let Some(inode) = inode.parse().ok().filter(|inode| *inode != 0) else { continue };
+        let Ok(uid) = uid.parse() else { continue };
         if let Some(connection) = wanted.get(&(own.to_owned(), other.to_owned())) {
-            found.insert(*connection, inode);
+            found.insert(*connection, Socket { inode, uid });
         }
     }
 }
@@ -150,8 +166,9 @@ mod tests {
         let address = listener.local_addr().expect("its address");
         let stream = TcpStream::connect(address).expect("a connection");
         let connection = accepted(&stream);
-        let inode = inodes(&[connection])[&connection];
-        assert!(sockets(Path::new("/proc/self")).contains(&inode));
+        let socket = sockets_of(&[connection])[&connection];
+        assert!(sockets(Path::new("/proc/self")).contains(&socket.inode));
+        assert_eq!(socket.uid, nix::unistd::geteuid().as_raw());
         assert_eq!(peers(&[connection]), [Peer::Program], "this test is no QEMU");
         // The same port towards another address is another socket.
         let elsewhere = Connection { local: SocketAddr::new(address.ip(), address.port() ^ 1), ..connection };
@@ -192,9 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn the_user_of_a_vm_gives_it_away_where_its_files_cannot_be_looked_into() {
+        let check = |inode, uid, expect| {
+            let socket = Socket { inode, uid };
+            assert_eq!(judge(Some(&socket), Some(&socket), &HashSet::from([4711])), expect, "{socket:?}");
+        };
+        check(4711, 0, Peer::Vm);
+        check(1, 1_879_048_192, Peer::Vm);
+        check(1, 1000, Peer::Program);
+    }
+
+    #[test]
     fn the_table_is_read() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
-                     0: 0100007F:9C40 0100007F:0BB8 01 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n   \
+                     0: 0100007F:9C40 0100007F:0BB8 01 00000000:00000000 00:00000000 00000000  1879048192        0 4711 1 0 100 0 0 10 0\n   \
                      1: 0100007F:9C41 0100007F:0BB8 06 00000000:00000000 00:00000000 00000000     0        0 0 1 0 100 0 0 10 0\n\
                      cut off\n";
         if cfg!(target_endian = "little") {
@@ -210,7 +238,7 @@ mod tests {
             ];
             let mut found = HashMap::new();
             find(table, &[&[known][..], &strangers].concat(), &mut found);
-            assert_eq!(found, HashMap::from([(known, 4711)]));
+            assert_eq!(found, HashMap::from([(known, Socket { inode: 4711, uid: 1879048192 })]));
         }
     }
 }

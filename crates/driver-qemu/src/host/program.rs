@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -17,6 +17,48 @@ use crate::host::unix;
 pub(crate) const INSTALL_QEMU: &str = "sudo apt-get install qemu-system-x86 qemu-utils";
 /// How to get what the building of an image needs.
 pub(crate) const INSTALL_BUILDERS: &str = "sudo apt-get install mmdebstrap uidmap fakeroot e2fsprogs";
+/// Where the system's programs lie. A plain user's search path may lack the folders of mkfs.
+const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What tells programs how to reach the network.
+const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"];
+
+/// What of this process's environment a program gets. It may hold secrets, such as the token of the runner's API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Nothing: QEMU and its tools.
+    Nothing,
+    /// The system's search path and a plain locale: scripts, and what they call.
+    Path,
+    /// That, and proxies: what fetches packages.
+    Network,
+}
+
+/// A command with no more environment than it needs. A bare name is looked for in this process's search path and then in
+/// the system's.
+#[allow(clippy::disallowed_methods)] // The one place that makes commands.
+pub(crate) fn command(program: impl AsRef<Path>, needs: Needs) -> Command {
+    let mut command = Command::new(find(program.as_ref()).unwrap_or_else(|| program.as_ref().to_owned()));
+    command.env_clear();
+    if needs != Needs::Nothing {
+        command.env("PATH", SYSTEM_PATH).env("LC_ALL", "C.UTF-8");
+    }
+    if needs == Needs::Network {
+        let names = PROXIES.into_iter().flat_map(|name| [name.to_owned(), name.to_uppercase()]);
+        command.envs(names.filter_map(|name| std::env::var_os(&name).map(|value| (name, value))));
+    }
+    command
+}
+
+/// Where a program lies; none where it is not installed.
+pub(crate) fn find(program: &Path) -> Option<PathBuf> {
+    if program.components().nth(1).is_some() {
+        return program.is_file().then(|| program.to_owned());
+    }
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&own).chain(std::env::split_paths(SYSTEM_PATH));
+    folders.filter(|folder| folder.is_absolute()).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
 /// How many lines of a failed program are told.
 const TAIL_LINES: usize = 20;
 
@@ -84,7 +126,7 @@ struct Guardian(std::process::Child);
 
 impl Guardian {
     fn over(leader: &std::process::Child) -> std::io::Result<Self> {
-        let mut command = Command::new("sh");
+        let mut command = command("sh", Needs::Path);
         // Its input ends when we do. The pause is for a program that puts things in order by itself.
         command.args(["-c", "read line; sleep 2; kill -KILL -\"$1\"", "sh"]).arg(leader.id().to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
@@ -120,7 +162,7 @@ pub(crate) async fn create_overlay(
     backing: &Path,
     virtual_bytes: u64,
 ) -> Result<(), QemuError> {
-    let mut command = Command::new(qemu_img);
+    let mut command = command(qemu_img, Needs::Nothing);
     // `-u`: the backing file may be about to be renamed into its place.
     command.args(["create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b"]).arg(backing).arg(overlay);
     command.arg(virtual_bytes.to_string());
@@ -146,6 +188,21 @@ mod tests {
         let error = work.await.expect_err("exit 3").to_string();
         assert_eq!(lines, ["one", "two\u{fffd}"]);
         assert!(error.contains("sh failed (exit status: 3)") && error.ends_with("one\ntwo\u{fffd}"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_program_gets_what_it_needs_of_the_environment() {
+        // Cargo gives its tests many variables; a proxy may or may not be set.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let names = async |needs| {
+            let text = output(command("env", needs), "").await.expect("env");
+            text.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Needs::Nothing).await, Vec::<String>::new());
+        assert_eq!(names(Needs::Path).await, ["LC_ALL", "PATH"]);
+        let network = names(Needs::Network).await;
+        let known = |name: &String| PROXIES.contains(&&*name.to_lowercase()) || ["PATH", "LC_ALL"].contains(&&**name);
+        assert!(network.iter().all(known), "{network:?}");
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use super::scratch::{self, Scratch};
 use super::sources::Archives;
 use super::{Image, Images, check_name, digest, now_unix_s};
 use crate::error::QemuError;
-use crate::host::program::{self, INSTALL_BUILDERS};
+use crate::host::program::{self, INSTALL_BUILDERS, Needs};
 use crate::host::room;
 use crate::host::unix::{self, Death};
 use crate::limits::DEFAULT_SHAPE;
@@ -103,7 +103,7 @@ impl Images {
         scratch.remove().await?;
         bootstrapped?;
         task.step("making the disk");
-        let mut command = if unix::is_root() { Command::new("sh") } else { Command::new("fakeroot") };
+        let mut command = program::command(if unix::is_root() { "sh" } else { "fakeroot" }, Needs::Path);
         if !unix::is_root() {
             command.args(["--", "sh"]);
         }
@@ -111,7 +111,7 @@ impl Images {
         program::watched(command, INSTALL_BUILDERS, Death::Terminate, |_| {}).await?;
         let (raw, disk) = (half.join("disk.raw"), half.join("disk.qcow2"));
         task.step("packing the disk");
-        let mut convert = Command::new(&self.settings.qemu_img);
+        let mut convert = program::command(&self.settings.qemu_img, Needs::Nothing);
         convert.args(["convert", "-f", "raw", "-O", "qcow2"]).arg(&raw).arg(&disk);
         program::output(convert, program::INSTALL_QEMU).await?;
         for left in [raw, make_disk, sources] {
@@ -152,7 +152,7 @@ impl Images {
 
 /// The proxies that the host's apt uses, as options for the build's own apt, which does not read the host's.
 async fn proxies() -> Vec<String> {
-    let mut command = Command::new("apt-config");
+    let mut command = program::command("apt-config", Needs::Path);
     command.args(["dump", "--no-empty", "--format", "%f %v%n", "Acquire"]);
     // Without apt there is no proxy of apt.
     let text = program::output(command, INSTALL_BUILDERS).await.unwrap_or_default();

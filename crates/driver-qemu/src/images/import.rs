@@ -1,7 +1,9 @@
 //! Taking a cloud image from a file or a URL into the store.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -11,8 +13,8 @@ use tokio::io::AsyncWriteExt;
 
 use super::{Image, Images, check_name, digest, now_unix_s};
 use crate::error::QemuError;
-use crate::host::files::hex;
-use crate::host::program;
+use crate::host::files::{STAT_BLOCK_BYTES, hex};
+use crate::host::program::{self, Needs};
 use crate::host::room;
 use crate::progress::Task;
 
@@ -22,6 +24,8 @@ const DOWNLOAD_LIMIT_BYTES: u64 = 20 << 30;
 const CONVERTED_TIMES: u64 = 3;
 /// The largest disk as the guest sees it.
 const VIRTUAL_LIMIT_BYTES: u64 = 1 << 40;
+/// How much of a file is copied at once; a chunk of zeros becomes a hole.
+const COPY_CHUNK_BYTES: usize = 1 << 20;
 /// A download that brings nothing for this long has failed.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 
@@ -76,37 +80,32 @@ impl Images {
 
     async fn import_in(&self, name: &str, half: &Path, source: &Source, task: &Task<'_>) -> Result<Image, QemuError> {
         let disk = half.join("disk.qcow2");
-        let (file, origin) = match source {
+        // What is looked at and converted is a file that nobody else can change or replace meanwhile.
+        let file = half.join("source");
+        let origin = match source {
             Source::File(path, sha256) => {
                 let path = std::path::absolute(path).map_err(QemuError::io("find", path))?;
-                if let Some(expected) = sha256 {
-                    task.step("taking its digest");
-                    let found = digest(&path).await?;
-                    if found != *expected {
-                        return Err(QemuError::BadImage {
-                            path,
-                            reason: format!("its SHA-256 is {found}, not the expected {expected}"),
-                        });
-                    }
+                task.step("copying it");
+                let found = copy(&path, &file).await?;
+                if let Some(expected) = sha256.as_ref().filter(|expected| **expected != found) {
+                    let reason = format!("its SHA-256 is {found}, not the expected {expected}");
+                    return Err(QemuError::BadImage { path, reason });
                 }
-                (path.clone(), path.display().to_string())
+                path.display().to_string()
             }
             Source::Url(url, sha256) => {
-                let path = half.join("download");
-                fetch(url, sha256, &path, task).await?;
-                (path, url.clone())
+                fetch(url, sha256, &file, task).await?;
+                url.clone()
             }
         };
-        let facts = self.inspect(&file).await?;
+        let facts = self.inspect(&file, &origin).await?;
         room::require_for_file(half, facts.file_bytes.saturating_mul(CONVERTED_TIMES), "converting the image")?;
         task.step("converting it");
         // Converting also proves that every cluster of it can be read, and leaves out snapshots and other baggage.
-        let mut convert = Command::new(&self.settings.qemu_img);
+        let mut convert = program::command(&self.settings.qemu_img, Needs::Nothing);
         convert.args(["convert", "-f", facts.format, "-O", "qcow2"]).arg(&file).arg(&disk);
         program::output(convert, program::INSTALL_QEMU).await?;
-        if matches!(source, Source::Url(..)) {
-            std::fs::remove_file(&file).map_err(QemuError::io("remove", &file))?;
-        }
+        std::fs::remove_file(&file).map_err(QemuError::io("remove", &file))?;
         task.step("taking its digest");
         Ok(Image {
             name: name.to_owned(),
@@ -120,12 +119,12 @@ impl Images {
         })
     }
 
-    async fn inspect(&self, file: &Path) -> Result<Facts, QemuError> {
+    async fn inspect(&self, file: &Path, origin: &str) -> Result<Facts, QemuError> {
         let file_bytes = file.metadata().map_err(QemuError::io("read", file))?.len();
-        let mut command = Command::new(&self.settings.qemu_img);
+        let mut command = program::command(&self.settings.qemu_img, Needs::Nothing);
         command.args(["info", "--output=json"]).arg(file);
         let text = program::output(command, program::INSTALL_QEMU).await?;
-        let bad = |reason: String| QemuError::BadImage { path: file.to_owned(), reason };
+        let bad = |reason: String| QemuError::BadImage { path: origin.into(), reason };
         let info =
             serde_json::from_str(&text).map_err(|e| bad(format!("qemu-img's description of it is not JSON: {e}")))?;
         judge(&info, file_bytes).map_err(bad)
@@ -168,6 +167,34 @@ fn judge(info: &Value, file_bytes: u64) -> Result<Facts, String> {
         return Err(format!("its disk is larger than {} GiB", VIRTUAL_LIMIT_BYTES >> 30));
     }
     Ok(Facts { format, virtual_bytes, file_bytes })
+}
+
+/// Copies a file, holes as holes, and returns the SHA-256 of what was copied.
+async fn copy(from: &Path, to: &Path) -> Result<String, QemuError> {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    let work = move || {
+        let mut source = File::open(&from).map_err(QemuError::io("read", &from))?;
+        let taken_bytes = source.metadata().map_err(QemuError::io("read", &from))?.blocks() * STAT_BLOCK_BYTES;
+        room::require_for_file(to.parent().unwrap_or(&to), taken_bytes, "copying the image")?;
+        let mut target = File::create(&to).map_err(QemuError::io("create", &to))?;
+        let (mut hasher, mut chunk, mut length) = (Sha256::new(), vec![0; COPY_CHUNK_BYTES], 0);
+        loop {
+            let read = source.read(&mut chunk).map_err(QemuError::io("read", &from))?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&chunk[..read]);
+            length += read as u64;
+            let put = match chunk[..read].iter().all(|byte| *byte == 0) {
+                true => target.seek(SeekFrom::Start(length)).map(drop),
+                false => target.write_all(&chunk[..read]),
+            };
+            put.map_err(QemuError::io("write", &to))?;
+        }
+        target.set_len(length).map_err(QemuError::io("write", &to))?;
+        Ok(hex(&hasher.finalize()))
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|e| QemuError::Invalid(e.to_string()))?
 }
 
 async fn fetch(url: &str, sha256: &str, path: &Path, task: &Task<'_>) -> Result<(), QemuError> {

@@ -3,13 +3,14 @@
 //! It must be a folder that apt's unprivileged user and a user namespace may enter, so it lies under /tmp and not in the
 //! user's cache. Its name is known beforehand, so that the next build finds it.
 
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::fs::Permissions;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::QemuError;
 use crate::host::lock;
-use crate::host::program::{self, INSTALL_BUILDERS};
+use crate::host::program::{self, INSTALL_BUILDERS, Needs};
 use crate::host::unix::{self, Death};
 
 const PARENT: &str = "/tmp";
@@ -30,7 +31,9 @@ impl Scratch {
         scratch.remove().await?;
         // Fails where somebody else has made one of that name meanwhile.
         let made = std::fs::DirBuilder::new().mode(0o755).create(&scratch.dir);
-        made.map_err(QemuError::io("create", &scratch.dir))?;
+        // Whatever the umask.
+        let opened = made.and_then(|()| std::fs::set_permissions(&scratch.dir, Permissions::from_mode(0o755)));
+        opened.map_err(QemuError::io("create", &scratch.dir))?;
         Ok(scratch)
     }
 
@@ -52,7 +55,7 @@ impl Scratch {
         let entries = std::fs::read_dir(&self.dir).map_err(QemuError::io("read", &self.dir))?;
         let trees: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         if !trees.is_empty() {
-            let mut command = Command::new("mmdebstrap");
+            let mut command = program::command("mmdebstrap", Needs::Network);
             command.args(["--unshare-helper", "sh", "-c", EMPTY, "sh"]).args(&trees);
             program::output(command, INSTALL_BUILDERS).await?;
         }
@@ -73,12 +76,12 @@ impl Drop for Scratch {
 /// The second value is what must happen to it when we die: `unshare` ignores SIGTERM, and its end takes all others along.
 pub(super) async fn mmdebstrap() -> (Command, Death) {
     let namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    let mut trial = Command::new("unshare");
+    let mut trial = program::command("unshare", Needs::Path);
     trial.args(namespaces).arg("true");
     if !unix::is_root() || program::output(trial, INSTALL_BUILDERS).await.is_err() {
-        return (Command::new("mmdebstrap"), Death::Terminate);
+        return (program::command("mmdebstrap", Needs::Network), Death::Terminate);
     }
-    let mut command = Command::new("unshare");
+    let mut command = program::command("unshare", Needs::Network);
     command.args(namespaces).arg("mmdebstrap");
     (command, Death::Kill)
 }

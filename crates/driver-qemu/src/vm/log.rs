@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::error::QemuError;
+use crate::host::files::STAT_BLOCK_BYTES;
 use crate::host::lines::last_lines;
 use crate::host::unix;
 
@@ -15,8 +16,6 @@ use crate::host::unix;
 const KEPT_BYTES: u64 = 64 * 1024;
 /// With more disk than this, a file is cut.
 const LARGEST_BYTES: u64 = 1024 * 1024;
-/// The unit of `st_blocks`, whatever the file system's own is.
-const STAT_BLOCK_BYTES: u64 = 512;
 
 /// A file that a VM appends to. It can be read after it was removed.
 #[derive(Debug)]

@@ -1,13 +1,18 @@
 //! QEMU's command line. A golden VM and its clones must have the same devices, so both come from here.
 
-use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kiln_driver::user_data::AGENT_PORT;
 use serde::{Deserialize, Serialize};
 
+use crate::error::QemuError;
 use crate::vm::accel::Accel;
+use crate::vm::confinement::Confinement;
+use crate::vm::descriptors::{Descriptors, option_value};
 
 /// The kernel line for images whose kernel we start directly.
 pub(crate) const KERNEL_LINE: &str = "root=LABEL=root rootfstype=ext4 rw console=ttyS0 quiet random.trust_cpu=on \
@@ -43,11 +48,14 @@ pub(crate) struct Machine {
     /// The guest's memory; written by the golden VM, mapped copy-on-write by clones.
     pub(crate) memory: PathBuf,
     pub(crate) disk: PathBuf,
+    /// The disk that it rests on, the one below that, and so on. They are only read.
+    pub(crate) backing: Vec<PathBuf>,
     pub(crate) seed: PathBuf,
     pub(crate) kernel: Option<DirectKernel>,
     pub(crate) firmware: Option<PathBuf>,
     pub(crate) role: Role,
     pub(crate) life: Life,
+    pub(crate) confinement: Confinement,
 }
 
 /// The name of a clone's disk, in its instance's directory.
@@ -71,27 +79,77 @@ pub(crate) enum Role {
     Clone,
 }
 
+/// A QEMU that is about to be started.
+#[derive(Debug)]
+pub(crate) struct Assembled {
+    pub(crate) command: Command,
+    /// Descriptors that keep their numbers in the child.
+    pub(crate) inherit: Vec<OwnedFd>,
+    pub(crate) confinement: Confinement,
+}
+
+/// How QEMU names the files of a machine.
+#[derive(Debug, Default)]
+struct Names {
+    memory: String,
+    /// The disk, and each that the one before rests on.
+    disks: Vec<String>,
+    seed: String,
+    firmware: Option<String>,
+    /// Kernel and initrd.
+    kernel: Option<[String; 2]>,
+    sets: Vec<String>,
+}
+
 impl Machine {
-    pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(&self.qemu);
-        command.args(self.arguments());
-        command
+    /// Opens the files and writes the command line. `inherit` are further descriptors for the child.
+    ///
+    /// # Errors
+    /// When a file cannot be opened.
+    pub(crate) fn assemble(&self, inherit: Vec<OwnedFd>) -> Result<Assembled, QemuError> {
+        let mut files = Descriptors::default();
+        for descriptor in inherit {
+            files.inherit(descriptor);
+        }
+        let memory = files.reopened(self.memory_file()?);
+        let mut disks = vec![files.writable_disk(&self.disk)?];
+        for path in &self.backing {
+            disks.push(files.read_only_disk(path)?);
+        }
+        let seed = files.read_only_disk(&self.seed)?;
+        let firmware = self.firmware.as_deref().map(|path| files.file(path)).transpose()?;
+        let kernel = match &self.kernel {
+            Some(direct) => Some([files.file(&direct.kernel)?, files.file(&direct.initrd)?]),
+            None => None,
+        };
+        let sets = files.sets().to_vec();
+        let names = Names { memory, disks, seed, firmware, kernel, sets };
+        let mut command = self.confinement.command(&self.qemu);
+        command.args(self.arguments(&names));
+        Ok(Assembled { command, inherit: files.into_inherited(), confinement: self.confinement })
     }
 
-    fn arguments(&self) -> Vec<OsString> {
+    fn memory_file(&self) -> Result<File, QemuError> {
+        let mut options = File::options();
+        options.read(true).write(true).create(self.role == Role::Golden).mode(0o600);
+        let shared = options.open(&self.memory).and_then(|file| {
+            self.confinement.share(&file)?;
+            Ok(file)
+        });
+        shared.map_err(QemuError::io("open", &self.memory))
+    }
+
+    fn arguments(&self, names: &Names) -> Vec<String> {
         let share = if self.role == Role::Golden { "on" } else { "off" };
         let cpu = self.accel.qemu_cpu();
-        let mut args: Vec<OsString> = Vec::new();
-        let mut add = |words: &[&str]| args.extend(words.iter().map(OsString::from));
+        let mut args: Vec<String> = Vec::new();
+        let mut add = |words: &[&str]| args.extend(words.iter().map(|word| (*word).to_owned()));
         add(&["-name", &self.name, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         add(&["-machine", "q35,usb=off,smbus=off,vmport=off,memory-backend=ram"]);
         add(&["-accel", self.accel.qemu_accel(), "-cpu", cpu, "-smp", &self.cpus.to_string()]);
         add(&["-m", &format!("{}M", self.memory_mib)]);
-        let memory = option_value(&self.memory);
-        add(&[
-            "-object",
-            &format!("memory-backend-file,id=ram,size={}M,mem-path={memory},share={share}", self.memory_mib),
-        ]);
+        let memory = format!("memory-backend-file,id=ram,size={}M,mem-path={}", self.memory_mib, names.memory);
+        add(&["-object", &format!("{memory},share={share}")]);
         let (monitor, console) = match self.life {
             Life::Tied => ("socket,id=monitor,fd=0", "file,id=console,path=/dev/stdout"),
             // Opened anew it would be emptied, and written from a place of its own.
@@ -101,21 +159,21 @@ impl Machine {
         };
         add(&["-chardev", monitor, "-mon", "chardev=monitor,mode=control"]);
         add(&["-chardev", console, "-serial", "chardev:console"]);
-        let disk = option_value(&self.disk);
-        add(&["-drive", &format!("if=none,id=root,format=qcow2,cache=unsafe,discard=unmap,file={disk}")]);
+        for set in &names.sets {
+            add(&["-add-fd", set]);
+        }
+        add(&["-drive", &format!("if=none,id=root,cache=unsafe,discard=unmap,{}", chain(&names.disks))]);
         // On a full disk of the host the guest gets an error, which ends a step; the default would stop it without a word.
         add(&["-device", "virtio-blk-pci,drive=root,bootindex=1,werror=report,rerror=report"]);
-        let seed = option_value(&self.seed);
-        add(&["-drive", &format!("if=none,id=seed,format=raw,readonly=on,file={seed}")]);
+        add(&["-drive", &format!("if=none,id=seed,format=raw,readonly=on,file={}", names.seed)]);
         add(&["-device", "virtio-blk-pci,drive=seed"]);
         add(&["-netdev", &format!("user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:0-:{AGENT_PORT}")]);
         add(&["-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"]);
-        if let Some(firmware) = &self.firmware {
-            add(&["-bios", &firmware.to_string_lossy()]);
+        if let Some(firmware) = &names.firmware {
+            add(&["-bios", firmware]);
         }
-        if let Some(direct) = &self.kernel {
-            add(&["-kernel", &direct.kernel.to_string_lossy(), "-initrd", &direct.initrd.to_string_lossy()]);
-            add(&["-append", &direct.line]);
+        if let (Some(direct), Some([kernel, initrd])) = (&self.kernel, &names.kernel) {
+            add(&["-kernel", kernel, "-initrd", initrd, "-append", &direct.line]);
         }
         if self.role == Role::Clone {
             add(&["-incoming", "defer"]);
@@ -124,17 +182,29 @@ impl Machine {
     }
 }
 
+/// Disks that rest on one another, each named here: the paths that they hold themselves may not be open to QEMU.
+fn chain(disks: &[String]) -> String {
+    let mut text = String::new();
+    for (depth, disk) in disks.iter().enumerate() {
+        let prefix = "backing.".repeat(depth);
+        let driver = if depth == 0 { "format" } else { "driver" };
+        let comma = if depth == 0 { "" } else { "," };
+        let file = if depth == 0 {
+            format!("file={disk}")
+        } else {
+            format!("{prefix}file.driver=file,{prefix}file.filename={disk}")
+        };
+        text.push_str(&format!("{comma}{prefix}{driver}=qcow2,{file}"));
+    }
+    text
+}
+
 /// The instance below `owner` that a command line made by us starts. Not by any mention of a file of it: a person may look
 /// at one.
 pub(crate) fn instance_of(words: &[String], owner: &Path) -> Option<String> {
     let id = words.iter().skip_while(|word| *word != "-name").nth(1)?;
-    let disk = format!(",file={}", option_value(&owner.join(id).join(OVERLAY)));
+    let disk = format!(",opaque={}", option_value(&owner.join(id).join(OVERLAY)));
     words.iter().any(|word| word.ends_with(&disk)).then(|| id.clone())
-}
-
-/// A path inside an option: QEMU reads a comma as the end of it unless it is doubled.
-fn option_value(path: &Path) -> String {
-    path.to_string_lossy().replace(',', ",,")
 }
 
 #[cfg(test)]
@@ -148,31 +218,65 @@ mod tests {
             accel: Accel::Tcg,
             cpus: 2,
             memory_mib: 512,
-            memory: "/a,b/memory".into(),
+            memory: "/memory".into(),
             disk: "/d".into(),
+            backing: Vec::new(),
             seed: "/s".into(),
             kernel: None,
             firmware: None,
             role,
             life: Life::Tied,
+            confinement: Confinement { sandbox: true, ids: None },
         }
     }
 
     #[test]
     fn a_clone_has_the_golden_devices_and_its_own_memory() {
-        let words =
-            |role| machine(role).arguments().iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>();
+        let words = |role| machine(role).arguments(&Names { memory: "/m".into(), ..Names::default() });
         let (golden, clone) = (words(Role::Golden), words(Role::Clone));
         let differing: Vec<_> = clone.iter().filter(|word| !golden.contains(word)).collect();
-        let memory = "memory-backend-file,id=ram,size=512M,mem-path=/a,,b/memory,share=off";
-        assert_eq!(differing, [memory, "-incoming", "defer"]);
+        assert_eq!(differing, ["memory-backend-file,id=ram,size=512M,mem-path=/m,share=off", "-incoming", "defer"]);
+    }
+
+    #[test]
+    fn disks_name_all_that_they_rest_on() {
+        let check = |disks: &[&str], expect: &str| {
+            assert_eq!(chain(&disks.iter().map(|disk| (*disk).to_owned()).collect::<Vec<_>>()), expect);
+        };
+        check(&["/0"], "format=qcow2,file=/0");
+        check(
+            &["/0", "/1", "/2"],
+            "format=qcow2,file=/0,backing.driver=qcow2,backing.file.driver=file,backing.file.filename=/1,\
+             backing.backing.driver=qcow2,backing.backing.file.driver=file,backing.backing.file.filename=/2",
+        );
+    }
+
+    #[test]
+    fn a_qemu_has_no_environment_and_its_sandbox_denies_all_it_can() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, b"x").expect("write");
+            path
+        };
+        let (memory, disk, seed) = (file("memory"), file("disk"), file("seed"));
+        let made = Machine { memory, disk, seed, ..machine(Role::Clone) };
+        let assembled = made.assemble(Vec::new()).expect("a command");
+        assert_eq!(assembled.command.get_envs().count(), 0);
+        let words: Vec<_> = assembled.command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        assert_eq!(words[..2], ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
+        let folder = dir.path().to_str().expect("a path");
+        let naming: Vec<_> = words.iter().filter(|word| word.contains(folder)).collect();
+        assert!(naming.iter().all(|word| word.contains(",opaque=")), "it needs no path: {naming:?}");
+        assert_eq!(assembled.inherit.len(), 4);
     }
 
     #[test]
     fn an_instance_is_known_by_its_command_line() {
         let words = |id: &str, disk: &str| {
-            let made = Machine { name: id.into(), disk: disk.into(), life: Life::Lasting, ..machine(Role::Clone) };
-            made.arguments().iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>()
+            let made = Machine { name: id.into(), life: Life::Lasting, ..machine(Role::Clone) };
+            let sets = vec![format!("fd=3,set=0,opaque={}", option_value(disk.as_ref()))];
+            made.arguments(&Names { sets, ..Names::default() })
         };
         let check = |words: &[String], expect: Option<&str>| {
             assert_eq!(instance_of(words, "/s,t/named-x".as_ref()).as_deref(), expect, "{words:?}");

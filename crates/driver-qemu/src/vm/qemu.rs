@@ -7,7 +7,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 
 use tokio::net::UnixStream;
@@ -19,6 +19,7 @@ use crate::host::program::INSTALL_QEMU;
 use crate::host::unix;
 use crate::vm::console::Tail;
 use crate::vm::log::Log;
+use crate::vm::machine::Assembled;
 use crate::vm::monitor;
 use crate::vm::process::Process;
 use crate::vm::qmp::Qmp;
@@ -54,40 +55,37 @@ impl Output {
 }
 
 impl Vm {
-    /// Starts `command`, which must have its monitor on standard input and its console on standard output, and ends when
-    /// we do. The descriptors of `inherit` keep their numbers in the child.
-    pub(crate) async fn start(
-        what: &str,
-        mut command: Command,
-        inherit: Vec<OwnedFd>,
-    ) -> Result<(Self, Qmp), QemuError> {
+    /// Starts a QEMU that ends when we do. Its command line must have the monitor on standard input and the console on
+    /// standard output.
+    pub(crate) async fn start(what: &str, assembled: Assembled) -> Result<(Self, Qmp), QemuError> {
+        let Assembled { mut command, inherit, confinement } = assembled;
         let program = command.get_program().to_string_lossy().into_owned();
         let plumbing = |source| QemuError::Io { action: "make pipes for", path: program.clone().into(), source };
         let (monitor, monitor_end) = std::os::unix::net::UnixStream::pair().map_err(plumbing)?;
-        command.stdin(Stdio::from(OwnedFd::from(monitor_end))).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (console, console_end) = std::io::pipe().map_err(plumbing)?;
+        confinement.give(&console_end).map_err(plumbing)?;
+        command.stdin(Stdio::from(OwnedFd::from(monitor_end))).stdout(console_end).stderr(Stdio::piped());
         let mut child =
             unix::spawn_tied(command, inherit, unix::Death::Kill).map_err(|source| missing(&program, source))?;
-        let (console, errors) = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
+        let (console, errors) = (Some(OwnedFd::from(console)), child.stderr.take().map(OwnedFd::from));
         let process = Process::of_child(child, Vec::new()).map_err(plumbing)?;
         let console = Output::Pipe(follow(console).map_err(plumbing)?);
         let errors = Output::Pipe(follow(errors).map_err(plumbing)?);
         Self { what: what.to_owned(), process, console, errors }.speak(monitor).await
     }
 
-    /// Starts `command`, made for a VM that outlives us, with its files in `dir`. It does so after [`Vm::outlive`]; until
-    /// then it is killed when this value is dropped.
-    pub(crate) async fn start_lasting(
-        what: &str,
-        mut command: Command,
-        inherit: Vec<OwnedFd>,
-        dir: &Path,
-    ) -> Result<(Self, Qmp), QemuError> {
+    /// Starts a QEMU, made to outlive us, with its files in `dir`. It does so after [`Vm::outlive`]; until then it is killed
+    /// when this value is dropped.
+    pub(crate) async fn start_lasting(what: &str, assembled: Assembled, dir: &Path) -> Result<(Self, Qmp), QemuError> {
+        let Assembled { mut command, inherit, confinement } = assembled;
         let program = command.get_program().to_string_lossy().into_owned();
         let plumbing = |source| QemuError::Io { action: "make files for", path: dir.to_owned(), source };
         let (listener, monitor) = monitor::listen(dir)?;
         let (console, errors) = logs(dir, Log::create)?;
         command.stdin(Stdio::from(listener));
-        command.stdout(Stdio::from(console.writer().map_err(plumbing)?));
+        let console_end = console.writer().map_err(plumbing)?;
+        confinement.give(&console_end).map_err(plumbing)?;
+        command.stdout(Stdio::from(console_end));
         command.stderr(Stdio::from(errors.writer().map_err(plumbing)?));
         let child: Child = unix::spawn_lasting(command, inherit).map_err(|source| missing(&program, source))?;
         let process = Process::of_child(child, vec![Arc::clone(&console), Arc::clone(&errors)]).map_err(plumbing)?;

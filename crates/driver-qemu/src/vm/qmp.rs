@@ -2,10 +2,13 @@
 //!
 //! There is no socket file: nothing to clean up, no length limit of a path, and no other process can connect.
 
+use std::io::IoSlice;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -41,12 +44,31 @@ impl Qmp {
 
     /// Runs a command and returns its answer.
     pub(crate) async fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, QemuError> {
+        self.execute_with(command, arguments, None).await
+    }
+
+    /// Gives QEMU a descriptor under a name, for a later command.
+    pub(crate) async fn give(&mut self, name: &str, descriptor: OwnedFd) -> Result<(), QemuError> {
+        self.execute_with("getfd", json!({ "fdname": name }), Some(descriptor.as_fd())).await.map(drop)
+    }
+
+    async fn execute_with(
+        &mut self,
+        command: &str,
+        arguments: Value,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> Result<Value, QemuError> {
         within(async {
             self.next_id += 1;
             let id = self.next_id;
             let mut line = json!({ "execute": command, "arguments": arguments, "id": id }).to_string();
             line.push('\n');
-            self.writer.write_all(line.as_bytes()).await.map_err(|e| broken(command, &e))?;
+            let sent = match descriptor {
+                Some(descriptor) => send_with(self.writer.as_ref(), line.as_bytes(), descriptor).await,
+                None => Ok(0),
+            };
+            let sent = sent.map_err(|e| broken(command, &e))?;
+            self.writer.write_all(&line.as_bytes()[sent..]).await.map_err(|e| broken(command, &e))?;
             loop {
                 let mut message = self.read_message().await?;
                 // Events, and the late answer of a command that was given up, are not ours.
@@ -121,6 +143,16 @@ impl Qmp {
         }
         serde_json::from_str(&line).map_err(|e| QemuError::Monitor(format!("not JSON ({e}): {}", line.trim_end())))
     }
+}
+
+/// Sends the beginning of `bytes`, with a descriptor; returns how many were sent.
+async fn send_with(stream: &UnixStream, bytes: &[u8], descriptor: BorrowedFd<'_>) -> std::io::Result<usize> {
+    let descriptors = [descriptor.as_raw_fd()];
+    let send = || {
+        let (parts, messages) = ([IoSlice::new(bytes)], [ControlMessage::ScmRights(&descriptors)]);
+        Ok(sendmsg::<()>(stream.as_raw_fd(), &parts, &messages, MsgFlags::empty(), None)?)
+    };
+    stream.async_io(Interest::WRITABLE, send).await
 }
 
 async fn within<T>(work: impl Future<Output = Result<T, QemuError>>) -> Result<T, QemuError> {

@@ -21,6 +21,22 @@ impl Store {
         Self { images: Images::new(layout, Settings::default(), Arc::new(|_| {})), dir }
     }
 
+    fn with(&self, settings: Settings) -> Images {
+        let layout = Layout { cache: self.path("cache"), state: self.path("state") };
+        Images::new(layout, settings, Arc::new(|_| {}))
+    }
+
+    /// A program.
+    fn script(&self, name: &str, text: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (draft, path) = (self.path("draft"), self.path(name));
+        std::fs::write(&draft, format!("#!/bin/sh\n{text}\n")).expect("write");
+        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+        // By another process: a file that this one has written may still be open in a child of another test.
+        assert!(Command::new("cp").arg(&draft).arg(&path).status().expect("cp").success());
+        path
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -98,6 +114,29 @@ async fn a_digest_that_does_not_fit_stops_an_import() {
     check(&url, &wrong, "not the expected").await;
     check(&url, &digest, "taken").await;
     check(&format!("{url}/missing"), &digest, "404").await;
+}
+
+/// Somebody replaces the file after it was looked at: what is converted is what had the digest.
+#[tokio::test]
+async fn a_file_that_is_replaced_meanwhile_is_not_taken_under_its_digest() {
+    let mut store = Store::new();
+    let (good, bad) = (vec![b'g'; 2 << 20], vec![b'b'; 2 << 20]);
+    std::fs::write(store.path("i.raw"), &good).expect("write");
+    std::fs::write(store.path("bad.raw"), &bad).expect("write");
+    let digest: String = Sha256::digest(&good).iter().map(|b| format!("{b:02x}")).collect();
+    let (from, to) = (store.path("bad.raw"), store.path("i.raw"));
+    // It stands in for qemu-img, and replaces the file at its first call.
+    let swap = format!("cp '{}' '{}'", from.display(), to.display());
+    let tool = store.script("swap", &format!("{swap}\nPATH=$PATH:/usr/local/bin:/usr/bin:/bin exec qemu-img \"$@\""));
+    store.images = store.with(Settings { qemu_img: tool, ..Settings::default() });
+    let (said, left) = store.import("i.raw", Some(&digest)).await;
+    assert_eq!((&*said, &*left), ("taken", &["it".to_owned()][..]));
+    assert_eq!(std::fs::read(store.path("i.raw")).expect("read"), bad, "nothing was replaced");
+    store.qemu_img(&["convert", "-O", "raw", "cache/images/it/disk.qcow2", "taken.raw"]);
+    assert!(std::fs::read(store.path("taken.raw")).expect("read") == good, "another disk was taken");
+    store.images.remove("it").await.expect("remove");
+    let (said, left) = store.import("i.raw", Some(&digest)).await;
+    assert!(said.contains("not the expected") && left.is_empty(), "{said} {left:?}");
 }
 
 /// Serves the bytes at `/` on loopback as long as the test runs.

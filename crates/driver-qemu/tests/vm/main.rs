@@ -4,7 +4,7 @@ mod images;
 mod named;
 mod rig;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,6 +13,7 @@ use futures::FutureExt as _;
 use futures::future::join_all;
 use kiln_driver::conformance::{Subject, check};
 use kiln_driver::{Driver, ErrorClass, LaunchRequest};
+use kiln_driver_qemu::Ownership;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rig::{IMAGE, MEMORY_MIB, PATIENCE, Rig, process_of};
@@ -57,6 +58,59 @@ async fn eight_clones_at_once_are_eight_machines_once_claimed() {
         assert_eq!(identity.shortfalls, Vec::<String>::new(), "the claim did all it should");
     }
     join_all(requests.iter().map(|request| driver.destroy(&request.id))).await;
+    assert_eq!((rig.vms(), rig.remains()), (vec![], vec![]));
+}
+
+/// What the kernel says about a process, by the names of its lines.
+fn status(pid: u32) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.split_whitespace().next().unwrap_or_default().to_owned()))
+        .collect()
+}
+
+/// The files that a process has open for writing.
+fn written_files(pid: u32) -> Vec<String> {
+    let folder = PathBuf::from(format!("/proc/{pid}/fd"));
+    let numbers = std::fs::read_dir(&folder).expect("its descriptors").flatten().map(|entry| entry.file_name());
+    let writes = |number: &std::ffi::OsString| {
+        let info =
+            std::fs::read_to_string(PathBuf::from(format!("/proc/{pid}/fdinfo")).join(number)).unwrap_or_default();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default().trim().to_owned();
+        i32::from_str_radix(&flags, 8).is_ok_and(|flags| flags & 0b11 != 0)
+    };
+    let files = numbers.filter(writes).filter_map(|number| std::fs::read_link(folder.join(number)).ok());
+    let names = files.map(|file| file.display().to_string()).filter(|name| name.starts_with('/'));
+    names.filter(|name| !name.starts_with("/dev/")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_gets_nothing_that_it_does_not_need() {
+    assert!(std::env::vars_os().count() > 5, "there is nothing to keep from it");
+    let rig = Rig::new();
+    for ownership in [Ownership::Process, Ownership::Named("confined".to_owned())] {
+        let driver = rig.driver_of(&ownership).await;
+        let launched = driver.launch(&rig.request("confined")).await.expect("a launch");
+        rig.claim(&launched).await;
+        let pid = process_of("confined");
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).expect("its environment");
+        let (status, written) = (status(pid), written_files(pid));
+        // A named owner's VM would outlive a test that fails.
+        driver.destroy("confined").await.expect("destroy");
+        assert_eq!(environ, b"");
+        assert_eq!((&*status["Seccomp"], &*status["NoNewPrivs"]), ("2", "1"));
+        let uid: u32 = status["Uid"].parse().expect("a number");
+        let own = nix::unistd::geteuid();
+        assert_eq!(uid != own.as_raw(), own.is_root(), "it runs as {uid}");
+        if own.is_root() {
+            assert_eq!((&*status["CapEff"], &*status["Groups"]), ("0000000000000000", ""));
+        }
+        // Of the locks nobody reads more than whether they are held.
+        let own = ["overlay.qcow2 (deleted)", "/memory", "console.log", "errors.log", ".lock"];
+        let may = |name: &String| own.iter().any(|end| name.ends_with(end));
+        assert!(written.iter().all(may), "it may write to {written:?}");
+    }
     assert_eq!((rig.vms(), rig.remains()), (vec![], vec![]));
 }
 
