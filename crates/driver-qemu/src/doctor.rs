@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::host::cgroup::Base;
 use crate::host::ids;
 use crate::host::proc;
 use crate::host::program::{self, INSTALL_BUILDERS, INSTALL_QEMU, Needs};
@@ -46,6 +47,7 @@ pub async fn doctor(layout: &Layout, settings: &Settings) -> Vec<Check> {
         kvm_check(layout, &version),
         sandbox_check(binary.as_ref()),
         own_uid_check(),
+        bounds_check(),
         builder("mmdebstrap", version_of(Path::new("mmdebstrap"), &["--version"]).await),
         builder("mkfs.ext4", found("mkfs.ext4")),
     ];
@@ -128,6 +130,15 @@ fn own_uid_check() -> Check {
         Err(why) => (why == ids::Shared::NotRoot, why.to_string()),
     };
     Check { name: "own uid", ok, optional: true, detail, remedy: String::new() }
+}
+
+fn bounds_check() -> Check {
+    let (ok, detail) = match Base::of_host() {
+        Ok(base) if base.io => (true, "memory, threads and disk traffic of each VM are bounded".to_owned()),
+        Ok(_) => (true, "memory and threads of each VM are bounded, disk traffic is not".to_owned()),
+        Err(why) => (false, format!("what a VM takes of the host is not bounded: {why}")),
+    };
+    Check { name: "bounds", ok, optional: true, detail, remedy: String::new() }
 }
 
 fn subuid_check() -> Check {

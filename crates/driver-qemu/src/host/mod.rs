@@ -1,5 +1,6 @@
 //! What the host has and does: processes, programs, locks, files, room.
 
+pub(crate) mod cgroup;
 pub(crate) mod files;
 pub(crate) mod ids;
 pub(crate) mod lines;

@@ -10,6 +10,7 @@ use kiln_driver::user_data::AGENT_PORT;
 use serde::{Deserialize, Serialize};
 
 use crate::error::QemuError;
+use crate::host::cgroup::Bounds;
 use crate::vm::accel::Accel;
 use crate::vm::confinement::Confinement;
 use crate::vm::descriptors::{Descriptors, option_value};
@@ -58,6 +59,13 @@ pub(crate) struct Machine {
     pub(crate) confinement: Confinement,
 }
 
+/// Memory of QEMU itself: its code, its caches of disks, and pages of files that count as its own.
+const QEMU_MIB: u64 = 512;
+/// Further memory for translated code, which QEMU bounds to this.
+const TRANSLATED_MIB: u64 = 1024;
+/// Threads of QEMU beside those of the guest's processors: at most 64 for its disks, and some.
+const QEMU_THREADS: u32 = 128;
+
 /// The name of a clone's disk, in its instance's directory.
 pub(crate) const OVERLAY: &str = "overlay.qcow2";
 
@@ -86,6 +94,8 @@ pub(crate) struct Assembled {
     /// Descriptors that keep their numbers in the child.
     pub(crate) inherit: Vec<OwnedFd>,
     pub(crate) confinement: Confinement,
+    /// What it may take of the host; none: whatever it likes.
+    pub(crate) bounds: Option<Bounds>,
 }
 
 /// How QEMU names the files of a machine.
@@ -126,7 +136,20 @@ impl Machine {
         let names = Names { memory, disks, seed, firmware, kernel, sets };
         let mut command = self.confinement.command(&self.qemu);
         command.args(self.arguments(&names));
-        Ok(Assembled { command, inherit: files.into_inherited(), confinement: self.confinement })
+        Ok(Assembled {
+            command,
+            inherit: files.into_inherited(),
+            confinement: self.confinement,
+            bounds: Some(self.bounds()),
+        })
+    }
+
+    fn bounds(&self) -> Bounds {
+        let own_mib = match self.accel {
+            Accel::Kvm => QEMU_MIB,
+            Accel::Tcg => QEMU_MIB + TRANSLATED_MIB,
+        };
+        Bounds { memory_mib: u64::from(self.memory_mib) + own_mib, pids: self.cpus + QEMU_THREADS }
     }
 
     fn memory_file(&self) -> Result<File, QemuError> {

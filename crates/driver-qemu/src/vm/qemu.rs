@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
 use crate::error::QemuError;
+use crate::host::cgroup::{Base, Bounds, Group};
 use crate::host::proc::ProcessName;
 use crate::host::program::INSTALL_QEMU;
 use crate::host::unix;
@@ -34,6 +35,8 @@ const ERRORS_FILE: &str = "errors.log";
 pub(crate) struct Vm {
     what: String,
     process: Process,
+    /// Goes after the process.
+    group: Option<Group>,
     console: Output,
     errors: Output,
 }
@@ -58,7 +61,7 @@ impl Vm {
     /// Starts a QEMU that ends when we do. Its command line must have the monitor on standard input and the console on
     /// standard output.
     pub(crate) async fn start(what: &str, assembled: Assembled) -> Result<(Self, Qmp), QemuError> {
-        let Assembled { mut command, inherit, confinement } = assembled;
+        let Assembled { mut command, inherit, confinement, bounds } = assembled;
         let program = command.get_program().to_string_lossy().into_owned();
         let plumbing = |source| QemuError::Io { action: "make pipes for", path: program.clone().into(), source };
         let (monitor, monitor_end) = std::os::unix::net::UnixStream::pair().map_err(plumbing)?;
@@ -69,15 +72,16 @@ impl Vm {
             unix::spawn_tied(command, inherit, unix::Death::Kill).map_err(|source| missing(&program, source))?;
         let (console, errors) = (Some(OwnedFd::from(console)), child.stderr.take().map(OwnedFd::from));
         let process = Process::of_child(child, Vec::new()).map_err(plumbing)?;
+        let group = bound(what, bounds, process.name().pid);
         let console = Output::Pipe(follow(console).map_err(plumbing)?);
         let errors = Output::Pipe(follow(errors).map_err(plumbing)?);
-        Self { what: what.to_owned(), process, console, errors }.speak(monitor).await
+        Self { what: what.to_owned(), process, group, console, errors }.speak(monitor).await
     }
 
     /// Starts a QEMU, made to outlive us, with its files in `dir`. It does so after [`Vm::outlive`]; until then it is killed
     /// when this value is dropped.
     pub(crate) async fn start_lasting(what: &str, assembled: Assembled, dir: &Path) -> Result<(Self, Qmp), QemuError> {
-        let Assembled { mut command, inherit, confinement } = assembled;
+        let Assembled { mut command, inherit, confinement, bounds } = assembled;
         let program = command.get_program().to_string_lossy().into_owned();
         let plumbing = |source| QemuError::Io { action: "make files for", path: dir.to_owned(), source };
         let (listener, monitor) = monitor::listen(dir)?;
@@ -89,7 +93,14 @@ impl Vm {
         command.stderr(Stdio::from(errors.writer().map_err(plumbing)?));
         let child: Child = unix::spawn_lasting(command, inherit).map_err(|source| missing(&program, source))?;
         let process = Process::of_child(child, vec![Arc::clone(&console), Arc::clone(&errors)]).map_err(plumbing)?;
-        let vm = Self { what: what.to_owned(), process, console: Output::File(console), errors: Output::File(errors) };
+        let group = bound(what, bounds, process.name().pid);
+        let vm = Self {
+            what: what.to_owned(),
+            process,
+            group,
+            console: Output::File(console),
+            errors: Output::File(errors),
+        };
         vm.speak(monitor).await
     }
 
@@ -99,7 +110,8 @@ impl Vm {
         let process = Process::adopt(name, vec![Arc::clone(&console), Arc::clone(&errors)]);
         let process = process.map_err(QemuError::io("watch the VM of", dir))?;
         let (console, errors) = (Output::File(console), Output::File(errors));
-        Ok(process.map(|process| Self { what: what.to_owned(), process, console, errors }))
+        let group = Group::of_process(name.pid);
+        Ok(process.map(|process| Self { what: what.to_owned(), process, group, console, errors }))
     }
 
     async fn speak(self, monitor: std::os::unix::net::UnixStream) -> Result<(Self, Qmp), QemuError> {
@@ -152,6 +164,9 @@ impl Vm {
     /// What is known about its end, or its state so far.
     pub(crate) fn evidence(&self) -> String {
         let mut text = self.process.status();
+        if self.group.as_ref().is_some_and(|group| group.memory_kills() > 0) {
+            text.push_str("; it took more memory than its guest and QEMU itself may have, and the kernel ended it");
+        }
         for (title, output) in [("QEMU's errors", &self.errors), ("console", &self.console)] {
             let lines = output.last_lines();
             if !lines.is_empty() {
@@ -179,6 +194,16 @@ impl Vm {
     pub(crate) async fn end(&self) {
         self.process.end().await;
     }
+}
+
+/// Puts a VM that has just been started into a group of its own, where this host has such.
+fn bound(what: &str, bounds: Option<Bounds>, pid: u32) -> Option<Group> {
+    let (base, bounds) = (Base::of_host().ok()?, bounds?);
+    let made = base.make(what, &bounds).and_then(|group| {
+        group.take(pid)?;
+        Ok(group)
+    });
+    made.inspect_err(|error| tracing::warn!(%error, what, "what the VM takes of the host is not bounded")).ok()
 }
 
 fn missing(program: &str, source: std::io::Error) -> QemuError {
