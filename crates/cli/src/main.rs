@@ -14,7 +14,7 @@ mod kept;
 mod local;
 mod print;
 mod progress;
-mod runner_client;
+mod runner_access;
 mod secrets;
 mod short_ids;
 mod signals;

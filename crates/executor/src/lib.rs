@@ -26,7 +26,7 @@ mod walk;
 mod workspace;
 
 pub use event::{Event, Phase, Sink};
-pub use fleet::{Fleet, FleetError, Lease, LocalFleet, RunnerFleet, Want};
+pub use fleet::{Fleet, FleetError, Lease, RunnerFleet, Want};
 pub use junit::Tests;
 pub use report::{Cause, RunReport, StageReport, Status, StepReport};
 pub use run::{Images, Options, Run};

@@ -38,6 +38,15 @@ pub struct Leases {
     pub max_age_s: u32,
 }
 
+/// Connections to the agents of instances that serve stages.
+pub trait StageAgents: Send + Sync {
+    /// A client of the instance's agent; the same connection each time.
+    ///
+    /// # Errors
+    /// When its address is not known, or the connection cannot be prepared.
+    fn agent(&self, instance: &Instance) -> Result<Agent, AgentError>;
+}
+
 /// The agents.
 pub struct PooledAgents {
     authority: Arc<Authority>,
@@ -156,6 +165,12 @@ async fn wait_healthy(agent: &Agent) -> Result<(), AgentError> {
 
 fn parse(address: &str) -> Result<SocketAddr, AgentError> {
     address.parse().map_err(|_| AgentError::Address(address.to_owned()))
+}
+
+impl StageAgents for PooledAgents {
+    fn agent(&self, instance: &Instance) -> Result<Agent, AgentError> {
+        Self::agent(self, instance)
+    }
 }
 
 impl Agents for PooledAgents {

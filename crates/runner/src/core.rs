@@ -14,8 +14,9 @@ use kiln_pool::{Config, InstanceId};
 use kiln_tls::Authority;
 use tokio_util::sync::CancellationToken;
 
-use crate::agents::{Leases, PooledAgents};
+use crate::agents::{Leases, PooledAgents, StageAgents};
 use crate::host::TokioHost;
+use crate::stages::{PREPARED_WITHIN, Stages};
 
 /// Ended instances and stages are forgotten after this long.
 const HISTORY: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -147,6 +148,13 @@ impl Core {
     /// Returns when a later process of this runner's name was started. The loops have stopped then, and this process must end.
     pub async fn superseded(&self) {
         self.superseded.cancelled().await;
+    }
+
+    /// The stages of the engine.
+    #[must_use]
+    pub fn stages(&self) -> Stages {
+        let host = Arc::clone(&self.host) as Arc<dyn Host>;
+        Stages::new(Arc::clone(&self.engine), host, Arc::clone(&self.agents) as Arc<dyn StageAgents>, PREPARED_WITHIN)
     }
 
     /// Stops the loops and gives the leases up, so that another runner goes on at once. Instances go on.

@@ -8,3 +8,4 @@ pub mod host;
 pub mod http;
 pub mod pools;
 pub mod service;
+pub mod stages;

@@ -11,15 +11,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kiln_agent_client::{Agent, AgentError};
 use kiln_engine::Host as _;
-use kiln_pool::Instance;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::agents::PooledAgents;
+use crate::agents::StageAgents;
 use crate::core::{Core, CoreError, CoreSettings};
-use crate::http::{Api, Health, Metrics, Parts, Server, ServerError, Settings, StageAgents};
+use crate::http::{Api, Health, Metrics, Parts, Server, ServerError, Settings};
 
 /// What a runner is made of.
 pub struct ServiceSettings {
@@ -57,12 +55,6 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.shutdown.cancel();
         self.serving.abort();
-    }
-}
-
-impl StageAgents for PooledAgents {
-    fn agent(&self, instance: &Instance) -> Result<Agent, AgentError> {
-        Self::agent(self, instance)
     }
 }
 

@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kiln-store", &["kiln-engine", "kiln-pool"]),
     ("kiln-agent", &["kiln-tls", "kiln-wire"]),
     ("kiln-agent-client", &["kiln-tls", "kiln-wire"]),
+    ("kiln-runner-client", &["kiln-agent-client", "kiln-wire"]),
     (
         "kiln-runner",
         &[
@@ -36,7 +37,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "kiln-driver-qemu",
         &["kiln-agent-client", "kiln-document", "kiln-driver", "kiln-pool", "kiln-pool-file", "kiln-tls", "kiln-wire"],
     ),
-    ("kiln-executor", &["kiln-agent-client", "kiln-engine", "kiln-pipeline", "kiln-pool", "kiln-runner", "kiln-wire"]),
+    ("kiln-executor", &["kiln-agent-client", "kiln-pipeline", "kiln-runner-client", "kiln-wire"]),
     (
         "kiln-cli",
         &[
@@ -44,11 +45,13 @@ const EDGES: &[(&str, &[&str])] = &[
             "kiln-document",
             "kiln-driver",
             "kiln-driver-qemu",
+            "kiln-engine",
             "kiln-executor",
             "kiln-pipeline",
             "kiln-pool",
             "kiln-pool-file",
             "kiln-runner",
+            "kiln-runner-client",
             "kiln-tls",
             "kiln-wire",
         ],
@@ -62,6 +65,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "kiln-engine",
             "kiln-pool",
             "kiln-runner",
+            "kiln-runner-client",
             "kiln-store",
             "kiln-tls",
             "kiln-wire",

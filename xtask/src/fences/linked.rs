@@ -26,6 +26,8 @@ const FENCES: &[Fence] = &[
     Fence { package: "kiln-runner", forbidden: &["kiln-pipeline"] },
     Fence { package: "kiln-wire", forbidden: &["tokio", "hyper", "reqwest", "rustls", "axum"] },
     // One crypto provider, ring, in everything that is shipped.
+    // Whoever embeds it brings the runner, or speaks to one.
+    Fence { package: "kiln-executor", forbidden: &["axum*", "sqlx*", "kiln-engine", "kiln-store", "kiln-runner"] },
     Fence { package: "kiln-cli", forbidden: &["aws-lc-*", "openssl-sys", "native-tls"] },
 ];
 

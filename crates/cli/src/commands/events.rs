@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use kiln_runner_client::{Answer, Events, Next, Runner, RunnerError};
 use kiln_wire::runner::kiln::Change;
 
 use crate::ages::{clock, now_ms};
 use crate::args::Format;
 use crate::args::operator::EventsArgs;
 use crate::exit::Exit;
-use crate::print;
-use crate::runner_client::{Answer, Events, Next, Runner, RunnerError};
 use crate::table::clean;
+use crate::{print, runner_access};
 
 /// What the runner remembers comes in one go; a pause of this length is its end.
 const PAST_PAUSE: Duration = Duration::from_secs(1);
@@ -21,13 +21,13 @@ const REOPENS: u32 = 60;
 
 /// Prints what the runner remembers, or what changes from now on.
 pub async fn events(args: EventsArgs) -> anyhow::Result<Exit> {
-    let runner = Runner::new(&args.asking)?;
+    let runner = runner_access::asked(&args.asking).map_err(runner_access::report)?;
     if !args.follow {
-        past(&runner, args.asking.format).await.map_err(RunnerError::report)?;
+        past(&runner, args.asking.format).await.map_err(runner_access::report)?;
         return Ok(Exit::Ok);
     }
     tokio::select! {
-        done = follow(&runner, args.asking.format) => done.map_err(RunnerError::report).map(|()| Exit::Ok),
+        done = follow(&runner, args.asking.format) => done.map_err(runner_access::report).map(|()| Exit::Ok),
         // There is no other way out, so it is a good one.
         interrupt = tokio::signal::ctrl_c() => Ok(interrupt.map(|()| Exit::Ok)?),
     }

@@ -3,21 +3,23 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 
+use kiln_runner_client::{RunnerError, route};
 use kiln_wire::runner::kiln::{self as wire, DrainRequest, Flavor, Pool, PoolList};
 
 use crate::args::Format;
 use crate::args::operator::{Asking, PoolCommand};
 use crate::exit::{Exit, Usage};
-use crate::runner_client::{Runner, RunnerError, route};
 use crate::table::{Cell, Side, Table, clean, terminal_width};
-use crate::{drivers, print};
+use crate::{drivers, print, runner_access};
 
 /// Carries out one of the commands.
 pub async fn pool(command: PoolCommand) -> anyhow::Result<Exit> {
     match command {
-        PoolCommand::List { asking } => list(&asking).await.map_err(RunnerError::report)?,
+        PoolCommand::List { asking } => list(&asking).await.map_err(runner_access::report)?,
         PoolCommand::Check { files, format } => return check(&files, format),
-        PoolCommand::Drain { name, undo, asking } => drain(&asking, &name, !undo).await.map_err(RunnerError::report)?,
+        PoolCommand::Drain { name, undo, asking } => {
+            drain(&asking, &name, !undo).await.map_err(runner_access::report)?
+        }
     }
     Ok(Exit::Ok)
 }
@@ -90,7 +92,7 @@ fn summary(config: &kiln_pool::Config) -> Table {
 }
 
 async fn list(asking: &Asking) -> Result<(), RunnerError> {
-    let answer = Runner::new(asking)?.get::<PoolList>(wire::POOLS, &[]).await?;
+    let answer = runner_access::asked(asking)?.get::<PoolList>(wire::POOLS, &[]).await?;
     match asking.format {
         Format::Json => print::line(answer.text),
         Format::Text if answer.message.pools.is_empty() => print::line("no pools"),
@@ -101,7 +103,7 @@ async fn list(asking: &Asking) -> Result<(), RunnerError> {
 
 async fn drain(asking: &Asking, name: &str, drained: bool) -> Result<(), RunnerError> {
     let path = route(wire::POOL_DRAIN, "{name}", name);
-    let answer = Runner::new(asking)?.post::<Pool>(&path, &DrainRequest { drained: Some(drained) }).await?;
+    let answer = runner_access::asked(asking)?.post::<Pool>(&path, &DrainRequest { drained: Some(drained) }).await?;
     match asking.format {
         Format::Json => print::line(answer.text),
         Format::Text => print::line(told(&answer.message)),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use kiln_driver::Driver as _;
 use kiln_driver_qemu::Ownership;
-use kiln_executor::{Event, Fleet, Images, LocalFleet, Options, Run, RunReport, RunnerFleet, Status};
+use kiln_executor::{Event, Fleet, Images, Options, Run, RunReport, RunnerFleet, Status};
 use kiln_pipeline::plan::{Plan, PoolRequest};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use crate::images::Choice;
 use crate::signals::Signals;
 use crate::timings::Timings;
 use crate::ui::Output;
-use crate::{git, home, kept, local, progress, runner_client, secrets, ui};
+use crate::{git, home, kept, local, progress, runner_access, secrets, ui};
 
 /// Reads the file, refuses what cannot be run, runs the rest.
 pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
@@ -28,8 +28,7 @@ pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
     let options = options(&args, &plan)?;
     check_given(&args, &plan, &options)?;
     let Some(url) = &args.runner else { return here(&args, &plan, &options, started).await };
-    let (http, base) = runner_client::patient(url, &args.access)?;
-    let fleet = RunnerFleet::new(http, &base);
+    let fleet = RunnerFleet::new(runner_access::at(url, &args.access).map_err(runner_access::report)?);
     let images = |_: &PoolRequest| Ok(String::new());
     let ended = carry_out(&args, &plan, &options, started, &fleet, &images).await?;
     // Without an answer to the second Ctrl-C: the runner ends what nobody comes for.
@@ -47,7 +46,7 @@ async fn here(args: &RunArgs, plan: &Plan, options: &Options, started: Instant) 
         choice.image(&node.item.pool).map_err(|why| Usage(format!("stage {} cannot run here: {why}", node.item.id)))?;
     }
     let core = local::core(&args.vm, Arc::new(driver.clone()), identity).await?;
-    let fleet = LocalFleet::new(&core, local::POOL);
+    let fleet = local::LocalFleet::new(&core, local::POOL);
     let images = |pool: &_| choice.image(pool);
     match carry_out(args, plan, options, started, &fleet, &images).await? {
         Some(exit) => Ok(exit),

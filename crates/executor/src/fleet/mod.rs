@@ -1,11 +1,8 @@
 //! Instances for stages: where they come from does not matter to the rest.
 //!
-//! ```text
-//! Fleet ─┬─ LocalFleet: the runner's engine in this process
-//!        └─ RunnerFleet: a runner somewhere, over its API
-//! ```
+//! [`RunnerFleet`] asks a runner over its API. Whoever has the runner's engine in its own process brings a [`Fleet`] of its own,
+//! so that this crate pulls in neither an HTTP server nor a database.
 
-mod local;
 mod runner;
 
 use std::net::SocketAddr;
@@ -18,9 +15,13 @@ use kiln_wire::agent::SetupRequest;
 
 use crate::event::Phase;
 
-pub(crate) use kiln_engine::chain as error_chain;
-pub use local::LocalFleet;
 pub use runner::RunnerFleet;
+
+/// An error and everything behind it, in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
 
 /// What a stage asks for.
 #[derive(Debug, Clone)]

@@ -31,15 +31,13 @@ mod step;
 mod views;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
-use kiln_agent_client::{Agent, AgentError};
 use kiln_engine::{Assigned, Engine, Host};
-use kiln_pool::Instance;
 use kiln_wire::agent::PollStepResponse;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::agents::StageAgents;
 pub use auth::Token;
 pub use health::Health;
 pub use metrics::Metrics;
@@ -54,17 +52,10 @@ use exports::Exports;
 use flight::Flights;
 use reply::Refusal;
 
+use crate::stages::Stages;
+
 /// Event streams at a time.
 const EVENT_STREAMS: usize = 64;
-
-/// Connections to the agents of instances that serve stages.
-pub trait StageAgents: Send + Sync {
-    /// A client of the instance's agent; the same connection each time.
-    ///
-    /// # Errors
-    /// When its address is not known, or the connection cannot be prepared.
-    fn agent(&self, instance: &Instance) -> Result<Agent, AgentError>;
-}
 
 /// What the API stands on.
 pub struct Parts {
@@ -100,7 +91,7 @@ pub struct Api {
     steps: Flights<Result<PollStepResponse, Refusal>>,
     exports: Exports,
     streams: Arc<Semaphore>,
-    watchers: AtomicI64,
+    stages: Stages,
     connections: Arc<Open>,
 }
 
@@ -109,6 +100,8 @@ impl Api {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts { engine, host, agents, ca_pem, health, metrics, settings, shutdown } = parts;
+        let parts = (Arc::clone(&engine), Arc::clone(&host), Arc::clone(&agents));
+        let stages = Stages::new(parts.0, parts.1, parts.2, settings.setup_within);
         Arc::new(Self {
             engine,
             host,
@@ -122,7 +115,7 @@ impl Api {
             steps: Flights::default(),
             exports: Exports::default(),
             streams: Arc::new(Semaphore::new(EVENT_STREAMS)),
-            watchers: AtomicI64::new(0),
+            stages,
             connections: Arc::default(),
         })
     }

@@ -2,18 +2,11 @@
 
 use axum::http::StatusCode;
 use kiln_agent_client::Agent;
-use kiln_engine::Waiter;
-use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, StageState, State};
+use kiln_pool::{Instance, InstanceId, Stage, StageId, StageState, State};
 
 use super::Api;
 use super::reply::Refusal;
-
-/// Without a signal, the rows of a stage that somebody waits for are looked at this often,
-const LOOK_EVERY_MS: i64 = 1_000;
-/// and with signals not more often than this,
-const PAUSE_MIN_MS: i64 = 200;
-/// nor, when many wait, than all of them about a thousand times in a second together.
-const PAUSE_MAX_MS: i64 = 5_000;
+use crate::stages::Lost;
 
 /// A stage, the instance that serves it, and that instance's agent.
 pub(super) struct Place {
@@ -22,32 +15,13 @@ pub(super) struct Place {
     pub(super) agent: Agent,
 }
 
-/// How a stage lost its instance.
-#[derive(Debug)]
-pub(super) struct Lost {
-    stage: StageId,
-    instance: InstanceId,
-    cause: Option<Cause>,
-    stage_ended: bool,
-}
-
-impl Lost {
-    /// As an answer to somebody who waits for a step.
-    pub(super) fn during(&self, step: &str) -> Refusal {
-        let Self { stage, instance, .. } = self;
-        self.refusal(format!("step {step} of stage {stage} ended with its instance {instance}"))
-    }
-
-    /// As an answer to somebody who waits for the stage, if that ended too.
-    pub(super) fn ended(&self) -> Option<Refusal> {
-        self.stage_ended.then(|| self.refusal(format!("stage {} has ended", self.stage)))
-    }
-
-    fn refusal(&self, what: String) -> Refusal {
-        match &self.cause {
-            Some(cause) => Refusal::new(StatusCode::CONFLICT, format!("{what} ({cause})")).because(cause.clone()),
-            None => Refusal::new(StatusCode::CONFLICT, what),
-        }
+/// The answer to somebody who waits for a step whose stage lost its instance.
+fn lost_during(lost: &Lost, step: &str) -> Refusal {
+    let Lost { stage, instance, cause, .. } = lost;
+    let what = format!("step {step} of stage {stage} ended with its instance {instance}");
+    match cause {
+        Some(cause) => Refusal::new(StatusCode::CONFLICT, format!("{what} ({cause})")).because(cause.clone()),
+        None => Refusal::new(StatusCode::CONFLICT, what),
     }
 }
 
@@ -94,40 +68,6 @@ impl Api {
         }
     }
 
-    /// Returns when an instance does not serve a stage any more. That it does now was just read by the caller, and most
-    /// calls end before a first look.
-    pub(super) async fn until_lost(&self, stage: &StageId, instance: &InstanceId) -> Lost {
-        let watcher = Waiter::new(&self.watchers);
-        loop {
-            self.host.wait(u64::MAX, watcher.pause_ms(PAUSE_MIN_MS, PAUSE_MAX_MS)).await;
-            let seen = self.host.signals();
-            match self.lost(stage, instance).await {
-                Ok(Some(lost)) => return lost,
-                Ok(None) => {}
-                // Whoever waits goes on waiting: nothing is known to be lost.
-                Err(error) => tracing::warn!(%stage, %error, "a stage could not be looked at"),
-            }
-            self.host.wait(seen, LOOK_EVERY_MS).await;
-        }
-    }
-
-    async fn lost(&self, stage: &StageId, instance: &InstanceId) -> Result<Option<Lost>, kiln_engine::StoreError> {
-        let store = self.engine.store();
-        let lost = |cause, stage_ended| Lost { stage: stage.clone(), instance: instance.clone(), cause, stage_ended };
-        let row = store.stage(stage).await?;
-        match row {
-            None => return Ok(Some(lost(None, true))),
-            Some(row) if row.state == StageState::Ended => return Ok(Some(lost(row.cause, true))),
-            Some(row) if row.instance.as_ref() != Some(instance) => return Ok(Some(lost(None, false))),
-            Some(_) => {}
-        }
-        Ok(match store.instance(instance).await? {
-            Some(row) if row.state == State::Claimed => None,
-            Some(row) => Some(lost(row.cause, false)),
-            None => Some(lost(None, false)),
-        })
-    }
-
     /// What `work` gives, unless the stage loses its instance before.
     pub(super) async fn while_served<T>(
         &self,
@@ -142,11 +82,11 @@ impl Api {
                 Ok(done) => return Ok(done),
                 Err(refusal) => refusal,
             },
-            lost = self.until_lost(stage, instance) => return Err(lost.during(step)),
+            lost = self.stages.until_lost(stage, instance) => return Err(lost_during(&lost, step)),
         };
         // An agent that breaks off usually does because its instance ended, and that says more.
-        match self.lost(stage, instance).await {
-            Ok(Some(lost)) => Err(lost.during(step)),
+        match self.stages.lost(stage, instance).await {
+            Ok(Some(lost)) => Err(lost_during(&lost, step)),
             _ => Err(failed),
         }
     }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{Peers, Token};
+use crate::stages::PREPARED_WITHIN;
 
 const MIB: usize = 1 << 20;
 /// How long the database may take no writes before that is told, if nothing else is set. A database that is restarted is back
@@ -85,7 +86,7 @@ impl Default for Settings {
             body_limit_bytes: 16 * MIB,
             wait: Duration::from_secs(30 * 60),
             fallback_pools: Vec::new(),
-            setup_within: Duration::from_secs(30),
+            setup_within: PREPARED_WITHIN,
             unreachable_for: Duration::from_secs(60),
             unwritten_for: UNWRITTEN_FOR,
             unread_for: UNREAD_FOR,

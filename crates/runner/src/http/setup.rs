@@ -2,15 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::StatusCode;
 use base64::Engine as _;
-use kiln_agent_client::{Agent, AgentError};
-use kiln_engine::{Assigned, Demand, SetupError};
-use kiln_pool::{Code, Instance, InstanceId};
+use kiln_engine::{Assigned, Demand};
+use kiln_pool::Instance;
 use kiln_wire::agent::SetupRequest;
 use kiln_wire::runner::{InstanceInfo, SetupVmRequest, SetupVmResponse};
 
@@ -18,10 +16,6 @@ use super::Api;
 use super::demand;
 use super::metrics::Asked;
 use super::reply::{Json, Refusal, Reply, collect, decode};
-use crate::agents::chain;
-
-/// Pause between two tries to prepare an agent.
-const TRY_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn setup(State(api): State<Arc<Api>>, body: Body) -> Reply<SetupVmResponse> {
     let bytes = collect(body, api.settings.body_limit_bytes).await?;
@@ -46,69 +40,11 @@ pub(super) async fn setup(State(api): State<Arc<Api>>, body: Body) -> Reply<Setu
 
 /// Until an instance is prepared, or none can be. Runs once for a stage however many ask, and goes on when they hang up.
 async fn set_up(api: Arc<Api>, demand: Demand, setup: SetupRequest, asked: Asked) -> Result<Assigned, Refusal> {
-    let outcome = try_to_set_up(&api, &demand, &setup).await;
+    let outcome = api.stages.set_up(&demand, &setup).await.map_err(Refusal::from);
     if let Err(refusal) = &outcome {
         api.metrics.set_up_failed(&api.engine.config(), &asked, refusal.cause.as_ref());
     }
     outcome
-}
-
-async fn try_to_set_up(api: &Api, demand: &Demand, setup: &SetupRequest) -> Result<Assigned, Refusal> {
-    loop {
-        let assigned = api.engine.acquire(demand).await?;
-        if assigned.stage.set_up {
-            return Ok(assigned);
-        }
-        let id = &assigned.instance.id;
-        let prepared = async {
-            let agent = api.agents.agent(&assigned.instance)?;
-            prepare(&agent, setup, api.settings.setup_within).await
-        };
-        let prepared = tokio::select! {
-            prepared = prepared => prepared,
-            lost = api.until_lost(&demand.id, id) => {
-                if let Some(refusal) = lost.ended() {
-                    return Err(refusal);
-                }
-                // Its instance went; the stage may wait for another one.
-                api.engine.set_up_failed(&demand.id, id, "the instance went while its agent was prepared").await?;
-                continue;
-            }
-        };
-        match prepared {
-            Ok(()) => return Ok(assigned),
-            Err(error) if is_fault_of_request(&error) => return Err(give_up(api, demand, id, &error).await?),
-            Err(error) => api.engine.set_up_failed(&demand.id, id, &chain(&error)).await?,
-        }
-    }
-}
-
-/// Another instance would refuse it as well, so none is spent on that.
-async fn give_up(api: &Api, demand: &Demand, id: &InstanceId, error: &AgentError) -> Result<Refusal, Refusal> {
-    let evidence = format!("the agent of {id} refuses the request: {}", chain(error));
-    api.engine.end_stage(&demand.id, Code::SetupFailed, &evidence).await?;
-    let cause = kiln_pool::Cause::new(Code::SetupFailed, evidence);
-    Ok(SetupError::Ended { id: demand.id.clone(), cause }.into())
-}
-
-fn is_fault_of_request(error: &AgentError) -> bool {
-    let refused = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNPROCESSABLE_ENTITY];
-    matches!(error, AgentError::Refused { status, .. } if refused.iter().any(|refused| refused.as_u16() == *status))
-}
-
-/// Asks until the agent is prepared; an agent that only just started may need some tries.
-async fn prepare(agent: &Agent, setup: &SetupRequest, within: Duration) -> Result<(), AgentError> {
-    let deadline = Instant::now() + within;
-    loop {
-        let error = match agent.setup(setup).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        if is_fault_of_request(&error) || Instant::now() + TRY_PAUSE >= deadline {
-            return Err(error);
-        }
-        tokio::time::sleep(TRY_PAUSE).await;
-    }
 }
 
 fn response(api: &Api, instance: &Instance) -> SetupVmResponse {

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use kiln_wire::agent::PollStepResponse;
-use kiln_wire::runner::SetupVmResponse;
+use kiln_wire::agent::kiln::OutputRequest;
+use kiln_wire::runner::{ExecuteVmRequest, SetupVmRequest, SetupVmResponse};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ use crate::sim::rng::Rng;
 /// Steps of a stage.
 const STEPS: usize = 3;
 /// Pause before a call is repeated.
-const REPEAT_PAUSE: Duration = Duration::from_millis(25);
+pub(super) const REPEAT_PAUSE: Duration = Duration::from_millis(25);
 /// How long a reader of output waits for the start of its step, in milliseconds.
 const START_WAIT_MS: u64 = 120_000;
 
@@ -48,7 +48,8 @@ async fn stage(shared: &Shared, id: &str, rng: &mut Rng) -> Result<(), String> {
         "timeout": shared.plan.stage_within.as_millis() as u64,
         "setup_request": {"envs": {"CHAOS": id}, "timeout": 3600},
     });
-    let got: SetupVmResponse = shared.post("/setup", &setup).await?;
+    let setup: SetupVmRequest = request(setup);
+    let got = set_up(shared, &setup).await?;
     let instance = got.instance_id;
     let before = shared.served.lock().unwrap_or_else(PoisonError::into_inner).insert(instance.clone(), id.to_owned());
     if let Some(other) = before {
@@ -59,12 +60,13 @@ async fn stage(shared: &Shared, id: &str, rng: &mut Rng) -> Result<(), String> {
     let mut noted = String::new();
     for n in 0..STEPS {
         let step = Step::random(id, n, rng);
-        let request =
-            json!({"stage_runtime_id": id, "instance_id": instance, "start_step_request": step.request(&trace_name)});
-        let (result, output) =
-            futures::future::join(shared.post::<PollStepResponse>("/step", &request), shared.output(id, &step.id))
-                .await;
-        let (result, output) = (result?, output?);
+        let execute: ExecuteVmRequest = request(
+            json!({"stage_runtime_id": id, "instance_id": instance, "start_step_request": step.request(&trace_name)}),
+        );
+        let (result, output) = futures::future::join(shared.runner.step(&execute), shared.output(id, &step.id)).await;
+        let result = result.map_err(|error| format!("step {} was refused: {error}", step.id))?;
+        shared.happened();
+        let output = output?;
         let want = step.output(&instance);
         let wrong = difference(&want, &output);
         shared.tally(|tally| {
@@ -80,11 +82,12 @@ async fn stage(shared: &Shared, id: &str, rng: &mut Rng) -> Result<(), String> {
         noted.push_str(&step.trace(&instance));
     }
     // Whoever asks again is told the same.
-    let again: SetupVmResponse = shared.post("/setup", &setup).await?;
+    let again = set_up(shared, &setup).await?;
     if again.instance_id != instance {
         return Err(format!("it was given {instance}, and then {}", again.instance_id));
     }
-    let _: Value = shared.post("/destroy", &json!({"id": id})).await?;
+    shared.runner.destroy(id).await.map_err(|error| format!("it could not be destroyed: {error}"))?;
+    shared.happened();
     if let Some(path) = trace {
         let trace = std::fs::read_to_string(&path).unwrap_or_default();
         if trace != noted {
@@ -94,45 +97,31 @@ async fn stage(shared: &Shared, id: &str, rng: &mut Rng) -> Result<(), String> {
     Ok(())
 }
 
-impl Shared {
-    /// Repeats a call until it is answered. An answer that is not a success is an error: none is expected.
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, String> {
-        loop {
-            let answer = async {
-                let answer = self.http.post(format!("{}{path}", self.base)).json(body).send().await?;
-                let status = answer.status();
-                Ok::<_, reqwest::Error>((status, answer.bytes().await?))
-            };
-            match answer.await {
-                Ok((status, text)) if status.is_success() => {
-                    self.happened();
-                    let text = if text.is_empty() { b"null" } else { &text[..] };
-                    return serde_json::from_slice(text).map_err(|error| format!("{path} answered nonsense: {error}"));
-                }
-                Ok((status, text)) => {
-                    return Err(format!("{path} answered {status}: {}", String::from_utf8_lossy(&text).trim()));
-                }
-                Err(_) => self.repeat().await,
-            }
-        }
-    }
+async fn set_up(shared: &Shared, request: &SetupVmRequest) -> Result<SetupVmResponse, String> {
+    let got = shared.runner.set_up(request).await.map_err(|error| format!("it was not set up: {error}"))?;
+    shared.happened();
+    Ok(got)
+}
 
+impl Shared {
     /// The whole output of a step, taken up again where it broke.
     async fn output(&self, stage: &str, step: &str) -> Result<Vec<u8>, String> {
-        let path = format!("{}/kiln/v1/stages/{stage}/output", self.base);
         let mut got = Vec::new();
         loop {
-            let body = json!({"id": step, "offset": got.len(), "follow": true, "wait_ms": START_WAIT_MS});
-            let Ok(answer) = self.http.post(&path).json(&body).send().await else {
-                self.repeat().await;
-                continue;
+            let request = OutputRequest {
+                id: step.to_owned(),
+                offset: got.len() as u64,
+                follow: true,
+                wait_ms: Some(START_WAIT_MS),
             };
-            let status = answer.status();
-            if !status.is_success() {
-                let Ok(text) = answer.text().await else { continue };
-                return Err(format!("the output of {step} was answered with {status}: {}", text.trim()));
-            }
-            let mut chunks = answer.bytes_stream();
+            let mut chunks = match self.runner.output(stage, &request).await {
+                Ok(chunks) => std::pin::pin!(chunks),
+                Err(error) if error.is_unreachable() => {
+                    self.repeat().await;
+                    continue;
+                }
+                Err(error) => return Err(format!("the output of {step} was refused: {error}")),
+            };
             loop {
                 match chunks.next().await {
                     Some(Ok(chunk)) => {
@@ -152,4 +141,9 @@ impl Shared {
         self.repeats.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(REPEAT_PAUSE).await;
     }
+}
+
+/// The request that JSON spells out.
+fn request<T: DeserializeOwned>(json: Value) -> T {
+    serde_json::from_value(json).expect("a request")
 }

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kiln_runner_client::{Access, Patience, Runner};
 use tokio::sync::watch;
 
 use crate::sim::rng::Rng;
@@ -101,8 +102,7 @@ impl Tally {
 /// What killer and clients share.
 struct Shared {
     plan: Plan,
-    base: String,
-    http: reqwest::Client,
+    runner: Runner,
     /// Counts what clients were answered.
     events: watch::Sender<u64>,
     over: AtomicBool,
@@ -132,9 +132,10 @@ pub async fn run(plan: Plan) -> anyhow::Result<Tally> {
     // The port stays the same over all its lives, as that of an installed runner does.
     let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).context("no free port")?;
     let (in_flight, seed) = (plan.in_flight, plan.seed);
+    // A stage that takes longer is lost whatever its client does.
+    let patience = Patience { unreachable_for: plan.stage_within, pause: client::REPEAT_PAUSE };
     let shared = Arc::new(Shared {
-        base: format!("http://{address}"),
-        http: reqwest::Client::builder().no_proxy().connect_timeout(Duration::from_secs(5)).build()?,
+        runner: Runner::new(&format!("http://{address}"), &Access::default())?.with_patience(patience),
         plan,
         events: watch::Sender::new(0),
         over: AtomicBool::new(false),
@@ -157,7 +158,7 @@ pub async fn run(plan: Plan) -> anyhow::Result<Tally> {
     let leaked = settle::settle(&shared).await;
     let ended = runner.terminate().await;
     let mut tally = shared.tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    tally.repeats = shared.repeats.load(Ordering::Relaxed);
+    tally.repeats = shared.repeats.load(Ordering::Relaxed) + shared.runner.repeats();
     tally.leaked = leaked?;
     ended?;
     Ok(tally)

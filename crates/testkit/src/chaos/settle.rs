@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use kiln_wire::runner::kiln::{Pool, PoolList};
-use serde_json::json;
+use kiln_runner_client::route;
+use kiln_wire::runner::kiln::{DrainRequest, POOL_DRAIN, POOLS, Pool, PoolList};
 
 use super::Shared;
 
@@ -55,8 +55,8 @@ pub(super) async fn settle(shared: &Shared) -> anyhow::Result<Vec<String>> {
         wrong
     });
     let mut leaked = rest.await?;
-    let drain = format!("{}/kiln/v1/pools/{}/drain", shared.base, shared.plan.pool);
-    shared.http.post(drain).json(&json!({})).send().await.context("drain")?.error_for_status().context("drain")?;
+    let path = route(POOL_DRAIN, "{name}", &shared.plan.pool);
+    shared.runner.post::<Pool>(&path, &DrainRequest { drained: Some(true) }).await.context("drain")?;
     leaked.extend(rest_of_drained(shared).await?);
     Ok(leaked)
 }
@@ -81,15 +81,14 @@ fn text(pool: &Pool) -> String {
 async fn rest(shared: &Shared, wrong: impl Fn(&Pool, &Left) -> Vec<String>) -> anyhow::Result<Vec<String>> {
     let deadline = Instant::now() + REST_WITHIN;
     loop {
-        let url = format!("{}/kiln/v1/pools", shared.base);
-        let found = match shared.http.get(&url).send().await {
+        let found = match shared.runner.get::<PoolList>(POOLS, &[]).await {
             Ok(answer) => {
-                let list: PoolList = answer.error_for_status().context("pools")?.json().await.context("pools")?;
-                let pool = list.pools.into_iter().find(|pool| pool.name == shared.plan.pool);
+                let pool = answer.message.pools.into_iter().find(|pool| pool.name == shared.plan.pool);
                 wrong(&pool.context("the pool is not listed")?, &(shared.plan.world)())
             }
             // It was only just started.
-            Err(error) => vec![format!("the runner does not answer: {error}")],
+            Err(error) if error.is_unreachable() => vec![error.to_string()],
+            Err(error) => return Err(error).context("pools"),
         };
         if found.is_empty() || Instant::now() > deadline {
             return Ok(found);

@@ -2,6 +2,7 @@
 
 mod view;
 
+use kiln_runner_client::{Answer, Runner, RunnerError, route};
 use kiln_wire::agent::Empty;
 use kiln_wire::runner::kiln::{self as wire, HoldRequest, Instance, InstanceDetail, InstanceList, StageDetail};
 
@@ -9,10 +10,9 @@ use crate::ages::now_ms;
 use crate::args::Format;
 use crate::args::operator::{Asking, InstanceCommand};
 use crate::exit::{Exit, Usage};
-use crate::print;
-use crate::runner_client::{Answer, Runner, RunnerError, route};
 use crate::short_ids::{self, ShortIds};
 use crate::table::terminal_width;
+use crate::{print, runner_access};
 
 /// Also those that are gone.
 const ALL: (&str, &str) = ("all", "true");
@@ -26,12 +26,12 @@ pub async fn instance(command: InstanceCommand) -> anyhow::Result<Exit> {
         InstanceCommand::Release { id, asking } => release(&asking, &id).await,
         InstanceCommand::Destroy { ids, asking } => destroy(&asking, &ids).await,
     };
-    done.map_err(RunnerError::report)?;
+    done.map_err(runner_access::report)?;
     Ok(Exit::Ok)
 }
 
 async fn list(asking: &Asking, pool: Option<String>, state: Option<String>, all: bool) -> Result<(), RunnerError> {
-    let runner = Runner::new(asking)?;
+    let runner = runner_access::asked(asking)?;
     // One that is gone is only among all.
     let every: &[(&str, &str)] = if all || state.as_deref() == Some("gone") { &[ALL] } else { &[] };
     let mut query = every.to_vec();
@@ -63,7 +63,7 @@ async fn list(asking: &Asking, pool: Option<String>, state: Option<String>, all:
 }
 
 async fn show(asking: &Asking, id: &str) -> Result<(), RunnerError> {
-    let runner = Runner::new(asking)?;
+    let runner = runner_access::asked(asking)?;
     let id = resolve(&runner, id).await?.id;
     let answer = runner.get::<InstanceDetail>(&route(wire::INSTANCE, "{id}", &id), &[]).await?;
     if asking.format == Format::Json {
@@ -80,7 +80,7 @@ async fn show(asking: &Asking, id: &str) -> Result<(), RunnerError> {
 
 async fn hold(asking: &Asking, id: &str, how_long: std::time::Duration) -> Result<(), RunnerError> {
     let seconds = i64::try_from(how_long.as_secs()).unwrap_or(i64::MAX);
-    let runner = Runner::new(asking)?;
+    let runner = runner_access::asked(asking)?;
     let path = route(wire::INSTANCE_HOLD, "{id}", &resolve(&runner, id).await?.id);
     let answer = runner.post::<Instance>(&path, &HoldRequest { seconds }).await?;
     tell(asking, &answer, view::held(&answer.message, now_ms()));
@@ -88,7 +88,7 @@ async fn hold(asking: &Asking, id: &str, how_long: std::time::Duration) -> Resul
 }
 
 async fn release(asking: &Asking, id: &str) -> Result<(), RunnerError> {
-    let runner = Runner::new(asking)?;
+    let runner = runner_access::asked(asking)?;
     let path = route(wire::INSTANCE_RELEASE, "{id}", &resolve(&runner, id).await?.id);
     let answer = runner.post::<Instance>(&path, &Empty::default()).await?;
     tell(asking, &answer, view::released(&answer.message));
@@ -96,7 +96,7 @@ async fn release(asking: &Asking, id: &str) -> Result<(), RunnerError> {
 }
 
 async fn destroy(asking: &Asking, ids: &[String]) -> Result<(), RunnerError> {
-    let runner = Runner::new(asking)?;
+    let runner = runner_access::asked(asking)?;
     // All are found before the first one is destroyed.
     let mut found = Vec::new();
     for id in ids {

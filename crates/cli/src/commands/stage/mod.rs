@@ -2,16 +2,16 @@
 
 mod view;
 
+use kiln_runner_client::{Runner, RunnerError, route};
 use kiln_wire::runner::kiln::{self as wire, CancelStageRequest, Stage, StageDetail, StageList};
 
 use crate::ages::now_ms;
 use crate::args::Format;
 use crate::args::operator::{Asking, StageCommand};
 use crate::exit::{Exit, Usage};
-use crate::print;
-use crate::runner_client::{Runner, RunnerError, route};
 use crate::short_ids;
 use crate::table::terminal_width;
+use crate::{print, runner_access};
 
 /// Also those that ended.
 const ALL: (&str, &str) = ("all", "true");
@@ -23,13 +23,13 @@ pub async fn stage(command: StageCommand) -> anyhow::Result<Exit> {
         StageCommand::Show { id, asking } => show(&asking, &id).await,
         StageCommand::Cancel { ids, reason, asking } => cancel(&asking, &ids, reason.unwrap_or_default()).await,
     };
-    done.map_err(RunnerError::report)?;
+    done.map_err(runner_access::report)?;
     Ok(Exit::Ok)
 }
 
 async fn list(asking: &Asking, all: bool) -> Result<(), RunnerError> {
     let query: &[(&str, &str)] = if all { &[ALL] } else { &[] };
-    let answer = Runner::new(asking)?.get::<StageList>(wire::STAGES, query).await?;
+    let answer = runner_access::asked(asking)?.get::<StageList>(wire::STAGES, query).await?;
     match asking.format {
         Format::Json => print::line(answer.text),
         Format::Text if answer.message.stages.is_empty() => print::line("no stages"),
@@ -39,7 +39,7 @@ async fn list(asking: &Asking, all: bool) -> Result<(), RunnerError> {
 }
 
 async fn show(asking: &Asking, id: &str) -> Result<(), RunnerError> {
-    let runner = Runner::new(asking)?;
+    let runner = runner_access::asked(asking)?;
     let id = resolve(&runner, id).await?.id;
     let answer = runner.get::<StageDetail>(&route(wire::STAGE, "{id}", &id), &[]).await?;
     match asking.format {
@@ -50,7 +50,7 @@ async fn show(asking: &Asking, id: &str) -> Result<(), RunnerError> {
 }
 
 async fn cancel(asking: &Asking, ids: &[String], reason: String) -> Result<(), RunnerError> {
-    let runner = Runner::new(asking)?;
+    let runner = runner_access::asked(asking)?;
     // All are found before the first one is ended.
     let mut found = Vec::new();
     for id in ids {

@@ -13,7 +13,9 @@ use kiln_engine::{Engine, Host, INSTALLATION_LABEL, POOL_LABEL, RUNNER_LABEL};
 use kiln_pool::{Config, Instance, State};
 use kiln_runner::host::TokioHost;
 use kiln_runner::http::{Api, Health, Metrics, Parts, Server, Settings};
+use kiln_runner_client::Runner;
 use kiln_store::{Opened, postgres_for_tests};
+use kiln_wire::runner::{DESTROY, SETUP};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -33,8 +35,7 @@ const FULL_WITHIN: Duration = Duration::from_secs(300);
 
 struct Bench {
     rows: usize,
-    base: String,
-    http: reqwest::Client,
+    runner: Runner,
     engine: Arc<Engine>,
     stop: CancellationToken,
 }
@@ -154,11 +155,11 @@ impl Bench {
             shutdown: stop.clone(),
         });
         let server = Server::bind(api).await?;
-        let base = format!("http://{}", server.address());
+        let runner = client(&format!("http://{}", server.address()))?;
         tokio::spawn(stop.clone().run_until_cancelled_owned(server.serve()));
         tokio::spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&engine).run(|_| {})));
         tokio::spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&engine).probe_for_ever()));
-        Ok(Self { rows, base, http: client()?, engine, stop })
+        Ok(Self { rows, runner, engine, stop })
     }
 
     async fn measure(&self) -> anyhow::Result<()> {
@@ -202,15 +203,14 @@ impl Bench {
     async fn claim(&self, stage: &str) -> anyhow::Result<Duration> {
         let body = json!({"id": stage, "pool_id": POOL, "setup_request": {"envs": {"A": "b"}}});
         let began = Instant::now();
-        post(&self.http, &format!("{}/setup", self.base), &body).await?;
+        post(&self.runner, SETUP, &body).await?;
         Ok(began.elapsed())
     }
 
     async fn end(&self, name: &str, which: std::ops::Range<usize>) -> anyhow::Result<()> {
-        let url = format!("{}/destroy", self.base);
         let ends = futures::stream::iter(which).map(|n| {
-            let (http, url, body) = (&self.http, &url, json!({"id": format!("{name}-{n}")}));
-            async move { post(http, url, &body).await }
+            let body = json!({"id": format!("{name}-{n}")});
+            async move { post(&self.runner, DESTROY, &body).await }
         });
         let done: Vec<_> = ends.buffer_unordered(CLIENTS).collect().await;
         done.into_iter().collect::<anyhow::Result<Vec<_>>>().map(drop)

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kiln_runner_client::{Access, Patience, Runner};
 
 const USAGE: &str = "\
 Usage: kiln-bench claim [--store sqlite|postgres] [--rows N,N]
@@ -63,15 +64,14 @@ fn arguments() -> anyhow::Result<(String, BTreeMap<String, String>)> {
     Ok((command, options))
 }
 
-/// A client without limits of its own.
-fn client() -> anyhow::Result<reqwest::Client> {
-    Ok(reqwest::Client::builder().no_proxy().timeout(CALL_WITHIN).pool_max_idle_per_host(1024).build()?)
+/// The way to a runner that a benchmark started. Nothing is asked twice.
+fn client(url: &str) -> anyhow::Result<Runner> {
+    let patience = Patience { unreachable_for: Duration::ZERO, pause: Duration::ZERO };
+    Ok(Runner::new(url, &Access::default())?.with_patience(patience))
 }
 
-/// A call that must succeed.
-async fn post(http: &reqwest::Client, url: &str, body: &serde_json::Value) -> anyhow::Result<serde_json::Value> {
-    let answer = http.post(url).json(body).send().await.with_context(|| url.to_owned())?;
-    let (status, text) = (answer.status(), answer.text().await?);
-    anyhow::ensure!(status.is_success(), "{url} answered {status}: {text}");
-    Ok(if text.trim().is_empty() { serde_json::Value::Null } else { serde_json::from_str(&text)? })
+/// A call that must succeed, and in time.
+async fn post(runner: &Runner, path: &str, body: &serde_json::Value) -> anyhow::Result<serde_json::Value> {
+    let answered = tokio::time::timeout(CALL_WITHIN, runner.wait(path, body)).await;
+    answered.with_context(|| format!("{path} was not answered in time"))?.with_context(|| path.to_owned())
 }

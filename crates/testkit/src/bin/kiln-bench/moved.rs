@@ -6,10 +6,11 @@ use std::time::Instant;
 use anyhow::Context as _;
 use futures::future::{join_all, try_join_all};
 use kiln_store::postgres_for_tests;
+use kiln_wire::runner::{DESTROY, SETUP};
 use serde_json::{Value, json};
 
+use crate::post;
 use crate::real::{Place, Runner};
-use crate::{client, post};
 
 /// Instances at once; more stages than that have to wait.
 const LIMIT: usize = 8;
@@ -22,13 +23,13 @@ pub async fn run(runners: usize) -> anyhow::Result<()> {
     anyhow::ensure!(runners > 1, "one runner has nobody to leave its work to");
     let server = postgres_for_tests::start().map_err(anyhow::Error::msg)?;
     let database = server.database().map_err(anyhow::Error::msg)?;
-    let (place, http) = (Place::new()?, client()?);
+    let place = Place::new()?;
     let mut running = Vec::new();
     for n in 0..runners {
         running.push(Runner::start(&place, &format!("runner-{n}"), 2, LIMIT, &["--database", &database]).await?);
         if n == 0 {
             // It has the leases: it came first.
-            running[0].wait(&http, |pool| pool.ready > 0).await?;
+            running[0].wait(|pool| pool.ready > 0).await?;
         }
     }
     let setup =
@@ -36,20 +37,20 @@ pub async fn run(runners: usize) -> anyhow::Result<()> {
     let first = running.remove(0);
     // All are asked of the first, so that all wait there when it is killed.
     let asked = (0..STAGES).map(|n| {
-        let (http, url, body) = (http.clone(), format!("{}/setup", first.base), setup(n));
-        tokio::spawn(async move { post(&http, &url, &body).await })
+        let (api, body) = (first.api.clone(), setup(n));
+        tokio::spawn(async move { post(&api, SETUP, &body).await })
     });
     let asked: Vec<_> = asked.collect();
-    first.wait(&http, |pool| pool.claimed as usize == LIMIT && pool.waiting as usize == STAGES - LIMIT).await?;
+    first.wait(|pool| pool.claimed as usize == LIMIT && pool.waiting as usize == STAGES - LIMIT).await?;
     let began = Instant::now();
     drop(first);
     let answered = join_all(asked).await.into_iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count();
     // Their callers turn to the others, end each stage that is served, and so make room for the next.
     let stages = (0..STAGES).map(|n| {
-        let (http, base, body) = (&http, &running[n % running.len()].base, setup(n));
+        let (api, body) = (&running[n % running.len()].api, setup(n));
         async move {
-            let got: Value = post(http, &format!("{base}/setup"), &body).await?;
-            post(http, &format!("{base}/destroy"), &json!({"id": format!("stage-{n}")})).await?;
+            let got: Value = post(api, SETUP, &body).await?;
+            post(api, DESTROY, &json!({"id": format!("stage-{n}")})).await?;
             got["instance_id"].as_str().map(str::to_owned).context("no instance")
         }
     });

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use kiln_testkit::process;
-use kiln_wire::runner::kiln::{Pool, PoolList};
+use kiln_wire::runner::kiln::{POOLS, Pool, PoolList};
 
 /// A runner answers within this after its start.
 const UP_WITHIN: Duration = Duration::from_secs(60);
@@ -53,7 +53,7 @@ impl Drop for Place {
 /// A runner. It is killed with SIGKILL when this is dropped.
 pub struct Runner {
     child: Child,
-    pub base: String,
+    pub api: kiln_runner_client::Runner,
 }
 
 impl Drop for Runner {
@@ -79,9 +79,9 @@ impl Runner {
             .stderr(log)
             .spawn()
             .context("kiln-test-runner")?;
-        let mut runner = Self { child, base: format!("http://{address}") };
-        let (http, deadline) = (crate::client()?, Instant::now() + UP_WITHIN);
-        while http.get(format!("{}/healthz", runner.base)).send().await.is_err() {
+        let mut runner = Self { child, api: crate::client(&format!("http://{address}"))? };
+        let deadline = Instant::now() + UP_WITHIN;
+        while !runner.api.is_healthy().await {
             let ended = runner.child.try_wait()?;
             anyhow::ensure!(ended.is_none() && Instant::now() < deadline, "the runner does not answer: {ended:?}");
             tokio::time::sleep(LOOK).await;
@@ -89,15 +89,15 @@ impl Runner {
         Ok(runner)
     }
 
-    pub async fn pool(&self, http: &reqwest::Client) -> anyhow::Result<Pool> {
-        let list: PoolList = http.get(format!("{}/kiln/v1/pools", self.base)).send().await?.json().await?;
+    pub async fn pool(&self) -> anyhow::Result<Pool> {
+        let list = self.api.get::<PoolList>(POOLS, &[]).await?.message;
         list.pools.into_iter().next().context("no pool")
     }
 
-    pub async fn wait(&self, http: &reqwest::Client, what: impl Fn(&Pool) -> bool) -> anyhow::Result<()> {
+    pub async fn wait(&self, what: impl Fn(&Pool) -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + POOL_WITHIN;
         loop {
-            let pool = self.pool(http).await?;
+            let pool = self.pool().await?;
             if what(&pool) {
                 return Ok(());
             }

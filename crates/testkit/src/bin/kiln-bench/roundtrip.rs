@@ -5,8 +5,8 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::numbers::{ms, percentile};
+use crate::post;
 use crate::real::{Place, Runner};
-use crate::{client, post};
 
 const WARM: usize = 8;
 
@@ -14,11 +14,11 @@ pub async fn run(rounds: usize) -> anyhow::Result<()> {
     println!(
         "# /setup, /step of `true`, /destroy through HTTP; SQLite on disk; agents are real processes, {WARM} warm"
     );
-    let (place, http) = (Place::new()?, client()?);
+    let place = Place::new()?;
     let runner = Runner::start(&place, "bench", WARM, 2 * WARM, &[]).await?;
     let (mut whole, mut parts) = (Vec::new(), [Vec::new(), Vec::new(), Vec::new()]);
     for n in 0..rounds {
-        runner.wait(&http, |pool| pool.ready as usize == WARM && pool.starting + pool.terminating == 0).await?;
+        runner.wait(|pool| pool.ready as usize == WARM && pool.starting + pool.terminating == 0).await?;
         let stage = format!("round-{n}");
         let run = json!({"entrypoint": ["sh", "-c"], "commands": ["true"]});
         let step = json!({"id": format!("{stage}-step"), "stage_runtime_id": stage, "run": run});
@@ -30,7 +30,7 @@ pub async fn run(rounds: usize) -> anyhow::Result<()> {
         let began = Instant::now();
         for ((path, body), times) in calls.iter().zip(&mut parts) {
             let began = Instant::now();
-            post(&http, &format!("{}{path}", runner.base), body).await?;
+            post(&runner.api, path, body).await?;
             times.push(began.elapsed());
         }
         whole.push(began.elapsed());

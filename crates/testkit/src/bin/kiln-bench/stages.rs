@@ -6,20 +6,20 @@ use anyhow::Context as _;
 use futures::future::try_join_all;
 use serde_json::json;
 
+use crate::post;
 use crate::real::{Place, Runner, memory_kib};
-use crate::{client, post};
 
 pub async fn run(stages: usize) -> anyhow::Result<()> {
     println!("# {stages} stages at once, none warm; SQLite on disk; agents are real processes on this machine");
-    let (place, http) = (Place::new()?, client()?);
+    let place = Place::new()?;
     let runner = Runner::start(&place, "bench", 0, stages, &[]).await?;
     // Every step opens this pipe and waits there for the last one.
     let pipe = place.path().join("go");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().context("mkfifo")?;
     anyhow::ensure!(made.success(), "mkfifo failed");
-    let call = |path: &str, bodies: Vec<serde_json::Value>| {
-        let (url, http) = (format!("{}{path}", runner.base), http.clone());
-        async move { try_join_all(bodies.iter().map(|body| post(&http, &url, body))).await }
+    let call = |path: &'static str, bodies: Vec<serde_json::Value>| {
+        let api = runner.api.clone();
+        async move { try_join_all(bodies.iter().map(|body| post(&api, path, body))).await }
     };
     let name = |n: usize| format!("stage-{n}");
     let began = Instant::now();
@@ -48,7 +48,7 @@ pub async fn run(stages: usize) -> anyhow::Result<()> {
     let finished = began.elapsed();
     let began = Instant::now();
     call("/destroy", (0..stages).map(|n| json!({"id": name(n)})).collect()).await?;
-    runner.wait(&http, |pool| pool.claimed + pool.terminating + pool.starting == 0).await?;
+    runner.wait(|pool| pool.claimed + pool.terminating + pool.starting == 0).await?;
     println!(
         "stages={stages} set_up_s={:.1} all_running_s={:.1} finished_s={:.1} destroyed_s={:.1} runner_rss_peak_mib={} \
          agents_private_mib={} left={}",

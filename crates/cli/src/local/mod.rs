@@ -1,5 +1,7 @@
 //! The runner's engine inside this process, for `kiln run` without a runner.
 
+mod fleet;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,6 +16,8 @@ use kiln_runner::core::{Core, CoreSettings};
 use crate::args::VmArgs;
 use crate::identity::Identity;
 use crate::{drivers, home};
+
+pub use fleet::LocalFleet;
 
 /// The pool that local stages get their instances from.
 pub const POOL: &str = "local";

@@ -1,13 +1,16 @@
 //! The runner's changes as a stream (server-sent events).
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use kiln_wire::runner::kiln::{self as wire, Change};
 use reqwest::Method;
 
-use super::{Answer, Runner, RunnerError};
+use crate::{Answer, Runner, RunnerError};
 
-/// A longer line is not one of ours.
+/// A stream that is silent for this long is dead: a living one says so every 15 s.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+/// A longer line is not one of a runner's.
 const LINE_MAX_BYTES: usize = 1 << 20;
 
 /// A stream of changes.
@@ -22,24 +25,31 @@ pub struct Events {
 pub enum Next {
     /// A change.
     Change(Answer<Change>),
-    /// The runner ended the stream: it stops.
+    /// The runner ended the stream: it stops, or the stream was open for long enough.
     End,
 }
 
 impl Runner {
     /// Opens the stream of changes: those after a number, or from now on.
+    ///
+    /// # Errors
+    /// When the runner does not answer, or refuses.
     pub async fn events(&self, after: Option<i64>) -> Result<Events, RunnerError> {
         let mut request = self.request(Method::GET, wire::EVENTS);
         if let Some(seq) = after {
             request = request.header("last-event-id", seq.to_string());
         }
-        let body = self.send(request).await?;
+        let opened = tokio::time::timeout(SILENCE_MAX, self.send(request)).await;
+        let body = opened.map_err(|_| RunnerError::Slow { url: self.url.clone() })??;
         Ok(Events { runner: self.clone(), body, buffer: Vec::new(), ready: VecDeque::new() })
     }
 }
 
 impl Events {
     /// Waits for the next change. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// When the stream breaks off, falls silent, or is none of a runner.
     pub async fn next(&mut self) -> Result<Next, RunnerError> {
         let url = self.runner.url.clone();
         loop {
@@ -47,7 +57,10 @@ impl Events {
                 let message = serde_json::from_str(&text).map_err(|source| RunnerError::Malformed { url, source })?;
                 return Ok(Next::Change(Answer { text, message }));
             }
-            match self.body.chunk().await.map_err(|error| RunnerError::of(&url, error))? {
+            let Ok(chunk) = tokio::time::timeout(SILENCE_MAX, self.body.chunk()).await else {
+                return Err(RunnerError::Slow { url });
+            };
+            match chunk.map_err(|error| RunnerError::of(&url, error))? {
                 Some(chunk) => self.take(&chunk)?,
                 None => return Ok(Next::End),
             }
@@ -64,7 +77,7 @@ impl Events {
     }
 }
 
-/// Takes the whole lines out of the buffer; the data among them. A runner of ours writes each change in one line, and its
+/// Takes the whole lines out of the buffer; the data among them. A runner writes each change in one line, and its
 /// number is in the data as well, so that nothing else of the format is needed.
 fn data_of(buffer: &mut Vec<u8>) -> Vec<String> {
     let Some(end) = buffer.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };

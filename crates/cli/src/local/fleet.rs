@@ -1,19 +1,18 @@
-//! Instances from the runner's engine in this very process.
+//! Instances for a run's stages from the engine in this process.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_engine::{Assigned, Change, Demand, Engine, Host as _};
+use kiln_executor::{Fleet, FleetError, Lease, Phase, Want};
 use kiln_pool::plan::Streak;
 use kiln_pool::{Code, InstanceId, Request, StageId, StageState, State};
 use kiln_runner::agents::PooledAgents;
 use kiln_runner::core::Core;
 use kiln_runner::host::TokioHost;
-
-use crate::event::Phase;
-use crate::fleet::{Fleet, FleetError, Lease, Want, error_chain};
+use kiln_runner::stages::Stages;
 
 /// A stage waits for room as long as it takes: the run's own limits end it.
 const WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -31,6 +30,7 @@ pub struct LocalFleet {
     engine: Arc<Engine>,
     agents: Arc<PooledAgents>,
     host: Arc<TokioHost>,
+    stages: Arc<Stages>,
     pool: String,
 }
 
@@ -39,16 +39,22 @@ impl LocalFleet {
     #[must_use]
     pub fn new(core: &Core, pool: &str) -> Self {
         let (engine, agents, host) = (Arc::clone(&core.engine), Arc::clone(&core.agents), Arc::clone(&core.host));
-        Self { engine, agents, host, pool: pool.to_owned() }
+        Self { engine, agents, host, stages: Arc::new(core.stages()), pool: pool.to_owned() }
     }
 
-    async fn wait_for(&self, want: &Want<'_>, waiting: &(dyn Fn(&str) + Send + Sync)) -> Result<Assigned, FleetError> {
+    async fn set_up(&self, want: &Want<'_>, waiting: &(dyn Fn(&str) + Send + Sync)) -> Result<Assigned, FleetError> {
         let request = Request { pool: self.pool.clone(), image: want.image.clone(), ..Request::default() };
         let run_ms = want.timeout.map_or(0, millis);
         let demand = Demand { id: StageId::new(&want.stage), request, wait_ms: millis(WAIT), run_ms };
+        let (id, stages, setup) = (demand.id.clone(), Arc::clone(&self.stages), want.setup.clone());
+        // A task of its own: cut off while its row is written, it would leave a stage that nothing ends.
+        let work = tokio::spawn(async move { stages.set_up(&demand, &setup).await });
         tokio::select! {
-            assigned = self.engine.acquire(&demand) => assigned.map_err(|error| FleetError::Refused(error.to_string())),
-            hopeless = self.follow(&demand.id, waiting) => Err(hopeless),
+            assigned = work => match assigned {
+                Ok(assigned) => assigned.map_err(|error| FleetError::Refused(kiln_engine::chain(&error))),
+                Err(defect) => Err(FleetError::Runner(Box::new(defect))),
+            },
+            hopeless = self.follow(&id, waiting) => Err(hopeless),
         }
     }
 
@@ -106,6 +112,11 @@ impl LocalFleet {
         }
     }
 
+    fn since(&self, at_ms: Option<i64>) -> Duration {
+        let now_ms = self.host.now_ms();
+        Duration::from_millis(u64::try_from(now_ms - at_ms.unwrap_or(now_ms)).unwrap_or(0))
+    }
+
     async fn end(&self, stage: &str) -> Result<(), FleetError> {
         let ended = self.engine.end_stage(&StageId::new(stage), Code::Destroyed, "the stage is over").await;
         ended.map(drop).map_err(|error| FleetError::Runner(Box::new(error)))
@@ -119,31 +130,19 @@ impl Fleet for LocalFleet {
         waiting: &'a (dyn Fn(&str) + Send + Sync),
     ) -> BoxFuture<'a, Result<Lease, FleetError>> {
         async move {
-            loop {
-                let Assigned { stage, instance } = match self.wait_for(want, waiting).await {
-                    Ok(assigned) => assigned,
-                    Err(error) => {
-                        self.end(&want.stage).await?;
-                        return Err(error);
-                    }
-                };
-                let agent = self.agents.agent(&instance)?;
-                let began = Instant::now();
-                let noted = match agent.setup(&want.setup).await {
-                    Ok(()) => self.engine.note_set_up(&stage).await.map(drop),
-                    // Another instance may do better; after a few the stage is ended, and that is told above.
-                    Err(error) => {
-                        let failed = self.engine.set_up_failed(&stage.id, &instance.id, &error_chain(&error)).await;
-                        failed.map_err(|error| FleetError::Runner(Box::new(error)))?;
-                        continue;
-                    }
-                };
-                noted.map_err(|error| FleetError::Runner(Box::new(error)))?;
-                let address = instance.address.as_deref().and_then(|address| address.parse().ok());
-                let mut phases = self.phases(&instance.id).await;
-                phases.push(Phase { name: "setup".to_owned(), duration: began.elapsed() });
-                return Ok(Lease { stage: want.stage.clone(), id: instance.id.to_string(), agent, address, phases });
-            }
+            let Assigned { stage, instance } = match self.set_up(want, waiting).await {
+                Ok(assigned) => assigned,
+                Err(error) => {
+                    self.end(&want.stage).await?;
+                    return Err(error);
+                }
+            };
+            self.engine.note_set_up(&stage).await.map_err(|error| FleetError::Runner(Box::new(error)))?;
+            let address = instance.address.as_deref().and_then(|address| address.parse().ok());
+            let mut phases = self.phases(&instance.id).await;
+            phases.push(Phase { name: "setup".to_owned(), duration: self.since(stage.assigned_ms) });
+            let agent = self.agents.agent(&instance)?;
+            Ok(Lease { stage: want.stage.clone(), id: instance.id.to_string(), agent, address, phases })
         }
         .boxed()
     }

@@ -1,0 +1,135 @@
+//! Why a runner did not do what it was asked for.
+
+use std::error::Error as _;
+
+use kiln_wire::runner::kiln::EndCause;
+
+/// A failed question to a runner.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    /// Nobody listens there.
+    #[error("no runner answers at {url}")]
+    Absent {
+        /// The runner's URL.
+        url: String,
+    },
+    /// It listens and does not answer.
+    #[error("the runner at {url} does not answer in time")]
+    Slow {
+        /// The runner's URL.
+        url: String,
+    },
+    /// There is no connection, or it broke.
+    #[error("the runner at {url} cannot be reached")]
+    Connection {
+        /// The runner's URL.
+        url: String,
+        /// What the HTTP client says.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// It does not know the caller.
+    #[error("{message}")]
+    Unauthorized {
+        /// The runner's URL.
+        url: String,
+        /// What the runner said.
+        message: String,
+    },
+    /// It will not, or cannot.
+    #[error("{message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// What the runner said.
+        message: String,
+        /// How the stage or the instance ended, where that is why.
+        cause: Option<Box<EndCause>>,
+    },
+    /// An error that no runner answers with.
+    #[error("what answers at {url} (with status {status}) is no Kiln runner, or an older one")]
+    Stranger {
+        /// The runner's URL.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// An answer that no runner gives.
+    #[error("what answers at {url} is no Kiln runner: its answer cannot be read")]
+    Malformed {
+        /// The runner's URL.
+        url: String,
+        /// What cannot be read.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An answer that does not end.
+    #[error("the answer of {url} is longer than {} MiB, so it was not read to its end", crate::ANSWER_MAX_BYTES >> 20)]
+    TooLong {
+        /// The runner's URL.
+        url: String,
+    },
+    /// The HTTP client could not be made.
+    #[error("the connection to the runner could not be prepared")]
+    Client(#[source] reqwest::Error),
+    /// What the caller gave is no way to a runner.
+    #[error(transparent)]
+    Setting(#[from] BadSetting),
+}
+
+/// What is wrong with what the caller gave.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSetting {
+    /// The URL, with what is wrong with it.
+    #[error("{0}")]
+    Url(String),
+    /// The token.
+    #[error("the token is none: a token is one line of text")]
+    Token,
+    /// The authority of the runner's certificate.
+    #[error("the runner's authority is no certificate in PEM")]
+    Authority,
+    /// The caller's own certificate.
+    #[error("the caller's certificate and key are not a certificate and its key in PEM")]
+    Identity,
+    /// An argument of the caller's own, in its words.
+    #[error("{0}")]
+    Argument(String),
+}
+
+impl RunnerError {
+    pub(crate) fn of(url: &str, source: reqwest::Error) -> Self {
+        let url = url.to_owned();
+        if source.is_timeout() {
+            return Self::Slow { url };
+        }
+        let mut cause = source.source();
+        while let Some(error) = cause {
+            let io = error.downcast_ref::<std::io::Error>();
+            if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
+                return Self::Absent { url };
+            }
+            cause = error.source();
+        }
+        Self::Connection { url, source: source.without_url() }
+    }
+
+    /// Whether nobody answered. What was asked for may have been done all the same.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Connection { source, .. } => !source.is_builder(),
+            Self::Absent { .. } | Self::Slow { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether asking again may help.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } | Self::Stranger { status, .. } => *status >= 500,
+            _ => self.is_unreachable(),
+        }
+    }
+}
