@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::stage::StageRun;
+use crate::stage_context::StageContext;
 
-impl StageRun<'_> {
+impl StageContext<'_> {
     /// The variables that steps of either dialect look for. What the file sets stands over them.
     pub(crate) fn facts(&self) -> BTreeMap<String, String> {
         let run = self.run;

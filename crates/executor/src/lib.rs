@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! Run ── walks the stages ──► StageRun ── one lease from the Fleet ──► walks the steps ──► attempt at the agent
-//!   └── Book: results so far, for expressions          └── Gone, cancel          └── output, outcome, reports
+//!  └── Context: results so far,  └── StageContext: the instance's        └── request      └── output, outcome, reports
+//!      secrets, who is told          end, cancel, reports
 //! ```
+//! A part uses those to its right and the contexts, and none that uses it.
 //!
 //! Everything of one run happens in one task: futures share what they need by reference, and ending the task ends the
 //! run. What a step's end means is decided by `pipeline`; how it ended, by the agent. Nothing here prints: an
@@ -11,6 +13,7 @@
 
 mod attempt;
 mod collect;
+mod context;
 mod environment;
 mod event;
 mod fleet;
@@ -21,12 +24,14 @@ mod report;
 mod request;
 mod run;
 mod stage;
+mod stage_context;
 mod step;
 mod walk;
 mod workspace;
 
+pub use context::{Images, Options};
 pub use event::{Event, Phase, Sink};
 pub use fleet::{Fleet, FleetError, Lease, RunnerFleet, Want};
 pub use junit::Tests;
 pub use report::{Cause, RunReport, StageReport, Status, StepReport};
-pub use run::{Images, Options, Run};
+pub use run::Run;

@@ -7,7 +7,7 @@ use kiln_pipeline::plan::{Shell, Step};
 use kiln_wire::agent::{OutputType, OutputV2, ProcessConfig, RunConfig, StartStepRequest};
 
 use crate::fleet::error_chain;
-use crate::stage::StageRun;
+use crate::stage_context::StageContext;
 
 /// A step whose every expression has its value.
 pub struct Prepared {
@@ -18,7 +18,7 @@ pub struct Prepared {
 }
 
 /// Works out every value of a step. The error is one line for people.
-pub fn prepare(stage: &StageRun<'_>, step: &Step, id: &str, scope: &Scope) -> Result<Prepared, String> {
+pub fn prepare(stage: &StageContext<'_>, step: &Step, id: &str, scope: &Scope) -> Result<Prepared, String> {
     let run = &step.run;
     let text = |what: &str, template: &Template| render(what, template, scope, step.location.line);
     if let Some(container) = &run.container {

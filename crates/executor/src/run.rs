@@ -1,57 +1,26 @@
 //! A whole run: stages in their order, each on an instance of its own.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use kiln_pipeline::condition::{Prior, Verdict, decide};
-use kiln_pipeline::facts::Facts;
-use kiln_pipeline::plan::{Plan, PoolRequest, Stage};
-use kiln_pipeline::scope::{self, Book, Place};
+use kiln_pipeline::plan::{Plan, Stage};
+use kiln_pipeline::scope::{self, Place};
 use kiln_pipeline::strategy::{Iteration, expand};
 use tokio_util::sync::CancellationToken;
 
+use crate::context::{Context, Images, Options, lock, name_of};
 use crate::event::{Event, Sink};
 use crate::fleet::{Fleet, error_chain};
 use crate::report::{RunReport, StageReport, Status};
 use crate::stage::StageRun;
 use crate::walk::{End, walk};
 
-/// What the caller of a run decides.
-pub struct Options {
-    /// The directory whose tree the stages get.
-    pub workspace: std::path::PathBuf,
-    /// Environment for every step, over the file's.
-    pub env: Vec<(String, String)>,
-    /// Secrets by name.
-    pub secrets: Vec<(String, String)>,
-    /// Values for variables and inputs, by name or path.
-    pub given: Vec<(String, String)>,
-    /// Only these stages; all when empty.
-    pub stages: Vec<String>,
-    /// What is known about the build.
-    pub facts: Facts,
-    /// A failed stage's instance is kept this long for a look.
-    pub keep_on_failure: Option<Duration>,
-}
-
-/// Chooses the image for a stage's pool.
-pub type Images<'a> = &'a (dyn Fn(&PoolRequest) -> Result<String, String> + Send + Sync);
-
 /// One run.
 pub struct Run<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) options: &'a Options,
-    pub(crate) fleet: &'a dyn Fleet,
-    pub(crate) images: Images<'a>,
-    pub(crate) sink: Sink<'a>,
-    /// Ends the run: somebody cancelled, a strategy said abort, or its time was up.
-    pub(crate) cancel: CancellationToken,
-    pub(crate) id: String,
-    book: Mutex<Book>,
+    context: Context<'a>,
     reports: Mutex<Vec<StageReport>>,
-    /// Values that became secret while the run went on: secret outputs.
-    masked: Mutex<Vec<String>>,
 }
 
 impl<'a> Run<'a> {
@@ -65,37 +34,19 @@ impl<'a> Run<'a> {
         sink: Sink<'a>,
         cancel: &CancellationToken,
     ) -> Self {
-        let id = uuid::Uuid::now_v7().simple().to_string();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        let secrets = options.secrets.clone();
-        let book = Book::new(plan, &options.facts, &options.given, &id, now_ms).with_secrets(move |name| {
-            // `account.token` and `org.token` name the same local secret as `token`, unless given in full.
-            let bare = name.strip_prefix("account.").or_else(|| name.strip_prefix("org.")).unwrap_or(name);
-            let find = |wanted: &str| secrets.iter().find(|(n, _)| n == wanted).map(|(_, v)| v.clone());
-            find(name).or_else(|| find(bare))
-        });
-        Self {
-            plan,
-            options,
-            fleet,
-            images,
-            sink,
-            cancel: cancel.child_token(),
-            id,
-            book: Mutex::new(book),
-            reports: Mutex::default(),
-            masked: Mutex::default(),
-        }
+        Self { context: Context::new(plan, options, fleet, images, sink, cancel), reports: Mutex::default() }
     }
 
     /// Carries the plan out and tells how it ended.
     pub async fn carry_out(self) -> RunReport {
         let since = Instant::now();
-        (self.sink)(Event::RunStarted { name: self.plan.name.clone(), run_id: self.id.clone() });
-        let walked = walk(&self.plan.stages, End::Clear, |stage, prior| self.stage(stage, prior));
+        (self.context.sink)(Event::RunStarted {
+            name: self.context.plan.name.clone(),
+            run_id: self.context.id.clone(),
+        });
+        let walked = walk(&self.context.plan.stages, End::Clear, |stage, prior| self.stage(stage, prior));
         let mut timed_out = false;
-        let end = match self.plan.timeout {
+        let end = match self.context.plan.timeout {
             None => walked.await,
             Some(limit) => {
                 let mut walked = std::pin::pin!(walked);
@@ -104,7 +55,7 @@ impl<'a> Run<'a> {
                     Err(_) => {
                         // Everything is told to end, and is waited for, so that no instance stays.
                         timed_out = true;
-                        self.cancel.cancel();
+                        self.context.cancel.cancel();
                         walked.await
                     }
                 }
@@ -112,27 +63,27 @@ impl<'a> Run<'a> {
         };
         let status = match end {
             _ if timed_out => Status::Failed,
-            _ if self.cancel.is_cancelled() => Status::Cancelled,
+            _ if self.context.cancel.is_cancelled() => Status::Cancelled,
             End::Failed => Status::Failed,
             End::Clear => Status::Passed,
         };
         let stages = std::mem::take(&mut *lock(&self.reports));
-        let name = self.plan.name.clone();
-        let report = RunReport { name, run_id: self.id.clone(), status, duration: since.elapsed(), stages };
-        (self.sink)(Event::RunFinished { report: report.clone() });
+        let name = self.context.plan.name.clone();
+        let report = RunReport { name, run_id: self.context.id.clone(), status, duration: since.elapsed(), stages };
+        (self.context.sink)(Event::RunFinished { report: report.clone() });
         report
     }
 
     /// A stage and all its iterations.
     async fn stage(&self, stage: &Stage, prior: End) -> End {
-        if !self.options.stages.is_empty() && !self.options.stages.contains(&stage.id) {
+        if !self.context.options.stages.is_empty() && !self.context.options.stages.contains(&stage.id) {
             return self.skip(stage, &stage.id, "not among the stages asked for");
         }
         let Some(strategy) = &stage.strategy else {
             return self.one(stage, &stage.id, None, prior).await;
         };
         let place = Place { stage: Some((stage, &stage.id)), failed: prior == End::Failed, ..Place::default() };
-        let expansion = match expand(strategy, &self.scope(&place)) {
+        let expansion = match expand(strategy, &self.context.scope(&place)) {
             Ok(expansion) => expansion,
             Err(error) => return self.fail(stage, &stage.id, error_chain(&error)),
         };
@@ -146,7 +97,7 @@ impl<'a> Run<'a> {
 
     /// One iteration of a stage: does it run, and then on an instance.
     async fn one(&self, stage: &Stage, id: &str, iteration: Option<&Iteration>, prior: End) -> End {
-        if self.cancel.is_cancelled() {
+        if self.context.cancel.is_cancelled() {
             return self.end(blank(
                 stage,
                 id,
@@ -155,17 +106,17 @@ impl<'a> Run<'a> {
                 Some("the run was ended before its turn".into()),
             ));
         }
-        lock(&self.book).describe_stage(stage, id);
+        self.context.describe_stage(stage, id);
         let iterations = iteration.into_iter().collect();
         let failed = prior == End::Failed;
         let place = Place { stage: Some((stage, id)), iterations, failed, ..Place::default() };
         let before = if failed { Prior::Failure } else { Prior::Success };
-        match decide(&stage.when, before, &self.scope(&place), &self.options.facts) {
+        match decide(&stage.when, before, &self.context.scope(&place), &self.context.options.facts) {
             Err(error) => return self.fail(stage, id, format!("its condition has no value: {}", error_chain(&error))),
             Ok(Verdict::Skip(why)) => return self.skip(stage, id, &why),
             Ok(Verdict::Run) => {}
         }
-        let report = StageRun::new(self, stage, id, iteration).carry_out().await;
+        let report = StageRun::new(&self.context, stage, id, iteration).carry_out().await;
         self.end(report)
     }
 
@@ -186,36 +137,10 @@ impl<'a> Run<'a> {
             Status::Failed => (scope::FAILED, End::Failed),
             Status::Cancelled => (scope::ABORTED, End::Failed),
         };
-        lock(&self.book).record_stage(&report.id, word);
-        (self.sink)(Event::StageFinished { report: report.clone() });
+        self.context.record_stage(&report.id, word);
+        (self.context.sink)(Event::StageFinished { report: report.clone() });
         lock(&self.reports).push(report);
         end
-    }
-
-    pub(crate) fn scope(&self, place: &Place<'_>) -> kiln_pipeline::expr::Scope {
-        lock(&self.book).scope(place)
-    }
-
-    pub(crate) fn record_step(
-        &self,
-        stage: &str,
-        groups: &[String],
-        step: &str,
-        outputs: &[(String, String)],
-        word: &str,
-    ) {
-        lock(&self.book).record_step(stage, groups, step, outputs, word);
-    }
-
-    /// From now on these values are masked in every step's output.
-    pub(crate) fn mask(&self, values: impl IntoIterator<Item = String>) {
-        lock(&self.masked).extend(values);
-    }
-
-    /// Every value that is to be masked.
-    pub(crate) fn masked(&self) -> Vec<String> {
-        let given = self.options.secrets.iter().map(|(_, value)| value.clone());
-        given.chain(lock(&self.masked).iter().cloned()).filter(|value| !value.is_empty()).collect()
     }
 }
 
@@ -235,17 +160,4 @@ fn blank(
         duration: Duration::ZERO,
         steps: Vec::new(),
     }
-}
-
-/// A name with its iteration's title.
-pub(crate) fn name_of(name: &str, iteration: Option<&Iteration>) -> String {
-    match iteration {
-        Some(iteration) if !iteration.title.is_empty() => format!("{name} ({})", iteration.title),
-        _ => name.to_owned(),
-    }
-}
-
-/// A lock whose holder cannot have left things half done: every critical section here is one assignment.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

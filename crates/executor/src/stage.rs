@@ -4,19 +4,18 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use kiln_pipeline::plan::Stage;
 use kiln_pipeline::strategy::Iteration;
 use kiln_wire::agent::SetupRequest;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
+use crate::context::{Context, lock, name_of};
 use crate::event::{Event, Phase};
 use crate::fleet::{Lease, Want, error_chain};
 use crate::gone::Gone;
-use crate::report::{StageReport, Status, StepReport};
-use crate::run::{Run, lock, name_of};
+use crate::report::{StageReport, Status};
+use crate::stage_context::{Beside, StageContext};
 use crate::step::Nest;
 use crate::walk::{End, walk};
 use crate::workspace;
@@ -29,21 +28,9 @@ const END_WITHIN: Duration = Duration::from_secs(300);
 
 /// One iteration of a stage.
 pub struct StageRun<'a> {
-    pub(crate) run: &'a Run<'a>,
-    pub(crate) stage: &'a Stage,
-    pub(crate) id: &'a str,
-    pub(crate) iteration: Option<&'a Iteration>,
-    pub(crate) gone: Gone,
-    /// Ends this stage: the run ends, or its own time is up.
-    pub(crate) cancel: CancellationToken,
-    pub(crate) steps: Mutex<Vec<StepReport>>,
-    /// What goes on beside the steps: the output of background ones.
-    pub(crate) beside: mpsc::UnboundedSender<Beside<'a>>,
+    context: StageContext<'a>,
     besides: Mutex<Option<mpsc::UnboundedReceiver<Beside<'a>>>>,
 }
-
-/// Something that goes on beside the steps.
-pub(crate) type Beside<'a> = BoxFuture<'a, ()>;
 
 /// How a stage ended, before its report.
 struct Ended {
@@ -58,57 +45,68 @@ impl Ended {
 }
 
 impl<'a> StageRun<'a> {
-    pub(crate) fn new(run: &'a Run<'a>, stage: &'a Stage, id: &'a str, iteration: Option<&'a Iteration>) -> Self {
-        let cancel = run.cancel.child_token();
+    pub(crate) fn new(run: &'a Context<'a>, stage: &'a Stage, id: &'a str, iteration: Option<&'a Iteration>) -> Self {
         let (beside, besides) = mpsc::unbounded_channel();
-        let (steps, besides) = (Mutex::default(), Mutex::new(Some(besides)));
-        Self { run, stage, id, iteration, gone: Gone::new(), cancel, steps, beside, besides }
+        let (cancel, gone, steps) = (run.cancel.child_token(), Gone::new(), Mutex::default());
+        let context = StageContext { run, stage, id, iteration, gone, cancel, steps, beside };
+        Self { context, besides: Mutex::new(Some(besides)) }
     }
 
     /// Runs the stage and ends its instance, whatever happens.
     pub(crate) async fn carry_out(self) -> StageReport {
         let since = Instant::now();
-        let name = name_of(&self.stage.name, self.iteration);
-        self.tell(Event::StageStarted { stage: self.id.to_owned(), name: name.clone() });
+        let name = name_of(&self.context.stage.name, self.context.iteration);
+        self.context.tell(Event::StageStarted { stage: self.context.id.to_owned(), name: name.clone() });
         let (instance, ended) = match self.acquire().await {
             Err(ended) => (None, ended),
             Ok(lease) => {
                 let ended = self.on_instance(&lease).await;
                 self.keep(&lease, &ended).await;
-                if let Err(error) = self.run.fleet.release(&lease).await {
-                    self.note(format!("instance {} could not be ended: {}", lease.id, error_chain(&error)));
+                if let Err(error) = self.context.run.fleet.release(&lease).await {
+                    self.context.note(format!("instance {} could not be ended: {}", lease.id, error_chain(&error)));
                 }
                 (Some(lease.id), ended)
             }
         };
         let Ended { status, message } = ended;
-        let steps = std::mem::take(&mut *lock(&self.steps));
-        StageReport { id: self.id.to_owned(), name, status, message, instance, duration: since.elapsed(), steps }
+        let steps = std::mem::take(&mut *lock(&self.context.steps));
+        StageReport {
+            id: self.context.id.to_owned(),
+            name,
+            status,
+            message,
+            instance,
+            duration: since.elapsed(),
+            steps,
+        }
     }
 
     async fn acquire(&self) -> Result<Lease, Ended> {
-        let image = (self.run.images)(&self.stage.pool).map_err(Ended::failed)?;
-        let waiting = |why: &str| self.note(format!("waits for an instance: {why}"));
-        let stage = format!("{}-{}", self.run.id, self.id);
-        let kept = self.run.options.keep_on_failure.unwrap_or_default();
-        let timeout = self.stage.timeout.map(|limit| limit + kept + END_WITHIN);
-        let setup =
-            SetupRequest { secrets: self.run.masked(), mount_docker_socket: Some(false), ..SetupRequest::default() };
-        let want = Want { stage, pool: &self.stage.pool, image, timeout, setup };
+        let image = (self.context.run.images)(&self.context.stage.pool).map_err(Ended::failed)?;
+        let waiting = |why: &str| self.context.note(format!("waits for an instance: {why}"));
+        let stage = format!("{}-{}", self.context.run.id, self.context.id);
+        let kept = self.context.run.options.keep_on_failure.unwrap_or_default();
+        let timeout = self.context.stage.timeout.map(|limit| limit + kept + END_WITHIN);
+        let setup = SetupRequest {
+            secrets: self.context.run.masked(),
+            mount_docker_socket: Some(false),
+            ..SetupRequest::default()
+        };
+        let want = Want { stage, pool: &self.context.stage.pool, image, timeout, setup };
         tokio::select! {
-            lease = self.run.fleet.acquire(&want, &waiting) => {
+            lease = self.context.run.fleet.acquire(&want, &waiting) => {
                 return lease.map_err(|e| Ended::failed(error_chain(&e)));
             }
-            () = self.cancel.cancelled() => {}
+            () = self.context.cancel.cancelled() => {}
         }
-        self.run.fleet.abandon(&want.stage).await;
+        self.context.run.fleet.abandon(&want.stage).await;
         Err(Ended { status: Status::Cancelled, message: None })
     }
 
     async fn on_instance(&self, lease: &Lease) -> Ended {
         let work = async {
             let limited = async {
-                match self.stage.timeout {
+                match self.context.stage.timeout {
                     None => std::future::pending().await,
                     Some(limit) => tokio::time::sleep(limit).await,
                 }
@@ -117,14 +115,14 @@ impl<'a> StageRun<'a> {
             tokio::select! {
                 ended = &mut work => ended,
                 () = limited => {
-                    self.cancel.cancel();
+                    self.context.cancel.cancel();
                     work.await;
                     Ended::failed("the stage's time was up")
                 }
             }
         };
         let watch = async {
-            self.gone.tell(self.run.fleet.ended(lease).await);
+            self.context.gone.tell(self.context.run.fleet.ended(lease).await);
             std::future::pending::<Ended>().await
         };
         tokio::select! { ended = work => ended, ended = watch => ended }
@@ -133,13 +131,15 @@ impl<'a> StageRun<'a> {
     async fn work(&self, lease: &Lease) -> Ended {
         let prepared = tokio::select! {
             prepared = self.prepare(lease) => prepared,
-            evidence = self.gone.wait() => Err(format!("the instance ended: {evidence}")),
+            evidence = self.context.gone.wait() => Err(format!("the instance ended: {evidence}")),
         };
         if let Err(message) = prepared {
             return Ended::failed(message);
         }
         // Steps ask how their own stage goes, whatever happened to the stages before it.
-        let steps = walk(&self.stage.steps, End::Clear, |node, before| self.node(lease, node, Nest::default(), before));
+        let steps = walk(&self.context.stage.steps, End::Clear, |node, before| {
+            self.context.node(lease, node, Nest::default(), before)
+        });
         let mut steps = std::pin::pin!(steps);
         let mut besides = lock(&self.besides).take();
         let mut beside = FuturesUnordered::new();
@@ -155,7 +155,7 @@ impl<'a> StageRun<'a> {
         }
         self.end_background(lease, beside).await;
         match end {
-            _ if self.run.cancel.is_cancelled() => Ended { status: Status::Cancelled, message: None },
+            _ if self.context.run.cancel.is_cancelled() => Ended { status: Status::Cancelled, message: None },
             End::Failed => Ended { status: Status::Failed, message: None },
             End::Clear => Ended { status: Status::Passed, message: None },
         }
@@ -167,12 +167,12 @@ impl<'a> StageRun<'a> {
             return;
         }
         if let Err(error) = lease.agent.destroy().await {
-            self.note(format!("background steps could not be ended in order: {}", error_chain(&error)));
+            self.context.note(format!("background steps could not be ended in order: {}", error_chain(&error)));
             return;
         }
         let all = async { while beside.next().await.is_some() {} };
         if tokio::time::timeout(BACKGROUND_WITHIN, all).await.is_err() {
-            self.note("the rest of the background steps' output did not come in time".to_owned());
+            self.context.note("the rest of the background steps' output did not come in time".to_owned());
         }
     }
 
@@ -184,47 +184,47 @@ impl<'a> StageRun<'a> {
             phases.push(Phase { name: name.to_owned(), duration: clock.elapsed() });
             clock = Instant::now();
         };
-        let tree = if self.stage.workspace { workspace::pack(&self.run.options.workspace) } else { workspace::empty() };
-        let sent = lease.agent.put_workspace(&self.stage.workspace_dir, tree).await;
+        let tree = if self.context.stage.workspace {
+            workspace::pack(&self.context.run.options.workspace)
+        } else {
+            workspace::empty()
+        };
+        let sent = lease.agent.put_workspace(&self.context.stage.workspace_dir, tree).await;
         sent.map_err(|e| format!("the workspace could not be sent: {}", error_chain(&e)))?;
         phase("workspace");
-        self.tell(Event::InstanceReady { stage: self.id.to_owned(), instance: lease.id.clone(), phases });
+        self.context.tell(Event::InstanceReady {
+            stage: self.context.id.to_owned(),
+            instance: lease.id.clone(),
+            phases,
+        });
         Ok(())
     }
 
     async fn keep(&self, lease: &Lease, ended: &Ended) {
-        let Some(duration) = self.run.options.keep_on_failure else { return };
-        if ended.status != Status::Failed || self.cancel.is_cancelled() {
+        let Some(duration) = self.context.run.options.keep_on_failure else { return };
+        if ended.status != Status::Failed || self.context.cancel.is_cancelled() {
             return;
         }
         let Some(agent) = lease.address else {
             let minutes = duration.as_secs().div_ceil(60);
-            self.note(match self.run.fleet.hold(lease, duration).await {
+            self.context.note(match self.context.run.fleet.hold(lease, duration).await {
                 Ok(_) => format!("instance {} is held for {minutes} min: kiln instance show {}", lease.id, lease.id),
                 Err(error) => format!("instance {} could not be held: {}", lease.id, error_chain(&error)),
             });
             return;
         };
-        self.tell(Event::InstanceKept {
-            stage: self.id.to_owned(),
+        self.context.tell(Event::InstanceKept {
+            stage: self.context.id.to_owned(),
             instance: lease.id.clone(),
             agent,
-            workspace_dir: self.stage.workspace_dir.clone(),
+            workspace_dir: self.context.stage.workspace_dir.clone(),
             duration,
         });
         tokio::select! {
             () = tokio::time::sleep(duration) => {}
-            () = self.cancel.cancelled() => {}
-            evidence = self.run.fleet.ended(lease) => self.note(format!("the kept instance ended: {evidence}")),
+            () = self.context.cancel.cancelled() => {}
+            evidence = self.context.run.fleet.ended(lease) => self.context.note(format!("the kept instance ended: {evidence}")),
         }
-    }
-
-    pub(crate) fn tell(&self, event: Event) {
-        (self.run.sink)(event);
-    }
-
-    pub(crate) fn note(&self, message: String) {
-        self.tell(Event::Note { stage: self.id.to_owned(), message });
     }
 }
 

@@ -13,13 +13,13 @@ use kiln_pipeline::strategy::{Iteration, expand};
 
 use crate::attempt::{self, attempt, follow_output};
 use crate::collect;
+use crate::context::{lock, name_of};
 use crate::event::Event;
 use crate::fleet::{Lease, error_chain};
 use crate::outcome::{Judged, judge};
 use crate::report::{Cause, Status, StepReport};
 use crate::request::{Prepared, prepare};
-use crate::run::name_of;
-use crate::stage::StageRun;
+use crate::stage_context::StageContext;
 use crate::walk::{End, walk};
 
 /// The groups and iterations around a step.
@@ -32,7 +32,7 @@ pub(crate) struct Nest<'n> {
     failure: Vec<&'n [FailureStrategy]>,
 }
 
-impl<'a> StageRun<'a> {
+impl<'a> StageContext<'a> {
     /// A step or a group, with all its iterations. Boxed, because groups hold steps and groups.
     pub(crate) fn node<'r>(
         &'r self,
@@ -249,7 +249,7 @@ impl<'a> StageRun<'a> {
 
     fn finish(&self, report: StepReport) {
         self.tell(Event::StepFinished { stage: self.id.to_owned(), report: report.clone() });
-        crate::run::lock(&self.steps).push(report);
+        lock(&self.steps).push(report);
     }
 }
 

@@ -1,0 +1,135 @@
+//! What all parts of a run share: what was asked for, who is told, the results so far, and what is secret.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use kiln_pipeline::facts::Facts;
+use kiln_pipeline::plan::{Plan, PoolRequest, Stage};
+use kiln_pipeline::scope::{Book, Place};
+use kiln_pipeline::strategy::Iteration;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::Sink;
+use crate::fleet::Fleet;
+
+/// What the caller of a run decides.
+pub struct Options {
+    /// The directory whose tree the stages get.
+    pub workspace: std::path::PathBuf,
+    /// Environment for every step, over the file's.
+    pub env: Vec<(String, String)>,
+    /// Secrets by name.
+    pub secrets: Vec<(String, String)>,
+    /// Values for variables and inputs, by name or path.
+    pub given: Vec<(String, String)>,
+    /// Only these stages; all when empty.
+    pub stages: Vec<String>,
+    /// What is known about the build.
+    pub facts: Facts,
+    /// A failed stage's instance is kept this long for a look.
+    pub keep_on_failure: Option<Duration>,
+}
+
+/// Chooses the image for a stage's pool.
+pub type Images<'a> = &'a (dyn Fn(&PoolRequest) -> Result<String, String> + Send + Sync);
+
+/// What all parts of one run share.
+pub(crate) struct Context<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) options: &'a Options,
+    pub(crate) fleet: &'a dyn Fleet,
+    pub(crate) images: Images<'a>,
+    pub(crate) sink: Sink<'a>,
+    /// Ends the run: somebody cancelled, a strategy said abort, or its time was up.
+    pub(crate) cancel: CancellationToken,
+    /// The run's id, unique among all runs.
+    pub(crate) id: String,
+    book: Mutex<Book>,
+    /// Values that became secret while the run went on: secret outputs.
+    masked: Mutex<Vec<String>>,
+}
+
+impl<'a> Context<'a> {
+    /// The start of a run. `cancel` ends it.
+    pub(crate) fn new(
+        plan: &'a Plan,
+        options: &'a Options,
+        fleet: &'a dyn Fleet,
+        images: Images<'a>,
+        sink: Sink<'a>,
+        cancel: &CancellationToken,
+    ) -> Self {
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let secrets = options.secrets.clone();
+        let book = Book::new(plan, &options.facts, &options.given, &id, now_ms).with_secrets(move |name| {
+            // `account.token` and `org.token` name the same local secret as `token`, unless given in full.
+            let bare = name.strip_prefix("account.").or_else(|| name.strip_prefix("org.")).unwrap_or(name);
+            let find = |wanted: &str| secrets.iter().find(|(n, _)| n == wanted).map(|(_, v)| v.clone());
+            find(name).or_else(|| find(bare))
+        });
+        Self {
+            plan,
+            options,
+            fleet,
+            images,
+            sink,
+            cancel: cancel.child_token(),
+            id,
+            book: Mutex::new(book),
+            masked: Mutex::default(),
+        }
+    }
+
+    /// Makes a stage known to expressions before it runs.
+    pub(crate) fn describe_stage(&self, stage: &Stage, id: &str) {
+        lock(&self.book).describe_stage(stage, id);
+    }
+
+    /// Makes the end of a stage known to expressions.
+    pub(crate) fn record_stage(&self, id: &str, word: &str) {
+        lock(&self.book).record_stage(id, word);
+    }
+
+    /// What expressions at a place may use.
+    pub(crate) fn scope(&self, place: &Place<'_>) -> kiln_pipeline::expr::Scope {
+        lock(&self.book).scope(place)
+    }
+
+    /// Makes the end of a step, and its outputs, known to expressions.
+    pub(crate) fn record_step(
+        &self,
+        stage: &str,
+        groups: &[String],
+        step: &str,
+        outputs: &[(String, String)],
+        word: &str,
+    ) {
+        lock(&self.book).record_step(stage, groups, step, outputs, word);
+    }
+
+    /// From now on these values are masked in every step's output.
+    pub(crate) fn mask(&self, values: impl IntoIterator<Item = String>) {
+        lock(&self.masked).extend(values);
+    }
+
+    /// Every value that is to be masked.
+    pub(crate) fn masked(&self) -> Vec<String> {
+        let given = self.options.secrets.iter().map(|(_, value)| value.clone());
+        given.chain(lock(&self.masked).iter().cloned()).filter(|value| !value.is_empty()).collect()
+    }
+}
+
+/// A name with its iteration's title.
+pub(crate) fn name_of(name: &str, iteration: Option<&Iteration>) -> String {
+    match iteration {
+        Some(iteration) if !iteration.title.is_empty() => format!("{name} ({})", iteration.title),
+        _ => name.to_owned(),
+    }
+}
+
+/// A lock whose holder cannot have left things half done: every critical section here is one assignment.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
