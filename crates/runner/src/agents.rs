@@ -1,4 +1,4 @@
-//! Our connections to the agents in the instances: one each, kept as long as the instance lives.
+//! The runner's connections to the agents in the instances: one each, kept as long as the instance lives.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use kiln_tls::Authority;
 use kiln_wire::agent::kiln::ClaimRequest;
 use tokio::time::Instant;
 
-/// One try to reach an agent that boots takes at most this; the engine tries again.
+/// Time of one try to reach an agent that boots. The engine tries again.
 const BOOT_TRY: Duration = Duration::from_secs(10);
 /// Pause after the first try that an agent did not answer. A local copy answers within some milliseconds.
 const ASK_PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -26,7 +26,7 @@ const ASK_PAUSE_MAX: Duration = Duration::from_millis(500);
 const ENTROPY_BYTES: usize = 64;
 /// An agent that is asked for its health answers within this.
 const HEALTH_WITHIN: Duration = Duration::from_secs(10);
-/// Connections that are kept; beyond that, one that is not used goes.
+/// Greatest number of connections that are kept.
 const KEPT: usize = 20_000;
 
 /// How long an instance goes on when nobody asks for it, in seconds; its watchdog powers it off then.
@@ -40,14 +40,14 @@ pub struct Leases {
 
 /// Connections to the agents of instances that serve stages.
 pub trait StageAgents: Send + Sync {
-    /// A client of the instance's agent; the same connection each time.
+    /// Returns a client of the instance's agent, over the same connection each time.
     ///
     /// # Errors
     /// When its address is not known, or the connection cannot be prepared.
     fn agent(&self, instance: &Instance) -> Result<Agent, AgentError>;
 }
 
-/// The agents.
+/// Connections to the agents of all instances.
 pub struct PooledAgents {
     authority: Arc<Authority>,
     credentials: Credentials,
@@ -64,13 +64,13 @@ struct Kept {
 }
 
 impl PooledAgents {
-    /// No connection yet. The authority is the one that instances trust.
+    /// Makes a pool without connections. `authority` is the one that the instances trust.
     #[must_use]
     pub fn new(authority: Arc<Authority>, credentials: Credentials, leases: Leases) -> Self {
         Self { authority, credentials, leases, kept: Mutex::default() }
     }
 
-    /// The agent of an instance that is ready or serves a stage.
+    /// Returns the agent of an instance that is ready or serves a stage.
     ///
     /// # Errors
     /// When its address is not known, or the connection cannot be prepared.
@@ -92,7 +92,7 @@ impl PooledAgents {
         Ok(agent)
     }
 
-    /// Lets connections go, all but those to these instances.
+    /// Closes the connections to all instances but those for which `live` holds.
     pub fn keep_only(&self, live: impl Fn(&InstanceId) -> bool) {
         self.kept().retain(|id, _| live(id));
     }
@@ -150,7 +150,10 @@ enum BootError {
     Entropy(String),
 }
 
-/// Asks until the agent serves; after [`BOOT_TRY`], the last error.
+/// Asks until the agent serves.
+///
+/// # Errors
+/// The last error after [`BOOT_TRY`].
 async fn wait_healthy(agent: &Agent) -> Result<(), AgentError> {
     let (deadline, mut pause) = (Instant::now() + BOOT_TRY, ASK_PAUSE_MIN);
     loop {

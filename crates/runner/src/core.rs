@@ -1,4 +1,4 @@
-//! The runner without its door: store, engine and agents, and the loops that drive them.
+//! The runner without its HTTP API: store, engine and agents, and the loops that drive them.
 //!
 //! `kiln run` uses it as it is; `kiln runner` puts the HTTP API in front.
 
@@ -22,9 +22,9 @@ use crate::stages::{PREPARED_WITHIN, Stages};
 const HISTORY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Pause between two looks for what may be forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
-/// Where other runners share the store, their changes are looked for this often.
+/// Interval of looks for other runners' changes, where they share the store.
 const SHARED_LOOK_EVERY: Duration = Duration::from_millis(500);
-/// What was begun is waited for this long at the end.
+/// Time for which calls that are under way are waited for when the core stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a core is made of.
@@ -43,11 +43,11 @@ pub struct CoreSettings {
     pub credentials: Credentials,
     /// How long instances go on when nobody asks for them.
     pub leases: Leases,
-    /// Is told how each pass went.
+    /// Told how each pass went.
     pub note: Note,
 }
 
-/// Is told how a pass went.
+/// A function that is told how each pass went.
 pub type Note = Box<dyn Fn(&Result<PassReport, StoreError>) + Send + Sync>;
 
 /// Why a core cannot start.
@@ -76,7 +76,7 @@ pub enum CoreError {
 
 /// A running core. Dropping it stops its loops; instances go on.
 pub struct Core {
-    /// Decides and acts.
+    /// The engine.
     pub engine: Arc<Engine>,
     /// Connections to agents.
     pub agents: Arc<PooledAgents>,
@@ -150,7 +150,7 @@ impl Core {
         self.superseded.cancelled().await;
     }
 
-    /// The stages of the engine.
+    /// Returns what prepares stages on this core's engine.
     #[must_use]
     pub fn stages(&self) -> Stages {
         let host = Arc::clone(&self.host) as Arc<dyn Host>;

@@ -8,7 +8,7 @@ use kiln_engine::Host;
 use kiln_pool::InstanceId;
 use tokio::sync::watch;
 
-/// On tokio.
+/// The clock, ids, tasks and signals of this process, on tokio.
 pub struct TokioHost {
     started: Instant,
     signals: watch::Sender<u64>,

@@ -22,7 +22,7 @@ pub struct PoolFile {
     pub sections: Vec<&'static dyn Section>,
 }
 
-/// What changes when the file does. Editors and configuration maps replace files, so the time alone is not enough.
+/// Time and size of a file. The time alone is not enough, because editors and configuration maps replace files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp(Option<(SystemTime, u64)>);
 
@@ -55,7 +55,7 @@ pub enum PoolFileError {
 }
 
 impl PoolFile {
-    /// Reads it. Warnings are given back beside the configuration, for people.
+    /// Reads the file, and returns its configuration and the warnings about it, for people.
     ///
     /// # Errors
     /// When it cannot be read or carried out.
@@ -76,7 +76,7 @@ impl PoolFile {
         }
     }
 
-    /// What tells one content of the file from the next; to be taken before the file is read.
+    /// Returns the stamp of the file's present content. Take it before the file is read.
     #[must_use]
     pub fn stamp(&self) -> Stamp {
         let metadata = std::fs::metadata(&self.path).ok();

@@ -21,7 +21,7 @@ use crate::http::{Api, Health, Metrics, Parts, Server, ServerError, Settings};
 
 /// What a runner is made of.
 pub struct ServiceSettings {
-    /// The core; its `note` is told beside the health report.
+    /// The core. Its `note` is told after the health report is updated.
     pub core: CoreSettings,
     /// Where the CA lies, for people.
     pub ca_dir: PathBuf,
@@ -59,7 +59,7 @@ impl Drop for Service {
 }
 
 impl Service {
-    /// Starts it.
+    /// Starts the core and the API.
     ///
     /// # Errors
     /// When the database or the address cannot be had, or everybody could call the API.

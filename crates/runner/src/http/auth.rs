@@ -20,10 +20,10 @@ use super::{Api, Settings, origin};
 pub struct Token(String);
 
 impl Token {
-    /// Shorter ones can be guessed.
+    /// The least length of a token in bytes. Shorter ones can be guessed.
     pub const MIN_BYTES: usize = 16;
 
-    /// Takes the secret.
+    /// Makes a token of this secret.
     #[must_use]
     pub fn new(secret: impl Into<String>) -> Self {
         Self(secret.into())
@@ -33,7 +33,7 @@ impl Token {
         self.0.len() < Self::MIN_BYTES
     }
 
-    /// Whether it is the one that was shown. How long that takes tells only how long what was shown is.
+    /// Returns whether the shown token is this one. The time that this takes depends on the length of the shown one alone.
     fn is(&self, shown: &str) -> bool {
         let (ours, shown) = (self.0.as_bytes(), shown.as_bytes());
         let mut difference = usize::from(ours.len() != shown.len());
@@ -50,7 +50,7 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// What requests are judged by.
+/// What the guard needs to judge a request.
 #[derive(Clone)]
 pub(super) struct Guard {
     pub(super) api: Arc<Api>,
@@ -62,7 +62,7 @@ pub(super) struct Guard {
 #[derive(Clone, Copy)]
 pub(super) struct Welcome;
 
-/// Lets a request through, or answers it.
+/// Lets a request through, or answers it with 401 or 403. A request that a VM sent is not answered at all.
 pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     match request.extensions().get::<Caller>().cloned() {
         None => {}

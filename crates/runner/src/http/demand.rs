@@ -17,7 +17,10 @@ const WAIT_MAX_MS: i64 = 24 * 3600 * 1000;
 /// A stage keeps its instance no longer than this, whatever its request says; the pool's greatest age is shorter.
 const RUN_MAX_MS: i64 = 30 * 24 * 3600 * 1000;
 
-/// What a request asks for.
+/// Reads what a `/setup` request asks for.
+///
+/// # Errors
+/// 400 for a mandatory field that is empty, a name that is too long, a negative time, or a field that is not supported.
 pub(super) fn of(
     request: &SetupVmRequest,
     setup: &SetupRequest,
@@ -83,7 +86,7 @@ fn name(field: &str, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What would change how the stage runs is carried out or refused, never ignored.
+/// Refuses fields that are not supported and would change how the stage runs.
 fn refuse_unsupported(request: &SetupVmRequest) -> Result<(), Refusal> {
     let (gitspace, storage) = (&request.gitspace_agent_config, &request.storage_config);
     let wanted = [

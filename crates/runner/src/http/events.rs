@@ -18,14 +18,14 @@ use super::lookup::parameter;
 use super::reply::Refusal;
 use super::views;
 
-/// The header by which a reader that was cut off says where it was.
+/// The header in which a reader that was cut off names the last event that it saw.
 const LAST_EVENT_ID: &str = "last-event-id";
-/// A silent stream says that it is there this often.
+/// A comment is sent this often on a stream that has nothing to tell.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A stream ends after this long, and its reader goes on with a new one. One that reads nothing of a silent stream cannot be told from
 /// one that does.
 const STREAM_FOR: Duration = Duration::from_secs(3600);
-/// Changes that are read at once.
+/// Greatest number of changes that are read from the store at once.
 const BATCH: u32 = 500;
 /// Without a signal, changes are looked for this often: other runners may share the store.
 const LOOK_EVERY_MS: i64 = 1_000;
@@ -64,7 +64,10 @@ pub(super) async fn events(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
-/// The id of the last change there is, found by asking whether there are later ones: the history may be long.
+/// Returns the id of the last change. It is searched for by halves, because the history may be long.
+///
+/// # Errors
+/// 503 when the store failed.
 async fn newest(api: &Api) -> Result<i64, Refusal> {
     let store = api.engine.store();
     let (mut some, mut none) = (0, 1);
@@ -93,7 +96,7 @@ fn event(change: &Change) -> Event {
 }
 
 impl Reader {
-    /// The next change; none when the runner stops.
+    /// Returns the next change, or none when the runner stops.
     async fn next(&mut self) -> Option<Change> {
         loop {
             if let Some(change) = self.pending.next() {

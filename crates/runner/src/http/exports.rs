@@ -11,23 +11,23 @@ use kiln_agent_client::{Agent, AgentError};
 use kiln_pool::InstanceId;
 use kiln_wire::agent::kiln::StepState;
 
-/// Instances whose steps are remembered.
+/// Greatest number of instances whose steps are remembered.
 const KEPT: usize = 20_000;
-/// A result that is there already is told within this.
+/// Time within which an agent answers with a result that it already has.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
 /// Status of a route that is not there.
 const NOT_FOUND: u16 = 404;
 
 type Environment = BTreeMap<String, String>;
 
-/// What is remembered, by instance: each step with what it exported, in the order in which they ended.
+/// The steps of each instance and the variables that they exported, in the order in which they ended.
 #[derive(Default)]
 pub(super) struct Exports {
     kept: Mutex<HashMap<InstanceId, Vec<(String, Environment)>>>,
 }
 
 impl Exports {
-    /// Remembers what a step exported.
+    /// Remembers the variables that a step exported.
     pub(super) fn note(&self, instance: &InstanceId, step: &str, envs: &Environment) {
         let mut kept = self.kept();
         if kept.len() >= KEPT && !kept.contains_key(instance) {
@@ -44,7 +44,10 @@ impl Exports {
         self.kept().remove(instance);
     }
 
-    /// What a step that starts now gets: the later of two exports wins.
+    /// Returns the variables that a step gets which starts now. Where two steps exported the same one, the later wins.
+    ///
+    /// # Errors
+    /// When the agent does not answer.
     pub(super) async fn so_far(&self, instance: &InstanceId, agent: &Agent) -> Result<Environment, AgentError> {
         let steps = match agent.steps().await {
             Ok(list) => list.steps,

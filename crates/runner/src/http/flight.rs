@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, Shared};
 
 use super::reply::Refusal;
 
-/// Work under way at once; it goes on without its callers, so their number is no limit.
+/// Greatest number of works under way. The number of connections does not limit it, because a work goes on without its callers.
 const AT_ONCE: usize = 20_000;
 
 /// The work under way, by key.
@@ -25,7 +25,7 @@ impl<T> Default for Flights<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Flights<Result<T, Refusal>> {
-    /// The work of that key: the one under way, or this one, which is started then.
+    /// Returns the work of this key that is under way. If there is none, `work` is started.
     pub(super) fn join(
         &self,
         key: String,
@@ -56,7 +56,7 @@ async fn land<T: Clone>(
     open.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
 }
 
-/// A defect in the work must not hang those who wait for it.
+/// Turns a panic of the work into an answer for those who wait for it.
 async fn guarded<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
     let done = AssertUnwindSafe(work).catch_unwind().await;
     done.unwrap_or_else(|_| Err(Refusal::internal("the runner has a defect: this request made it panic; see its log")))

@@ -10,14 +10,14 @@ use std::time::Duration;
 use kiln_wire::runner::kiln::{DriverHealth, HealthReport};
 use tokio::time::Instant;
 
-/// Written by whoever knows, read by `/healthz`.
+/// The state of the runner's parts. The engine's loop writes it, `/healthz` reads it.
 #[derive(Debug)]
 pub struct Health {
     report: Mutex<HealthReport>,
     unwritten: Mutex<Option<Unwritten>>,
 }
 
-/// Nothing could be written for a while.
+/// The failures to write since the last write that succeeded.
 #[derive(Debug, Clone)]
 pub(super) struct Unwritten {
     /// The first failure since the last success.
@@ -48,7 +48,7 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Changes the report; `ready` follows from the rest.
+    /// Changes the report and works out `ready` from the rest of it.
     pub fn update(&self, change: impl FnOnce(&mut HealthReport)) {
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut report);
@@ -98,7 +98,7 @@ impl Health {
         unwritten.filter(|unwritten| unwritten.since.elapsed() >= limit)
     }
 
-    /// The report.
+    /// Returns the report.
     #[must_use]
     pub fn report(&self) -> HealthReport {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()

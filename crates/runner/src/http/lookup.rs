@@ -1,4 +1,4 @@
-//! `/healthz`, `/metrics`, the description of the API, and what is none of its routes.
+//! `/healthz`, `/metrics`, the description of the API, and unknown paths.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use super::auth::Welcome;
 use super::openapi;
 use super::reply::{Json, Refusal};
 
-/// A database that takes longer is not well.
+/// A database that takes longer to answer counts as down.
 const STORE_WITHIN: Duration = Duration::from_secs(2);
-/// The form of the metrics.
+/// Content type of the metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whether the runner serves and can write down what it does; with `?verbose`, what of it is up. Strangers are told that it
-/// cannot, and not what the database said.
+/// Answers `OK`, or 503 while nothing can be written to the database; with `?verbose`, a report of all parts. Callers that the
+/// guard does not know are not told what the database said.
 pub(super) async fn healthz(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -53,13 +53,13 @@ pub(super) async fn description() -> Response {
     Json(openapi::document()).into_response()
 }
 
-/// As the incumbent's router says it.
+/// Answers an unknown path as the incumbent's router does.
 pub(super) async fn not_found() -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
     (StatusCode::NOT_FOUND, headers, "404 page not found\n").into_response()
 }
 
-/// A parameter of a query; empty when it stands there without a value.
+/// Returns the decoded value of a parameter. It is empty where the parameter has none.
 pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     query?.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -69,7 +69,7 @@ pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     })
 }
 
-/// Whether a parameter says yes: it is there, and not `false` or `0`.
+/// Returns whether a parameter is there and is not `false` or `0`.
 pub(super) fn flag(query: Option<&str>, name: &str) -> bool {
     parameter(query, name).is_some_and(|value| value != "false" && value != "0")
 }

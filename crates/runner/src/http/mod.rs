@@ -54,12 +54,12 @@ use reply::Refusal;
 
 use crate::stages::Stages;
 
-/// Event streams at a time.
+/// Greatest number of open event streams.
 const EVENT_STREAMS: usize = 64;
 
 /// What the API stands on.
 pub struct Parts {
-    /// Decides and acts.
+    /// The engine that the API asks.
     pub engine: Arc<Engine>,
     /// The engine's clock and signals.
     pub host: Arc<dyn Host>,
@@ -67,17 +67,17 @@ pub struct Parts {
     pub agents: Arc<dyn StageAgents>,
     /// PEM of the authority that signed the agents' certificates; callers are told it.
     pub ca_pem: String,
-    /// What of the runner is up; whoever knows writes it there.
+    /// The state of the runner's parts.
     pub health: Arc<Health>,
     /// Metrics; the engine's driver counts there too.
     pub metrics: Arc<Metrics>,
-    /// How it is set.
+    /// The settings of the API.
     pub settings: Settings,
     /// When cancelled, the server stops.
     pub shutdown: CancellationToken,
 }
 
-/// What handlers see.
+/// What the handlers share.
 pub struct Api {
     engine: Arc<Engine>,
     host: Arc<dyn Host>,
@@ -96,7 +96,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// An API that serves nobody yet.
+    /// Makes an API. [`Server`] serves it.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts { engine, host, agents, ca_pem, health, metrics, settings, shutdown } = parts;

@@ -1,4 +1,4 @@
-//! Where a stage's steps run, and whether that is still so.
+//! The instance and the agent that serve a stage, and what happens to callers when they are lost.
 
 use axum::http::StatusCode;
 use kiln_agent_client::Agent;
@@ -26,7 +26,10 @@ fn lost_during(lost: &Lost, step: &str) -> Refusal {
 }
 
 impl Api {
-    /// The place of a stage that is set up.
+    /// Returns the place of a stage that is set up.
+    ///
+    /// # Errors
+    /// 404 for an unknown stage, 409 for one that waits, is not prepared or has ended, 503 when the store failed.
     pub(super) async fn place(&self, id: &StageId) -> Result<Place, Refusal> {
         let store = self.engine.store();
         let conflict = |message: String| Refusal::new(StatusCode::CONFLICT, message);
@@ -68,7 +71,10 @@ impl Api {
         }
     }
 
-    /// What `work` gives, unless the stage loses its instance before.
+    /// Returns what `work` returns.
+    ///
+    /// # Errors
+    /// What `work` fails with, or 409 with the cause when the stage loses its instance first.
     pub(super) async fn while_served<T>(
         &self,
         stage: &StageId,

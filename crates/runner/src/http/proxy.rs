@@ -1,5 +1,5 @@
-//! What clients want of a stage's agent, passed on: they need no certificate of their own, and no way into the network of the
-//! instances.
+//! Requests for a stage's agent, which the runner passes on. So clients need no certificate for agents, and no route into the
+//! network of the instances.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use super::reply::{Json, Refusal, Reply, read};
 
 /// A caller that sends nothing of a workspace for this long is given up.
 const UNSENT_FOR: Duration = Duration::from_secs(60);
-/// How long a reader may come before its step when it does not say.
+/// Time that a reader of output waits for the start of its step, unless it says how long,
 const STEP_PATIENCE: Duration = Duration::from_secs(5);
 /// and at most.
 const STEP_PATIENCE_MAX: Duration = Duration::from_secs(600);
@@ -49,7 +49,7 @@ pub(super) async fn workspace(
     Ok(Json(api.while_served(&stage.id, &instance.id, "(workspace)", sent).await?))
 }
 
-/// The bytes of a body; an error when none come for a while.
+/// Returns the bytes of a body, and an error when none come for [`UNSENT_FOR`].
 fn steady(body: Body) -> impl futures::Stream<Item = std::io::Result<bytes::Bytes>> + Send {
     futures::stream::try_unfold(body.into_data_stream(), |mut bytes| async move {
         match tokio::time::timeout(UNSENT_FOR, bytes.try_next()).await {
@@ -64,7 +64,7 @@ pub(super) async fn steps(State(api): State<Arc<Api>>, Path(id): Path<String>) -
     Ok(Json(api.place(&StageId::new(id)).await?.agent.steps().await?))
 }
 
-/// The environment is the caller's: what earlier steps exported is added by `/step` alone.
+/// Starts a step. Its environment is the caller's; only `/step` adds what earlier steps exported.
 pub(super) async fn start(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Body) -> Reply<Empty> {
     let request: StartStepRequest = read(body, api.settings.body_limit_bytes).await?;
     api.place(&StageId::new(id)).await?.agent.start_step(&request).await?;
@@ -84,7 +84,7 @@ pub(super) async fn cancel(State(api): State<Arc<Api>>, Path(id): Path<String>, 
     Ok(Json(Empty {}))
 }
 
-/// Background steps end in order before their stage does, so that the rest of their output can be read.
+/// Ends the steps that still run, so that the rest of their output can be read before the stage ends.
 pub(super) async fn end(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Reply<DestroyResponse> {
     Ok(Json(api.place(&StageId::new(id)).await?.agent.destroy().await?))
 }
@@ -134,7 +134,10 @@ pub(super) async fn output(
     Ok((headers, Body::from_stream(bytes)).into_response())
 }
 
-/// The step, if it starts in time.
+/// Returns the step when it has started.
+///
+/// # Errors
+/// 404 when it does not start in the time that the reader waits.
 async fn started(place: &Place, request: &OutputRequest) -> Result<StepSummary, Refusal> {
     let patience = request.wait_ms.map_or(STEP_PATIENCE, Duration::from_millis).min(STEP_PATIENCE_MAX);
     let deadline = Instant::now() + patience;

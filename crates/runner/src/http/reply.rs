@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::agents::chain;
 
-/// A JSON body is here within this.
+/// Time within which a JSON body must be there.
 const BODY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A JSON answer in one line.
@@ -78,12 +78,12 @@ impl Refusal {
         Self { status, message: message.to_string(), cause: None, unread: false }
     }
 
-    /// The request says something that cannot be done.
+    /// 400: the request says something that cannot be done.
     pub(super) fn bad(message: impl ToString) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
-    /// The request, or a parameter of it, cannot be read.
+    /// The request, or a parameter of it, cannot be read. The answer has one line and no code.
     pub(super) fn unread(status: StatusCode, message: impl ToString) -> Self {
         Self { unread: true, ..Self::new(status, message) }
     }
@@ -97,7 +97,7 @@ impl Refusal {
         self
     }
 
-    /// As the incumbent says it: whatever is not the request's own fault is 500.
+    /// Changes the status as the incumbent has it: 500 for everything that is not the request's own fault.
     pub(super) fn like_incumbent(mut self) -> Self {
         if !self.status.is_client_error() || !(self.unread || self.status == StatusCode::BAD_REQUEST) {
             self.status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -184,7 +184,7 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
         .map_err(|error| Refusal::unread(StatusCode::BAD_REQUEST, format!("the request is not valid: {error}")))
 }
 
-/// The body in memory.
+/// Reads the body into memory.
 pub(super) async fn collect(body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
     let bytes = limited(body, limit_bytes).await?;
     if bytes.is_empty() { Err(Refusal::unread(StatusCode::BAD_REQUEST, "EOF")) } else { Ok(bytes) }

@@ -17,7 +17,7 @@ use super::{Api, auth, events, lifecycle, lookup, operator, proxy, setup, step};
 
 type Handler = MethodRouter<Arc<Api>>;
 
-/// Verb, path and handler of every route.
+/// Returns verb, path and handler of every route.
 fn routes() -> Vec<(&'static str, &'static str, Handler)> {
     vec![
         ("GET", wire::HEALTHZ, get(lookup::healthz)),
@@ -50,13 +50,13 @@ fn routes() -> Vec<(&'static str, &'static str, Handler)> {
     ]
 }
 
-/// Verb and path of every route.
+/// Returns verb and path of every route.
 #[must_use]
 pub fn list() -> Vec<(&'static str, &'static str)> {
     routes().into_iter().map(|(verb, path, _)| (verb, path)).collect()
 }
 
-/// All routes of an API that listens on `port`, behind the guard.
+/// Returns all routes of an API that listens on `port`, behind the guard.
 pub(super) fn router(api: Arc<Api>, port: u16) -> Router {
     let below = [format!("{}/", wire::METRICS), format!("{}/{{*rest}}", wire::METRICS)];
     let mut router = below.iter().fold(Router::new(), |router, path| router.route(path, any(lookup::metrics)));
@@ -70,7 +70,7 @@ pub(super) fn router(api: Arc<Api>, port: u16) -> Router {
     router.layer(middleware::from_fn(observe)).with_state(api)
 }
 
-/// Logs what was asked and how it went; never what it said, which holds secrets.
+/// Logs verb, path, status and time of a request. Its body and query hold secrets and are not logged.
 async fn observe(request: Request, next: Next) -> Response {
     let (method, path, began) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
     // A defect in one route must not cost the other requests of the connection.

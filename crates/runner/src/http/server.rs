@@ -15,7 +15,7 @@ use super::peers::{Connection, Inquiry, known};
 use super::routes::router;
 use super::{Api, Settings, Tls, Token};
 
-/// Connections at a time.
+/// Greatest number of open connections; further ones wait to be accepted.
 const CONNECTIONS: usize = 8192;
 /// The one protocol that is spoken. HTTP/2 would let a reader that does not read hide behind its window.
 const PROTOCOL: &[u8] = b"http/1.1";
@@ -60,10 +60,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Whether this may be served at all.
+    /// Checks that not everybody who reaches the address could call the API.
     ///
     /// # Errors
-    /// When everybody could call it.
+    /// When everybody could, or the token is too short.
     pub fn check(settings: &Settings) -> Result<(), ServerError> {
         if settings.token.as_ref().is_some_and(Token::is_short) {
             return Err(ServerError::ShortToken);
@@ -74,7 +74,7 @@ impl Server {
         Err(ServerError::Open { bind: settings.bind })
     }
 
-    /// Checks and listens.
+    /// Checks the settings and begins to listen.
     ///
     /// # Errors
     /// When everybody could call it, the address is not to be had, or the certificates are not usable.
@@ -97,8 +97,8 @@ impl Server {
         self.address
     }
 
-    /// Serves until the runner stops; then open requests may end for a short while. What those still wait for goes on, and a
-    /// repetition joins it.
+    /// Serves until the runner stops. Open requests then have the settings' `drain` time to end; what they wait for goes on, and a
+    /// repetition at the next runner joins it.
     pub async fn serve(self) {
         let (stop, drain) = (self.api.shutdown.clone(), self.api.settings.drain);
         let (unread_for, local) = (self.api.settings.unread_for, self.address);

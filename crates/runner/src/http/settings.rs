@@ -1,4 +1,4 @@
-//! How the API is set.
+//! The settings of the API.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -13,7 +13,7 @@ const UNWRITTEN_FOR: Duration = Duration::from_secs(30);
 /// How long a reader may take nothing of its answer, if nothing else is set. Readers over slow networks take some each second.
 const UNREAD_FOR: Duration = Duration::from_secs(60);
 
-/// Everything that can be set.
+/// The settings of the API.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Address to listen on; port 0 takes a free one.
@@ -28,7 +28,7 @@ pub struct Settings {
     /// On loopback without a token: tells callers that have no business here, steps in VMs whose network reaches the host's
     /// loopback, from programs of this machine. Without it all are taken for programs.
     pub peers: Option<Peers>,
-    /// Largest JSON body.
+    /// Size of the largest JSON body.
     pub body_limit_bytes: usize,
     /// How long a stage waits for an instance when its request does not say.
     pub wait: Duration,
@@ -47,12 +47,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether callers must show a certificate of ours.
+    /// Returns whether callers must show a certificate.
     pub(super) fn wants_certificates(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.client_ca_pem.is_some())
     }
 
-    /// Whether anybody may call who reaches the address.
+    /// Returns whether everybody may call who reaches the address.
     pub(super) fn is_open(&self) -> bool {
         self.token.is_none() && !self.wants_certificates()
     }
@@ -61,7 +61,7 @@ impl Settings {
 /// Certificates of the API, PEM.
 #[derive(Clone)]
 pub struct Tls {
-    /// The authority that callers' certificates must come from; none if they need not show one.
+    /// The authority that callers' certificates must come from. Without it they need none.
     pub client_ca_pem: Option<String>,
     /// The runner's own certificate.
     pub cert_pem: String,

@@ -15,7 +15,7 @@ use super::demand::mandatory;
 use super::place::Place;
 use super::reply::{Json, Refusal, Reply, read};
 
-/// An agent that does not answer is tried for this long.
+/// Time for which an agent that does not answer is asked again to start a step.
 const START_WITHIN: Duration = Duration::from_secs(30);
 /// Pause between two tries.
 const START_PAUSE: Duration = Duration::from_millis(500);
@@ -34,7 +34,10 @@ pub(super) async fn step(State(api): State<Arc<Api>>, body: Body) -> Reply<PollS
     Ok(Json(api.steps.join(key, work).await.map_err(Refusal::like_incumbent)?))
 }
 
-/// The stage that is meant. An address, or an instance as the caller describes it, says nothing.
+/// Returns the stage that a request names. Its address, and the instance that the caller describes, are not looked at.
+///
+/// # Errors
+/// 400 when it names no stage, or two.
 fn stage_of(request: &ExecuteVmRequest) -> Result<StageId, Refusal> {
     let start = &request.start_step_request;
     if start.id.is_empty() && request.ip_address.is_empty() {
@@ -54,7 +57,7 @@ fn stage_of(request: &ExecuteVmRequest) -> Result<StageId, Refusal> {
     Ok(StageId::new(stage))
 }
 
-/// Runs once for a step however many ask, and goes on when they hang up; so does the step itself.
+/// Runs a step and returns its result. This runs once for a step however many callers wait, and goes on when they hang up.
 async fn run(api: Arc<Api>, place: Place, mut step: StartStepRequest) -> Result<PollStepResponse, Refusal> {
     let Place { stage, instance, agent } = &place;
     let id = step.id.clone();

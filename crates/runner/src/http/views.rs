@@ -1,4 +1,4 @@
-//! Rows as our own routes show them.
+//! Instances, stages and pools as the routes under `/kiln/v1/` show them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What is counted as it happens.
+//! Counters and histograms, which are updated as things happen.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct Metrics {
     accounts: Accounts,
 }
 
-/// What a stage asked for, as far as it is counted.
+/// The part of a stage's request that labels are made of.
 #[derive(Debug, Clone)]
 pub(in crate::http) struct Asked {
     pool: String,
@@ -74,14 +74,14 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts what a pass planned.
+    /// Counts the actions that a pass planned.
     pub fn note_pass(&self, report: &PassReport) {
         for planned in &report.planned {
             self.actions.of(&vec![("action", planned.action.name().to_owned())]).inc();
         }
     }
 
-    /// A stage's instance was prepared.
+    /// Counts a stage whose instance was prepared, `took` after it was asked for.
     pub(in crate::http) fn set_up(&self, config: &Config, asked: &Asked, assigned: &Assigned, took: Duration) {
         let Assigned { stage, instance } = assigned;
         let since_asked = |at: Option<i64>| at.map_or(0, |at| at - stage.created_ms);
@@ -116,7 +116,7 @@ impl Metrics {
         }
     }
 
-    /// A stage got no instance.
+    /// Counts a stage that got no instance.
     pub(in crate::http) fn set_up_failed(&self, config: &Config, asked: &Asked, cause: Option<&Cause>) {
         let owner = self.account(&asked.account);
         self.errors.of(&vec![("owner_id", owner), ("distributed", "false".to_owned())]).inc();
@@ -129,7 +129,7 @@ impl Metrics {
         self.attempt(pool, "ondemand", "error", reason(cause));
     }
 
-    /// A step ended, or was lost with its instance.
+    /// Counts a step that ended, or was lost with its instance.
     pub(in crate::http) fn step(&self, pool: &str, outcome: &str) {
         self.steps.of(&vec![("pool", pool.to_owned()), ("outcome", outcome.to_owned())]).inc();
     }
@@ -141,7 +141,7 @@ impl Metrics {
         self.init_attempts.of(&labels).inc();
     }
 
-    /// Labels of a pool; of one that is not ours they are empty, for anybody can ask for any name.
+    /// Returns the labels of a pool. Those of an unknown pool are empty, since a request can name any.
     fn pool_labels(&self, config: &Config, pool: &str, account: &str) -> Labels {
         let [name, os, arch, driver] = match config.pools.get(pool) {
             Some(pool) => [&pool.name, &pool.os, &pool.arch, &pool.driver].map(Clone::clone),
@@ -161,7 +161,10 @@ impl Metrics {
         self.accounts.label(account, ACCOUNTS_MAX)
     }
 
-    /// All metrics, in the text form of OpenMetrics.
+    /// Returns all metrics in the text form of OpenMetrics.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
     pub(in crate::http) async fn text(&self, engine: &Engine, connections: i64) -> Result<String, StoreError> {
         let (instances, stages) = (engine.store().live_instances().await?, engine.store().open_stages().await?);
         let now = gauges::of(&engine.config(), &instances, &stages, connections, |account| self.account(account));
@@ -184,14 +187,14 @@ fn variant(config: &Config, flavor: &str) -> String {
     config.flavor(flavor).and_then(|(_, flavor)| flavor.variant.clone()).unwrap_or_default()
 }
 
-/// The class, if the pool knows it.
+/// Returns the resource class, or an empty one if the pool has no such class.
 fn known_class(config: &Config, asked: &Asked) -> String {
     let flavors = config.pools.get(&asked.pool).map(|pool| pool.flavors.as_slice()).unwrap_or_default();
     let known = flavors.iter().any(|flavor| flavor.resource_class.as_ref() == Some(&asked.class));
     if known { asked.class.clone() } else { String::new() }
 }
 
-/// The incumbent's word for it.
+/// Returns the incumbent's word for a cause.
 fn reason(cause: Option<&Cause>) -> &'static str {
     match cause.map(|cause| cause.code) {
         Some(Code::NoCapacity) => "pool_exhausted",

@@ -1,4 +1,4 @@
-//! What is read from the rows.
+//! Gauges, which are read from the rows when somebody asks.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,7 +11,7 @@ use super::Labels;
 
 type Gauges = BTreeMap<Labels, i64>;
 
-/// The gauges now.
+/// Returns the gauges of these rows.
 pub(super) fn of(
     config: &Config,
     instances: &[Instance],
@@ -87,7 +87,7 @@ fn warm_labels(config: &Config, pool: &str, state: &str) -> Labels {
     vec![("pool_id", pool.to_owned()), ("os", os), ("arch", arch), ("driver", driver), ("state", state.to_owned())]
 }
 
-/// The incumbent's word for a state; it has none for one that ends.
+/// Returns the incumbent's word for a state. It has none for an instance that ends.
 fn incumbent(state: State) -> Option<&'static str> {
     Some(match state {
         State::Intended | State::Launching | State::Booting | State::Resuming => "provisioning",
