@@ -88,6 +88,9 @@ pub trait Store: Send + Sync {
     /// Since when nothing could be written, and why; none while writes succeed.
     fn write_trouble(&self) -> Option<WriteTrouble>;
 
+    /// When the host booted, in milliseconds since 1970, for all processes of this boot: what the first of them said, or, when
+    /// no instance is live and no stage is open, what this one says.
+    fn anchor<'a>(&'a self, boot: &'a str, epoch_ms: i64) -> BoxFuture<'a, Result<i64, StoreError>>;
     /// Makes this the present process of its runner. Older ones of the same name are superseded from then on.
     fn enroll<'a>(&'a self, me: &'a Holder) -> BoxFuture<'a, Result<(), StoreError>>;
     /// Renews those of the wanted leases that this runner holds, in whichever process, and takes those that nobody holds, or
@@ -174,7 +177,8 @@ pub trait Agents: Send + Sync {
 
 /// The process around the engine.
 pub trait Host: Send + Sync {
-    /// The time, in milliseconds since 1970.
+    /// The time by which rows are dated, in milliseconds since 1970. It goes on evenly: setting the wall clock does not change
+    /// it while the host runs.
     fn now_ms(&self) -> i64;
     /// How long this process has been running, in milliseconds, by a clock that nobody sets.
     fn uptime_ms(&self) -> i64;

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use kiln_agent_client::Credentials;
 use kiln_driver::Driver;
-use kiln_engine::{Engine, Host, Parts, PassReport, StoreError};
+use kiln_engine::{Engine, Host, Parts, PassReport, Store as _, StoreError};
 use kiln_pool::{Config, InstanceId};
 use kiln_tls::Authority;
 use tokio_util::sync::CancellationToken;
 
 use crate::agents::{Leases, PooledAgents, StageAgents};
+use crate::clock::{self, Jumps};
 use crate::host::TokioHost;
 use crate::stages::{PREPARED_WITHIN, Stages};
 
@@ -106,7 +107,10 @@ impl Core {
         }
         // Other runners change rows without telling us.
         let shared = settings.database.starts_with("postgres");
-        let host = Arc::new(TokioHost::default());
+        let epoch_ms = opened.store.anchor(&clock::boot_id(), clock::wall_ms() - clock::boot_ms()).await?;
+        let host = Arc::new(TokioHost::with_epoch(epoch_ms));
+        let dated_by = Arc::clone(&host);
+        opened.store.date_by(move || dated_by.now_ms());
         let agents = Arc::new(PooledAgents::new(settings.authority, settings.credentials, settings.leases));
         let engine = Engine::new(Parts {
             me: settings.name,
@@ -132,6 +136,7 @@ impl Core {
             superseded.cancel();
         }));
         tokio::spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&self.engine).probe_for_ever()));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(watch_clock(Arc::clone(&self.host))));
         let forget = forget(Arc::clone(&self.engine), Arc::clone(&self.agents), Arc::clone(&self.host));
         tokio::spawn(stop.clone().run_until_cancelled_owned(forget));
         if shared {
@@ -164,6 +169,20 @@ impl Core {
         drop(tokio::time::timeout(FINISH_WITHIN, self.engine.quiet()).await);
         if let Err(error) = self.engine.release_leases().await {
             tracing::warn!(%error, "the leases run out by themselves");
+        }
+    }
+}
+
+/// Tells when the wall clock was set. Nothing depends on it but what people compare the rows' times with.
+async fn watch_clock(host: Arc<TokioHost>) {
+    let mut jumps = Jumps::since(clock::wall_ms(), host.now_ms());
+    loop {
+        tokio::time::sleep(clock::LOOK_EVERY).await;
+        if let Some(by_ms) = jumps.look(clock::wall_ms(), host.now_ms()) {
+            tracing::warn!(
+                by_ms,
+                "the wall clock was set; deadlines, ages and the times of rows go on by the clock of this boot"
+            );
         }
     }
 }

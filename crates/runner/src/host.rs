@@ -1,6 +1,6 @@
 //! The engine's surroundings in a real process: clock, ids, spawning, signals.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -8,26 +8,37 @@ use kiln_engine::Host;
 use kiln_pool::InstanceId;
 use tokio::sync::watch;
 
+use crate::clock;
+
 /// The clock, ids, tasks and signals of this process, on tokio.
 pub struct TokioHost {
-    started: Instant,
+    epoch_ms: i64,
+    started_ms: i64,
     signals: watch::Sender<u64>,
 }
 
 impl Default for TokioHost {
+    /// With the epoch that the wall clock says now.
     fn default() -> Self {
-        Self { started: Instant::now(), signals: watch::Sender::new(0) }
+        Self::with_epoch(clock::wall_ms() - clock::boot_ms())
+    }
+}
+
+impl TokioHost {
+    /// With the time at which the host booted, in milliseconds since 1970.
+    #[must_use]
+    pub fn with_epoch(epoch_ms: i64) -> Self {
+        Self { epoch_ms, started_ms: clock::boot_ms(), signals: watch::Sender::new(0) }
     }
 }
 
 impl Host for TokioHost {
     fn now_ms(&self) -> i64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+        self.epoch_ms + clock::boot_ms()
     }
 
     fn uptime_ms(&self) -> i64 {
-        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+        clock::boot_ms() - self.started_ms
     }
 
     fn new_instance_id(&self) -> InstanceId {

@@ -3,6 +3,7 @@
 //! What is to be done is decided in `kiln-pool` and carried out by `kiln-engine`; here both meet the world.
 
 pub mod agents;
+pub mod clock;
 pub mod core;
 pub mod host;
 pub mod http;

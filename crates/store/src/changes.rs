@@ -1,7 +1,6 @@
 //! The timeline.
 
 use std::sync::LazyLock;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use kiln_engine::world::Change;
 use kiln_pool::{Instance, Stage, StageState};
@@ -60,18 +59,12 @@ static WRITE: LazyLock<[String; AT_ONCE]> = LazyLock::new(|| {
 /// Writes changes: the last of their transaction, so that as little time as possible lies between the number they get and
 /// their being visible.
 pub(crate) async fn write(session: &mut Session<'_>, entries: &[Entry<'_>]) -> Result<(), Fault> {
-    let at_ms = now_ms();
+    let at_ms = session.at_ms;
     for entries in entries.chunks(AT_ONCE) {
         let values: Vec<_> = [Value::from(at_ms)].into_iter().chain(entries.iter().flat_map(Entry::values)).collect();
         session.execute(&WRITE[entries.len() - 1], &values).await?;
     }
     Ok(())
-}
-
-/// The time, in milliseconds since 1970. Nothing is decided by it but [`settled`].
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// So long after a change nobody still commits one with a smaller number.
@@ -91,7 +84,7 @@ impl SqlStore {
     pub(crate) async fn read_changes_after(&self, seq: i64, limit: u32) -> Result<Vec<Change>, Fault> {
         let rows = self.database.rows(AFTER, &values![seq, i64::from(limit)]).await?;
         let changes = rows.iter().map(rows::change).collect::<Result<Vec<_>, _>>()?;
-        Ok(if self.database.commits_out_of_order() { settled(seq, changes, now_ms()) } else { changes })
+        Ok(if self.database.commits_out_of_order() { settled(seq, changes, self.database.now_ms()) } else { changes })
     }
 }
 
@@ -101,7 +94,9 @@ impl SqlStore {
 fn settled(after: i64, mut changes: Vec<Change>, now_ms: i64) -> Vec<Change> {
     let mut previous = after;
     let open = changes.iter().position(|change| {
-        let gap = change.seq != previous + 1 && change.at_ms > now_ms - GAP_PATIENCE_MS;
+        // One from far ahead was written by a host with another clock, and says nothing about how long ago that was.
+        let fresh = (change.at_ms - now_ms).abs() < GAP_PATIENCE_MS;
+        let gap = change.seq != previous + 1 && fresh;
         previous = change.seq;
         gap
     });
@@ -135,6 +130,7 @@ mod tests {
         check(0, &[(1, fresh), (3, fresh), (4, fresh)], 1);
         check(0, &[(2, fresh)], 0);
         check(0, &[(7, old), (9, old), (10, fresh)], 3);
+        check(0, &[(7, 300_000), (9, fresh)], 1);
         check(4, &[(5, fresh), (7, old), (9, fresh)], 2);
     }
 }

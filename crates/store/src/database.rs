@@ -2,6 +2,9 @@
 //! is here, in [`crate::open`] and in `migrations/`.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -19,6 +22,17 @@ pub(crate) struct Database {
     pub(crate) connections: Connections,
     /// How its writes go.
     pub(crate) writes: Writes,
+    /// The clock that dates the timeline; the wall clock, as long as there is none.
+    pub(crate) clock: OnceLock<Clock>,
+}
+
+/// Says the time, in milliseconds since 1970.
+pub(crate) struct Clock(pub(crate) Box<dyn Fn() -> i64 + Send + Sync>);
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
 }
 
 /// The connections to a database.
@@ -41,6 +55,8 @@ pub(crate) enum Connections {
 pub(crate) struct Session<'d> {
     transaction: Transaction<'d>,
     writes: &'d Writes,
+    /// When it began.
+    pub(crate) at_ms: i64,
 }
 
 enum Transaction<'d> {
@@ -143,7 +159,18 @@ impl Database {
     pub(crate) async fn write(&self, room: Room) -> Result<Session<'_>, Fault> {
         self.writes.may_begin(room)?;
         let transaction = self.writes.note(self.connections.begin().await)?;
-        Ok(Session { transaction, writes: &self.writes })
+        Ok(Session { transaction, writes: &self.writes, at_ms: self.now_ms() })
+    }
+
+    /// The time, in milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> i64 {
+        match self.clock.get() {
+            Some(clock) => clock.0(),
+            None => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+            }
+        }
     }
 
     /// The rows of a query, outside of any transaction.

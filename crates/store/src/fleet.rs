@@ -19,6 +19,10 @@ const STREAK_GROWS: &str = "INSERT INTO streaks (flavor, failures, at_ms, eviden
 const STREAK_ENDS: &str = "DELETE FROM streaks WHERE flavor = $1";
 /// One that counted nothing for long is of what nobody asks for any more.
 const FORGET_STREAKS: &str = "DELETE FROM streaks WHERE at_ms < $1";
+const OPEN: &str = "SELECT epoch_ms FROM boots WHERE boot = $1 AND (EXISTS (SELECT 1 FROM instances WHERE state <> 'gone') \
+                    OR EXISTS (SELECT 1 FROM stages WHERE state <> 'ended'))";
+const ANCHOR: &str = "INSERT INTO boots (boot, epoch_ms) VALUES ($1, $2) \
+                      ON CONFLICT (boot) DO UPDATE SET epoch_ms = excluded.epoch_ms";
 const DRAINED: &str = "SELECT pool FROM drained";
 const DRAIN: &str = "INSERT INTO drained (pool) VALUES ($1) ON CONFLICT (pool) DO NOTHING";
 const UNDRAIN: &str = "DELETE FROM drained WHERE pool = $1";
@@ -51,6 +55,19 @@ const PRUNE: [[&str; 2]; 2] = [
 ];
 
 impl SqlStore {
+    pub(crate) async fn write_epoch(&self, boot: &str, epoch_ms: i64) -> Result<i64, Fault> {
+        let mut session = self.database.write(Room::Reserve).await?;
+        // Two that start at the same time get the same.
+        lock(&mut session, "boots").await?;
+        if let Some(row) = session.row(OPEN, &values![boot]).await? {
+            session.roll_back().await?;
+            return row.int(0);
+        }
+        session.execute(ANCHOR, &values![boot, epoch_ms]).await?;
+        session.commit().await?;
+        Ok(epoch_ms)
+    }
+
     pub(crate) async fn read_streaks(&self) -> Result<BTreeMap<String, Streak>, Fault> {
         let streak = |row: &crate::database::Row| {
             let failures = u32::try_from(row.int(1)?).unwrap_or(u32::MAX);

@@ -44,7 +44,7 @@ use kiln_engine::world::StoreError;
 pub use error::OpenError;
 pub use migrations::newest as newest_schema;
 
-use crate::database::{Connections, Database};
+use crate::database::{Clock, Connections, Database};
 use crate::updates::Updates;
 use crate::writes::Room;
 
@@ -99,6 +99,12 @@ impl SqlStore {
     /// When the database fails.
     pub async fn remember(&self, name: &str, value: &str) -> Result<String, StoreError> {
         self.write_once(name, value).await.map_err(|fault| fault.during(&format!("remember the {name}")))
+    }
+
+    /// Dates the timeline by this clock, in milliseconds since 1970, from now on. The first call counts.
+    pub fn date_by(&self, now_ms: impl Fn() -> i64 + Send + Sync + 'static) {
+        // A second clock would be another opinion about the same time.
+        let _ = self.database.clock.set(Clock(Box::new(now_ms)));
     }
 
     /// Runs one statement in a transaction of its own.

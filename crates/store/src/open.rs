@@ -1,6 +1,7 @@
 //! Opens a database: connections, schema.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
@@ -89,7 +90,7 @@ async fn file(place: &Place, path: &Path, survives_power_cut: bool) -> Result<Da
         wal.sync_folder(folder).await.map_err(|error| connect(sqlx::Error::Io(error)))?;
     }
     let connections = Connections::Sqlite { writer, readers, wal };
-    Ok(Database { connections, writes: Writes::new(Reserve::keep(path)) })
+    Ok(Database { connections, writes: Writes::new(Reserve::keep(path)), clock: OnceLock::new() })
 }
 
 async fn memory(place: &Place) -> Result<Database, OpenError> {
@@ -97,7 +98,7 @@ async fn memory(place: &Place) -> Result<Database, OpenError> {
     let writer = pool(1).connect_with(options).await.map_err(|error| connect_error(place, error))?;
     migrate_sqlite(place, &writer).await?;
     let connections = Connections::Sqlite { readers: writer.clone(), writer, wal: None };
-    Ok(Database { connections, writes: Writes::default() })
+    Ok(Database { connections, writes: Writes::default(), clock: OnceLock::new() })
 }
 
 /// Connects. While another process makes the file, SQLite says at once that it is locked, whatever its own patience.
@@ -148,7 +149,7 @@ async fn server(place: &Place, options: &PgConnectOptions) -> Result<Database, O
     pool.close().await;
     migrated.map_err(|error| migrate_error(place, error))?;
     let connections = Connections::Postgres(Server::new(options, ANSWER_WITHIN));
-    Ok(Database { connections, writes: Writes::default() })
+    Ok(Database { connections, writes: Writes::default(), clock: OnceLock::new() })
 }
 
 fn connect_error(place: &Place, source: sqlx::Error) -> OpenError {

@@ -26,6 +26,10 @@ impl Store for SqlStore {
         self.database.writes.trouble()
     }
 
+    fn anchor<'a>(&'a self, boot: &'a str, epoch_ms: i64) -> Answer<'a, i64> {
+        trying(self.write_epoch(boot, epoch_ms), || "write down when this host booted".to_owned())
+    }
+
     fn enroll<'a>(&'a self, me: &'a Holder) -> Answer<'a, ()> {
         trying(self.write_process(me), || "write down that this process was started".to_owned())
     }

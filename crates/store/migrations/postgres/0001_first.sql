@@ -1,4 +1,4 @@
--- Times are milliseconds since 1970. What changes here changes in the other dialect's folder, too.
+-- Times are milliseconds since 1970, by the clock of the boot of the host that wrote them, see `boots`. What changes here changes in the other dialect's folder, too.
 
 -- One row for each instance that ever was, until it is pruned.
 CREATE TABLE instances (
@@ -58,6 +58,12 @@ CREATE TABLE changes (
     pool TEXT COLLATE "C" NOT NULL,
     state TEXT COLLATE "C" NOT NULL,
     reason TEXT COLLATE "C" NOT NULL
+);
+
+-- When each host booted, by the wall clock of that time: the origin of the clock that dates rows.
+CREATE TABLE boots (
+    boot TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    epoch_ms BIGINT NOT NULL
 );
 
 -- The present process of each runner; `beat` grows whenever it asks for leases.

@@ -101,6 +101,26 @@ pub async fn racing_runners_share_the_leases(backend: Backend) {
     assert!(held.into_iter().collect::<BTreeSet<_>>().iter().eq(wanted.keys()));
 }
 
+pub async fn all_processes_of_a_boot_share_its_epoch_while_something_is_open(backend: Backend) {
+    let (one, two) = (backend.open().await, backend.open().await);
+    assert_eq!(one.anchor("boot", 1_000).await.unwrap(), 1_000);
+    assert_eq!(two.anchor("boot", 9_000).await.unwrap(), 9_000, "nothing is open");
+    let row = ready("i", 1);
+    insert(&one, std::slice::from_ref(&row)).await;
+    assert_eq!(one.anchor("boot", 77).await.unwrap(), 9_000, "an instance is live");
+    assert_eq!(one.anchor("another boot", 77).await.unwrap(), 77);
+    let ends = row.terminating(Cause::new(Code::Surplus, ""), 2).unwrap();
+    assert!(one.update_instance(&ends, "").await.unwrap());
+    assert_eq!(one.anchor("boot", 77).await.unwrap(), 9_000, "it is not gone yet");
+    assert!(one.update_instance(&ends.become_(State::Gone, 3).unwrap(), "").await.unwrap());
+    two.begin_stage(&stage("s", 1), 1).await.unwrap();
+    assert_eq!(one.anchor("boot", 77).await.unwrap(), 9_000, "a stage waits");
+    let ended = stage("s", 1).ended(Cause::new(Code::Destroyed, ""), 4).unwrap();
+    assert!(one.update_stage(&ended).await.unwrap());
+    assert_eq!(one.anchor("boot", 77).await.unwrap(), 77);
+    assert_eq!(two.anchor("another boot", 78).await.unwrap(), 78);
+}
+
 pub async fn streaks_drains_and_what_is_remembered(backend: Backend) {
     let (store, other) = (backend.open().await, backend.open().await);
     for (flavor, at, code, why) in

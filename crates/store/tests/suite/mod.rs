@@ -49,6 +49,7 @@ checks! {
     contention::many_claimers_never_share_an_instance,
     fleet::leases_have_one_holder,
     fleet::of_two_processes_of_a_name_the_later_one_goes_on,
+    fleet::all_processes_of_a_boot_share_its_epoch_while_something_is_open,
     fleet::racing_runners_share_the_leases,
     fleet::streaks_drains_and_what_is_remembered,
     fleet::the_timeline_tells_each_change,

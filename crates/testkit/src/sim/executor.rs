@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use futures::future::BoxFuture;
@@ -180,11 +179,12 @@ impl super::world::World {
         let runner = self.rng.index(runners);
         let now = self.now_ms();
         if self.strikes(Fault::ClockJump) {
-            let jump = self.rng.between(-600_000, 600_000);
+            // Hosts that share a store agree about the time to some minutes.
+            let most = if runners == 1 { 30 * 3_600_000 } else { 600_000 };
+            let jump = self.rng.between(-most, most);
             self.say(&format!("r{runner} fault clock_jump {jump} ms"));
-            self.marks.clocks_jumped = true;
-            if let Some(process) = self.processes.get(runner) {
-                process.skew_ms.store(jump, Ordering::Relaxed);
+            if let Some(process) = self.processes.get_mut(runner) {
+                process.skew_ms = jump;
             }
         }
         if self.strikes(Fault::Partition) {

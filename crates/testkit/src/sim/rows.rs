@@ -19,6 +19,8 @@ pub struct Rows {
     pub open: BTreeSet<StageId>,
     /// Leases.
     pub leases: BTreeMap<String, Lease>,
+    /// When each host booted.
+    pub boots: BTreeMap<String, i64>,
     /// The present process of each runner.
     pub runners: BTreeMap<String, String>,
     /// Failed starts of flavors.
@@ -42,6 +44,17 @@ pub struct Changed<T> {
 pub type Claim = (Changed<Stage>, Changed<Instance>);
 
 impl Rows {
+    /// See `Store::anchor`.
+    pub fn anchor(&mut self, boot: &str, epoch_ms: i64) -> i64 {
+        match self.boots.get(boot) {
+            Some(epoch_ms) if !self.live.is_empty() || !self.open.is_empty() => *epoch_ms,
+            _ => {
+                self.boots.insert(boot.to_owned(), epoch_ms);
+                epoch_ms
+            }
+        }
+    }
+
     /// See `Store::enroll`.
     pub fn enroll(&mut self, me: &Holder) {
         self.runners.insert(me.name.clone(), me.process.clone());

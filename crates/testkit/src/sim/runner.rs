@@ -25,7 +25,7 @@ struct SimHost {
     clock: Arc<Clock>,
     runner: usize,
     started_ms: i64,
-    skew_ms: Arc<AtomicI64>,
+    epoch_ms: Arc<AtomicI64>,
     signals: Arc<Mutex<Signals>>,
 }
 
@@ -42,14 +42,17 @@ pub fn start(shared: &Arc<Shared>, runner: usize, config: &Config) -> Arc<Engine
     let mut world = shared.world();
     world.say(&format!("r{runner} starts"));
     let names: Vec<String> = world.clouds.keys().cloned().collect();
-    let (name, incarnation, skew_ms) = match world.processes.get_mut(runner) {
+    let (name, incarnation, skew_ms, epoch_ms) = match world.processes.get_mut(runner) {
         Some(process) => {
             process.incarnation += 1;
             (process.up, process.started_ms) = (true, now);
-            (process.name.clone(), process.incarnation, Arc::clone(&process.skew_ms))
+            (process.name.clone(), process.incarnation, process.skew_ms, Arc::clone(&process.epoch_ms))
         }
-        None => (format!("runner{runner}"), 0, Arc::default()),
+        None => (format!("runner{runner}"), 0, 0, Arc::default()),
     };
+    // In true time the host booted at 0.
+    epoch_ms.store(world.rows.anchor(&format!("boot{runner}"), skew_ms), Ordering::Relaxed);
+    world.marks.clocks_differ |= epoch_ms.load(Ordering::Relaxed) != 0;
     drop(world);
     let driver = |name: String| {
         let driver = SimDriver { shared: Arc::clone(shared), runner, incarnation, name: name.clone() };
@@ -61,7 +64,7 @@ pub fn start(shared: &Arc<Shared>, runner: usize, config: &Config) -> Arc<Engine
         clock: Arc::clone(&clock),
         runner,
         started_ms: now,
-        skew_ms,
+        epoch_ms,
         signals: Arc::default(),
     };
     let engine = Engine::new(Parts {
@@ -90,7 +93,7 @@ pub fn start(shared: &Arc<Shared>, runner: usize, config: &Config) -> Arc<Engine
 
 impl Host for SimHost {
     fn now_ms(&self) -> i64 {
-        self.clock.now_ms() + self.skew_ms.load(Ordering::Relaxed)
+        self.clock.now_ms() + self.epoch_ms.load(Ordering::Relaxed)
     }
 
     fn uptime_ms(&self) -> i64 {

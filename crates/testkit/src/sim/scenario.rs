@@ -155,9 +155,7 @@ fn happen(executor: &mut Executor, words: &[&str]) -> Result<(), String> {
         ["fault", "clock_jump", runner, ms] => {
             let (runner, ms) = (runner_of(runner)?, duration_ms(ms)?);
             let mut world = shared.world();
-            world.marks.clocks_jumped = true;
-            let process = world.processes.get(runner).ok_or("there is no such runner")?;
-            process.skew_ms.store(ms, Ordering::Relaxed);
+            world.processes.get_mut(runner).ok_or("there is no such runner")?.skew_ms = ms;
         }
         ["fault", name @ ("vm_dies" | "agent_hangs"), id] => {
             let mut world = shared.world();

@@ -89,6 +89,10 @@ impl Store for SimStore {
         None
     }
 
+    fn anchor<'a>(&'a self, boot: &'a str, epoch_ms: i64) -> Answer<'a, i64> {
+        self.call("anchor", move |w| w.rows.anchor(boot, epoch_ms))
+    }
+
     fn enroll<'a>(&'a self, me: &'a Holder) -> Answer<'a, ()> {
         self.call("enroll", move |w| w.rows.enroll(me))
     }

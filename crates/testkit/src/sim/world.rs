@@ -51,8 +51,10 @@ pub struct Process {
     pub cut_off_ms: BTreeMap<Part, i64>,
     /// Until when it stands still.
     pub paused_ms: i64,
-    /// How much its wall clock is ahead.
-    pub skew_ms: Arc<AtomicI64>,
+    /// How much its host's wall clock is ahead.
+    pub skew_ms: i64,
+    /// How much the clock is ahead by which it dates rows: as the wall clock was when it took its epoch.
+    pub epoch_ms: Arc<AtomicI64>,
     /// Calls of the cloud and of agents about an instance that are under way, by incarnation.
     pub working: BTreeSet<(u32, String)>,
 }
@@ -208,10 +210,10 @@ impl World {
             .is_some_and(|p| p.up && p.paused_ms <= now && p.cut_off_ms.values().all(|t| *t <= now))
     }
 
-    /// The wall clock of a runner.
+    /// The clock by which a runner dates rows.
     #[must_use]
-    pub fn wall_ms(&self, runner: usize) -> i64 {
-        self.now_ms() + self.processes.get(runner).map_or(0, |p| p.skew_ms.load(Ordering::Relaxed))
+    pub fn row_clock_ms(&self, runner: usize) -> i64 {
+        self.now_ms() + self.processes.get(runner).map_or(0, |p| p.epoch_ms.load(Ordering::Relaxed))
     }
 
     /// How long a call takes on its way there: mostly short.

@@ -29,7 +29,7 @@ pub fn ordered(w: &mut World, runner: usize, order: &'static str, id: &str) {
         _ => None,
     };
     // A process that stood still between its row and its call is late, and cannot know it.
-    let on_time = !w.marks.clocks_jumped && !w.marks.stood_still;
+    let on_time = !w.marks.clocks_differ && !w.marks.stood_still;
     let state = w.rows.instances.get(&id).map(|row| row.state);
     if let (Some(turning), Some(state)) = (turning.filter(|_| on_time), state)
         && ![turning, State::Terminating, State::Gone].contains(&state)

@@ -71,8 +71,8 @@ pub struct Marks {
     pub calls_ms: BTreeMap<(&'static str, String), VecDeque<i64>>,
     /// When each lease was taken or renewed last.
     pub beats_ms: BTreeMap<String, i64>,
-    /// Whether a wall clock jumped in this run, so that times of different rows cannot be compared.
-    pub clocks_jumped: bool,
+    /// Whether a runner dated rows by another clock in this run, so that times of different rows cannot be compared.
+    pub clocks_differ: bool,
     /// Whether a process stood still in this run.
     pub stood_still: bool,
     /// Whether the configuration changed in this run.

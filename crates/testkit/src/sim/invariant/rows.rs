@@ -48,8 +48,8 @@ fn created(w: &mut World, runner: usize, new: &Instance, reason: &str) {
     const LATELY_MS: i64 = 120_000;
     let long = |at: Option<&i64>| at.is_some_and(|at| now - at > LATELY_MS);
     let streak = w.rows.streaks.get(&new.flavor);
-    let open = breaker(streak).allows(w.wall_ms(runner)) == 0 && long(w.marks.start_noted_ms.get(&new.flavor));
-    if open && !w.marks.clocks_jumped {
+    let open = breaker(streak).allows(w.row_clock_ms(runner)) == 0 && long(w.marks.start_noted_ms.get(&new.flavor));
+    if open && !w.marks.clocks_differ {
         w.violate(
             "breaker_holds",
             format!("{} is made while the breaker of {} is open: {streak:?}", new.id, new.flavor),
@@ -101,9 +101,9 @@ fn ends(w: &mut World, runner: usize, old: &Instance, new: &Instance) {
     if old.state == State::Claimed && !by_operator {
         serving_ends(w, old, cause);
     }
-    let held = old.hold_until_ms.is_some_and(|until| until > w.wall_ms(runner) + 30_000);
+    let held = old.hold_until_ms.is_some_and(|until| until > w.row_clock_ms(runner) + 30_000);
     let unreachable = cause.code == Code::Unreachable;
-    if held && !forced && !by_operator && !unreachable && !w.marks.clocks_jumped {
+    if held && !forced && !by_operator && !unreachable && !w.marks.clocks_differ {
         w.violate("hold_is_kept", format!("{} is held and ends as {cause}", new.id));
     }
 }
@@ -124,7 +124,7 @@ fn serving_ends(w: &mut World, old: &Instance, cause: &Cause) {
 fn lie(w: &World, runner: usize, old: &Instance, new: &Instance, cause: &Cause) -> Option<String> {
     let vm = w.clouds.get(&old.driver).and_then(|cloud| cloud.vms.get(old.id.as_str()));
     let now = w.now_ms();
-    let jumped = w.marks.clocks_jumped;
+    let jumped = w.marks.clocks_differ;
     match cause.code {
         Code::Died | Code::DiedBooting | Code::Vanished if old.state != State::Launching => {
             let vm = vm.filter(|vm| vm.exists())?;

@@ -64,20 +64,20 @@ fn lie(w: &World, runner: usize, old: &Stage, at_ms: i64, cause: &Cause) -> Opti
             (!asked).then(|| "nobody asked for it".to_owned())
         }
         Code::NoCapacity => {
-            let early = at_ms <= old.wait_until_ms && !w.marks.clocks_jumped;
+            let early = at_ms <= old.wait_until_ms && !w.marks.clocks_differ;
             (early || old.state != StageState::Waiting)
                 .then(|| format!("it is {} until {}", old.state, old.wait_until_ms))
         }
         Code::StageDeadline => {
             let ran = assigned.map_or(0, |assigned| at_ms - assigned);
-            let early = ran <= old.run_ms && !w.marks.clocks_jumped;
+            let early = ran <= old.run_ms && !w.marks.clocks_differ;
             (early || assigned.is_none()).then(|| format!("it ran for {ran} of {} ms", old.run_ms))
         }
         Code::Unattended => {
             let up = w.processes.get(runner).map_or(0, |p| w.now_ms() - p.started_ms);
             let waited = assigned.map_or(0, |assigned| at_ms - assigned);
             let limit = w.config.timing.unattended_after_ms;
-            let early = waited < limit && !w.marks.clocks_jumped || up < limit;
+            let early = waited < limit && !w.marks.clocks_differ || up < limit;
             (early || old.set_up).then(|| format!("it had its instance for {waited} ms, set up {}", old.set_up))
         }
         Code::SetupFailed => {
@@ -111,7 +111,7 @@ pub fn claimed(w: &mut World, runner: usize, stage: &Changed<Stage>, instance: &
             w.violate("tenants_never_meet", format!("{} of {} got {id} of {key}", stage.new.id, stage.new.account));
         }
     }
-    if instance.old.as_ref().is_some_and(|old| old.is_held(w.wall_ms(runner))) {
+    if instance.old.as_ref().is_some_and(|old| old.is_held(w.row_clock_ms(runner))) {
         w.violate("hold_is_kept", format!("{id} is held and was claimed"));
     }
     // Agents are asked every 20 s and believed for a while; listings come every 5 s.

@@ -64,7 +64,7 @@ fn adopted(w: &mut World) {
 }
 
 fn ages(w: &mut World) {
-    if w.marks.reloaded || w.marks.clocks_jumped {
+    if w.marks.reloaded || w.marks.clocks_differ {
         return;
     }
     let mut old = None;
@@ -83,7 +83,7 @@ fn ages(w: &mut World) {
 }
 
 fn deadlines(w: &mut World) {
-    if w.marks.clocks_jumped {
+    if w.marks.clocks_differ {
         return;
     }
     let mut late = None;
