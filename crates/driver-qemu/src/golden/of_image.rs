@@ -3,7 +3,7 @@
 use crate::error::QemuError;
 use crate::golden::shelf::{self, Usage};
 use crate::host::lock;
-use crate::images::{Image, Images};
+use crate::images::{Image, Images, REMOVED};
 
 /// Disk that golden VMs take.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Images {
     pub async fn remove(&self, name: &str) -> Result<(), QemuError> {
         let image = self.get(name)?;
         let _held = self.lock(name).await?;
-        let doomed = self.layout.images().join(format!(".{name}.removed"));
+        let doomed = self.layout.images().join(format!(".{name}{REMOVED}"));
         lock::remove_tree(&doomed)?;
         std::fs::rename(&image.dir, &doomed).map_err(QemuError::io("remove", &image.dir))?;
         lock::remove_tree(&doomed)?;

@@ -98,7 +98,7 @@ impl Recipe<'_> {
                 let newcomer = Newcomer { key: &key, image: &self.image.name, shape: self.shape, ca };
                 shelf::prune(self.layout, newcomer);
             }
-            // Between our two locks somebody might find it unused, and remove it.
+            // Between the two locks of this builder another process might find it unused, and remove it.
             let path = shelf::handover_path(self.layout);
             handover = Some(lock::shared(&path, self.listener, "golden VMs").await?);
             drop(exclusive);

@@ -1,7 +1,7 @@
 //! Bounds on what a VM takes of the host, by a control group of version 2, where this process may make some.
 //!
 //! ```text
-//! BASE/               the group above our own, or our own; holds no process itself, and passes its controllers on
+//! BASE/               the group above this process's, or that; holds no process itself, and passes its controllers on
 //! BASE/kiln-vm-ID/    one VM: memory.max, pids.max, io.weight
 //! ```
 //! A group with processes of its own cannot pass controllers on, so a service gets a group below the one that is delegated
@@ -56,7 +56,7 @@ pub(crate) enum Unbounded {
 pub(crate) struct Group(PathBuf);
 
 impl Base {
-    /// Where this process may make groups. It is looked for once, and then passes its controllers on.
+    /// Returns where this process may make groups. It is looked for once, and then passes its controllers on.
     ///
     /// # Errors
     /// Why there is none.
@@ -121,7 +121,7 @@ impl Base {
 }
 
 impl Group {
-    /// That of a VM which was started before; none where it is in no group of ours.
+    /// Returns that of a VM which was started before; none where it is in none that this module made.
     pub(crate) fn of_process(pid: u32) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let (_, own) = own_group(&mounts, &fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)?;
@@ -150,7 +150,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // The kernel refuses while a process is in it: a VM that outlives us keeps its bounds.
+        // The kernel refuses while a process is in it: a VM that outlives its owner keeps its bounds.
         let _ = fs::remove_dir(&self.0);
     }
 }

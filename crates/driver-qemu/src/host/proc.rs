@@ -14,7 +14,7 @@ pub(crate) struct Memory {
     pub(crate) available: Option<u64>,
 }
 
-/// The host's memory now.
+/// Reads the host's memory as it is now.
 pub(crate) fn memory_mib() -> Memory {
     parse_memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default())
 }
@@ -27,12 +27,12 @@ fn parse_memory(meminfo: &str) -> Memory {
     Memory { total: mib("MemTotal"), available: mib("MemAvailable") }
 }
 
-/// A name of this boot of the host; empty where the kernel gives none.
+/// Returns the name of this boot of the host; empty where the kernel gives none.
 pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// When a process began, in clock ticks since boot: with the pid it names a process for one boot. None when it is gone.
+/// Returns when a process began, in clock ticks since boot: with the pid it names a process for one boot. None when it is gone.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
     parse_start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -48,13 +48,13 @@ fn parse_start_time(stat: &str) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
-/// The pids of all processes that this user may see.
+/// Lists the pids of all processes that this user may see.
 pub(crate) fn processes() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// The words of a process's command line.
+/// Returns the words of a process's command line; one empty word when it is gone.
 pub(crate) fn command_line(pid: u32) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     bytes.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
@@ -80,8 +80,8 @@ impl ProcessName {
     }
 }
 
-/// A file that a process has open, opened for reading; also one that has no name any more. None where it has not, or we may
-/// not look.
+/// Opens for reading a file that a process has open, also one that has no name any more. None where the process has not, or this
+/// one may not look.
 pub(crate) fn opened(pid: u32, path: &Path) -> Option<File> {
     let removed = format!("{} (deleted)", path.display());
     let is_it = |to: PathBuf| to == path || to.as_os_str() == removed.as_str();

@@ -1,4 +1,5 @@
-//! Running the system's programs: their output as progress, their errors as evidence, their end tied to ours.
+//! Running the system's programs: with no more environment than they need, their output as progress, their errors as evidence,
+//! their end tied to this process's.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -79,7 +80,7 @@ pub(crate) async fn output(command: Command, remedy: &'static str) -> Result<Str
     Err(QemuError::ProgramFailed { program, status: status.to_string(), tail })
 }
 
-/// Runs a program to its end and hands each line of its errors to `line`. When the future is dropped, or we die, the
+/// Runs a program to its end and hands each line of its errors to `line`. When the future is dropped, or this process dies, the
 /// program is told to end, so that it can take down what it has set up.
 pub(crate) async fn watched(
     command: Command,
@@ -120,14 +121,14 @@ pub(crate) async fn watched(
     }
 }
 
-/// A process that outlives us by seconds: when we are killed, it kills the program's whole group. The signal of
+/// A process that outlives this one by seconds: when this one is killed, it kills the program's whole group. The signal of
 /// [`unix::Death`] reaches the program alone, not what it has started.
 struct Guardian(std::process::Child);
 
 impl Guardian {
     fn over(leader: &std::process::Child) -> std::io::Result<Self> {
         let mut command = command("sh", Needs::Path);
-        // Its input ends when we do. The pause is for a program that puts things in order by itself.
+        // Its input ends with this process. The pause is for a program that puts things in order by itself.
         command.args(["-c", "read line; sleep 2; kill -KILL -\"$1\"", "sh"]).arg(leader.id().to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         command.spawn().map(Self)
@@ -136,7 +137,7 @@ impl Guardian {
 
 impl Drop for Guardian {
     fn drop(&mut self) {
-        // It is ours and not reaped, so its pid is its own.
+        // It is a child that is not reaped, so its pid is its own.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -149,7 +150,7 @@ impl Drop for Ended {
     fn drop(&mut self) {
         if let Ok(None) = self.0.try_wait() {
             unix::terminate_group(&self.0);
-            // It takes down its mounts and temporary files; waiting keeps us from removing them under it.
+            // It takes down its mounts and temporary files; until then nobody may remove them.
             let _ = self.0.wait();
         }
     }

@@ -1,4 +1,5 @@
-//! What needs the kernel's own words: children that die with us and children that do not, processes, free space.
+//! What needs the kernel's own calls: children that die with this process and children that do not, descriptors of processes,
+//! free space.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -31,7 +32,7 @@ pub(crate) enum Death {
 /// Starts a child that the kernel ends when this process ends, however it ends.
 ///
 /// The parent-death signal is tied to the *thread* that forks, so all such children are started by one thread that lives
-/// as long as the process. The child leaves our process group, so that a Ctrl-C in the terminal does not reach it.
+/// as long as the process. The child leaves this process's group, so that a Ctrl-C in the terminal does not reach it.
 ///
 /// # Errors
 /// As [`Command::spawn`].
@@ -63,7 +64,7 @@ pub(crate) fn spawn_tied(mut command: Command, inherit: Vec<OwnedFd>, death: Dea
 }
 
 /// Starts a child that goes on when this process ends: in a session of its own, so that neither a terminal nor a signal to
-/// our group reaches it. The descriptors of `inherit` keep their numbers in the child.
+/// this process's group reaches it. The descriptors of `inherit` keep their numbers in the child.
 ///
 /// # Errors
 /// As [`Command::spawn`].
@@ -90,10 +91,10 @@ impl PidFd {
     /// When there is no such process.
     pub(crate) fn open(pid: u32) -> io::Result<Self> {
         let pid = i32::try_from(pid).map_err(io::Error::other)?;
-        // SAFETY: the call takes two integers and touches no memory of ours.
+        // SAFETY: the call takes two integers and touches no memory.
         let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
         let fd = i32::try_from(fd).map_err(io::Error::other)?;
-        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it. It closes on exec.
+        // SAFETY: the kernel has just made this descriptor, and nobody else knows it. It closes on exec.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
@@ -135,7 +136,7 @@ fn spawner() -> &'static mpsc::Sender<Order> {
             for (mut command, answer) in inbox {
                 // The asker waits for the answer; should it be gone, the child is ended rather than left alone.
                 if let Err(mpsc::SendError(Ok(mut orphan))) = answer.send(command.spawn()) {
-                    // Nobody is left to tell; the child is ours, so it is ended and reaped.
+                    // Nobody is left to tell; the child is this process's, so it is ended and reaped.
                     let _ = orphan.kill();
                     let _ = orphan.wait();
                 }
@@ -171,7 +172,7 @@ pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(u64::from(stat.blocks_available()) * u64::from(stat.fragment_size()))
 }
 
-/// Whether we are root.
+/// Tells whether this process is root.
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }

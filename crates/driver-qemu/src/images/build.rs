@@ -142,7 +142,7 @@ impl Images {
             command.arg(format!("--dpkgopt=path-exclude=/usr/share/{unwanted}/*"));
         }
         command.arg(format!("--include={}", packages.join(",")));
-        // The scripts go in as text: in a user namespace the hooks may not be allowed into our directory.
+        // The scripts go in as text: in a user namespace the hooks may not be allowed into the image's directory.
         let hook =
             |name: &str, text: &str| format!("--{name}-hook=sh -c '{}' {name} \"$1\"", text.replace('\'', r"'\''"));
         command.arg(hook("essential", EARLY)).arg(hook("customize", CUSTOMIZE));

@@ -18,6 +18,10 @@ use crate::paths::Layout;
 use crate::progress::Listener;
 use crate::settings::Settings;
 
+/// How the directory of an image ends that is being made, and of one that is being removed.
+const HALF: &str = ".half";
+pub(crate) const REMOVED: &str = ".removed";
+
 /// An image that VMs can be made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
@@ -100,8 +104,26 @@ impl Images {
     /// Guards the making and removing of one image among processes.
     pub(crate) async fn lock(&self, name: &str) -> Result<std::fs::File, QemuError> {
         private_dir(&self.layout.images())?;
-        let path = self.layout.images().join(format!(".{name}.lock"));
-        lock::exclusive(&path, &self.listener, &format!("image {name}")).await
+        lock::exclusive(&self.lock_path(name), &self.listener, &format!("image {name}")).await
+    }
+
+    fn lock_path(&self, name: &str) -> PathBuf {
+        self.layout.images().join(format!(".{name}.lock"))
+    }
+
+    /// Removes what killed processes left half made or half removed. What somebody works on is locked, and stays.
+    fn remove_leftovers(&self) {
+        for entry in std::fs::read_dir(self.layout.images()).into_iter().flatten().flatten() {
+            let file_name = entry.file_name();
+            let name = file_name.to_str().and_then(|name| name.strip_prefix('.'));
+            let name = name.and_then(|name| name.strip_suffix(HALF).or_else(|| name.strip_suffix(REMOVED)));
+            if let Some(name) = name
+                && let Some(_held) = lock::try_exclusive(&self.lock_path(name))
+                && let Err(error) = lock::remove_tree(&entry.path())
+            {
+                tracing::warn!(%error, "what is left of an image stays");
+            }
+        }
     }
 
     /// Calls `make` with an empty directory and puts what it made into place under `name`, whole or not at all.
@@ -109,7 +131,8 @@ impl Images {
     where
         F: AsyncFnOnce(&Path) -> Result<Image, QemuError>,
     {
-        let half = self.layout.images().join(format!(".{name}.half"));
+        self.remove_leftovers();
+        let half = self.layout.images().join(format!(".{name}{HALF}"));
         lock::remove_tree(&half)?;
         private_dir(&half)?;
         let outcome = match make(&half).await {
@@ -198,6 +221,24 @@ mod tests {
         for bad in ["", "..", ".x", "a/b", "A", "-x", "a b", &"a".repeat(65)] {
             check(bad, false);
         }
+    }
+
+    #[tokio::test]
+    async fn what_killed_processes_left_goes_with_the_next_image() {
+        let (_dir, images) = store();
+        let folder = images.layout.images();
+        for left in [".killed.half", ".killed.removed", ".busy.half"] {
+            std::fs::create_dir_all(folder.join(left)).expect("create");
+        }
+        let busy = images.lock("busy").await.expect("lock");
+        let make = async || images.install("a", async |_| Ok(image("a"))).await.expect("install");
+        make().await;
+        let there = [".killed.half", ".killed.removed", ".busy.half", "a"].map(|name| folder.join(name).exists());
+        assert_eq!(there, [false, false, true, true]);
+        drop(busy);
+        std::fs::remove_dir_all(folder.join("a")).expect("remove");
+        make().await;
+        assert!(!folder.join(".busy.half").exists());
     }
 
     #[tokio::test]

@@ -70,10 +70,10 @@ impl Drop for Scratch {
     }
 }
 
-/// mmdebstrap, in namespaces of its own where we may make them: as root it mounts /proc, /sys and parts of /dev below the
+/// Returns the command for mmdebstrap, in namespaces of its own where this process may make them: as root it mounts /proc, /sys and parts of /dev below the
 /// tree, and a killed build would leave them mounted for everybody, with processes that go on.
 ///
-/// The second value is what must happen to it when we die: `unshare` ignores SIGTERM, and its end takes all others along.
+/// The second value is what must happen to it when this process dies: `unshare` ignores SIGTERM, and its end takes all others along.
 pub(super) async fn mmdebstrap() -> (Command, Death) {
     let namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let mut trial = program::command("unshare", Needs::Path);

@@ -77,7 +77,7 @@ fn read_entries(apt: &Path) -> Vec<Entry> {
     files.extend(parts);
     let mut entries = Vec::new();
     for file in files {
-        // A file that is not there or not ours to read holds no archive for us.
+        // A file that is not there or may not be read names no archive.
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
         match file.extension().and_then(|e| e.to_str()) {
             Some("list") => entries.extend(text.lines().filter_map(parse_line)),

@@ -25,17 +25,17 @@ const GROUP_USES: u32 = 0o060;
 pub(crate) struct Confinement {
     /// Whether it has a sandbox of system calls.
     pub(crate) sandbox: bool,
-    /// Who it runs as; none: as we do.
+    /// Who it runs as; none: the same user as this process.
     pub(crate) ids: Option<Ids>,
 }
 
 impl Confinement {
-    /// That of the VM called `name`, as far as this host allows. `sandbox` says whether this QEMU has one.
+    /// Returns that of the VM called `name`, as far as this host allows. `sandbox` says whether this QEMU has one.
     pub(crate) fn of(name: &str, sandbox: bool, accel: Accel) -> Self {
         let own = Ids::for_vm(name).ok();
         let ids = match accel {
             Accel::Tcg => own,
-            // The device's own group is let in, as a rule. Where it is not, the VM must be who we are.
+            // The device's own group is let in, as a rule. Where it is not, the VM must be the same user as this process.
             Accel::Kvm => own.zip(Path::new(KVM).metadata().ok()).and_then(|(ids, device)| {
                 let lets_in = device.mode() & GROUP_USES == GROUP_USES;
                 lets_in.then_some(Ids { gid: device.gid(), ..ids })
@@ -44,7 +44,7 @@ impl Confinement {
         Self { sandbox, ids }
     }
 
-    /// The beginning of a command line.
+    /// Returns the beginning of a command line.
     pub(crate) fn command(&self, qemu: &Path) -> Command {
         let mut command = program::command(qemu, Needs::Nothing);
         if let Some(Ids { uid, gid }) = self.ids {
@@ -57,7 +57,7 @@ impl Confinement {
         command
     }
 
-    /// Gives it what it opens again by itself: its console.
+    /// Makes QEMU the owner of a file or pipe that it opens again by itself: its console.
     pub(crate) fn give(&self, file: impl AsFd) -> std::io::Result<()> {
         match self.ids {
             Some(Ids { uid, gid }) => std::os::unix::fs::fchown(file, Some(uid), Some(gid)),
@@ -65,7 +65,7 @@ impl Confinement {
         }
     }
 
-    /// Lets it write to a file that many VMs open and nobody reaches by its path.
+    /// Lets every VM write to a file that many VMs open and nobody reaches by its path.
     pub(crate) fn share(&self, file: &File) -> std::io::Result<()> {
         use std::os::unix::fs::PermissionsExt as _;
         const FOR_ALL: u32 = 0o666;

@@ -1,4 +1,4 @@
-//! What a VM that outlives us writes: into a file, whose end is kept.
+//! What a VM that outlives its owner writes: into a file, whose end is kept.
 //!
 //! A pipe would end with its reader. QEMU appends to the file by itself; as long as a driver watches the VM, the disk of all
 //! but the file's end is given back from time to time. Between two drivers the file grows at the pace of a serial line.
@@ -38,12 +38,12 @@ impl Log {
         file.map(Self).map_err(QemuError::io("open", path))
     }
 
-    /// The same file for a child to write to.
+    /// Returns the same file for a child to write to.
     pub(crate) fn writer(&self) -> std::io::Result<File> {
         self.0.try_clone()
     }
 
-    /// The last `count` lines for a person; empty where it cannot be read.
+    /// Returns the last `count` lines, for people; nothing where it cannot be read.
     pub(crate) fn last_lines(&self, count: usize) -> String {
         let mut bytes = Vec::new();
         let length = self.0.metadata().map_or(0, |meta| meta.len());

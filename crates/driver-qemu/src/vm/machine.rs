@@ -15,7 +15,7 @@ use crate::vm::accel::Accel;
 use crate::vm::confinement::Confinement;
 use crate::vm::descriptors::{Descriptors, option_value};
 
-/// The kernel line for images whose kernel we start directly.
+/// The kernel line for images whose kernel QEMU starts without a boot loader.
 pub(crate) const KERNEL_LINE: &str = "root=LABEL=root rootfstype=ext4 rw console=ttyS0 quiet random.trust_cpu=on \
     mitigations=off nokaslr tsc=reliable audit=0 apparmor=0 cryptomgr.notests no_timer_check panic=-1 net.ifnames=0";
 
@@ -222,7 +222,7 @@ fn chain(disks: &[String]) -> String {
     text
 }
 
-/// The instance below `owner` that a command line made by us starts. Not by any mention of a file of it: a person may look
+/// Returns the instance below `owner` that a command line of this module starts. Any mention of its files does not do: a person may look
 /// at one.
 pub(crate) fn instance_of(words: &[String], owner: &Path) -> Option<String> {
     let id = words.iter().skip_while(|word| *word != "-name").nth(1)?;

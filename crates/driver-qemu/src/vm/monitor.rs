@@ -1,4 +1,4 @@
-//! The socket on which the monitor of a VM that outlives us listens, in the instance's directory.
+//! The socket on which the monitor of a VM that outlives its owner listens, in the instance's directory.
 //!
 //! QEMU gets the listening socket itself, so that a connection can be made before QEMU has begun. It serves one connection
 //! at a time: the driver's while it starts the VM; after that anybody who may enter the directory can ask, such as an operator.
@@ -12,7 +12,7 @@ use crate::error::QemuError;
 
 const SOCKET: &str = "monitor";
 
-/// The listening end for QEMU, and a connection to it.
+/// Makes the socket, and returns the listening end for QEMU and a connection to it.
 pub(crate) fn listen(dir: &Path) -> Result<(OwnedFd, UnixStream), QemuError> {
     let path = dir.join(SOCKET);
     let entered = File::open(dir).map_err(QemuError::io("open", dir))?;

@@ -71,7 +71,7 @@ impl Qmp {
             self.writer.write_all(&line.as_bytes()[sent..]).await.map_err(|e| broken(command, &e))?;
             loop {
                 let mut message = self.read_message().await?;
-                // Events, and the late answer of a command that was given up, are not ours.
+                // Events, and the late answer of a command that was given up, are passed over.
                 if message.get("id").and_then(Value::as_u64) != Some(id) {
                     continue;
                 }
