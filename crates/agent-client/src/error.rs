@@ -42,9 +42,9 @@ pub enum AgentError {
     /// Our own certificate or the CA is unusable.
     #[error("the connection to the agent could not be prepared")]
     Tls(#[from] kiln_tls::TlsError),
-    /// Not an address.
-    #[error("`{0}` is not the address of an agent")]
-    Address(String),
+    /// Its site has not told where it listens.
+    #[error("where the agent of {0} listens is not known yet")]
+    Unknown(String),
     /// The HTTP client could not be made.
     #[error("the connection to the agent could not be prepared")]
     Client(#[source] reqwest::Error),

@@ -7,13 +7,13 @@
 mod error;
 mod output;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use kiln_tls::Identity;
 use kiln_wire::agent::{self as wire, kiln};
+use kiln_wire::reach::Reach;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -58,8 +58,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Prepares to speak to the agent at `addr` whose certificate must carry `server_name`. Connects at the first call.
-    pub fn new(addr: SocketAddr, server_name: &str, credentials: &Credentials) -> Result<Self, AgentError> {
+    /// Prepares to speak to the agent at `reach` whose certificate must carry `server_name`. Connects at the first call.
+    pub fn new(reach: &Reach, server_name: &str, credentials: &Credentials) -> Result<Self, AgentError> {
         let tls = kiln_tls::client_config(
             credentials.ca_pem.as_bytes(),
             credentials.client.cert_pem.as_bytes(),
@@ -67,7 +67,6 @@ impl Agent {
         )?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
-            .resolve(server_name, addr)
             .no_proxy()
             // An agent is in the hands of its VM's root: it sends us nowhere.
             .redirect(reqwest::redirect::Policy::none())
@@ -76,10 +75,14 @@ impl Agent {
             .http2_keep_alive_interval(PING_EVERY)
             .http2_keep_alive_timeout(PING_ANSWER)
             .http2_keep_alive_while_idle(true)
-            .http2_adaptive_window(true)
-            .build()
-            .map_err(AgentError::client)?;
-        Ok(Self { http, base: format!("https://{server_name}:{}", addr.port()), passed_on: false })
+            .http2_adaptive_window(true);
+        let (http, base) = match reach {
+            Reach::Ip(address) => {
+                (http.resolve(server_name, *address), format!("https://{server_name}:{}", address.port()))
+            }
+            Reach::Unix(path) => (http.unix_socket(path.as_path()), format!("https://{server_name}")),
+        };
+        Ok(Self { http: http.build().map_err(AgentError::client)?, base, passed_on: false })
     }
 
     /// Speaks to a stage's agent through the runner, which passes on what a stage needs: `base` is the runner's URL of the

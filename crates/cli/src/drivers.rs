@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use kiln_driver::Driver;
 use kiln_driver_qemu::{AccelChoice, AgentBinary, Images, Listener, Ownership, QemuDriver, QemuSection, Settings};
-use kiln_pool::Config;
+use kiln_pool::{Config, SiteId};
 use kiln_pool_file::Section;
 use kiln_runner::http::{Connection, Peer, Peers};
 
@@ -41,14 +41,14 @@ impl Drivers<'_> {
         self.open_local(agent_file(self.host)?)
     }
 
-    /// Every driver, by its name. Only what the pools of `config` need has to be there: the driver of local VMs is opened in
+    /// Every driver, by its site. Only what the pools of `config` need has to be there: the driver of local VMs is opened in
     /// any case, because VMs of a former pool file may run and a pool may be added later, but that takes neither QEMU nor
     /// the agent.
-    pub fn all(&self, config: &Config) -> anyhow::Result<BTreeMap<String, Arc<dyn Driver>>> {
+    pub fn all(&self, config: &Config) -> anyhow::Result<BTreeMap<SiteId, Arc<dyn Driver>>> {
         let needs_local = config.pools.values().any(|pool| pool.driver == LOCAL);
         let agent = if needs_local { agent_file(self.host)? } else { agent_place(self.host)? };
         let local: Arc<dyn Driver> = Arc::new(self.open_local(agent)?);
-        Ok(BTreeMap::from([(LOCAL.to_owned(), local)]))
+        Ok(BTreeMap::from([(SiteId::new(LOCAL), local)]))
     }
 
     fn open_local(&self, agent: PathBuf) -> anyhow::Result<QemuDriver> {
@@ -142,8 +142,9 @@ mod tests {
             Drivers { layout: &layout, host: &host, ownership, identity: &identity, listener }.all(&config)
         };
         let drivers = open("elsewhere", "cloud").expect("nothing local is needed");
-        assert_eq!(drivers.keys().collect::<Vec<_>>(), [LOCAL]);
-        assert_eq!(drivers[LOCAL].list().await.expect("a list"), []);
+        let site = SiteId::new(LOCAL);
+        assert_eq!(drivers.keys().collect::<Vec<_>>(), [&site]);
+        assert_eq!(drivers[&site].list().await.expect("a list"), []);
         let error = open("here", LOCAL).err().expect("the agent is needed").to_string();
         assert!(error.contains("no-agent: no such file"), "{error}");
     }

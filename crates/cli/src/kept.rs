@@ -1,9 +1,9 @@
 //! Instances that `kiln run --keep-on-failure` keeps, for `kiln shell` in another terminal to find.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use kiln_wire::reach::Reach;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Usage;
@@ -17,7 +17,7 @@ pub struct Kept {
     /// The stage it belongs to.
     pub stage: String,
     /// Where its agent listens.
-    pub agent: SocketAddr,
+    pub agent: Reach,
     /// The directory of the sources in it.
     pub workspace_dir: String,
 }

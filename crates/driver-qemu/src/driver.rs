@@ -14,6 +14,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use kiln_agent_client::Credentials;
 use kiln_driver::{Abilities, Driver, DriverError, Labels, LaunchRequest, Launched, Listed};
+use kiln_pool::{End, EndKind, Life};
 use kiln_tls::Authority;
 use tokio::sync::OnceCell;
 
@@ -35,7 +36,7 @@ use crate::settings::Settings;
 use crate::vm::accel::Accel;
 use crate::vm::binary::Binary;
 use crate::vm::kvm;
-use crate::vm::machine::{Life, Shape};
+use crate::vm::machine::{Life as Lifetime, Shape};
 
 /// What pool files call this driver.
 pub const NAME: &str = "qemu";
@@ -92,7 +93,7 @@ impl QemuDriver {
     ) -> Result<Self, QemuError> {
         let owner = Owner::start(&layout, ownership)?;
         let (mut book, mut proven) = (Book::default(), HashSet::new());
-        if owner.life() == Life::Lasting {
+        if owner.life() == Lifetime::Lasting {
             for survivor in adopt::survivors(owner.dir())? {
                 proven.insert(survivor.record.golden.clone());
                 book.adopt(survivor);
@@ -224,10 +225,13 @@ impl Inner {
     /// The slot of an id, and whether the caller must start it.
     fn reserve(&self, request: &LaunchRequest) -> Result<(Slot, bool), QemuError> {
         let mut book = self.book();
-        if book.has_ended(&request.id) {
-            return Err(QemuError::Invalid(format!("instance {} has ended; an instance never runs twice", request.id)));
+        if book.has_ended(&request.token) {
+            return Err(QemuError::Invalid(format!(
+                "instance {} has ended; an instance never runs twice",
+                request.token
+            )));
         }
-        if let Some(slot) = book.slots.get(&request.id)
+        if let Some(slot) = book.slots.get(&request.token)
             && !matches!(*slot.phase.borrow(), Phase::Failed(_))
         {
             return Ok((slot.clone(), false));
@@ -237,7 +241,7 @@ impl Inner {
         record::add_promised_to_others(&mut promised, &policy, &vms, self.owner.dir());
         policy.admit(request.memory_mib, &Host::now(&vms)?, &promised).map_err(QemuError::from)?;
         let slot = Slot::starting(request);
-        book.slots.insert(request.id.clone(), slot.clone());
+        book.slots.insert(request.token.clone(), slot.clone());
         Ok((slot, true))
     }
 
@@ -268,7 +272,7 @@ impl Inner {
         let outcome = tokio::select! {
             outcome = work => outcome,
             // Dropping the work ends whatever it had started.
-            _ = given_up.wait_for(|given_up| *given_up) => Err(QemuError::Cancelled(request.id.clone())),
+            _ = given_up.wait_for(|given_up| *given_up) => Err(QemuError::Cancelled(request.token.clone())),
         };
         match outcome {
             Ok((golden, instance)) => {
@@ -311,7 +315,7 @@ impl Inner {
 
     /// Nothing of ours, unless an earlier end or removal failed half-way.
     async fn destroy_unknown(&self, id: &str) -> Result<(), QemuError> {
-        if self.owner.life() == Life::Tied {
+        if self.owner.life() == Lifetime::Tied {
             return lock::remove_tree(&self.owner.instance_dir(id));
         }
         let (owner, id) = (self.owner.dir().to_owned(), id.to_owned());
@@ -321,7 +325,7 @@ impl Inner {
 }
 
 impl Driver for QemuDriver {
-    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Launched, DriverError>> {
+    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Vec<Launched>, DriverError>> {
         async move {
             book::check(request)?;
             let (slot, first) = self.inner.reserve(request)?;
@@ -334,9 +338,9 @@ impl Driver for QemuDriver {
                 });
             }
             match slot.settled().await {
-                Phase::Running(instance) => Ok(instance.launched.clone()),
+                Phase::Running(instance) => Ok(vec![instance.launched.clone()]),
                 Phase::Failed(error) => Err(told(&error)),
-                Phase::Starting | Phase::Ended => Err(QemuError::Cancelled(request.id.clone()).into()),
+                Phase::Starting | Phase::Ended => Err(QemuError::Cancelled(request.token.clone()).into()),
             }
         }
         .boxed()
@@ -347,8 +351,9 @@ impl Driver for QemuDriver {
         let mut listed: Vec<Listed> = book.slots.iter().filter_map(|(id, slot)| slot.listed(id)).collect();
         for id in self.inner.owner.instances() {
             if !book.slots.contains_key(&id) {
-                let running = adopt::lives(&self.inner.owner.instance_dir(&id));
-                listed.push(Listed { id, running, labels: Labels::new(), launched: None });
+                let lives = adopt::lives(&self.inner.owner.instance_dir(&id));
+                let life = if lives { Life::Running } else { Life::LeftOver };
+                listed.push(Listed { id, life, labels: Labels::new(), launched: None });
             }
         }
         drop(book);
@@ -360,11 +365,11 @@ impl Driver for QemuDriver {
         async move { self.inner.destroy(id).await.map_err(DriverError::from) }.boxed()
     }
 
-    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
+    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, End> {
         async move {
             match self.inner.running(id) {
-                Some(instance) => instance.ended().await.evidence,
-                None => format!("instance {id} does not run"),
+                Some(instance) => instance.ended().await,
+                None => End::new(EndKind::Unknown, format!("instance {id} does not run")),
             }
         }
         .boxed()
@@ -376,8 +381,18 @@ impl Driver for QemuDriver {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { outlives_owner: self.inner.owner.life() == Life::Lasting, ..Abilities::default() }
+        Abilities {
+            outlives_owner: self.inner.owner.life() == Lifetime::Lasting,
+            launches_at_once: Some(launches_at_once()),
+            ..Abilities::default()
+        }
     }
+}
+
+/// A start takes one processor nearly whole: more at once than there are processors make each other slow.
+fn launches_at_once() -> u32 {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    u32::try_from(processors).unwrap_or(1).max(2)
 }
 
 /// The same error for every caller that waited for one start.

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use kiln_agent_client::Credentials;
 use kiln_driver::{Driver as _, Labels, LaunchRequest};
+use kiln_pool::EndKind;
 
-use crate::clone::instance::EndKind;
 use crate::clone::owner::Ownership;
 use crate::clone::record::{Answer, Record};
 use crate::clone::{adopt, owner::Owner};
@@ -101,8 +101,17 @@ fn vm(layout: &Layout, id: &str, written_kib: u32) -> Child {
 }
 
 fn request(id: &str) -> LaunchRequest {
-    let (id, image, labels) = (id.to_owned(), "debian".to_owned(), Labels::new());
-    LaunchRequest { id, image, cpus: 1, memory_mib: 256, disk_gib: 8, labels }
+    LaunchRequest {
+        token: id.to_owned(),
+        count: 1,
+        place: String::new(),
+        spec: serde_json::Value::Null,
+        image: "debian".to_owned(),
+        cpus: 1,
+        memory_mib: 256,
+        disk_gib: 8,
+        labels: Labels::new(),
+    }
 }
 
 fn open(layout: &Layout, settings: Settings) -> QemuDriver {

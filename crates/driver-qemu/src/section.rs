@@ -6,7 +6,7 @@ use kiln_document::diagnostic::Diagnostic;
 use kiln_document::schema::{Key, Shape as Form, Table};
 use kiln_document::yaml::Node;
 use kiln_pool::config::{Ages, Launch};
-use kiln_pool::{Flavor, Pool};
+use kiln_pool::{Flavor, Pool, SiteId};
 use kiln_pool_file::json;
 use kiln_pool_file::section::{Instances, Limit, Reader, Section, Variant};
 use serde_json::Value;
@@ -117,11 +117,13 @@ pub fn pool(name: &str, image: &str, shape: Shape, limit: u32) -> Pool {
         warm: 0,
         limit: None,
         hibernate: false,
+        places: Vec::new(),
         launch: launch(image, shape),
     };
     Pool {
         name: name.to_owned(),
         driver: NAME.to_owned(),
+        site: SiteId::new(NAME),
         os: "linux".to_owned(),
         arch: if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }.to_owned(),
         limit,
@@ -150,7 +152,10 @@ mod tests {
     /// What the driver says before it does anything.
     fn takes(launch: &Launch) -> bool {
         let request = LaunchRequest {
-            id: "a".to_owned(),
+            token: "a".to_owned(),
+            count: 1,
+            place: String::new(),
+            spec: serde_json::Value::Null,
             image: launch.image.clone(),
             cpus: launch.cpus,
             memory_mib: launch.memory_mib,

@@ -33,3 +33,12 @@ pub struct DriverError {
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
+
+impl DriverError {
+    /// There is nothing here that could open this site.
+    #[must_use]
+    pub fn unknown_site(site: &str) -> Self {
+        let message = format!("site {site} cannot be used here: another host or another setting of this runner has it");
+        Self { class: ErrorClass::NotFound, message, source: None }
+    }
+}

@@ -8,17 +8,25 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use kiln_pool::{End, EndKind, Life};
 use tokio::sync::watch;
 
-use crate::{Driver, DriverError, ErrorClass, Labels, LaunchRequest, Launched, Listed};
+use crate::{Abilities, Driver, DriverError, ErrorClass, Labels, LaunchRequest, Launched, Listed};
+
+/// Most instances of one launch.
+const BATCH_MAX: u32 = 4;
 
 /// A failure that a test asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The next launch fails with this class and makes nothing.
     Refuse(ErrorClass),
-    /// The next launch makes its instance, and its answer is lost.
+    /// The next launch makes its instances, and its answer is lost.
     LoseAnswer,
+    /// The next launch makes no more than this many of the instances that are asked for.
+    MakeOnly(u32),
+    /// The addresses of the next launch's instances are told by listings only.
+    AddressLater,
 }
 
 /// The driver. Clones of it are the same one.
@@ -42,9 +50,11 @@ struct State {
 
 #[derive(Debug)]
 struct Instance {
+    /// What its launch answered.
     launched: Launched,
     labels: Labels,
-    end: watch::Sender<Option<String>>,
+    address: SocketAddr,
+    end: watch::Sender<Option<End>>,
 }
 
 impl FakeDriver {
@@ -74,7 +84,7 @@ impl FakeDriver {
     /// Ends an instance as a crash would.
     pub fn crash(&self, id: &str, evidence: &str) {
         if let Some(instance) = self.state().instances.get(id) {
-            instance.end.send_replace(Some(evidence.to_owned()));
+            instance.end.send_replace(Some(End::new(EndKind::Crashed, evidence)));
         }
     }
 
@@ -88,49 +98,73 @@ impl FakeDriver {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self, request: &LaunchRequest) -> Result<Launched, DriverError> {
-        let id = &request.id;
-        let id_ok = (1..=63).contains(&id.len())
-            && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !id.starts_with('-');
-        if !id_ok || request.cpus == 0 || request.memory_mib == 0 {
+    fn start(&self, request: &LaunchRequest) -> Result<Vec<Launched>, DriverError> {
+        self.check(request)?;
+        let mut state = self.state();
+        let ids: Vec<String> = request.ids().collect();
+        if let Some(ended) = ids.iter().find(|id| state.ended.contains(*id)) {
+            let message = format!("instance {ended} has ended; an instance never runs twice");
+            return Err(refusal(ErrorClass::Invalid, message));
+        }
+        let there: Vec<Launched> =
+            ids.iter().filter_map(|id| state.instances.get(id)).map(|i| i.launched.clone()).collect();
+        if !there.is_empty() {
+            return Ok(there);
+        }
+        let fault = state.faults.pop_front();
+        if let Some(Fault::Refuse(class)) = fault {
+            return Err(refusal(class, format!("the test refuses {}", request.token)));
+        }
+        let left = state.limit.map_or(ids.len(), |limit| limit.saturating_sub(state.instances.len()));
+        let most = if let Some(Fault::MakeOnly(most)) = fault { most as usize } else { ids.len() };
+        let made = ids.len().min(left).min(most);
+        if made == 0 {
+            return Err(refusal(ErrorClass::Capacity, "all places are taken".to_owned()));
+        }
+        let later = fault == Some(Fault::AddressLater);
+        let launched: Vec<Launched> =
+            ids.into_iter().take(made).map(|id| state.make(id, &request.labels, self.needs_claim, later)).collect();
+        if fault == Some(Fault::LoseAnswer) {
+            return Err(refusal(
+                ErrorClass::Ambiguous,
+                format!("the answer to the launch of {} was lost", request.token),
+            ));
+        }
+        Ok(launched)
+    }
+
+    fn check(&self, request: &LaunchRequest) -> Result<(), DriverError> {
+        let token = &request.token;
+        let id_ok = (1..=60).contains(&token.len())
+            && token.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !token.starts_with('-');
+        let count_ok = (1..=BATCH_MAX).contains(&request.count);
+        if !id_ok || !count_ok || request.cpus == 0 || request.memory_mib == 0 {
             return Err(refusal(ErrorClass::Invalid, format!("not a request that can be carried out: {request:?}")));
         }
         if !self.images.contains(&request.image) {
             return Err(refusal(ErrorClass::NotFound, format!("there is no image `{}`", request.image)));
         }
-        let mut state = self.state();
-        if state.ended.contains(id) {
-            return Err(refusal(ErrorClass::Invalid, format!("instance {id} has ended; an instance never runs twice")));
-        }
-        if let Some(instance) = state.instances.get(id) {
-            return Ok(instance.launched.clone());
-        }
-        let fault = state.faults.pop_front();
-        if let Some(Fault::Refuse(class)) = fault {
-            return Err(refusal(class, format!("the test refuses instance {id}")));
-        }
-        if state.limit.is_some_and(|limit| state.instances.len() >= limit) {
-            return Err(refusal(ErrorClass::Capacity, "all places are taken".to_owned()));
-        }
-        state.next_port += 1;
-        state.launches += 1;
-        let nowhere = (SocketAddr::from(([127, 0, 0, 1], state.next_port)), id.clone());
-        let (agent, server_name) = state.agents.pop_front().unwrap_or(nowhere);
+        Ok(())
+    }
+}
+
+impl State {
+    fn make(&mut self, id: String, labels: &Labels, needs_claim: bool, address_later: bool) -> Launched {
+        self.next_port += 1;
+        self.launches += 1;
+        let nowhere = (SocketAddr::from(([127, 0, 0, 1], self.next_port)), id.clone());
+        let (address, server_name) = self.agents.pop_front().unwrap_or(nowhere);
         let launched = Launched {
             id: id.clone(),
-            agent,
+            reach: (!address_later).then(|| address.into()),
             server_name,
-            needs_claim: self.needs_claim,
+            needs_claim,
             phases: vec![("fake", Duration::ZERO)],
         };
-        let instance =
-            Instance { launched: launched.clone(), labels: request.labels.clone(), end: watch::Sender::new(None) };
-        state.instances.insert(id.clone(), instance);
-        if fault == Some(Fault::LoseAnswer) {
-            return Err(refusal(ErrorClass::Ambiguous, format!("the answer to the launch of {id} was lost")));
-        }
-        Ok(launched)
+        let (labels, end) = (labels.clone(), watch::Sender::new(None));
+        self.instances.insert(id, Instance { launched: launched.clone(), labels, address, end });
+        launched
     }
 }
 
@@ -138,8 +172,21 @@ fn refusal(class: ErrorClass, message: String) -> DriverError {
     DriverError { class, message, source: None }
 }
 
+impl Instance {
+    fn listed(&self, id: &str) -> Listed {
+        let end = self.end.borrow().clone();
+        let launched = Launched { reach: Some(self.address.into()), ..self.launched.clone() };
+        Listed {
+            id: id.to_owned(),
+            launched: end.is_none().then_some(launched),
+            life: end.map_or(Life::Running, Life::Ended),
+            labels: self.labels.clone(),
+        }
+    }
+}
+
 impl Driver for FakeDriver {
-    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Launched, DriverError>> {
+    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Vec<Launched>, DriverError>> {
         async move {
             // A real launch takes time, in which other calls come in.
             tokio::task::yield_now().await;
@@ -150,17 +197,7 @@ impl Driver for FakeDriver {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, DriverError>> {
         let state = self.state();
-        let running = |instance: &Instance| instance.end.borrow().is_none();
-        let mut listed: Vec<Listed> = state
-            .instances
-            .iter()
-            .map(|(id, instance)| Listed {
-                id: id.clone(),
-                running: running(instance),
-                labels: instance.labels.clone(),
-                launched: running(instance).then(|| instance.launched.clone()),
-            })
-            .collect();
+        let mut listed: Vec<Listed> = state.instances.iter().map(|(id, instance)| instance.listed(id)).collect();
         listed.sort_by(|a, b| a.id.cmp(&b.id));
         async move { Ok(listed) }.boxed()
     }
@@ -170,7 +207,7 @@ impl Driver for FakeDriver {
         if let Some(instance) = state.instances.remove(id) {
             instance.end.send_if_modified(|end| {
                 let running = end.is_none();
-                end.get_or_insert_with(|| "destroyed".to_owned());
+                end.get_or_insert_with(|| End::new(EndKind::Destroyed, "destroyed"));
                 running
             });
             state.ended.insert(id.to_owned());
@@ -178,13 +215,13 @@ impl Driver for FakeDriver {
         async { Ok(()) }.boxed()
     }
 
-    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
+    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, End> {
         let end = self.state().instances.get(id).map(|instance| instance.end.subscribe());
         async move {
-            let Some(mut end) = end else { return format!("instance {id} does not run") };
+            let Some(mut end) = end else { return End::new(EndKind::Unknown, format!("instance {id} does not run")) };
             // The sender goes only after it has told the end.
             let told = end.wait_for(Option::is_some).await.map(|end| end.clone());
-            told.ok().flatten().unwrap_or_else(|| "gone".to_owned())
+            told.ok().flatten().unwrap_or_else(|| End::new(EndKind::Unknown, "gone"))
         }
         .boxed()
     }
@@ -193,6 +230,10 @@ impl Driver for FakeDriver {
         let known = self.state().instances.contains_key(id);
         async move { if known { format!("console of {id}") } else { String::new() } }.boxed()
     }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { batch_max: BATCH_MAX, ..Abilities::default() }
+    }
 }
 
 #[cfg(test)]
@@ -200,13 +241,16 @@ mod tests {
     use super::*;
     use crate::conformance::{Subject, check};
 
-    fn request(id: &str) -> LaunchRequest {
+    fn request(token: &str) -> LaunchRequest {
         LaunchRequest {
-            id: id.to_owned(),
+            token: token.to_owned(),
+            count: 1,
+            place: String::new(),
             image: "debian".to_owned(),
             cpus: 1,
             memory_mib: 512,
             disk_gib: 8,
+            spec: serde_json::Value::Null,
             labels: Labels::new(),
         }
     }
@@ -228,12 +272,15 @@ mod tests {
         let driver = FakeDriver::new(&["debian"], true);
         driver.fail_next(Fault::Refuse(ErrorClass::Throttled));
         driver.fail_next(Fault::LoseAnswer);
-        let class = |result: Result<Launched, DriverError>| result.map(|l| l.id).map_err(|e| e.class);
+        let class = |result: Result<Vec<Launched>, DriverError>| {
+            result.map(|all| all.into_iter().map(|l| l.id).collect::<Vec<_>>().join(" ")).map_err(|e| e.class)
+        };
         assert_eq!(class(driver.launch(&request("a")).await), Err(ErrorClass::Throttled));
         assert_eq!(driver.launches(), 0);
         assert_eq!(class(driver.launch(&request("a")).await), Err(ErrorClass::Ambiguous));
         let listed = driver.list().await.expect("list");
-        assert_eq!(listed.iter().map(|l| (l.id.as_str(), l.running)).collect::<Vec<_>>(), [("a", true)]);
+        let lives: Vec<_> = listed.iter().map(|l| (l.id.as_str(), l.life.clone())).collect();
+        assert_eq!(lives, [("a", Life::Running)]);
         assert_eq!(class(driver.launch(&request("a")).await), Ok("a".to_owned()));
         assert_eq!(driver.launches(), 1);
         driver.limit(1);
@@ -245,6 +292,21 @@ mod tests {
         let driver = FakeDriver::new(&["debian"], true);
         driver.launch(&request("a")).await.expect("launch");
         driver.crash("a", "killed by signal 9");
-        assert_eq!(driver.ended("a").await, "killed by signal 9");
+        assert_eq!(driver.ended("a").await, End::new(EndKind::Crashed, "killed by signal 9"));
+    }
+
+    #[tokio::test]
+    async fn a_batch_may_be_filled_in_part_and_its_addresses_may_come_late() {
+        let driver = FakeDriver::new(&["debian"], true);
+        driver.fail_next(Fault::MakeOnly(2));
+        let batch = LaunchRequest { count: 3, ..request("a") };
+        let made = driver.launch(&batch).await.expect("a part of it");
+        assert_eq!(made.iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), ["a", "a-1"]);
+        assert_eq!(driver.launch(&batch).await.expect("the same part"), made);
+        driver.fail_next(Fault::AddressLater);
+        let made = driver.launch(&request("b")).await.expect("a launch");
+        assert_eq!(made.iter().map(|l| l.reach.clone()).collect::<Vec<_>>(), [None]);
+        let listed = driver.list().await.expect("list");
+        assert!(listed.iter().all(|l| l.launched.as_ref().is_some_and(|l| l.reach.is_some())), "{listed:?}");
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use futures::{FutureExt as _, StreamExt as _};
+use kiln_pool::plan::pool_lease;
 use kiln_pool::{Instance, InstanceId, State};
 
 use crate::Engine;
-use crate::world::StoreError;
 
 /// Pause between two rounds.
 pub const PROBE_EVERY_MS: i64 = 20_000;
@@ -17,9 +17,7 @@ impl Engine {
     /// Asks every agent again and again, for ever.
     pub async fn probe_for_ever(self: Arc<Self>) {
         loop {
-            if let Err(error) = self.probe().await {
-                tracing::warn!(%error, "the agents could not be asked in this round");
-            }
+            self.probe().await;
             let until = self.host.uptime_ms() + PROBE_EVERY_MS;
             while self.host.uptime_ms() < until {
                 // Signals are for others.
@@ -28,15 +26,11 @@ impl Engine {
         }
     }
 
-    /// Asks the agent of each instance that is ready or serves a stage, of the pools that are ours.
-    ///
-    /// # Errors
-    /// When the rows cannot be read.
-    pub async fn probe(self: &Arc<Self>) -> Result<(), StoreError> {
-        let leases = self.memory().leases.held(self.host.uptime_ms());
-        let rows = self.store.live_instances().await?;
-        let asked = |row: &Instance| matches!(row.state, State::Ready | State::Claimed) && leases.contains(&row.pool);
-        let probes = rows.into_iter().filter(asked).map(|row| {
+    /// Asks the agent of each instance that is ready or serves a stage, of the pools that are ours. While the rows cannot be
+    /// read, those that were ours last are asked: an outage of the database must not let their leases run out.
+    pub async fn probe(self: &Arc<Self>) {
+        let rows = self.contacts().await;
+        let probes = rows.into_iter().map(|row| {
             let engine = Arc::clone(self);
             async move {
                 let answer = engine.agents.health(&row).await;
@@ -44,7 +38,26 @@ impl Engine {
             }
         });
         futures::stream::iter(probes).buffer_unordered(PROBES_AT_ONCE).for_each(|()| async {}.boxed()).await;
-        Ok(())
+    }
+
+    async fn contacts(&self) -> Vec<Instance> {
+        match self.store.live_instances().await {
+            Ok(rows) => {
+                let mut memory = self.memory();
+                let leases = memory.leases.held(self.host.uptime_ms());
+                let ours = |row: &Instance| {
+                    matches!(row.state, State::Ready | State::Claimed)
+                        && leases.contains(&pool_lease(&row.pool, &row.site))
+                };
+                let contacts: Vec<Instance> = rows.into_iter().filter(ours).collect();
+                memory.contacts.clone_from(&contacts);
+                contacts
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the rows cannot be read; the agents that were ours last are asked");
+                self.memory().contacts.clone()
+            }
+        }
     }
 
     fn note_health(&self, id: &InstanceId, answer: Result<(), String>) {

@@ -1,9 +1,9 @@
 //! The reconcile loop and what callers ask of it, over any store, drivers, agents and clock.
 //!
 //! ```text
-//!            ┌──────────── observe ◄─ drivers' listings, then rows
+//!            ┌──────────── observe ◄─ the latest listings, then rows
 //!  signal ─► │ pass ─► plan (pure, in kiln-pool) ─► rows are changed at once ─► slow work is spawned ─► signal
-//!  timer  ─► └─ claims, releases and waiting stages signal too
+//!  timer  ─► └─ claims, releases, waiting stages and listings, which are made beside, signal too
 //! ```
 //! Everything that touches the world goes through the traits of [`world`], so that the simulated world runs this very code
 //! with a virtual clock and stops it before and after any call. For the same reason nothing here names a runtime: work is
@@ -12,33 +12,36 @@
 //! A row is changed before the world is (intent first) and after it (outcome). Every change is a compare-and-swap on the
 //! row's generation: who comes late changes nothing.
 
-mod execute;
+mod act;
 mod forestalled;
 mod health;
 mod leases;
 mod operator;
 mod pass;
+mod sites;
 mod stages;
+mod waiters;
 mod watch;
+mod work;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::future::{Either, select};
-use kiln_driver::Driver;
-use kiln_pool::InstanceId;
+use futures::future::{AbortHandle, Either, select};
 use kiln_pool::config::Config;
-use kiln_pool::plan::Health;
+use kiln_pool::plan::{Health, Noticed, Target};
+use kiln_pool::{End, Instance, InstanceId, SiteId};
 
 pub use forestalled::FORESTALLED_FOR_MS;
 pub use operator::OperatorError;
 pub use pass::{PASS_EVERY_MS, PassReport};
-pub use stages::{Assigned, Demand, SetupError, Waiter};
-pub use world::{Agents, Change, Holder, Host, Lease, Leasing, Limits, Store, StoreError, WriteTrouble};
+pub use stages::{Assigned, Demand, SetupError};
+pub use world::{Agents, Change, Drivers, Holder, Host, Lease, Leasing, Limits, Store, StoreError, WriteTrouble};
 
 use crate::leases::Leases;
+use crate::sites::Site;
+use crate::waiters::Waiters;
 
 /// Label under which an instance carries the id of the installation that it belongs to.
 pub const INSTALLATION_LABEL: &str = "kiln-installation";
@@ -56,11 +59,14 @@ pub struct Engine {
     installation: String,
     store: Arc<dyn Store>,
     agents: Arc<dyn Agents>,
-    drivers: BTreeMap<String, Arc<dyn Driver>>,
+    drivers: Arc<dyn Drivers>,
     host: Arc<dyn Host>,
     config: Mutex<Arc<Config>>,
     memory: Mutex<Memory>,
-    waiters: AtomicI64,
+    /// Those who wait for a stage to get its instance.
+    waiters: Waiters,
+    /// Those who want to know when a stage has its instance no more.
+    losers: Waiters,
 }
 
 /// What is only worth remembering while the process lives.
@@ -68,23 +74,46 @@ pub struct Engine {
 struct Memory {
     /// Instances that a spawned action works on.
     busy: BTreeSet<InstanceId>,
-    /// Since which uptime rows are in no listing.
-    unseen_since: BTreeMap<InstanceId, i64>,
-    /// Since which uptime agents do not answer.
+    /// The sites, open or not.
+    sites: BTreeMap<SiteId, Site>,
+    /// Sites whose next listing may show something new soon.
+    changing_sites: BTreeSet<SiteId>,
+    /// Generations of the rows that the latest pass read.
+    generations: BTreeMap<InstanceId, i64>,
+    /// When rows changed, as this process saw it.
+    noticed: Noticed,
+    /// Ends of live instances that drivers told of.
+    ends: BTreeMap<InstanceId, End>,
+    /// Uptime at which an agent first did not answer, while it does not.
     failing_since: BTreeMap<InstanceId, i64>,
     /// What agents answered.
     health: BTreeMap<InstanceId, Health>,
-    /// Instances whose end is waited for.
-    watched: BTreeSet<InstanceId>,
-    /// Orphans that were asked to end, and not to be asked again before this uptime: listings go on showing them.
+    /// Instances whose end is waited for, with what stops the waiting.
+    watched: BTreeMap<InstanceId, Watch>,
+    /// Instances whose agents are asked for their health, as they were when the rows could last be read.
+    contacts: Vec<Instance>,
+    /// Orphans that were asked to end, with the uptime before which they are not asked again: listings go on showing them.
     orphans_ms: BTreeMap<InstanceId, i64>,
     leases: Leases,
-    /// Since which uptime pools that rows are of are not in the pool file.
+    /// Uptime at which a pool that still has rows was first missing from the pool file, by the names of its leases.
     pools_missing: BTreeMap<String, i64>,
-    /// The same of flavors that stages wait for.
+    /// Uptime at which a flavor that stages wait for was first missing from the pool file.
     flavors_missing: BTreeMap<String, i64>,
     /// Ends that came before their stages.
     forestalled: forestalled::Forestalled,
+    /// How many instances of each flavor the latest plan wanted.
+    targets: BTreeMap<String, Target>,
+    /// Whether the latest pass saw a stage that waits.
+    demand: bool,
+}
+
+/// Stops waiting for an instance's end when it is dropped.
+struct Watch(AbortHandle);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What an engine is made of.
@@ -99,11 +128,11 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// The agents.
     pub agents: Arc<dyn Agents>,
-    /// The drivers, by the name that pools give.
-    pub drivers: BTreeMap<String, Arc<dyn Driver>>,
-    /// Clock, ids and spawning.
+    /// Opens the sites' drivers.
+    pub drivers: Arc<dyn Drivers>,
+    /// Clock, tokens and spawning.
     pub host: Arc<dyn Host>,
-    /// What is to be.
+    /// Desired state, from the pool file.
     pub config: Config,
 }
 
@@ -114,17 +143,17 @@ impl Engine {
         let Parts { me: name, process, installation, store, agents, drivers, host, config } = parts;
         let me = Holder { name, process };
         let (config, memory) = (Mutex::new(Arc::new(config)), Mutex::default());
-        let waiters = AtomicI64::new(0);
-        Arc::new(Self { me, installation, store, agents, drivers, host, config, memory, waiters })
+        let (waiters, losers) = (Waiters::default(), Waiters::default());
+        Arc::new(Self { me, installation, store, agents, drivers, host, config, memory, waiters, losers })
     }
 
-    /// What is to be, now.
+    /// Desired state, as of now.
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes what is to be. Busy instances are not touched; idle ones that do not fit any more are replaced.
+    /// Changes the desired state. Busy instances are not touched; idle ones that do not fit any more are replaced.
     pub fn set_config(&self, config: Config) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.host.signal();
@@ -168,6 +197,12 @@ impl Engine {
             Either::Left((done, _)) => Some(done),
             Either::Right(_) => None,
         }
+    }
+
+    /// How many instances of a flavor the latest plan wanted; none of pools that another runner sizes.
+    #[must_use]
+    pub fn target(&self, flavor: &str) -> Option<Target> {
+        self.memory().targets.get(flavor).copied()
     }
 
     /// What is known about an instance's agent.

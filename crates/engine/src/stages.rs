@@ -1,7 +1,5 @@
 //! What callers ask for stages: an instance, and its end.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use kiln_pool::request::{NoMatch, Request};
 use kiln_pool::{Cause, Code, Instance, InstanceId, Stage, StageId, StageState, candidates};
 
@@ -49,35 +47,10 @@ pub enum SetupError {
     Store(#[from] StoreError),
 }
 
-/// A stage that waits looks at its own row at least this often.
-const LOOK_EVERY_MS: i64 = 500;
+/// A stage that waits looks at its own row this often, in case that nobody tells.
+const LOOK_EVERY_MS: i64 = 5_000;
 /// Instances that are tried for one stage when their agents cannot be set up.
 pub const SETUP_ATTEMPTS: i64 = 3;
-
-/// One that waits, counted: the more there are, the less often each looks at its row when something changed.
-#[derive(Debug)]
-pub struct Waiter<'a>(&'a AtomicI64);
-
-impl<'a> Waiter<'a> {
-    /// Counts one more, as long as it lives.
-    #[must_use]
-    pub fn new(waiters: &'a AtomicI64) -> Self {
-        waiters.fetch_add(1, Ordering::Relaxed);
-        Self(waiters)
-    }
-
-    /// So that all of them together look about a thousand times in a second, if `least_ms` and `most_ms` do not forbid it.
-    #[must_use]
-    pub fn pause_ms(&self, least_ms: i64, most_ms: i64) -> i64 {
-        self.0.load(Ordering::Relaxed).clamp(least_ms, most_ms)
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 impl Engine {
     /// Writes the demand down and returns when the stage has an instance. To stop waiting loses nothing: the demand stays
@@ -87,6 +60,8 @@ impl Engine {
     /// When no pool would do, or the stage ended.
     pub async fn acquire(&self, demand: &Demand) -> Result<Assigned, SetupError> {
         self.refuse_forestalled(&demand.id)?;
+        // From before the row is there, so that no news is missed.
+        let mut news = self.waiters.expect(&demand.id);
         let (mut stage, mut instance) = match self.demand_row(demand) {
             Ok(row) => self.store.begin_stage(&row, self.host.now_ms()).await?,
             // What has an instance keeps it, also when the pool file does not say any more where that comes from.
@@ -98,8 +73,6 @@ impl Engine {
         }
         // Its place is taken by the next one; or an instance has to be made.
         self.host.signal();
-        let mut seen = self.host.signals();
-        let waiter = Waiter::new(&self.waiters);
         loop {
             match (stage.state, instance) {
                 (StageState::Ended, _) => {
@@ -107,10 +80,12 @@ impl Engine {
                     return Err(SetupError::Ended { id: stage.id, cause });
                 }
                 (StageState::Assigned, Some(instance)) => return Ok(Assigned { stage, instance }),
-                _ => self.host.wait(seen, LOOK_EVERY_MS).await,
+                _ => {}
             }
-            self.host.wait(u64::MAX, waiter.pause_ms(0, LOOK_EVERY_MS)).await;
-            seen = self.host.signals();
+            if let Some(Ok(Some(assigned))) = self.within(LOOK_EVERY_MS, &mut news).await {
+                return Ok(assigned);
+            }
+            news = self.waiters.expect(&demand.id);
             let Some(found) = self.look(&demand.id).await? else {
                 return Err(SetupError::Ended { id: demand.id.clone(), cause: Cause::new(Code::Destroyed, "") });
             };
@@ -127,6 +102,13 @@ impl Engine {
             }
             None => Ok(()),
         }
+    }
+
+    /// Waits from now on for the stage to change in a way that may take its instance from it: look at its row when this
+    /// returns, which it also does after some seconds without news.
+    pub fn stage_moves<'a>(&'a self, stage: &StageId) -> impl Future<Output = ()> + Send + 'a {
+        let news = self.losers.expect(stage);
+        async move { drop(self.within(LOOK_EVERY_MS, news).await) }
     }
 
     async fn look(&self, id: &StageId) -> Result<Option<(Stage, Option<Instance>)>, StoreError> {
@@ -157,7 +139,7 @@ impl Engine {
             assigned_ms: None,
             set_up: false,
             attempts: 0,
-            why: String::new(),
+            why: None,
             cause: None,
             ended_ms: None,
         })
@@ -208,6 +190,7 @@ impl Engine {
             // If this is not reached, the next pass finds an instance whose stage goes on without it.
             self.terminate(&row, cause).await?;
         }
+        self.losers.tell(id, &None);
         self.host.signal();
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! What the engine needs of the world.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use kiln_driver::{Driver, DriverError};
 use kiln_pool::plan::Streak;
-use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
+use kiln_pool::{Cause, Instance, InstanceId, SiteId, Stage, StageId};
 
 /// A failed call of the store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -107,11 +109,11 @@ pub trait Store: Send + Sync {
     fn live_instances(&self) -> BoxFuture<'_, Result<Vec<Instance>, StoreError>>;
     /// One instance.
     fn instance<'a>(&'a self, id: &'a InstanceId) -> BoxFuture<'a, Result<Option<Instance>, StoreError>>;
-    /// Writes a new row, unless that would pass a limit; whether it did. Concurrent callers, also in other processes, never
-    /// pass it together.
-    fn insert_instance<'a>(
+    /// Writes the rows of a batch of new instances of one flavor, all of them or none: none when that would pass a limit.
+    /// Whether it did. Concurrent callers, also in other processes, never pass a limit together.
+    fn insert_instances<'a>(
         &'a self,
-        row: &'a Instance,
+        rows: &'a [Instance],
         limits: Limits,
         reason: &'a str,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
@@ -166,6 +168,20 @@ pub trait Store: Send + Sync {
     fn set_drained<'a>(&'a self, pool: &'a str, drained: bool) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
+/// Opens drivers.
+pub trait Drivers: Send + Sync {
+    /// The driver of a site. Called again while it fails, and once when it does not.
+    fn open<'a>(&'a self, site: &'a SiteId) -> BoxFuture<'a, Result<Arc<dyn Driver>, DriverError>>;
+}
+
+/// Sites whose drivers are open already, by the site.
+impl Drivers for BTreeMap<SiteId, Arc<dyn Driver>> {
+    fn open<'a>(&'a self, site: &'a SiteId) -> BoxFuture<'a, Result<Arc<dyn Driver>, DriverError>> {
+        let driver = self.get(site).cloned();
+        Box::pin(async move { driver.ok_or_else(|| DriverError::unknown_site(site.as_str())) })
+    }
+}
+
 /// The agents in the instances.
 pub trait Agents: Send + Sync {
     /// Finds the agent of an instance that boots and gives it the instance's identity. Patient for some seconds; safe to
@@ -182,8 +198,8 @@ pub trait Host: Send + Sync {
     fn now_ms(&self) -> i64;
     /// How long this process has been running, in milliseconds, by a clock that nobody sets.
     fn uptime_ms(&self) -> i64;
-    /// A new id: unique for ever, lower-case letters, digits and hyphens.
-    fn new_instance_id(&self) -> InstanceId;
+    /// A new token of a batch, see [`kiln_pool::instance::Batch::token`].
+    fn new_token(&self) -> String;
     /// Runs work beside the caller, until it is done or the process ends.
     fn spawn(&self, work: BoxFuture<'static, ()>);
     /// How many signals there were. Read before looking at the world, so that none is missed while looking.

@@ -82,7 +82,7 @@ pub enum Event {
         /// The instance's id.
         instance: String,
         /// Where its agent listens.
-        agent: std::net::SocketAddr,
+        agent: kiln_wire::reach::Reach,
         /// The directory of the sources in it.
         workspace_dir: String,
         /// For how long at most, in milliseconds.

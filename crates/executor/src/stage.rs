@@ -205,7 +205,7 @@ impl<'a> StageRun<'a> {
         if ended.status != Status::Failed || self.context.cancel.is_cancelled() {
             return;
         }
-        let Some(agent) = lease.address else {
+        let Some(agent) = lease.address.clone() else {
             let minutes = duration.as_secs().div_ceil(60);
             self.context.note(match self.context.run.fleet.hold(lease, duration).await {
                 Ok(_) => format!("instance {} is held for {minutes} min: kiln instance show {}", lease.id, lease.id),

@@ -64,6 +64,7 @@ impl Set {
             warm: self.warm,
             limit: self.limit,
             hibernate,
+            places: Vec::new(),
             launch,
         }
     }
@@ -88,6 +89,7 @@ impl Set {
                 warm: variant.warm,
                 limit: variant.limit,
                 hibernate: variant.words.hibernate.unwrap_or(hibernate),
+                places: Vec::new(),
                 launch,
             });
         }

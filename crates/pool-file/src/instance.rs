@@ -3,7 +3,7 @@
 use kiln_document::diagnostic::{Diagnostic, Location};
 use kiln_document::schema::Shape;
 use kiln_document::yaml::Node;
-use kiln_pool::{Flavor, Pool};
+use kiln_pool::{Flavor, Pool, SiteId};
 use serde_json::Value;
 
 use crate::flavors::{self, Parts};
@@ -61,6 +61,7 @@ pub(crate) fn read(
     Some(Pool {
         name: name.to_owned(),
         driver: type_name.to_owned(),
+        site: SiteId::new(type_name),
         os: platform.os,
         arch: platform.arch,
         limit,

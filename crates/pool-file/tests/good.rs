@@ -52,7 +52,18 @@ fn dump_pool(pool: &Pool, out: &mut String) {
 }
 
 fn dump_flavor(flavor: &Flavor, out: &mut String) {
-    let Flavor { key, variant, tenant, resource_class, nested_virtualization, warm, limit, hibernate, launch } = flavor;
+    let Flavor {
+        key,
+        variant,
+        tenant,
+        resource_class,
+        nested_virtualization,
+        warm,
+        limit,
+        hibernate,
+        launch,
+        places: _,
+    } = flavor;
     let _ = writeln!(out, "  {key}: {warm} ready, limit {limit:?}, class {resource_class:?}, variant {variant:?}");
     let _ = writeln!(out, "    nested {nested_virtualization}, hibernate {hibernate}");
     if let Some(tenant) = tenant {

@@ -65,6 +65,10 @@ codes! {
         DiedBooting = "died_booting",
         /// The cloud says that it ended, and nobody here asked for that.
         Died = "died",
+        /// Its site took it back, as clouds do with spot instances.
+        Interrupted = "interrupted",
+        /// The host ran out of disk, and of all instances it wrote most.
+        DiskFull = "disk_full",
         /// It is in no listing and does not answer.
         Vanished = "vanished",
         /// It runs, but its agent did not answer for too long.
@@ -116,6 +120,12 @@ impl Cause {
             evidence = format!("…{}", &evidence[cut..]);
         }
         Self { code, evidence }
+    }
+
+    /// Whether an instance that was up was lost, and nobody asked for that.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        matches!(self.code, Code::Died | Code::Interrupted | Code::DiskFull | Code::Vanished | Code::Unreachable)
     }
 
     /// Whether it shows that new instances of this kind do not come up.

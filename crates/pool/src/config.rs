@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::Schedule;
+use crate::site::SiteId;
 
 /// Everything that the planner is to bring about.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -26,6 +27,8 @@ pub struct Pool {
     pub name: String,
     /// The driver that makes its instances, by the name in the file: `amazon`, `qemu`.
     pub driver: String,
+    /// The site that its instances are at.
+    pub site: SiteId,
     /// Operating system: `linux`, `windows`, `darwin`.
     pub os: String,
     /// Processor architecture: `amd64`, `arm64`.
@@ -65,6 +68,8 @@ pub struct Flavor {
     pub hibernate: bool,
     /// What is launched.
     pub launch: Launch,
+    /// Places within the site that it may be launched in, best first; empty where the site has no places.
+    pub places: Vec<String>,
 }
 
 /// Who may use a flavor.

@@ -12,10 +12,12 @@
 //! but `gone` follows; `gone` is final. Every change is a compare-and-swap on the generation, which each change counts up,
 //! so that a late executor changes nothing.
 
+use kiln_wire::reach::Reach;
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, codes};
 use crate::id::{InstanceId, StageId};
+use crate::site::SiteId;
 
 codes! {
     /// Where an instance is in its life.
@@ -86,8 +88,16 @@ pub struct Instance {
     pub pool: String,
     /// The flavor it belongs to.
     pub flavor: String,
-    /// The driver that makes it.
-    pub driver: String,
+    /// The site that it is at.
+    pub site: SiteId,
+    /// The place within the site that it is launched in; empty where the site has no places.
+    pub place: String,
+    /// Idempotency token of its launch, which all instances of one batch share.
+    pub token: String,
+    /// Its number in the batch, from 0.
+    pub batch_index: u32,
+    /// How many instances the batch asks for. A repeated launch asks for as many as the first one did.
+    pub batch_size: u32,
     /// Image it is launched with.
     pub image: String,
     /// [`crate::config::Launch::digest`] of what it was launched as.
@@ -116,14 +126,82 @@ pub struct Instance {
     pub retry_ms: Option<i64>,
     /// How often the present state's work was tried and failed.
     pub attempts: i64,
-    /// Where its agent listens, as `IP:PORT`.
-    pub address: Option<String>,
+    /// Where its agent listens; none until its site has told.
+    pub address: Option<Reach>,
     /// DNS name in the certificate that its agent presented when it was launched; its own id once it is ready.
     pub server_name: Option<String>,
     /// Whether it is a copy that must be given its own identity first.
     pub needs_claim: bool,
     /// Why it ends or ended.
     pub cause: Option<Cause>,
+}
+
+/// The id of an instance of a batch: the first one has the token itself.
+#[must_use]
+pub fn id_in_batch(token: &str, index: u32) -> InstanceId {
+    InstanceId::new(if index == 0 { token.to_owned() } else { format!("{token}-{index}") })
+}
+
+/// What a batch of new instances is to be.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Its idempotency token: unique for ever, lower-case letters, digits and hyphens, at most 60 characters.
+    pub token: String,
+    /// How many instances.
+    pub size: u32,
+    /// Their pool.
+    pub pool: String,
+    /// Their flavor.
+    pub flavor: String,
+    /// The site that makes them.
+    pub site: SiteId,
+    /// The place within the site; empty where the site has no places.
+    pub place: String,
+    /// Their image.
+    pub image: String,
+    /// [`crate::config::Launch::digest`] of what is launched.
+    pub digest: String,
+    /// The runner whose process works on them.
+    pub runner: String,
+}
+
+impl Batch {
+    /// The rows of its instances, which nobody has asked the site for yet.
+    #[must_use]
+    pub fn intended(&self, now_ms: i64) -> Vec<Instance> {
+        (0..self.size).map(|index| self.row(index, now_ms)).collect()
+    }
+
+    fn row(&self, index: u32, now_ms: i64) -> Instance {
+        Instance {
+            id: id_in_batch(&self.token, index),
+            pool: self.pool.clone(),
+            flavor: self.flavor.clone(),
+            site: self.site.clone(),
+            place: self.place.clone(),
+            token: self.token.clone(),
+            batch_index: index,
+            batch_size: self.size,
+            image: self.image.clone(),
+            digest: self.digest.clone(),
+            state: State::Intended,
+            generation: 1,
+            runner: self.runner.clone(),
+            stage: None,
+            created_ms: now_ms,
+            since_ms: now_ms,
+            ready_ms: None,
+            claimed_ms: None,
+            deadline_ms: None,
+            hold_until_ms: None,
+            retry_ms: None,
+            attempts: 0,
+            address: None,
+            server_name: None,
+            needs_claim: false,
+            cause: None,
+        }
+    }
 }
 
 impl Instance {

@@ -12,14 +12,18 @@ pub mod cause;
 pub mod config;
 pub mod id;
 pub mod instance;
+pub mod life;
 pub mod plan;
 pub mod request;
 pub mod schedule;
+pub mod site;
 pub mod stage;
 
 pub use cause::{Cause, Code};
 pub use config::{Config, Flavor, Pool, Timing};
 pub use id::{InstanceId, StageId};
 pub use instance::{Instance, State};
+pub use life::{End, EndKind, Life};
 pub use request::{Request, candidates};
+pub use site::SiteId;
 pub use stage::{Candidate, Stage, StageState};

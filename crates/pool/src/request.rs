@@ -113,6 +113,7 @@ mod tests {
             warm: 0,
             limit: None,
             hibernate: false,
+            places: Vec::new(),
             launch: Launch { image: "i".to_owned(), ..Launch::default() },
         }
     }
@@ -122,6 +123,7 @@ mod tests {
         let pool = Pool {
             name: "a".to_owned(),
             driver: "d".to_owned(),
+            site: "d".into(),
             os: "linux".to_owned(),
             arch: "amd64".to_owned(),
             limit: 1,

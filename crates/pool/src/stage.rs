@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, codes};
 use crate::id::{InstanceId, StageId};
+use crate::plan::WaitReason;
 
 codes! {
     /// Where a stage is in its life.
@@ -62,8 +63,8 @@ pub struct Stage {
     pub set_up: bool,
     /// Instances that were tried and failed before its present one.
     pub attempts: i64,
-    /// Why it still waits, for people.
-    pub why: String,
+    /// Why it still waits; none until somebody has looked at it.
+    pub why: Option<WaitReason>,
     /// Why it ended.
     pub cause: Option<Cause>,
     /// When it ended.

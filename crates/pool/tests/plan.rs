@@ -8,18 +8,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_pool::config::{Ages, Launch};
-use kiln_pool::plan::{Cloud, Health, Input, Seen, Streak, driver_lease, plan, streak_key};
+use kiln_pool::plan::{
+    Action, Health, Input, Listing, Noticed, Seen, SiteView, Streak, Target, WaitReason, plan, pool_lease, queue_lease,
+    room_key, streak_key, sweep_lease,
+};
 use kiln_pool::schedule::Schedule;
-use kiln_pool::{Candidate, Config, Flavor, Instance, InstanceId, Pool, Stage, StageId, StageState, State, Timing};
+use kiln_pool::{
+    Candidate, Config, End, EndKind, Flavor, Instance, InstanceId, Life, Pool, SiteId, Stage, StageId, StageState,
+    State, Timing,
+};
 
 const NOW: i64 = 1_790_000_000_000;
+/// The uptime at which the listing was asked for.
+const ASKED: i64 = 1_000_000;
+
+fn leases_of(pool: &str) -> [String; 2] {
+    [queue_lease(pool), pool_lease(pool, &site())]
+}
+
+fn site() -> SiteId {
+    SiteId::new("d")
+}
 
 struct World {
     config: Config,
     instances: Vec<Instance>,
     stages: Vec<Stage>,
     streaks: BTreeMap<String, Streak>,
-    cloud: Cloud,
+    sites: BTreeMap<SiteId, SiteView>,
+    closed: BTreeMap<SiteId, String>,
+    noticed: Noticed,
+    ends: BTreeMap<InstanceId, End>,
+    unreadable: BTreeSet<InstanceId>,
     health: BTreeMap<InstanceId, Health>,
     leases: BTreeSet<String>,
     missing_ms: BTreeMap<String, i64>,
@@ -41,11 +61,13 @@ fn pool(name: &str, warm: u32, limit: u32) -> Pool {
         warm,
         limit: None,
         hibernate: false,
+        places: Vec::new(),
         launch: launch(),
     };
     Pool {
         name: name.to_owned(),
         driver: "d".to_owned(),
+        site: site(),
         os: "linux".to_owned(),
         arch: "amd64".to_owned(),
         limit,
@@ -60,14 +82,19 @@ fn pool(name: &str, warm: u32, limit: u32) -> Pool {
 impl World {
     fn new(pools: &[(&str, u32, u32)]) -> Self {
         let pools: BTreeMap<String, Pool> = pools.iter().map(|(n, w, l)| ((*n).to_owned(), pool(n, *w, *l))).collect();
-        let mut leases: BTreeSet<String> = pools.keys().cloned().collect();
-        leases.insert(driver_lease("d"));
+        let mut leases: BTreeSet<String> = pools.keys().flat_map(|pool| leases_of(pool)).collect();
+        leases.insert(sweep_lease(&site()));
+        let view = SiteView { listing: Some(Listing { asked_ms: ASKED, ..Listing::default() }), ..SiteView::default() };
         Self {
             config: Config { pools, timing: Timing::default() },
             instances: Vec::new(),
             stages: Vec::new(),
             streaks: BTreeMap::new(),
-            cloud: Cloud::default(),
+            sites: BTreeMap::from([(site(), view)]),
+            closed: BTreeMap::new(),
+            noticed: Noticed::default(),
+            ends: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
             health: BTreeMap::new(),
             leases,
             missing_ms: BTreeMap::new(),
@@ -95,10 +122,16 @@ impl World {
         let digest = if has("old") { "0".to_owned() } else { launch().digest() };
         let seen = !matches!(state, State::Intended) && value("unseen").is_none();
         if seen {
-            let asleep = matches!(state, State::Hibernated);
-            self.cloud.seen.insert(id.clone(), Seen { running: !has("dead") && !asleep, addressed: !has("hidden") });
+            let life = match state {
+                _ if has("dead") => Life::Ended(End::new(EndKind::Unknown, "it is dead")),
+                State::Hibernated => Life::Asleep,
+                _ => Life::Running,
+            };
+            self.listing()
+                .seen
+                .insert(id.clone(), Seen { life, launched: !has("hidden"), addressed: !has("unaddressed") });
         } else if let Some(unseen) = seconds("unseen") {
-            self.cloud.unseen_since_ms.insert(id.clone(), NOW - unseen);
+            self.listing().unseen_ms.insert(id.clone(), unseen);
         }
         if let Some(silent) = seconds("silent") {
             self.health.insert(id.clone(), Health { answered_ms: None, failing_since_ms: Some(NOW - silent) });
@@ -107,7 +140,11 @@ impl World {
             id,
             pool: flavor.split('/').next().unwrap_or_default().to_owned(),
             flavor: flavor.to_owned(),
-            driver: "d".to_owned(),
+            site: site(),
+            place: value("place").unwrap_or_default().to_owned(),
+            token: words[0].to_owned(),
+            batch_index: 0,
+            batch_size: 1,
             image: value("image").unwrap_or("img").to_owned(),
             digest,
             state,
@@ -122,11 +159,19 @@ impl World {
             hold_until_ms: seconds("held").map(|held| NOW + held),
             retry_ms: seconds("retry").map(|retry| NOW + retry),
             attempts: 0,
-            address: None,
+            address: (!has("unaddressed")).then(|| "10.0.0.1:9079".parse().expect("an address")),
             server_name: None,
             needs_claim: true,
             cause: None,
         });
+    }
+
+    fn view(&mut self) -> &mut SiteView {
+        self.sites.get_mut(&site()).expect("the site")
+    }
+
+    fn listing(&mut self) -> &mut Listing {
+        self.view().listing.as_mut().expect("a listing")
     }
 
     fn stage(&mut self, words: &[&str]) {
@@ -154,7 +199,7 @@ impl World {
             assigned_ms: Some(created_ms),
             set_up: words.contains(&"set_up"),
             attempts: 0,
-            why: value("why").unwrap_or_default().to_owned(),
+            why: value("why").map(|flavor| WaitReason::NotInPoolFile { flavor: flavor.to_owned() }),
             cause: None,
             ended_ms: None,
         });
@@ -171,11 +216,8 @@ impl World {
         self
     }
 
-    /// Each action as `NAME SUBJECT: REASON`, `create` as `create FLAVOR IMAGE`.
-    #[track_caller]
-    fn check(&self, expect: &str) {
-        let clouds = BTreeMap::from([("d".to_owned(), self.cloud.clone())]);
-        let input = Input {
+    fn plan(&self) -> kiln_pool::plan::Plan {
+        plan(&Input {
             now_ms: NOW,
             uptime_ms: self.uptime_ms,
             me: "me",
@@ -183,23 +225,36 @@ impl World {
             instances: &self.instances,
             stages: &self.stages,
             streaks: &self.streaks,
-            clouds: &clouds,
+            sites: &self.sites,
+            closed: &self.closed,
+            noticed: &self.noticed,
+            ends: &self.ends,
+            unreadable: &self.unreadable,
             health: &self.health,
             busy: &BTreeSet::new(),
             leases: &self.leases,
             drained: &self.drained,
             missing_ms: &self.missing_ms,
-        };
+        })
+    }
+
+    /// Each action as `NAME SUBJECT: REASON`, `create` as `create FLAVOR IMAGE [in PLACE] [xCOUNT]`.
+    #[track_caller]
+    fn check(&self, expect: &str) {
         let line = |planned: &kiln_pool::plan::Planned| {
             let action = &planned.action;
             let subject = action.instance().map(ToString::to_string).or(action.stage().map(ToString::to_string));
             let subject = subject.unwrap_or_else(|| match action {
-                kiln_pool::plan::Action::Create { candidate } => format!("{} {}", candidate.flavor, candidate.image),
+                Action::Create { candidate, place, count } => {
+                    let place = if place.is_empty() { String::new() } else { format!(" in {place}") };
+                    let times = if *count == 1 { String::new() } else { format!(" x{count}") };
+                    format!("{} {}{place}{times}", candidate.flavor, candidate.image)
+                }
                 _ => String::new(),
             });
             format!("{} {subject}: {}", action.name(), planned.reason)
         };
-        let got: Vec<String> = plan(&input).iter().map(line).collect();
+        let got: Vec<String> = self.plan().actions.iter().map(line).collect();
         let want: Vec<&str> = expect.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         assert_eq!(got, want);
     }
@@ -227,7 +282,7 @@ fn launches_without_an_outcome_and_ends_under_way_count_towards_the_limit() {
 #[test]
 fn a_lost_launch_answer_is_adopted_and_an_unknown_outcome_is_asked_again() {
     World::new(&[("a", 0, 5)]).with(&["i1 launching"]).check(
-        "adopt i1: the cloud shows it; the answer to its launch was lost
+        "adopt i1: its site shows it; the answer to its launch was lost
 ",
     );
     World::new(&[("a", 1, 5)]).with(&["i1 launching unseen=10"]).check("launch i1: its launch has no outcome yet");
@@ -241,7 +296,7 @@ fn a_lost_launch_answer_is_adopted_and_an_unknown_outcome_is_asked_again() {
     );
     World::new(&[("a", 1, 5)]).with(&["i1 launching dead"]).check(
         // The failure just found counts, so there is a pause.
-        "terminate i1: launch_failed: the cloud shows it as ended",
+        "terminate i1: launch_failed: it is dead",
     );
 }
 
@@ -256,13 +311,13 @@ fn what_another_runner_works_on_is_left_alone_until_it_was_not_touched_for_a_min
 #[test]
 fn an_instance_without_a_row_is_an_orphan() {
     let orphan = |w: &mut World| {
-        w.cloud.seen.insert("x".into(), Seen { running: true, addressed: true });
+        w.listing().seen.insert("x".into(), Seen { life: Life::Running, launched: true, addressed: true });
     };
     World::new(&[("a", 0, 5)])
         .change(orphan)
-        .check("destroy_orphan x: the cloud shows it and no row knows it, or its row says that it is gone");
+        .check("destroy_orphan x: its site shows it and no row knows it, or its row says that it is gone");
     // Only the holder of the driver's lease sweeps.
-    World::new(&[("a", 0, 5)]).change(orphan).change(|w| w.leases = BTreeSet::from(["a".to_owned()])).check("");
+    World::new(&[("a", 0, 5)]).change(orphan).change(|w| w.leases = leases_of("a").into()).check("");
 }
 
 #[test]
@@ -290,7 +345,7 @@ fn a_claimed_instance_ends_only_when_it_is_really_lost_or_its_stage_is() {
     world()
         .with(&["i1 claimed stage=s silent=301 unseen=301", stage])
         .check("terminate i1: vanished: no listing has shown it for 301 s");
-    world().with(&["i1 claimed stage=s dead", stage]).check("terminate i1: died: the cloud shows it as ended");
+    world().with(&["i1 claimed stage=s dead", stage]).check("terminate i1: died: it is dead");
     world().with(&["i1 claimed stage=s"]).check("release i1: its stage ended");
     world().with(&["i1 claimed stage=s held=60"]).check("");
     world().with(&["i1 claimed stage=s made=604801 held=60"]).check("terminate i1: max_age: it is 604801 s old");
@@ -383,7 +438,10 @@ fn a_full_flavor_ends_only_its_own_and_its_stages_turn_to_their_fallback() {
             "s waiting pool=a/large",
             "s2 waiting pool=a/large why=x",
         ])
-        .change(|w| w.stages[1].why.clone_from(&"waits for a/large: the limit of 4 of pool a is reached".to_owned()))
+        .change(|w| {
+            let (flavor, pool) = ("a/large".to_owned(), "a".to_owned());
+            w.stages[1].why = Some(WaitReason::PoolLimit { flavor, pool, limit: 4 });
+        })
         .check(
             "terminate i1: made_room: the pool is full and a stage waits for a/large
              explain s: waits for a/large: the limit of 4 of pool a is reached",
@@ -423,7 +481,7 @@ fn what_is_held_makes_no_room() {
 fn a_stage_whose_pool_went_from_the_file_is_told_and_ends_soon() {
     let gone = |seconds: i64| {
         move |w: &mut World| {
-            assert!(w.leases.insert("gone".to_owned()));
+            w.leases.extend(leases_of("gone"));
             w.missing_ms.insert("gone".to_owned(), seconds * 1000);
         }
     };
@@ -467,7 +525,7 @@ fn what_nobody_wants_ends() {
         "terminate i1: free_max_age: nobody claimed it for 259201 s
          create a img: fewer are warm than are wanted",
     );
-    world().with(&["i1 ready flavor=gone"]).change(|w| assert!(w.leases.insert("gone".to_owned()))).check(
+    world().with(&["i1 ready flavor=gone"]).change(|w| w.leases.extend(leases_of("gone"))).check(
         "terminate i1: drained: the pool file does not have its pool and flavor any more
          create a img: fewer are warm than are wanted",
     );
@@ -485,7 +543,7 @@ fn nothing_is_concluded_from_a_listing_that_failed() {
         "terminate i1: vanished: no listing has shown it for 9999 s
          create a img: fewer are warm than are wanted",
     );
-    let failed = world.change(|w| w.cloud = Cloud::default());
+    let failed = world.change(|w| w.view().listing = None);
     failed.check("");
 }
 
@@ -500,12 +558,13 @@ fn schedules_change_the_target() {
         .check("");
 }
 
+fn sleeps(w: &mut World) {
+    w.config.pools.get_mut("a").expect("a").flavors[0].hibernate = true;
+    w.view().can_hibernate = true;
+}
+
 #[test]
 fn a_pool_that_sleeps_wakes_for_stages() {
-    let sleeps = |w: &mut World| {
-        w.config.pools.get_mut("a").expect("a").flavors[0].hibernate = true;
-        w.cloud.can_hibernate = true;
-    };
     World::new(&[("a", 1, 9)])
         .with(&["i1 ready"])
         .change(sleeps)
@@ -516,6 +575,126 @@ fn a_pool_that_sleeps_wakes_for_stages() {
              create a img: fewer are warm than are wanted
              explain s: waits for a: an instance starts",
     );
+}
+
+#[test]
+fn what_falls_asleep_just_now_serves_nobody_soon() {
+    World::new(&[("a", 1, 9)]).with(&["i1 hibernating retry=9", "s waiting why=x"]).change(sleeps).check(
+        "create a img: a stage waits for it
+         explain s: waits for a: an instance starts",
+    );
+}
+
+#[test]
+fn targets_say_how_many_are_wanted_awake_and_asleep() {
+    let world = World::new(&[("a", 2, 9)]).with(&["s waiting"]);
+    assert_eq!(world.plan().targets["a"], Target { awake: 3, asleep: 0 });
+    let world = world.change(sleeps);
+    assert_eq!(world.plan().targets["a"], Target { awake: 1, asleep: 2 });
+    assert!(world.change(|w| w.leases.clear()).plan().targets.is_empty(), "another runner sizes it");
+}
+
+#[test]
+fn a_listing_says_nothing_about_a_row_that_changed_since() {
+    let changed = |at: i64| move |w: &mut World| w.noticed.changed_ms.extend([("i1".into(), at)]);
+    let world = || World::new(&[("a", 0, 9)]).with(&["i1 ready dead"]);
+    world().change(changed(ASKED - 1)).check("terminate i1: died: it is dead");
+    world().change(changed(ASKED)).check("");
+    // An orphan is what a listing shows that was asked for after its row went.
+    let went = |at: i64| {
+        move |w: &mut World| {
+            w.listing().seen.insert("x".into(), Seen { life: Life::Running, launched: true, addressed: true });
+            w.noticed.went_ms.insert("x".into(), at);
+        }
+    };
+    let orphan = "destroy_orphan x: its site shows it and no row knows it, or its row says that it is gone";
+    World::new(&[]).change(went(ASKED - 1)).check(orphan);
+    World::new(&[]).change(went(ASKED)).check("");
+}
+
+#[test]
+fn only_what_needs_an_end_is_an_orphan() {
+    let check = |life: Life, expected: bool| {
+        let world = World::new(&[]).change(|w| {
+            w.listing().seen.insert("x".into(), Seen { life: life.clone(), launched: false, addressed: false });
+        });
+        assert_eq!(world.plan().actions.len(), usize::from(expected), "{life:?}");
+        let unreadable = world.change(|w| assert!(w.unreadable.insert("x".into())));
+        assert_eq!(unreadable.plan().actions, [], "its row is there");
+    };
+    check(Life::Starting, true);
+    check(Life::Running, true);
+    check(Life::Stopping, true);
+    check(Life::Asleep, true);
+    check(Life::LeftOver, true);
+    check(Life::Ending, false);
+    check(Life::Ended(End::new(EndKind::PoweredOff, "")), false);
+}
+
+#[test]
+fn what_a_driver_tells_is_the_cause() {
+    let told = |kind| move |w: &mut World| drop(w.ends.insert("i1".into(), End::new(kind, "as it said")));
+    let world = || World::new(&[("a", 0, 9)]).with(&["i1 claimed stage=s", "s assigned instance=i1 set_up"]);
+    world().change(told(EndKind::Crashed)).check("terminate i1: died: as it said");
+    world().change(told(EndKind::Interrupted)).check("terminate i1: interrupted: as it said");
+    world().change(told(EndKind::DiskFull)).check("terminate i1: disk_full: as it said");
+}
+
+#[test]
+fn a_site_that_is_not_open_here_keeps_its_rows() {
+    let closed = |w: &mut World| {
+        w.sites.clear();
+        w.closed.insert(site(), "no such region".to_owned());
+    };
+    World::new(&[("a", 3, 9)])
+        .with(&["i1 terminating", "i2 booting dead", "i3 claimed stage=x", "i4 launching", "s waiting"])
+        .change(closed)
+        .check("explain s: waits for a: its site d is not open here: no such region");
+}
+
+#[test]
+fn addresses_may_come_late() {
+    World::new(&[("a", 1, 9)]).with(&["i1 booting unaddressed"]).check("");
+    World::new(&[("a", 1, 9)])
+        .with(&["i1 booting unaddressed"])
+        .change(|w| w.listing().seen.get_mut(&"i1".into()).expect("i1").addressed = true)
+        .check("adopt i1: its site tells its address");
+}
+
+#[test]
+fn batches_are_as_large_as_the_site_takes_them_and_sites_limit_launches() {
+    let batches = |w: &mut World| w.view().batch_max = 3;
+    World::new(&[("a", 4, 9)]).change(batches).check(
+        "create a img x3: fewer are warm than are wanted
+         create a img: fewer are warm than are wanted",
+    );
+    let two_at_once = |w: &mut World| w.view().launches_at_once = Some(2);
+    World::new(&[("a", 4, 9)])
+        .with(&["i1 launching unseen=1 retry=9"])
+        .change(two_at_once)
+        .check("create a img: fewer are warm than are wanted");
+}
+
+#[test]
+fn a_place_without_room_is_left_for_the_next_one() {
+    let places = |w: &mut World| {
+        let places = ["east", "west"].map(str::to_owned).to_vec();
+        w.config.pools.get_mut("a").expect("a").flavors[0].places = places;
+    };
+    let full = |place: &'static str| {
+        move |w: &mut World| {
+            let streak = Streak { failures: 1, at_ms: NOW - 1_000, evidence: format!("no room in {place}") };
+            w.streaks.insert(room_key(&site(), place), streak);
+        }
+    };
+    let world = || World::new(&[("a", 1, 9)]).change(places);
+    world().check("create a img in east: fewer are warm than are wanted");
+    world().change(full("east")).check("create a img in west: fewer are warm than are wanted");
+    world()
+        .change(full("east"))
+        .change(full("west"))
+        .with(&["s waiting"])
+        .check("explain s: waits for a: the last 1 launches failed: no room in west");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The runner's connections to the agents in the instances: one each, kept as long as the instance lives.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +13,7 @@ pub(crate) use kiln_engine::chain;
 use kiln_pool::{Instance, InstanceId};
 use kiln_tls::Authority;
 use kiln_wire::agent::kiln::ClaimRequest;
+use kiln_wire::reach::Reach;
 use tokio::time::Instant;
 
 /// Time of one try to reach an agent that boots. The engine tries again.
@@ -58,7 +58,7 @@ pub struct PooledAgents {
 /// A connection and what it was made for: an instance that wakes may have another address.
 #[derive(Clone)]
 struct Kept {
-    address: String,
+    address: Reach,
     name: String,
     agent: Agent,
 }
@@ -75,7 +75,7 @@ impl PooledAgents {
     /// # Errors
     /// When its address is not known, or the connection cannot be prepared.
     pub fn agent(&self, instance: &Instance) -> Result<Agent, AgentError> {
-        let address = instance.address.clone().unwrap_or_default();
+        let address = reach(instance)?.clone();
         let name = instance.server_name.clone().unwrap_or_else(|| instance.id.to_string());
         if let Some(kept) = self.kept().get(&instance.id)
             && kept.address == address
@@ -83,7 +83,7 @@ impl PooledAgents {
         {
             return Ok(kept.agent.clone());
         }
-        let agent = Agent::new(parse(&address)?, &name, &self.credentials)?;
+        let agent = Agent::new(&address, &name, &self.credentials)?;
         let mut kept = self.kept();
         if kept.len() >= KEPT {
             kept.clear();
@@ -102,7 +102,7 @@ impl PooledAgents {
     }
 
     async fn give_identity(&self, instance: &Instance) -> Result<(), BootError> {
-        let address = parse(instance.address.as_deref().unwrap_or_default())?;
+        let address = reach(instance)?;
         let launched_as = instance.server_name.as_deref().unwrap_or(instance.id.as_str());
         // The one that the stage's calls will use, so that its connection is there when they come.
         let named = Instance { server_name: Some(instance.id.to_string()), ..instance.clone() };
@@ -166,8 +166,8 @@ async fn wait_healthy(agent: &Agent) -> Result<(), AgentError> {
     }
 }
 
-fn parse(address: &str) -> Result<SocketAddr, AgentError> {
-    address.parse().map_err(|_| AgentError::Address(address.to_owned()))
+fn reach(instance: &Instance) -> Result<&Reach, AgentError> {
+    instance.address.as_ref().ok_or_else(|| AgentError::Unknown(instance.id.to_string()))
 }
 
 impl StageAgents for PooledAgents {

@@ -2,14 +2,12 @@
 //!
 //! `kiln run` uses it as it is; `kiln runner` puts the HTTP API in front.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_agent_client::Credentials;
-use kiln_driver::Driver;
-use kiln_engine::{Engine, Host, Parts, PassReport, Store as _, StoreError};
+use kiln_engine::{Drivers, Engine, Host, Parts, PassReport, Store as _, StoreError};
 use kiln_pool::{Config, InstanceId};
 use kiln_tls::Authority;
 use tokio_util::sync::CancellationToken;
@@ -36,8 +34,8 @@ pub struct CoreSettings {
     pub database: String,
     /// The pools.
     pub config: Config,
-    /// The drivers, by the name that pools give.
-    pub drivers: BTreeMap<String, Arc<dyn Driver>>,
+    /// Opens the drivers of sites.
+    pub drivers: Arc<dyn Drivers>,
     /// The CA that instances trust.
     pub authority: Arc<Authority>,
     /// Our own certificate.
@@ -158,8 +156,7 @@ impl Core {
     /// Returns what prepares stages on this core's engine.
     #[must_use]
     pub fn stages(&self) -> Stages {
-        let host = Arc::clone(&self.host) as Arc<dyn Host>;
-        Stages::new(Arc::clone(&self.engine), host, Arc::clone(&self.agents) as Arc<dyn StageAgents>, PREPARED_WITHIN)
+        Stages::new(Arc::clone(&self.engine), Arc::clone(&self.agents) as Arc<dyn StageAgents>, PREPARED_WITHIN)
     }
 
     /// Stops the loops and gives the leases up, so that another runner goes on at once. Instances go on.

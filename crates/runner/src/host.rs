@@ -5,7 +5,6 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_engine::Host;
-use kiln_pool::InstanceId;
 use tokio::sync::watch;
 
 use crate::clock;
@@ -41,8 +40,8 @@ impl Host for TokioHost {
         clock::boot_ms() - self.started_ms
     }
 
-    fn new_instance_id(&self) -> InstanceId {
-        InstanceId::new(format!("kiln-{}", uuid::Uuid::now_v7().simple()))
+    fn new_token(&self) -> String {
+        format!("kiln-{}", uuid::Uuid::now_v7().simple())
     }
 
     fn spawn(&self, work: BoxFuture<'static, ()>) {

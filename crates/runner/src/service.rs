@@ -66,12 +66,11 @@ impl Service {
         Server::check(&settings.http)?;
         let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
         let mut core_settings = settings.core;
-        let drivers: Vec<String> = core_settings.drivers.keys().cloned().collect();
         let (told, counted, also) = (Arc::clone(&health), Arc::clone(&metrics), core_settings.note);
         core_settings.note = Box::new(move |passed| {
             match passed {
                 Ok(report) => {
-                    told.note_pass(crate::clock::wall_ms(), &drivers, &report.unlisted);
+                    told.note_pass(crate::clock::wall_ms(), report);
                     counted.note_pass(report);
                 }
                 Err(error) => told.note_failed_pass(&error.to_string()),

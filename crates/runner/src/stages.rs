@@ -7,11 +7,10 @@
 //! ```
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use kiln_agent_client::{Agent, AgentError};
-use kiln_engine::{Assigned, Demand, Engine, Host, SetupError, StoreError, Waiter};
+use kiln_engine::{Assigned, Demand, Engine, SetupError, StoreError};
 use kiln_pool::{Cause, Code, InstanceId, StageId, StageState, State};
 use kiln_wire::agent::SetupRequest;
 use tokio::time::Instant;
@@ -24,20 +23,12 @@ pub const PREPARED_WITHIN: Duration = Duration::from_secs(30);
 const TRY_PAUSE: Duration = Duration::from_secs(1);
 /// Statuses of an agent that refuses what is asked of it: bad request, too large, cannot be carried out.
 const REFUSALS: [u16; 3] = [400, 413, 422];
-/// Without a signal, the rows of a stage that somebody waits for are looked at this often,
-const LOOK_EVERY_MS: i64 = 1_000;
-/// and with signals not more often than this,
-const PAUSE_MIN_MS: i64 = 200;
-/// nor, when many wait, than all of them about a thousand times in a second together.
-const PAUSE_MAX_MS: i64 = 5_000;
 
 /// Stages and what they need of the runner.
 pub struct Stages {
     engine: Arc<Engine>,
-    host: Arc<dyn Host>,
     agents: Arc<dyn StageAgents>,
     prepared_within: Duration,
-    watchers: AtomicI64,
 }
 
 /// How a stage lost its instance.
@@ -56,13 +47,8 @@ pub struct Lost {
 impl Stages {
     /// The stages of an engine.
     #[must_use]
-    pub fn new(
-        engine: Arc<Engine>,
-        host: Arc<dyn Host>,
-        agents: Arc<dyn StageAgents>,
-        prepared_within: Duration,
-    ) -> Self {
-        Self { engine, host, agents, prepared_within, watchers: AtomicI64::new(0) }
+    pub fn new(engine: Arc<Engine>, agents: Arc<dyn StageAgents>, prepared_within: Duration) -> Self {
+        Self { engine, agents, prepared_within }
     }
 
     /// Returns when the stage has an instance whose agent is prepared. Safe to repeat. Whoever tells the stage's caller notes
@@ -110,17 +96,14 @@ impl Stages {
     /// Returns when an instance does not serve a stage any more. That it does now was just read by the caller, and most
     /// calls end before a first look.
     pub async fn until_lost(&self, stage: &StageId, instance: &InstanceId) -> Lost {
-        let watcher = Waiter::new(&self.watchers);
         loop {
-            self.host.wait(u64::MAX, watcher.pause_ms(PAUSE_MIN_MS, PAUSE_MAX_MS)).await;
-            let seen = self.host.signals();
+            self.engine.stage_moves(stage).await;
             match self.lost(stage, instance).await {
                 Ok(Some(lost)) => return lost,
                 Ok(None) => {}
                 // Whoever waits goes on waiting: nothing is known to be lost.
                 Err(error) => tracing::warn!(%stage, %error, "a stage could not be looked at"),
             }
-            self.host.wait(seen, LOOK_EVERY_MS).await;
         }
     }
 

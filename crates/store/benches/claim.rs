@@ -97,7 +97,7 @@ async fn measure(name: &str, rows: usize, url: &str) -> Result<(), Failure> {
 }
 
 async fn insert(store: &SqlStore, row: &Instance) -> Result<(), Failure> {
-    store.insert_instance(row, Limits { pool: u32::MAX, flavor: None }, "bench").await?;
+    store.insert_instances(std::slice::from_ref(row), Limits { pool: u32::MAX, flavor: None }, "bench").await?;
     Ok(())
 }
 
@@ -107,7 +107,11 @@ fn instance(id: &str, flavor: &str) -> Instance {
         // Many pools: each insertion counts its pool.
         pool: format!("pool {}", id.len() + id.bytes().last().unwrap_or_default() as usize),
         flavor: flavor.to_owned(),
-        driver: "none".to_owned(),
+        site: "none".into(),
+        place: String::new(),
+        token: String::new(),
+        batch_index: 0,
+        batch_size: 1,
         image: "image".to_owned(),
         digest: "0123456789abcdef".to_owned(),
         state: State::Ready,
@@ -122,7 +126,7 @@ fn instance(id: &str, flavor: &str) -> Instance {
         hold_until_ms: None,
         retry_ms: None,
         attempts: 0,
-        address: Some("10.0.0.1:9079".to_owned()),
+        address: "10.0.0.1:9079".parse().ok(),
         server_name: None,
         needs_claim: false,
         cause: None,
@@ -145,7 +149,7 @@ fn stage(id: &str) -> Stage {
         assigned_ms: None,
         set_up: false,
         attempts: 0,
-        why: String::new(),
+        why: None,
         cause: None,
         ended_ms: None,
     }

@@ -35,7 +35,7 @@ impl<'a> Entry<'a> {
             (_, _, Some(cause)) => cause.to_string(),
             (StageState::Assigned, _, _) if row.set_up => "set up".to_owned(),
             (_, Some(instance), _) => format!("instance {instance}"),
-            _ => row.why.clone(),
+            _ => row.why.as_ref().map(ToString::to_string).unwrap_or_default(),
         };
         Self { subject: "stage", id: row.id.as_str(), pool: &row.pool, state: row.state.as_str(), reason }
     }

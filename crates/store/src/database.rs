@@ -90,6 +90,12 @@ impl<'a> From<Option<&'a str>> for Value<'a> {
     }
 }
 
+impl From<Option<String>> for Value<'_> {
+    fn from(text: Option<String>) -> Self {
+        text.map_or(Self::Text(None), Self::from)
+    }
+}
+
 impl From<i64> for Value<'_> {
     fn from(number: i64) -> Self {
         Self::Int(Some(number))
@@ -134,6 +140,12 @@ impl Row {
             Self::Sqlite(row) => row.try_get(column)?,
             Self::Postgres(row) => row.try_get(column)?,
         })
+    }
+
+    /// A number that fits into 32 bits.
+    pub(crate) fn small(&self, column: usize) -> Result<u32, Fault> {
+        let number = self.int(column)?;
+        u32::try_from(number).map_err(|error| Fault::Statement(sqlx::Error::Decode(error.into())))
     }
 
     pub(crate) fn opt_int(&self, column: usize) -> Result<Option<i64>, Fault> {

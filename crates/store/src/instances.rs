@@ -24,8 +24,8 @@ pub(crate) const INSERT: &str = concat!(
     instance_columns!(),
     ") SELECT ",
     instance_parameters!(),
-    " WHERE (SELECT count(*) FROM instances WHERE pool = $2 AND state <> 'gone') < $24 \
-     AND (SELECT count(*) FROM instances WHERE pool = $2 AND flavor = $3 AND state <> 'gone') < $25 \
+    " WHERE (SELECT count(*) FROM instances WHERE pool = $2 AND state <> 'gone') < $28 \
+     AND (SELECT count(*) FROM instances WHERE pool = $2 AND flavor = $3 AND state <> 'gone') < $29 \
      ON CONFLICT (id) DO NOTHING"
 );
 pub(crate) const UPDATE: &str = concat!(
@@ -57,16 +57,21 @@ impl SqlStore {
         self.database.row(ONE, &values![id]).await?.as_ref().map(rows::instance).transpose()
     }
 
-    pub(crate) async fn insert(&self, row: &Instance, limits: Limits, reason: &str) -> Result<bool, Fault> {
+    /// All rows of a batch, or none.
+    pub(crate) async fn insert(&self, rows: &[Instance], limits: Limits, reason: &str) -> Result<bool, Fault> {
+        let Some(first) = rows.first() else { return Ok(true) };
         let mut session = self.database.write(Room::Free).await?;
-        lock(&mut session, &format!("pool {}", row.pool)).await?;
-        let limits = values![i64::from(limits.pool), limits.flavor.map_or(i64::MAX, i64::from)];
-        let values: Vec<_> = instance_values(row).into_iter().chain(limits).collect();
-        if session.execute(INSERT, &values).await? == 0 {
-            session.roll_back().await?;
-            return Ok(false);
+        lock(&mut session, &format!("pool {}", first.pool)).await?;
+        for row in rows {
+            let limits = values![i64::from(limits.pool), limits.flavor.map_or(i64::MAX, i64::from)];
+            let values: Vec<_> = instance_values(row).into_iter().chain(limits).collect();
+            if session.execute(INSERT, &values).await? == 0 {
+                session.roll_back().await?;
+                return Ok(false);
+            }
         }
-        changes::write(&mut session, &[Entry::instance(row, reason)]).await?;
+        let entries: Vec<Entry<'_>> = rows.iter().map(|row| Entry::instance(row, reason)).collect();
+        changes::write(&mut session, &entries).await?;
         session.commit().await?;
         Ok(true)
     }

@@ -1,7 +1,8 @@
 //! Rows as the program's types.
 
 use kiln_engine::world::Change;
-use kiln_pool::{Cause, Code, Instance, InstanceId, Stage, StageId, StageState, State};
+use kiln_pool::{Cause, Code, Instance, InstanceId, SiteId, Stage, StageId, StageState, State};
+use kiln_wire::reach::Reach;
 
 use crate::database::{Row, Value};
 use crate::fault::Fault;
@@ -9,15 +10,16 @@ use crate::fault::Fault;
 /// The columns of instances, in the order of [`instance_values`] and [`instance`].
 macro_rules! instance_columns {
     () => {
-        "id, pool, flavor, driver, image, digest, state, generation, runner, stage, created_ms, since_ms, ready_ms, \
+        "id, pool, flavor, site, image, digest, state, generation, runner, stage, created_ms, since_ms, ready_ms, \
          claimed_ms, deadline_ms, hold_until_ms, retry_ms, attempts, address, server_name, needs_claim, cause_code, \
-         cause_evidence"
+         cause_evidence, place, token, batch_index, batch_size"
     };
 }
 /// Their parameters.
 macro_rules! instance_parameters {
     () => {
-        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23"
+        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
+         $24, $25, $26, $27"
     };
 }
 /// The columns of stages, in the order of [`stage_values`] and [`stage`].
@@ -36,12 +38,12 @@ macro_rules! stage_parameters {
 pub(crate) use {instance_columns, instance_parameters, stage_columns, stage_parameters};
 
 /// The values of an instance.
-pub(crate) fn instance_values(row: &Instance) -> [Value<'_>; 23] {
+pub(crate) fn instance_values(row: &Instance) -> [Value<'_>; 27] {
     crate::database::values![
         row.id.as_str(),
         row.pool.as_str(),
         row.flavor.as_str(),
-        row.driver.as_str(),
+        row.site.as_str(),
         row.image.as_str(),
         row.digest.as_str(),
         row.state.as_str(),
@@ -56,11 +58,15 @@ pub(crate) fn instance_values(row: &Instance) -> [Value<'_>; 23] {
         row.hold_until_ms,
         row.retry_ms,
         row.attempts,
-        row.address.as_deref(),
+        row.address.as_ref().map(Reach::to_string),
         row.server_name.as_deref(),
         i64::from(row.needs_claim),
         row.cause.as_ref().map(|cause| cause.code.as_str()),
         row.cause.as_ref().map(|cause| cause.evidence.as_str()),
+        row.place.as_str(),
+        row.token.as_str(),
+        i64::from(row.batch_index),
+        i64::from(row.batch_size),
     ]
 }
 
@@ -70,11 +76,15 @@ pub(crate) fn instance(row: &Row) -> Result<Instance, Fault> {
     let word = row.text(6)?;
     let state = State::from_word(&word).ok_or_else(|| unknown("instance", &id, "state", word))?;
     let cause = cause(row, 21, "instance", &id)?;
+    let address = match row.opt_text(18)? {
+        Some(text) => Some(text.parse::<Reach>().map_err(|_| unknown("instance", &id, "address", text))?),
+        None => None,
+    };
     Ok(Instance {
         id: InstanceId::new(id),
         pool: row.text(1)?,
         flavor: row.text(2)?,
-        driver: row.text(3)?,
+        site: SiteId::new(row.text(3)?),
         image: row.text(4)?,
         digest: row.text(5)?,
         state,
@@ -89,10 +99,14 @@ pub(crate) fn instance(row: &Row) -> Result<Instance, Fault> {
         hold_until_ms: row.opt_int(15)?,
         retry_ms: row.opt_int(16)?,
         attempts: row.int(17)?,
-        address: row.opt_text(18)?,
+        address,
         server_name: row.opt_text(19)?,
         needs_claim: row.int(20)? != 0,
         cause,
+        place: row.text(23)?,
+        token: row.text(24)?,
+        batch_index: row.small(25)?,
+        batch_size: row.small(26)?,
     })
 }
 
@@ -105,6 +119,7 @@ pub(crate) fn queue(stage: &Stage) -> &str {
 pub(crate) fn stage_values(row: &Stage) -> [Value<'_>; 18] {
     // A list of texts: there is no way for it to fail.
     let candidates = serde_json::to_string(&row.candidates).unwrap_or_default();
+    let why = row.why.as_ref().map(|why| serde_json::to_string(why).unwrap_or_default()).unwrap_or_default();
     crate::database::values![
         row.id.as_str(),
         row.pool.as_str(),
@@ -120,7 +135,7 @@ pub(crate) fn stage_values(row: &Stage) -> [Value<'_>; 18] {
         row.assigned_ms,
         i64::from(row.set_up),
         row.attempts,
-        row.why.as_str(),
+        why,
         row.cause.as_ref().map(|cause| cause.code.as_str()),
         row.cause.as_ref().map(|cause| cause.evidence.as_str()),
         row.ended_ms,
@@ -136,6 +151,10 @@ pub(crate) fn stage(row: &Row) -> Result<Stage, Fault> {
     let word = row.text(5)?;
     let state = StageState::from_word(&word).ok_or_else(|| unknown("stage", &id, "state", word))?;
     let cause = cause(row, 15, "stage", &id)?;
+    let why = match row.text(14)? {
+        text if text.is_empty() => None,
+        text => Some(serde_json::from_str(&text).map_err(|_| unknown("stage", &id, "reason to wait", text))?),
+    };
     Ok(Stage {
         id: StageId::new(id),
         pool: row.text(1)?,
@@ -150,7 +169,7 @@ pub(crate) fn stage(row: &Row) -> Result<Stage, Fault> {
         assigned_ms: row.opt_int(11)?,
         set_up: row.int(12)? != 0,
         attempts: row.int(13)?,
-        why: row.text(14)?,
+        why,
         cause,
         ended_ms: row.opt_int(17)?,
     })

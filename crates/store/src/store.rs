@@ -50,8 +50,12 @@ impl Store for SqlStore {
         trying(self.read_instance(id.as_str()), move || format!("read instance {id}"))
     }
 
-    fn insert_instance<'a>(&'a self, row: &'a Instance, limits: Limits, reason: &'a str) -> Answer<'a, bool> {
-        trying(self.insert(row, limits, reason), move || format!("write down the new instance {}", row.id))
+    fn insert_instances<'a>(&'a self, rows: &'a [Instance], limits: Limits, reason: &'a str) -> Answer<'a, bool> {
+        let what = move || {
+            let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+            format!("write down the new instances {}", ids.join(", "))
+        };
+        trying(self.insert(rows, limits, reason), what)
     }
 
     fn update_instance<'a>(&'a self, row: &'a Instance, reason: &'a str) -> Answer<'a, bool> {

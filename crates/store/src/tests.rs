@@ -71,11 +71,12 @@ async fn dialects_have_the_same_columns() {
 /// lines before it stay as they are.
 const LEFT_BEHIND: &[(i64, &str)] = &[(
     1,
-    "INSERT INTO instances (id, pool, flavor, driver, image, digest, state, generation, runner, created_ms, since_ms, \
-     attempts, needs_claim) VALUES ('i', 'p', 'p/f', 'd', 'img', 'x', 'ready', 4, 'r', 1, 2, 0, 1); \
+    "INSERT INTO instances (id, pool, flavor, site, image, digest, state, generation, runner, created_ms, since_ms, \
+     attempts, needs_claim, place, token, batch_index, batch_size) VALUES ('i', 'p', 'p/f', 'd', 'img', 'x', 'ready', 4, \
+     'r', 1, 2, 0, 1, '', 'i', 0, 1); \
      INSERT INTO stages (id, pool, flavor, candidates, account, state, generation, created_ms, wait_until_ms, run_ms, \
      set_up, attempts, why) VALUES ('s', 'p', 'p/f', '[{\"pool\":\"p\",\"flavor\":\"p/f\",\"image\":\"img\"}]', 'a', \
-     'waiting', 1, 1, 2, 3, 0, 0, 'w'); INSERT INTO meta (name, value) VALUES ('installation', 'the first')",
+     'waiting', 1, 1, 2, 3, 0, 0, ''); INSERT INTO meta (name, value) VALUES ('installation', 'the first')",
 )];
 
 #[tokio::test]

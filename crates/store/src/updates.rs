@@ -163,7 +163,11 @@ mod tests {
             id: format!("i{n}").as_str().into(),
             pool: "p".to_owned(),
             flavor: "f".to_owned(),
-            driver: "d".to_owned(),
+            site: "d".into(),
+            place: String::new(),
+            token: String::new(),
+            batch_index: 0,
+            batch_size: 1,
             image: "img".to_owned(),
             digest: "x".to_owned(),
             state: State::Ready,
@@ -188,7 +192,7 @@ mod tests {
     async fn with_rows(count: usize) -> Arc<SqlStore> {
         let store = open("sqlite::memory:").await.unwrap().store;
         for n in 0..count {
-            assert!(store.insert_instance(&instance(n), UNLIMITED, "").await.unwrap());
+            assert!(store.insert_instances(&[instance(n)], UNLIMITED, "").await.unwrap());
         }
         store
     }

@@ -8,4 +8,5 @@ pub mod agent;
 pub mod described;
 pub mod loose;
 mod message;
+pub mod reach;
 pub mod runner;

@@ -101,7 +101,7 @@ impl Screen {
     fn show(&mut self, event: &Event) {
         if let Event::InstanceKept { stage, instance, agent, workspace_dir, .. } = event {
             let (stage, instance, workspace_dir) = (stage.clone(), instance.clone(), workspace_dir.clone());
-            match kept::Note::leave(&kept::Kept { instance, stage, agent: *agent, workspace_dir }) {
+            match kept::Note::leave(&kept::Kept { instance, stage, agent: agent.clone(), workspace_dir }) {
                 Ok(note) => self.kept.push(note),
                 Err(error) => tracing::warn!("kiln shell will not find the instance: {error:#}"),
             }

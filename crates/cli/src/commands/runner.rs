@@ -1,6 +1,7 @@
 //! `kiln runner`: pools of warm VMs behind an HTTP API.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -52,7 +53,7 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
     let core = CoreSettings {
         name,
         database,
-        drivers,
+        drivers: Arc::new(drivers),
         authority: identity.authority,
         credentials: identity.credentials,
         leases: leases(&args, &config),

@@ -27,7 +27,7 @@ const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
 pub async fn shell(args: ShellArgs) -> anyhow::Result<Exit> {
     let kept = kept::find(args.instance.as_deref())?;
     let credentials = Identity::of(&home::layout()?)?.credentials;
-    let agent = Agent::new(kept.agent, &kept.instance, &credentials)?;
+    let agent = Agent::new(&kept.agent, &kept.instance, &credentials)?;
     agent.health().await.with_context(|| format!("instance {} does not answer; it has ended", kept.instance))?;
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if !interactive && args.command.is_empty() {

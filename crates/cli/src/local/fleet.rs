@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use kiln_engine::{Assigned, Change, Demand, Engine, Host as _};
 use kiln_executor::{Fleet, FleetError, Lease, Phase, Want};
 use kiln_pool::plan::Streak;
+use kiln_pool::plan::WaitReason;
 use kiln_pool::{Code, InstanceId, Request, StageId, StageState, State};
 use kiln_runner::agents::PooledAgents;
 use kiln_runner::core::Core;
@@ -60,7 +61,7 @@ impl LocalFleet {
 
     /// Tells why the stage waits, and returns when waiting has no point.
     async fn follow(&self, id: &StageId, waiting: &(dyn Fn(&str) + Send + Sync)) -> FleetError {
-        let (mut told, mut free_since_ms) = (String::new(), None);
+        let (mut told, mut free_since_ms) = (None, None);
         loop {
             let seen = self.host.signals();
             match self.hopeless(&mut free_since_ms).await {
@@ -70,11 +71,11 @@ impl LocalFleet {
             }
             if let Ok(Some(stage)) = self.engine.store().stage(id).await
                 && stage.state == StageState::Waiting
-                && stage.why.contains("limit")
-                && stage.why != told
+                && let Some(why @ (WaitReason::PoolLimit { .. } | WaitReason::FlavorLimit { .. })) = stage.why
+                && told.as_ref() != Some(&why)
             {
-                waiting(&stage.why);
-                told = stage.why;
+                waiting(&why.to_string());
+                told = Some(why);
             }
             self.host.wait(seen, LOOK_EVERY_MS).await;
         }
@@ -138,7 +139,7 @@ impl Fleet for LocalFleet {
                 }
             };
             self.engine.note_set_up(&stage).await.map_err(|error| FleetError::Runner(Box::new(error)))?;
-            let address = instance.address.as_deref().and_then(|address| address.parse().ok());
+            let address = instance.address.clone();
             let mut phases = self.phases(&instance.id).await;
             phases.push(Phase { name: "setup".to_owned(), duration: self.since(stage.assigned_ms) });
             let agent = self.agents.agent(&instance)?;

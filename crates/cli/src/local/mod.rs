@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use kiln_driver::Driver;
 use kiln_driver_qemu::Shape;
 use kiln_driver_qemu::limits::DEFAULT_SHAPE;
-use kiln_pool::Config;
+use kiln_pool::{Config, SiteId};
 use kiln_runner::agents::Leases;
 use kiln_runner::core::{Core, CoreSettings};
 
@@ -35,7 +35,7 @@ pub async fn core(vm: &VmArgs, driver: Arc<dyn Driver>, identity: Identity) -> a
         name: format!("run-{}", std::process::id()),
         database: "sqlite::memory:".to_owned(),
         config,
-        drivers: BTreeMap::from([(drivers::LOCAL.to_owned(), driver)]),
+        drivers: Arc::new(BTreeMap::from([(SiteId::new(drivers::LOCAL), driver)])),
         authority: identity.authority,
         credentials: identity.credentials,
         leases: LEASES,

@@ -41,7 +41,10 @@ async fn main() -> Result<(), Failure> {
     let began = std::time::Instant::now();
     let requests: Vec<LaunchRequest> = (0..count.parse()?)
         .map(|n: u32| LaunchRequest {
-            id: format!("clone-{}-{n}", std::process::id()),
+            token: format!("clone-{}-{n}", std::process::id()),
+            count: 1,
+            place: String::new(),
+            spec: serde_json::Value::Null,
             image: image.clone(),
             cpus: 2,
             memory_mib,
@@ -51,15 +54,16 @@ async fn main() -> Result<(), Failure> {
         .collect();
     println!("launching");
     let launches = requests.iter().map(|request| driver.launch(request));
-    for launched in futures::future::try_join_all(launches).await? {
-        let agent = Agent::new(launched.agent, &launched.server_name, &credentials)?;
+    for launched in futures::future::try_join_all(launches).await?.into_iter().flatten() {
+        let reach = launched.reach.ok_or("a local VM has an address")?;
+        let agent = Agent::new(&reach, &launched.server_name, &credentials)?;
         agent.wait_healthy(std::time::Duration::from_secs(30)).await?;
-        println!("{} {} {} {:?}", launched.id, launched.agent, launched.server_name, launched.phases);
+        println!("{} {} {} {:?}", launched.id, reach, launched.server_name, launched.phases);
     }
     println!("all answer after {:.3} s", began.elapsed().as_secs_f64());
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     for request in &requests {
-        driver.destroy(&request.id).await?;
+        driver.destroy(&request.token).await?;
     }
     Ok(())
 }

@@ -144,7 +144,10 @@ mod tests {
             let owner = dir.path().canonicalize().expect("a path").join("named-x");
             private_dir(&owner.join("i-1")).expect("create");
             let request = LaunchRequest {
-                id: "i-1".to_owned(),
+                token: "i-1".to_owned(),
+                count: 1,
+                place: String::new(),
+                spec: serde_json::Value::Null,
                 image: "debian".to_owned(),
                 cpus: 1,
                 memory_mib: 512,

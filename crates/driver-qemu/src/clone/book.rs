@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use kiln_driver::{Labels, LaunchRequest, Listed};
+use kiln_pool::Life;
 use tokio::sync::watch;
 
 use crate::clone::adopt::Survivor;
@@ -51,13 +52,13 @@ impl Slot {
 
     /// As a listing tells it; none of one that failed to start, or ended.
     pub(crate) fn listed(&self, id: &str) -> Option<Listed> {
-        let (running, launched) = match &*self.phase.borrow() {
-            Phase::Starting => (true, None),
-            Phase::Running(instance) if instance.vm.is_running() => (true, Some(instance.launched.clone())),
-            Phase::Running(_) => (false, None),
+        let (life, launched) = match &*self.phase.borrow() {
+            Phase::Starting => (Life::Starting, None),
+            Phase::Running(instance) if instance.vm.is_running() => (Life::Running, Some(instance.launched.clone())),
+            Phase::Running(_) => (Life::LeftOver, None),
             Phase::Failed(_) | Phase::Ended => return None,
         };
-        Some(Listed { id: id.to_owned(), running, labels: self.labels.clone(), launched })
+        Some(Listed { id: id.to_owned(), life, labels: self.labels.clone(), launched })
     }
 
     /// Its phase when it starts no more.
@@ -121,10 +122,16 @@ impl Book {
 }
 
 pub(crate) fn check(request: &LaunchRequest) -> Result<(), QemuError> {
-    if !valid_name(&request.id) {
+    if request.count != 1 {
+        return Err(QemuError::Invalid(format!(
+            "{} instances at once: local VMs are started one by one",
+            request.count
+        )));
+    }
+    if !valid_name(&request.token) {
         return Err(QemuError::Invalid(format!(
             "`{}` is not an instance id: use 1 to 63 lower-case letters, digits and inner hyphens",
-            request.id
+            request.token
         )));
     }
     limits::check(Shape { cpus: request.cpus, memory_mib: request.memory_mib, disk_gib: request.disk_gib })

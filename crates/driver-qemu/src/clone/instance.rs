@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use kiln_driver::user_data::AGENT_PORT;
 use kiln_driver::{LaunchRequest, Launched};
+use kiln_pool::{End, EndKind};
 use serde_json::json;
 
 use crate::clone::adopt;
@@ -41,28 +42,10 @@ pub(crate) struct Instance {
     _monitor: Option<Qmp>,
 }
 
-/// Why a VM ended that nobody asked to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EndKind {
-    /// Its process ended.
-    Itself,
-    /// The host ran out of disk, and it had written most.
-    DiskFull,
-}
-
-/// The end of a VM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ended {
-    /// Why.
-    pub(crate) kind: EndKind,
-    /// What was seen, for people.
-    pub(crate) evidence: String,
-}
-
 impl Instance {
     /// Starts a clone. On failure, nothing of it remains.
     pub(crate) async fn start(request: &LaunchRequest, golden: &Golden, owner: &Owner) -> Result<Self, QemuError> {
-        let id = &request.id;
+        let id = &request.token;
         let dir = owner.instance_dir(id);
         if adopt::lives(&dir) {
             return Err(QemuError::Invalid(format!(
@@ -154,11 +137,11 @@ impl Instance {
     }
 
     /// Waits for the end of the VM, and says how it ended.
-    pub(crate) async fn ended(&self) -> Ended {
+    pub(crate) async fn ended(&self) -> End {
         self.vm.exited().await;
         match self.ended_for_disk.get() {
-            Some(why) => Ended { kind: EndKind::DiskFull, evidence: why.clone() },
-            None => Ended { kind: EndKind::Itself, evidence: self.vm.evidence() },
+            Some(why) => End::new(EndKind::DiskFull, why.as_str()),
+            None => End::new(self.vm.end_kind(), self.vm.evidence()),
         }
     }
 

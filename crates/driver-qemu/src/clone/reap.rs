@@ -83,7 +83,10 @@ mod tests {
 
     fn record(instance: &Path, process: ProcessName) {
         let request = LaunchRequest {
-            id: "i".to_owned(),
+            token: "i".to_owned(),
+            count: 1,
+            place: String::new(),
+            spec: serde_json::Value::Null,
             image: "debian".to_owned(),
             cpus: 1,
             memory_mib: 512,

@@ -43,7 +43,7 @@ impl Answer {
     pub(crate) fn launched(&self, id: &str) -> Launched {
         Launched {
             id: id.to_owned(),
-            agent: self.agent,
+            reach: Some(self.agent.into()),
             server_name: self.server_name.clone(),
             needs_claim: self.needs_claim,
             phases: PHASES.into_iter().zip(self.phases).collect(),
@@ -125,7 +125,10 @@ mod tests {
 
     fn request() -> LaunchRequest {
         LaunchRequest {
-            id: "i-1".to_owned(),
+            token: "i-1".to_owned(),
+            count: 1,
+            place: String::new(),
+            spec: serde_json::Value::Null,
             image: "debian".to_owned(),
             cpus: 1,
             memory_mib: 512,

@@ -6,6 +6,7 @@
 //! ```
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -231,7 +232,7 @@ impl Recipe<'_> {
         task: &Task<'_>,
     ) -> Result<(), QemuError> {
         let port = qmp.forwarded_port(AGENT_PORT).await?;
-        let agent = Agent::new(([127, 0, 0, 1], port).into(), server_name, self.credentials)
+        let agent = Agent::new(&SocketAddr::from(([127, 0, 0, 1], port)).into(), server_name, self.credentials)
             .map_err(|e| QemuError::Certificate(e.to_string()))?;
         task.step("waiting for the agent to answer");
         self.await_phase(vm, "the agent answers", self.settings.boot_timeout, answers(&agent)).await?;

@@ -1,9 +1,10 @@
 //! The process of one VM: our child, or one that an owner before us has started.
 
-use std::process::Child;
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kiln_pool::EndKind;
 use tokio::sync::watch;
 
 use crate::host::proc::ProcessName;
@@ -17,12 +18,31 @@ const KILL_LIMIT: Duration = Duration::from_secs(2);
 /// The end of a process that is not our child has no status for us.
 const UNSEEN: &str = "it ended; its exit status is unknown, because the process that started it is gone";
 
+/// How a process ended.
+#[derive(Debug, Clone)]
+struct Exit {
+    kind: EndKind,
+    text: String,
+}
+
+impl Exit {
+    fn of(waited: Option<std::io::Result<ExitStatus>>) -> Self {
+        match waited {
+            // QEMU exits in order when its guest powers itself off.
+            Some(Ok(status)) if status.success() => Self { kind: EndKind::PoweredOff, text: status.to_string() },
+            Some(Ok(status)) => Self { kind: EndKind::Crashed, text: status.to_string() },
+            Some(Err(error)) => Self { kind: EndKind::Unknown, text: format!("its exit status is unknown ({error})") },
+            None => Self { kind: EndKind::Unknown, text: UNSEEN.to_owned() },
+        }
+    }
+}
+
 /// A process. Dropping it kills it, unless it was told to outlive us.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: ProcessName,
     handle: Arc<PidFd>,
-    exit: watch::Receiver<Option<String>>,
+    exit: watch::Receiver<Option<Exit>>,
     outlives_us: bool,
 }
 
@@ -70,13 +90,18 @@ impl Process {
 
     /// How it ended, for people, or that it runs.
     pub(crate) fn status(&self) -> String {
-        self.exit.borrow().clone().unwrap_or_else(|| "still running".to_owned())
+        self.exit.borrow().as_ref().map_or_else(|| "still running".to_owned(), |exit| exit.text.clone())
+    }
+
+    /// How it ended; unknown while it runs.
+    pub(crate) fn end_kind(&self) -> EndKind {
+        self.exit.borrow().as_ref().map_or(EndKind::Unknown, |exit| exit.kind)
     }
 
     /// Waits for its end; its exit status for people.
     pub(crate) async fn exited(&self) -> String {
         match self.exit.clone().wait_for(Option::is_some).await {
-            Ok(status) => status.clone().unwrap_or_default(),
+            Ok(exit) => exit.as_ref().map(|exit| exit.text.clone()).unwrap_or_default(),
             Err(_) => "its exit status is unknown".to_owned(),
         }
     }
@@ -115,7 +140,7 @@ fn watch_exit(
     handle: Arc<PidFd>,
     child: Option<Child>,
     logs: Vec<Arc<Log>>,
-) -> std::io::Result<watch::Receiver<Option<String>>> {
+) -> std::io::Result<watch::Receiver<Option<Exit>>> {
     let (ended, exit) = watch::channel(None);
     let pause = (!logs.is_empty()).then_some(TRIM_EVERY);
     let body = move || {
@@ -124,13 +149,9 @@ fn watch_exit(
                 log.trim();
             }
         }
-        let text = match child.map(|mut child| child.wait()) {
-            Some(Ok(status)) => status.to_string(),
-            Some(Err(error)) => format!("its exit status is unknown ({error})"),
-            None => UNSEEN.to_owned(),
-        };
+        let exit = Exit::of(child.map(|mut child| child.wait()));
         // Nobody may be listening any more.
-        let _ = ended.send(Some(text));
+        let _ = ended.send(Some(exit));
     };
     std::thread::Builder::new().name("kiln-vm".to_owned()).spawn(body)?;
     Ok(exit)

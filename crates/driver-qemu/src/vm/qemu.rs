@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 
+use kiln_pool::EndKind;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
@@ -159,6 +160,10 @@ impl Vm {
     /// Waits for the end of the process; its exit status for people.
     pub(crate) async fn exited(&self) -> String {
         self.process.exited().await
+    }
+
+    pub(crate) fn end_kind(&self) -> EndKind {
+        self.process.end_kind()
     }
 
     /// What is known about its end, or its state so far.

@@ -45,19 +45,19 @@ async fn eight_clones_at_once_are_eight_machines_once_claimed() {
     let driver = rig.driver().await;
     let requests: Vec<LaunchRequest> = (0..8).map(|n| rig.request(&format!("eight-{n}"))).collect();
     let launched = join_all(requests.iter().map(|request| driver.launch(request))).await;
-    let launched: Vec<_> = launched.into_iter().map(|result| result.expect("a launch")).collect();
+    let launched: Vec<_> = launched.into_iter().flat_map(|result| result.expect("a launch")).collect();
     assert!(launched.iter().all(|l| l.needs_claim), "a clone must be told who it is");
     assert_eq!(rig.vms().len(), 8);
     let claimed = join_all(launched.iter().map(|l| rig.claim(l))).await;
     let ids: BTreeSet<String> = claimed.iter().map(|(_, identity)| identity.id.clone()).collect();
-    assert_eq!(ids, requests.iter().map(|request| request.id.clone()).collect());
+    assert_eq!(ids, requests.iter().map(|request| request.token.clone()).collect());
     let machines: BTreeSet<String> = claimed.iter().map(|(_, identity)| identity.machine_id.clone()).collect();
     assert_eq!(machines.len(), 8, "machine ids: {machines:?}");
     for (request, (_, identity)) in requests.iter().zip(&claimed) {
-        assert_eq!(identity.hostname, request.id);
+        assert_eq!(identity.hostname, request.token);
         assert_eq!(identity.shortfalls, Vec::<String>::new(), "the claim did all it should");
     }
-    join_all(requests.iter().map(|request| driver.destroy(&request.id))).await;
+    join_all(requests.iter().map(|request| driver.destroy(&request.token))).await;
     assert_eq!((rig.vms(), rig.remains()), (vec![], vec![]));
 }
 
@@ -91,7 +91,7 @@ async fn a_vm_gets_nothing_that_it_does_not_need() {
     let rig = Rig::new();
     for ownership in [Ownership::Process, Ownership::Named("confined".to_owned())] {
         let driver = rig.driver_of(&ownership).await;
-        let launched = driver.launch(&rig.request("confined")).await.expect("a launch");
+        let launched = rig.launch(&driver, &rig.request("confined")).await;
         rig.claim(&launched).await;
         let pid = process_of("confined");
         let environ = std::fs::read(format!("/proc/{pid}/environ")).expect("its environment");
@@ -137,7 +137,7 @@ async fn a_saved_vm_that_does_not_load_is_made_anew() {
     let broken = rig.saved_state(MEMORY_MIB);
     std::fs::write(&broken, b"no state").expect("write");
     let driver = rig.driver().await;
-    let launched = driver.launch(&request).await.expect("a launch");
+    let launched = rig.launch(&driver, &request).await;
     assert_ne!(std::fs::metadata(&broken).expect("a state").len(), 8, "the state was made anew");
     rig.claim(&launched).await;
     driver.destroy("anew").await.expect("destroy");

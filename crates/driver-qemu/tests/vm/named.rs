@@ -12,9 +12,10 @@ use kiln_agent_client::Agent;
 use kiln_driver::conformance::{Subject, check};
 use kiln_driver::{Driver, Labels};
 use kiln_driver_qemu::{Ownership, QemuDriver, Shape};
+use kiln_pool::{EndKind, Life};
 use nix::sys::signal::Signal;
 
-use crate::rig::{self, IMAGE, MEMORY_MIB, PATIENCE, Rig, process_of};
+use crate::rig::{self, IMAGE, MEMORY_MIB, PATIENCE, Rig, process_of, reach};
 use crate::{OWNER, signal};
 
 const SHAPE: Shape = Shape { cpus: 2, memory_mib: MEMORY_MIB, disk_gib: 16 };
@@ -104,7 +105,7 @@ async fn a_vm_outlives_its_killed_owner_and_is_adopted() {
     let process = process_of(id);
     runner.kill();
 
-    let agent = Agent::new(address.parse().expect("an address"), server_name, &rig.credentials).expect("a client");
+    let agent = Agent::new(&address.parse().expect("an address"), server_name, &rig.credentials).expect("a client");
     agent.health().await.expect("its agent still answers");
     let golden = rig.saved_state(MEMORY_MIB).parent().expect("its folder").with_extension("lock");
     let in_use = || File::open(&golden).expect("a lock").try_lock().is_err();
@@ -112,15 +113,15 @@ async fn a_vm_outlives_its_killed_owner_and_is_adopted() {
     let driver = rig.driver_of(&named()).await;
     let listed = driver.list().await.expect("a list");
     let [one] = &listed[..] else { panic!("{listed:?}") };
-    assert_eq!((&*one.id, one.running), (id, true));
+    assert_eq!((&*one.id, &one.life), (id, &Life::Running));
     assert_eq!(one.labels, Labels::from([("number".to_owned(), "0".to_owned())]));
     let launched = one.launched.clone().expect("how it is reached");
-    assert_eq!((launched.agent.to_string(), &*launched.server_name), (address.to_owned(), server_name));
+    assert_eq!((reach(&launched).to_string(), &*launched.server_name), (address.to_owned(), server_name));
     assert_eq!(process_of(id), process, "it is the same process");
     assert!(driver.console_tail(id).now_or_never().is_some());
     // It is one launch, whoever asks again.
     let again = driver.launch(&rig.request(id)).await.expect("a repeated launch");
-    assert_eq!(again, launched);
+    assert_eq!(again, std::slice::from_ref(&launched));
     rig.claim(&launched).await;
 
     // A clean end leaves it alone too.
@@ -129,9 +130,9 @@ async fn a_vm_outlives_its_killed_owner_and_is_adopted() {
     assert_eq!(process_of(id), process);
     let quick = tokio::time::timeout(Duration::from_millis(50), driver.ended(id)).await;
     assert!(quick.is_err(), "`ended` returned while the instance runs: {quick:?}");
-    let (evidence, destroyed) = tokio::join!(driver.ended(id), driver.destroy(id));
+    let (end, destroyed) = tokio::join!(driver.ended(id), driver.destroy(id));
     destroyed.expect("destroy");
-    assert!(evidence.contains("it ended"), "{evidence}");
+    assert!(end.kind == EndKind::Unknown && end.evidence.contains("it ended"), "{end:?}");
     assert!(!in_use());
     nothing_remains(&rig, &driver).await;
 }
@@ -145,10 +146,10 @@ async fn an_adopted_vm_that_ends_by_itself_is_listed_until_destroyed() {
     drop(first);
     let driver = rig.driver_of(&named()).await;
     power_off(&rig.layout.vms().join("named-runner/self-ended/monitor"));
-    let evidence = tokio::time::timeout(PATIENCE, driver.ended("self-ended")).await.expect("its end is seen");
-    assert!(evidence.contains("Power down"), "the console is no evidence: {evidence}");
-    let running: Vec<bool> = driver.list().await.expect("a list").iter().map(|listed| listed.running).collect();
-    assert_eq!(running, [false]);
+    let end = tokio::time::timeout(PATIENCE, driver.ended("self-ended")).await.expect("its end is seen");
+    assert!(end.evidence.contains("Power down"), "the console is no evidence: {end:?}");
+    let lives: Vec<Life> = driver.list().await.expect("a list").into_iter().map(|listed| listed.life).collect();
+    assert_eq!(lives, [Life::LeftOver]);
     driver.destroy("self-ended").await.expect("destroy");
     nothing_remains(&rig, &driver).await;
 }
@@ -165,7 +166,7 @@ async fn a_launch_broken_off_anywhere_leaks_nothing() {
         let listed = driver.list().await.expect("a list");
         assert_eq!(rig.vms().len(), listed.len(), "all that runs is known: {listed:?}");
         for launched in listed.iter().map(|listed| listed.launched.clone().expect("what is known runs")) {
-            let agent = Agent::new(launched.agent, &launched.server_name, &rig.credentials).expect("a client");
+            let agent = Agent::new(reach(&launched), &launched.server_name, &rig.credentials).expect("a client");
             agent.wait_healthy(PATIENCE).await.expect("what is adopted answers");
             adopted += 1;
         }

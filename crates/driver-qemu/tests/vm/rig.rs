@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_agent_client::{Agent, Credentials};
-use kiln_driver::{LaunchRequest, Launched};
+use kiln_driver::{Driver as _, LaunchRequest, Launched};
 use kiln_driver_qemu::{AgentBinary, Layout, Ownership, Progress, QemuDriver, Settings};
 use kiln_e2e::{Turn, cache};
 use kiln_tls::Authority;
 use kiln_wire::agent::kiln::{ClaimRequest, Identity};
+use kiln_wire::reach::Reach;
 
 /// The image that the tests run on; made if it is not there.
 pub const IMAGE: &str = "debian";
@@ -60,7 +61,10 @@ impl Rig {
 
     pub fn request(&self, id: &str) -> LaunchRequest {
         LaunchRequest {
-            id: id.to_owned(),
+            token: id.to_owned(),
+            count: 1,
+            place: String::new(),
+            spec: serde_json::Value::Null,
             image: IMAGE.to_owned(),
             cpus: 2,
             memory_mib: MEMORY_MIB,
@@ -71,7 +75,7 @@ impl Rig {
 
     /// Gives a clone its identity, as the one who launched it must.
     pub async fn claim(&self, launched: &Launched) -> (Agent, Identity) {
-        let agent = Agent::new(launched.agent, &launched.server_name, &self.credentials).expect("a client");
+        let agent = Agent::new(reach(launched), &launched.server_name, &self.credentials).expect("a client");
         agent.wait_healthy(PATIENCE).await.expect("the golden identity answers");
         let own = self.authority.issue_server(&launched.id).expect("a certificate");
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
@@ -85,9 +89,15 @@ impl Rig {
             ..ClaimRequest::default()
         };
         agent.claim(&request).await.expect("the claim");
-        let agent = Agent::new(launched.agent, &launched.id, &self.credentials).expect("a client");
+        let agent = Agent::new(reach(launched), &launched.id, &self.credentials).expect("a client");
         let identity = agent.identity().await.expect("the own identity answers");
         (agent, identity)
+    }
+
+    /// Launches the one instance of a request.
+    pub async fn launch(&self, driver: &QemuDriver, request: &LaunchRequest) -> Launched {
+        let launched = driver.launch(request).await.expect("a launch");
+        <[Launched; 1]>::try_from(launched).map(|[launched]| launched).expect("one instance")
     }
 
     /// The file with the state of this CA's golden VM of that memory.
@@ -190,4 +200,9 @@ pub fn agent() -> PathBuf {
     assert!(built.success(), "the agent does not build");
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     folder.join(target).join("agent/kiln-agent")
+}
+
+/// Where the agent of a local VM listens.
+pub fn reach(launched: &Launched) -> &Reach {
+    launched.reach.as_ref().expect("a local VM has an address")
 }

@@ -5,13 +5,13 @@
 
 mod runner;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kiln_agent_client::Agent;
 use kiln_pipeline::plan::PoolRequest;
 use kiln_wire::agent::SetupRequest;
+use kiln_wire::reach::Reach;
 
 use crate::event::Phase;
 
@@ -47,7 +47,7 @@ pub struct Lease {
     /// Its agent.
     pub agent: Agent,
     /// Where its agent listens, when it can be reached from here.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Reach>,
     /// What was waited for.
     pub phases: Vec<Phase>,
 }

@@ -2,6 +2,8 @@
 
 use crate::cause::Cause;
 use crate::id::{InstanceId, StageId};
+use crate::plan::WaitReason;
+use crate::site::SiteId;
 use crate::stage::Candidate;
 
 /// One thing to do. Those about a row carry the generation that was seen; when the row has changed since, nothing is done.
@@ -14,14 +16,14 @@ pub enum Action {
         /// The generation seen.
         generation: i64,
     },
-    /// To ask the cloud for the instance, for the first time or again.
+    /// To ask the site for the instance and the others of its batch, for the first time or again.
     Launch {
-        /// The instance.
+        /// The instance whose row asks for it; the others of its batch go with it.
         id: InstanceId,
         /// The generation seen.
         generation: i64,
     },
-    /// To look for its agent and give it its identity.
+    /// To find its agent and give it its identity.
     Boot {
         /// The instance.
         id: InstanceId,
@@ -69,15 +71,19 @@ pub enum Action {
     },
     /// To end what the cloud shows and no row knows.
     DestroyOrphan {
-        /// The driver that shows it.
-        driver: String,
+        /// The site that shows it.
+        site: SiteId,
         /// Its id.
         id: InstanceId,
     },
-    /// To make a row for a new instance, if the limit still allows it.
+    /// To make rows for new instances that are launched together, as many of them as the limits still allow.
     Create {
-        /// What it is to be.
+        /// What they are to be.
         candidate: Candidate,
+        /// The place within the pool's site; empty where it has none.
+        place: String,
+        /// How many.
+        count: u32,
     },
     /// To give a waiting stage a warm instance.
     Assign {
@@ -111,7 +117,7 @@ pub enum Action {
         /// The generation seen.
         generation: i64,
         /// Why.
-        why: String,
+        why: WaitReason,
     },
 }
 
@@ -144,7 +150,11 @@ impl Action {
             | Self::Release { id, .. }
             | Self::Destroy { id, .. }
             | Self::DestroyOrphan { id, .. } => Some(id),
-            _ => None,
+            Self::Create { .. }
+            | Self::Assign { .. }
+            | Self::EndStage { .. }
+            | Self::LoseStage { .. }
+            | Self::Explain { .. } => None,
         }
     }
 

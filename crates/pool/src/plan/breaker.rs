@@ -6,12 +6,31 @@
 //! It is computed from history, so that a restart does not begin a new series of failures.
 
 use crate::cause::{Cause, Code};
+use crate::instance::Instance;
+use crate::site::SiteId;
 
 /// The name under which the failed starts of a flavor with an image are kept. An image that one stage asks for must not stop
 /// the flavor's own.
 #[must_use]
 pub fn streak_key(flavor: &str, image: &str) -> String {
     format!("{flavor} {image}")
+}
+
+/// The name under which a lack of room in a place of a site is kept: all flavors that are launched there share it.
+#[must_use]
+pub fn room_key(site: &SiteId, place: &str) -> String {
+    format!("room {site} {place}")
+}
+
+/// The name under which this failed start of an instance is kept. A place that has no room has none for anybody; a site
+/// without places may have room for a smaller instance.
+#[must_use]
+pub fn streak_of(instance: &Instance, cause: &Cause) -> String {
+    if cause.code == Code::NoRoom && !instance.place.is_empty() {
+        room_key(&instance.site, &instance.place)
+    } else {
+        streak_key(&instance.flavor, &instance.image)
+    }
 }
 
 /// The failed starts of a flavor with an image since its last one that became ready.

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::config::{Flavor, Pool};
 use crate::id::InstanceId;
 use crate::instance::{Instance, State};
-use crate::plan::{Action, Breaker, Input, Planned, breaker, streak_key};
+use crate::plan::{Action, Breaker, Input, Planned, breaker, room_key, streak_key};
+use crate::site::SiteId;
 use crate::stage::Candidate;
 
 /// A flavor and an image.
@@ -24,6 +26,14 @@ pub(super) struct Census<'a> {
     /// Those that serve nobody yet and will, or do, stand ready; oldest first. Without those that are held or end.
     pub(super) supply: BTreeMap<Kind, Vec<&'a Instance>>,
     breakers: BTreeMap<Kind, Breaker>,
+    rooms: BTreeMap<(SiteId, String), Room>,
+}
+
+/// A place of a site, and how launches go there.
+#[derive(Debug, Default, Clone)]
+struct Room {
+    breaker: Breaker,
+    starting: u32,
 }
 
 /// How many there are.
@@ -48,6 +58,7 @@ impl<'a> Census<'a> {
             in_flavor: BTreeMap::new(),
             supply: BTreeMap::new(),
             breakers: BTreeMap::new(),
+            rooms: BTreeMap::new(),
         };
         for instance in input.instances {
             let ends = ending.contains(&instance.id) || instance.state == State::Terminating;
@@ -63,7 +74,28 @@ impl<'a> Census<'a> {
             of_kind.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
         }
         census.breakers = breakers(input, planned);
+        census.rooms = rooms(input);
         census
+    }
+
+    /// The first place of a flavor in which launches make sense now, and how many: without places, the site as a whole.
+    pub(super) fn open_place(&self, pool: &Pool, flavor: &Flavor, now_ms: i64) -> Option<(String, u32)> {
+        if flavor.places.is_empty() {
+            return Some((String::new(), u32::MAX));
+        }
+        let open = |place: &String| {
+            let room = self.rooms.get(&(pool.site.clone(), place.clone())).cloned().unwrap_or_default();
+            let allowed = room.breaker.allows(now_ms);
+            let left = if allowed == u32::MAX { allowed } else { allowed.saturating_sub(room.starting) };
+            (left > 0).then(|| (place.clone(), left))
+        };
+        flavor.places.iter().find_map(open)
+    }
+
+    /// How launches go in the last of a flavor's places, when they make sense in none of them.
+    pub(super) fn closed_room(&self, pool: &Pool, flavor: &Flavor, now_ms: i64) -> Option<Breaker> {
+        let last = flavor.places.last().filter(|_| self.open_place(pool, flavor, now_ms).is_none())?;
+        self.rooms.get(&(pool.site.clone(), last.clone())).map(|room| room.breaker.clone()).filter(|b| b.failures > 0)
     }
 
     pub(super) fn pool(&self, name: &str) -> Count {
@@ -93,6 +125,23 @@ impl Count {
             _ => self.idle += u32::from(!held),
         }
     }
+}
+
+/// The places of all flavors.
+fn rooms(input: &Input<'_>) -> BTreeMap<(SiteId, String), Room> {
+    let mut rooms = BTreeMap::new();
+    for pool in input.config.pools.values() {
+        for place in pool.flavors.iter().flat_map(|flavor| &flavor.places) {
+            let breaker = breaker(input.streaks.get(&room_key(&pool.site, place)));
+            rooms.insert((pool.site.clone(), place.clone()), Room { breaker, starting: 0 });
+        }
+    }
+    for instance in input.instances.iter().filter(|i| matches!(i.state, State::Intended | State::Launching)) {
+        if let Some(room) = rooms.get_mut(&(instance.site.clone(), instance.place.clone())) {
+            room.starting += 1;
+        }
+    }
+    rooms
 }
 
 /// The breaker of each kind that there is or that is asked for. A start that this very plan gives up counts already.

@@ -6,8 +6,9 @@ use crate::cause::{Cause, Code};
 use crate::config::{Ages, Flavor, Pool};
 use crate::id::{InstanceId, StageId};
 use crate::instance::{Instance, State};
-use crate::plan::{Action, Cloud, Input, Planned, driver_lease};
-use crate::stage::{Stage, StageState};
+use crate::life::{End, EndKind, Life};
+use crate::plan::{Action, Input, Planned, Seen, SiteView, pool_lease, sweep_lease};
+use crate::stage::Stage;
 
 /// A row that another runner works on is taken over when it was not touched for this long.
 const TAKE_OVER_AFTER_MS: i64 = 60_000;
@@ -17,36 +18,41 @@ struct Case<'a> {
     input: &'a Input<'a>,
     open: &'a BTreeMap<&'a StageId, &'a Stage>,
     instance: &'a Instance,
-    cloud: Option<&'a Cloud>,
-    place: Option<(&'a Pool, &'a Flavor)>,
+    site: &'a SiteView,
+    flavor: Option<(&'a Pool, &'a Flavor)>,
 }
 
-/// The actions about rows.
+/// The actions about rows. Rows whose site is not open here are left alone: only who can see an instance may judge it.
 pub(super) fn judge(input: &Input<'_>) -> Vec<Planned> {
-    let ours = |i: &&Instance| input.leases.contains(&i.pool) && !input.busy.contains(&i.id);
+    let ours = |i: &&Instance| input.leases.contains(&pool_lease(&i.pool, &i.site)) && !input.busy.contains(&i.id);
     let open: BTreeMap<&StageId, &Stage> = input.stages.iter().map(|stage| (&stage.id, stage)).collect();
     input
         .instances
         .iter()
         .filter(ours)
         .filter_map(|instance| {
-            let place = input.config.pools.get(&instance.pool).and_then(|p| Some((p, p.flavor(&instance.flavor)?)));
-            Case { input, open: &open, instance, cloud: input.clouds.get(&instance.driver), place }.judge()
+            let flavor = input.config.pools.get(&instance.pool).and_then(|p| Some((p, p.flavor(&instance.flavor)?)));
+            let site = input.sites.get(&instance.site)?;
+            Case { input, open: &open, instance, site, flavor }.judge()
         })
         .collect()
 }
 
-/// The actions about what a cloud shows and no row knows.
+/// The actions about what a site shows and no row knows.
 pub(super) fn orphans(input: &Input<'_>) -> Vec<Planned> {
-    let known: BTreeSet<&InstanceId> = input.instances.iter().map(|instance| &instance.id).collect();
+    let mut known: BTreeSet<&InstanceId> = input.instances.iter().map(|instance| &instance.id).collect();
+    known.extend(input.unreadable);
     let mut planned = Vec::new();
-    for (driver, cloud) in input.clouds.iter().filter(|(driver, _)| input.leases.contains(&driver_lease(driver))) {
-        for id in cloud.seen.keys().filter(|id| !input.busy.contains(*id)) {
-            if !known.contains(id) {
-                let action = Action::DestroyOrphan { driver: driver.clone(), id: id.clone() };
-                planned.push(action.because("the cloud shows it and no row knows it, or its row says that it is gone"));
-            }
-        }
+    for (site, view) in input.sites.iter().filter(|(site, _)| input.leases.contains(&sweep_lease(site))) {
+        let Some(listing) = &view.listing else { continue };
+        let orphaned = |(id, seen): &(&InstanceId, &Seen)| {
+            let unknown = !known.contains(*id) && !input.busy.contains(*id);
+            unknown && seen.life.needs_an_end() && input.noticed.is_after_end(id, listing.asked_ms)
+        };
+        planned.extend(listing.seen.iter().filter(orphaned).map(|(id, _)| {
+            let action = Action::DestroyOrphan { site: site.clone(), id: id.clone() };
+            action.because("its site shows it and no row knows it, or its row says that it is gone")
+        }));
     }
     planned
 }
@@ -59,7 +65,7 @@ impl Case<'_> {
             State::Booting => self.booting(),
             State::Ready => self.ready(),
             State::Hibernating | State::Resuming => self.turning(),
-            State::Hibernated => self.gone_missing().or_else(|| self.unwanted()),
+            State::Hibernated => self.hibernated(),
             State::Claimed => self.claimed(),
             State::Terminating => self.terminating(),
             State::Gone => None,
@@ -67,7 +73,7 @@ impl Case<'_> {
     }
 
     fn intended(&self) -> Option<Planned> {
-        if let Some(cause) = self.out_of_place() {
+        if let Some(cause) = self.out_of_place().or_else(|| self.outdated()) {
             return Some(self.terminate(cause));
         }
         let (id, generation) = self.seen_row();
@@ -77,20 +83,22 @@ impl Case<'_> {
 
     fn launching(&self) -> Option<Planned> {
         let (id, generation) = self.seen_row();
-        if self.place.is_none() {
+        if self.flavor.is_none() {
             return self.out_of_place().map(|cause| self.terminate(cause));
         }
+        if let Some(end) = self.end() {
+            return Some(self.terminate(end.cause(Code::LaunchFailed)));
+        }
         match self.seen() {
-            Some(seen) if !seen.running => {
-                Some(self.terminate(Cause::new(Code::LaunchFailed, "the cloud shows it as ended")))
-            }
-            Some(seen) if seen.addressed => {
-                Some(Action::Adopt { id, generation }.because("the cloud shows it; the answer to its launch was lost"))
+            Some(seen) if seen.launched => {
+                Some(Action::Adopt { id, generation }.because("its site shows it; the answer to its launch was lost"))
             }
             _ if self.age_here_ms() > self.input.config.timing.launch_timeout_ms => {
                 let tries = self.instance.attempts;
                 Some(self.terminate(Cause::new(Code::LaunchTimeout, format!("no answer after {tries} tries"))))
             }
+            // The same token must not ask for something else; a listing or the timeout tells what became of it.
+            _ if self.outdated().is_some() => None,
             _ => {
                 self.free_to_work().then(|| Action::Launch { id, generation }.because("its launch has no outcome yet"))
             }
@@ -98,24 +106,31 @@ impl Case<'_> {
     }
 
     fn booting(&self) -> Option<Planned> {
-        if self.seen().is_some_and(|seen| !seen.running) {
-            return Some(self.terminate(Cause::new(Code::DiedBooting, "the cloud shows it as ended")));
+        if let Some(end) = self.end_unasked() {
+            return Some(self.terminate(end.cause(Code::DiedBooting)));
         }
         if let Some(cause) = self.missing(Code::DiedBooting) {
             return Some(self.terminate(cause));
         }
         if self.age_here_ms() > self.input.config.timing.boot_timeout_ms {
             let (seconds, tries) = (self.age_here_ms() / 1000, self.instance.attempts);
-            let evidence = format!("its agent did not answer within {seconds} s, {tries} tries");
+            let evidence = match self.instance.address {
+                Some(_) => format!("its agent did not answer within {seconds} s, {tries} tries"),
+                None => format!("its site did not tell its address within {seconds} s"),
+            };
             return Some(self.terminate(Cause::new(Code::BootTimeout, evidence)));
         }
         let (id, generation) = self.seen_row();
+        if self.instance.address.is_none() {
+            let told = self.seen().is_some_and(|seen| seen.addressed);
+            return told.then(|| Action::Adopt { id, generation }.because("its site tells its address"));
+        }
         self.free_to_work().then(|| Action::Boot { id, generation }.because("it is there; its agent is looked for"))
     }
 
     fn ready(&self) -> Option<Planned> {
-        if self.seen().is_some_and(|seen| !seen.running) {
-            return Some(self.terminate(Cause::new(Code::Died, "the cloud shows it as ended")));
+        if let Some(end) = self.end_unasked() {
+            return Some(self.terminate(end.cause(Code::Died)));
         }
         if let Some(planned) = self.gone_missing() {
             return Some(planned);
@@ -125,22 +140,14 @@ impl Case<'_> {
             let evidence = format!("its agent has not answered for {} s", silent / 1000);
             return Some(self.terminate(Cause::new(Code::Unreachable, evidence)));
         }
-        if let Some(planned) = self.unwanted() {
-            return Some(planned);
-        }
-        let (_, flavor) = self.place?;
-        let asleep = flavor.hibernate && self.cloud.is_some_and(|cloud| cloud.can_hibernate);
-        let demand =
-            self.input.stages.iter().any(|s| {
-                s.state == StageState::Waiting && s.candidates.iter().any(|c| c.flavor == self.instance.flavor)
-            });
-        let (id, generation) = self.seen_row();
-        (asleep && !demand && !self.instance.is_held(self.input.now_ms))
-            .then(|| Action::Hibernate { id, generation }.because("its pool keeps warm instances asleep"))
+        self.unwanted()
     }
 
     /// On the way into sleep or out of it. The work is repeated until it is done or takes too long.
     fn turning(&self) -> Option<Planned> {
+        if let Some(end) = self.end() {
+            return Some(self.terminate(end.cause(Code::Died)));
+        }
         if let Some(planned) = self.gone_missing() {
             return Some(planned);
         }
@@ -156,9 +163,16 @@ impl Case<'_> {
         self.free_to_work().then(|| action.because("it was begun and is not done yet"))
     }
 
+    fn hibernated(&self) -> Option<Planned> {
+        if let Some(end) = self.end() {
+            return Some(self.terminate(end.cause(Code::Died)));
+        }
+        self.gone_missing().or_else(|| self.unwanted())
+    }
+
     fn claimed(&self) -> Option<Planned> {
-        if self.seen().is_some_and(|seen| !seen.running) {
-            return Some(self.terminate(Cause::new(Code::Died, "the cloud shows it as ended")));
+        if let Some(end) = self.end_unasked() {
+            return Some(self.terminate(end.cause(Code::Died)));
         }
         // A listing may leave out what is there. Only one that nobody reaches either is lost.
         let limit = self.input.config.timing.vanished_after_ms;
@@ -201,25 +215,30 @@ impl Case<'_> {
             return self.too_old().map(|cause| self.terminate(cause));
         }
         let cause = self.too_old().or_else(|| self.out_of_place()).or_else(|| {
-            let (pool, flavor) = self.place?;
+            let (pool, _) = self.flavor?;
             let age_s = (self.input.now_ms - self.instance.created_ms) / 1000;
             if age_s > i64::from(pool.ages.free_max_age_s) {
                 return Some(Cause::new(Code::FreeMaxAge, format!("nobody claimed it for {age_s} s")));
             }
-            let changed = flavor.launch.digest() != self.instance.digest;
-            changed.then(|| Cause::new(Code::Outdated, "the pool file describes another instance now"))
+            self.outdated()
         })?;
         Some(self.terminate(cause))
     }
 
+    fn outdated(&self) -> Option<Cause> {
+        let (_, flavor) = self.flavor?;
+        let changed = flavor.launch.digest() != self.instance.digest;
+        changed.then(|| Cause::new(Code::Outdated, "the pool file describes another instance now"))
+    }
+
     fn too_old(&self) -> Option<Cause> {
         let age_s = (self.input.now_ms - self.instance.created_ms) / 1000;
-        let max_age_s = self.place.map_or(Ages::default().max_age_s, |(pool, _)| pool.ages.max_age_s);
+        let max_age_s = self.flavor.map_or(Ages::default().max_age_s, |(pool, _)| pool.ages.max_age_s);
         (age_s > i64::from(max_age_s)).then(|| Cause::new(Code::MaxAge, format!("it is {age_s} s old")))
     }
 
     fn out_of_place(&self) -> Option<Cause> {
-        if self.place.is_none() {
+        if self.flavor.is_none() {
             return Some(Cause::new(Code::Drained, "the pool file does not have its pool and flavor any more"));
         }
         let drained = self.input.drained.contains(&self.instance.pool);
@@ -228,8 +247,7 @@ impl Case<'_> {
 
     /// The cause, when no listing has shown it for too long.
     fn missing(&self, code: Code) -> Option<Cause> {
-        let since = *self.cloud?.unseen_since_ms.get(&self.instance.id)?;
-        let unseen = (self.input.now_ms - since).min(self.input.uptime_ms);
+        let unseen = *self.site.listing.as_ref()?.unseen_ms.get(&self.instance.id)?;
         let limit = self.input.config.timing.vanished_after_ms;
         (unseen > limit).then(|| Cause::new(code, format!("no listing has shown it for {} s", unseen / 1000)))
     }
@@ -244,8 +262,25 @@ impl Case<'_> {
         (self.input.now_ms - self.instance.since_ms).min(self.input.uptime_ms)
     }
 
-    fn seen(&self) -> Option<crate::plan::Seen> {
-        self.cloud?.seen.get(&self.instance.id).copied()
+    /// What the listing shows of it, if the row has not changed since the listing was asked for.
+    fn seen(&self) -> Option<&Seen> {
+        let listing = self.site.listing.as_ref()?;
+        let current = self.input.noticed.is_current(&self.instance.id, listing.asked_ms);
+        listing.seen.get(&self.instance.id).filter(|_| current)
+    }
+
+    /// How it ended, where its driver told it or a listing shows it.
+    fn end(&self) -> Option<End> {
+        let told = self.input.ends.get(&self.instance.id).cloned();
+        told.or_else(|| self.seen().and_then(|seen| seen.life.end()))
+    }
+
+    /// The same of one that is to be awake: asleep is no better than ended.
+    fn end_unasked(&self) -> Option<End> {
+        let slept = |seen: &Seen| matches!(seen.life, Life::Stopping | Life::Asleep);
+        let stopped =
+            || self.seen().is_some_and(slept).then(|| End::new(EndKind::Unknown, "its site shows it as stopped"));
+        self.end().or_else(stopped)
     }
 
     /// Whether its work may be done by us now: the pause after a failure is over, and no other runner is at it.

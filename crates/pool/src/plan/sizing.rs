@@ -7,7 +7,8 @@ use crate::config::{Flavor, Pool};
 use crate::id::InstanceId;
 use crate::instance::{Instance, State};
 use crate::plan::census::{Census, Kind};
-use crate::plan::{Action, Input, Planned};
+use crate::plan::{Action, Input, Planned, pool_lease};
+use crate::site::SiteId;
 use crate::stage::Candidate;
 
 /// Instances that are wanted ready of a flavor at this time.
@@ -19,21 +20,56 @@ pub fn warm_target(pool: &Pool, flavor: &Flavor, now_ms: i64) -> u32 {
     warm.min(flavor.limit.unwrap_or(u32::MAX)).min(pool.limit)
 }
 
+/// How many instances are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Awake: for the stages that wait and are given none now, and warm.
+    pub awake: u32,
+    /// Asleep, until a stage waits for them.
+    pub asleep: u32,
+}
+
+impl Target {
+    /// Both together.
+    #[must_use]
+    pub fn total(self) -> u32 {
+        self.awake + self.asleep
+    }
+
+    fn of(input: &Input<'_>, pool: &Pool, flavor: &Flavor, warm: u32, demand: u32) -> Self {
+        let sleeps = flavor.hibernate && input.sites.get(&pool.site).is_some_and(|site| site.can_hibernate);
+        if sleeps { Self { awake: demand, asleep: warm } } else { Self { awake: demand + warm, asleep: 0 } }
+    }
+}
+
+/// What was decided about numbers.
+pub(super) struct Sized {
+    /// The actions.
+    pub(super) planned: Vec<Planned>,
+    /// How many instances of each flavor are wanted, by its key.
+    pub(super) targets: BTreeMap<String, Target>,
+}
+
 /// What is wanted of one kind of instance, and what is there.
 struct Want<'a> {
     pool: &'a Pool,
     flavor: &'a Flavor,
     image: String,
+    /// Stages that wait for it and are given none now.
     demand: u32,
-    warm: u32,
+    /// Those of them that nothing which is there will serve soon.
+    missing: u32,
+    target: Target,
     have: Vec<&'a Instance>,
-    /// Launches that its breaker allows.
+    /// Where the next ones are launched; none when launches make sense nowhere.
+    place: Option<String>,
+    /// Launches that its breaker and the place's allow.
     tries: u32,
 }
 
 /// What may still be started in this plan.
 struct Budget {
-    launches: u32,
+    sites: BTreeMap<SiteId, u32>,
     pools: BTreeMap<String, u32>,
     flavors: BTreeMap<String, u32>,
 }
@@ -44,29 +80,38 @@ pub(super) fn size(
     census: &Census<'_>,
     demand: &BTreeMap<Kind, u32>,
     promised: &BTreeSet<InstanceId>,
-) -> Vec<Planned> {
+) -> Sized {
     let mut wants = wants(input, census, demand, promised);
     let mut budget = Budget::of(input, census);
     let mut planned = Vec::new();
     // Stages that wait come before warmth.
     for want in &mut wants {
         planned.extend(wake(want));
-        let awake = want.have.iter().filter(|i| !asleep(i)).count();
-        let asleep = want.have.len() - awake;
-        let missing = want.demand.saturating_sub(count(awake)).saturating_sub(count(asleep));
+        // What falls asleep just now serves nobody soon.
+        let soon = want.have.iter().filter(|i| i.state != State::Hibernating).count();
+        let missing = want.demand.saturating_sub(count(soon));
         let made = budget.take(want, missing);
-        planned.extend((0..made).map(|_| want.create("a stage waits for it")));
+        planned.extend(want.create(input, made, "a stage waits for it"));
+        want.missing = missing;
         if made < missing {
             planned.extend(make_room(input, census, want, missing - made, promised));
         }
     }
     for want in &mut wants {
-        let have = count(want.have.len()).max(want.demand);
-        let made = budget.take(want, (want.demand + want.warm).saturating_sub(have));
-        planned.extend((0..made).map(|_| want.create("fewer are warm than are wanted")));
+        // What stages wait for is about to be made, now or by a later plan.
+        let have = count(want.have.len()) + want.missing;
+        let made = budget.take(want, want.target.total().saturating_sub(have));
+        planned.extend(want.create(input, made, "fewer are warm than are wanted"));
+        planned.extend(put_to_sleep(input, want));
         planned.extend(surplus(input, want));
     }
-    planned
+    let mut targets: BTreeMap<String, Target> = BTreeMap::new();
+    for want in wants {
+        let target = targets.entry(want.flavor.key.clone()).or_default();
+        target.awake += want.target.awake;
+        target.asleep += want.target.asleep;
+    }
+    Sized { planned, targets }
 }
 
 fn wants<'a>(
@@ -76,7 +121,10 @@ fn wants<'a>(
     promised: &BTreeSet<InstanceId>,
 ) -> Vec<Want<'a>> {
     let mut wants = Vec::new();
-    for pool in input.config.pools.values().filter(|pool| input.leases.contains(&pool.name)) {
+    let ours = |pool: &&Pool| {
+        input.leases.contains(&pool_lease(&pool.name, &pool.site)) && input.sites.contains_key(&pool.site)
+    };
+    for pool in input.config.pools.values().filter(ours) {
         let drained = input.drained.contains(&pool.name);
         for flavor in &pool.flavors {
             let mut images = vec![flavor.launch.image.clone()];
@@ -84,17 +132,24 @@ fn wants<'a>(
             images.extend(others.map(|(_, image)| image.clone()));
             images.sort();
             images.dedup();
+            let open = census.open_place(pool, flavor, input.now_ms);
             for image in images {
                 let kind = (flavor.key.clone(), image.clone());
                 let own = image == flavor.launch.image && !drained;
                 let starting = census.of_kind(&kind).iter().filter(|i| !at_rest(i)).count();
+                let of_kind = census.breaker(&kind).allows(input.now_ms).saturating_sub(count(starting));
+                let of_place = open.as_ref().map_or(0, |(_, allowed)| *allowed);
+                let demand = if drained { 0 } else { demand.get(&kind).copied().unwrap_or(0) };
+                let warm = if own { warm_target(pool, flavor, input.now_ms) } else { 0 };
                 wants.push(Want {
-                    tries: census.breaker(&kind).allows(input.now_ms).saturating_sub(count(starting)),
                     pool,
                     flavor,
-                    demand: if drained { 0 } else { demand.get(&kind).copied().unwrap_or(0) },
-                    warm: if own { warm_target(pool, flavor, input.now_ms) } else { 0 },
+                    demand,
+                    missing: 0,
+                    target: Target::of(input, pool, flavor, warm, demand),
                     have: census.of_kind(&kind).iter().filter(|i| !promised.contains(&i.id)).copied().collect(),
+                    place: open.as_ref().map(|(place, _)| place.clone()),
+                    tries: of_kind.min(of_place),
                     image,
                 });
             }
@@ -104,38 +159,53 @@ fn wants<'a>(
 }
 
 impl Want<'_> {
-    fn create(&self, reason: &str) -> Planned {
-        let (pool, flavor) = (self.pool.name.clone(), self.flavor.key.clone());
-        Action::Create { candidate: Candidate { pool, flavor, image: self.image.clone() } }.because(reason)
+    /// New instances, in batches as large as the site takes them.
+    fn create(&self, input: &Input<'_>, count: u32, reason: &str) -> Vec<Planned> {
+        let Some(place) = &self.place else { return Vec::new() };
+        let batch_max = input.sites.get(&self.pool.site).map_or(1, |site| site.batch_max.max(1));
+        let candidate =
+            Candidate { pool: self.pool.name.clone(), flavor: self.flavor.key.clone(), image: self.image.clone() };
+        let batch = |begun: u32| Action::Create {
+            candidate: candidate.clone(),
+            place: place.clone(),
+            count: batch_max.min(count - begun),
+        };
+        (0..count).step_by(batch_max as usize).map(|begun| batch(begun).because(reason)).collect()
     }
 }
 
 impl Budget {
     fn of(input: &Input<'_>, census: &Census<'_>) -> Self {
-        let under_way = |i: &&Instance| matches!(i.state, State::Intended | State::Launching);
-        let starting = count(input.instances.iter().filter(under_way).count());
+        let mut starting: BTreeMap<&SiteId, u32> = BTreeMap::new();
+        for instance in input.instances.iter().filter(|i| matches!(i.state, State::Intended | State::Launching)) {
+            *starting.entry(&instance.site).or_default() += 1;
+        }
+        let of_all = input.config.timing.launches_at_once;
+        let sites = input.sites.iter().map(|(id, site)| {
+            let at_once = site.launches_at_once.map_or(of_all, |at_once| at_once.max(1).min(of_all));
+            (id.clone(), at_once.saturating_sub(starting.get(id).copied().unwrap_or(0)))
+        });
         let pools = input.config.pools.values();
         let room = |p: &Pool| (p.name.clone(), p.limit.saturating_sub(census.pool(&p.name).live));
         let flavors = pools.clone().flat_map(|pool| &pool.flavors).map(|flavor| {
             let there = census.flavor(&flavor.key);
             (flavor.key.clone(), flavor.limit.map_or(u32::MAX, |limit| limit.saturating_sub(there.live)))
         });
-        Self {
-            launches: input.config.timing.launches_at_once.saturating_sub(starting),
-            flavors: flavors.collect(),
-            pools: pools.map(room).collect(),
-        }
+        Self { sites: sites.collect(), flavors: flavors.collect(), pools: pools.map(room).collect() }
     }
 
     /// Takes as many launches as are still allowed.
     fn take(&mut self, want: &mut Want<'_>, wish: u32) -> u32 {
-        let (Some(pool), Some(flavor)) = (self.pools.get_mut(&want.pool.name), self.flavors.get_mut(&want.flavor.key))
-        else {
+        let (Some(site), Some(pool), Some(flavor)) = (
+            self.sites.get_mut(&want.pool.site),
+            self.pools.get_mut(&want.pool.name),
+            self.flavors.get_mut(&want.flavor.key),
+        ) else {
             return 0;
         };
-        let made = wish.min(self.launches).min(*pool).min(*flavor).min(want.tries);
+        let made = wish.min(*site).min(*pool).min(*flavor).min(want.tries);
         want.tries -= made;
-        (self.launches, *pool, *flavor) = (self.launches - made, *pool - made, *flavor - made);
+        (*site, *pool, *flavor) = (*site - made, *pool - made, *flavor - made);
         made
     }
 }
@@ -147,6 +217,18 @@ fn wake(want: &Want<'_>) -> Vec<Planned> {
     let resume =
         |i: &&Instance| Action::Resume { id: i.id.clone(), generation: i.generation }.because("a stage waits for it");
     sleeping.take(want.demand.saturating_sub(awake) as usize).map(resume).collect()
+}
+
+/// Puts warm ones to sleep that no stage waits for, as many as are wanted asleep.
+fn put_to_sleep(input: &Input<'_>, want: &Want<'_>) -> Vec<Planned> {
+    let sleeping = count(want.have.iter().filter(|i| asleep(i)).count());
+    let idle = want.have.iter().filter(|i| i.state == State::Ready && !input.busy.contains(&i.id));
+    let hibernate = |i: &&Instance| {
+        let action = Action::Hibernate { id: i.id.clone(), generation: i.generation };
+        action.because("its pool keeps warm instances asleep")
+    };
+    let wish = want.target.asleep.saturating_sub(sleeping) as usize;
+    idle.skip(want.target.awake as usize).take(wish).map(hibernate).collect()
 }
 
 /// Ends warm instances of other kinds in a full pool, where stages wait that they cannot serve. Where a flavor is full, only
@@ -183,12 +265,12 @@ fn make_room(
 
 /// Ends warm instances too many, after a while.
 fn surplus(input: &Input<'_>, want: &Want<'_>) -> Vec<Planned> {
-    let excess = want.have.len().saturating_sub((want.demand + want.warm) as usize);
+    let excess = want.have.len().saturating_sub(want.target.total() as usize);
     let idle = |i: &&&Instance| {
         let long = (input.now_ms - i.since_ms).min(input.uptime_ms) > input.config.timing.surplus_after_ms;
         at_rest(i) && long && !input.busy.contains(&i.id)
     };
-    let why = format!("{} are there and {} are wanted", want.have.len(), want.demand + want.warm);
+    let why = format!("{} are there and {} are wanted", want.have.len(), want.target.total());
     want.have.iter().filter(idle).take(excess).map(|i| end(i, Code::Surplus, why.clone())).collect()
 }
 

@@ -6,7 +6,7 @@ use crate::cause::{Cause, Code};
 use crate::id::InstanceId;
 use crate::instance::{Instance, State};
 use crate::plan::census::{Census, Count, Kind, kind};
-use crate::plan::{Action, Input, MISSING_AFTER_MS, Planned};
+use crate::plan::{Action, Input, MISSING_AFTER_MS, Planned, WaitReason, queue_lease};
 use crate::stage::{Candidate, Stage, StageState};
 
 /// What was decided about stages.
@@ -29,7 +29,7 @@ pub(super) fn serve(input: &Input<'_>, census: &Census<'_>) -> Served {
     let mut served =
         Served { planned: Vec::new(), explained: Vec::new(), demand: BTreeMap::new(), promised: BTreeSet::new() };
     for stage in stages {
-        let ours = input.leases.contains(&stage.pool);
+        let ours = input.leases.contains(&queue_lease(&stage.pool));
         match stage.state {
             StageState::Assigned if ours => served.planned.extend(assigned(input, stage, &by_id)),
             StageState::Waiting => waiting(input, census, stage, ours, &mut served),
@@ -65,7 +65,8 @@ fn waiting(input: &Input<'_>, census: &Census<'_>, stage: &Stage, ours: bool, se
     if input.now_ms > stage.wait_until_ms {
         if ours {
             let waited = (input.now_ms - stage.created_ms) / 1000;
-            let cause = Cause::new(Code::NoCapacity, format!("no instance within {waited} s: {}", stage.why));
+            let why = stage.why.as_ref().map_or_else(|| "nobody looked at it yet".to_owned(), WaitReason::to_string);
+            let cause = Cause::new(Code::NoCapacity, format!("no instance within {waited} s: {why}"));
             let action = Action::EndStage { id: stage.id.clone(), generation: stage.generation, cause };
             served.planned.push(action.because("its waiting time was up"));
         }
@@ -86,19 +87,20 @@ fn waiting(input: &Input<'_>, census: &Census<'_>, stage: &Stage, ours: bool, se
         }
         None => {
             let asked = stage.candidates.first().map_or(&stage.pool, |candidate| &candidate.flavor);
-            let why = format!("the pool file does not have {asked} any more");
+            let why = WaitReason::NotInPoolFile { flavor: asked.clone() };
             let missing_ms = |candidate: &Candidate| input.missing_ms.get(&candidate.flavor).copied().unwrap_or(0);
             if ours && stage.candidates.iter().map(missing_ms).min().unwrap_or(0) > MISSING_AFTER_MS {
-                let cause = Cause::new(Code::Drained, why.as_str());
+                let cause = Cause::new(Code::Drained, why.to_string());
                 let action = Action::EndStage { id: stage.id.clone(), generation: stage.generation, cause };
-                return served.planned.push(action.because(why));
+                return served.planned.push(action.because(why.to_string()));
             }
             why
         }
     };
-    if ours && why != stage.why {
-        let action = Action::Explain { id: stage.id.clone(), generation: stage.generation, why: why.clone() };
-        served.explained.push(action.because(why));
+    if ours && stage.why.as_ref() != Some(&why) {
+        let reason = why.to_string();
+        let action = Action::Explain { id: stage.id.clone(), generation: stage.generation, why };
+        served.explained.push(action.because(reason));
     }
 }
 
@@ -126,31 +128,34 @@ fn present<'s>(
         let fits = |count: Count, limit: u32| count.live.saturating_add(taken) < limit || count.idle > 0;
         let of_flavor = input.config.flavor(&c.flavor).and_then(|(_, flavor)| flavor.limit).unwrap_or(u32::MAX);
         let room = fits(census.pool(&pool.name), pool.limit) && fits(census.flavor(&c.flavor), of_flavor);
-        let closed = census.breaker(&kind(c)).allows(input.now_ms) > 0;
-        coming > taken as usize || (closed && room)
+        let tried = census.breaker(&kind(c)).allows(input.now_ms) > 0
+            && input.sites.contains_key(&pool.site)
+            && pool.flavor(&c.flavor).is_some_and(|flavor| census.open_place(pool, flavor, input.now_ms).is_some());
+        coming > taken as usize || (tried && room)
     };
     stage.candidates.iter().filter(there).find(viable).or_else(|| stage.candidates.iter().find(there))
 }
 
-/// Why a stage waits, for people. It holds neither a time that passes, nor counts, nor a place in the queue, so that it
-/// changes only when the reason does.
-fn explain(input: &Input<'_>, census: &Census<'_>, candidate: &Candidate) -> String {
-    let (limit, of_flavor) = match input.config.flavor(&candidate.flavor) {
-        Some((pool, flavor)) => (pool.limit, flavor.limit),
-        None => (0, None),
-    };
+/// Why a stage waits.
+fn explain(input: &Input<'_>, census: &Census<'_>, candidate: &Candidate) -> WaitReason {
+    let flavor = candidate.flavor.clone();
+    let Some((pool, of_flavor)) = input.config.flavor(&flavor) else { return WaitReason::NotInPoolFile { flavor } };
     let breaker = census.breaker(&kind(candidate));
-    let mut why = format!("waits for {}: ", candidate.flavor);
-    if input.drained.contains(&candidate.pool) {
-        why.push_str("its pool is drained");
+    let full = of_flavor.limit.filter(|limit| census.flavor(&flavor).live >= *limit);
+    if input.drained.contains(&pool.name) {
+        WaitReason::Drained { flavor }
+    } else if !input.sites.contains_key(&pool.site) {
+        let evidence = input.closed.get(&pool.site).cloned().unwrap_or_else(|| "it is being opened".to_owned());
+        WaitReason::SiteClosed { flavor, site: pool.site.clone(), evidence }
     } else if breaker.allows(input.now_ms) == 0 {
-        why.push_str(&format!("the last {} launches failed: {}", breaker.failures, breaker.evidence));
-    } else if census.pool(&candidate.pool).live >= limit {
-        why.push_str(&format!("the limit of {limit} of pool {} is reached", candidate.pool));
-    } else if let Some(limit) = of_flavor.filter(|limit| census.flavor(&candidate.flavor).live >= *limit) {
-        why.push_str(&format!("its limit of {limit} is reached"));
+        WaitReason::LaunchesFail { flavor, failures: breaker.failures, evidence: breaker.evidence }
+    } else if census.pool(&pool.name).live >= pool.limit {
+        WaitReason::PoolLimit { flavor, pool: pool.name.clone(), limit: pool.limit }
+    } else if let Some(limit) = full {
+        WaitReason::FlavorLimit { flavor, limit }
+    } else if let Some(room) = census.closed_room(pool, of_flavor, input.now_ms) {
+        WaitReason::LaunchesFail { flavor, failures: room.failures, evidence: room.evidence }
     } else {
-        why.push_str("an instance starts");
+        WaitReason::Starting { flavor }
     }
-    why
 }

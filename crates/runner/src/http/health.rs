@@ -7,6 +7,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use kiln_engine::PassReport;
+use kiln_pool::SiteId;
 use kiln_wire::runner::kiln::{DriverHealth, HealthReport};
 use tokio::time::Instant;
 
@@ -55,15 +57,15 @@ impl Health {
         report.ready = report.pools_built && report.store_ok && report.drivers.iter().all(|driver| driver.ok);
     }
 
-    /// Notes that a pass was finished: `unlisted` are the drivers that could not be listed, of all those in `drivers`. It renews
-    /// the runner's leases, so it is a write that succeeded.
-    pub fn note_pass(&self, now_ms: i64, drivers: &[String], unlisted: &[(String, String)]) {
-        let driver = |name: &String| {
-            let error = unlisted.iter().find(|(failed, _)| failed == name).map(|(_, error)| error.clone());
-            DriverHealth { name: name.clone(), ok: error.is_none(), error: error.unwrap_or_default() }
+    /// Notes that a pass was finished. It renews the runner's leases, so it is a write that succeeded.
+    pub fn note_pass(&self, now_ms: i64, pass: &PassReport) {
+        let driver = |(site, trouble): (&SiteId, &Option<String>)| DriverHealth {
+            name: site.to_string(),
+            ok: trouble.is_none(),
+            error: trouble.clone().unwrap_or_default(),
         };
         self.update(|report| {
-            report.drivers = drivers.iter().map(driver).collect();
+            report.drivers = pass.sites.iter().map(driver).collect();
             report.last_pass_unix_ms = now_ms;
             report.last_pass_error.clear();
             (report.store_ok, report.pools_built) = (true, true);
@@ -113,12 +115,15 @@ mod tests {
     fn ready_is_all_of_it() {
         let health = Health::default();
         assert!(!health.report().ready);
-        let drivers = ["qemu".to_owned()];
-        health.note_pass(5, &drivers, &[]);
+        let pass = |trouble: Option<&str>| PassReport {
+            sites: [("qemu:a".into(), trouble.map(str::to_owned))].into(),
+            ..PassReport::default()
+        };
+        health.note_pass(5, &pass(None));
         assert!(health.report().ready);
-        health.note_pass(6, &drivers, &[("qemu".to_owned(), "no socket".to_owned())]);
+        health.note_pass(6, &pass(Some("no socket")));
         assert_eq!((health.report().ready, health.report().drivers[0].error.as_str()), (false, "no socket"));
-        health.note_pass(7, &drivers, &[]);
+        health.note_pass(7, &pass(None));
         health.note_failed_pass("no database");
         assert!(!health.report().ready);
     }
@@ -133,7 +138,7 @@ mod tests {
         tokio::time::advance(LIMIT).await;
         health.note_unwritten("the disk is still full");
         assert_eq!(told(), Some((30, "the disk is still full".to_owned())));
-        health.note_pass(1, &[], &[]);
+        health.note_pass(1, &PassReport::default());
         assert_eq!(told(), None);
         // The time begins anew.
         health.note_unwritten("the disk is full again");

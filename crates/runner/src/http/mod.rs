@@ -100,8 +100,7 @@ impl Api {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts { engine, host, agents, ca_pem, health, metrics, settings, shutdown } = parts;
-        let parts = (Arc::clone(&engine), Arc::clone(&host), Arc::clone(&agents));
-        let stages = Stages::new(parts.0, parts.1, parts.2, settings.setup_within);
+        let stages = Stages::new(Arc::clone(&engine), Arc::clone(&agents), settings.setup_within);
         Arc::new(Self {
             engine,
             host,

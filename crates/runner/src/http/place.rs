@@ -25,6 +25,10 @@ fn lost_during(lost: &Lost, step: &str) -> Refusal {
     }
 }
 
+fn why(stage: &Stage) -> String {
+    stage.why.as_ref().map_or_else(|| "nobody has looked at it yet".to_owned(), ToString::to_string)
+}
+
 impl Api {
     /// Returns the place of a stage that is set up.
     ///
@@ -43,7 +47,7 @@ impl Api {
             }
             (StageState::Ended, None) => return Err(conflict(format!("stage {id} has ended"))),
             (StageState::Waiting, _) => {
-                return Err(conflict(format!("stage {id} has no instance yet: {}", stage.why)));
+                return Err(conflict(format!("stage {id} has no instance yet: {}", why(&stage))));
             }
             (StageState::Assigned, _) if !stage.set_up => {
                 return Err(conflict(format!("the instance of stage {id} is not prepared yet; wait for its setup")));

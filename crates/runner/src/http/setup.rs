@@ -1,6 +1,5 @@
 //! `/setup`: an instance for a stage, with its agent prepared.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +9,7 @@ use base64::Engine as _;
 use kiln_engine::{Assigned, Demand};
 use kiln_pool::Instance;
 use kiln_wire::agent::SetupRequest;
+use kiln_wire::reach::Reach;
 use kiln_wire::runner::{InstanceInfo, SetupVmRequest, SetupVmResponse};
 
 use super::Api;
@@ -48,19 +48,23 @@ async fn set_up(api: Arc<Api>, demand: Demand, setup: SetupRequest, asked: Asked
 }
 
 fn response(api: &Api, instance: &Instance) -> SetupVmResponse {
-    let address: Option<SocketAddr> = instance.address.as_deref().and_then(|address| address.parse().ok());
     let config = api.engine.config();
     let (os, arch) =
         config.pools.get(&instance.pool).map(|pool| (pool.os.clone(), pool.arch.clone())).unwrap_or_default();
-    let ip_address = address.map(|address| address.ip().to_string()).unwrap_or_default();
+    let reach = instance.address.as_ref();
+    let port = match reach {
+        Some(Reach::Ip(address)) => i64::from(address.port()),
+        Some(Reach::Unix(_)) | None => 0,
+    };
+    let ip_address = reach.map(Reach::ip).unwrap_or_default();
     let instance_info = InstanceInfo {
         id: instance.id.to_string(),
         name: instance.id.to_string(),
         ip_address: ip_address.clone(),
-        port: address.map_or(0, |address| i64::from(address.port())),
+        port,
         os,
         arch,
-        provider: instance.driver.clone(),
+        provider: instance.site.driver().to_owned(),
         pool_name: instance.pool.clone(),
         ca_cert: base64::engine::general_purpose::STANDARD.encode(&api.ca_pem),
         // Keys stay here: who has them opens every instance.

@@ -16,7 +16,9 @@ pub(super) fn instance(row: &Instance, health: Health) -> wire::Instance {
         id: row.id.to_string(),
         pool: row.pool.clone(),
         flavor: row.flavor.clone(),
-        driver: row.driver.clone(),
+        driver: row.site.driver().to_owned(),
+        site: row.site.to_string(),
+        place: row.place.clone(),
         image: row.image.clone(),
         state: row.state.to_string(),
         since_unix_ms: row.since_ms,
@@ -27,13 +29,14 @@ pub(super) fn instance(row: &Instance, health: Health) -> wire::Instance {
         held_until_unix_ms: row.hold_until_ms,
         stage: row.stage.as_ref().map(ToString::to_string).unwrap_or_default(),
         runner: row.runner.clone(),
-        address: row.address.clone().unwrap_or_default(),
+        address: row.address.as_ref().map(ToString::to_string).unwrap_or_default(),
         answered_unix_ms: health.answered_ms,
         cause: row.cause.as_ref().map(cause),
     }
 }
 
 pub(super) fn stage(row: &Stage) -> wire::Stage {
+    let waits = row.why.as_ref().filter(|_| row.state == StageState::Waiting);
     let deadline = row.assigned_ms.filter(|_| row.state == StageState::Assigned);
     wire::Stage {
         id: row.id.to_string(),
@@ -49,7 +52,8 @@ pub(super) fn stage(row: &Stage) -> wire::Stage {
         set_up: row.set_up,
         attempts: row.attempts,
         // Why it waited says nothing once it does not.
-        why: if row.state == StageState::Waiting { row.why.clone() } else { String::new() },
+        why: waits.map(ToString::to_string).unwrap_or_default(),
+        why_code: waits.map(|why| why.code().to_owned()).unwrap_or_default(),
         cause: row.cause.as_ref().map(cause),
     }
 }

@@ -84,7 +84,7 @@ impl Cloud {
 }
 
 impl Driver for Cloud {
-    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Launched, DriverError>> {
+    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Vec<Launched>, DriverError>> {
         async move {
             self.launches_ms.lock().expect("lock").push(self.ahead_ms.load(Ordering::SeqCst));
             self.gate("launch").await;
@@ -113,7 +113,7 @@ impl Driver for Cloud {
         .boxed()
     }
 
-    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
+    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, kiln_pool::End> {
         self.fake.ended(id)
     }
 

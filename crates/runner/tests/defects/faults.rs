@@ -77,7 +77,7 @@ pass_on! {
     release_leases(me: &'a Holder) -> ();
     live_instances() -> Vec<Instance>;
     instance(id: &'a InstanceId) -> Option<Instance>;
-    insert_instance(row: &'a Instance, limits: Limits, reason: &'a str) -> bool;
+    insert_instances(rows: &'a [Instance], limits: Limits, reason: &'a str) -> bool;
     update_instance(row: &'a Instance, reason: &'a str) -> bool;
     open_stages() -> Vec<Stage>;
     stage(id: &'a StageId) -> Option<Stage>;

@@ -16,7 +16,11 @@ fn intended(id: &str) -> Instance {
         id: InstanceId::new(id),
         pool: "p".into(),
         flavor: "p".into(),
-        driver: "fake".into(),
+        site: "fake".into(),
+        place: String::new(),
+        token: String::new(),
+        batch_index: 0,
+        batch_size: 1,
         image: "debian".into(),
         digest: "0".into(),
         state: State::Intended,
@@ -47,7 +51,7 @@ async fn defect_05_runners_that_create_at_the_same_time_stay_below_the_limit() {
         let store = Arc::clone(&stores[number % 2]);
         tokio::spawn(async move {
             let limits = Limits { pool: LIMIT, flavor: None };
-            store.insert_instance(&intended(&format!("i{number}")), limits, "").await.expect("a database")
+            store.insert_instances(&[intended(&format!("i{number}"))], limits, "").await.expect("a database")
         })
     });
     let made = futures::future::join_all(tries).await;

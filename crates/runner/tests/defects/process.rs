@@ -21,7 +21,11 @@ fn full(id: &str, address: &str) -> Instance {
         id: InstanceId::new(id),
         pool: "p".into(),
         flavor: "p/large".into(),
-        driver: "fake".into(),
+        site: "fake".into(),
+        place: String::new(),
+        token: String::new(),
+        batch_index: 0,
+        batch_size: 1,
         image: "debian".into(),
         digest: "d1".into(),
         state: State::Booting,
@@ -36,7 +40,7 @@ fn full(id: &str, address: &str) -> Instance {
         hold_until_ms: Some(6),
         retry_ms: Some(7),
         attempts: 8,
-        address: Some(address.into()),
+        address: address.parse().ok(),
         server_name: Some("golden".into()),
         needs_claim: true,
         cause: Some(Cause::new(Code::Died, "$1 $10 'quoted'")),
@@ -59,9 +63,14 @@ async fn defect_17_and_25_a_row_comes_back_as_it_was_and_holds_no_keys() {
     let world = World::new();
     let store = world.open().await.store;
     let row = full("i", "10.0.0.1:9079");
-    assert!(store.insert_instance(&row, Limits { pool: 1, flavor: Some(1) }, "").await.expect("a database"));
+    assert!(
+        store
+            .insert_instances(std::slice::from_ref(&row), Limits { pool: 1, flavor: Some(1) }, "")
+            .await
+            .expect("a database")
+    );
     assert_eq!(store.instance(&row.id).await.expect("a database"), Some(row.clone()));
-    let changed = Instance { generation: 10, attempts: 11, address: Some("10.0.0.2:9079".into()), ..row };
+    let changed = Instance { generation: 10, attempts: 11, address: "10.0.0.2:9079".parse().ok(), ..row };
     assert!(store.update_instance(&changed, "").await.expect("a database"));
     let read = store.live_instances().await.expect("a database");
     assert_eq!(read, [changed]);

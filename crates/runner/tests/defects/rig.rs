@@ -11,7 +11,7 @@ use kiln_engine::{Assigned, Demand, Engine, Host, Parts, Store as _};
 use kiln_pool::config::{Ages, Flavor, Launch, Tenant};
 use kiln_pool::plan::Action;
 use kiln_pool::request::Request;
-use kiln_pool::{Code, Config, Instance, InstanceId, Pool, Stage, StageState, State, Timing};
+use kiln_pool::{Code, Config, Instance, InstanceId, Pool, SiteId, Stage, StageState, State, Timing};
 use kiln_runner::host::TokioHost;
 use tokio::task::JoinHandle;
 
@@ -59,8 +59,8 @@ impl Host for Turned {
         self.inner.uptime_ms() + self.ahead_ms.load(Ordering::SeqCst) - self.ahead_at_start_ms
     }
 
-    fn new_instance_id(&self) -> InstanceId {
-        self.inner.new_instance_id()
+    fn new_token(&self) -> String {
+        self.inner.new_token()
     }
 
     fn spawn(&self, work: BoxFuture<'static, ()>) {
@@ -94,6 +94,7 @@ pub fn flavor(key: &str, warm: u32) -> Flavor {
         warm,
         limit: None,
         hibernate: false,
+        places: Vec::new(),
         launch,
     }
 }
@@ -103,6 +104,7 @@ pub fn config(limit: u32, flavors: Vec<Flavor>) -> Config {
     let pool = Pool {
         name: "p".into(),
         driver: "fake".into(),
+        site: SiteId::new("fake"),
         os: "linux".into(),
         arch: "amd64".into(),
         limit,
@@ -144,14 +146,15 @@ impl World {
         });
         let engine = Engine::new(Parts {
             me: name.into(),
-            process: host.new_instance_id().to_string(),
+            process: host.new_token(),
             installation: opened.installation,
             store: Arc::clone(&store) as Arc<dyn kiln_engine::Store>,
             agents: Arc::clone(&self.agents) as Arc<dyn kiln_engine::Agents>,
-            drivers: BTreeMap::from([("fake".to_owned(), Arc::clone(&self.cloud) as Arc<dyn Driver>)]),
+            drivers: Arc::new(BTreeMap::from([(SiteId::new("fake"), Arc::clone(&self.cloud) as Arc<dyn Driver>)])),
             host: Arc::clone(&host) as Arc<dyn Host>,
             config: config.clone(),
         });
+        engine.look_at_sites().await;
         Runner { engine, store, host, ahead_ms }
     }
 }
@@ -172,6 +175,7 @@ impl Runner {
     pub async fn settle(&self) {
         let mut last = Vec::new();
         for _ in 0..PASSES {
+            self.engine.look_at_sites().await;
             last = self.engine.pass().await.expect("a pass").planned;
             tokio::time::timeout(PATIENCE, self.engine.quiet()).await.expect("what was begun ends");
             if last.iter().all(|planned| matches!(planned.action, Action::Explain { .. })) {

@@ -12,7 +12,7 @@ use kiln_driver::fake::FakeDriver;
 use kiln_driver::{Driver, DriverError, ErrorClass, LaunchRequest, Launched, Listed};
 use kiln_engine::{Engine, Host, Parts};
 use kiln_pool::config::{Ages, Flavor, Launch};
-use kiln_pool::{Config, Pool, Timing};
+use kiln_pool::{Config, End, Pool, SiteId, Timing};
 use kiln_runner::agents::{Leases, PooledAgents};
 use kiln_runner::host::TokioHost;
 use kiln_runner::http::{self, Api, Health, Metrics, Server, Settings};
@@ -42,7 +42,7 @@ pub struct Stubborn {
 }
 
 impl Driver for Stubborn {
-    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Launched, DriverError>> {
+    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Vec<Launched>, DriverError>> {
         self.inner.launch(request)
     }
 
@@ -58,7 +58,7 @@ impl Driver for Stubborn {
         self.inner.destroy(id)
     }
 
-    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
+    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, End> {
         self.inner.ended(id)
     }
 
@@ -94,11 +94,13 @@ fn pool(name: &str, image: &str) -> Pool {
         warm: 0,
         limit: None,
         hibernate: false,
+        places: Vec::new(),
         launch: launch.clone(),
     };
     Pool {
         name: name.into(),
         driver: "fake".into(),
+        site: SiteId::new("fake"),
         os: "linux".into(),
         arch: "amd64".into(),
         limit: 3,
@@ -222,11 +224,11 @@ impl Runner {
         let (host, health) = (Arc::new(TokioHost::default()), Arc::new(Health::default()));
         let engine = Engine::new(Parts {
             me: "runner-1".into(),
-            process: host.new_instance_id().to_string(),
+            process: host.new_token(),
             installation: opened.installation,
             store: opened.store,
             agents: Arc::clone(&agents) as Arc<dyn kiln_engine::Agents>,
-            drivers: BTreeMap::from([("fake".to_owned(), world.stubborn())]),
+            drivers: Arc::new(BTreeMap::from([(SiteId::new("fake"), world.stubborn())])),
             host: Arc::clone(&host) as Arc<dyn Host>,
             config: config(),
         });
@@ -251,7 +253,7 @@ impl Runner {
         let run = Arc::clone(&engine).run(move |passed| match passed {
             Ok(report) => {
                 metrics.note_pass(report);
-                noted.note_pass(clock.now_ms(), &["fake".to_owned()], &report.unlisted);
+                noted.note_pass(clock.now_ms(), report);
             }
             Err(error) => noted.note_failed_pass(&error.to_string()),
         });

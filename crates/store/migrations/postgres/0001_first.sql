@@ -5,7 +5,7 @@ CREATE TABLE instances (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     pool TEXT COLLATE "C" NOT NULL,
     flavor TEXT COLLATE "C" NOT NULL,
-    driver TEXT COLLATE "C" NOT NULL,
+    site TEXT COLLATE "C" NOT NULL,
     image TEXT COLLATE "C" NOT NULL,
     digest TEXT COLLATE "C" NOT NULL,
     state TEXT COLLATE "C" NOT NULL,
@@ -24,7 +24,11 @@ CREATE TABLE instances (
     server_name TEXT COLLATE "C",
     needs_claim BIGINT NOT NULL,
     cause_code TEXT COLLATE "C",
-    cause_evidence TEXT COLLATE "C"
+    cause_evidence TEXT COLLATE "C",
+    place TEXT COLLATE "C" NOT NULL,
+    token TEXT COLLATE "C" NOT NULL,
+    batch_index BIGINT NOT NULL,
+    batch_size BIGINT NOT NULL
 );
 
 -- One row for each stage. `flavor` is that of the first candidate: stages that wait for it are served in their order.
@@ -73,7 +77,7 @@ CREATE TABLE runners (
     beat BIGINT NOT NULL
 );
 
--- Which runner, and which process of it, works on which pool and sweeps which driver; empty when it was given up. `beat` grows with
+-- Which runner, and which process of it, works on which pool and sweeps which site; empty when it was given up. `beat` grows with
 -- each change, and a lease whose beat has stood still for long enough may be taken.
 CREATE TABLE leases (
     name TEXT COLLATE "C" NOT NULL PRIMARY KEY,

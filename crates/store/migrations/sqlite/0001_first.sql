@@ -5,7 +5,7 @@ CREATE TABLE instances (
     id TEXT NOT NULL PRIMARY KEY,
     pool TEXT NOT NULL,
     flavor TEXT NOT NULL,
-    driver TEXT NOT NULL,
+    site TEXT NOT NULL,
     image TEXT NOT NULL,
     digest TEXT NOT NULL,
     state TEXT NOT NULL,
@@ -24,7 +24,11 @@ CREATE TABLE instances (
     server_name TEXT,
     needs_claim INTEGER NOT NULL,
     cause_code TEXT,
-    cause_evidence TEXT
+    cause_evidence TEXT,
+    place TEXT NOT NULL,
+    token TEXT NOT NULL,
+    batch_index INTEGER NOT NULL,
+    batch_size INTEGER NOT NULL
 ) STRICT;
 
 -- One row for each stage. `flavor` is that of the first candidate: stages that wait for it are served in their order.
@@ -73,7 +77,7 @@ CREATE TABLE runners (
     beat INTEGER NOT NULL
 ) STRICT;
 
--- Which runner, and which process of it, works on which pool and sweeps which driver; empty when it was given up. `beat` grows with
+-- Which runner, and which process of it, works on which pool and sweeps which site; empty when it was given up. `beat` grows with
 -- each change, and a lease whose beat has stood still for long enough may be taken.
 CREATE TABLE leases (
     name TEXT NOT NULL PRIMARY KEY,

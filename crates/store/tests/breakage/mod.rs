@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::suite::{UNLIMITED, insert, ready, stage};
 use kiln_engine::world::{Holder, Store as _, StoreError};
+use kiln_pool::plan::WaitReason;
 use kiln_pool::{Cause, Code, Instance, Stage, StageState};
 use kiln_store::{SqlStore, postgres_for_tests};
 
@@ -54,7 +55,7 @@ impl Drop for SmallDisk {
 async fn until_refused(store: &SqlStore, name: &str) -> StoreError {
     for n in 0..100_000 {
         let row = Instance { image: "x".repeat(20_000), ..ready(&format!("{name}-{n}"), n) };
-        if let Err(error) = store.insert_instance(&row, UNLIMITED, "fills the disk").await {
+        if let Err(error) = store.insert_instances(&[row], UNLIMITED, "fills the disk").await {
             return error;
         }
     }
@@ -63,7 +64,7 @@ async fn until_refused(store: &SqlStore, name: &str) -> StoreError {
 
 /// Inserts an instance as soon as the store has noticed that there is room again.
 async fn written_again(store: &SqlStore, id: &str) {
-    while let Err(error) = store.insert_instance(&ready(id, 1), UNLIMITED, "test").await {
+    while let Err(error) = store.insert_instances(&[ready(id, 1)], UNLIMITED, "test").await {
         assert!(error.message.contains("full"), "{error}");
         // As a runner does; it makes the log give back what it got.
         let me = Holder { name: "r".to_owned(), process: "p".to_owned() };
@@ -116,7 +117,7 @@ async fn ends_are_written_on_a_full_disk() {
         let gone = ends.become_(kiln_pool::State::Gone, 5).unwrap();
         assert!(store.update_instance(&gone, "the cloud ended it").await.unwrap());
     }
-    let usual = Stage { why: "changes".to_owned(), ..stage("new", 1) };
+    let usual = Stage { why: Some(WaitReason::Starting { flavor: "changes".to_owned() }), ..stage("new", 1) };
     let error = store.begin_stage(&usual, 6).await.unwrap_err();
     assert!(error.message.contains("full; free some room") && !error.ambiguous, "{error}");
     let trouble = store.write_trouble().unwrap();

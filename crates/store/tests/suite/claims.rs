@@ -2,6 +2,7 @@
 
 use futures::future::join_all;
 use kiln_engine::world::Store as _;
+use kiln_pool::plan::WaitReason;
 use kiln_pool::{Cause, Code, Instance, Stage, StageState, State};
 
 use super::{Backend, candidate, insert, ready, stage};
@@ -108,9 +109,15 @@ pub async fn a_repetition_gets_what_there_is(backend: Backend) {
 pub async fn a_claim_for_a_changed_stage_takes_nothing(backend: Backend) {
     let store = backend.open().await;
     let read = store.begin_stage(&stage("s", 1), 1).await.unwrap().0;
-    let newer = Stage { generation: 2, why: "still nothing".to_owned(), ..read.clone() };
+    let newer =
+        Stage { generation: 2, why: Some(WaitReason::Starting { flavor: "still nothing".to_owned() }), ..read.clone() };
     assert!(store.update_stage(&newer).await.unwrap());
-    assert!(!store.update_stage(&Stage { why: "late".to_owned(), ..newer.clone() }).await.unwrap());
+    assert!(
+        !store
+            .update_stage(&Stage { why: Some(WaitReason::Starting { flavor: "late".to_owned() }), ..newer.clone() })
+            .await
+            .unwrap()
+    );
     insert(&store, &[ready("i", 1)]).await;
     assert_eq!(store.claim(&read, 10).await.unwrap(), None);
     assert_eq!(store.claim(&stage("unknown", 1), 10).await.unwrap(), None);

@@ -23,7 +23,7 @@ pub async fn many_claimers_never_share_an_instance(backend: Backend) {
         tokio::spawn(async move {
             for m in 0..per_claimer {
                 let row = Instance { pool: format!("p{n}"), ..ready(&format!("i-{n}-{m}"), 1) };
-                assert!(store.insert_instance(&row, UNLIMITED, "test").await.unwrap());
+                assert!(store.insert_instances(&[row], UNLIMITED, "test").await.unwrap());
             }
         })
     });

@@ -174,7 +174,7 @@ pub async fn the_timeline_tells_each_change(backend: Backend) {
 
     let all = store.changes_after(0, 100).await.unwrap();
     let expected = [
-        "stage s p waiting: no instance is warm",
+        "stage s p waiting: waits for p/small: an instance starts",
         "instance i p ready: test",
         "instance i p claimed: stage s",
         "stage s p assigned: instance i",

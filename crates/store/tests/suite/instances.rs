@@ -20,7 +20,7 @@ pub async fn rows_come_back_as_they_were_written(backend: Backend) {
         deadline_ms: Some(4),
         hold_until_ms: Some(i64::MIN),
         retry_ms: None,
-        address: Some("[::1]:9079".to_owned()),
+        address: "[::1]:9079".parse().ok(),
         server_name: Some("a.b".to_owned()),
         needs_claim: true,
         cause: Some(Cause::new(Code::BootTimeout, "console:\r\n\t\u{1b}[31m…")),
@@ -72,7 +72,7 @@ pub async fn limits_count_what_is_not_gone(backend: Backend) {
     let large = |id: &str| Instance { flavor: "p/large".to_owned(), ..ready(id, 1) };
     let there = |row: Instance, limits: Limits| {
         let store = &store;
-        async move { store.insert_instance(&row, limits, "test").await.unwrap() }
+        async move { store.insert_instances(&[row], limits, "test").await.unwrap() }
     };
     assert!(!there(ready("a", 1), limits(0, None)).await);
     assert!(there(ready("a", 1), limits(2, Some(1))).await);
@@ -96,7 +96,7 @@ pub async fn many_inserts_at_once_never_pass_a_limit(backend: Backend) {
         let store = stores[n % stores.len()].clone();
         let flavor = if n % 2 == 0 { "p/small" } else { "p/large" };
         let row = Instance { flavor: flavor.to_owned(), ..ready(&format!("i{n}"), 1) };
-        tokio::spawn(async move { store.insert_instance(&row, limits, "test").await.unwrap() })
+        tokio::spawn(async move { store.insert_instances(&[row], limits, "test").await.unwrap() })
     });
     let inserted = join_all(tries).await.into_iter().filter(|done| *done.as_ref().unwrap()).count();
     let live = stores[0].live_instances().await.unwrap();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use kiln_engine::world::{Limits, Store as _};
+use kiln_pool::plan::WaitReason;
 use kiln_pool::{Candidate, Instance, InstanceId, Stage, StageId, StageState, State};
 use kiln_store::SqlStore;
 
@@ -66,7 +67,11 @@ pub fn ready(id: &str, created_ms: i64) -> Instance {
         id: InstanceId::new(id),
         pool: "p".to_owned(),
         flavor: "p/small".to_owned(),
-        driver: "fake".to_owned(),
+        site: "fake".into(),
+        place: String::new(),
+        token: String::new(),
+        batch_index: 0,
+        batch_size: 1,
         image: "img".to_owned(),
         digest: "d".to_owned(),
         state: State::Ready,
@@ -109,7 +114,7 @@ pub fn stage(id: &str, created_ms: i64) -> Stage {
         assigned_ms: None,
         set_up: false,
         attempts: 0,
-        why: "no instance is warm".to_owned(),
+        why: Some(WaitReason::Starting { flavor: "p/small".to_owned() }),
         cause: None,
         ended_ms: None,
     }
@@ -118,6 +123,6 @@ pub fn stage(id: &str, created_ms: i64) -> Stage {
 /// Writes instances.
 pub async fn insert(store: &SqlStore, rows: &[Instance]) {
     for row in rows {
-        assert!(store.insert_instance(row, UNLIMITED, "test").await.unwrap(), "{}", row.id);
+        assert!(store.insert_instances(std::slice::from_ref(row), UNLIMITED, "test").await.unwrap(), "{}", row.id);
     }
 }

@@ -132,7 +132,11 @@ async fn insert(store: &SqlStore, id: &str, pool: &str) -> Result<(), Failure> {
         id: id.into(),
         pool: pool.to_owned(),
         flavor: "small".to_owned(),
-        driver: "none".to_owned(),
+        site: "none".into(),
+        place: String::new(),
+        token: String::new(),
+        batch_index: 0,
+        batch_size: 1,
         image: "image".to_owned(),
         digest: String::new(),
         state: State::Ready,
@@ -152,7 +156,7 @@ async fn insert(store: &SqlStore, id: &str, pool: &str) -> Result<(), Failure> {
         needs_claim: false,
         cause: None,
     };
-    store.insert_instance(&row, Limits { pool: u32::MAX, flavor: None }, "seed").await?;
+    store.insert_instances(&[row], Limits { pool: u32::MAX, flavor: None }, "seed").await?;
     Ok(())
 }
 
@@ -172,7 +176,7 @@ fn stage(id: &str) -> Stage {
         assigned_ms: None,
         set_up: false,
         attempts: 0,
-        why: String::new(),
+        why: None,
         cause: None,
         ended_ms: None,
     }

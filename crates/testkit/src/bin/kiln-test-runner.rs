@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use kiln_agent_client::Credentials;
 use kiln_driver::Driver;
+use kiln_pool::SiteId;
 use kiln_runner::agents::Leases;
 use kiln_runner::core::CoreSettings;
 use kiln_runner::http::Settings as HttpSettings;
@@ -100,7 +101,7 @@ async fn main() -> anyhow::Result<()> {
         name: args.name,
         database: args.database,
         config: pools(&[("pool", args.warm, args.limit)]),
-        drivers: BTreeMap::from([(process::TYPE.to_owned(), driver)]),
+        drivers: Arc::new(BTreeMap::from([(SiteId::new(process::TYPE), driver)])),
         credentials: Credentials { ca_pem: authority.ca_pem().to_owned(), client },
         authority,
         leases: Leases { lease_s: args.lease_s, max_age_s: MAX_AGE_S },

@@ -38,17 +38,20 @@ pub(super) fn require_harmless(agent: &Path) -> Result<(), ProcessError> {
 }
 
 fn check(request: &LaunchRequest) -> Result<(), ProcessError> {
-    if !place::valid_id(&request.id) {
+    if !place::valid_id(&request.token) {
         return Err(ProcessError::Invalid(format!(
             "`{}` is not an id of an instance: use 1 to 63 lower-case letters, digits and inner hyphens",
-            request.id
+            request.token
         )));
     }
     if request.image != IMAGE {
         return Err(ProcessError::NoImage(request.image.clone()));
     }
+    if request.count != 1 {
+        return Err(ProcessError::Invalid(format!("{} instances at once: processes start one by one", request.count)));
+    }
     if request.cpus == 0 || request.memory_mib == 0 {
-        return Err(ProcessError::Invalid(format!("{} is to have no processor or no memory", request.id)));
+        return Err(ProcessError::Invalid(format!("{} is to have no processor or no memory", request.token)));
     }
     Ok(())
 }
@@ -56,7 +59,7 @@ fn check(request: &LaunchRequest) -> Result<(), ProcessError> {
 impl Inner {
     pub(super) fn launch(&self, request: &LaunchRequest) -> Result<Launched, ProcessError> {
         check(request)?;
-        let id = &request.id;
+        let id = &request.token;
         loop {
             let entry = self.place.enter(request, self.settings.limit)?;
             // A failed start of somebody else may have removed it meanwhile; then it is entered again.

@@ -29,6 +29,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_driver::{Abilities, Driver, DriverError, LaunchRequest, Launched, Listed};
+use kiln_pool::{End, EndKind, Life};
 use kiln_tls::{Authority, Identity};
 
 use error::ProcessError;
@@ -165,9 +166,13 @@ impl Inner {
             let dir = self.place.instance_dir(&id);
             // One that went between the two looks.
             let Some(record) = Record::read(&dir) else { continue };
-            let running = record.process.as_ref().is_none_or(record::ProcessName::lives);
-            let launched = record.launched(&id).filter(|_| running);
-            listed.push(Listed { id, running, labels: record.labels, launched });
+            let life = match &record.process {
+                None => Life::Starting,
+                Some(process) if process.lives() => Life::Running,
+                Some(_) => Life::LeftOver,
+            };
+            let launched = record.launched(&id).filter(|_| !life.is_over());
+            listed.push(Listed { id, life, labels: record.labels, launched });
         }
         Ok(listed)
     }
@@ -193,9 +198,9 @@ impl Inner {
 }
 
 impl Driver for ProcessDriver {
-    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Launched, DriverError>> {
+    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Vec<Launched>, DriverError>> {
         let request = request.clone();
-        async move { self.blocking(move |inner| inner.launch(&request)).await }.boxed()
+        async move { self.blocking(move |inner| inner.launch(&request).map(|launched| vec![launched])).await }.boxed()
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, DriverError>> {
@@ -207,17 +212,21 @@ impl Driver for ProcessDriver {
         async move { self.blocking(move |inner| inner.destroy(&id)).await }.boxed()
     }
 
-    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
+    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, End> {
         async move {
             let record = place::valid_id(id).then(|| Record::read(&self.inner.place.instance_dir(id))).flatten();
             let Some(process) = record.and_then(|record| record.process) else {
-                return format!("instance {id} has no process");
+                return End::new(EndKind::Unknown, format!("instance {id} has no process"));
             };
             if let Err(error) = kernel::ended(&process).await {
                 tracing::warn!(instance = id, %error, "its end cannot be waited for");
                 return std::future::pending().await;
             }
-            format!("the agent's process {} has ended; its log ends with:\n{}", process.pid, self.inner.tail(id))
+            let log = self.inner.tail(id);
+            End::new(
+                EndKind::Crashed,
+                format!("the agent's process {} has ended; its log ends with:\n{log}", process.pid),
+            )
         }
         .boxed()
     }
@@ -227,6 +236,8 @@ impl Driver for ProcessDriver {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { outlives_owner: true, ..Abilities::default() }
+        let processors = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+        let launches_at_once = Some(u32::try_from(processors).unwrap_or(2).max(2));
+        Abilities { outlives_owner: true, launches_at_once, ..Abilities::default() }
     }
 }

@@ -89,10 +89,10 @@ impl Place {
     /// Enters an instance with its labels, unless it is there.
     pub(super) fn enter(&self, request: &LaunchRequest, limit: Option<usize>) -> Result<Entry, ProcessError> {
         let _turn = self.turn()?;
-        if self.has_ended(&request.id) {
-            return Err(ProcessError::Ended(request.id.clone()));
+        if self.has_ended(&request.token) {
+            return Err(ProcessError::Ended(request.token.clone()));
         }
-        let dir = self.instance_dir(&request.id);
+        let dir = self.instance_dir(&request.token);
         if dir.exists() {
             return Ok(Entry::Known);
         }
@@ -102,7 +102,7 @@ impl Place {
             return Err(ProcessError::Full(limit));
         }
         // It gets its name when it is whole: a killed launch leaves a record or nothing.
-        let unnamed = self.root.join(INSTANCES).join(format!(".{}", request.id));
+        let unnamed = self.root.join(INSTANCES).join(format!(".{}", request.token));
         remove_tree(&unnamed)?;
         fs::create_dir(&unnamed).map_err(ProcessError::io("create", &unnamed))?;
         Record::intent(&request.labels).write(&unnamed)?;

@@ -1,7 +1,7 @@
 //! Pools of this driver.
 
 use kiln_pool::config::{Ages, Flavor, Launch};
-use kiln_pool::{Config, Pool, Timing};
+use kiln_pool::{Config, Pool, SiteId, Timing};
 
 use super::{IMAGE, TYPE};
 
@@ -19,11 +19,13 @@ pub fn pools(pools: &[(&str, u32, u32)]) -> Config {
             warm,
             limit: None,
             hibernate: false,
+            places: Vec::new(),
             launch,
         };
         let pool = Pool {
             name: name.to_owned(),
             driver: TYPE.to_owned(),
+            site: SiteId::new(TYPE),
             os: "linux".to_owned(),
             arch: "amd64".to_owned(),
             limit,

@@ -72,7 +72,7 @@ impl Record {
         let answer = self.answer.as_ref()?;
         Some(Launched {
             id: id.to_owned(),
-            agent: answer.agent,
+            reach: Some(answer.agent.into()),
             server_name: SERVER_NAME.to_owned(),
             needs_claim: true,
             phases: vec![("start", answer.start)],

@@ -46,7 +46,17 @@ impl Drop for Rig {
 
 fn request(id: &str) -> LaunchRequest {
     let labels = Labels::from([("kiln-pool".to_owned(), "p".to_owned())]);
-    LaunchRequest { id: id.to_owned(), image: IMAGE.to_owned(), cpus: 1, memory_mib: 64, disk_gib: 1, labels }
+    LaunchRequest {
+        token: id.to_owned(),
+        count: 1,
+        place: String::new(),
+        spec: serde_json::Value::Null,
+        image: IMAGE.to_owned(),
+        cpus: 1,
+        memory_mib: 64,
+        disk_gib: 1,
+        labels,
+    }
 }
 
 fn kill(pid: u32) {
@@ -86,8 +96,8 @@ async fn an_instance_outlives_its_driver_and_is_the_same_to_every_other() {
     drop(a);
     let listed = b.list().await.expect("a list");
     assert_eq!(
-        listed.iter().map(|l| (l.running, l.launched.clone())).collect::<Vec<_>>(),
-        [(true, Some(launched.clone()))]
+        listed.iter().map(|l| (l.life.clone(), l.launched.clone())).collect::<Vec<_>>(),
+        [(Life::Running, launched.first().cloned())]
     );
     assert_eq!(b.launch(&request("i-1")).await.expect("a launch"), launched);
     // Two drivers that launch one id at once make one process.
@@ -112,7 +122,9 @@ async fn what_a_killed_launch_left_is_found_by_its_mark() {
     // As if the one who started it had been killed before it could write so down.
     let dir = rig.dir.path().join("instances/i-1");
     Record::intent(&request("i-1").labels).write(&dir).expect("a record");
-    assert_eq!(rig.driver().launch(&request("i-1")).await.expect("a launch").agent, launched.agent);
+    let again = rig.driver().launch(&request("i-1")).await.expect("a launch");
+    let reach = |launched: &[Launched]| launched.iter().map(|launched| launched.reach.clone()).collect::<Vec<_>>();
+    assert_eq!(reach(&again), reach(&launched));
     assert_eq!(process_of(rig.dir.path(), "i-1"), Some(pid));
     Record::intent(&request("i-1").labels).write(&dir).expect("a record");
     rig.driver().destroy("i-1").await.expect("its end");
@@ -126,7 +138,8 @@ async fn the_end_of_an_instance_is_the_end_of_all_that_its_steps_started() {
     let launched = driver.launch(&request("i-1")).await.expect("a launch");
     let client = rig.authority.issue_client("runner").expect("a certificate");
     let credentials = kiln_agent_client::Credentials { ca_pem: rig.authority.ca_pem().to_owned(), client };
-    let agent = kiln_agent_client::Agent::new(launched.agent, SERVER_NAME, &credentials).expect("a client");
+    let reach = launched[0].reach.as_ref().expect("an address");
+    let agent = kiln_agent_client::Agent::new(reach, SERVER_NAME, &credentials).expect("a client");
     let file = rig.dir.path().join("pids");
     let script = format!(
         "echo $$ >> {f}; env -i setsid sh -c 'echo $$ >> {f}; exec sleep 1000' & env -i sh -c 'setsid sh -c \"echo \\$\\$ >> {f}; \
@@ -154,10 +167,13 @@ async fn a_lease_that_runs_out_ends_an_instance_with_evidence() {
     let settings = Settings { lease: Some(Duration::from_secs(1)), ..rig.settings() };
     let driver = ProcessDriver::open(settings, &rig.authority).expect("a driver");
     driver.launch(&request("i-1")).await.expect("a launch");
-    let evidence = tokio::time::timeout(PATIENCE, driver.ended("i-1")).await.expect("its end");
-    assert!(evidence.contains("no contact for the lease"), "{evidence}");
+    let end = tokio::time::timeout(PATIENCE, driver.ended("i-1")).await.expect("its end");
+    assert!(end.evidence.contains("no contact for the lease"), "{end:?}");
     let listed = driver.list().await.expect("a list");
-    assert_eq!(listed.iter().map(|l| (l.running, l.launched.is_some())).collect::<Vec<_>>(), [(false, false)]);
+    assert_eq!(
+        listed.iter().map(|l| (l.life.clone(), l.launched.is_some())).collect::<Vec<_>>(),
+        [(Life::LeftOver, false)]
+    );
     driver.destroy("i-1").await.expect("its end");
 }
 

@@ -44,17 +44,17 @@ impl World {
         }
         let now = self.now_ms();
         let lost = self.strikes_in(if boot { "boot" } else { "health" }, Fault::ResponseLost);
-        let vm = self.clouds.get_mut(&instance.driver).and_then(|c| c.vms.get_mut(instance.id.as_str()));
+        let vm = self.clouds.get_mut(instance.site.as_str()).and_then(|c| c.vms.get_mut(instance.id.as_str()));
         let Some(vm) = vm.filter(|vm| vm.runs()) else { return Err("connection refused".to_owned()) };
         if vm.boots_ms.is_none_or(|at| at > now) || vm.hangs_ms > now {
             return Err("no answer".to_owned());
         }
-        let address = vm.launched().agent.to_string();
-        if instance.address.as_deref() != Some(&address) {
+        let address = vm.launched().reach;
+        if instance.address != address {
             let id = &instance.id;
             self.violate(
                 "agent_is_the_right_one",
-                format!("{id} listens at {address}, its row says {:?}", instance.address),
+                format!("{id} listens at {address:?}, its row says {:?}", instance.address),
             );
             return Err("somebody else answers".to_owned());
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kiln_driver::{Labels, Launched, Listed};
+use kiln_pool::{End, EndKind, Life};
 
 /// How a VM is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,10 @@ pub struct Cloud {
     pub tells_ends: bool,
     /// Pools for which it never has room.
     pub full_for: Vec<String>,
+    /// Places in which it never has room.
+    pub full_places: Vec<String>,
+    /// What each token was first used for.
+    pub tokens: BTreeMap<String, String>,
     /// What VMs do by themselves.
     pub watchdog: Watchdog,
     next_port: u16,
@@ -116,25 +121,33 @@ impl Vm {
     pub fn launched(&self) -> Launched {
         Launched {
             id: self.id.clone(),
-            agent: ([10, 0, 0, 1], self.port).into(),
+            reach: Some(std::net::SocketAddr::from(([10, 0, 0, 1], self.port)).into()),
             server_name: if self.has_identity { self.id.clone() } else { format!("golden-{}", self.image) },
             needs_claim: !self.has_identity,
             phases: Vec::new(),
         }
     }
 
+    /// The same without the address, while that is not known.
+    #[must_use]
+    pub fn launched_at(&self, now_ms: i64) -> Launched {
+        let launched = self.launched();
+        Launched { reach: launched.reach.filter(|_| now_ms >= self.addressed_ms), ..launched }
+    }
+
     /// What a listing shows of it.
     #[must_use]
     pub fn listed(&self, now_ms: i64) -> Option<Listed> {
-        let running = match self.state {
-            VmState::Running => true,
-            VmState::Asleep => false,
-            VmState::Ended { shown_ms, .. } if now_ms >= shown_ms => return None,
-            VmState::Ended { shown_running_ms, .. } => now_ms < shown_running_ms,
+        let life = match &self.state {
+            VmState::Running if now_ms < self.addressed_ms => Life::Starting,
+            VmState::Running => Life::Running,
+            VmState::Asleep => Life::Asleep,
+            VmState::Ended { shown_ms, .. } if now_ms >= *shown_ms => return None,
+            VmState::Ended { shown_running_ms, .. } if now_ms < *shown_running_ms => Life::Running,
+            VmState::Ended { why, .. } => Life::Ended(End::new(EndKind::Unknown, why.as_str())),
         };
-        let launched = (running && now_ms >= self.addressed_ms).then(|| self.launched());
-        let listed = Listed { id: self.id.clone(), running, labels: self.labels.clone(), launched };
-        (now_ms >= self.visible_ms).then_some(listed)
+        let launched = (!life.is_over()).then(|| self.launched_at(now_ms));
+        (now_ms >= self.visible_ms).then(|| Listed { id: self.id.clone(), life, labels: self.labels.clone(), launched })
     }
 }
 
@@ -142,8 +155,16 @@ impl Cloud {
     /// A cloud without VMs.
     #[must_use]
     pub fn new(can_hibernate: bool, watchdog: Watchdog) -> Self {
-        let (vms, full_for) = (BTreeMap::new(), Vec::new());
-        Self { vms, can_hibernate, tells_ends: false, full_for, watchdog, next_port: 10_000 }
+        Self {
+            vms: BTreeMap::new(),
+            can_hibernate,
+            tells_ends: false,
+            full_for: Vec::new(),
+            full_places: Vec::new(),
+            tokens: BTreeMap::new(),
+            watchdog,
+            next_port: 10_000,
+        }
     }
 
     /// Makes a VM.

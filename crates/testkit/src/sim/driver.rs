@@ -8,6 +8,7 @@ use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use kiln_driver::{Abilities, Driver, DriverError, ErrorClass, Labels, LaunchRequest, Launched, Listed};
 use kiln_engine::{INSTALLATION_LABEL, POOL_LABEL, RUNNER_LABEL};
+use kiln_pool::{End, EndKind};
 
 use super::clock::Owner;
 use super::cloud::{Fate, VmState};
@@ -18,7 +19,7 @@ use super::world::{Pace, Part, Shared, World};
 /// The installation that all runners of a world are of.
 pub const INSTALLATION: &str = "sim";
 /// The cloud whose listings may hold what other installations made.
-const SHARED_CLOUD: &str = "cloud";
+pub(super) const SHARED_CLOUD: &str = "cloud";
 
 /// One cloud for one start of a runner.
 pub struct SimDriver {
@@ -34,7 +35,7 @@ pub struct SimDriver {
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, DriverError>>;
 
-fn error(class: ErrorClass, message: impl Into<String>) -> DriverError {
+pub(super) fn error(class: ErrorClass, message: impl Into<String>) -> DriverError {
     DriverError { class, message: message.into(), source: None }
 }
 
@@ -50,7 +51,7 @@ enum Order {
 impl Order {
     fn id(&self) -> &str {
         match self {
-            Self::Launch(request) => &request.id,
+            Self::Launch(request) => &request.token,
             Self::Destroy(id) | Self::Hibernate(id) | Self::Resume(id) => id,
         }
     }
@@ -76,7 +77,7 @@ impl Order {
 
 impl SimDriver {
     /// Sends an order. It goes its way even when its sender ends meanwhile.
-    fn order(&self, order: Order) -> Answer<'_, Option<Launched>> {
+    fn order(&self, order: Order) -> Answer<'_, Vec<Launched>> {
         async move {
             let (shared, name, runner) = (Arc::clone(&self.shared), self.name.clone(), self.runner);
             let incarnation = self.incarnation;
@@ -137,7 +138,7 @@ impl World {
         (runner, incarnation): (usize, u32),
         driver: &str,
         order: &Order,
-    ) -> (Result<Option<Launched>, DriverError>, i64) {
+    ) -> (Result<Vec<Launched>, DriverError>, i64) {
         let what = format!("{} {}", order.name(), order.id());
         if self.is_cut_off(runner, Part::Cloud) {
             return (Err(error(ErrorClass::Ambiguous, "no answer")), 5_000);
@@ -179,21 +180,16 @@ impl World {
         (done, after)
     }
 
-    fn carry_out(
-        &mut self,
-        runner: usize,
-        driver: &str,
-        order: &Order,
-    ) -> (Result<Option<Launched>, DriverError>, i64) {
+    fn carry_out(&mut self, runner: usize, driver: &str, order: &Order) -> (Result<Vec<Launched>, DriverError>, i64) {
         let now = self.now_ms();
         match order {
-            Order::Launch(request) => self.launch(runner, driver, request),
+            Order::Launch(request) => self.launched(runner, driver, request),
             Order::Destroy(id) => {
                 invariant::destroyed(self, runner, driver, id);
                 if self.cloud_has(driver, id) {
                     self.end_vm(driver, id, "destroyed");
                 }
-                (Ok(None), 50)
+                (Ok(Vec::new()), 50)
             }
             Order::Hibernate(id) | Order::Resume(id) => {
                 let sleeps = matches!(order, Order::Hibernate(_));
@@ -208,47 +204,11 @@ impl World {
                     (vm.state, vm.contact_ms) = (VmState::Running, now);
                     vm.boots_ms = vm.boots_ms.map(|_| boots_ms);
                 }
-                let launched = (!sleeps).then(|| vm.launched());
+                let launched = if sleeps { Vec::new() } else { vec![vm.launched()] };
                 self.say(&format!("{driver} vm {id} {}", if sleeps { "sleeps" } else { "wakes" }));
                 (Ok(launched), 500)
             }
         }
-    }
-
-    fn launch(
-        &mut self,
-        runner: usize,
-        driver: &str,
-        request: &LaunchRequest,
-    ) -> (Result<Option<Launched>, DriverError>, i64) {
-        let (now, id) = (self.now_ms(), request.id.as_str());
-        let pool = request.labels.get(POOL_LABEL).cloned().unwrap_or_default();
-        if !request.labels.contains_key(RUNNER_LABEL) {
-            self.violate("launch_is_labelled", format!("the launch of {id} carries no label of its runner"));
-        }
-        let full = self.clouds.get(driver).is_none_or(|c| c.full_for.contains(&pool));
-        if full {
-            return (Err(error(ErrorClass::Capacity, format!("no room for pool {pool}, ever"))), 50);
-        }
-        if let Some(vm) = self.clouds.get(driver).and_then(|c| c.vms.get(id)) {
-            let answer =
-                if vm.exists() { Ok(Some(vm.launched())) } else { Err(error(ErrorClass::Invalid, "an id runs once")) };
-            return (answer, (vm.addressed_ms - now).max(0) + 10);
-        }
-        let hidden = if self.strikes(Fault::DelayedVisibility) { self.rng.between(1_000, 60_000) } else { 0 };
-        let addressed_ms = now + self.delay(1_000);
-        let never = self.strikes(Fault::BootNeverEnds);
-        let boots_ms = addressed_ms + self.delay(5_000);
-        let fate = Fate { visible_ms: now + hidden, addressed_ms, boots_ms: (!never).then_some(boots_ms) };
-        let row = self.rows.instances.get(&kiln_pool::InstanceId::new(id));
-        let late = row.is_none_or(|row| !row.is_live());
-        let Some(cloud) = self.clouds.get_mut(driver) else { return (Err(error(ErrorClass::Invalid, "no cloud")), 0) };
-        let vm = cloud.make(id, &request.image, request.labels.clone(), now, fate);
-        vm.late = late;
-        let launched = vm.launched();
-        self.say(&format!("{driver} vm {id} is made{}", if never { " fault boot_never_ends" } else { "" }));
-        invariant::made(self, runner, &pool, id);
-        (Ok(Some(launched)), addressed_ms - now)
     }
 
     /// Makes a VM that carries a runner's labels and has no row.
@@ -256,7 +216,7 @@ impl World {
         let pools: Vec<(String, String)> =
             self.config.pools.values().map(|pool| (pool.driver.clone(), pool.name.clone())).collect();
         let Some((driver, pool)) = self.rng.pick(&pools).cloned() else { return };
-        let (now, id) = (self.now_ms(), self.new_instance_id());
+        let (now, id) = (self.now_ms(), self.new_token());
         // What only one owner lists is that owner's, also with the label of a database that was lost.
         let installation = if driver == SHARED_CLOUD { INSTALLATION } else { "lost" };
         let labels = Labels::from([
@@ -264,10 +224,22 @@ impl World {
             (POOL_LABEL.to_owned(), pool),
             (RUNNER_LABEL.to_owned(), format!("runner{runner}")),
         ]);
-        let fate = Fate { visible_ms: now, addressed_ms: now, boots_ms: Some(now) };
-        let Some(cloud) = self.clouds.get_mut(&driver) else { return };
-        cloud.make(id.as_str(), "debian", labels, now, fate).late = true;
+        self.make_unknown(&driver, &id, labels, now);
         self.say(&format!("{driver} vm {id} is there, fault stray"));
+    }
+
+    /// Makes a VM of somebody else in the cloud that others use too: with another installation's label, or without any.
+    pub fn make_stranger(&mut self) {
+        let (now, id) = (self.now_ms(), self.new_token());
+        let other = self.rng.chance(500).then(|| (INSTALLATION_LABEL.to_owned(), "other".to_owned()));
+        self.make_unknown(SHARED_CLOUD, &id, Labels::from_iter(other), now);
+        self.say(&format!("{SHARED_CLOUD} vm {id} is there, fault stranger"));
+    }
+
+    fn make_unknown(&mut self, driver: &str, id: &str, labels: Labels, now: i64) {
+        let fate = Fate { visible_ms: now, addressed_ms: now, boots_ms: Some(now) };
+        let Some(cloud) = self.clouds.get_mut(driver) else { return };
+        cloud.make(id, "debian", labels, now, fate).late = true;
     }
 
     fn cloud_has(&self, driver: &str, id: &str) -> bool {
@@ -320,14 +292,16 @@ impl World {
 }
 
 impl Driver for SimDriver {
-    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> Answer<'a, Launched> {
-        let order = self.order(Order::Launch(request.clone()));
-        async move { order.await?.ok_or_else(|| error(ErrorClass::Transient, "an answer without content")) }.boxed()
+    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> Answer<'a, Vec<Launched>> {
+        self.order(Order::Launch(request.clone()))
     }
 
     fn list(&self) -> Answer<'_, Vec<Listed>> {
         async move {
-            let before = self.shared.world().delay(30);
+            let before = {
+                let mut world = self.shared.world();
+                if world.strikes(Fault::SlowListing) { 2_000 } else { world.delay(30) }
+            };
             self.shared.clock.sleep(before).await;
             let listed = self.shared.world().listing(self.runner, &self.name);
             let after = self.shared.world().delay(10);
@@ -342,7 +316,7 @@ impl Driver for SimDriver {
         async move { order.await.map(drop) }.boxed()
     }
 
-    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
+    fn ended<'a>(&'a self, id: &'a str) -> BoxFuture<'a, End> {
         async move {
             loop {
                 self.shared.clock.sleep(10_000).await;
@@ -350,7 +324,7 @@ impl Driver for SimDriver {
                 let cloud = world.clouds.get(&self.name);
                 let ended = cloud.is_some_and(|c| c.tells_ends && c.vms.get(id).is_none_or(|vm| !vm.exists()));
                 if ended {
-                    return "it ended".to_owned();
+                    return End::new(EndKind::Crashed, "it ended");
                 }
                 if cloud.is_none_or(|c| !c.tells_ends) {
                     break;
@@ -372,7 +346,15 @@ impl Driver for SimDriver {
 
     fn abilities(&self) -> Abilities {
         let hibernate = self.shared.world().clouds.get(&self.name).is_some_and(|c| c.can_hibernate);
-        Abilities { hibernate, outlives_owner: true, lists_others: self.name == SHARED_CLOUD }
+        let shared = self.name == SHARED_CLOUD;
+        // A cloud takes batches; a den is a host, where a few launches at once are best.
+        Abilities {
+            hibernate,
+            outlives_owner: true,
+            lists_others: shared,
+            batch_max: if shared { 3 } else { 1 },
+            launches_at_once: (!shared).then_some(2),
+        }
     }
 
     fn hibernate<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
@@ -382,7 +364,8 @@ impl Driver for SimDriver {
 
     fn resume<'a>(&'a self, id: &'a str) -> Answer<'a, Launched> {
         let order = self.order(Order::Resume(id.to_owned()));
-        async move { order.await?.ok_or_else(|| error(ErrorClass::Transient, "an answer without content")) }.boxed()
+        async move { order.await?.pop().ok_or_else(|| error(ErrorClass::Transient, "an answer without content")) }
+            .boxed()
     }
 }
 

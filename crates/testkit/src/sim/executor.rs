@@ -206,6 +206,9 @@ impl super::world::World {
         if self.strikes(Fault::Stray) {
             self.make_stray(runner);
         }
+        if self.strikes(Fault::Stranger) {
+            self.make_stranger();
+        }
     }
 
     fn hit_vm(&mut self, fault: &str) {

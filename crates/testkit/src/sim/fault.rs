@@ -79,6 +79,14 @@ faults! {
     EqualName = "equal_name", 1000;
     /// A VM is there that no row ever knew, as after the loss of a database.
     Stray = "stray", 2;
+    /// A VM of somebody else is there, in the cloud that others use too.
+    Stranger = "stranger", 2;
+    /// A launch makes a part of its batch.
+    PartialFill = "partial_fill", 500;
+    /// The address of a new VM is told by a later listing only.
+    AddressLate = "address_late", 500;
+    /// A cloud takes seconds for a listing.
+    SlowListing = "slow_listing", 900;
 }
 
 impl Fault {

@@ -19,6 +19,7 @@ pub mod driver;
 pub mod executor;
 pub mod fault;
 pub mod invariant;
+mod launch;
 pub mod rng;
 pub mod rows;
 mod run;

@@ -31,6 +31,11 @@ pub struct Rows {
     pub changes: Vec<Change>,
 }
 
+/// Why a stage waits, in words.
+pub fn why(stage: &Stage) -> String {
+    stage.why.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
 /// A row before and after a change.
 #[derive(Debug, Clone)]
 pub struct Changed<T> {
@@ -107,11 +112,14 @@ impl Rows {
         live.fold((0, 0), |(p, f), row| (p + u32::from(row.pool == pool), f + u32::from(row.flavor == flavor)))
     }
 
-    /// See `Store::insert_instance`.
-    pub fn insert(&mut self, row: &Instance, limits: Limits, reason: &str) -> Option<Changed<Instance>> {
-        let (in_pool, in_flavor) = self.count(&row.pool, &row.flavor);
-        let full = in_pool >= limits.pool || limits.flavor.is_some_and(|limit| in_flavor >= limit);
-        (!full && !self.instances.contains_key(&row.id)).then(|| self.put(row.clone(), reason))
+    /// See `Store::insert_instances`.
+    pub fn insert(&mut self, rows: &[Instance], limits: Limits, reason: &str) -> Option<Vec<Changed<Instance>>> {
+        let first = rows.first()?;
+        let (in_pool, in_flavor) = self.count(&first.pool, &first.flavor);
+        let new = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        let full = in_pool + new > limits.pool || limits.flavor.is_some_and(|limit| in_flavor + new > limit);
+        let known = rows.iter().any(|row| self.instances.contains_key(&row.id));
+        (!full && !known).then(|| rows.iter().map(|row| self.put(row.clone(), reason)).collect())
     }
 
     /// See `Store::update_instance`.
@@ -191,7 +199,7 @@ impl Rows {
         } else {
             self.open.insert(new.id.clone())
         };
-        self.note("stage", new.id.as_str(), &new.pool, new.state.as_str(), now_ms, &new.why);
+        self.note("stage", new.id.as_str(), &new.pool, new.state.as_str(), now_ms, &why(&new));
         let old = self.stages.insert(new.id.clone(), new.clone());
         Changed { old, new }
     }

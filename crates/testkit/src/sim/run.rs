@@ -103,10 +103,11 @@ impl Run {
         let mut world = World::new(&clock, rng, config, runners);
         world.transcript.all = plan.verbose;
         setting::clouds(&mut world);
-        let (full, tells) = (world.rng.chance(100), world.rng.chance(300));
+        let (full, tells, full_place) = (world.rng.chance(100), world.rng.chance(300), world.rng.chance(300));
         for cloud in world.clouds.values_mut() {
             cloud.tells_ends = tells;
             cloud.full_for = if full { vec!["linux".to_owned()] } else { Vec::new() };
+            cloud.full_places = if full_place { vec!["east".to_owned()] } else { Vec::new() };
         }
         let habits = Habits::random(&mut world);
         world.faults = faults;

@@ -11,7 +11,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_driver::Driver;
 use kiln_engine::{Engine, Host, Parts};
-use kiln_pool::{Config, InstanceId};
+use kiln_pool::{Config, SiteId};
 
 use super::agents::SimAgents;
 use super::clock::{Clock, Owner, Sleep};
@@ -56,9 +56,9 @@ pub fn start(shared: &Arc<Shared>, runner: usize, config: &Config) -> Arc<Engine
     drop(world);
     let driver = |name: String| {
         let driver = SimDriver { shared: Arc::clone(shared), runner, incarnation, name: name.clone() };
-        (name, Arc::new(driver) as Arc<dyn Driver>)
+        (SiteId::new(name), Arc::new(driver) as Arc<dyn Driver>)
     };
-    let drivers: BTreeMap<String, Arc<dyn Driver>> = names.into_iter().map(driver).collect();
+    let drivers: BTreeMap<SiteId, Arc<dyn Driver>> = names.into_iter().map(driver).collect();
     let host = SimHost {
         shared: Arc::clone(shared),
         clock: Arc::clone(&clock),
@@ -73,7 +73,7 @@ pub fn start(shared: &Arc<Shared>, runner: usize, config: &Config) -> Arc<Engine
         installation: super::driver::INSTALLATION.to_owned(),
         store: Arc::new(SimStore { shared: Arc::clone(shared), runner }),
         agents: Arc::new(SimAgents { shared: Arc::clone(shared), runner, incarnation }),
-        drivers,
+        drivers: Arc::new(drivers),
         host: Arc::new(host),
         config: config.clone(),
     });
@@ -100,8 +100,8 @@ impl Host for SimHost {
         self.clock.now_ms() - self.started_ms
     }
 
-    fn new_instance_id(&self) -> InstanceId {
-        self.shared.world().new_instance_id()
+    fn new_token(&self) -> String {
+        self.shared.world().new_token()
     }
 
     fn spawn(&self, work: BoxFuture<'static, ()>) {

@@ -160,7 +160,7 @@ fn happen(executor: &mut Executor, words: &[&str]) -> Result<(), String> {
         ["fault", name @ ("vm_dies" | "agent_hangs"), id] => {
             let mut world = shared.world();
             let row = world.rows.instances.get(&InstanceId::new(*id)).ok_or("there is no such instance")?;
-            let driver = row.driver.clone();
+            let driver = row.site.to_string();
             world.hit(&driver, id, name);
         }
         ["fault", name, rest @ ..] => {

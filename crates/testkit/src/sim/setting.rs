@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_pool::config::{Ages, Launch, Tenant};
 use kiln_pool::schedule::Schedule;
-use kiln_pool::{Config, Flavor, Pool, Timing};
+use kiln_pool::{Config, Flavor, Pool, SiteId, Timing};
 
 use super::cloud::{Cloud, Watchdog};
 use super::rng::Rng;
@@ -19,6 +19,7 @@ pub fn pool(name: &str, driver: &str, limit: u32, warm: u32) -> Pool {
     Pool {
         name: name.to_owned(),
         driver: driver.to_owned(),
+        site: SiteId::new(driver),
         os: "linux".to_owned(),
         arch: "amd64".to_owned(),
         limit,
@@ -42,6 +43,7 @@ pub fn flavor(key: &str, warm: u32) -> Flavor {
         warm,
         limit: None,
         hibernate: false,
+        places: Vec::new(),
         launch: Launch { image: "debian".to_owned(), cpus: 2, memory_mib: 1024, disk_gib: 10, ..Launch::default() },
     }
 }
@@ -67,6 +69,9 @@ pub fn config(rng: &mut Rng) -> Config {
         let schedule = Schedule::new(&format!("*/{minutes} * * * *"), "UTC", 60, small(rng, 2), None);
         warm += schedule.as_ref().map_or(0, |s| s.warm);
         linux.schedules.extend(schedule);
+    }
+    if rng.chance(500) {
+        linux.flavors.iter_mut().for_each(|flavor| flavor.places = vec!["east".to_owned(), "west".to_owned()]);
     }
     linux.limit = warm.max(1) + small(rng, 3);
     if rng.chance(600) {

@@ -6,6 +6,7 @@ use kiln_pool::plan::warm_target;
 use kiln_pool::{Code, StageId, State};
 
 use super::driver::all_vms;
+use super::invariant::is_strange;
 use super::world::World;
 
 /// What has not come to rest yet: the invariant, and what is seen of it.
@@ -35,7 +36,7 @@ pub fn settled(w: &World, probes: &[StageId]) -> Result<(), Unsettled> {
     }
     let now = w.now_ms();
     for row in w.rows.live.iter().filter_map(|id| w.rows.instances.get(id)) {
-        let fails = w.clouds.get(&row.driver).is_some_and(|c| c.full_for.contains(&row.pool));
+        let fails = w.clouds.get(row.site.as_str()).is_some_and(|c| c.full_for.contains(&row.pool));
         if !w.config.pools.contains_key(&row.pool) {
             return Err(("removed_pools_are_emptied", format!("{row:?}")));
         }
@@ -48,14 +49,15 @@ pub fn settled(w: &World, probes: &[StageId]) -> Result<(), Unsettled> {
         if !matches!(row.state, State::Ready | State::Hibernated) && !fails {
             return Err(("nothing_is_stuck", format!("{row:?}")));
         }
-        let there = w.clouds.get(&row.driver).and_then(|c| c.vms.get(row.id.as_str())).is_some_and(|vm| vm.exists());
+        let there =
+            w.clouds.get(row.site.as_str()).and_then(|c| c.vms.get(row.id.as_str())).is_some_and(|vm| vm.exists());
         if !there && !fails {
             return Err(("nothing_is_stuck", format!("{} is {} and its VM is not there", row.id, row.state)));
         }
     }
     for (driver, vm) in all_vms(&w.clouds).filter(|(_, vm)| vm.exists()) {
         let owned = w.rows.instances.get(&kiln_pool::InstanceId::new(&vm.id)).is_some_and(kiln_pool::Instance::is_live);
-        if !owned {
+        if !owned && !is_strange(driver, vm) {
             return Err(("nothing_is_orphaned", format!("{driver} vm {}", vm.id)));
         }
     }

@@ -118,10 +118,10 @@ impl Store for SimStore {
         self.call("instance", move |w| w.rows.instances.get(id).cloned())
     }
 
-    fn insert_instance<'a>(&'a self, row: &'a Instance, limits: Limits, reason: &'a str) -> Answer<'a, bool> {
-        self.call("insert_instance", move |w| {
-            let changed = w.rows.insert(row, limits, reason);
-            changed.is_some_and(|changed| invariant::instance_changed(w, self.runner, &changed, reason))
+    fn insert_instances<'a>(&'a self, rows: &'a [Instance], limits: Limits, reason: &'a str) -> Answer<'a, bool> {
+        self.call("insert_instances", move |w| {
+            let Some(inserted) = w.rows.insert(rows, limits, reason) else { return false };
+            inserted.iter().all(|changed| invariant::instance_changed(w, self.runner, changed, reason))
         })
     }
 

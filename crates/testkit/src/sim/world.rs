@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kiln_pool::{Config, InstanceId, StageId};
+use kiln_pool::{Config, StageId};
 
 use super::clock::{Clock, TaskId};
 use super::cloud::Cloud;
@@ -164,10 +164,10 @@ impl World {
         self.clock.now_ms()
     }
 
-    /// An id that there never was.
-    pub fn new_instance_id(&mut self) -> InstanceId {
+    /// A token that there never was.
+    pub fn new_token(&mut self) -> String {
         self.ids += 1;
-        InstanceId::new(format!("i{}", self.ids))
+        format!("i{}", self.ids)
     }
 
     /// Whether a fault happens now.

@@ -164,6 +164,10 @@ message! {
         flavor: String = "flavor" always,
         /// Its driver.
         driver: String = "driver" always,
+        /// The site that it is at: `qemu:ID`, `amazon:ACCOUNT:REGION`.
+        site: String = "site" always,
+        /// The place within the site that it was launched in; empty where the site has none.
+        place: String = "place",
         /// Its image.
         image: String = "image" always,
         /// Where it is in its life.
@@ -258,6 +262,9 @@ message! {
         attempts: i64 = "attempts",
         /// Why it still waits.
         why: String = "why",
+        /// The same as a word: `starting`, `pool_limit`, `flavor_limit`, `launches_fail`, `drained`, `site_closed`,
+        /// `not_in_pool_file`.
+        why_code: String = "why_code",
         /// Why it ended.
         cause: Option<EndCause> = "cause",
     }

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use kiln_driver::{Driver, Labels};
 use kiln_engine::world::{Limits, Store as _};
 use kiln_engine::{Engine, Host, INSTALLATION_LABEL, POOL_LABEL, RUNNER_LABEL};
-use kiln_pool::{Config, Instance, State};
+use kiln_pool::{Config, Instance, SiteId, State};
 use kiln_runner::host::TokioHost;
 use kiln_runner::http::{Api, Health, Metrics, Parts, Server, Settings};
 use kiln_runner_client::Runner;
@@ -75,6 +75,7 @@ fn config(rows: usize) -> anyhow::Result<Config> {
     let mut config = kiln_testkit::process::pools(&[(POOL, rows, rows.saturating_mul(2) + 4096)]);
     for pool in config.pools.values_mut() {
         "stub".clone_into(&mut pool.driver);
+        pool.site = SiteId::new("stub");
     }
     Ok(config)
 }
@@ -92,7 +93,11 @@ async fn fill_rows(url: &str, rows: usize, config: &Config, driver: &StubDriver)
         id: format!("kiln-bench-{n}").as_str().into(),
         pool: POOL.to_owned(),
         flavor: flavor.key.clone(),
-        driver: "stub".to_owned(),
+        site: "stub".into(),
+        place: String::new(),
+        token: String::new(),
+        batch_index: 0,
+        batch_size: 1,
         image: flavor.launch.image.clone(),
         digest: flavor.launch.digest(),
         state: State::Ready,
@@ -107,7 +112,7 @@ async fn fill_rows(url: &str, rows: usize, config: &Config, driver: &StubDriver)
         hold_until_ms: None,
         retry_ms: None,
         attempts: 0,
-        address: Some(ADDRESS.to_owned()),
+        address: ADDRESS.parse().ok(),
         server_name: Some(format!("kiln-bench-{n}")),
         needs_claim: false,
         cause: None,
@@ -117,7 +122,7 @@ async fn fill_rows(url: &str, rows: usize, config: &Config, driver: &StubDriver)
         .map(|n| {
             let (row, store) = (row(n), Arc::clone(&store));
             driver.add(row.id.as_str(), labels(&installation));
-            async move { store.insert_instance(&row, limits, "bench").await }
+            async move { store.insert_instances(&[row], limits, "bench").await }
         })
         .buffer_unordered(FILLERS);
     while let Some(done) = written.next().await {
@@ -134,11 +139,11 @@ impl Bench {
         let (host, agents) = (Arc::new(TokioHost::default()), StubAgents::start().await?);
         let engine = Engine::new(kiln_engine::Parts {
             me: ME.to_owned(),
-            process: host.new_instance_id().to_string(),
+            process: host.new_token(),
             installation: opened.installation,
             store: opened.store,
             agents: Arc::clone(&agents) as Arc<dyn kiln_engine::Agents>,
-            drivers: BTreeMap::from([("stub".to_owned(), driver as Arc<dyn Driver>)]),
+            drivers: Arc::new(BTreeMap::from([(SiteId::new("stub"), driver as Arc<dyn Driver>)])),
             host: Arc::clone(&host) as Arc<dyn Host>,
             config,
         });

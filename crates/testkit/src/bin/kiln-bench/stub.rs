@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use kiln_agent_client::{Agent, AgentError};
 use kiln_driver::{Driver, DriverError, Labels, LaunchRequest, Launched, Listed};
 use kiln_engine::Agents;
-use kiln_pool::Instance;
+use kiln_pool::{End, Instance, Life};
 use kiln_runner::http::StageAgents;
 
 /// Instances that are nothing but their names.
@@ -32,21 +32,23 @@ impl StubDriver {
 }
 
 fn launched(id: &str) -> Launched {
-    let agent: SocketAddr = ([127, 0, 0, 1], 9079).into();
-    Launched { id: id.to_owned(), agent, server_name: id.to_owned(), needs_claim: false, phases: Vec::new() }
+    let reach = Some(SocketAddr::from(([127, 0, 0, 1], 9079)).into());
+    Launched { id: id.to_owned(), reach, server_name: id.to_owned(), needs_claim: false, phases: Vec::new() }
 }
 
 impl Driver for StubDriver {
-    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Launched, DriverError>> {
-        self.add(&request.id, request.labels.clone());
-        async move { Ok(launched(&request.id)) }.boxed()
+    fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Vec<Launched>, DriverError>> {
+        for id in request.ids() {
+            self.add(&id, request.labels.clone());
+        }
+        async move { Ok(request.ids().map(|id| launched(&id)).collect()) }.boxed()
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, DriverError>> {
         let live = self.live();
         let listed = live.iter().map(|(id, labels)| {
             let (id, labels, launched) = (id.clone(), labels.clone(), Some(launched(id)));
-            Listed { id, running: true, labels, launched }
+            Listed { id, life: Life::Running, labels, launched }
         });
         let listed = listed.collect();
         async move { Ok(listed) }.boxed()
@@ -57,7 +59,7 @@ impl Driver for StubDriver {
         async { Ok(()) }.boxed()
     }
 
-    fn ended<'a>(&'a self, _: &'a str) -> BoxFuture<'a, String> {
+    fn ended<'a>(&'a self, _: &'a str) -> BoxFuture<'a, End> {
         std::future::pending().boxed()
     }
 

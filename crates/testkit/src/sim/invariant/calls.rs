@@ -4,6 +4,7 @@ use kiln_pool::{InstanceId, State};
 
 use super::super::driver::all_vms;
 use super::super::world::World;
+use super::step::is_strange;
 
 /// More calls than this of one kind about one instance are a storm, unless they take this long.
 const STORM_CALLS: usize = 20;
@@ -36,7 +37,9 @@ pub fn ordered(w: &mut World, runner: usize, order: &'static str, id: &str) {
     {
         w.violate("intent_before_effect", format!("runner{runner} calls {order} for {id}, which is {state}"));
     }
-    if order == "launch" && !w.marks.was_launching.contains(&id) {
+    let of_batch =
+        |other: &InstanceId| *other == id || w.rows.instances.get(other).is_some_and(|row| row.token == id.as_str());
+    if order == "launch" && !w.marks.was_launching.iter().any(of_batch) {
         w.violate("intent_before_effect", format!("runner{runner} launches {id} whose row is {state:?}"));
     }
 }
@@ -44,6 +47,10 @@ pub fn ordered(w: &mut World, runner: usize, order: &'static str, id: &str) {
 /// A destroy takes effect.
 pub fn destroyed(w: &mut World, runner: usize, driver: &str, id: &str) {
     let exists = w.clouds.get(driver).and_then(|c| c.vms.get(id)).is_some_and(super::super::cloud::Vm::exists);
+    let vm = w.clouds.get(driver).and_then(|c| c.vms.get(id));
+    if exists && vm.is_some_and(|vm| is_strange(driver, vm)) {
+        w.violate("no_wrong_kill", format!("runner{runner} destroys {id}, which is somebody else's"));
+    }
     let row = w.rows.instances.get(&InstanceId::new(id));
     let ends = row.is_none_or(|row| matches!(row.state, State::Terminating | State::Gone));
     if exists && !ends {

@@ -9,6 +9,7 @@
 //! | `hold_is_kept` | what an operator holds is not claimed and outlives its stage |
 //! | `limit_is_a_limit` | rows that live and VMs that exist never pass it together |
 //! | `intent_before_effect` | a launch has a row in `launching`, a call for sleep or waking one that says so |
+//! | `one_token_one_launch` | a token asks for the same each time |
 //! | `one_work_at_a_time` | one process does one thing at a time with an instance |
 //! | `every_end_has_a_cause`, `causes_are_true` | no end without a cause, and each cause is what happened |
 //! | `restart_kills_nobody` | judgements about silence count from the start of the process |
@@ -38,7 +39,7 @@ pub use calls::{destroyed, made, ordered};
 pub use leases::leased;
 pub use rows::instance_changed;
 pub use stages::{claimed, handed_out, stage_changed};
-pub use step::after_step;
+pub use step::{after_step, is_strange};
 
 /// What the observers remember.
 #[derive(Debug, Default)]

@@ -61,8 +61,19 @@ fn created(w: &mut World, runner: usize, new: &Instance, reason: &str) {
 }
 
 fn legal(w: &mut World, old: &Instance, new: &Instance) {
-    let same = (&old.id, &old.pool, &old.flavor, &old.driver, &old.image, &old.digest, old.created_ms)
-        == (&new.id, &new.pool, &new.flavor, &new.driver, &new.image, &new.digest, new.created_ms);
+    let same =
+        (&old.id, &old.pool, &old.flavor, &old.site, &old.place, &old.token, &old.image, &old.digest, old.created_ms)
+            == (
+                &new.id,
+                &new.pool,
+                &new.flavor,
+                &new.site,
+                &new.place,
+                &new.token,
+                &new.image,
+                &new.digest,
+                new.created_ms,
+            );
     let follows = old.state == new.state && old.state != State::Gone || old.state.may_become(new.state);
     if !same || !follows || new.generation != old.generation + 1 {
         w.violate("row_changes_are_legal", format!("{old:?} became {new:?}"));
@@ -122,7 +133,7 @@ fn serving_ends(w: &mut World, old: &Instance, cause: &Cause) {
 
 /// How the cause differs from what is so.
 fn lie(w: &World, runner: usize, old: &Instance, new: &Instance, cause: &Cause) -> Option<String> {
-    let vm = w.clouds.get(&old.driver).and_then(|cloud| cloud.vms.get(old.id.as_str()));
+    let vm = w.clouds.get(old.site.as_str()).and_then(|cloud| cloud.vms.get(old.id.as_str()));
     let now = w.now_ms();
     let jumped = w.marks.clocks_differ;
     match cause.code {

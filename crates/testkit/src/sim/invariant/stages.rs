@@ -17,7 +17,7 @@ pub fn stage_changed(w: &mut World, runner: usize, changed: &Changed<Stage>) -> 
         let why = match (&new.cause, &new.instance) {
             (Some(cause), _) => cause.to_string().lines().next().unwrap_or_default().to_owned(),
             (None, Some(instance)) => format!("{instance}"),
-            (None, None) => new.why.clone(),
+            (None, None) => super::super::rows::why(new),
         };
         w.say(&format!("r{runner} stage {} {} -> {}: {why}", new.id, old.state, new.state));
     }
@@ -116,7 +116,7 @@ pub fn claimed(w: &mut World, runner: usize, stage: &Changed<Stage>, instance: &
     }
     // Agents are asked every 20 s and believed for a while; listings come every 5 s.
     let noticed = w.config.timing.unreachable_after_ms + 180_000;
-    let vm = w.clouds.get(&row.driver).and_then(|cloud| cloud.vms.get(id.as_str()));
+    let vm = w.clouds.get(row.site.as_str()).and_then(|cloud| cloud.vms.get(id.as_str()));
     let dead = vm.is_none_or(|vm| !vm.runs() && well - vm.ended_well > noticed);
     if dead {
         w.violate("no_dead_vm_is_given", format!("{id} was given to {} and does not run: {vm:?}", stage.new.id));

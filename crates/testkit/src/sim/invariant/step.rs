@@ -1,7 +1,10 @@
 //! What is checked after every step, because time alone can break it.
 
+use kiln_engine::INSTALLATION_LABEL;
 use kiln_pool::{InstanceId, StageState, State};
 
+use super::super::cloud::Vm;
+use super::super::driver::{INSTALLATION, SHARED_CLOUD};
 use super::super::world::World;
 
 /// How long a VM may be there without a live row, while somebody could do something about it.
@@ -28,7 +31,7 @@ fn no_leak(w: &mut World) {
     for (driver, cloud) in &mut w.clouds {
         for vm in cloud.vms.values_mut().filter(|vm| vm.exists()) {
             let owned = rows.get(&InstanceId::new(&vm.id)).is_some_and(kiln_pool::Instance::is_live);
-            if owned {
+            if owned || is_strange(driver, vm) {
                 vm.unowned_since = None;
                 continue;
             }
@@ -42,6 +45,11 @@ fn no_leak(w: &mut World) {
     if let Some(leak) = leak {
         w.violate("no_leak", leak);
     }
+}
+
+/// Whether it is somebody else's, in the cloud that others use too.
+pub fn is_strange(driver: &str, vm: &Vm) -> bool {
+    driver == SHARED_CLOUD && vm.labels.get(INSTALLATION_LABEL).is_none_or(|of| of != INSTALLATION)
 }
 
 fn adopted(w: &mut World) {

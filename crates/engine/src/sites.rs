@@ -1,0 +1,274 @@
+//! The sites: opened on demand, and listed beside the passes.
+//!
+//! ```text
+//! needed ─► open ─(fails: again later)─► listed ─► listed again, sooner while something changes there
+//! ```
+//! A pass never waits for a site: it uses the latest listing that was complete when it began, with the uptime at which that
+//! was asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use kiln_driver::{Driver, Listed};
+use kiln_pool::plan::{Listing, Seen, SiteView};
+use kiln_pool::{Config, Instance, InstanceId, SiteId, State};
+
+use crate::{Engine, INSTALLATION_LABEL, chain};
+
+/// A site is listed this long after the listing before was asked for, while something changes there.
+const LIST_WHILE_CHANGING_MS: i64 = 2_000;
+/// The same at rest.
+const LIST_AT_REST_MS: i64 = 15_000;
+/// A site that does not list its instances within this has failed to.
+const LIST_WITHIN_MS: i64 = 60_000;
+/// A site that is not open within this has failed to open.
+const OPEN_WITHIN_MS: i64 = 60_000;
+/// Pause before a site that could not be opened is tried again.
+const REOPEN_AFTER_MS: i64 = 30_000;
+
+/// What this process knows of a site.
+#[derive(Default)]
+pub(crate) struct Site {
+    driver: Option<Arc<dyn Driver>>,
+    /// Why it is not open, or why the latest listing failed.
+    trouble: Option<String>,
+    listing: Option<Snapshot>,
+    /// When the latest try to open or list it began, in milliseconds of uptime.
+    tried_ms: Option<i64>,
+    /// Whether such a try is under way.
+    tending: bool,
+    /// When the first listing was asked for that lacked a row, in milliseconds of uptime.
+    unseen_ms: BTreeMap<InstanceId, i64>,
+}
+
+/// A complete listing of what is ours.
+struct Snapshot {
+    asked_ms: i64,
+    listed: Arc<Vec<Listed>>,
+}
+
+impl Site {
+    fn trouble(&self) -> Option<String> {
+        let opening = || self.driver.is_none().then(|| "it is being opened".to_owned());
+        self.trouble.clone().or_else(opening)
+    }
+
+    fn is_due(&self, changing: bool, uptime_ms: i64) -> bool {
+        !self.tending && self.due_ms(changing).is_none_or(|due| uptime_ms >= due)
+    }
+
+    fn due_ms(&self, changing: bool) -> Option<i64> {
+        let pause = match &self.driver {
+            None => REOPEN_AFTER_MS,
+            Some(_) if changing => LIST_WHILE_CHANGING_MS,
+            Some(_) => LIST_AT_REST_MS,
+        };
+        self.tried_ms.map(|tried| tried + pause)
+    }
+}
+
+impl Engine {
+    /// Opens and lists, beside the caller, the sites of the pool file and of the rows whose time has come.
+    pub(crate) fn tend_sites(self: &Arc<Self>, config: &Config, instances: &[Instance]) {
+        let mut needed: BTreeMap<SiteId, bool> = config.pools.values().map(|pool| (pool.site.clone(), false)).collect();
+        for instance in instances {
+            *needed.entry(instance.site.clone()).or_default() |= changes(instance);
+        }
+        let uptime = self.host.uptime_ms();
+        let mut due = Vec::new();
+        let mut memory = self.memory();
+        memory.changing_sites = needed.iter().filter(|(_, changing)| **changing).map(|(id, _)| id.clone()).collect();
+        for (id, changing) in needed {
+            let site = memory.sites.entry(id.clone()).or_default();
+            if site.is_due(changing, uptime) {
+                (site.tending, site.tried_ms) = (true, Some(uptime));
+                due.push(id);
+            }
+        }
+        drop(memory);
+        for id in due {
+            let engine = Arc::clone(self);
+            self.host.spawn(async move { engine.tend(&id).await }.boxed());
+        }
+    }
+
+    /// Opens and lists the sites of the pool file and those that are known, now. Passes do this beside; this is for callers
+    /// that want the next pass to judge by a listing of now.
+    pub async fn look_at_sites(self: &Arc<Self>) {
+        let mut ids: Vec<SiteId> = self.config().pools.values().map(|pool| pool.site.clone()).collect();
+        let mut memory = self.memory();
+        for id in &ids {
+            memory.sites.entry(id.clone()).or_default();
+        }
+        ids.extend(memory.sites.keys().cloned());
+        drop(memory);
+        ids.sort();
+        ids.dedup();
+        for id in ids {
+            if self.driver_of(&id).is_none() {
+                self.tend(&id).await;
+            }
+            self.tend(&id).await;
+        }
+    }
+
+    /// How long until a site's time comes, at most `most_ms`.
+    pub(crate) fn site_due_in_ms(&self, most_ms: i64) -> i64 {
+        let (uptime, memory) = (self.host.uptime_ms(), self.memory());
+        let due = memory.sites.iter().filter(|(_, site)| !site.tending);
+        let due = due.filter_map(|(id, site)| site.due_ms(memory.changing_sites.contains(id)));
+        due.map(|at| (at - uptime).max(0)).min().unwrap_or(most_ms).min(most_ms)
+    }
+
+    /// Lists a site as soon as possible: something about it is not known.
+    pub(crate) fn list_soon(&self, site: &SiteId) {
+        if let Some(site) = self.memory().sites.get_mut(site) {
+            site.tried_ms = None;
+        }
+        self.host.signal();
+    }
+
+    async fn tend(self: &Arc<Self>, id: &SiteId) {
+        let asked_ms = self.host.uptime_ms();
+        let outcome = match self.driver_of(id) {
+            Some(driver) => self.list(&driver).await.map(Some),
+            None => self.open(id).await.map(|()| None),
+        };
+        let mut memory = self.memory();
+        let Some(site) = memory.sites.get_mut(id) else { return };
+        site.tending = false;
+        match outcome {
+            Ok(listed) => {
+                site.trouble = None;
+                match listed {
+                    Some(listed) => site.listing = Some(Snapshot { asked_ms, listed: Arc::new(listed) }),
+                    // It was only opened: list it now.
+                    None => site.tried_ms = None,
+                }
+            }
+            Err(why) => {
+                let open = site.driver.is_some();
+                tracing::warn!(site = %id, why, "{}", if open { "the site could not be listed" } else { "the site could not be opened" });
+                site.trouble = Some(why);
+            }
+        }
+        drop(memory);
+        self.host.signal();
+    }
+
+    async fn open(&self, id: &SiteId) -> Result<(), String> {
+        let opened = self.within(OPEN_WITHIN_MS, self.drivers.open(id)).await;
+        let driver = opened
+            .ok_or_else(|| format!("no answer within {} s", OPEN_WITHIN_MS / 1000))?
+            .map_err(|error| chain(&error))?;
+        tracing::info!(site = %id, "the site is open");
+        if let Some(site) = self.memory().sites.get_mut(id) {
+            site.driver = Some(driver);
+        }
+        Ok(())
+    }
+
+    /// What a site shows of ours. Where it may show what others made, only the exact label proves that something is ours.
+    async fn list(&self, driver: &Arc<dyn Driver>) -> Result<Vec<Listed>, String> {
+        let listed = self.within(LIST_WITHIN_MS, driver.list()).await;
+        let mut listed = listed
+            .ok_or_else(|| format!("no answer within {} s", LIST_WITHIN_MS / 1000))?
+            .map_err(|error| chain(&error))?;
+        if driver.abilities().lists_others {
+            listed.retain(|l| l.labels.get(INSTALLATION_LABEL) == Some(&self.installation));
+        }
+        Ok(listed)
+    }
+
+    /// The driver of a site, if it is open.
+    pub(crate) fn driver_of(&self, site: &SiteId) -> Option<Arc<dyn Driver>> {
+        self.memory().sites.get(site)?.driver.clone()
+    }
+
+    /// What the latest listing of its site says that a launch answered.
+    pub(crate) fn listed_launch(&self, row: &Instance) -> Option<kiln_driver::Launched> {
+        let memory = self.memory();
+        let snapshot = memory.sites.get(&row.site)?.listing.as_ref()?;
+        snapshot.listed.iter().find(|l| l.id == row.id.as_str())?.launched.clone()
+    }
+
+    /// The sites of the pool file and of the rows, with what keeps them from being used or listed.
+    #[must_use]
+    pub fn sites(&self) -> BTreeMap<SiteId, Option<String>> {
+        self.memory().sites.iter().map(|(id, site)| (id.clone(), site.trouble())).collect()
+    }
+
+    /// The open sites as the plan wants them, and why the others are not open.
+    ///
+    /// Take it **before** the rows are read: what a listing shows had its row before.
+    pub(crate) fn snapshots(&self) -> Snapshots {
+        let memory = self.memory();
+        let (mut open, mut closed) = (BTreeMap::new(), BTreeMap::new());
+        for (id, site) in &memory.sites {
+            match &site.driver {
+                Some(driver) => {
+                    let listing = site.listing.as_ref().map(|l| (l.asked_ms, Arc::clone(&l.listed)));
+                    open.insert(id.clone(), (driver.abilities(), listing));
+                }
+                None => drop(closed.insert(id.clone(), site.trouble().unwrap_or_default())),
+            }
+        }
+        Snapshots { open, closed }
+    }
+
+    /// The snapshots with the memory of what was in no listing.
+    pub(crate) fn views(&self, snapshots: &Snapshots, instances: &[Instance]) -> BTreeMap<SiteId, SiteView> {
+        let mut memory = self.memory();
+        let mut views = BTreeMap::new();
+        for (id, (abilities, listing)) in &snapshots.open {
+            let listing = listing.as_ref().map(|(asked_ms, listed)| {
+                let seen: BTreeMap<InstanceId, Seen> = listed.iter().map(seen).collect();
+                let rows: BTreeSet<&InstanceId> = instances.iter().filter(|i| i.site == *id).map(|i| &i.id).collect();
+                let unseen = memory.sites.get_mut(id).map(|site| &mut site.unseen_ms);
+                let unseen = unseen.map(|unseen| {
+                    unseen.retain(|id, _| rows.contains(id) && !seen.contains_key(id));
+                    for id in rows.into_iter().filter(|id| !seen.contains_key(id)) {
+                        unseen.entry(id.clone()).or_insert(*asked_ms);
+                    }
+                    unseen.iter().map(|(id, since)| (id.clone(), asked_ms - since)).collect()
+                });
+                Listing { asked_ms: *asked_ms, seen, unseen_ms: unseen.unwrap_or_default() }
+            });
+            let view = SiteView {
+                can_hibernate: abilities.hibernate,
+                batch_max: abilities.batch_max,
+                launches_at_once: abilities.launches_at_once,
+                listing,
+            };
+            views.insert(id.clone(), view);
+        }
+        views
+    }
+}
+
+/// See [`Engine::snapshots`].
+pub(crate) struct Snapshots {
+    open: BTreeMap<SiteId, (kiln_driver::Abilities, Option<(i64, Arc<Vec<Listed>>)>)>,
+    /// Why other sites are not open.
+    pub(crate) closed: BTreeMap<SiteId, String>,
+}
+
+fn seen(listed: &Listed) -> (InstanceId, Seen) {
+    let launched = listed.launched.as_ref();
+    let seen = Seen {
+        life: listed.life.clone(),
+        launched: launched.is_some(),
+        addressed: launched.is_some_and(|launched| launched.reach.is_some()),
+    };
+    (InstanceId::new(&listed.id), seen)
+}
+
+/// Whether a listing may soon show something new of the instance.
+fn changes(instance: &Instance) -> bool {
+    match instance.state {
+        State::Launching | State::Hibernating | State::Resuming | State::Terminating => true,
+        State::Booting => instance.address.is_none(),
+        State::Intended | State::Ready | State::Claimed | State::Hibernated | State::Gone => false,
+    }
+}

@@ -1,0 +1,65 @@
+//! Who waits in this process for a stage to get its instance.
+//!
+//! Whoever changes a stage's row here tells those who wait for that stage, and only them. What another process changes is
+//! found by the next pass, which tells them too.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::channel::oneshot;
+use kiln_pool::StageId;
+
+use crate::Assigned;
+
+/// What a waiter is told: what its stage got, or to look at the row itself.
+pub(crate) type News = Option<Assigned>;
+
+/// Those who wait, by stage.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    by_stage: Mutex<BTreeMap<StageId, Vec<oneshot::Sender<News>>>>,
+}
+
+impl Waiters {
+    /// Waits for news of a stage from now on.
+    pub(crate) fn expect(&self, stage: &StageId) -> oneshot::Receiver<News> {
+        let (tell, told) = oneshot::channel();
+        let mut by_stage = self.lock();
+        let of_stage = by_stage.entry(stage.clone()).or_default();
+        // Callers that went away.
+        of_stage.retain(|waiter| !waiter.is_canceled());
+        of_stage.push(tell);
+        told
+    }
+
+    /// Tells those who wait for a stage.
+    pub(crate) fn tell(&self, stage: &StageId, news: &News) {
+        for waiter in self.lock().remove(stage).unwrap_or_default() {
+            // One that went away needs no news.
+            drop(waiter.send(news.clone()));
+        }
+    }
+
+    /// Tells those whose stage is not among these any more to look.
+    pub(crate) fn tell_others(&self, waiting: &std::collections::BTreeSet<&StageId>) {
+        let mut by_stage = self.lock();
+        by_stage.retain(|_, waiters| {
+            waiters.retain(|waiter| !waiter.is_canceled());
+            !waiters.is_empty()
+        });
+        let others: Vec<StageId> = by_stage.keys().filter(|id| !waiting.contains(id)).cloned().collect();
+        drop(by_stage);
+        for id in others {
+            self.tell(&id, &None);
+        }
+    }
+
+    /// Whether anybody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StageId, Vec<oneshot::Sender<News>>>> {
+        self.by_stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,345 @@
+//! The slow work of actions, beside the passes. What is to be done was decided; here it is only done, and its outcome written
+//! down.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::join_all;
+use kiln_driver::{DriverError, ErrorClass, Labels, LaunchRequest, Launched};
+use kiln_pool::plan::{room_key, streak_key, streak_of};
+use kiln_pool::{Cause, Code, Instance, InstanceId, SiteId, State};
+
+use crate::world::StoreError;
+use crate::{Engine, INSTALLATION_LABEL, POOL_LABEL, RUNNER_LABEL, chain};
+
+/// An orphan is not asked again to end within this.
+const ORPHAN_PAUSE_MS: i64 = 10_000;
+/// A console that is not shown within this is left out of the evidence.
+const CONSOLE_WITHIN_MS: i64 = 10_000;
+
+/// Slow work on instances that have rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Asks the site for the instance and the others of its batch.
+    Launch,
+    /// Finds its agent and gives it its identity.
+    Boot,
+    /// Puts it to sleep.
+    Hibernate,
+    /// Wakes it.
+    Resume,
+    /// Ends it at its site.
+    Destroy,
+}
+
+/// Instances are busy while this lives.
+struct Busy {
+    engine: Arc<Engine>,
+    ids: Vec<InstanceId>,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut memory = self.engine.memory();
+        memory.busy.retain(|id| !self.ids.contains(id));
+        drop(memory);
+        // What came of it may lead to the next action.
+        self.engine.host.signal();
+    }
+}
+
+impl Engine {
+    /// Runs slow work beside the pass, unless something works on one of the instances already. Only a launch has several.
+    pub(crate) fn spawn_work(self: &Arc<Self>, work: Work, rows: Vec<Instance>) {
+        let Some(busy) = self.busy(rows.iter().map(|row| row.id.clone()).collect()) else { return };
+        let engine = Arc::clone(self);
+        let working = async move {
+            // A call that never returns must not keep its instance from being judged, or ended.
+            match engine.within(engine.config().timing.launch_timeout_ms, engine.work(work, rows)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    tracing::warn!(?work, instances = ?busy.ids, %error, "the outcome could not be written down");
+                }
+                None => tracing::warn!(?work, instances = ?busy.ids, "no answer came; the next pass goes on"),
+            }
+            drop(busy);
+        };
+        self.host.spawn(working.boxed());
+    }
+
+    async fn work(&self, work: Work, rows: Vec<Instance>) -> Result<(), StoreError> {
+        if work == Work::Launch {
+            return self.launch(rows).await;
+        }
+        let each = rows.into_iter().map(|row| async move {
+            match work {
+                Work::Launch => Ok(()),
+                Work::Boot => self.boot(row).await,
+                Work::Hibernate => self.hibernate(row).await,
+                Work::Resume => self.resume(row).await,
+                Work::Destroy => self.destroy(row).await,
+            }
+        });
+        join_all(each).await.into_iter().collect()
+    }
+
+    /// Writes down beside the pass that an instance ends, with the end of its console.
+    pub(crate) fn spawn_loss(self: &Arc<Self>, row: Instance, cause: Cause) {
+        let Some(busy) = self.busy(vec![row.id.clone()]) else { return };
+        let engine = Arc::clone(self);
+        let working = async move {
+            let cause = engine.with_console(&row, cause).await;
+            if let Err(error) = engine.terminate(&row, cause).await {
+                tracing::warn!(instance = %row.id, %error, "its end could not be written down; the next pass goes on");
+            }
+            drop(busy);
+        };
+        self.host.spawn(working.boxed());
+    }
+
+    async fn with_console(&self, row: &Instance, cause: Cause) -> Cause {
+        let Some(driver) = self.driver_of(&row.site) else { return cause };
+        let limit = self.config().timing.launch_timeout_ms.min(CONSOLE_WITHIN_MS);
+        let console = self.within(limit, driver.console_tail(row.id.as_str())).await.unwrap_or_default();
+        if console.is_empty() || cause.evidence.contains(&console) {
+            return cause;
+        }
+        Cause::new(cause.code, format!("{}\nits console ends with:\n{console}", cause.evidence))
+    }
+
+    pub(crate) fn spawn_orphan(self: &Arc<Self>, site: &SiteId, id: &InstanceId) {
+        let (Some(driver), Some(busy)) = (self.driver_of(site), self.busy(vec![id.clone()])) else { return };
+        let id = id.clone();
+        let working = async move {
+            tracing::warn!(instance = %id, "an instance that no row knows is ended");
+            let limit = busy.engine.config().timing.launch_timeout_ms;
+            match busy.engine.within(limit, driver.destroy(id.as_str())).await {
+                Some(Ok(())) => {}
+                None => tracing::warn!(instance = %id, "no answer came; the orphan is ended again"),
+                Some(Err(error)) => {
+                    tracing::warn!(instance = %id, %error, "the orphan could not be ended; it is tried again");
+                }
+            }
+            let until = busy.engine.host.uptime_ms() + ORPHAN_PAUSE_MS;
+            busy.engine.memory().orphans_ms.insert(id, until);
+            drop(busy);
+        };
+        self.host.spawn(working.boxed());
+    }
+
+    fn busy(self: &Arc<Self>, ids: Vec<InstanceId>) -> Option<Busy> {
+        let mut memory = self.memory();
+        if ids.iter().any(|id| memory.busy.contains(id)) {
+            return None;
+        }
+        memory.busy.extend(ids.iter().cloned());
+        drop(memory);
+        Some(Busy { engine: Arc::clone(self), ids })
+    }
+
+    /// Asks a site for the instances of one batch.
+    async fn launch(&self, rows: Vec<Instance>) -> Result<(), StoreError> {
+        let config = self.config();
+        let Some(first) = rows.first() else { return Ok(()) };
+        let (Some(driver), Some((pool, flavor))) = (self.driver_of(&first.site), config.flavor(&first.flavor)) else {
+            return Ok(());
+        };
+        let request = LaunchRequest {
+            token: first.token.clone(),
+            count: first.batch_size,
+            place: first.place.clone(),
+            image: first.image.clone(),
+            cpus: flavor.launch.cpus,
+            memory_mib: flavor.launch.memory_mib,
+            disk_gib: flavor.launch.disk_gib,
+            spec: flavor.launch.spec.clone(),
+            labels: Labels::from([
+                (INSTALLATION_LABEL.to_owned(), self.installation.clone()),
+                (POOL_LABEL.to_owned(), pool.name.clone()),
+                (RUNNER_LABEL.to_owned(), self.me.name.clone()),
+            ]),
+        };
+        let launching = join_all(rows.iter().map(|row| self.launching(row))).await;
+        let launching: Vec<Instance> =
+            launching.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        if launching.is_empty() {
+            return Ok(());
+        }
+        let outcome = driver.launch(&request).await;
+        let written = join_all(launching.iter().map(|row| self.launch_ended(row, &outcome))).await;
+        if matches!(&outcome, Err(error) if error.class == ErrorClass::Ambiguous) {
+            self.list_soon(&first.site);
+        }
+        written.into_iter().collect()
+    }
+
+    async fn launching(&self, row: &Instance) -> Result<Option<Instance>, StoreError> {
+        let Some(mut next) = row.become_(State::Launching, self.host.now_ms()) else { return Ok(None) };
+        next.runner.clone_from(&self.me.name);
+        Ok(self.store.update_instance(&next, "its site is asked for it").await?.then_some(next))
+    }
+
+    async fn launch_ended(
+        &self,
+        row: &Instance,
+        outcome: &Result<Vec<Launched>, DriverError>,
+    ) -> Result<(), StoreError> {
+        match outcome {
+            Ok(all) => match all.iter().find(|launched| launched.id == row.id.as_str()) {
+                Some(launched) => self.launched(row, launched, "its site made it").await.map(drop),
+                None => {
+                    let evidence = format!("its site made {} of the {} of its batch", all.len(), row.batch_size);
+                    self.terminate(row, Cause::new(Code::NoRoom, evidence)).await.map(drop)
+                }
+            },
+            Err(error) => self.launch_failed(row, error).await,
+        }
+    }
+
+    /// Writes down that an instance exists, and where its agent is if its site tells.
+    pub(crate) async fn launched(&self, row: &Instance, launched: &Launched, why: &str) -> Result<bool, StoreError> {
+        let Some(mut next) = row.become_(State::Booting, self.host.now_ms()) else { return Ok(false) };
+        next.runner.clone_from(&self.me.name);
+        next.address.clone_from(&launched.reach);
+        next.server_name = Some(launched.server_name.clone());
+        next.needs_claim = launched.needs_claim;
+        let phases: Vec<String> =
+            launched.phases.iter().map(|(name, took)| format!("{name} {} ms", took.as_millis())).collect();
+        let why = if phases.is_empty() { why.to_owned() } else { format!("{why} ({})", phases.join(", ")) };
+        let changed = self.store.update_instance(&next, &why).await?;
+        self.host.signal();
+        Ok(changed)
+    }
+
+    async fn launch_failed(&self, row: &Instance, error: &DriverError) -> Result<(), StoreError> {
+        let text = chain(error);
+        match error.class {
+            // Whether it was made is not known, or it may be made later: the same id is tried again.
+            ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::Ambiguous => {
+                let why = format!("the launch is tried again: {text}");
+                self.store.update_instance(&row.failed_once(self.host.now_ms()), &why).await.map(drop)
+            }
+            ErrorClass::Capacity | ErrorClass::Quota => {
+                self.terminate(row, Cause::new(Code::NoRoom, text)).await.map(drop)
+            }
+            ErrorClass::Auth | ErrorClass::Invalid | ErrorClass::NotFound => {
+                self.terminate(row, Cause::new(Code::LaunchFailed, text)).await.map(drop)
+            }
+        }
+    }
+
+    async fn boot(&self, row: Instance) -> Result<(), StoreError> {
+        let Some(driver) = self.driver_of(&row.site) else { return Ok(()) };
+        let booted = match self.agents.boot(&row).await {
+            Ok(()) => driver.before_ready(row.id.as_str()).await.map_err(|error| chain(&error)),
+            Err(why) => Err(format!("its agent does not answer yet: {why}")),
+        };
+        match booted {
+            Ok(()) => {
+                let now = self.host.now_ms();
+                let Some(mut next) = row.become_(State::Ready, now) else { return Ok(()) };
+                next.ready_ms.get_or_insert(now);
+                next.server_name = Some(row.id.to_string());
+                next.needs_claim = false;
+                if self.store.update_instance(&next, "its agent answers under its own name").await? {
+                    self.answered(&row.id, now);
+                    self.host.signal();
+                    self.note_success(&row, now).await?;
+                }
+                Ok(())
+            }
+            Err(why) => {
+                tracing::info!(instance = %row.id, pool = row.pool, why, "an instance is not ready");
+                self.store.update_instance(&row.failed_once(self.host.now_ms()), &why).await.map(drop)
+            }
+        }
+    }
+
+    async fn note_success(&self, row: &Instance, now_ms: i64) -> Result<(), StoreError> {
+        self.store.note_start(&streak_key(&row.flavor, &row.image), now_ms, None).await?;
+        if row.place.is_empty() {
+            return Ok(());
+        }
+        self.store.note_start(&room_key(&row.site, &row.place), now_ms, None).await
+    }
+
+    /// Writes down that an instance is to end; whether it was us who did.
+    pub(crate) async fn terminate(&self, row: &Instance, cause: Cause) -> Result<bool, StoreError> {
+        let now = self.host.now_ms();
+        let Some(next) = row.terminating(cause.clone(), now) else { return Ok(false) };
+        let changed = self.store.update_instance(&next, &cause.to_string()).await?;
+        if changed {
+            if cause.is_failed_start() || cause.is_loss() {
+                let why = cause.to_string();
+                tracing::warn!(instance = %row.id, pool = row.pool, why, "an instance ends that should not");
+            }
+            if cause.is_failed_start() {
+                self.store.note_start(&streak_of(row, &cause), now, Some(&cause)).await?;
+            }
+            self.host.signal();
+        }
+        Ok(changed)
+    }
+
+    async fn destroy(&self, row: Instance) -> Result<(), StoreError> {
+        let Some(driver) = self.driver_of(&row.site) else { return Ok(()) };
+        let now = self.host.now_ms();
+        match driver.destroy(row.id.as_str()).await {
+            Ok(()) => match row.become_(State::Gone, now) {
+                Some(next) => self.store.update_instance(&next, "its site ended it").await.map(drop),
+                None => Ok(()),
+            },
+            Err(error) => {
+                let why = format!("it could not be ended yet: {}", chain(&error));
+                self.store.update_instance(&row.failed_once(now), &why).await.map(drop)
+            }
+        }
+    }
+
+    async fn hibernate(&self, row: Instance) -> Result<(), StoreError> {
+        let Some(driver) = self.driver_of(&row.site) else { return Ok(()) };
+        // Before the cloud is told, so that no stage gets it any more.
+        let Some(sleeping) = self.turn(&row, State::Hibernating, "it is put to sleep").await? else { return Ok(()) };
+        match driver.hibernate(sleeping.id.as_str()).await {
+            Ok(()) => match sleeping.become_(State::Hibernated, self.host.now_ms()) {
+                Some(next) => self.store.update_instance(&next, "it sleeps").await.map(drop),
+                None => Ok(()),
+            },
+            Err(error) => self.turn_failed(&sleeping, &error).await,
+        }
+    }
+
+    async fn resume(&self, row: Instance) -> Result<(), StoreError> {
+        let Some(driver) = self.driver_of(&row.site) else { return Ok(()) };
+        let Some(waking) = self.turn(&row, State::Resuming, "it is woken").await? else { return Ok(()) };
+        match driver.resume(waking.id.as_str()).await {
+            Ok(launched) => {
+                // It kept its identity: its own name, and nothing to claim.
+                let launched = Launched { server_name: waking.id.to_string(), needs_claim: false, ..launched };
+                self.launched(&waking, &launched, "it woke").await.map(drop)
+            }
+            Err(error) => self.turn_failed(&waking, &error).await,
+        }
+    }
+
+    /// Writes down that it is about to fall asleep or to wake, also when that is tried again: a call that follows from a row
+    /// that has changed meanwhile would put to sleep what serves a stage by now.
+    async fn turn(&self, row: &Instance, state: State, why: &str) -> Result<Option<Instance>, StoreError> {
+        let next = if row.state == state {
+            Some(Instance { generation: row.generation + 1, ..row.clone() })
+        } else {
+            row.become_(state, self.host.now_ms())
+        };
+        let Some(mut next) = next else { return Ok(None) };
+        next.runner.clone_from(&self.me.name);
+        Ok(self.store.update_instance(&next, why).await?.then_some(next))
+    }
+
+    async fn turn_failed(&self, row: &Instance, error: &DriverError) -> Result<(), StoreError> {
+        let text = chain(error);
+        if matches!(error.class, ErrorClass::Invalid | ErrorClass::NotFound | ErrorClass::Auth) {
+            return self.terminate(row, Cause::new(Code::HibernateFailed, text)).await.map(drop);
+        }
+        self.store.update_instance(&row.failed_once(self.host.now_ms()), &text).await.map(drop)
+    }
+}
