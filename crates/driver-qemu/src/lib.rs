@@ -21,6 +21,8 @@
 //!
 //! The library prints nothing and reads no environment: the caller gives a [`Layout`], [`Settings`] and a [`Listener`].
 
+#![cfg_attr(test, allow(clippy::disallowed_methods))] // Tests start what they like.
+
 mod clone;
 mod doctor;
 mod driver;
