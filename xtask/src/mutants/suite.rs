@@ -25,6 +25,8 @@ pub enum Suite {
 pub const STORE: Suite = Suite::Tests { program: "backends", word: "" };
 /// Who may call the runner.
 pub const RUNNER_GUARD: Suite = Suite::Tests { program: "http_api", word: "guard::" };
+/// What the runner does without a caller.
+pub const RUNNER: Suite = Suite::Unit { of: "runner", word: "" };
 /// What the local driver does without a VM.
 pub const DRIVER: Suite = Suite::Unit { of: "driver-qemu", word: "" };
 
