@@ -10,9 +10,8 @@ use serde_json::Value;
 
 use crate::cargo;
 
-/// The whole workspace with all features, of which cargo makes those of the dependencies: what is built like this shares them.
-/// Tests that start real agents and runners, and kill them, need the feature.
-const WHOLE: [&str; 3] = ["--workspace", "--features", "kiln-testkit/real"];
+/// Of the packages that are asked for, cargo makes the features of the dependencies: what is built like this shares them.
+const WHOLE: &str = "--workspace";
 
 /// Programs that have tests inside. The others are not built as tests, which takes long: their manifests say so.
 const PROGRAMS_WITH_TESTS: [&str; 2] = ["kiln", "xtask"];
@@ -99,7 +98,7 @@ fn build(root: &Path, args: &[&str]) -> Result<Vec<Built>> {
     let mut command = cargo::command();
     command
         .args(args)
-        .args(WHOLE)
+        .arg(WHOLE)
         .args(["--locked", "--message-format", "json-render-diagnostics"])
         .current_dir(root)
         .env("CARGO_TARGET_DIR", cargo::target())

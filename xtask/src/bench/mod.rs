@@ -21,8 +21,7 @@ const CLAIMS: &str = "100000";
 /// Builds the programs, all of which run each other. The program `kiln` is among the packages, though it is not built, because
 /// cargo gives dependencies the features that all packages together want: with those of these programs alone it would compile
 /// nearly all of them again, beside what `tools/build` has made.
-const BUILD: [&str; 9] =
-    ["build", "--release", "--locked", "-p", "kiln-cli", "-p", "kiln-testkit", "--features", "kiln-testkit/real"];
+const BUILD: [&str; 7] = ["build", "--release", "--locked", "-p", "kiln-cli", "-p", "kiln-testkit"];
 const PROGRAMS: [&str; 4] = ["kiln-bench", "kiln-claims", "kiln-chaos", "kiln-test-runner"];
 
 /// Measures.

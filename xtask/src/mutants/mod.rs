@@ -39,6 +39,9 @@ pub fn run(words: &[&str]) -> Result<()> {
         words.is_empty() || words.iter().any(|word| m.name.contains(word) || m.suite.to_string().contains(word))
     });
     let (simulated, tested): (Vec<&Mutant>, Vec<&Mutant>) = chosen.partition(|m| m.suite == Suite::Simulation);
+    if simulated.is_empty() && tested.is_empty() {
+        bail!("no mistake and no suite is called {}", words.join(" or "));
+    }
     println!("{:<52} {:<44} {:>6} {:>5}", "mistake", "noticed by", "seed", "s");
     let mut caught = 0;
     if !simulated.is_empty() {

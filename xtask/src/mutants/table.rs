@@ -87,9 +87,9 @@ mutants! {
     "stale rows put what serves a stage to sleep":
         ["engine/src/pass.rs", "        let mut busy = self.busy_now();", "        let mut busy: BTreeSet<InstanceId> = self.memory().orphans_ms.keys().cloned().collect();"]
         ["engine/src/execute.rs", "        let Some(mut next) = next else { return Ok(None) };
-        next.runner.clone_from(&self.me);", "        if row.state == state { return Ok(Some(row.clone())) }
+        next.runner.clone_from(&self.me.name);", "        if row.state == state { return Ok(Some(row.clone())) }
         let Some(mut next) = next else { return Ok(None) };
-        next.runner.clone_from(&self.me);"];
+        next.runner.clone_from(&self.me.name);"];
     "orphans that are shown on are ended on and on":
         ["engine/src/execute.rs", "busy.engine.memory().orphans_ms.insert(busy.id.clone(), until);", "let _ = until;"];
     "what is gone is changed":
