@@ -61,10 +61,7 @@ async fn follow(runner: &Runner, format: Format) -> Result<(), RunnerError> {
                 show(&change, format);
             }
             Err(error) if !error.may_pass() => return Err(error),
-            Ok(Next::End) | Err(_) => {
-                eprintln!("the stream of events broke off; it is taken up again when the runner is back");
-                stream = reopen(runner, last).await?;
-            }
+            Ok(Next::End) | Err(_) => stream = reopen(runner, last).await?,
         }
     }
 }
@@ -76,7 +73,11 @@ async fn reopen(runner: &Runner, last: Option<i64>) -> Result<Events, RunnerErro
         tokio::time::sleep(REOPEN_PAUSE).await;
         tries += 1;
         match runner.events(last).await {
-            Err(error) if tries < REOPENS && error.may_pass() => {}
+            Err(error) if tries < REOPENS && error.may_pass() => {
+                if tries == 1 {
+                    eprintln!("the runner is away; the stream of events is taken up again when it is back");
+                }
+            }
             done => return done,
         }
     }
