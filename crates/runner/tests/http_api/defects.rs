@@ -267,6 +267,8 @@ async fn defect_23_no_secret_is_logged() {
     let writer = log.clone();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    // With one subscriber alone, what a thread of another test logs first would count as switched off here too.
+    let _other = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     // The runtime of this test has one thread, so that is all of it.
     let _logging = tracing::subscriber::set_default(subscriber);
     let runner = Runner::with_machines(1).await;
