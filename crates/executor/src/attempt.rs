@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{Event, Sink};
 use crate::gone::Gone;
 
-/// An agent that nobody could reach for this long is lost.
+/// An agent that could not be reached for this long is lost.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
 /// A step that the agent should have ended is waited for this much longer.
 const OVERDUE_AFTER: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 pub enum Outcome {
     /// The agent said how.
     Ended(Box<PollStepResponse>),
-    /// The instance ended; its evidence.
+    /// The instance ended, with the evidence.
     Gone(String),
     /// The agent refused, or could not be reached any more.
     Agent(AgentError),
@@ -34,7 +34,7 @@ pub enum Outcome {
     Overdue,
 }
 
-/// Where an attempt runs and who is told.
+/// The place where an attempt runs, and whoever is told about it.
 pub struct Place<'a> {
     /// The stage, as reports call it.
     pub stage: &'a str,
@@ -64,7 +64,10 @@ pub async fn attempt(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
     }
 }
 
-/// Passes the output of a background step on until it ends. Its end is nobody's failure.
+/// Passes the output of a step on until it ends.
+///
+/// # Errors
+/// When the output cannot be read any more.
 pub async fn follow_output(place: &Place<'_>, id: &str) -> Result<(), AgentError> {
     let mut output = std::pin::pin!(place.agent.output(id, 0, UNREACHABLE_FOR));
     while let Some(chunk) = output.next().await {

@@ -22,11 +22,11 @@ pub struct Options {
     pub secrets: Vec<(String, String)>,
     /// Values for variables and inputs, by name or path.
     pub given: Vec<(String, String)>,
-    /// Only these stages; all when empty.
+    /// Ids of the stages to run; all when empty.
     pub stages: Vec<String>,
     /// What is known about the build.
     pub facts: Facts,
-    /// A failed stage's instance is kept this long for a look.
+    /// Time for which a failed stage's instance is kept for a look.
     pub keep_on_failure: Option<Duration>,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Context<'a> {
         lock(&self.book).record_stage(id, word);
     }
 
-    /// What expressions at a place may use.
+    /// Returns what expressions at a place may use.
     pub(crate) fn scope(&self, place: &Place<'_>) -> kiln_pipeline::expr::Scope {
         lock(&self.book).scope(place)
     }
@@ -109,19 +109,19 @@ impl<'a> Context<'a> {
         lock(&self.book).record_step(stage, groups, step, outputs, word);
     }
 
-    /// From now on these values are masked in every step's output.
+    /// Masks these values in the output of all steps from now on.
     pub(crate) fn mask(&self, values: impl IntoIterator<Item = String>) {
         lock(&self.masked).extend(values);
     }
 
-    /// Every value that is to be masked.
+    /// Returns all values that are to be masked.
     pub(crate) fn masked(&self) -> Vec<String> {
         let given = self.options.secrets.iter().map(|(_, value)| value.clone());
         given.chain(lock(&self.masked).iter().cloned()).filter(|value| !value.is_empty()).collect()
     }
 }
 
-/// A name with its iteration's title.
+/// Returns a name with the title of its iteration.
 pub(crate) fn name_of(name: &str, iteration: Option<&Iteration>) -> String {
     match iteration {
         Some(iteration) if !iteration.title.is_empty() => format!("{name} ({})", iteration.title),
@@ -129,7 +129,7 @@ pub(crate) fn name_of(name: &str, iteration: Option<&Iteration>) -> String {
     }
 }
 
-/// A lock whose holder cannot have left things half done: every critical section here is one assignment.
+/// Locks a mutex, also after a panic of its holder: every critical section is one assignment, so nothing is half done.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -20,56 +20,56 @@ pub enum Event {
     },
     /// A stage's turn came; it asks for an instance.
     StageStarted {
-        /// Which.
+        /// The stage's id.
         stage: String,
-        /// What people call it.
+        /// Its name, for people.
         name: String,
     },
-    /// A stage has its instance.
+    /// A stage has an instance that is ready for its steps.
     InstanceReady {
-        /// Which stage.
+        /// The stage's id.
         stage: String,
         /// The instance's id.
         instance: String,
-        /// What was waited for, in order, in milliseconds.
+        /// The phases of the wait, in their order.
         phases: Vec<Phase>,
     },
     /// A step began.
     StepStarted {
-        /// Which stage.
+        /// The stage's id.
         stage: String,
-        /// Which step.
+        /// The step's id.
         step: String,
-        /// What people call it.
+        /// Its name, for people.
         name: String,
-        /// 1 for the first time.
+        /// Number of the attempt, from 1.
         attempt: u32,
     },
     /// A step printed something; secrets are masked already.
     Output {
-        /// Which stage.
+        /// The stage's id.
         stage: String,
-        /// Which step.
+        /// The step's id.
         step: String,
-        /// What, as it came.
+        /// The bytes, as they came.
         #[serde(rename = "text", serialize_with = "text")]
         bytes: Bytes,
     },
     /// A step failed and will run again.
     StepRetry {
-        /// Which stage.
+        /// The stage's id.
         stage: String,
-        /// Which step.
+        /// The step's id.
         step: String,
         /// Why.
         message: String,
-        /// How long from now, in milliseconds.
+        /// The pause before it runs again, in milliseconds.
         #[serde(rename = "after_ms", serialize_with = "millis")]
         after: Duration,
     },
     /// A step ended, or was skipped.
     StepFinished {
-        /// Which stage.
+        /// The stage's id.
         stage: String,
         /// How.
         #[serde(flatten)]
@@ -77,7 +77,7 @@ pub enum Event {
     },
     /// A stage's steps failed and its instance is kept for a look.
     InstanceKept {
-        /// Which stage.
+        /// The stage's id.
         stage: String,
         /// The instance's id.
         instance: String,
@@ -85,13 +85,13 @@ pub enum Event {
         agent: kiln_wire::reach::Reach,
         /// The directory of the sources in it.
         workspace_dir: String,
-        /// For how long at most, in milliseconds.
+        /// The time for which it is kept at most, in milliseconds.
         #[serde(rename = "for_ms", serialize_with = "millis")]
         duration: Duration,
     },
     /// Something worth knowing that is no failure.
     Note {
-        /// Which stage.
+        /// The stage's id.
         stage: String,
         /// What.
         message: String,
@@ -115,12 +115,12 @@ pub enum Event {
 pub struct Phase {
     /// What was waited for.
     pub name: String,
-    /// How long, in milliseconds.
+    /// Its length, in milliseconds.
     #[serde(rename = "ms", serialize_with = "millis")]
     pub duration: Duration,
 }
 
-/// Where events go. It must not block: a slow one would slow the run.
+/// Receives the events of a run. It must not block, or the run waits for it.
 pub type Sink<'a> = &'a (dyn Fn(Event) + Send + Sync);
 
 fn text<S: serde::Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-/// Told once; heard by all who ask, before or after.
+/// The end of an instance. It is told once, and everybody hears it, whenever they ask.
 pub struct Gone {
     sender: watch::Sender<Option<String>>,
 }

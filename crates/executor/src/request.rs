@@ -1,4 +1,4 @@
-//! What the agent is asked to run for a step.
+//! The request to the agent that runs a step.
 
 use std::time::Duration;
 
@@ -17,7 +17,10 @@ pub struct Prepared {
     pub reports: Vec<String>,
 }
 
-/// Works out every value of a step. The error is one line for people.
+/// Works out every value of a step.
+///
+/// # Errors
+/// One line for people: an expression without a value, or a step that cannot be run.
 pub fn prepare(stage: &StageContext<'_>, step: &Step, id: &str, scope: &Scope) -> Result<Prepared, String> {
     let run = &step.run;
     let text = |what: &str, template: &Template| render(what, template, scope, step.location.line);

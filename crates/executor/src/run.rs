@@ -37,7 +37,7 @@ impl<'a> Run<'a> {
         Self { context: Context::new(plan, options, fleet, images, sink, cancel), reports: Mutex::default() }
     }
 
-    /// Carries the plan out and tells how it ended.
+    /// Carries the plan out and returns how it ended.
     pub async fn carry_out(self) -> RunReport {
         let since = Instant::now();
         (self.context.sink)(Event::RunStarted {
@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
         report
     }
 
-    /// A stage and all its iterations.
+    /// Runs a stage with all its iterations.
     async fn stage(&self, stage: &Stage, prior: End) -> End {
         if !self.context.options.stages.is_empty() && !self.context.options.stages.contains(&stage.id) {
             return self.skip(stage, &stage.id, "not among the stages asked for");
@@ -95,7 +95,7 @@ impl<'a> Run<'a> {
         ends.fold(End::Clear, |sum, end| async move { sum.and(end) }).await
     }
 
-    /// One iteration of a stage: does it run, and then on an instance.
+    /// Runs one iteration of a stage, if its conditions are met.
     async fn one(&self, stage: &Stage, id: &str, iteration: Option<&Iteration>, prior: End) -> End {
         if self.context.cancel.is_cancelled() {
             return self.end(blank(

@@ -1,4 +1,4 @@
-//! One step, and the groups around it: does it run, how often, and what does its end mean.
+//! One step and the groups around it: whether it runs, how often, and what its end means.
 
 use std::time::Instant;
 
@@ -33,7 +33,7 @@ pub(crate) struct Nest<'n> {
 }
 
 impl<'a> StageContext<'a> {
-    /// A step or a group, with all its iterations. Boxed, because groups hold steps and groups.
+    /// Runs a step or a group, with all its iterations. Boxed, because groups hold steps and groups.
     pub(crate) fn node<'r>(
         &'r self,
         lease: &'r Lease,
@@ -253,7 +253,7 @@ impl<'a> StageContext<'a> {
     }
 }
 
-/// A step's id with those of its groups: `group.step`.
+/// Returns a step's id with those of its groups: `group.step`.
 fn key(nest: &Nest<'_>, id: &str) -> String {
     nest.groups.iter().map(String::as_str).chain([id]).collect::<Vec<_>>().join(".")
 }
@@ -282,7 +282,7 @@ fn status_word(status: Status) -> &'static str {
     }
 }
 
-/// Report files do not pass the agent's masking, so what is shown of them is masked here.
+/// Masks secrets in what is shown of report files, which the agent does not mask.
 fn mask(text: &str, secrets: &[String]) -> String {
     secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "**************"))
 }

@@ -16,7 +16,7 @@ pub enum End {
 }
 
 impl End {
-    /// Both together.
+    /// Returns the end of both together.
     #[must_use]
     pub fn and(self, other: End) -> End {
         if self == End::Clear { other } else { End::Failed }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 /// Bytes per chunk of the stream.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Chunks that wait for the network at most.
+/// Greatest number of chunks that wait for the network.
 const CHUNKS_WAITING: usize = 8;
 /// Fast rather than small: the stream crosses the loopback or one data centre.
 const ZSTD_LEVEL: i32 = 1;
@@ -67,12 +67,12 @@ fn append(tar: &mut tar::Builder<impl Write>, path: &Path, name: &Path) -> io::R
     tar.append_data(&mut header, name, exactly(file, metadata.len()))
 }
 
-/// The first `len` bytes of a reader, with zeros in place of those it does not have.
+/// Returns the first `len` bytes of a reader, with zeros in place of those that it does not have.
 fn exactly(reader: impl Read, len: u64) -> impl Read {
     reader.chain(io::repeat(0)).take(len)
 }
 
-/// The files to send and their names in the archive, directories before what is in them.
+/// Returns the files to send with their names in the archive, directories before what is in them.
 fn entries(root: &Path) -> io::Result<Vec<(PathBuf, PathBuf)>> {
     let mut found = Vec::new();
     let keep_git = OverrideBuilder::new(root).build().map_err(io::Error::other)?;
@@ -114,7 +114,7 @@ impl Write for Chunks {
     }
 }
 
-/// A tree without anything in it: the directory is made, nothing is put there.
+/// Returns an empty tree. The directory is made, and nothing is put there.
 #[must_use]
 pub fn empty() -> BoxStream<'static, io::Result<Bytes>> {
     let packed = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)

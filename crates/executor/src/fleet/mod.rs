@@ -17,7 +17,7 @@ use crate::event::Phase;
 
 pub use runner::RunnerFleet;
 
-/// An error and everything behind it, in one line.
+/// Returns an error's message and those of all its sources, in one line.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(error.source(), |error| error.source());
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
@@ -26,15 +26,15 @@ pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
 /// What a stage asks for.
 #[derive(Debug, Clone)]
 pub struct Want<'a> {
-    /// Names the stage: unique among all runs.
+    /// The stage's id, unique among all runs.
     pub stage: String,
     /// The pool that the file names.
     pub pool: &'a PoolRequest,
     /// The image; empty where the pool decides.
     pub image: String,
-    /// How long the stage may run; none for as long as the pool allows.
+    /// Time that the stage may run; none for as long as the pool allows.
     pub timeout: Option<Duration>,
-    /// What the agent is prepared with.
+    /// The request that prepares the agent.
     pub setup: SetupRequest,
 }
 
@@ -48,7 +48,7 @@ pub struct Lease {
     pub agent: Agent,
     /// Where its agent listens, when it can be reached from here.
     pub address: Option<Reach>,
-    /// What was waited for.
+    /// The phases of the wait for it, in their order.
     pub phases: Vec<Phase>,
 }
 
@@ -68,18 +68,28 @@ pub enum FleetError {
 
 /// Gives instances to stages and takes them back.
 pub trait Fleet: Send + Sync {
-    /// Returns with an instance for the stage, its agent prepared. While it waits, `waiting` is told why, each time the reason changes. A
-    /// stage whose wait is given up must be [abandoned](Fleet::abandon).
+    /// Returns an instance for the stage, with its agent prepared. While the stage waits, `waiting` is told why, each time the
+    /// reason changes. A stage whose wait is given up must be [abandoned](Fleet::abandon).
+    ///
+    /// # Errors
+    /// When no instance can be had, or the runner or the agent does not answer.
     fn acquire<'a>(
         &'a self,
         want: &'a Want<'a>,
         waiting: &'a (dyn Fn(&str) + Send + Sync),
     ) -> BoxFuture<'a, Result<Lease, FleetError>>;
     /// Ends a stage's instance, and returns when it is gone or sure to go. Safe to repeat.
+    ///
+    /// # Errors
+    /// When the runner does not answer. Its own rules end the instance then.
     fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), FleetError>>;
     /// Ends what there may be of a stage whose wait was given up.
     fn abandon<'a>(&'a self, stage: &'a str) -> BoxFuture<'a, ()>;
-    /// Lets the instance outlive its release by this long, where that is not the caller's own matter. Whether it does.
+    /// Keeps the instance for `duration` after its release, and returns whether it does: an instance of the caller's own process is
+    /// the caller's to keep.
+    ///
+    /// # Errors
+    /// When the runner refuses, or does not answer.
     fn hold<'a>(&'a self, lease: &'a Lease, duration: Duration) -> BoxFuture<'a, Result<bool, FleetError>>;
     /// Returns when the instance ends by itself, with the evidence.
     fn ended<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, String>;
