@@ -222,7 +222,10 @@ impl Inner {
         recipe.ensure().await
     }
 
-    /// The slot of an id, and whether the caller must start it.
+    /// Returns the slot of an id, and whether the caller must start it.
+    ///
+    /// # Errors
+    /// When the id has ended, or the host has no room for one more VM.
     fn reserve(&self, request: &LaunchRequest) -> Result<(Slot, bool), QemuError> {
         let mut book = self.book();
         if book.has_ended(&request.token) {
@@ -263,7 +266,7 @@ impl Inner {
                 request.image
             )));
             self.forget(&golden).await;
-            // Its lock goes with it, or the new one would wait for us.
+            // Its lock goes with it, or the next one would wait for this one.
             drop(golden);
             let golden = self.golden(&request.image, shape).await?;
             let instance = Instance::start(request, &golden, &self.owner).await?;
@@ -313,7 +316,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Nothing of ours, unless an earlier end or removal failed half-way.
+    /// Ends and removes what has no slot: nothing, unless an earlier end or removal failed half-way.
     async fn destroy_unknown(&self, id: &str) -> Result<(), QemuError> {
         if self.owner.life() == Lifetime::Tied {
             return lock::remove_tree(&self.owner.instance_dir(id));
@@ -395,7 +398,7 @@ fn launches_at_once() -> u32 {
     u32::try_from(processors).unwrap_or(1).max(2)
 }
 
-/// The same error for every caller that waited for one start.
+/// Makes the same error for every caller that waited for one start.
 fn told(error: &QemuError) -> DriverError {
     DriverError {
         class: error.class(),

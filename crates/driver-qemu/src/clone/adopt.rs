@@ -25,7 +25,7 @@ const SIGN_FILE: &str = "process.lock";
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// An instance that runs, started by an owner before us.
+/// An instance that runs, started by an earlier owner.
 #[derive(Debug)]
 pub(crate) struct Survivor {
     pub(crate) id: String,
@@ -34,7 +34,7 @@ pub(crate) struct Survivor {
     pub(crate) vm: Vm,
 }
 
-/// The lock that a VM is to hold while it lives.
+/// Makes and takes the lock that a VM is to hold while it lives.
 pub(crate) fn sign_of_life(instance: &Path) -> Result<OwnedFd, QemuError> {
     let path = instance.join(SIGN_FILE);
     let file = File::create(&path).map_err(QemuError::io("create", &path))?;
@@ -42,7 +42,7 @@ pub(crate) fn sign_of_life(instance: &Path) -> Result<OwnedFd, QemuError> {
     Ok(OwnedFd::from(file))
 }
 
-/// Whether a process of the instance lives.
+/// Tells whether a process of the instance lives.
 pub(crate) fn lives(instance: &Path) -> bool {
     lock::take_existing(&instance.join(SIGN_FILE)).is_err()
 }
@@ -113,7 +113,7 @@ pub(crate) fn end(owner: &Path, id: &str) -> Result<(), QemuError> {
     }
 }
 
-/// The processes that are instances below an owner's directory. A zombie has no command line.
+/// Lists the processes that are instances below an owner's directory. A zombie has no command line.
 fn processes(owner: &Path) -> Vec<(String, u32)> {
     proc::processes().filter_map(|pid| Some((machine::instance_of(&proc::command_line(pid), owner)?, pid))).collect()
 }

@@ -50,7 +50,7 @@ impl Slot {
         Self { memory_mib, labels, phase: watch::Sender::new(phase), given_up: watch::Sender::new(false) }
     }
 
-    /// As a listing tells it; none of one that failed to start, or ended.
+    /// Returns what a listing shows of it; none of one that failed to start, or was destroyed.
     pub(crate) fn listed(&self, id: &str) -> Option<Listed> {
         let (life, launched) = match &*self.phase.borrow() {
             Phase::Starting => (Life::Starting, None),
@@ -61,7 +61,7 @@ impl Slot {
         Some(Listed { id: id.to_owned(), life, labels: self.labels.clone(), launched })
     }
 
-    /// Its phase when it starts no more.
+    /// Waits until it starts no more, and returns its phase.
     pub(crate) async fn settled(&self) -> Phase {
         let mut phase = self.phase.subscribe();
         match phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await {
@@ -72,7 +72,7 @@ impl Slot {
 }
 
 impl Book {
-    /// The instances that run or have ended by themselves, by id.
+    /// Lists the instances that run or have ended by themselves, by id.
     pub(crate) fn started(&self) -> Vec<(String, Arc<Instance>)> {
         let started = |(id, slot): (&String, &Slot)| match &*slot.phase.borrow() {
             Phase::Running(instance) => Some((id.clone(), Arc::clone(instance))),
@@ -81,7 +81,7 @@ impl Book {
         self.slots.iter().filter_map(started).collect()
     }
 
-    /// What the instances that start or run were promised.
+    /// Returns what the instances that start or run were promised.
     pub(crate) fn promised(&self, policy: &Policy) -> Promised {
         let mut promised = Promised::default();
         for slot in self.slots.values() {
@@ -96,7 +96,7 @@ impl Book {
         promised
     }
 
-    /// Enters an instance that an owner before us has started.
+    /// Enters an instance that an earlier owner has started.
     pub(crate) fn adopt(&mut self, survivor: Survivor) {
         let Survivor { id, dir, record, vm } = survivor;
         let Some(answer) = record.answer else { return };

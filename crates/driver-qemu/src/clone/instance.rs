@@ -38,7 +38,7 @@ pub(crate) struct Instance {
     disk: Mutex<Option<File>>,
     /// Why this driver has ended it without being asked to.
     ended_for_disk: OnceLock<String>,
-    /// That of a VM that outlives us is closed, for the next who asks.
+    /// That of a VM that outlives its owner is closed, for the next who asks.
     _monitor: Option<Qmp>,
 }
 
@@ -111,13 +111,13 @@ impl Instance {
         Ok(Self { vm, launched, dir, disk, ended_for_disk: OnceLock::new(), _monitor: monitor })
     }
 
-    /// Takes over a clone that an owner before us has started.
+    /// Takes over a clone that an earlier owner has started.
     pub(crate) fn adopt(vm: Vm, launched: Launched, dir: PathBuf) -> Self {
         let disk = Mutex::new(proc::opened(vm.name().pid, &dir.join(machine::OVERLAY)));
         Self { vm, launched, dir, disk, ended_for_disk: OnceLock::new(), _monitor: None }
     }
 
-    /// Disk that its writes take on the host, in bytes; 0 where that cannot be told, and of a VM that has ended, whose disk
+    /// Returns the disk that its writes take on the host, in bytes; 0 where that cannot be told, and of a VM that has ended, whose disk
     /// is given back by this.
     pub(crate) fn written_bytes(&self) -> u64 {
         let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);

@@ -37,7 +37,7 @@ pub enum Ownership {
     Named(String),
 }
 
-/// Our own directory, held as long as this lives.
+/// The directory of an owner, held as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Owner {
     dir: PathBuf,
@@ -46,7 +46,7 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Removes what dead processes left, and makes a directory of our own or takes that of the name.
+    /// Removes what dead processes left, and makes a directory for this process or takes that of the name.
     pub(crate) fn start(layout: &Layout, ownership: &Ownership) -> Result<Self, QemuError> {
         let vms = layout.vms();
         private_dir(&vms)?;
@@ -99,7 +99,7 @@ impl Owner {
         Ok(Self { dir, life: Life::Lasting, _lock: lock })
     }
 
-    /// What becomes of this owner's VMs when we end.
+    /// Returns what becomes of this owner's VMs when this process ends.
     pub(crate) fn life(&self) -> Life {
         self.life
     }
@@ -108,12 +108,12 @@ impl Owner {
         &self.dir
     }
 
-    /// Where an instance keeps its files.
+    /// Returns where an instance keeps its files.
     pub(crate) fn instance_dir(&self, id: &str) -> PathBuf {
         self.dir.join(id)
     }
 
-    /// The ids of all instances that have files here.
+    /// Lists the ids of all instances that have files here.
     pub(crate) fn instances(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
         entries.filter(|e| e.path().is_dir()).map(|e| e.file_name().to_string_lossy().into_owned()).collect()
@@ -131,7 +131,7 @@ impl Drop for Owner {
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// Whether it can name an owner or an instance: it becomes the name of a directory.
+/// Tells whether it can name an owner or an instance: it becomes the name of a directory.
 pub(crate) fn valid_name(name: &str) -> bool {
     let inner_ok = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     (1..=63).contains(&name.len()) && inner_ok && !name.starts_with('-') && !name.ends_with('-')

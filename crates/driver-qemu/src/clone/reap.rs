@@ -127,7 +127,7 @@ mod tests {
         assert!(instance.exists());
     }
 
-    /// A process that is no VM of ours is left alone, whatever the record says.
+    /// A process that is no VM of this driver is left alone, whatever the record says.
     #[test]
     fn a_foreign_process_is_never_killed() {
         let (_dir, layout) = layout();

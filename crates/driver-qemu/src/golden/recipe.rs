@@ -67,7 +67,7 @@ pub(crate) struct Recipe<'a> {
 const UNCLAIMED_LEASE: Duration = Duration::from_secs(3600);
 
 impl Recipe<'_> {
-    /// The saved golden VM of this recipe; boots and saves it first if there is none. Two processes that want the same one
+    /// Returns the saved golden VM of this recipe; boots and saves it first if there is none. Two processes that want the same one
     /// build it once.
     pub(crate) async fn ensure(&self) -> Result<Golden, QemuError> {
         let goldens = self.layout.goldens();
@@ -106,7 +106,7 @@ impl Recipe<'_> {
         }
     }
 
-    /// Everything that the saved state depends on.
+    /// Returns a digest of everything that the saved state depends on.
     fn key(&self) -> String {
         let user_data = self.user_data("", "", "").render().unwrap_or_default();
         let parts = json!([

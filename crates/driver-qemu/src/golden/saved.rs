@@ -47,12 +47,12 @@ impl Golden {
         &self.key
     }
 
-    /// What keeps the golden VM from being removed as long as any process has it open.
+    /// Returns what keeps the golden VM from being removed as long as any process has it open.
     pub(crate) fn hold(&self) -> Result<OwnedFd, QemuError> {
         self.in_use.try_clone().map(OwnedFd::from).map_err(QemuError::io("keep the lock of", &self.dir))
     }
 
-    /// The machine of a clone whose disk is `overlay`.
+    /// Returns the machine of a clone whose disk is `overlay`.
     pub(crate) fn clone_machine(&self, id: &str, overlay: PathBuf, life: Life) -> Machine {
         let golden = self.machine.clone();
         let backing = [golden.disk].into_iter().chain(golden.backing).collect();

@@ -47,7 +47,7 @@ impl Images {
         self.build_locked(name).await
     }
 
-    /// The image of that name; built first if there is none, by one process only.
+    /// Returns the image of that name; built first if there is none, by one process only.
     ///
     /// # Errors
     /// As [`Images::build`].
@@ -150,7 +150,7 @@ impl Images {
     }
 }
 
-/// The proxies that the host's apt uses, as options for the build's own apt, which does not read the host's.
+/// Returns the proxies that the host's apt uses, as options for the build's own apt, which does not read the host's.
 async fn proxies() -> Vec<String> {
     let mut command = program::command("apt-config", Needs::Path);
     command.args(["dump", "--no-empty", "--format", "%f %v%n", "Acquire"]);

@@ -72,7 +72,7 @@ impl Images {
         Self { layout, settings, listener }
     }
 
-    /// Every image, by name.
+    /// Lists every image, by name.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -88,7 +88,7 @@ impl Images {
         Ok(images)
     }
 
-    /// One image.
+    /// Returns one image.
     ///
     /// # Errors
     /// [`QemuError::UnknownImage`], which names those that exist.

@@ -1,4 +1,4 @@
-//! The process of one VM: our child, or one that an owner before us has started.
+//! The process of one VM: a child of this process, or one that an earlier owner has started.
 
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::vm::log::Log;
 const TRIM_EVERY: Duration = Duration::from_secs(5);
 /// A killed process is gone within milliseconds; a thread is not held up longer than this for one that hangs in the kernel.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
-/// The end of a process that is not our child has no status for us.
+/// The end of a process that is not a child of this one has no status here.
 const UNSEEN: &str = "it ended; its exit status is unknown, because the process that started it is gone";
 
 /// How a process ended.
@@ -37,7 +37,7 @@ impl Exit {
     }
 }
 
-/// A process. Dropping it kills it, unless it was told to outlive us.
+/// A process. Dropping it kills it, unless it was told to outlive its owner.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: ProcessName,
@@ -53,7 +53,7 @@ impl Process {
         let handle = match PidFd::open(child.id()) {
             Ok(handle) => Arc::new(handle),
             Err(error) => {
-                // It is ours and not reaped, so its pid is its own; the first error is the one to tell.
+                // It is a child that is not reaped, so its pid is its own; the first error is the one to tell.
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(error);
@@ -63,7 +63,7 @@ impl Process {
         Ok(Self { name, handle, exit, outlives_us: false })
     }
 
-    /// Takes over a process that is not our child and goes on without us. None when it is gone.
+    /// Takes over a process that is no child of this one and goes on without it. None when it is gone.
     pub(crate) fn adopt(name: &ProcessName, logs: Vec<Arc<Log>>) -> std::io::Result<Option<Self>> {
         let Ok(handle) = PidFd::open(name.pid) else { return Ok(None) };
         // Asked after the opening: what the descriptor means now, it means for ever.
@@ -88,7 +88,7 @@ impl Process {
         self.exit.borrow().is_none()
     }
 
-    /// How it ended, for people, or that it runs.
+    /// Returns how it ended, for people, or that it runs.
     pub(crate) fn status(&self) -> String {
         self.exit.borrow().as_ref().map_or_else(|| "still running".to_owned(), |exit| exit.text.clone())
     }
@@ -98,7 +98,7 @@ impl Process {
         self.exit.borrow().as_ref().map_or(EndKind::Unknown, |exit| exit.kind)
     }
 
-    /// Waits for its end; its exit status for people.
+    /// Waits for its end, and returns its exit status, for people.
     pub(crate) async fn exited(&self) -> String {
         match self.exit.clone().wait_for(Option::is_some).await {
             Ok(exit) => exit.as_ref().map(|exit| exit.text.clone()).unwrap_or_default(),
@@ -135,7 +135,7 @@ fn end(handle: &PidFd) {
     }
 }
 
-/// Waits on a thread of its own, so that the end is seen, and our child reaped, whatever the runtime does.
+/// Waits on a thread of its own, so that the end is seen, and a child reaped, whatever the runtime does.
 fn watch_exit(
     handle: Arc<PidFd>,
     child: Option<Child>,

@@ -1,8 +1,8 @@
 //! One QEMU: its process, and the end of what it wrote.
 //!
 //! ```text
-//! tied to us:   monitor on a socket pair, console and errors through pipes; the kernel kills it when we die
-//! outlives us:  monitor on a socket in its directory, console and errors in files there; a session of its own
+//! tied to its owner:   monitor on a socket pair, console and errors through pipes; the kernel kills it when the owner dies
+//! outlives its owner:  monitor on a socket in its directory, console and errors in files there; a session of its own
 //! ```
 
 use std::os::fd::OwnedFd;
@@ -31,7 +31,7 @@ const EVIDENCE_LINES: usize = 25;
 const CONSOLE_FILE: &str = "console.log";
 const ERRORS_FILE: &str = "errors.log";
 
-/// A running QEMU. Dropping it kills it, unless it was told to outlive us.
+/// A running QEMU. Dropping it kills it, unless it was told to outlive its owner.
 #[derive(Debug)]
 pub(crate) struct Vm {
     what: String,
@@ -59,7 +59,7 @@ impl Output {
 }
 
 impl Vm {
-    /// Starts a QEMU that ends when we do. Its command line must have the monitor on standard input and the console on
+    /// Starts a QEMU that ends with this process. Its command line must have the monitor on standard input and the console on
     /// standard output.
     pub(crate) async fn start(what: &str, assembled: Assembled) -> Result<(Self, Qmp), QemuError> {
         let Assembled { mut command, inherit, confinement, bounds } = assembled;
@@ -79,7 +79,7 @@ impl Vm {
         Self { what: what.to_owned(), process, group, console, errors }.speak(monitor).await
     }
 
-    /// Starts a QEMU, made to outlive us, with its files in `dir`. It does so after [`Vm::outlive`]; until then it is killed
+    /// Starts a QEMU, made to outlive its owner, with its files in `dir`. It does so after [`Vm::outlive`]; until then it is killed
     /// when this value is dropped.
     pub(crate) async fn start_lasting(what: &str, assembled: Assembled, dir: &Path) -> Result<(Self, Qmp), QemuError> {
         let Assembled { mut command, inherit, confinement, bounds } = assembled;
@@ -105,7 +105,7 @@ impl Vm {
         vm.speak(monitor).await
     }
 
-    /// Takes over a VM that an owner before us has started. None when it is gone.
+    /// Takes over a VM that an earlier owner has started. None when it is gone.
     pub(crate) fn adopt(what: &str, name: &ProcessName, dir: &Path) -> Result<Option<Self>, QemuError> {
         let (console, errors) = logs(dir, Log::existing)?;
         let process = Process::adopt(name, vec![Arc::clone(&console), Arc::clone(&errors)]);
@@ -137,7 +137,7 @@ impl Vm {
         self.process.name()
     }
 
-    /// Whether nothing came on the console so far.
+    /// Tells whether nothing came on the console so far.
     pub(crate) fn console_is_silent(&self) -> bool {
         match &self.console {
             Output::Pipe(tail) => tail.is_empty(),
@@ -157,7 +157,7 @@ impl Vm {
         self.process.is_running()
     }
 
-    /// Waits for the end of the process; its exit status for people.
+    /// Waits for the end of the process, and returns its exit status, for people.
     pub(crate) async fn exited(&self) -> String {
         self.process.exited().await
     }
@@ -166,7 +166,7 @@ impl Vm {
         self.process.end_kind()
     }
 
-    /// What is known about its end, or its state so far.
+    /// Returns what is known about its end, or its state so far, for people.
     pub(crate) fn evidence(&self) -> String {
         let mut text = self.process.status();
         if self.group.as_ref().is_some_and(|group| group.memory_kills() > 0) {
@@ -185,7 +185,7 @@ impl Vm {
         self.console.last_lines()
     }
 
-    /// The error of a VM that ended when it should have run.
+    /// Makes the error of a VM that ended when it should have run.
     pub(crate) fn ended_early(&self) -> QemuError {
         QemuError::VmEnded { what: self.what.clone(), evidence: self.evidence() }
     }
@@ -221,7 +221,7 @@ fn logs(dir: &Path, open: OpenLog) -> Result<(Arc<Log>, Arc<Log>), QemuError> {
     Ok((Arc::new(open(&dir.join(CONSOLE_FILE))?), Arc::new(open(&dir.join(ERRORS_FILE))?)))
 }
 
-/// The last words of a VM that is gone, from its directory.
+/// Reads the last words of a VM that is gone, from its directory.
 pub(crate) fn last_words(dir: &Path) -> String {
     let lines = |name| Log::existing(&dir.join(name)).map(|log| log.last_lines(EVIDENCE_LINES)).unwrap_or_default();
     format!("{}\n{}", lines(ERRORS_FILE), lines(CONSOLE_FILE)).trim().to_owned()
