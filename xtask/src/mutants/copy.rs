@@ -12,7 +12,7 @@ use super::sources::Sources;
 use crate::cargo;
 
 /// What the simulated world is made of.
-const CRATES: [&str; 4] = ["driver", "pool", "engine", "testkit"];
+const CRATES: [&str; 5] = ["wire", "driver", "pool", "engine", "testkit"];
 /// What is run until one notices: first seed, seeds, and steps of each. Long lives first; then many, for mistakes that
 /// few seeds meet.
 const SEARCHES: [[&str; 3]; 2] = [["1000", "600", "8000"], ["2000", "4000", "2000"]];

@@ -8,7 +8,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the database does not keep a pool's limit",
         suite: STORE,
-        edits: &[("store/src/instances.rs", "AND state <> 'gone') < $24", "AND state <> 'gone') < $24 + 1000")],
+        edits: &[("store/src/instances.rs", "AND state <> 'gone') < $28", "AND state <> 'gone') < $28 + 1000")],
     },
     Mutant {
         name: "a late change of an instance is written",

@@ -96,3 +96,16 @@ fn tell(mutant: &Mutant, verdict: &Verdict, began: Instant) -> usize {
     println!("{:<52} {by:<44} {seed:>6} {:>5}", mutant.name, began.elapsed().as_secs());
     usize::from(matches!(verdict, Verdict::Caught { .. }))
 }
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn every_text_that_a_mutant_replaces_stands_once() {
+        let here = sources::Sources { directory: crate::cargo::root() };
+        let all = table::MUTANTS.iter().chain(crates::MUTANTS);
+        let moved: Vec<String> = all.filter_map(|m| here.check(m).err()).map(|error| error.to_string()).collect();
+        assert!(moved.is_empty(), "{}", moved.join("\n"));
+    }
+}

@@ -12,14 +12,12 @@ macro_rules! mutants {
 
 mutants! {
     "no intent before a launch":
-        ["engine/src/execute.rs", r#"        if !self.store.update_instance(&launching, "the cloud is asked for it").await? {
-            return Ok(());
-        }"#, ""];
+        ["engine/src/work.rs", r#"Ok(self.store.update_instance(&next, "its site is asked for it").await?.then_some(next))"#, "Ok(Some(next))"];
     "the limits are not given to the store":
-        ["engine/src/execute.rs", "Limits { pool: pool.limit, flavor: flavor.limit }", "Limits { pool: u32::MAX, flavor: None }"]
+        ["engine/src/act.rs", "Limits { pool: pool.limit, flavor: flavor.limit }", "Limits { pool: u32::MAX, flavor: None }"]
         ["pool/src/plan/census.rs", "self.live += 1;", "self.live += u32::from(!matches!(state, State::Launching));"];
     "an instance that ends does not count":
-        ["engine/src/execute.rs", "Limits { pool: pool.limit, flavor: flavor.limit }", "Limits { pool: u32::MAX, flavor: None }"]
+        ["engine/src/act.rs", "Limits { pool: pool.limit, flavor: flavor.limit }", "Limits { pool: u32::MAX, flavor: None }"]
         ["pool/src/plan/census.rs", "self.live += 1;", "self.live += u32::from(!ends);"];
     "a hold does not outlive the stage":
         ["pool/src/plan/instances.rs", "        if self.instance.is_held(self.input.now_ms) {
@@ -34,18 +32,20 @@ mutants! {
     "a lease is taken while it is renewed":
         ["engine/src/leases.rs", "map(|name| (name.clone(), still(name, LEASE_MS)))", "map(|name| (name.clone(), still(name, 0)))"];
     "what another database made is left alone":
-        ["engine/src/pass.rs", "let mine = |installation: &String| alone ||", "let mine = |installation: &String| (alone && false) ||"];
+        ["engine/src/sites.rs", "if driver.abilities().lists_others {", "if driver.abilities().lists_others || true {"];
+    "an instance without a label is taken for ours":
+        ["engine/src/sites.rs", "listed.retain(|l| l.labels.get(INSTALLATION_LABEL) == Some(&self.installation));", "listed.retain(|l| l.labels.get(INSTALLATION_LABEL).is_none_or(|of| *of == self.installation));"];
     "orphans are never ended":
-        ["pool/src/plan/instances.rs", "if !known.contains(id) {", "if false {"];
+        ["pool/src/plan/instances.rs", "let unknown = !known.contains(*id) &&", "let unknown = false && !known.contains(*id) &&"];
     "a restart ends what boots":
         ["pool/src/plan/instances.rs", "(self.input.now_ms - self.instance.since_ms).min(self.input.uptime_ms)", "(self.input.now_ms - self.instance.since_ms)"];
     "what is worked on is worked on again":
-        ["engine/src/execute.rs", "free.then(|| Busy", "(free || true).then(|| Busy"]
-        ["pool/src/plan/instances.rs", "input.leases.contains(&i.pool) && !input.busy.contains(&i.id)", "input.leases.contains(&i.pool)"];
+        ["engine/src/work.rs", "if ids.iter().any(|id| memory.busy.contains(id)) {", "if false {"]
+        ["pool/src/plan/instances.rs", "input.leases.contains(&pool_lease(&i.pool, &i.site)) && !input.busy.contains(&i.id)", "input.leases.contains(&pool_lease(&i.pool, &i.site))"];
     "a lost launch is not adopted":
-        ["engine/src/pass.rs", "Some(launched) => self.launched(row, launched, &step.reason).await.map(drop)", "Some(_) => Ok(())"];
+        ["engine/src/act.rs", "Some(launched) => self.launched(row, &launched, reason).await.map(drop)", "Some(_) => Ok(())"];
     "an end overwrites a newer row":
-        ["engine/src/execute.rs", "        let Some(next) = row.terminating(cause.clone(), now) else { return Ok(false) };", "        let fresh = self.store.instance(&row.id).await?;
+        ["engine/src/work.rs", "        let Some(next) = row.terminating(cause.clone(), now) else { return Ok(false) };", "        let fresh = self.store.instance(&row.id).await?;
         let row = fresh.as_ref().unwrap_or(row);
         let Some(next) = row.terminating(cause.clone(), now) else { return Ok(false) };"];
     "a busy instance is ended when one listing misses it":
@@ -54,44 +54,43 @@ mutants! {
     "unseen is judged at once":
         ["pool/src/plan/instances.rs", "(unseen > limit).then(|| Cause::new(code,", "(unseen >= 0).then(|| Cause::new(code,"];
     "the end of a stage does not release":
-        ["engine/src/pass.rs", "(Action::Release { stage, .. }, Some(row), _) => self.release(row, stage).await,", "(Action::Release { .. }, Some(_), _) => Ok(()),"];
+        ["engine/src/act.rs", "Some(row) => self.release(row, stage).await,", "Some(_) => { let _ = stage; Ok(()) }"];
     "a waiting stage is dropped at a restart":
         ["pool/src/plan/stages.rs", "if input.now_ms > stage.wait_until_ms {", "if input.now_ms > stage.wait_until_ms || input.uptime_ms < 20_000 {"];
     "the breaker is ignored":
         ["pool/src/plan/breaker.rs", "_ if (1..=PAUSE_MAX_MS).contains(&(self.until_ms - now_ms)) => 0,", ""]
         ["pool/src/plan/breaker.rs", "failures if failures >= HALF_OPEN_AT => 1,", "failures if failures >= HALF_OPEN_AT => { let _ = now_ms; 1 }"];
     "gone before the cloud answered":
-        ["engine/src/execute.rs", "            Ok(()) => match row.become_(State::Gone, now) {", "            Ok(()) | Err(_) => match row.become_(State::Gone, now) {"];
+        ["engine/src/work.rs", "            Ok(()) => match row.become_(State::Gone, now) {", "            Ok(()) | Err(_) => match row.become_(State::Gone, now) {"];
     "fallbacks are never used":
         ["pool/src/plan/stages.rs", "stage.candidates.iter().filter(there).find(viable).or_else(|| stage.candidates.iter().find(there))", "{ let _ = viable; stage.candidates.iter().find(there) }"];
     "a drained pool is filled":
-        ["pool/src/plan/sizing.rs", "demand: if drained { 0 } else { demand.get(&kind).copied().unwrap_or(0) },", "demand: demand.get(&kind).copied().unwrap_or(0),"]
+        ["pool/src/plan/sizing.rs", "let demand = if drained { 0 } else { demand.get(&kind).copied().unwrap_or(0) };", "let demand = demand.get(&kind).copied().unwrap_or(0);"]
         ["pool/src/plan/sizing.rs", "image == flavor.launch.image && !drained", "image == flavor.launch.image"];
     "no age is too great":
         ["pool/src/plan/instances.rs", "(age_s > i64::from(max_age_s)).then(", "(age_s > i64::MAX - 1 - i64::from(max_age_s)).then("]
         ["pool/src/plan/instances.rs", "if age_s > i64::from(pool.ages.free_max_age_s) {", "if age_s > i64::MAX - i64::from(pool.ages.free_max_age_s) {"];
     "a stage's deadline is ignored":
         ["pool/src/plan/stages.rs", "if since > stage.run_ms {", "if since > i64::MAX - 1 {"];
-    "the rows are read before the clouds":
-        ["engine/src/pass.rs", "        let (listed, unlisted) = self.list_clouds().await;
-        let instances = self.store.live_instances().await?;", "        let instances = self.store.live_instances().await?;
-        let (listed, unlisted) = self.list_clouds().await;"];
+    "the rows are read before the listings":
+        ["engine/src/pass.rs", "        let snapshots = self.snapshots();
+        let rows = self.read().await?;", "        let rows = self.read().await?;
+        let snapshots = self.snapshots();"];
     "the stages are read before the instances":
-        ["engine/src/pass.rs", "        let (listed, unlisted) = self.list_clouds().await;", "        let (listed, unlisted) = self.list_clouds().await;
-        let stages = self.store.open_stages().await?;"]
         ["engine/src/pass.rs", "        let instances = self.store.live_instances().await?;
-        let stages = self.store.open_stages().await?;", "        let instances = self.store.live_instances().await?;"];
-    "what is lost is counted by the wall clock":
-        ["engine/src/pass.rs", "memory.unseen_since.entry(instance.id.clone()).or_insert(uptime)", "memory.unseen_since.entry(instance.id.clone()).or_insert(now)"]
-        ["engine/src/pass.rs", "now - (uptime - since)))", "*since))"];
+        let stages = self.store.open_stages().await?;", "        let stages = self.store.open_stages().await?;
+        let instances = self.store.live_instances().await?;"];
+    "silence is counted by the wall clock":
+        ["engine/src/health.rs", "memory.failing_since.entry(id.clone()).or_insert(uptime);", "memory.failing_since.entry(id.clone()).or_insert(now);"]
+        ["engine/src/pass.rs", "memory.failing_since.get(id).map(|since| now - (uptime - since))", "{ let _ = (now, uptime); memory.failing_since.get(id).copied() }"];
     "stale rows put what serves a stage to sleep":
         ["engine/src/pass.rs", "        let mut busy = self.busy_now();", "        let mut busy: BTreeSet<InstanceId> = self.memory().orphans_ms.keys().cloned().collect();"]
-        ["engine/src/execute.rs", "        let Some(mut next) = next else { return Ok(None) };
+        ["engine/src/work.rs", "        let Some(mut next) = next else { return Ok(None) };
         next.runner.clone_from(&self.me.name);", "        if row.state == state { return Ok(Some(row.clone())) }
         let Some(mut next) = next else { return Ok(None) };
         next.runner.clone_from(&self.me.name);"];
     "orphans that are shown on are ended on and on":
-        ["engine/src/execute.rs", "busy.engine.memory().orphans_ms.insert(busy.id.clone(), until);", "let _ = until;"];
+        ["engine/src/work.rs", "busy.engine.memory().orphans_ms.insert(id, until);", "let _ = until;"];
     "what is gone is changed":
         ["engine/src/operator.rs", "if row.hold_until_ms.is_none() || matches!(row.state, State::Terminating | State::Gone) {", "if row.hold_until_ms.is_none() {"];
     "a stage that could not be set up keeps its instance":
