@@ -83,6 +83,11 @@ impl Engine {
         // The listings first: what they show had its row before.
         let snapshots = self.snapshots();
         let rows = self.read().await?;
+        // What cannot be read is left alone, and so is what serves it.
+        let unreadable = self.store.unreadable();
+        let serves = |row: &&Instance| row.stage.as_ref().is_some_and(|stage| unreadable.contains_key(stage.as_str()));
+        busy.extend(rows.instances.iter().filter(serves).map(|row| row.id.clone()));
+        let unreadable = unreadable.keys().map(InstanceId::new).collect();
         let (streaks, drained) = (self.store.streaks().await?, self.store.drained().await?);
         self.tend_sites(&config, &rows.instances);
         self.notice(&rows);
@@ -100,7 +105,7 @@ impl Engine {
             me: &self.me.name,
             config: &config,
             instances: &rows.instances,
-            unreadable: &BTreeSet::new(),
+            unreadable: &unreadable,
             stages: &rows.stages,
             streaks: &streaks,
             sites: &views,

@@ -90,6 +90,9 @@ pub trait Store: Send + Sync {
     /// Since when nothing could be written, and why; none while writes succeed.
     fn write_trouble(&self) -> Option<WriteTrouble>;
 
+    /// The live instances and open stages that could not be read when these were read last, by id, with what is wrong. They
+    /// are left out of the answers, and nothing is known about them but that they are there.
+    fn unreadable(&self) -> BTreeMap<String, String>;
     /// When the host booted, in milliseconds since 1970, for all processes of this boot: what the first of them said, or, when
     /// no instance is live and no stage is open, what this one says.
     fn anchor<'a>(&'a self, boot: &'a str, epoch_ms: i64) -> BoxFuture<'a, Result<i64, StoreError>>;

@@ -5,12 +5,10 @@
 
 use kiln_pool::{Candidate, Instance, Stage, StageState};
 
-use crate::SqlStore;
 use crate::changes::{self, Entry};
 use crate::database::{Session, values};
 use crate::fault::Fault;
 use crate::rows::{self, instance_columns};
-use crate::writes::Room;
 
 /// Takes the oldest of a kind, or the one so many places behind it. The state is asked for again outside, because
 /// PostgreSQL looks only at that part after it waited for a row.
@@ -34,30 +32,6 @@ pub(crate) const ASSIGN: &str = "UPDATE stages SET state = 'assigned', instance 
 const TRIES: i64 = 32;
 /// Places between which those who lost are spread, at most.
 const SPREAD: u64 = 16;
-
-impl SqlStore {
-    pub(crate) async fn claim_for(&self, stage: &Stage, now_ms: i64) -> Result<Option<(Stage, Instance)>, Fault> {
-        let _turn = self.turn().await;
-        match self.try_claim(stage, now_ms).await {
-            // The same stage was served at the same time.
-            Err(fault) if fault.is_conflict() => Ok(None),
-            result => result,
-        }
-    }
-
-    async fn try_claim(&self, stage: &Stage, now_ms: i64) -> Result<Option<(Stage, Instance)>, Fault> {
-        let mut session = self.database.write(Room::Free).await?;
-        if session.row(HAS_ONE, &values![stage.id.as_str()]).await?.is_none()
-            && let Some(instance) = take(&mut session, stage, now_ms).await?
-            && let Some(assigned) = assign(&mut session, stage, &instance, now_ms).await?
-        {
-            session.commit().await?;
-            return Ok(Some((assigned, instance)));
-        }
-        session.roll_back().await?;
-        Ok(None)
-    }
-}
 
 /// Takes an instance for the stage.
 pub(crate) async fn take(session: &mut Session<'_>, stage: &Stage, now_ms: i64) -> Result<Option<Instance>, Fault> {

@@ -46,7 +46,7 @@ pub(crate) async fn lock(session: &mut Session<'_>, name: &str) -> Result<(), Fa
 
 impl SqlStore {
     pub(crate) async fn read_live_instances(&self) -> Result<Vec<Instance>, Fault> {
-        self.database.rows(LIVE, &[]).await?.iter().map(rows::instance).collect()
+        self.unreadable.set_aside("instance", &self.database.rows(LIVE, &[]).await?, rows::instance)
     }
 
     pub(crate) async fn read_newest_instances(&self, limit: u32) -> Result<Vec<Instance>, Fault> {

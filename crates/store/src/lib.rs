@@ -15,6 +15,7 @@
 
 mod changes;
 mod claim;
+mod claims;
 mod database;
 mod error;
 mod fault;
@@ -33,6 +34,7 @@ mod stages;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 mod updates;
 mod wal;
 mod writes;
@@ -44,7 +46,9 @@ use kiln_engine::world::StoreError;
 pub use error::OpenError;
 pub use migrations::newest as newest_schema;
 
+use crate::claims::Claims;
 use crate::database::{Clock, Connections, Database};
+use crate::unreadable::Unreadable;
 use crate::updates::Updates;
 use crate::writes::Room;
 
@@ -53,11 +57,13 @@ use crate::writes::Room;
 pub struct SqlStore {
     database: Arc<Database>,
     updates: Updates,
-    /// Claims of this process that may meet in the database. More of them would only wait for each other's rows there.
-    claims: tokio::sync::Semaphore,
+    claims: Claims,
+    unreadable: Unreadable,
+    /// New stages of this process that may claim at once. More of them would only wait for each other's rows in the database.
+    turns: tokio::sync::Semaphore,
 }
 
-/// See [`SqlStore::claims`]. Some, so that the network and the disk of a server are not waited for by one at a time.
+/// See [`SqlStore::turns`]. Some, so that the network and the disk of a server are not waited for by one at a time.
 const CLAIMS_AT_ONCE: usize = 4;
 
 /// An opened database.
@@ -78,9 +84,10 @@ pub struct Opened {
 /// When the URL is none of these, the database cannot be opened, or a newer program wrote it.
 pub async fn open(url: &str) -> Result<Opened, OpenError> {
     let place = place::Place::parse(url)?;
-    let claims = tokio::sync::Semaphore::new(CLAIMS_AT_ONCE);
+    let turns = tokio::sync::Semaphore::new(CLAIMS_AT_ONCE);
     let database = Arc::new(open::database(&place).await?);
-    let store = SqlStore { updates: Updates::begin(Arc::clone(&database)), database, claims };
+    let (updates, claims) = (Updates::begin(Arc::clone(&database)), Claims::begin(Arc::clone(&database)));
+    let store = SqlStore { updates, claims, database, turns, unreadable: Unreadable::default() };
     let mine = uuid::Uuid::new_v4().to_string();
     let installation = store.remember("installation", &mine).await?;
     Ok(Opened { store: Arc::new(store), installation })
@@ -89,7 +96,7 @@ pub async fn open(url: &str) -> Result<Opened, OpenError> {
 impl SqlStore {
     /// Waits until few enough claims go on. The semaphore is never closed.
     async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        self.claims.acquire().await.ok()
+        self.turns.acquire().await.ok()
     }
 
     /// Writes a value down unless there is one of that name; which one there is. What the first runner wrote, such as the

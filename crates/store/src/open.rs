@@ -152,8 +152,21 @@ async fn server(place: &Place, options: &PgConnectOptions) -> Result<Database, O
     Ok(Database { connections, writes: Writes::default(), clock: OnceLock::new() })
 }
 
+/// Whether TLS refused the server, or the server TLS. What rustls refuses arrives as invalid data.
+fn is_untrusted(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::InvalidData,
+        _ => false,
+    }
+}
+
 fn connect_error(place: &Place, source: sqlx::Error) -> OpenError {
     let advice = match place {
+        Place::Server(_) if is_untrusted(&source) => {
+            "It is not shown to be that server. Add sslrootcert=FILE to the URL, with the certificate of the authority that \
+             signed the server's, or sslmode=require to encrypt without knowing who the server is, or sslmode=disable"
+        }
         Place::Server(_) => {
             "Does the server run and accept connections from here, and are user, password and database right?"
         }

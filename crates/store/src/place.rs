@@ -1,10 +1,11 @@
 //! Where the database is: the URL, and how it is named to people, without its password.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::OpenError;
 
@@ -33,7 +34,7 @@ impl Place {
         match scheme {
             "sqlite" => Self::file(rest),
             "postgres" | "postgresql" => match PgConnectOptions::from_str(url) {
-                Ok(options) => Ok(Self::Server(Box::new(options))),
+                Ok(options) => Ok(Self::Server(Box::new(verified(options, rest)))),
                 // The message of the parser names parts of the URL, such as a port, and none of them is the password.
                 Err(sqlx::Error::Configuration(error)) => Err(bad(&error.to_string())),
                 Err(_) => Err(bad("it cannot be parsed")),
@@ -60,6 +61,32 @@ impl Place {
     }
 }
 
+/// Where systems keep the certificates of the authorities that they trust.
+const TRUSTED: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// Verifies who the server is, unless it is on this host or the URL says otherwise.
+fn verified(options: PgConnectOptions, url: &str) -> PgConnectOptions {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let says =
+        |names: &[&str]| query.split('&').any(|pair| names.contains(&pair.split('=').next().unwrap_or_default()));
+    if is_local(&options) || says(&["sslmode", "ssl-mode"]) || std::env::var_os("PGSSLMODE").is_some() {
+        return options;
+    }
+    let options = options.ssl_mode(PgSslMode::VerifyFull);
+    let named = says(&["sslrootcert", "ssl-root-cert", "ssl-ca"]) || std::env::var_os("PGSSLROOTCERT").is_some();
+    match TRUSTED.into_iter().find(|file| !named && Path::new(file).is_file()) {
+        Some(file) => options.ssl_root_cert(file),
+        None => options,
+    }
+}
+
+fn is_local(options: &PgConnectOptions) -> bool {
+    let host = options.get_host().trim_start_matches('[').trim_end_matches(']');
+    let loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    options.get_socket().is_some() || host.starts_with('/') || host == "localhost" || loopback
+}
+
 fn bad(why: &str) -> OpenError {
     OpenError::Url { why: why.to_owned(), forms: FORMS }
 }
@@ -83,6 +110,23 @@ impl fmt::Display for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn servers_elsewhere_are_verified() {
+        let check = |url: &str, expected: &str| {
+            let Ok(Place::Server(options)) = Place::parse(url) else { panic!("{url}") };
+            assert_eq!(format!("{:?}", options.get_ssl_mode()), expected, "{url}");
+        };
+        check("postgres://kiln@db.example/fleet", "VerifyFull");
+        check("postgres://kiln@192.0.2.7:6432/fleet?application_name=x", "VerifyFull");
+        check("postgres://kiln@db.example/fleet?sslmode=require", "Require");
+        check("postgres://kiln@db.example/fleet?sslmode=disable", "Disable");
+        check("postgres://kiln@127.0.0.1/fleet", "Prefer");
+        check("postgres://kiln@[::1]/fleet", "Prefer");
+        check("postgres://kiln@localhost/fleet", "Prefer");
+        check("postgres://kiln@db.example/fleet?host=/run/postgresql", "Prefer");
+        check("postgres://kiln@localhost/fleet?sslmode=verify-full", "VerifyFull");
+    }
 
     #[test]
     fn urls() {

@@ -11,15 +11,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where Debian and Ubuntu put the programs, by version.
 const PROGRAMS: &str = "/usr/lib/postgresql";
+/// The port that names the socket.
+const PORT: u16 = 5432;
 /// PostgreSQL does not run as root; these users are taken instead.
 const USERS: &[&str] = &["postgres", "nobody"];
 
 /// Makes a cluster and serves it on a socket in this folder until the input ends, then leaves nothing behind.
 const SERVE: &str = r#"
 dir=$1
+shift
 initdb --pgdata "$dir/data" --auth trust --no-sync --locale C --encoding UTF8 --username kiln >"$dir/log" 2>&1 ||
     { cat "$dir/log"; exit 1; }
-postgres -D "$dir/data" -k "$dir" -h '' -c fsync=off -c max_connections=200 -c shared_buffers=64MB \
+postgres -D "$dir/data" -k "$dir" -h '' -c fsync=off -c max_connections=200 -c shared_buffers=64MB "$@" \
     >>"$dir/log" 2>&1 &
 server=$!
 until pg_isready --quiet --host "$dir" --username kiln --dbname postgres; do
@@ -41,6 +44,32 @@ pub struct PostgresForTests {
     shell: Child,
     life: Option<ChildStdin>,
     databases: AtomicU32,
+    port: u16,
+}
+
+/// Starts a server that is reached over TCP on loopback as well, by TLS with this certificate and key (PEM); its port.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_with_tls(cert_pem: &str, key_pem: &str) -> Result<(PostgresForTests, u16), String> {
+    let said = |error: std::io::Error| format!("cannot start PostgreSQL: {error}");
+    let files = tempfile::Builder::new().prefix("kiln-postgres-tls-").tempdir_in("/tmp").map_err(said)?;
+    // The port is free again when the server takes it.
+    let port =
+        std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).map_err(said)?.port();
+    let mut arguments = vec!["-h".to_owned(), "127.0.0.1".to_owned(), "-c".to_owned(), "ssl=on".to_owned()];
+    for (name, pem) in [("ssl_cert_file", cert_pem), ("ssl_key_file", key_pem)] {
+        let file = files.path().join(name);
+        std::fs::write(&file, pem).map_err(said)?;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).map_err(said)?;
+        if let Some((_, uid, gid)) = unprivileged() {
+            chown(&file, Some(uid), Some(gid)).map_err(said)?;
+            chown(files.path(), Some(uid), Some(gid)).map_err(said)?;
+        }
+        arguments.extend(["-c".to_owned(), format!("{name}={}", file.display())]);
+    }
+    // Read at the start, so the files may go then.
+    start_as(port, &arguments).map(|server| (server, port))
 }
 
 /// Starts a server.
@@ -48,6 +77,10 @@ pub struct PostgresForTests {
 /// # Errors
 /// When the package is not installed or the server does not start: what to do, for people.
 pub fn start() -> Result<PostgresForTests, String> {
+    start_as(PORT, &[])
+}
+
+fn start_as(port: u16, arguments: &[String]) -> Result<PostgresForTests, String> {
     let programs = programs()?;
     let said = |error: std::io::Error| format!("cannot start PostgreSQL: {error}");
     // Not in TMPDIR: the path of a socket may have about 100 bytes.
@@ -66,6 +99,8 @@ pub fn start() -> Result<PostgresForTests, String> {
     let mut shell = command
         .args(["-c", SERVE, "sh"])
         .arg(folder.path())
+        .args(arguments)
+        .env("PGPORT", port.to_string())
         .env("PATH", format!("{}:{path}", programs.display()))
         .env("LC_ALL", "C")
         .current_dir("/")
@@ -83,7 +118,7 @@ pub fn start() -> Result<PostgresForTests, String> {
         output.read_to_string(&mut rest).map_err(said)?;
         return Err(format!("PostgreSQL did not start:\n{first}{rest}"));
     }
-    Ok(PostgresForTests { folder, programs, shell, life, databases: AtomicU32::new(0) })
+    Ok(PostgresForTests { folder, programs, shell, life, databases: AtomicU32::new(0), port })
 }
 
 impl PostgresForTests {
@@ -94,6 +129,7 @@ impl PostgresForTests {
     pub fn database(&self) -> Result<String, String> {
         let name = format!("kiln{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let made = Command::new(self.programs.join("createdb"))
+            .args(["--port", &self.port.to_string()])
             .args(["--username", "kiln", "--maintenance-db", "postgres", "--host"])
             .arg(self.folder.path())
             .arg(&name)
@@ -102,7 +138,7 @@ impl PostgresForTests {
         if !made.status.success() {
             return Err(format!("createdb failed: {}", String::from_utf8_lossy(&made.stderr)));
         }
-        Ok(format!("postgres://kiln@localhost/{name}?host={}", self.folder.path().display()))
+        Ok(format!("postgres://kiln@localhost:{}/{name}?host={}", self.port, self.folder.path().display()))
     }
 }
 

@@ -39,7 +39,7 @@ const TRIES: u32 = 8;
 
 impl SqlStore {
     pub(crate) async fn read_open_stages(&self) -> Result<Vec<Stage>, Fault> {
-        self.database.rows(OPEN, &[]).await?.iter().map(rows::stage).collect()
+        self.unreadable.set_aside("stage", &self.database.rows(OPEN, &[]).await?, rows::stage)
     }
 
     pub(crate) async fn read_newest_stages(&self, limit: u32) -> Result<Vec<Stage>, Fault> {

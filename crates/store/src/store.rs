@@ -26,6 +26,10 @@ impl Store for SqlStore {
         self.database.writes.trouble()
     }
 
+    fn unreadable(&self) -> BTreeMap<String, String> {
+        self.unreadable.all()
+    }
+
     fn anchor<'a>(&'a self, boot: &'a str, epoch_ms: i64) -> Answer<'a, i64> {
         trying(self.write_epoch(boot, epoch_ms), || "write down when this host booted".to_owned())
     }
@@ -76,7 +80,7 @@ impl Store for SqlStore {
     }
 
     fn claim<'a>(&'a self, stage: &'a Stage, now_ms: i64) -> Answer<'a, Option<(Stage, Instance)>> {
-        trying(self.claim_for(stage, now_ms), move || format!("claim an instance for stage {}", stage.id))
+        trying(self.claims.make(stage, now_ms), move || format!("claim an instance for stage {}", stage.id))
     }
 
     fn update_stage<'a>(&'a self, stage: &'a Stage) -> Answer<'a, bool> {

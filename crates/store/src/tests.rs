@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kiln_engine::Store as _;
 use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _};
 
 use crate::database::{Connections, Database};
@@ -99,9 +100,41 @@ async fn every_earlier_version_is_brought_up_to_date() {
             let opened = open(&url).await.unwrap();
             assert_eq!(opened.installation, "the first");
             let stage = opened.store.read_stage("s").await.unwrap().unwrap();
-            let (_, instance) = opened.store.claim_for(&stage, 10).await.unwrap().unwrap();
+            let (_, instance) = opened.store.claims.make(&stage, 10).await.unwrap().unwrap();
             assert_eq!((instance.id.as_str(), instance.generation, instance.needs_claim), ("i", 5, true));
         }
+    }
+}
+
+/// Somebody changed rows by hand.
+#[tokio::test]
+async fn rows_that_cannot_be_read_are_set_aside() {
+    let server = postgres_for_tests::start().unwrap();
+    for url in ["sqlite::memory:".to_owned(), server.database().unwrap()] {
+        let store = open(&url).await.unwrap().store;
+        let change = async |sql: &'static str| {
+            let mut session = store.database.write(Room::Free).await.unwrap();
+            session.execute(sql, &[]).await.unwrap();
+            session.commit().await.unwrap();
+        };
+        // An instance and a stage.
+        for sql in LEFT_BEHIND[0].1.split("; ").take(2) {
+            change(sql).await;
+        }
+        change("INSERT INTO instances SELECT 'odd', pool, flavor, driver, image, digest, 'asleep?', generation, runner, stage, \
+                created_ms, since_ms, ready_ms, claimed_ms, deadline_ms, hold_until_ms, retry_ms, attempts, address, \
+                server_name, needs_claim, cause_code, cause_evidence FROM instances").await;
+        let ids = async || {
+            store.read_live_instances().await.unwrap().into_iter().map(|row| row.id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids().await, ["i"]);
+        assert!(store.unreadable()["odd"].contains("has the state \"asleep?\""), "{:?}", store.unreadable());
+        change("UPDATE stages SET candidates = '['").await;
+        assert_eq!(store.read_open_stages().await.unwrap(), []);
+        assert!(store.unreadable().keys().eq(["odd", "s"]), "{:?}", store.unreadable());
+        change("UPDATE instances SET state = 'ready'").await;
+        assert_eq!(ids().await, ["i", "odd"]);
+        assert!(store.unreadable().keys().eq(["s"]));
     }
 }
 

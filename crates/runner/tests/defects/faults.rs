@@ -59,6 +59,10 @@ impl Faulty {
 macro_rules! pass_on {
     ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
         impl Store for Faulty {
+            fn unreadable(&self) -> BTreeMap<String, String> {
+                self.inner.unreadable()
+            }
+
             fn write_trouble(&self) -> Option<WriteTrouble> {
                 self.inner.write_trouble()
             }

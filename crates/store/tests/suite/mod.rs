@@ -48,6 +48,7 @@ checks! {
     claims::a_stage_has_one_instance_at_a_time,
     claims::one_stage_asked_for_many_times_at_once_gets_one_instance,
     contention::many_claimers_never_share_an_instance,
+    contention::claims_at_once_get_an_instance_each,
     fleet::leases_have_one_holder,
     fleet::of_two_processes_of_a_name_the_later_one_goes_on,
     fleet::all_processes_of_a_boot_share_its_epoch_while_something_is_open,

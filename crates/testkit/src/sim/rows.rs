@@ -19,6 +19,8 @@ pub struct Rows {
     pub open: BTreeSet<StageId>,
     /// Leases.
     pub leases: BTreeMap<String, Lease>,
+    /// Ids of rows that cannot be read.
+    pub unreadable: BTreeSet<String>,
     /// When each host booted.
     pub boots: BTreeMap<String, i64>,
     /// The present process of each runner.
@@ -96,13 +98,15 @@ impl Rows {
     /// All live rows.
     #[must_use]
     pub fn live_instances(&self) -> Vec<Instance> {
-        self.live.iter().filter_map(|id| self.instances.get(id)).cloned().collect()
+        let readable = self.live.iter().filter(|id| !self.unreadable.contains(id.as_str()));
+        readable.filter_map(|id| self.instances.get(id)).cloned().collect()
     }
 
     /// All open stages.
     #[must_use]
     pub fn open_stages(&self) -> Vec<Stage> {
-        self.open.iter().filter_map(|id| self.stages.get(id)).cloned().collect()
+        let readable = self.open.iter().filter(|id| !self.unreadable.contains(id.as_str()));
+        readable.filter_map(|id| self.stages.get(id)).cloned().collect()
     }
 
     /// How many live rows there are of a pool and of a flavor.

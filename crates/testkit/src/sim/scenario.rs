@@ -178,6 +178,7 @@ fn happen(executor: &mut Executor, words: &[&str]) -> Result<(), String> {
             };
             executor.start(index);
         }
+        ["unreadable", id] => drop(shared.world().rows.unreadable.insert((*id).to_owned())),
         ["crash", runner] => executor.crash(runner_of(runner)?),
         ["start", runner] => executor.start(runner_of(runner)?),
         ["hold", id, span] => {

@@ -89,6 +89,10 @@ impl Store for SimStore {
         None
     }
 
+    fn unreadable(&self) -> BTreeMap<String, String> {
+        self.shared.world().rows.unreadable.iter().map(|id| (id.clone(), "a fault".to_owned())).collect()
+    }
+
     fn anchor<'a>(&'a self, boot: &'a str, epoch_ms: i64) -> Answer<'a, i64> {
         self.call("anchor", move |w| w.rows.anchor(boot, epoch_ms))
     }
