@@ -47,8 +47,8 @@ impl Drivers<'_> {
     pub fn all(&self, config: &Config) -> anyhow::Result<BTreeMap<SiteId, Arc<dyn Driver>>> {
         let needs_local = config.pools.values().any(|pool| pool.driver == LOCAL);
         let agent = if needs_local { agent_file(self.host)? } else { agent_place(self.host)? };
-        let local: Arc<dyn Driver> = Arc::new(self.open_local(agent)?);
-        Ok(BTreeMap::from([(SiteId::new(LOCAL), local)]))
+        let local = self.open_local(agent)?;
+        Ok(BTreeMap::from([(local.site(), Arc::new(local) as Arc<dyn Driver>)]))
     }
 
     fn open_local(&self, agent: PathBuf) -> anyhow::Result<QemuDriver> {
@@ -142,9 +142,9 @@ mod tests {
             Drivers { layout: &layout, host: &host, ownership, identity: &identity, listener }.all(&config)
         };
         let drivers = open("elsewhere", "cloud").expect("nothing local is needed");
-        let site = SiteId::new(LOCAL);
-        assert_eq!(drivers.keys().collect::<Vec<_>>(), [&site]);
-        assert_eq!(drivers[&site].list().await.expect("a list"), []);
+        let (site, local) = drivers.first_key_value().expect("the site of local VMs");
+        assert_eq!((drivers.len(), site.driver()), (1, LOCAL));
+        assert_eq!(local.list().await.expect("a list"), []);
         let error = open("here", LOCAL).err().expect("the agent is needed").to_string();
         assert!(error.contains("no-agent: no such file"), "{error}");
     }

@@ -14,7 +14,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use kiln_agent_client::Credentials;
 use kiln_driver::{Abilities, Driver, DriverError, Labels, LaunchRequest, Launched, Listed};
-use kiln_pool::{End, EndKind, Life};
+use kiln_pool::{End, EndKind, Life, SiteId};
 use kiln_tls::Authority;
 use tokio::sync::OnceCell;
 
@@ -118,6 +118,12 @@ impl QemuDriver {
             book,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The site of this owner's VMs, `qemu:ID`.
+    #[must_use]
+    pub fn site(&self) -> SiteId {
+        SiteId::new(format!("{NAME}:{}", self.inner.owner.site()))
     }
 
     /// The images of this machine.

@@ -200,6 +200,16 @@ impl Pool {
 }
 
 impl Config {
+    /// Gives each pool the site of its driver, by the driver's name in the pool file. A pool of another driver keeps the site
+    /// that it has.
+    pub fn locate(&mut self, sites: &BTreeMap<String, SiteId>) {
+        for pool in self.pools.values_mut() {
+            if let Some(site) = sites.get(&pool.driver) {
+                pool.site.clone_from(site);
+            }
+        }
+    }
+
     /// The flavor of that key and its pool.
     #[must_use]
     pub fn flavor(&self, key: &str) -> Option<(&Pool, &Flavor)> {

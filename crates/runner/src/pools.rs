@@ -1,11 +1,12 @@
 //! The pool file on disk: read at the start, and again when it changes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kiln_engine::Engine;
-use kiln_pool::Config;
+use kiln_pool::{Config, SiteId};
 use kiln_pool_file::Section;
 
 /// Pause between two looks at the file.
@@ -20,6 +21,8 @@ pub struct PoolFile {
     pub path: PathBuf,
     /// Sections of the drivers that this program has.
     pub sections: Vec<&'static dyn Section>,
+    /// The site of each driver that has only one, by the driver's name in the file.
+    pub sites: BTreeMap<String, SiteId>,
 }
 
 /// Time and size of a file. The time alone is not enough, because editors and configuration maps replace files.
@@ -71,7 +74,10 @@ impl PoolFile {
         let loaded = kiln_pool_file::load(&path.display().to_string(), &bytes, &options);
         let findings = loaded.report.text(false);
         match loaded.config.clone() {
-            Some(config) if loaded.is_ok() => Ok((config, findings)),
+            Some(mut config) if loaded.is_ok() => {
+                config.locate(&self.sites);
+                Ok((config, findings))
+            }
             _ => Err(PoolFileError::Findings { path, findings }),
         }
     }

@@ -83,6 +83,17 @@ mutants! {
     "silence is counted by the wall clock":
         ["engine/src/health.rs", "memory.failing_since.entry(id.clone()).or_insert(uptime);", "memory.failing_since.entry(id.clone()).or_insert(now);"]
         ["engine/src/pass.rs", "memory.failing_since.get(id).map(|since| now - (uptime - since))", "{ let _ = (now, uptime); memory.failing_since.get(id).copied() }"];
+    "what others made is taken for ours":
+        ["engine/src/sites.rs", "if driver.abilities().lists_others {", "if false {"];
+    "an old listing judges a newer row":
+        ["pool/src/plan/mod.rs", "self.changed_ms.get(id).is_none_or(|changed| asked_ms > *changed)", "self.changed_ms.get(id).is_none_or(|changed| asked_ms > *changed || true)"];
+    "a token is used for another batch":
+        ["engine/src/work.rs", "            count: first.batch_size,", "            count: u32::try_from(rows.len()).unwrap_or(1),"];
+    "addresses that come late never come":
+        ["pool/src/plan/instances.rs", "let told = self.seen().is_some_and(|seen| seen.addressed);", "let told = false && self.seen().is_some_and(|seen| seen.addressed);"]
+        ["pool/src/plan/instances.rs", "if self.age_here_ms() > self.input.config.timing.boot_timeout_ms {
+            let (seconds, tries)", "if self.age_here_ms() > i64::MAX - self.input.config.timing.boot_timeout_ms {
+            let (seconds, tries)"];
     "stale rows put what serves a stage to sleep":
         ["engine/src/pass.rs", "        let mut busy = self.busy_now();", "        let mut busy: BTreeSet<InstanceId> = self.memory().orphans_ms.keys().cloned().collect();"]
         ["engine/src/work.rs", "        let Some(mut next) = next else { return Ok(None) };

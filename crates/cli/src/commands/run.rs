@@ -1,7 +1,7 @@
 //! `kiln run`: a pipeline file on local VMs.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -45,7 +45,7 @@ async fn here(args: &RunArgs, plan: &Plan, options: &Options, started: Instant) 
     for node in &plan.stages.nodes {
         choice.image(&node.item.pool).map_err(|why| Usage(format!("stage {} cannot run here: {why}", node.item.id)))?;
     }
-    let core = local::core(&args.vm, Arc::new(driver.clone()), identity).await?;
+    let core = local::core(&args.vm, driver.clone(), identity).await?;
     let fleet = local::LocalFleet::new(&core, local::POOL);
     let images = |pool: &_| choice.image(pool);
     match carry_out(args, plan, options, started, &fleet, &images).await? {

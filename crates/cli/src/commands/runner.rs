@@ -1,5 +1,6 @@
 //! `kiln runner`: pools of warm VMs behind an HTTP API.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +26,10 @@ const MAX_AGE_MARGIN: Duration = Duration::from_secs(3600);
 
 /// Runs until it is told to end.
 pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
-    let file = PoolFile { path: args.pool.clone(), sections: drivers::SECTIONS.to_vec() };
+    let sections = drivers::SECTIONS.to_vec();
+    let mut file = PoolFile { path: args.pool.clone(), sections, sites: BTreeMap::new() };
     let stamp = file.stamp();
-    let (config, findings) = file.read().context(Usage("nothing was started".to_owned()))?;
+    let (mut config, findings) = file.read().context(Usage("nothing was started".to_owned()))?;
     if !findings.is_empty() {
         eprintln!("{findings}");
     }
@@ -48,6 +50,8 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
     let identity = Identity::of(&layout)?;
     let (host, ownership, listener) = (&args.host, Ownership::Named(name.clone()), progress::listener());
     let drivers = Drivers { layout: &layout, host, ownership, identity: &identity, listener }.all(&config)?;
+    file.sites = drivers.keys().map(|site| (site.driver().to_owned(), site.clone())).collect();
+    config.locate(&file.sites);
     let pools = summary(&config);
     let runner = name.clone();
     let core = CoreSettings {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use kiln_driver::Driver;
-use kiln_driver_qemu::Shape;
 use kiln_driver_qemu::limits::DEFAULT_SHAPE;
-use kiln_pool::{Config, SiteId};
+use kiln_driver_qemu::{QemuDriver, Shape};
+use kiln_pool::Config;
 use kiln_runner::agents::Leases;
 use kiln_runner::core::{Core, CoreSettings};
 
@@ -27,15 +27,17 @@ const LIMIT: u32 = 64;
 const LEASES: Leases = Leases { lease_s: 3600, max_age_s: 7 * 24 * 3600 };
 
 /// A core with one pool of local VMs that keeps nothing warm.
-pub async fn core(vm: &VmArgs, driver: Arc<dyn Driver>, identity: Identity) -> anyhow::Result<Core> {
+pub async fn core(vm: &VmArgs, driver: QemuDriver, identity: Identity) -> anyhow::Result<Core> {
     let shape = Shape { cpus: vm.cpus, memory_mib: vm.memory, ..DEFAULT_SHAPE };
     let pool = kiln_driver_qemu::pool(POOL, crate::images::DEFAULT, shape, LIMIT);
-    let config = Config { pools: BTreeMap::from([(POOL.to_owned(), pool)]), ..Config::default() };
+    let mut config = Config { pools: BTreeMap::from([(POOL.to_owned(), pool)]), ..Config::default() };
+    let site = driver.site();
+    config.locate(&BTreeMap::from([(drivers::LOCAL.to_owned(), site.clone())]));
     let settings = CoreSettings {
         name: format!("run-{}", std::process::id()),
         database: "sqlite::memory:".to_owned(),
         config,
-        drivers: Arc::new(BTreeMap::from([(SiteId::new(drivers::LOCAL), driver)])),
+        drivers: Arc::new(BTreeMap::from([(site, Arc::new(driver) as Arc<dyn Driver>)])),
         authority: identity.authority,
         credentials: identity.credentials,
         leases: LEASES,

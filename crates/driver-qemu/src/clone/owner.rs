@@ -42,8 +42,12 @@ pub enum Ownership {
 pub(crate) struct Owner {
     dir: PathBuf,
     life: Life,
+    site: String,
     _lock: File,
 }
+
+/// File with the owner's id.
+const SITE: &str = "site";
 
 impl Owner {
     /// Removes what dead processes left, and makes a directory for this process or takes that of the name.
@@ -68,9 +72,9 @@ impl Owner {
         let path = unnamed.join(OWNER_LOCK);
         let file = File::create(&path).map_err(QemuError::io("create", &path))?;
         file.try_lock().map_err(|e| QemuError::io("lock", &path)(e.into()))?;
-        let dir = vms.join(name);
+        let dir = vms.join(&name);
         std::fs::rename(&unnamed, &dir).map_err(QemuError::io("create", &dir))?;
-        Ok(Self { dir, life: Life::Tied, _lock: file })
+        Ok(Self { dir, life: Life::Tied, site: name, _lock: file })
     }
 
     fn named(vms: &Path, name: &str) -> Result<Self, QemuError> {
@@ -96,7 +100,13 @@ impl Owner {
             // Only a message depends on it, and what runs must be found and ended on a full disk too.
             tracing::warn!(%error, path = %path.display(), "the holder of the name cannot be noted");
         }
-        Ok(Self { dir, life: Life::Lasting, _lock: lock })
+        let site = site_of(&dir);
+        Ok(Self { dir, life: Life::Lasting, site, _lock: lock })
+    }
+
+    /// Returns the id of this owner, made in its folder: another folder of the same name, on whatever host, has another one.
+    pub(crate) fn site(&self) -> &str {
+        &self.site
     }
 
     /// Returns what becomes of this owner's VMs when this process ends.
@@ -130,6 +140,22 @@ impl Drop for Owner {
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// Where the id of a named owner cannot be written down, as on a full disk, it holds for this process only. Nothing is
+/// launched there then, so no row names it.
+fn site_of(dir: &Path) -> String {
+    let path = dir.join(SITE);
+    if let Ok(id) = std::fs::read_to_string(&path)
+        && valid_name(id.trim())
+    {
+        return id.trim().to_owned();
+    }
+    let (id, unnamed) = (proc::random_id(), dir.join(format!(".{SITE}")));
+    if let Err(error) = std::fs::write(&unnamed, &id).and_then(|()| std::fs::rename(&unnamed, &path)) {
+        tracing::warn!(%error, path = %path.display(), "the id of this owner of VMs cannot be written down");
+    }
+    id
+}
 
 /// Tells whether it can name an owner or an instance: it becomes the name of a directory.
 pub(crate) fn valid_name(name: &str) -> bool {

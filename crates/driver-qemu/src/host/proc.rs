@@ -27,6 +27,11 @@ fn parse_memory(meminfo: &str) -> Memory {
     Memory { total: mib("MemTotal"), available: mib("MemAvailable") }
 }
 
+/// A new random id: lower-case letters, digits and hyphens.
+pub(crate) fn random_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default().trim().to_owned()
+}
+
 /// Returns the name of this boot of the host; empty where the kernel gives none.
 pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()

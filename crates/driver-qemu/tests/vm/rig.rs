@@ -131,7 +131,7 @@ impl Rig {
     pub fn remains(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         collect(&self.layout.vms(), &mut found);
-        found.retain(|path| !path.ends_with("owner.lock"));
+        found.retain(|path| !path.ends_with("owner.lock") && !path.ends_with("site"));
         found
     }
 
