@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use kiln_driver::{Driver, Listed};
+use kiln_driver::{Abilities, Driver, Listed};
 use kiln_pool::plan::{Listing, Seen, SiteView};
 use kiln_pool::{Config, Instance, InstanceId, SiteId, State};
 
@@ -43,6 +43,7 @@ pub(crate) struct Site {
 }
 
 /// A complete listing of what is ours.
+#[derive(Clone)]
 struct Snapshot {
     asked_ms: i64,
     listed: Arc<Vec<Listed>>,
@@ -96,21 +97,22 @@ impl Engine {
     /// Opens and lists the sites of the pool file and those that are known, now. Passes do this beside; this is for callers
     /// that want the next pass to judge by a listing of now.
     pub async fn look_at_sites(self: &Arc<Self>) {
-        let mut ids: Vec<SiteId> = self.config().pools.values().map(|pool| pool.site.clone()).collect();
-        let mut memory = self.memory();
-        for id in &ids {
-            memory.sites.entry(id.clone()).or_default();
-        }
-        ids.extend(memory.sites.keys().cloned());
-        drop(memory);
-        ids.sort();
-        ids.dedup();
-        for id in ids {
+        for id in self.known_sites() {
             if self.driver_of(&id).is_none() {
                 self.tend(&id).await;
             }
             self.tend(&id).await;
         }
+    }
+
+    /// The sites of the pool file, and those that were known before.
+    fn known_sites(&self) -> Vec<SiteId> {
+        let config = self.config();
+        let mut memory = self.memory();
+        for pool in config.pools.values() {
+            memory.sites.entry(pool.site.clone()).or_default();
+        }
+        memory.sites.keys().cloned().collect()
     }
 
     /// How long until a site's time comes, at most `most_ms`.
@@ -208,8 +210,7 @@ impl Engine {
         for (id, site) in &memory.sites {
             match &site.driver {
                 Some(driver) => {
-                    let listing = site.listing.as_ref().map(|l| (l.asked_ms, Arc::clone(&l.listed)));
-                    open.insert(id.clone(), (driver.abilities(), listing));
+                    open.insert(id.clone(), (driver.abilities(), site.listing.clone()));
                 }
                 None => drop(closed.insert(id.clone(), site.trouble().unwrap_or_default())),
             }
@@ -222,7 +223,7 @@ impl Engine {
         let mut memory = self.memory();
         let mut views = BTreeMap::new();
         for (id, (abilities, listing)) in &snapshots.open {
-            let listing = listing.as_ref().map(|(asked_ms, listed)| {
+            let listing = listing.as_ref().map(|Snapshot { asked_ms, listed }| {
                 let seen: BTreeMap<InstanceId, Seen> = listed.iter().map(seen).collect();
                 let rows: BTreeSet<&InstanceId> = instances.iter().filter(|i| i.site == *id).map(|i| &i.id).collect();
                 let unseen = memory.sites.get_mut(id).map(|site| &mut site.unseen_ms);
@@ -249,7 +250,7 @@ impl Engine {
 
 /// See [`Engine::snapshots`].
 pub(crate) struct Snapshots {
-    open: BTreeMap<SiteId, (kiln_driver::Abilities, Option<(i64, Arc<Vec<Listed>>)>)>,
+    open: BTreeMap<SiteId, (Abilities, Option<Snapshot>)>,
     /// Why other sites are not open.
     pub(crate) closed: BTreeMap<SiteId, String>,
 }
