@@ -676,6 +676,24 @@ fn batches_are_as_large_as_the_site_takes_them_and_sites_limit_launches() {
 }
 
 #[test]
+fn a_batch_of_which_some_have_ended_is_not_launched_again() {
+    let batch = |w: &mut World| {
+        for (index, row) in w.instances.iter_mut().enumerate() {
+            (row.token, row.batch_index, row.batch_size) = ("t".to_owned(), u32::try_from(index).expect("few"), 2);
+        }
+    };
+    let world = || World::new(&[("a", 0, 9)]).change(|w| w.config.timing.surplus_after_ms = i64::MAX);
+    world()
+        .with(&["i1 launching unseen=10", "i2 booting retry=9"])
+        .change(batch)
+        .check("launch i1: its launch has no outcome yet");
+    let broken = || world().with(&["i1 launching unseen=10", "i2 terminating retry=9"]).change(batch);
+    broken().check("terminate i1: launch_failed: others of its batch have ended, and its site does not show it");
+    // A listing of before the row changed does not tell.
+    broken().change(|w| w.noticed.changed_ms.extend([("i1".into(), ASKED)])).check("");
+}
+
+#[test]
 fn a_place_without_room_is_left_for_the_next_one() {
     let places = |w: &mut World| {
         let places = ["east", "west"].map(str::to_owned).to_vec();

@@ -121,9 +121,9 @@ async fn rows_that_cannot_be_read_are_set_aside() {
         for sql in LEFT_BEHIND[0].1.split("; ").take(2) {
             change(sql).await;
         }
-        change("INSERT INTO instances SELECT 'odd', pool, flavor, driver, image, digest, 'asleep?', generation, runner, stage, \
+        change("INSERT INTO instances SELECT 'odd', pool, flavor, site, image, digest, 'asleep?', generation, runner, stage, \
                 created_ms, since_ms, ready_ms, claimed_ms, deadline_ms, hold_until_ms, retry_ms, attempts, address, \
-                server_name, needs_claim, cause_code, cause_evidence FROM instances").await;
+                server_name, needs_claim, cause_code, cause_evidence, place, token, batch_index, batch_size FROM instances").await;
         let ids = async || {
             store.read_live_instances().await.unwrap().into_iter().map(|row| row.id.to_string()).collect::<Vec<_>>()
         };

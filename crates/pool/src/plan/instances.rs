@@ -19,6 +19,8 @@ struct Case<'a> {
     open: &'a BTreeMap<&'a StageId, &'a Stage>,
     instance: &'a Instance,
     site: &'a SiteView,
+    /// Whether some of its batch have ended already, so that its launch is not asked for again: that would make them anew.
+    batch_is_broken: bool,
     flavor: Option<(&'a Pool, &'a Flavor)>,
 }
 
@@ -26,6 +28,10 @@ struct Case<'a> {
 pub(super) fn judge(input: &Input<'_>) -> Vec<Planned> {
     let ours = |i: &&Instance| input.leases.contains(&pool_lease(&i.pool, &i.site)) && !input.busy.contains(&i.id);
     let open: BTreeMap<&StageId, &Stage> = input.stages.iter().map(|stage| (&stage.id, stage)).collect();
+    let mut whole: BTreeMap<&str, u32> = BTreeMap::new();
+    for instance in input.instances.iter().filter(|i| i.state != State::Terminating) {
+        *whole.entry(&instance.token).or_default() += 1;
+    }
     input
         .instances
         .iter()
@@ -33,7 +39,9 @@ pub(super) fn judge(input: &Input<'_>) -> Vec<Planned> {
         .filter_map(|instance| {
             let flavor = input.config.pools.get(&instance.pool).and_then(|p| Some((p, p.flavor(&instance.flavor)?)));
             let site = input.sites.get(&instance.site)?;
-            Case { input, open: &open, instance, site, flavor }.judge()
+            let whole = whole.get(instance.token.as_str()).copied().unwrap_or(0);
+            let batch_is_broken = whole < instance.batch_size;
+            Case { input, open: &open, instance, site, batch_is_broken, flavor }.judge()
         })
         .collect()
 }
@@ -76,6 +84,9 @@ impl Case<'_> {
         if let Some(cause) = self.out_of_place().or_else(|| self.outdated()) {
             return Some(self.terminate(cause));
         }
+        if self.batch_is_broken {
+            return self.rest_of_batch();
+        }
         let (id, generation) = self.seen_row();
         self.free_to_work()
             .then(|| Action::Launch { id, generation }.because("its row is written and nobody launches it"))
@@ -97,12 +108,21 @@ impl Case<'_> {
                 let tries = self.instance.attempts;
                 Some(self.terminate(Cause::new(Code::LaunchTimeout, format!("no answer after {tries} tries"))))
             }
+            _ if self.batch_is_broken => self.rest_of_batch(),
             // The same token must not ask for something else; a listing or the timeout tells what became of it.
             _ if self.outdated().is_some() => None,
             _ => {
                 self.free_to_work().then(|| Action::Launch { id, generation }.because("its launch has no outcome yet"))
             }
         }
+    }
+
+    /// One whose launch has no outcome ends when a listing that is newer than its row does not show it.
+    fn rest_of_batch(&self) -> Option<Planned> {
+        let listing = self.site.listing.as_ref()?;
+        let current = self.input.noticed.is_current(&self.instance.id, listing.asked_ms);
+        let cause = || Cause::new(Code::LaunchFailed, "others of its batch have ended, and its site does not show it");
+        current.then(|| self.terminate(cause()))
     }
 
     fn booting(&self) -> Option<Planned> {
