@@ -56,6 +56,14 @@ impl Order {
         }
     }
 
+    /// What is worked on: a launch of a batch is no work on those of it that are there already.
+    fn works_on(&self) -> String {
+        match self {
+            Self::Launch(request) if request.count > 1 => format!("batch {}", request.token),
+            Self::Launch(_) | Self::Destroy(_) | Self::Hibernate(_) | Self::Resume(_) => self.id().to_owned(),
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Self::Launch(_) => "launch",
@@ -83,7 +91,7 @@ impl SimDriver {
             let incarnation = self.incarnation;
             let (answer, answered) = oneshot::channel();
             let before = shared.world().order_sent(runner, &name, &order);
-            let _working = Working::begin(&self.shared, runner, self.incarnation, order.id());
+            let _working = Working::begin(&self.shared, runner, self.incarnation, &order.works_on());
             let on_the_wire = async move {
                 shared.clock.sleep(before).await;
                 let (done, after) = shared.world().order_arrives((runner, incarnation), &name, &order);
