@@ -221,6 +221,7 @@ impl Engine {
     /// The snapshots with the memory of what was in no listing.
     pub(crate) fn views(&self, snapshots: &Snapshots, instances: &[Instance]) -> BTreeMap<SiteId, SiteView> {
         let mut memory = self.memory();
+        let noticed = memory.noticed.clone();
         let mut views = BTreeMap::new();
         for (id, (abilities, listing)) in &snapshots.open {
             let listing = listing.as_ref().map(|Snapshot { asked_ms, listed }| {
@@ -229,7 +230,9 @@ impl Engine {
                 let unseen = memory.sites.get_mut(id).map(|site| &mut site.unseen_ms);
                 let unseen = unseen.map(|unseen| {
                     unseen.retain(|id, _| rows.contains(id) && !seen.contains_key(id));
-                    for id in rows.into_iter().filter(|id| !seen.contains_key(id)) {
+                    // A listing of before the row lacks it for a good reason.
+                    let lacks = |id: &&InstanceId| !seen.contains_key(id) && noticed.is_current(id, *asked_ms);
+                    for id in rows.into_iter().filter(lacks) {
                         unseen.entry(id.clone()).or_insert(*asked_ms);
                     }
                     unseen.iter().map(|(id, since)| (id.clone(), asked_ms - since)).collect()

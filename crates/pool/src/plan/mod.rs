@@ -147,7 +147,8 @@ pub struct Noticed {
 
 impl Noticed {
     /// Whether a listing that was asked for at `asked_ms` knows the row as it is now.
-    fn is_current(&self, id: &InstanceId, asked_ms: i64) -> bool {
+    #[must_use]
+    pub fn is_current(&self, id: &InstanceId, asked_ms: i64) -> bool {
         self.changed_ms.get(id).is_none_or(|changed| asked_ms > *changed)
     }
 
