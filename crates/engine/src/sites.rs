@@ -80,6 +80,12 @@ impl Engine {
         let mut due = Vec::new();
         let mut memory = self.memory();
         memory.changing_sites = needed.iter().filter(|(_, changing)| **changing).map(|(id, _)| id.clone()).collect();
+        // One that is open goes on being listed, so that its orphans end; and a time that has come for nobody would keep the
+        // passes from resting.
+        memory.sites.retain(|id, site| needed.contains_key(id) || site.driver.is_some() || site.tending);
+        for id in memory.sites.keys() {
+            needed.entry(id.clone()).or_default();
+        }
         for (id, changing) in needed {
             let site = memory.sites.entry(id.clone()).or_default();
             if site.is_due(changing, uptime) {
