@@ -4,6 +4,8 @@
 //! build      only builds the programs
 //! claim      warm claims with 10, 1,000 and 10,000 warm rows, on SQLite and PostgreSQL
 //! roundtrip  a whole stage with a step that does nothing
+//! queue      how long a ready instance waits for its stage's caller, with 100 stages that wait and a slow site
+//! burst      many stages at once on few agents, on none, and at a steady pace
 //! stages     500 stages at once on one runner
 //! claims     100,000 claims by two and three runners of one PostgreSQL, and what becomes of the work of one that is killed
 //! ```
@@ -14,7 +16,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cargo;
 
-const USAGE: &str = "usage: cargo xtask bench build|claim|roundtrip|stages|claims|all";
+const USAGE: &str = "usage: cargo xtask bench build|claim|roundtrip|queue|burst|stages|claims|all";
 /// Claims that runners of one PostgreSQL make together.
 const CLAIMS: &str = "100000";
 
@@ -28,7 +30,7 @@ const PROGRAMS: [&str; 4] = ["kiln-bench", "kiln-claims", "kiln-chaos", "kiln-te
 pub fn bench(args: &[&str]) -> Result<()> {
     let [what] = args else { bail!("{USAGE}") };
     let all = *what == "all";
-    let known = ["build", "claim", "roundtrip", "stages", "claims"].contains(what);
+    let known = ["build", "claim", "roundtrip", "queue", "burst", "stages", "claims"].contains(what);
     if !all && !known {
         bail!("{USAGE}");
     }
@@ -40,8 +42,10 @@ pub fn bench(args: &[&str]) -> Result<()> {
     if all || *what == "roundtrip" {
         run("kiln-bench", &["roundtrip"])?;
     }
-    if all || *what == "stages" {
-        run("kiln-bench", &["stages"])?;
+    for alone in ["queue", "burst", "stages"] {
+        if all || *what == alone {
+            run("kiln-bench", &[alone])?;
+        }
     }
     if all || *what == "claims" {
         for runners in ["2", "3"] {

@@ -20,11 +20,9 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::numbers::{ms, per_second, percentile};
-use crate::stub::{ADDRESS, StubAgents, StubDriver};
+use crate::stub::{self, ADDRESS, ME, POOL, SITE, StubAgents, StubDriver};
 use crate::{client, post};
 
-const ME: &str = "bench";
-const POOL: &str = "pool";
 /// Claims one after the other, and again by many clients.
 const CLAIMS: usize = 1_000;
 const CLIENTS: usize = 64;
@@ -48,8 +46,7 @@ pub async fn run(store: &str, rows: &[usize]) -> anyhow::Result<()> {
         other => anyhow::bail!("--store {other}: sqlite or postgres"),
     };
     for rows in rows {
-        // Not below /tmp, which may be memory.
-        let dir = tempfile::tempdir_in(std::env::current_exe()?.parent().context("no directory")?)?;
+        let dir = stub::folder()?;
         let (fill, url) = match &server {
             Some(server) => {
                 let url = server.database().map_err(anyhow::Error::msg)?;
@@ -60,7 +57,8 @@ pub async fn run(store: &str, rows: &[usize]) -> anyhow::Result<()> {
                 (format!("{url}?sync=off"), url)
             }
         };
-        let config = config(*rows)?;
+        let warm = u32::try_from(*rows)?;
+        let config = stub::config(warm, warm.saturating_mul(2) + 4096);
         let driver = Arc::new(StubDriver::default());
         fill_rows(&fill, *rows, &config, &driver).await?;
         let bench = Bench::start(*rows, &url, config, driver).await?;
@@ -68,16 +66,6 @@ pub async fn run(store: &str, rows: &[usize]) -> anyhow::Result<()> {
         bench.stop.cancel();
     }
     Ok(())
-}
-
-fn config(rows: usize) -> anyhow::Result<Config> {
-    let rows = u32::try_from(rows)?;
-    let mut config = kiln_testkit::process::pools(&[(POOL, rows, rows.saturating_mul(2) + 4096)]);
-    for pool in config.pools.values_mut() {
-        "stub".clone_into(&mut pool.driver);
-        pool.site = SiteId::new("stub");
-    }
-    Ok(config)
 }
 
 fn labels(installation: &str) -> Labels {
@@ -93,7 +81,7 @@ async fn fill_rows(url: &str, rows: usize, config: &Config, driver: &StubDriver)
         id: format!("kiln-bench-{n}").as_str().into(),
         pool: POOL.to_owned(),
         flavor: flavor.key.clone(),
-        site: "stub".into(),
+        site: SITE.into(),
         place: String::new(),
         token: String::new(),
         batch_index: 0,
@@ -136,14 +124,14 @@ async fn fill_rows(url: &str, rows: usize, config: &Config, driver: &StubDriver)
 impl Bench {
     async fn start(rows: usize, url: &str, config: Config, driver: Arc<StubDriver>) -> anyhow::Result<Self> {
         let opened = kiln_store::open(url).await?;
-        let (host, agents) = (Arc::new(TokioHost::default()), StubAgents::start().await?);
+        let (host, agents) = (Arc::new(TokioHost::default()), Arc::new(StubAgents::start().await?));
         let engine = Engine::new(kiln_engine::Parts {
             me: ME.to_owned(),
             process: host.new_token(),
             installation: opened.installation,
             store: opened.store,
             agents: Arc::clone(&agents) as Arc<dyn kiln_engine::Agents>,
-            drivers: Arc::new(BTreeMap::from([(SiteId::new("stub"), driver as Arc<dyn Driver>)])),
+            drivers: Arc::new(BTreeMap::from([(SiteId::new(SITE), driver as Arc<dyn Driver>)])),
             host: Arc::clone(&host) as Arc<dyn Host>,
             config,
         });

@@ -1,8 +1,11 @@
 //! What a runner costs and how fast it is. Each command prints a line with its numbers.
 
+mod bare;
+mod burst;
 mod claim;
 mod moved;
 mod numbers;
+mod queue;
 mod real;
 mod roundtrip;
 mod stages;
@@ -19,6 +22,10 @@ Usage: kiln-bench claim [--store sqlite|postgres] [--rows N,N]
                                warm claims through /setup, with so many warm rows
        kiln-bench roundtrip [--rounds N]
                                /setup, /step of `true` and /destroy on real agents
+       kiln-bench queue
+                               from an instance's being ready to its stage's caller having it, while many wait
+       kiln-bench burst [--crowd N]
+                               many stages at once on few real agents, on none, and at a steady pace
        kiln-bench stages [--stages N]
                                so many stages at once on real agents
        kiln-bench moved [--runners N]
@@ -41,6 +48,8 @@ async fn main() -> anyhow::Result<()> {
             claim::run(&take("store", "sqlite"), &rows).await
         }
         "roundtrip" => roundtrip::run(take("rounds", "200").parse().context("--rounds")?).await,
+        "queue" => queue::run().await,
+        "burst" => burst::run(take("crowd", "300").parse().context("--crowd")?).await,
         "stages" => stages::run(take("stages", "500").parse().context("--stages")?).await,
         "moved" => moved::run(take("runners", "3").parse().context("--runners")?).await,
         other => anyhow::bail!("{other:?} is not a command\n{USAGE}"),

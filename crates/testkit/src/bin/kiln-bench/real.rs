@@ -21,16 +21,14 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> anyhow::Result<Self> {
-        // Not below /tmp, which may be memory.
-        let beside = std::env::current_exe()?;
-        Ok(Self { dir: tempfile::tempdir_in(beside.parent().context("no directory")?)? })
+        Ok(Self { dir: crate::stub::folder()? })
     }
 
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    fn root(&self) -> PathBuf {
+    pub fn root(&self) -> PathBuf {
         self.dir.path().join("root")
     }
 

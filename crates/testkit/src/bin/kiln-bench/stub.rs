@@ -2,26 +2,59 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_agent_client::{Agent, AgentError};
 use kiln_driver::{Driver, DriverError, Labels, LaunchRequest, Launched, Listed};
 use kiln_engine::Agents;
-use kiln_pool::{End, Instance, Life};
+use kiln_pool::{Config, End, Instance, InstanceId, Life, SiteId};
 use kiln_runner::http::StageAgents;
+use tokio::sync::Mutex as Turns;
+use tokio::time::Interval;
+
+/// The runner's name.
+pub const ME: &str = "bench";
+/// The only site.
+pub const SITE: &str = "stub";
+/// The only pool, and its only flavor.
+pub const POOL: &str = "pool";
+
+/// One pool at the only site.
+pub fn config(warm: u32, limit: u32) -> Config {
+    let mut config = kiln_testkit::process::pools(&[(POOL, warm, limit)]);
+    for pool in config.pools.values_mut() {
+        SITE.clone_into(&mut pool.driver);
+        pool.site = SiteId::new(SITE);
+    }
+    config
+}
+
+/// A folder for a database. Not below /tmp, which may be memory.
+pub fn folder() -> anyhow::Result<tempfile::TempDir> {
+    let beside = std::env::current_exe()?;
+    Ok(tempfile::tempdir_in(beside.parent().context("no directory")?)?)
+}
 
 /// Instances that are nothing but their names.
 #[derive(Default)]
 pub struct StubDriver {
     live: Mutex<BTreeMap<String, Labels>>,
+    list_takes: Duration,
 }
 
 /// Where the agents of all of them are said to be.
 pub const ADDRESS: &str = "127.0.0.1:9079";
 
 impl StubDriver {
+    /// One that takes so long to list its instances.
+    pub fn listing_within(list_takes: Duration) -> Self {
+        Self { list_takes, ..Self::default() }
+    }
+
     pub fn add(&self, id: &str, labels: Labels) {
         self.live().insert(id.to_owned(), labels);
     }
@@ -51,7 +84,11 @@ impl Driver for StubDriver {
             Listed { id, life: Life::Running, labels, launched }
         });
         let listed = listed.collect();
-        async move { Ok(listed) }.boxed()
+        async move {
+            tokio::time::sleep(self.list_takes).await;
+            Ok(listed)
+        }
+        .boxed()
     }
 
     fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), DriverError>> {
@@ -71,17 +108,31 @@ impl Driver for StubDriver {
 /// Agents that are all one: an HTTP server of this process that says yes.
 pub struct StubAgents {
     agent: Agent,
+    /// One agent after the other boots at its ticks; all at once where there is none.
+    boots: Option<Turns<Interval>>,
+    ready: Mutex<BTreeMap<InstanceId, Instant>>,
 }
 
 impl StubAgents {
-    pub async fn start() -> anyhow::Result<Arc<Self>> {
+    /// Agents that boot at once.
+    pub async fn start() -> anyhow::Result<Self> {
         let yes = axum::Router::new().fallback(|| async { ([("content-type", "application/json")], "{}") });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         tokio::spawn(async move { axum::serve(listener, yes).await });
         // It answers to the paths that a runner would pass on.
         let agent = crate::client(&format!("http://{address}"))?.agent("any");
-        Ok(Arc::new(Self { agent }))
+        Ok(Self { agent, boots: None, ready: Mutex::default() })
+    }
+
+    /// The same agents, of which one boots after each pause.
+    pub fn booting_every(self, pause: Duration) -> Self {
+        Self { boots: Some(Turns::new(tokio::time::interval(pause))), ..self }
+    }
+
+    /// When the agent of an instance had booted.
+    pub fn ready_at(&self, id: &InstanceId) -> Option<Instant> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
     }
 }
 
@@ -92,8 +143,16 @@ impl StageAgents for StubAgents {
 }
 
 impl Agents for StubAgents {
-    fn boot<'a>(&'a self, _: &'a Instance) -> BoxFuture<'a, Result<(), String>> {
-        async { Ok(()) }.boxed()
+    fn boot<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>> {
+        async move {
+            if let Some(boots) = &self.boots {
+                boots.lock().await.tick().await;
+            }
+            let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+            ready.entry(instance.id.clone()).or_insert_with(Instant::now);
+            Ok(())
+        }
+        .boxed()
     }
 
     fn health<'a>(&'a self, _: &'a Instance) -> BoxFuture<'a, Result<(), String>> {

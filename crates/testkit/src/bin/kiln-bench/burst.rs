@@ -1,0 +1,154 @@
+//! Many stages at once on real agents: who waits how long, and whether all are kept.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use futures::StreamExt as _;
+use futures::future::try_join_all;
+use kiln_wire::runner::kiln::{INSTANCES, InstanceList, STAGES, StageList};
+use kiln_wire::runner::{DESTROY, SETUP};
+use serde_json::{Value, json};
+
+use crate::numbers::{ms, percentile};
+use crate::real::{Place, Runner};
+use crate::{bare, post};
+
+/// Callers that each serve one stage after the other,
+const CALLERS: usize = 10;
+/// of so many stages in all,
+const CALLED: usize = 30;
+/// over so many warm instances.
+const WARM: usize = 10;
+/// Stages on an empty pool.
+const COLD: usize = 20;
+/// Instances at once where a crowd waits.
+const PLACES: usize = 5;
+/// Stages asked for in a second while instances boot,
+const FLOOD_PER_S: u32 = 25;
+/// for so long,
+const FLOOD_FOR_S: u32 = 8;
+/// and stored within this after the last one was asked for.
+const STORED_WITHIN: Duration = Duration::from_secs(10);
+
+pub async fn run(crowd: usize) -> anyhow::Result<()> {
+    println!("# agents are real processes on this machine; SQLite on disk");
+    callers().await?;
+    cold().await?;
+    self::crowd(crowd).await?;
+    flood().await
+}
+
+fn setup(stage: &str) -> Value {
+    json!({"id": stage, "pool_id": "pool", "setup_request": {"envs": {"A": "b"}}})
+}
+
+fn end(stage: &str) -> Value {
+    json!({"id": stage})
+}
+
+/// Callers that end each stage as soon as it is served.
+async fn callers() -> anyhow::Result<()> {
+    let place = Place::new()?;
+    let runner = Runner::start(&place, "bench", WARM, CALLED, &[]).await?;
+    runner.wait(|pool| pool.ready as usize == WARM).await?;
+    let stages = (0..CALLED).map(|n| {
+        let (api, stage) = (&runner.api, format!("called-{n}"));
+        async move {
+            let began = Instant::now();
+            post(api, SETUP, &setup(&stage)).await?;
+            let took = began.elapsed();
+            post(api, DESTROY, &end(&stage)).await?;
+            anyhow::Ok(took)
+        }
+    });
+    let served: Vec<_> = futures::stream::iter(stages).buffer_unordered(CALLERS).collect().await;
+    let mut times = served.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    println!(
+        "callers={CALLERS} stages={CALLED} warm={WARM} setup_p50_ms={} p90_ms={} most_ms={}",
+        ms(percentile(&mut times, 50)),
+        ms(percentile(&mut times, 90)),
+        ms(percentile(&mut times, 100)),
+    );
+    Ok(())
+}
+
+/// Stages on an empty pool, beside launches that nobody decides about.
+async fn cold() -> anyhow::Result<()> {
+    let bare = bare::launches(COLD).await?;
+    let place = Place::new()?;
+    let runner = Runner::start(&place, "bench", 0, COLD, &[]).await?;
+    let began = Instant::now();
+    let bodies: Vec<Value> = (0..COLD).map(|n| setup(&format!("cold-{n}"))).collect();
+    try_join_all(bodies.iter().map(|body| post(&runner.api, SETUP, body))).await?;
+    let took = began.elapsed();
+    let again = bare::launches(COLD).await?;
+    let bare = (bare + again) / 2;
+    println!(
+        "cold={COLD} all_set_up_ms={} bare_launches_ms={} ratio={:.2}",
+        ms(took),
+        ms(bare),
+        took.as_secs_f64() / bare.as_secs_f64()
+    );
+    Ok(())
+}
+
+/// A crowd on few places: how long an instance is ready before it serves one of those who wait.
+async fn crowd(stages: usize) -> anyhow::Result<()> {
+    let place = Place::new()?;
+    let runner = Runner::start(&place, "bench", 0, PLACES, &[]).await?;
+    let began = Instant::now();
+    let served = (0..stages).map(|n| {
+        let (api, stage) = (runner.api.clone(), format!("crowd-{n}"));
+        async move {
+            post(&api, SETUP, &setup(&stage)).await?;
+            post(&api, DESTROY, &end(&stage)).await
+        }
+    });
+    try_join_all(served).await?;
+    let took = began.elapsed();
+    let list = runner.api.get::<InstanceList>(INSTANCES, &[("all", "true")]).await?.message;
+    let ready = |instance: &kiln_wire::runner::kiln::Instance| {
+        let waited = instance.claimed_unix_ms? - instance.ready_unix_ms?;
+        u64::try_from(waited).ok().map(Duration::from_millis)
+    };
+    let mut times: Vec<Duration> = list.instances.iter().filter_map(ready).collect();
+    println!(
+        "crowd={stages} places={PLACES} seen={} ready_to_assigned_p50_ms={} p99_ms={} most_ms={} stages_per_s={:.1}",
+        times.len(),
+        ms(percentile(&mut times, 50)),
+        ms(percentile(&mut times, 99)),
+        ms(percentile(&mut times, 100)),
+        crate::numbers::per_second(stages, took),
+    );
+    Ok(())
+}
+
+/// New stages at a steady pace, while the machine is busy booting instances.
+async fn flood() -> anyhow::Result<()> {
+    let place = Place::new()?;
+    let runner = Runner::start(&place, "bench", 0, PLACES, &[]).await?;
+    let asked = FLOOD_PER_S * FLOOD_FOR_S;
+    let mut pace = tokio::time::interval(Duration::from_secs(1) / FLOOD_PER_S);
+    let mut calls = tokio::task::JoinSet::new();
+    for n in 0..asked {
+        pace.tick().await;
+        let api = runner.api.clone();
+        calls.spawn(async move { post(&api, SETUP, &setup(&format!("flood-{n}"))).await });
+    }
+    let deadline = Instant::now() + STORED_WITHIN;
+    let stored = loop {
+        let list = runner.api.get::<StageList>(STAGES, &[("all", "true")]).await?.message;
+        let stored = list.stages.iter().filter(|stage| stage.id.starts_with("flood-")).count();
+        if stored == asked as usize || Instant::now() > deadline {
+            break stored;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let mut refused = 0;
+    while let Some(call) = calls.try_join_next() {
+        refused += usize::from(call.context("a caller")?.is_err());
+    }
+    println!("flood_per_s={FLOOD_PER_S} asked={asked} stored={stored} refused={refused}");
+    anyhow::ensure!(stored == asked as usize && refused == 0, "not all stages were stored");
+    Ok(())
+}
