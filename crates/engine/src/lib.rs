@@ -103,7 +103,7 @@ struct Memory {
     forestalled: forestalled::Forestalled,
     /// How many instances of each flavor the latest plan wanted.
     targets: BTreeMap<String, Target>,
-    /// Whether the latest pass saw a stage that waits.
+    /// Whether a stage waits, as far as this process knows: the passes follow each other closely then.
     demand: bool,
 }
 

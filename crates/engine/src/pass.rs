@@ -68,7 +68,7 @@ impl Engine {
     }
 
     fn is_urgent(&self) -> bool {
-        !self.waiters.is_empty() || self.memory().demand
+        self.memory().demand
     }
 
     /// One pass.
@@ -78,6 +78,8 @@ impl Engine {
     pub async fn pass(self: &Arc<Self>) -> Result<PassReport, StoreError> {
         let config = self.config();
         let Some(leases) = self.leases(&config).await? else { return Ok(PassReport::default()) };
+        // Before the rows are read: a stage that is written down meanwhile says so again.
+        self.memory().demand = false;
         // What is worked on while rows are read may have changed when they are judged.
         let mut busy = self.busy_now();
         // The listings first: what they show had its row before.
@@ -153,7 +155,7 @@ impl Engine {
         let assigned = rows.stages.iter().filter(|stage| stage.state == StageState::Assigned);
         self.losers.tell_others(&assigned.map(|stage| &stage.id).collect());
         let (uptime, mut memory) = (self.host.uptime_ms(), self.memory());
-        memory.demand = !waiting.is_empty();
+        memory.demand |= !waiting.is_empty();
         let generations: BTreeMap<InstanceId, i64> =
             rows.instances.iter().map(|row| (row.id.clone(), row.generation)).collect();
         for id in memory.generations.keys().filter(|id| !generations.contains_key(id)).cloned().collect::<Vec<_>>() {

@@ -14,7 +14,7 @@ use kiln_driver::{Abilities, Driver, Listed};
 use kiln_pool::plan::{Listing, Seen, SiteView};
 use kiln_pool::{Config, Instance, InstanceId, SiteId, State};
 
-use crate::{Engine, INSTALLATION_LABEL, chain};
+use crate::{Engine, INSTALLATION_LABEL, Memory, chain};
 
 /// A site is listed this long after the listing before was asked for, while something changes there.
 const LIST_WHILE_CHANGING_MS: i64 = 2_000;
@@ -227,13 +227,13 @@ impl Engine {
     /// The snapshots with the memory of what was in no listing.
     pub(crate) fn views(&self, snapshots: &Snapshots, instances: &[Instance]) -> BTreeMap<SiteId, SiteView> {
         let mut memory = self.memory();
-        let noticed = memory.noticed.clone();
+        let Memory { sites, noticed, .. } = &mut *memory;
         let mut views = BTreeMap::new();
         for (id, (abilities, listing)) in &snapshots.open {
             let listing = listing.as_ref().map(|Snapshot { asked_ms, listed }| {
                 let seen: BTreeMap<InstanceId, Seen> = listed.iter().map(seen).collect();
                 let rows: BTreeSet<&InstanceId> = instances.iter().filter(|i| i.site == *id).map(|i| &i.id).collect();
-                let unseen = memory.sites.get_mut(id).map(|site| &mut site.unseen_ms);
+                let unseen = sites.get_mut(id).map(|site| &mut site.unseen_ms);
                 let unseen = unseen.map(|unseen| {
                     unseen.retain(|id, _| rows.contains(id) && !seen.contains_key(id));
                     // A listing of before the row lacks it for a good reason.

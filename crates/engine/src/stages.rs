@@ -71,6 +71,9 @@ impl Engine {
         if let Err(SetupError::Ended { cause, .. }) = self.refuse_forestalled(&demand.id) {
             self.end_stage(&demand.id, cause.code, &cause.evidence).await?;
         }
+        if stage.state == StageState::Waiting {
+            self.memory().demand = true;
+        }
         // Its place is taken by the next one; or an instance has to be made.
         self.host.signal();
         loop {

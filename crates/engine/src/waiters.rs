@@ -54,11 +54,6 @@ impl Waiters {
         }
     }
 
-    /// Whether anybody waits.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeMap<StageId, Vec<oneshot::Sender<News>>>> {
         self.by_stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
