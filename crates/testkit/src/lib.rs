@@ -3,5 +3,5 @@
 #[cfg(feature = "real")]
 pub mod chaos;
 #[cfg(feature = "real")]
-pub mod process;
+pub mod processes;
 pub mod sim;

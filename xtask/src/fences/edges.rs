@@ -37,6 +37,8 @@ const EDGES: &[(&str, &[&str])] = &[
         "kiln-driver-qemu",
         &["kiln-agent-client", "kiln-document", "kiln-driver", "kiln-pool", "kiln-pool-file", "kiln-tls", "kiln-wire"],
     ),
+    // The example of a driver, for tests.
+    ("kiln-driver-process", &["kiln-document", "kiln-driver", "kiln-pool", "kiln-pool-file", "kiln-tls"]),
     ("kiln-executor", &["kiln-agent-client", "kiln-pipeline", "kiln-runner-client", "kiln-wire"]),
     (
         "kiln-cli",
@@ -62,8 +64,10 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "kiln-agent-client",
             "kiln-driver",
+            "kiln-driver-process",
             "kiln-engine",
             "kiln-pool",
+            "kiln-pool-file",
             "kiln-runner",
             "kiln-runner-client",
             "kiln-store",

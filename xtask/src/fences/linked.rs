@@ -25,10 +25,21 @@ const FENCES: &[Fence] = &[
     // A runner is told what to run: it reads no pipelines.
     Fence { package: "kiln-runner", forbidden: &["kiln-pipeline"] },
     Fence { package: "kiln-wire", forbidden: &["tokio", "hyper", "reqwest", "rustls", "axum"] },
-    // One crypto provider, ring, in everything that is shipped.
     // Whoever embeds it brings the runner, or speaks to one.
     Fence { package: "kiln-executor", forbidden: &["axum*", "sqlx*", "kiln-engine", "kiln-store", "kiln-runner"] },
-    Fence { package: "kiln-cli", forbidden: &["aws-lc-*", "openssl-sys", "native-tls"] },
+    // What is shipped has one crypto provider, ring, and nothing that is for tests.
+    Fence {
+        package: "kiln-cli",
+        forbidden: &[
+            "aws-lc-*",
+            "openssl-sys",
+            "native-tls",
+            "kiln-driver-process",
+            "kiln-testkit",
+            "kiln-corpus",
+            "kiln-e2e",
+        ],
+    },
 ];
 
 /// The breaches, in words.

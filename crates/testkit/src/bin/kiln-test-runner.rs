@@ -1,4 +1,5 @@
-//! The runner as it is, over the driver whose instances are processes of this machine. For tests.
+//! The runner as it is, over the driver whose instances are processes of this machine. For tests. Chaos
+//! and benchmarks start this program, and know nothing of that driver; only the benchmark of bare launches opens it itself.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,12 +10,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use kiln_agent_client::Credentials;
 use kiln_driver::Driver;
-use kiln_pool::SiteId;
+use kiln_driver_process::{NAME, ProcessDriver, ProcessSection, Settings, built_agent};
+use kiln_pool::Config;
+use kiln_pool_file::Options;
 use kiln_runner::agents::Leases;
 use kiln_runner::core::CoreSettings;
 use kiln_runner::http::Settings as HttpSettings;
 use kiln_runner::service::{Service, ServiceSettings};
-use kiln_testkit::process::{self, ProcessDriver, Settings, pools};
 
 const USAGE: &str = "\
 Usage: kiln-test-runner --state DIR [options]
@@ -23,8 +25,9 @@ Usage: kiln-test-runner --state DIR [options]
   --bind ADDRESS   where the API listens (127.0.0.1:0)
   --name NAME      unique among those that share a database (test)
   --database URL   (a file in STATE)
-  --warm N         instances that are kept ready (2)
-  --limit N        instances at once (8)
+  --pool FILE      pool file (one pool `pool`)
+  --warm N         instances that the one pool keeps ready (2)
+  --limit N        its instances at once (8)
   --lease-s N      an agent that nobody asks for ends after this (300)
   --agent FILE     kiln-agent (the newest one that was built)";
 
@@ -37,8 +40,7 @@ struct Args {
     bind: SocketAddr,
     name: String,
     database: String,
-    warm: u32,
-    limit: u32,
+    config: Config,
     lease_s: u32,
     agent: PathBuf,
 }
@@ -69,11 +71,10 @@ fn args() -> anyhow::Result<Args> {
         bind: take("bind", "127.0.0.1:0").parse().context("--bind")?,
         name: take("name", "test"),
         database: take("database", &database),
-        warm: take("warm", "2").parse().context("--warm")?,
-        limit: take("limit", "8").parse().context("--limit")?,
+        config: config(&take("pool", ""), &take("warm", "2"), &take("limit", "8"))?,
         lease_s: take("lease-s", "300").parse().context("--lease-s")?,
         agent: match take("agent", "") {
-            agent if agent.is_empty() => process::built_agent()?,
+            agent if agent.is_empty() => built_agent()?,
             agent => agent.into(),
         },
         state,
@@ -82,12 +83,25 @@ fn args() -> anyhow::Result<Args> {
     Ok(args)
 }
 
+/// Reads the pool file, or one that has these numbers.
+fn config(file: &str, warm: &str, limit: &str) -> anyhow::Result<Config> {
+    let text = match file {
+        "" => format!("instances: [{{name: pool, type: {NAME}, pool: {warm}, limit: {limit}, spec: {{}}}}]"),
+        file => std::fs::read_to_string(file).with_context(|| format!("--pool {file}"))?,
+    };
+    let env = |name: &str| std::env::var(name).ok();
+    let loaded =
+        kiln_pool_file::load("pool.yml", text.as_bytes(), &Options { env: &env, sections: &[&ProcessSection] });
+    let good = loaded.is_ok();
+    loaded.config.filter(|_| good).with_context(|| loaded.report.text(false))
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     kiln_tls::install_provider();
-    let args = args()?;
+    let mut args = args()?;
     let ca_dir = args.state.join("ca");
     let authority = Arc::new(kiln_tls::load_or_create(&ca_dir)?);
     let client = authority.issue_client(&args.name)?;
@@ -96,12 +110,14 @@ async fn main() -> anyhow::Result<()> {
         max_age: Some(Duration::from_secs(MAX_AGE_S.into())),
         ..Settings::new(&args.root, &args.agent)
     };
-    let driver: Arc<dyn Driver> = Arc::new(ProcessDriver::open(settings, &authority)?);
+    let driver = ProcessDriver::open(&settings, &authority)?;
+    let site = driver.site();
+    args.config.locate(&BTreeMap::from([(NAME.to_owned(), site.clone())]));
     let core = CoreSettings {
         name: args.name,
         database: args.database,
-        config: pools(&[("pool", args.warm, args.limit)]),
-        drivers: Arc::new(BTreeMap::from([(SiteId::new(process::TYPE), driver)])),
+        config: args.config,
+        drivers: Arc::new(BTreeMap::from([(site, Arc::new(driver) as Arc<dyn Driver>)])),
         credentials: Credentials { ca_pem: authority.ca_pem().to_owned(), client },
         authority,
         leases: Leases { lease_s: args.lease_s, max_age_s: MAX_AGE_S },

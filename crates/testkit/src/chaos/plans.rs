@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{Left, Plan};
-use crate::process;
+use crate::processes;
 
 /// Stages at a time.
 const IN_FLIGHT: usize = 6;
@@ -28,27 +28,28 @@ impl Plan {
     /// `kiln-test-runner`.
     ///
     /// # Errors
-    /// When the directory is not empty or cannot be used, or no agent was built.
+    /// When the directory is not empty or cannot be used.
     pub fn on_processes(dir: &Path, program: &Path, kills: u32, seed: u64) -> anyhow::Result<Self> {
         require_empty(dir)?;
         let (state, trace, root) = (dir.join("state"), dir.join("trace"), dir.join("root"));
         for made in [&state, &trace, &root] {
             std::fs::create_dir_all(made).with_context(|| format!("cannot create {}", made.display()))?;
         }
-        let (agent, program) = (process::built_agent()?, program.to_owned());
+        let program = program.to_owned();
         let log = Log::create(dir)?;
         let of_root = root.clone();
         let runner = move |address: SocketAddr| {
             let mut command = Command::new(&program);
-            command.arg("--state").arg(&state).arg("--root").arg(&of_root).arg("--agent").arg(&agent);
+            command.arg("--state").arg(&state).arg("--root").arg(&of_root);
             command.arg("--bind").arg(address.to_string());
             command.args(["--warm", &WARM.to_string(), "--limit", &LIMIT.to_string()]);
             log.attach(&mut command);
             command
         };
+        let instances = root.join("instances");
         let world = move || Left {
-            instances: names(&root.join("instances")),
-            processes: process::processes(&root),
+            instances: names(&instances),
+            processes: processes::naming(&instances),
             processes_of_each: 1,
         };
         Ok(Self {
@@ -103,7 +104,7 @@ impl Plan {
             command
         };
         let world = move || {
-            let processes = process::processes_that_name(&vms);
+            let processes = processes::naming(&vms);
             Left { instances: names(&vms), processes, processes_of_each: 1 }
         };
         Ok(Self {

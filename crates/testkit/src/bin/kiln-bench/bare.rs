@@ -1,4 +1,4 @@
-//! Launches without an engine: what the machine itself takes for so many instances.
+//! Launches without an engine: what the machine itself takes for so many instances. The only benchmark that has a driver of its own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,10 +7,13 @@ use anyhow::Context as _;
 use futures::future::try_join_all;
 use kiln_agent_client::Credentials;
 use kiln_driver::{Driver as _, Labels, LaunchRequest};
+use kiln_driver_process::{ProcessDriver, ProcessSection, Settings, built_agent};
 use kiln_engine::Agents as _;
+use kiln_pool::config::Launch;
 use kiln_pool::instance::Batch;
+use kiln_pool_file::Section as _;
 use kiln_runner::agents::{Leases, PooledAgents};
-use kiln_testkit::process::{self, ProcessDriver, Settings};
+use serde_json::Value;
 
 use crate::real::Place;
 
@@ -19,7 +22,7 @@ pub async fn launches(count: usize) -> anyhow::Result<Duration> {
     let place = Place::new()?;
     let authority = Arc::new(kiln_tls::load_or_create(&place.path().join("ca"))?);
     let credentials = Credentials { ca_pem: authority.ca_pem().to_owned(), client: authority.issue_client("bench")? };
-    let driver = ProcessDriver::open(Settings::new(&place.root(), &process::built_agent()?), &authority)?;
+    let driver = ProcessDriver::open(&Settings::new(&place.root(), &built_agent()?), &authority)?;
     let agents = PooledAgents::new(authority, credentials, Leases { lease_s: 600, max_age_s: 600 });
     let began = Instant::now();
     try_join_all((0..count).map(|n| launch(&driver, &agents, n))).await?;
@@ -27,15 +30,16 @@ pub async fn launches(count: usize) -> anyhow::Result<Duration> {
 }
 
 async fn launch(driver: &ProcessDriver, agents: &PooledAgents, n: usize) -> anyhow::Result<()> {
+    let Launch { image, cpus, memory_mib, disk_gib, spec, .. } = ProcessSection.instances(Value::Null).launch;
     let request = LaunchRequest {
         token: format!("bare-{n}"),
         count: 1,
         place: String::new(),
-        image: process::IMAGE.to_owned(),
-        cpus: 1,
-        memory_mib: 16,
-        disk_gib: 1,
-        spec: serde_json::Value::Null,
+        image,
+        cpus,
+        memory_mib,
+        disk_gib,
+        spec,
         labels: Labels::new(),
     };
     let launched = driver.launch(&request).await?.pop().context("nothing was launched")?;
@@ -44,7 +48,7 @@ async fn launch(driver: &ProcessDriver, agents: &PooledAgents, n: usize) -> anyh
         size: 1,
         pool: String::new(),
         flavor: String::new(),
-        site: process::TYPE.into(),
+        site: driver.site(),
         place: String::new(),
         image: request.image,
         digest: String::new(),

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use kiln_testkit::process;
+use kiln_testkit::processes;
 use kiln_wire::runner::kiln::{POOLS, Pool, PoolList};
 
 /// A runner answers within this after its start.
@@ -28,12 +28,13 @@ impl Place {
         self.dir.path()
     }
 
+    /// Where the test runner keeps instances.
     pub fn root(&self) -> PathBuf {
         self.dir.path().join("root")
     }
 
     pub fn agents(&self) -> Vec<u32> {
-        process::processes(&self.root())
+        processes::naming(&self.root().join("instances"))
     }
 }
 

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use kiln_agent_client::{Agent, AgentError};
 use kiln_driver::{Driver, DriverError, Labels, LaunchRequest, Launched, Listed};
 use kiln_engine::Agents;
-use kiln_pool::{Config, End, Instance, InstanceId, Life, SiteId};
+use kiln_pool::{Config, End, Instance, InstanceId, Life};
 use kiln_runner::http::StageAgents;
 use tokio::sync::Mutex as Turns;
 use tokio::time::Interval;
@@ -25,12 +25,8 @@ pub const POOL: &str = "pool";
 
 /// One pool at the only site.
 pub fn config(warm: u32, limit: u32) -> Config {
-    let mut config = kiln_testkit::process::pools(&[(POOL, warm, limit)]);
-    for pool in config.pools.values_mut() {
-        SITE.clone_into(&mut pool.driver);
-        pool.site = SiteId::new(SITE);
-    }
-    config
+    let pool = kiln_testkit::sim::setting::pool(POOL, SITE, limit, warm);
+    Config { pools: BTreeMap::from([(POOL.to_owned(), pool)]), ..Config::default() }
 }
 
 /// A folder for a database. Not below /tmp, which may be memory.

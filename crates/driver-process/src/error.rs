@@ -1,4 +1,4 @@
-//! How it fails.
+//! Why a call fails, and the class by which the plan decides what follows.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use kiln_driver::{DriverError, ErrorClass};
 
 /// Why an instance cannot be made, seen or ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ProcessError {
+pub(crate) enum ProcessError {
     #[error("{0}")]
     Invalid(String),
-    #[error("there is no image `{0}`: the only one is `{image}`", image = super::IMAGE)]
-    NoImage(String),
+    #[error("there is no image `{asked}`: the only one is `{known}`")]
+    NoImage { asked: String, known: &'static str },
     #[error("instance {0} has ended; an instance never runs twice")]
     Ended(String),
     #[error("there are {0} instances, which is the limit of this root")]
@@ -34,15 +34,17 @@ pub(super) enum ProcessError {
 }
 
 impl ProcessError {
-    /// For `map_err`.
-    pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    /// Returns what `map_err` takes: the I/O error with what was tried on which path.
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { what, path: path.to_owned(), source }
     }
 
+    /// Every class has its consequence in the engine: a launch that is invalid or finds nothing is not repeated as it is, one
+    /// without capacity waits, and what is transient is tried again.
     fn class(&self) -> ErrorClass {
         match self {
             Self::Invalid(_) | Self::Ended(_) | Self::Tls(_) => ErrorClass::Invalid,
-            Self::NoImage(_) => ErrorClass::NotFound,
+            Self::NoImage { .. } => ErrorClass::NotFound,
             Self::Full(_) => ErrorClass::Capacity,
             Self::Io { .. } | Self::NotUp { .. } | Self::Immortal(_) | Self::Broken(_) => ErrorClass::Transient,
         }

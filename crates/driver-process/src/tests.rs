@@ -1,12 +1,19 @@
-//! With real agents.
+//! The driver with real agents.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use kiln_driver::conformance::{Subject, check};
-use kiln_driver::{ErrorClass, Labels};
-use rustix::process::{Pid, Signal, kill_process};
+use kiln_driver::{Driver as _, ErrorClass, Labels, LaunchRequest, Launched};
+use kiln_pool::Life;
+use kiln_tls::Authority;
+use rustix::process::{Pid, Signal, getpriority_process, kill_process};
 
-use super::*;
+use crate::record::Record;
+use crate::root::Root;
+use crate::section::IMAGE;
+use crate::{ProcessDriver, SERVER_NAME, Settings, built_agent, instances, proc};
 
 /// Nothing here takes longer on a working machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,10 +33,15 @@ impl Rig {
         Settings::new(self.dir.path(), &built_agent().expect("an agent"))
     }
 
-    fn driver(&self) -> ProcessDriver {
-        ProcessDriver::open(self.settings(), &self.authority).expect("a driver")
+    fn open(&self, settings: &Settings) -> ProcessDriver {
+        ProcessDriver::open(settings, &self.authority).expect("a driver")
     }
 
+    fn driver(&self) -> ProcessDriver {
+        self.open(&self.settings())
+    }
+
+    /// Processes of all instances, and how many directories there are.
     fn left(&self) -> (Vec<u32>, usize) {
         let dirs = std::fs::read_dir(self.dir.path().join("instances")).expect("the instances");
         (processes(self.dir.path()), dirs.count())
@@ -42,6 +54,19 @@ impl Drop for Rig {
             kill(pid);
         }
     }
+}
+
+fn root(dir: &Path) -> Root {
+    Root::open(dir).expect("a root")
+}
+
+fn processes(dir: &Path) -> Vec<u32> {
+    proc::marked(&root(dir).mark_of_all())
+}
+
+/// The process of an instance's agent.
+fn process_of(dir: &Path, id: &str) -> u32 {
+    instances::process(&root(dir), id).filter(|process| process.lives()).expect("its agent").pid
 }
 
 fn request(id: &str) -> LaunchRequest {
@@ -81,7 +106,7 @@ async fn every_promise_of_a_driver_is_kept() {
     let rig = Rig::new();
     let root = rig.dir.path().to_owned();
     let crash = move |id: &str| {
-        kill(process_of(&root, id).expect("its agent"));
+        kill(process_of(&root, id));
         async {}.boxed()
     };
     check(Subject { driver: &rig.driver(), request: request("t"), crash: &crash, limit: PATIENCE }).await;
@@ -93,6 +118,8 @@ async fn an_instance_outlives_its_driver_and_is_the_same_to_every_other() {
     let rig = Rig::new();
     let (a, b) = (rig.driver(), rig.driver());
     let launched = a.launch(&request("i-1")).await.expect("a launch");
+    assert_eq!(a.site(), b.site());
+    assert_ne!(a.site(), Rig::new().driver().site(), "another root is another site");
     drop(a);
     let listed = b.list().await.expect("a list");
     assert_eq!(
@@ -118,14 +145,14 @@ async fn what_a_killed_launch_left_is_found_by_its_mark() {
     let rig = Rig::new();
     let driver = rig.driver();
     let launched = driver.launch(&request("i-1")).await.expect("a launch");
-    let pid = process_of(rig.dir.path(), "i-1").expect("its agent");
+    let pid = process_of(rig.dir.path(), "i-1");
     // As if the one who started it had been killed before it could write so down.
     let dir = rig.dir.path().join("instances/i-1");
     Record::intent(&request("i-1").labels).write(&dir).expect("a record");
     let again = rig.driver().launch(&request("i-1")).await.expect("a launch");
     let reach = |launched: &[Launched]| launched.iter().map(|launched| launched.reach.clone()).collect::<Vec<_>>();
     assert_eq!(reach(&again), reach(&launched));
-    assert_eq!(process_of(rig.dir.path(), "i-1"), Some(pid));
+    assert_eq!(process_of(rig.dir.path(), "i-1"), pid);
     Record::intent(&request("i-1").labels).write(&dir).expect("a record");
     rig.driver().destroy("i-1").await.expect("its end");
     assert_eq!(rig.left(), (vec![], 0));
@@ -157,7 +184,7 @@ async fn the_end_of_an_instance_is_the_end_of_all_that_its_steps_started() {
     };
     let pids = until("three processes", pids).await;
     driver.destroy("i-1").await.expect("its end");
-    let left: Vec<u32> = pids.into_iter().filter(|pid| kernel::start_time(*pid).is_some()).collect();
+    let left: Vec<u32> = pids.into_iter().filter(|pid| proc::stat(*pid).is_some()).collect();
     assert_eq!((left, rig.left()), (vec![], (vec![], 0)));
 }
 
@@ -165,7 +192,7 @@ async fn the_end_of_an_instance_is_the_end_of_all_that_its_steps_started() {
 async fn a_lease_that_runs_out_ends_an_instance_with_evidence() {
     let rig = Rig::new();
     let settings = Settings { lease: Some(Duration::from_secs(1)), ..rig.settings() };
-    let driver = ProcessDriver::open(settings, &rig.authority).expect("a driver");
+    let driver = rig.open(&settings);
     driver.launch(&request("i-1")).await.expect("a launch");
     let end = tokio::time::timeout(PATIENCE, driver.ended("i-1")).await.expect("its end");
     assert!(end.evidence.contains("no contact for the lease"), "{end:?}");
@@ -182,14 +209,29 @@ async fn a_start_that_fails_leaves_nothing_and_an_unsafe_agent_is_refused() {
     let rig = Rig::new();
     let mut settings = rig.settings();
     settings.agent_env.insert("KILN_LEASE_S".to_owned(), "soon".to_owned());
-    let driver = ProcessDriver::open(settings, &rig.authority).expect("a driver");
+    let driver = rig.open(&settings);
     let error = driver.launch(&request("i-1")).await.expect_err("the agent ends");
     assert!(error.class == ErrorClass::Transient && error.message.contains("KILN_LEASE_S"), "{error}");
     assert_eq!(rig.left(), (vec![], 0));
-    let full = ProcessDriver::open(Settings { limit: Some(0), ..rig.settings() }, &rig.authority).expect("a driver");
+    let full = rig.open(&Settings { limit: Some(0), ..rig.settings() });
     assert_eq!(full.launch(&request("i-1")).await.expect_err("it is full").class, ErrorClass::Capacity);
     rig.driver().launch(&request("i-1")).await.expect("the same id may be tried again");
     rig.driver().destroy("i-1").await.expect("its end");
     let other = Settings::new(rig.dir.path(), Path::new("/bin/true"));
-    assert!(ProcessDriver::open(other, &rig.authority).is_err());
+    assert!(ProcessDriver::open(&other, &rig.authority).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_words_of_the_pool_file_reach_the_process() {
+    let rig = Rig::new();
+    let driver = rig.driver();
+    let with = |id: &str, nice: i64| LaunchRequest { spec: serde_json::json!({ "nice": nice }), ..request(id) };
+    driver.launch(&with("i-1", 3)).await.expect("a launch");
+    let pid = i32::try_from(process_of(rig.dir.path(), "i-1")).expect("a pid");
+    let nice = |pid: Option<Pid>| getpriority_process(pid).expect("its nice value");
+    assert_eq!(nice(Pid::from_raw(pid)), (nice(None) + 3).min(19));
+    let refused = driver.launch(&with("i-2", 20)).await.expect_err("beyond the limit");
+    assert_eq!(refused.class, ErrorClass::Invalid);
+    driver.destroy("i-1").await.expect("its end");
+    assert_eq!(rig.left(), (vec![], 0));
 }

@@ -1,4 +1,12 @@
 //! The root: which ids are there, which have ended, and whose turn it is.
+//!
+//! ```text
+//! ROOT/site                  the id of this root
+//! ROOT/lock                  held while an id is entered or ended: one at a time, whatever the process
+//! ROOT/ended/ID              an id that was destroyed; it is never run again
+//! ROOT/instances/ID/         record.json (labels before anything runs, then the process, then the port), lock, agent.log,
+//!                            certificates, state and work directories of the agent
+//! ```
 
 use std::fs::{self, File};
 use std::io;
@@ -7,78 +15,102 @@ use std::path::{Path, PathBuf};
 
 use kiln_driver::LaunchRequest;
 
-use super::error::ProcessError;
-use super::record::Record;
+use crate::error::ProcessError;
+use crate::proc;
+use crate::record::Record;
 
 /// The variable that every process of an instance has in its environment.
 const MARK: &str = "KILN_PROCESS_INSTANCE";
 /// Longest id.
 const ID_MAX_BYTES: usize = 63;
 const INSTANCES: &str = "instances";
+const ENDED: &str = "ended";
+const SITE: &str = "site";
 
-/// A root that can be used.
+/// A directory that is to this driver what an account is to a cloud: every driver that opens it, in whatever process, sees and
+/// ends the same instances, and none of them ends with the process that made it.
 #[derive(Debug)]
-pub(super) struct Place {
-    root: PathBuf,
+pub(crate) struct Root {
+    dir: PathBuf,
+    site: String,
 }
 
 /// What a launch finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(crate) enum Entry {
     /// It was not there, so nothing runs under its id.
     New,
     /// Somebody entered it before.
     Known,
 }
 
-/// Whether it can name an instance: it becomes the name of a directory.
-pub(super) fn valid_id(id: &str) -> bool {
+/// Tells whether it can name an instance: it becomes the name of a directory.
+pub(crate) fn valid_id(id: &str) -> bool {
     let inner_ok = id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     (1..=ID_MAX_BYTES).contains(&id.len()) && inner_ok && !id.starts_with('-') && !id.ends_with('-')
 }
 
-/// How the mark of every instance below a root begins.
-pub(super) fn mark_of_all(root: &Path) -> String {
-    let root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-    format!("{MARK}={}/", root.join(INSTANCES).display())
-}
-
-pub(super) fn instance_dir(root: &Path, id: &str) -> PathBuf {
-    root.join(INSTANCES).join(id)
-}
-
-impl Place {
-    pub(super) fn open(root: &Path) -> Result<Self, ProcessError> {
-        for dir in [INSTANCES, "ended"] {
-            let dir = root.join(dir);
+impl Root {
+    /// Opens a root, and makes it where it is not there.
+    pub(crate) fn open(dir: &Path) -> Result<Self, ProcessError> {
+        for dir in [INSTANCES, ENDED].map(|name| dir.join(name)) {
             fs::create_dir_all(&dir).map_err(ProcessError::io("create", &dir))?;
         }
         // Processes are found by the path in their environment, so it must be the same whatever way it was come by.
-        let root = fs::canonicalize(root).map_err(ProcessError::io("find", root))?;
-        Ok(Self { root })
+        let dir = fs::canonicalize(dir).map_err(ProcessError::io("find", dir))?;
+        let mut root = Self { dir, site: String::new() };
+        root.site = root.read_or_make_site()?;
+        Ok(root)
     }
 
-    pub(super) fn instance_dir(&self, id: &str) -> PathBuf {
-        instance_dir(&self.root, id)
+    /// Returns the id of this root, which was made in it: a root of the same path on another host has another one.
+    pub(crate) fn site(&self) -> &str {
+        &self.site
     }
 
-    /// What every process of an instance has in its environment, as `NAME` and value.
-    pub(super) fn variable(&self, id: &str) -> (&'static str, PathBuf) {
+    fn read_or_make_site(&self) -> Result<String, ProcessError> {
+        let _turn = self.turn()?;
+        let path = self.dir.join(SITE);
+        match fs::read_to_string(&path) {
+            Ok(id) if valid_id(&id) => Ok(id),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ProcessError::io("read", &path)(error)),
+            _ => {
+                let id = proc::random_id();
+                fs::write(&path, &id).map_err(ProcessError::io("write", &path))?;
+                Ok(id)
+            }
+        }
+    }
+
+    /// Returns where an instance keeps its files.
+    pub(crate) fn instance_dir(&self, id: &str) -> PathBuf {
+        self.dir.join(INSTANCES).join(id)
+    }
+
+    /// Returns the name and the value of the variable that every process of an instance has in its environment.
+    pub(crate) fn variable(&self, id: &str) -> (&'static str, PathBuf) {
         (MARK, self.instance_dir(id))
     }
 
-    /// The same, as the kernel shows it.
-    pub(super) fn mark(&self, id: &str) -> String {
+    /// Returns that variable as the kernel shows it.
+    pub(crate) fn mark(&self, id: &str) -> String {
         format!("{MARK}={}\0", self.instance_dir(id).display())
     }
 
-    pub(super) fn has_ended(&self, id: &str) -> bool {
-        self.root.join("ended").join(id).exists()
+    /// Returns how the marks of all instances begin.
+    #[cfg(test)]
+    pub(crate) fn mark_of_all(&self) -> String {
+        format!("{MARK}={}/", self.dir.join(INSTANCES).display())
     }
 
-    /// The ids of all instances that are there.
-    pub(super) fn instances(&self) -> Result<Vec<String>, ProcessError> {
-        let dir = self.root.join(INSTANCES);
+    /// Tells whether an instance was destroyed, or is to be.
+    pub(crate) fn has_ended(&self, id: &str) -> bool {
+        self.dir.join(ENDED).join(id).exists()
+    }
+
+    /// Returns the ids of all instances that are there.
+    pub(crate) fn instances(&self) -> Result<Vec<String>, ProcessError> {
+        let dir = self.dir.join(INSTANCES);
         let entries = fs::read_dir(&dir).map_err(ProcessError::io("list", &dir))?;
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let mut ids: Vec<String> = names.filter(|name| valid_id(name)).collect();
@@ -87,7 +119,7 @@ impl Place {
     }
 
     /// Enters an instance with its labels, unless it is there.
-    pub(super) fn enter(&self, request: &LaunchRequest, limit: Option<usize>) -> Result<Entry, ProcessError> {
+    pub(crate) fn enter(&self, request: &LaunchRequest, limit: Option<usize>) -> Result<Entry, ProcessError> {
         let _turn = self.turn()?;
         if self.has_ended(&request.token) {
             return Err(ProcessError::Ended(request.token.clone()));
@@ -102,7 +134,7 @@ impl Place {
             return Err(ProcessError::Full(limit));
         }
         // It gets its name when it is whole: a killed launch leaves a record or nothing.
-        let unnamed = self.root.join(INSTANCES).join(format!(".{}", request.token));
+        let unnamed = self.dir.join(INSTANCES).join(format!(".{}", request.token));
         remove_tree(&unnamed)?;
         fs::create_dir(&unnamed).map_err(ProcessError::io("create", &unnamed))?;
         Record::intent(&request.labels).write(&unnamed)?;
@@ -112,15 +144,15 @@ impl Place {
         Ok(Entry::New)
     }
 
-    /// From now on nothing is started under this id.
-    pub(super) fn end(&self, id: &str) -> Result<(), ProcessError> {
+    /// Writes down that nothing is started under this id from now on.
+    pub(crate) fn end(&self, id: &str) -> Result<(), ProcessError> {
         let _turn = self.turn()?;
-        let path = self.root.join("ended").join(id);
+        let path = self.dir.join(ENDED).join(id);
         File::create(&path).map(drop).map_err(ProcessError::io("create", &path))
     }
 
     /// Waits until nobody else starts or ends this instance. None when it is not there.
-    pub(super) fn lock_instance(&self, id: &str) -> Result<Option<File>, ProcessError> {
+    pub(crate) fn lock_instance(&self, id: &str) -> Result<Option<File>, ProcessError> {
         let path = self.instance_dir(id).join("lock");
         loop {
             let file = match File::open(&path) {
@@ -138,8 +170,8 @@ impl Place {
     }
 
     /// Removes an instance's directory, whose lock the caller holds. It loses its name first, so that no half of it is listed.
-    pub(super) fn remove(&self, id: &str) -> Result<(), ProcessError> {
-        let (dir, unnamed) = (self.instance_dir(id), self.root.join(INSTANCES).join(format!(".{id}")));
+    pub(crate) fn remove(&self, id: &str) -> Result<(), ProcessError> {
+        let (dir, unnamed) = (self.instance_dir(id), self.dir.join(INSTANCES).join(format!(".{id}")));
         remove_tree(&unnamed)?;
         match fs::rename(&dir, &unnamed) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ProcessError::io("remove", &dir)(error)),
@@ -147,8 +179,9 @@ impl Place {
         }
     }
 
+    /// Waits until nobody else enters or ends an id, and holds them off.
     fn turn(&self) -> Result<File, ProcessError> {
-        let path = self.root.join("lock");
+        let path = self.dir.join("lock");
         let file = File::options().create(true).append(true).open(&path).map_err(ProcessError::io("open", &path))?;
         file.lock().map_err(ProcessError::io("lock", &path))?;
         Ok(file)

@@ -1,0 +1,104 @@
+//! The driver's section of the pool file: the words of a `spec` of `type: process`, and what a launch makes of them.
+
+use std::ops::RangeInclusive;
+
+use kiln_document::schema::{Key, Shape, Table};
+use kiln_document::yaml::Node;
+use kiln_pool::config::Launch;
+use kiln_pool_file::section::{Instances, Limit, Reader, Section, Variant};
+use serde_json::Value;
+
+use crate::error::ProcessError;
+
+/// What pool files call this driver.
+pub const NAME: &str = "process";
+/// The one image there is.
+pub(crate) const IMAGE: &str = "process";
+
+/// Values of `nice`. The pool file and the launch use the same.
+const NICE: RangeInclusive<i64> = 0..=19;
+
+static SPEC: Table = Table::closed(
+    "process spec",
+    &[Key::read("nice", Shape::Number, "how much nicer than the runner its processes are")],
+);
+
+static LIMITS: [Limit; 1] = [Limit { path: &["nice"], range: NICE, unit: "" }];
+
+/// The section.
+#[derive(Debug)]
+pub struct ProcessSection;
+
+impl Section for ProcessSection {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn example(&self) -> &'static str {
+        "{nice: 5}"
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Of(&SPEC)
+    }
+
+    fn limits(&self) -> &'static [Limit] {
+        &LIMITS
+    }
+
+    /// The limits say it all.
+    fn check(&self, _: &Node, _: bool, _: &mut Reader<'_>) {}
+
+    fn check_variant(&self, variant: &Node, reader: &mut Reader<'_>) {
+        for key in ["image_name", "machine_type", "disk_size", "disk_type", "zones"] {
+            if let (Some((place, _)), Some(_)) = (variant.entry(key), variant.get(key)) {
+                let message = format!("`{key}` has no effect here: processes have no such thing");
+                let help = "write `kiln: {spec: {nice: 10}}` into the variant";
+                reader.warn("no-effect", &place.location, message, help);
+            }
+        }
+    }
+
+    /// None of a variant's own keys means anything to a process.
+    fn vary(&self, _: &mut Value, _: &Variant, _: &mut Reader<'_>) {}
+
+    /// What the engine counts by stands in the launch's fields; what only this driver understands goes on in its `spec`.
+    fn instances(&self, spec: Value) -> Instances {
+        let launch =
+            Launch { image: IMAGE.to_owned(), cpus: 1, memory_mib: 16, disk_gib: 1, spec, ..Launch::default() };
+        Instances { launch, hibernate: false }
+    }
+}
+
+/// What a launch finds in the spec of its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spec {
+    /// Added to the nice value of the runner.
+    pub(crate) nice: u8,
+}
+
+impl Spec {
+    /// Reads a spec as the section has written it. A request need not come from a pool file, so it is checked again.
+    pub(crate) fn of(spec: &Value) -> Result<Self, ProcessError> {
+        let nice = spec.get("nice").map_or(Some(0), Value::as_i64).filter(|nice| NICE.contains(nice));
+        let refused = || ProcessError::Invalid(format!("`nice` is {} to {}: {spec}", NICE.start(), NICE.end()));
+        let nice = nice.and_then(|nice| u8::try_from(nice).ok()).ok_or_else(refused)?;
+        Ok(Self { nice })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_pool_file::conformance::{breaches, disagreements};
+
+    use super::*;
+
+    const DOCUMENTATION: &str = include_str!("../README.md");
+
+    #[test]
+    fn the_pool_file_and_the_launch_agree() {
+        let takes = |launch: &Launch| Spec::of(&launch.spec).is_ok() && launch.image == IMAGE;
+        assert_eq!(breaches(&ProcessSection, DOCUMENTATION), [""; 0]);
+        assert_eq!(disagreements(&ProcessSection, &takes), [""; 0]);
+    }
+}
