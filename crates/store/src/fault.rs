@@ -17,6 +17,9 @@ pub(crate) enum Fault {
     /// The disk is full, or what is left of it is kept for ends. Nothing was changed.
     #[error("the disk of the database is full; free some room")]
     Full,
+    /// A row is not as the write expects it any more. Nothing was changed.
+    #[error("the row was changed at the same time")]
+    Stale,
     /// A row says what this program does not know.
     #[error(
         "{table} {id} has the {column} {found:?}, which this program does not know; was the database changed by hand, or by \
@@ -78,6 +81,17 @@ impl Fault {
         };
         let others: Vec<Self> = (1..count).map(|_| again(&self)).collect();
         [self].into_iter().chain(others).map(Err).collect()
+    }
+
+    /// Whether the database, or a row that is not as expected, refused one of several writes. Nothing was changed.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let by_database = matches!(self, Self::Statement(sqlx::Error::Database(_)));
+        self.is_stale() || by_database && !self.is_full()
+    }
+
+    /// Whether a row was changed at the same time.
+    pub(crate) fn is_stale(&self) -> bool {
+        matches!(self, Self::Stale)
     }
 
     /// Whether a concurrent transaction made the same claim.

@@ -20,6 +20,7 @@ mod database;
 mod error;
 mod fault;
 mod fleet;
+mod grouped;
 mod instances;
 mod leases;
 mod migrations;
@@ -46,18 +47,19 @@ use kiln_engine::world::StoreError;
 pub use error::OpenError;
 pub use migrations::newest as newest_schema;
 
-use crate::claims::Claims;
+use crate::claims::Claim;
 use crate::database::{Clock, Connections, Database};
+use crate::grouped::Queue;
 use crate::unreadable::Unreadable;
-use crate::updates::Updates;
+use crate::updates::Update;
 use crate::writes::Room;
 
 /// A database that holds the rows.
 #[derive(Debug)]
 pub struct SqlStore {
     database: Arc<Database>,
-    updates: Updates,
-    claims: Claims,
+    updates: Queue<Update>,
+    claims: Queue<Claim>,
     unreadable: Unreadable,
     /// New stages of this process that may claim at once. More of them would only wait for each other's rows in the database.
     turns: tokio::sync::Semaphore,
@@ -86,7 +88,7 @@ pub async fn open(url: &str) -> Result<Opened, OpenError> {
     let place = place::Place::parse(url)?;
     let turns = tokio::sync::Semaphore::new(CLAIMS_AT_ONCE);
     let database = Arc::new(open::database(&place).await?);
-    let (updates, claims) = (Updates::begin(Arc::clone(&database)), Claims::begin(Arc::clone(&database)));
+    let (updates, claims) = (Queue::begin(Arc::clone(&database)), Queue::begin(Arc::clone(&database)));
     let store = SqlStore { updates, claims, database, turns, unreadable: Unreadable::default() };
     let mine = uuid::Uuid::new_v4().to_string();
     let installation = store.remember("installation", &mine).await?;

@@ -80,7 +80,7 @@ impl Store for SqlStore {
     }
 
     fn claim<'a>(&'a self, stage: &'a Stage, now_ms: i64) -> Answer<'a, Option<(Stage, Instance)>> {
-        trying(self.claims.make(stage, now_ms), move || format!("claim an instance for stage {}", stage.id))
+        trying(self.claims.claim(stage, now_ms), move || format!("claim an instance for stage {}", stage.id))
     }
 
     fn update_stage<'a>(&'a self, stage: &'a Stage) -> Answer<'a, bool> {

@@ -100,7 +100,7 @@ async fn every_earlier_version_is_brought_up_to_date() {
             let opened = open(&url).await.unwrap();
             assert_eq!(opened.installation, "the first");
             let stage = opened.store.read_stage("s").await.unwrap().unwrap();
-            let (_, instance) = opened.store.claims.make(&stage, 10).await.unwrap().unwrap();
+            let (_, instance) = opened.store.claims.claim(&stage, 10).await.unwrap().unwrap();
             assert_eq!((instance.id.as_str(), instance.generation, instance.needs_claim), ("i", 5, true));
         }
     }

@@ -1,22 +1,16 @@
-//! Changes of single rows, many in one transaction.
-//!
-//! Each change is a guarded update and an entry of the timeline. Alone they cost a transaction each; those that come while
-//! one is written wait together for the next, so that the more there are, the less each costs. Nobody waits for company.
+//! Changes of single rows: each is a guarded update and an entry of the timeline.
 
-use std::sync::Arc;
+use std::cmp::Ordering;
 
 use kiln_pool::{Instance, Stage, StageState, State};
-use tokio::sync::{mpsc, oneshot};
 
 use crate::changes::{self, Entry};
 use crate::database::{Database, Session};
 use crate::fault::Fault;
+use crate::grouped::Grouped;
 use crate::rows::{instance_values, stage_values};
 use crate::writes::Room;
 use crate::{instances, stages};
-
-/// Changes in one transaction, so that claims need not wait long for it.
-const TOGETHER: usize = 32;
 
 /// A row as it is to be, if nobody has changed the one it was made from.
 #[derive(Debug)]
@@ -25,45 +19,7 @@ pub(crate) enum Update {
     Stage(Box<Stage>),
 }
 
-/// One that somebody waits for.
-#[derive(Debug)]
-struct Asked {
-    update: Update,
-    answer: oneshot::Sender<Result<bool, Fault>>,
-}
-
-/// Where updates are handed in.
-#[derive(Debug)]
-pub(crate) struct Updates {
-    queue: mpsc::UnboundedSender<Asked>,
-}
-
-impl Updates {
-    /// Begins to write, until this is dropped.
-    pub(crate) fn begin(database: Arc<Database>) -> Self {
-        let (queue, mut asked) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            let mut batch = Vec::new();
-            while asked.recv_many(&mut batch, TOGETHER).await > 0 {
-                answer(&database, std::mem::take(&mut batch)).await;
-            }
-        });
-        Self { queue }
-    }
-
-    /// Whether the row was changed; durable when it returns. It is written even if the caller goes away.
-    pub(crate) async fn make(&self, update: Update) -> Result<bool, Fault> {
-        let (answer, written) = oneshot::channel();
-        // Without an answer the runtime is ending, and nobody knows.
-        let ended = || Fault::Commit(sqlx::Error::WorkerCrashed);
-        self.queue.send(Asked { update, answer }).map_err(|_| ended())?;
-        written.await.map_err(|_| ended())?
-    }
-}
-
 impl Update {
-    /// Instances before stages and each in the order of their ids, in all processes, so that no two transactions wait for
-    /// each other.
     fn place(&self) -> (bool, &str, i64) {
         match self {
             Self::Instance(row, _) => (false, row.id.as_str(), row.generation),
@@ -79,14 +35,6 @@ impl Update {
         Ok(changed > 0)
     }
 
-    /// Whether something ends by it.
-    fn ends(&self) -> bool {
-        match self {
-            Self::Instance(row, _) => matches!(row.state, State::Terminating | State::Gone),
-            Self::Stage(row) => row.state == StageState::Ended,
-        }
-    }
-
     fn entry(&self) -> Entry<'_> {
         match self {
             Self::Instance(row, reason) => Entry::instance(row, reason.as_str()),
@@ -95,62 +43,45 @@ impl Update {
     }
 }
 
-async fn answer(database: &Database, mut batch: Vec<Asked>) {
-    batch.sort_by(|a, b| a.update.place().cmp(&b.update.place()));
-    let updates: Vec<&Update> = batch.iter().map(|asked| &asked.update).collect();
-    let mut answers = write_all(database, &updates, Room::Free).await;
-    // On a full disk, what ends is written all the same.
-    let ends = |n: &usize| updates[*n].ends() && answers[*n].as_ref().is_err_and(Fault::is_full);
-    let ends: Vec<usize> = (0..updates.len()).filter(ends).collect();
-    if !ends.is_empty() {
-        let of_ends: Vec<&Update> = ends.iter().map(|n| updates[*n]).collect();
-        for (n, answer) in ends.into_iter().zip(write_all(database, &of_ends, Room::Reserve).await) {
-            answers[n] = answer;
+impl Grouped for Update {
+    /// Whether the row was changed.
+    type Done = bool;
+
+    /// Instances before stages and each in the order of their ids, in all processes, so that no two transactions wait for
+    /// each other.
+    fn order(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+
+    fn ends(&self) -> bool {
+        match self {
+            Self::Instance(row, _) => matches!(row.state, State::Terminating | State::Gone),
+            Self::Stage(row) => row.state == StageState::Ended,
         }
     }
-    for (asked, answer) in batch.into_iter().zip(answers) {
-        // Who does not wait any more finds it in the row.
-        drop(asked.answer.send(answer));
-    }
-}
 
-/// Writes them in one transaction, or each in its own where one of them is refused; which were changed.
-async fn write_all(database: &Database, updates: &[&Update], room: Room) -> Vec<Result<bool, Fault>> {
-    match write(database, updates, room).await {
-        Ok(changed) => changed.into_iter().map(Ok).collect(),
-        Err(fault) if fault.is_full() => fault.for_all(updates.len()),
-        // Nothing was changed: the others are not to suffer for it.
-        Err(Fault::Statement(sqlx::Error::Database(_))) if updates.len() > 1 => {
-            let mut answers = Vec::new();
-            for update in updates {
-                answers.push(write(database, &[update], room).await.map(|changed| changed == [true]));
-            }
-            answers
+    async fn write(database: &Database, all: &[&Self], room: Room) -> Result<Vec<bool>, Fault> {
+        let mut session = database.write(room).await?;
+        let mut changed = Vec::with_capacity(all.len());
+        for update in all {
+            changed.push(update.apply(&mut session).await?);
         }
-        Err(fault) => fault.for_all(updates.len()),
+        let made = all.iter().zip(&changed).filter(|(_, changed)| **changed);
+        let entries: Vec<Entry<'_>> = made.map(|(update, _)| update.entry()).collect();
+        if entries.is_empty() {
+            session.roll_back().await?;
+        } else {
+            changes::write(&mut session, &entries).await?;
+            session.commit().await?;
+        }
+        Ok(changed)
     }
-}
-
-/// Writes them in one transaction; which were changed.
-async fn write(database: &Database, updates: &[&Update], room: Room) -> Result<Vec<bool>, Fault> {
-    let mut session = database.write(room).await?;
-    let mut changed = Vec::with_capacity(updates.len());
-    for update in updates {
-        changed.push(update.apply(&mut session).await?);
-    }
-    let made = updates.iter().zip(&changed).filter(|(_, changed)| **changed);
-    let entries: Vec<Entry<'_>> = made.map(|(update, _)| update.entry()).collect();
-    if entries.is_empty() {
-        session.roll_back().await?;
-    } else {
-        changes::write(&mut session, &entries).await?;
-        session.commit().await?;
-    }
-    Ok(changed)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{SqlStore, open};
     use futures::future::join_all;
