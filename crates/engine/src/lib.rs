@@ -13,6 +13,8 @@
 //! row's generation: who comes late changes nothing.
 
 mod act;
+#[cfg(feature = "test-support")]
+pub mod conformance;
 mod forestalled;
 mod health;
 mod leases;

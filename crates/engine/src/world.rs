@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use kiln_driver::{Driver, DriverError};
 use kiln_pool::plan::Streak;
-use kiln_pool::{Cause, Instance, InstanceId, SiteId, Stage, StageId};
+use kiln_pool::{Cause, Instance, InstanceId, SiteId, Stage, StageId, StageState};
 
 /// A failed call of the store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -54,6 +54,25 @@ pub struct Change {
     pub state: String,
     /// Why.
     pub reason: String,
+}
+
+impl Change {
+    /// The reason of a stage's change, from its row after it.
+    #[must_use]
+    pub fn reason_of_stage(row: &Stage) -> String {
+        match (row.state, &row.instance, &row.cause) {
+            (_, _, Some(cause)) => cause.to_string(),
+            (StageState::Assigned, _, _) if row.set_up => "set up".to_owned(),
+            (_, Some(instance), _) => format!("instance {instance}"),
+            _ => row.why.as_ref().map(ToString::to_string).unwrap_or_default(),
+        }
+    }
+
+    /// The reason of an instance's change when it is claimed for this stage.
+    #[must_use]
+    pub fn reason_of_claim(stage: &StageId) -> String {
+        format!("stage {stage}")
+    }
 }
 
 /// A process of a runner.

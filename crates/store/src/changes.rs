@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use kiln_engine::world::Change;
-use kiln_pool::{Instance, Stage, StageState};
+use kiln_pool::{Instance, Stage};
 
 use crate::SqlStore;
 use crate::database::{Session, Value, values};
@@ -31,13 +31,13 @@ impl<'a> Entry<'a> {
     }
 
     pub(crate) fn stage(row: &'a Stage) -> Self {
-        let reason = match (row.state, &row.instance, &row.cause) {
-            (_, _, Some(cause)) => cause.to_string(),
-            (StageState::Assigned, _, _) if row.set_up => "set up".to_owned(),
-            (_, Some(instance), _) => format!("instance {instance}"),
-            _ => row.why.as_ref().map(ToString::to_string).unwrap_or_default(),
-        };
-        Self { subject: "stage", id: row.id.as_str(), pool: &row.pool, state: row.state.as_str(), reason }
+        Self {
+            subject: "stage",
+            id: row.id.as_str(),
+            pool: &row.pool,
+            state: row.state.as_str(),
+            reason: Change::reason_of_stage(row),
+        }
     }
 
     fn values(&self) -> [Value<'_>; 5] {

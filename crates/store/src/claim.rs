@@ -3,6 +3,7 @@
 //! Instances are taken before stages are changed, everywhere, so that no two claims wait for each other. On PostgreSQL a
 //! claim that meets another one at the same row waits for its end, finds the row taken, and goes on to one of the next.
 
+use kiln_engine::world::Change;
 use kiln_pool::{Candidate, Instance, Stage, StageState};
 
 use crate::changes::{self, Entry};
@@ -84,7 +85,7 @@ pub(crate) async fn assign(
     let mut assigned = stage.clone();
     (assigned.state, assigned.generation) = (StageState::Assigned, stage.generation + 1);
     (assigned.instance, assigned.assigned_ms) = (Some(instance.id.clone()), Some(now_ms));
-    let taken = Entry::instance(instance, format!("stage {}", stage.id));
+    let taken = Entry::instance(instance, Change::reason_of_claim(&stage.id));
     changes::write(session, &[taken, Entry::stage(&assigned)]).await?;
     Ok(Some(assigned))
 }

@@ -85,39 +85,11 @@ mod tests {
     use super::*;
     use crate::{SqlStore, open};
     use futures::future::join_all;
-    use kiln_engine::world::{Limits, Store as _};
-
-    const UNLIMITED: Limits = Limits { pool: u32::MAX, flavor: None };
+    use kiln_engine::conformance::{UNLIMITED, ready};
+    use kiln_engine::world::Store as _;
 
     fn instance(n: usize) -> Instance {
-        Instance {
-            id: format!("i{n}").as_str().into(),
-            pool: "p".to_owned(),
-            flavor: "f".to_owned(),
-            site: "d".into(),
-            place: String::new(),
-            token: String::new(),
-            batch_index: 0,
-            batch_size: 1,
-            image: "img".to_owned(),
-            digest: "x".to_owned(),
-            state: State::Ready,
-            generation: 1,
-            runner: "r".to_owned(),
-            stage: None,
-            created_ms: 1,
-            since_ms: 1,
-            ready_ms: None,
-            claimed_ms: None,
-            deadline_ms: None,
-            hold_until_ms: None,
-            retry_ms: None,
-            attempts: 0,
-            address: None,
-            server_name: None,
-            needs_claim: false,
-            cause: None,
-        }
+        ready(&format!("i{n}"), 1)
     }
 
     async fn with_rows(count: usize) -> Arc<SqlStore> {

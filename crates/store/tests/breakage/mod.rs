@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::suite::{UNLIMITED, insert, ready, stage};
+use kiln_engine::conformance::{UNLIMITED, insert, ready, stage};
 use kiln_engine::world::{Holder, Store as _, StoreError};
 use kiln_pool::plan::WaitReason;
 use kiln_pool::{Cause, Code, Instance, Stage, StageState};
@@ -78,7 +78,7 @@ async fn a_full_disk_is_no_end() {
     let Some(disk) = SmallDisk::mount(64) else { return };
     let store = kiln_store::open(&format!("sqlite:{}/kiln.db", disk.path().display())).await.unwrap().store;
     for round in 0..3 {
-        insert(&store, &[ready(&format!("before-{round}"), 1)]).await;
+        insert(&*store, &[ready(&format!("before-{round}"), 1)]).await;
         disk.fill();
         for n in 0..3 {
             let error = until_refused(&store, &format!("r{round}-{n}")).await;
@@ -100,7 +100,7 @@ async fn ends_are_written_on_a_full_disk() {
     let store = kiln_store::open(&format!("sqlite:{}/kiln.db", disk.path().display())).await.unwrap().store;
     let mut running = Vec::new();
     for n in 0..STAGES {
-        insert(&store, &[ready(&format!("i{n:03}"), 1)]).await;
+        insert(&*store, &[ready(&format!("i{n:03}"), 1)]).await;
         let (stage, instance) = store.begin_stage(&stage(&format!("s{n:03}"), 1), 2).await.unwrap();
         running.push((stage, instance.unwrap()));
     }
@@ -140,7 +140,7 @@ async fn a_killed_connection_is_replaced() {
     let other = sqlx::PgPool::connect(&url).await.unwrap();
     for round in 0..5 {
         let row = ready(&format!("i{round}"), 1);
-        insert(&store, std::slice::from_ref(&row)).await;
+        insert(&*store, std::slice::from_ref(&row)).await;
         // The update waits for this lock, within its transaction.
         let mut locks = other.begin().await.unwrap();
         sqlx::query("SELECT * FROM instances FOR UPDATE").fetch_all(&mut *locks).await.unwrap();

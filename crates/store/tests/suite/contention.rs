@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use kiln_engine::conformance::{UNLIMITED, ready, stage};
 use kiln_engine::world::Store as _;
 use kiln_pool::Instance;
 
-use super::{Backend, UNLIMITED, insert, ready, stage};
+use super::Database;
 
 /// Claims of one check.
 const CLAIMS: usize = 20_000;
@@ -15,8 +16,8 @@ const STORES: usize = 2;
 /// Claimers in each.
 const CLAIMERS: usize = 64;
 
-pub async fn many_claimers_never_share_an_instance(backend: Backend) {
-    let stores = [backend.open().await, backend.open().await];
+pub async fn many_claimers_never_share_an_instance(database: Database) {
+    let stores = [database.open().await, database.open().await];
     let per_claimer = CLAIMS / STORES / CLAIMERS;
     let claimers = || (0..STORES * CLAIMERS).map(|n| (n, stores[n % STORES].clone()));
     let seeds = claimers().map(|(n, store)| {
@@ -47,33 +48,4 @@ pub async fn many_claimers_never_share_an_instance(backend: Backend) {
     let distinct: BTreeSet<_> = claimed.iter().collect();
     assert_eq!((claimed.len(), distinct.len()), (per_claimer * CLAIMERS * STORES, claimed.len()));
     assert_eq!(stores[0].begin_stage(&stage("one more", 1), 10).await.unwrap().1, None);
-}
-
-/// A pass serves many stages at once: each gets an instance of its own, and one that changed meanwhile gets none without
-/// harm to the others.
-pub async fn claims_at_once_get_an_instance_each(backend: Backend) {
-    let store = backend.open().await;
-    let stages: Vec<_> = (0..20).map(|n| stage(&format!("s{n:02}"), n)).collect();
-    for row in &stages {
-        assert_eq!(store.begin_stage(row, 1).await.unwrap().1, None);
-    }
-    let instances: Vec<_> = (0..15).map(|n| ready(&format!("i{n:02}"), n)).collect();
-    insert(&store, &instances).await;
-    // One ends while it is to be served.
-    let ended = stages[3].ended(kiln_pool::Cause::new(kiln_pool::Code::Cancelled, ""), 2).unwrap();
-    assert!(store.update_stage(&ended).await.unwrap());
-    let claimed = join_all(stages.iter().rev().map(|row| store.claim(row, 5))).await;
-    let got: Vec<(String, String)> = claimed
-        .into_iter()
-        .filter_map(Result::unwrap)
-        .map(|(stage, instance)| (stage.id.to_string(), instance.id.to_string()))
-        .collect();
-    let (served, given): (BTreeSet<_>, BTreeSet<_>) = got.iter().cloned().unzip();
-    assert_eq!((got.len(), served.len(), given.len()), (15, 15, 15), "{got:?}");
-    assert!(!served.contains("s03"), "{got:?}");
-    for (stage, instance) in &got {
-        let row = store.instance(&instance.as_str().into()).await.unwrap().unwrap();
-        assert_eq!(row.stage.as_ref().map(ToString::to_string).as_deref(), Some(stage.as_str()));
-    }
-    assert_eq!(store.stage(&"s03".into()).await.unwrap().unwrap(), ended);
 }

@@ -29,6 +29,15 @@ impl SimStore {
         what: &'static str,
         effect: impl FnOnce(&mut World) -> T + Send + 'a,
     ) -> Answer<'a, T> {
+        self.call_or_refuse(what, |w| Ok(effect(w)))
+    }
+
+    /// A call that the tables may refuse.
+    fn call_or_refuse<'a, T: Send + 'a>(
+        &'a self,
+        what: &'static str,
+        effect: impl FnOnce(&mut World) -> Result<T, StoreError> + Send + 'a,
+    ) -> Answer<'a, T> {
         async move {
             let before = self.shared.world().store_delay();
             self.shared.clock.sleep(before).await;
@@ -51,7 +60,7 @@ impl World {
         &mut self,
         runner: usize,
         what: &'static str,
-        effect: impl FnOnce(&mut Self) -> T,
+        effect: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> (Result<T, StoreError>, i64) {
         let fail = |why: &str, ambiguous| Err(StoreError { message: format!("{what}: {why}"), ambiguous });
         if self.is_cut_off(runner, Part::Store) {
@@ -69,7 +78,10 @@ impl World {
         if unknown && self.rng.chance(500) {
             return (fail("connection lost", true), 10);
         }
-        let value = effect(self);
+        let value = match effect(self) {
+            Ok(value) => value,
+            Err(refused) => return (Err(refused), 1),
+        };
         if self.strikes_in(what, Fault::CrashAfter) {
             self.say(&format!("r{runner} fault crash_after {what}"));
             self.crashes.insert(runner);
@@ -123,19 +135,19 @@ impl Store for SimStore {
     }
 
     fn insert_instances<'a>(&'a self, rows: &'a [Instance], limits: Limits, reason: &'a str) -> Answer<'a, bool> {
-        self.call("insert_instances", move |w| {
-            let Some(inserted) = w.rows.insert(rows, limits, reason) else { return false };
-            inserted.iter().all(|changed| invariant::instance_changed(w, self.runner, changed, reason))
+        self.call_or_refuse("insert_instances", move |w| {
+            let Some(inserted) = w.rows.insert(rows, limits, reason)? else { return Ok(false) };
+            Ok(inserted.iter().all(|changed| invariant::instance_changed(w, self.runner, changed, reason)))
         })
     }
 
     fn update_instance<'a>(&'a self, row: &'a Instance, reason: &'a str) -> Answer<'a, bool> {
-        self.call("update_instance", move |w| {
+        self.call_or_refuse("update_instance", move |w| {
             if !w.rows.instances.contains_key(&row.id) {
                 w.violate("row_is_known", format!("an update of {} that never had a row", row.id));
             }
-            let changed = w.rows.update(row, reason);
-            changed.is_some_and(|changed| invariant::instance_changed(w, self.runner, &changed, reason))
+            let changed = w.rows.update(row, reason)?;
+            Ok(changed.is_some_and(|changed| invariant::instance_changed(w, self.runner, &changed, reason)))
         })
     }
 
@@ -171,10 +183,10 @@ impl Store for SimStore {
     }
 
     fn update_stage<'a>(&'a self, stage: &'a Stage) -> Answer<'a, bool> {
-        self.call("update_stage", move |w| {
+        self.call_or_refuse("update_stage", move |w| {
             let now = w.now_ms();
-            let changed = w.rows.update_stage(stage, now);
-            changed.is_some_and(|changed| invariant::stage_changed(w, self.runner, &changed))
+            let changed = w.rows.update_stage(stage, now)?;
+            Ok(changed.is_some_and(|changed| invariant::stage_changed(w, self.runner, &changed)))
         })
     }
 
@@ -191,44 +203,23 @@ impl Store for SimStore {
     }
 
     fn timeline<'a>(&'a self, id: &'a str, limit: u32) -> Answer<'a, Vec<Change>> {
-        self.call("timeline", move |w| {
-            let all: Vec<Change> = w.rows.changes.iter().filter(|c| c.id == id).cloned().collect();
-            let skipped = all.len().saturating_sub(limit as usize);
-            all.into_iter().skip(skipped).collect()
-        })
+        self.call("timeline", move |w| w.rows.timeline(id, limit))
     }
 
     fn changes_after(&self, seq: i64, limit: u32) -> Answer<'_, Vec<Change>> {
-        let after = move |c: &&Change| c.seq > seq;
-        self.call("changes_after", move |w| w.rows.changes.iter().filter(after).take(limit as usize).cloned().collect())
+        self.call("changes_after", move |w| w.rows.changes_after(seq, limit))
     }
 
     fn newest_instances(&self, limit: u32) -> Answer<'_, Vec<Instance>> {
-        self.call("newest_instances", move |w| {
-            let mut all: Vec<Instance> = w.rows.instances.values().cloned().collect();
-            all.sort_by_key(|i| std::cmp::Reverse(i.created_ms));
-            all.truncate(limit as usize);
-            all
-        })
+        self.call("newest_instances", move |w| w.rows.newest_instances(limit))
     }
 
     fn newest_stages(&self, limit: u32) -> Answer<'_, Vec<Stage>> {
-        self.call("newest_stages", move |w| {
-            let mut all: Vec<Stage> = w.rows.stages.values().cloned().collect();
-            all.sort_by_key(|s| std::cmp::Reverse(s.created_ms));
-            all.truncate(limit as usize);
-            all
-        })
+        self.call("newest_stages", move |w| w.rows.newest_stages(limit))
     }
 
     fn prune(&self, before_ms: i64) -> Answer<'_, u64> {
-        self.call("prune", move |w| {
-            let rows = &mut w.rows;
-            let count = rows.instances.len() + rows.stages.len();
-            rows.instances.retain(|_, i| i.is_live() || i.since_ms >= before_ms);
-            rows.stages.retain(|_, s| s.ended_ms.is_none_or(|at| at >= before_ms));
-            (count - rows.instances.len() - rows.stages.len()) as u64
-        })
+        self.call("prune", move |w| w.rows.prune(before_ms))
     }
 
     fn drained(&self) -> Answer<'_, BTreeSet<String>> {

@@ -1,8 +1,11 @@
 //! The rows in memory, with exactly the contract of `kiln_engine::world::Store`.
 
+mod history;
+mod leases;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use kiln_engine::{Change, Holder, Lease, Leasing, Limits};
+use kiln_engine::{Change, Lease, Limits, StoreError};
 use kiln_pool::plan::{Streak, counts_up_to};
 use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, StageState, State};
 
@@ -31,11 +34,20 @@ pub struct Rows {
     pub drained: BTreeSet<String>,
     /// The timeline.
     pub changes: Vec<Change>,
+    /// How many changes there ever were.
+    seq: i64,
 }
 
 /// Why a stage waits, in words.
 pub fn why(stage: &Stage) -> String {
     stage.why.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+/// What was changed, if it was, or why the tables refuse that.
+pub type Answer<T> = Result<Option<T>, StoreError>;
+
+fn refused(message: String) -> StoreError {
+    StoreError { message, ambiguous: false }
 }
 
 /// A row before and after a change.
@@ -62,74 +74,74 @@ impl Rows {
         }
     }
 
-    /// See `Store::enroll`.
-    pub fn enroll(&mut self, me: &Holder) {
-        self.runners.insert(me.name.clone(), me.process.clone());
-    }
-
-    /// See `Store::lease`.
-    pub fn lease(&mut self, me: &Holder, wanted: &BTreeMap<String, Option<Lease>>) -> Leasing {
-        if self.runners.get(&me.name) != Some(&me.process) {
-            return Leasing::Superseded;
-        }
-        for (name, seen) in wanted {
-            let there = self.leases.get(name);
-            let stands_still = |lease: &Lease| {
-                seen.as_ref().is_some_and(|seen| seen.process == lease.process && seen.beat == lease.beat)
-            };
-            let may = |lease: &Lease| lease.holder == me.name || lease.holder.is_empty() || stands_still(lease);
-            if there.is_none_or(may) {
-                let beat = there.map_or(0, |lease| lease.beat + 1);
-                let (holder, process) = (me.name.clone(), me.process.clone());
-                self.leases.insert(name.clone(), Lease { holder, process, beat });
-            }
-        }
-        Leasing::Rows(self.leases.clone())
-    }
-
-    /// See `Store::release_leases`.
-    pub fn release_leases(&mut self, me: &Holder) {
-        for lease in self.leases.values_mut().filter(|lease| lease.process == me.process) {
-            (lease.holder, lease.process) = Default::default();
-            lease.beat += 1;
-        }
-    }
-
-    /// All live rows.
+    /// All live rows, oldest first.
     #[must_use]
     pub fn live_instances(&self) -> Vec<Instance> {
         let readable = self.live.iter().filter(|id| !self.unreadable.contains(id.as_str()));
-        readable.filter_map(|id| self.instances.get(id)).cloned().collect()
+        let mut rows: Vec<Instance> = readable.filter_map(|id| self.instances.get(id)).cloned().collect();
+        rows.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
+        rows
     }
 
-    /// All open stages.
+    /// All open stages, oldest first.
     #[must_use]
     pub fn open_stages(&self) -> Vec<Stage> {
         let readable = self.open.iter().filter(|id| !self.unreadable.contains(id.as_str()));
-        readable.filter_map(|id| self.stages.get(id)).cloned().collect()
+        let mut rows: Vec<Stage> = readable.filter_map(|id| self.stages.get(id)).cloned().collect();
+        rows.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
+        rows
     }
 
     /// How many live rows there are of a pool and of a flavor.
     #[must_use]
     pub fn count(&self, pool: &str, flavor: &str) -> (u32, u32) {
         let live = self.live.iter().filter_map(|id| self.instances.get(id));
-        live.fold((0, 0), |(p, f), row| (p + u32::from(row.pool == pool), f + u32::from(row.flavor == flavor)))
+        let of_pool = live.filter(|row| row.pool == pool);
+        of_pool.fold((0, 0), |(all, same), row| (all + 1, same + u32::from(row.flavor == flavor)))
     }
 
     /// See `Store::insert_instances`.
-    pub fn insert(&mut self, rows: &[Instance], limits: Limits, reason: &str) -> Option<Vec<Changed<Instance>>> {
-        let first = rows.first()?;
+    ///
+    /// # Errors
+    /// See [`Rows::update`].
+    pub fn insert(&mut self, rows: &[Instance], limits: Limits, reason: &str) -> Answer<Vec<Changed<Instance>>> {
+        let Some(first) = rows.first() else { return Ok(Some(Vec::new())) };
         let (in_pool, in_flavor) = self.count(&first.pool, &first.flavor);
         let new = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         let full = in_pool + new > limits.pool || limits.flavor.is_some_and(|limit| in_flavor + new > limit);
-        let known = rows.iter().any(|row| self.instances.contains_key(&row.id));
-        (!full && !known).then(|| rows.iter().map(|row| self.put(row.clone(), reason)).collect())
+        if full || rows.iter().any(|row| self.instances.contains_key(&row.id)) {
+            return Ok(None);
+        }
+        for row in rows {
+            self.refuse_second(row)?;
+        }
+        Ok(Some(rows.iter().map(|row| self.put(row.clone(), reason)).collect()))
     }
 
     /// See `Store::update_instance`.
-    pub fn update(&mut self, row: &Instance, reason: &str) -> Option<Changed<Instance>> {
-        let fits = self.instances.get(&row.id).is_some_and(|old| old.generation == row.generation - 1);
-        fits.then(|| self.put(row.clone(), reason))
+    ///
+    /// # Errors
+    /// When a stage would have two instances.
+    pub fn update(&mut self, row: &Instance, reason: &str) -> Answer<Changed<Instance>> {
+        if self.instances.get(&row.id).is_none_or(|old| old.generation != row.generation - 1) {
+            return Ok(None);
+        }
+        self.refuse_second(row)?;
+        Ok(Some(self.put(row.clone(), reason)))
+    }
+
+    fn refuse_second(&self, row: &Instance) -> Result<(), StoreError> {
+        let Some(stage) = row.stage.as_ref().filter(|_| row.state == State::Claimed) else { return Ok(()) };
+        match self.instance_of(stage).filter(|other| other.id != row.id) {
+            Some(other) => Err(refused(format!("{} is claimed for stage {stage}, which has {}", row.id, other.id))),
+            None => Ok(()),
+        }
+    }
+
+    /// The instance that is claimed for a stage.
+    fn instance_of(&self, stage: &StageId) -> Option<&Instance> {
+        let mut live = self.live.iter().filter_map(|id| self.instances.get(id));
+        live.find(|row| row.state == State::Claimed && row.stage.as_ref() == Some(stage))
     }
 
     fn put(&mut self, new: Instance, reason: &str) -> Changed<Instance> {
@@ -143,21 +155,32 @@ impl Rows {
         Changed { old, new }
     }
 
-    /// See `Store::begin_stage`. The claim tells the stage from waiting on.
+    /// See `Store::begin_stage`.
     pub fn begin(&mut self, stage: &Stage, now_ms: i64) -> (Option<Changed<Stage>>, Option<Claim>) {
-        if self.stages.contains_key(&stage.id) {
-            return (None, None);
+        let there = self.stages.get(&stage.id);
+        let fresh = there.is_none();
+        let there = there.unwrap_or(stage).clone();
+        let begun = fresh.then(|| self.keep_stage(there.clone()));
+        let its_turn = there.state == StageState::Waiting && !self.has_older(&there);
+        match if its_turn { self.find_for(&there, now_ms) } else { None } {
+            Some(instance) => (begun, Some(self.give(there, instance, now_ms))),
+            None => {
+                if fresh {
+                    self.note_stage(&there, now_ms);
+                }
+                (begun, None)
+            }
         }
-        let begun = self.put_stage(stage.clone(), now_ms);
-        let taken = |flavor: &str| {
-            let older = self.open.iter().filter(|id| **id != stage.id).filter_map(|id| self.stages.get(id));
-            let mut waiting = older.filter(|s| s.state == StageState::Waiting);
-            waiting.any(|s| s.candidates.iter().any(|c| c.flavor == flavor))
-        };
-        let ready =
-            stage.candidates.iter().filter(|c| !taken(&c.flavor)).find_map(|c| self.ready(&c.flavor, &c.image, now_ms));
-        let claim = ready.map(|instance| self.give(stage.clone(), instance, now_ms));
-        (Some(begun), claim)
+    }
+
+    /// Whether an older stage waits for the same flavor first.
+    fn has_older(&self, stage: &Stage) -> bool {
+        let queue = |stage: &Stage| stage.candidates.first().map(|candidate| candidate.flavor.clone());
+        let place = |stage: &Stage| (stage.created_ms, stage.id.clone());
+        let mut open = self.open.iter().filter_map(|id| self.stages.get(id));
+        open.any(|other| {
+            other.state == StageState::Waiting && queue(other) == queue(stage) && place(other) < place(stage)
+        })
     }
 
     /// See `Store::claim`.
@@ -167,8 +190,16 @@ impl Rows {
             return None;
         }
         let stage = present.clone();
-        let instance = stage.candidates.iter().find_map(|c| self.ready(&c.flavor, &c.image, now_ms))?;
+        let instance = self.find_for(&stage, now_ms)?;
         Some(self.give(stage, instance, now_ms))
+    }
+
+    /// An instance for a stage that waits. One that was given back may still have its first one, and gets no second.
+    fn find_for(&self, stage: &Stage, now_ms: i64) -> Option<Instance> {
+        if self.instance_of(&stage.id).is_some() {
+            return None;
+        }
+        stage.candidates.iter().find_map(|c| self.ready(&c.flavor, &c.image, now_ms))
     }
 
     fn ready(&self, flavor: &str, image: &str, now_ms: i64) -> Option<Instance> {
@@ -187,23 +218,38 @@ impl Rows {
         stage.generation += 1;
         stage.state = StageState::Assigned;
         (stage.instance, stage.assigned_ms) = (Some(instance.id.clone()), Some(now_ms));
-        let reason = format!("claimed by {}", stage.id);
-        (self.put_stage(stage, now_ms), self.put(instance, &reason))
+        let instance = self.put(instance, &Change::reason_of_claim(&stage.id));
+        self.note_stage(&stage, now_ms);
+        (self.keep_stage(stage), instance)
     }
 
     /// See `Store::update_stage`.
-    pub fn update_stage(&mut self, stage: &Stage, now_ms: i64) -> Option<Changed<Stage>> {
-        let fits = self.stages.get(&stage.id).is_some_and(|old| old.generation == stage.generation - 1);
-        fits.then(|| self.put_stage(stage.clone(), now_ms))
+    ///
+    /// # Errors
+    /// When an instance would have two stages.
+    pub fn update_stage(&mut self, stage: &Stage, now_ms: i64) -> Answer<Changed<Stage>> {
+        if self.stages.get(&stage.id).is_none_or(|old| old.generation != stage.generation - 1) {
+            return Ok(None);
+        }
+        if let Some(instance) = stage.instance.as_ref().filter(|_| stage.state == StageState::Assigned) {
+            let mut open = self.open.iter().filter_map(|id| self.stages.get(id));
+            let serves = |other: &&Stage| {
+                other.id != stage.id && other.state == StageState::Assigned && other.instance.as_ref() == Some(instance)
+            };
+            if let Some(other) = open.find(serves) {
+                return Err(refused(format!("stage {} is given {instance}, which serves {}", stage.id, other.id)));
+            }
+        }
+        self.note_stage(stage, now_ms);
+        Ok(Some(self.keep_stage(stage.clone())))
     }
 
-    fn put_stage(&mut self, new: Stage, now_ms: i64) -> Changed<Stage> {
+    fn keep_stage(&mut self, new: Stage) -> Changed<Stage> {
         if new.state == StageState::Ended {
             self.open.remove(&new.id)
         } else {
             self.open.insert(new.id.clone())
         };
-        self.note("stage", new.id.as_str(), &new.pool, new.state.as_str(), now_ms, &why(&new));
         let old = self.stages.insert(new.id.clone(), new.clone());
         Changed { old, new }
     }
@@ -218,11 +264,5 @@ impl Rows {
                 (streak.at_ms, streak.evidence) = (now_ms, cause.to_string());
             }
         }
-    }
-
-    fn note(&mut self, subject: &str, id: &str, pool: &str, state: &str, at_ms: i64, reason: &str) {
-        let seq = i64::try_from(self.changes.len()).unwrap_or(i64::MAX);
-        let (subject, id, pool) = (subject.to_owned(), id.to_owned(), pool.to_owned());
-        self.changes.push(Change { seq, at_ms, subject, id, pool, state: state.to_owned(), reason: reason.to_owned() });
     }
 }

@@ -1,20 +1,22 @@
 //! Stages, and the claim.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use futures::future::join_all;
-use kiln_engine::world::Store as _;
 use kiln_pool::plan::WaitReason;
 use kiln_pool::{Cause, Code, Instance, Stage, StageState, State};
 
-use super::{Backend, candidate, insert, ready, stage};
+use super::{Backend, begin, candidate, insert, ready, stage};
 
-pub async fn a_stage_waits_or_gets_the_oldest(backend: Backend) {
+pub async fn a_stage_waits_or_gets_the_oldest(backend: Arc<dyn Backend>) {
     let store = backend.open().await;
     let (waits, none) = store.begin_stage(&stage("early", 1), 50).await.unwrap();
     assert_eq!((waits, none), (stage("early", 1), None));
     assert_eq!(store.open_stages().await.unwrap(), [stage("early", 1)]);
     assert_eq!(store.stage(&"early".into()).await.unwrap(), Some(stage("early", 1)));
 
-    insert(&store, &[ready("young", 20), ready("b", 10), ready("a", 10)]).await;
+    insert(&*store, &[ready("young", 20), ready("b", 10), ready("a", 10)]).await;
     let (assigned, instance) = store.claim(&stage("early", 1), 100).await.unwrap().unwrap();
     let expected_instance = Instance {
         state: State::Claimed,
@@ -51,7 +53,7 @@ pub async fn a_stage_waits_or_gets_the_oldest(backend: Backend) {
     );
 }
 
-pub async fn what_is_held_or_of_another_kind_is_not_claimed(backend: Backend) {
+pub async fn what_is_held_or_of_another_kind_is_not_claimed(backend: Arc<dyn Backend>) {
     let store = backend.open().await;
     let rows = [
         Instance { hold_until_ms: Some(1_000), ..ready("held", 1) },
@@ -59,54 +61,21 @@ pub async fn what_is_held_or_of_another_kind_is_not_claimed(backend: Backend) {
         Instance { flavor: "p/large".to_owned(), ..ready("large", 1) },
         Instance { state: State::Hibernated, ..ready("asleep", 1) },
     ];
-    insert(&store, &rows).await;
-    let begin =
-        async |row: Stage, now_ms: i64| store.begin_stage(&row, now_ms).await.unwrap().1.map(|i| i.id.to_string());
-    assert_eq!(begin(stage("a", 1), 999).await, None);
+    insert(&*store, &rows).await;
+    let got = async |row: Stage| begin(&*store, &row, 999).await;
+    assert_eq!(got(stage("a", 1)).await, None);
     let none = Stage { candidates: Vec::new(), ..stage("nothing would do", 1) };
-    assert_eq!(begin(none, 999).await, None);
+    assert_eq!(got(none).await, None);
     let second = vec![candidate("p/none", "img"), candidate("p/large", "img"), candidate("p/small", "other")];
-    assert_eq!(begin(Stage { candidates: second.clone(), ..stage("b", 2) }, 999).await.as_deref(), Some("large"));
-    assert_eq!(begin(Stage { candidates: second.clone(), ..stage("c", 3) }, 999).await.as_deref(), Some("image"));
+    assert_eq!(got(Stage { candidates: second.clone(), ..stage("b", 2) }).await.as_deref(), Some("large"));
+    assert_eq!(got(Stage { candidates: second.clone(), ..stage("c", 3) }).await.as_deref(), Some("image"));
     assert_eq!(store.stage(&"b".into()).await.unwrap().unwrap().candidates, second);
     // The hold has ended.
     let (_, instance) = store.claim(&stage("a", 1), 1_000).await.unwrap().unwrap();
     assert_eq!(instance.id, "held".into());
 }
 
-pub async fn stages_of_one_flavor_are_served_in_their_order(backend: Backend) {
-    let store = backend.open().await;
-    assert_eq!(store.begin_stage(&stage("m", 10), 10).await.unwrap().1, None);
-    insert(&store, &[ready("one", 1), ready("two", 1), ready("three", 1)]).await;
-    let begin = async |row: Stage| store.begin_stage(&row, 100).await.unwrap().1.map(|i| i.id.to_string());
-    assert_eq!(begin(stage("late", 11)).await, None, "an older one waits");
-    assert_eq!(begin(stage("n", 10)).await, None, "of the same age, the id decides");
-    assert_eq!(begin(stage("a", 10)).await.as_deref(), Some("one"));
-    let other = Stage { candidates: vec![candidate("p/large", "img"), candidate("p/small", "img")], ..stage("o", 12) };
-    assert_eq!(begin(other).await.as_deref(), Some("three"), "it waits for another flavor first");
-    // Asked again, the older one is served, then the next one.
-    assert_eq!(begin(stage("m", 10)).await.as_deref(), Some("two"));
-    assert_eq!(begin(stage("n", 10)).await, None);
-    insert(&store, &[ready("four", 1)]).await;
-    assert_eq!(begin(stage("late", 11)).await, None);
-    assert_eq!(begin(stage("n", 10)).await.as_deref(), Some("four"));
-}
-
-pub async fn a_repetition_gets_what_there_is(backend: Backend) {
-    let (store, other) = (backend.open().await, backend.open().await);
-    insert(&store, &[ready("one", 1), ready("two", 2)]).await;
-    let first = store.begin_stage(&stage("s", 1), 10).await.unwrap();
-    let changed = Stage { account: "somebody else".to_owned(), ..stage("s", 99) };
-    assert_eq!(other.begin_stage(&changed, 20).await.unwrap(), first);
-    let ended = first.0.ended(Cause::new(Code::Destroyed, "bye"), 30).unwrap();
-    assert!(other.update_stage(&ended).await.unwrap());
-    let (there, instance) = store.begin_stage(&stage("s", 1), 40).await.unwrap();
-    assert_eq!((there, instance.map(|i| i.id)), (ended, Some("one".into())));
-    assert_eq!(store.instance(&"two".into()).await.unwrap().unwrap().state, State::Ready);
-    assert_eq!(store.open_stages().await.unwrap(), []);
-}
-
-pub async fn a_claim_for_a_changed_stage_takes_nothing(backend: Backend) {
+pub async fn a_claim_for_a_changed_stage_takes_nothing(backend: Arc<dyn Backend>) {
     let store = backend.open().await;
     let read = store.begin_stage(&stage("s", 1), 1).await.unwrap().0;
     let newer =
@@ -118,7 +87,7 @@ pub async fn a_claim_for_a_changed_stage_takes_nothing(backend: Backend) {
             .await
             .unwrap()
     );
-    insert(&store, &[ready("i", 1)]).await;
+    insert(&*store, &[ready("i", 1)]).await;
     assert_eq!(store.claim(&read, 10).await.unwrap(), None);
     assert_eq!(store.claim(&stage("unknown", 1), 10).await.unwrap(), None);
     assert_eq!(store.instance(&"i".into()).await.unwrap().unwrap(), ready("i", 1));
@@ -128,9 +97,9 @@ pub async fn a_claim_for_a_changed_stage_takes_nothing(backend: Backend) {
     assert_eq!(store.claim(&assigned, 10).await.unwrap(), None, "it has one");
 }
 
-pub async fn a_stage_has_one_instance_at_a_time(backend: Backend) {
+pub async fn a_stage_has_one_instance_at_a_time(backend: Arc<dyn Backend>) {
     let store = backend.open().await;
-    insert(&store, &[ready("one", 1), ready("two", 2)]).await;
+    insert(&*store, &[ready("one", 1), ready("two", 2)]).await;
     let (assigned, bad) = store.begin_stage(&stage("s", 1), 10).await.unwrap();
     let back = Stage { state: StageState::Waiting, instance: None, assigned_ms: None, generation: 3, ..assigned };
     assert!(store.update_stage(&back).await.unwrap());
@@ -146,29 +115,64 @@ pub async fn a_stage_has_one_instance_at_a_time(backend: Backend) {
     let stolen = Stage { state: StageState::Assigned, instance: Some("two".into()), generation: 2, ..stage("t", 2) };
     let error = store.update_stage(&stolen).await.unwrap_err();
     assert!(!error.ambiguous && error.message.contains("stage t"), "{error}");
+    // And a stage with two instances.
+    insert(&*store, &[ready("three", 3)]).await;
+    let second = Instance { state: State::Claimed, stage: Some("s".into()), generation: 2, ..ready("three", 3) };
+    let error = store.update_instance(&second, "").await.unwrap_err();
+    assert!(!error.ambiguous && error.message.contains("three"), "{error}");
+    assert_eq!(store.instance(&"three".into()).await.unwrap().unwrap(), ready("three", 3));
 }
 
-pub async fn one_stage_asked_for_many_times_at_once_gets_one_instance(backend: Backend) {
+pub async fn one_stage_asked_for_many_times_at_once_gets_one_instance(backend: Arc<dyn Backend>) {
     let stores = [backend.open().await, backend.open().await];
     let rows: Vec<_> = (0..20).map(|n| ready(&format!("i{n:02}"), n)).collect();
-    insert(&stores[0], &rows).await;
+    insert(&*stores[0], &rows).await;
     for round in 0..10 {
         let row = stage(&format!("s{round}"), 1);
         let tries = (0..20).map(|n| {
-            let (store, row) = (stores[n % 2].clone(), row.clone());
-            tokio::spawn(async move {
+            let (store, row) = (&stores[n % 2], &row);
+            async move {
                 // Beside those who begin are those who found the row waiting and claim for it.
                 if n % 4 == 3 {
-                    store.claim(&row, 10).await.map(|_| None)
+                    store.claim(row, 10).await.map(|_| None)
                 } else {
-                    store.begin_stage(&row, 10).await.map(Some)
+                    store.begin_stage(row, 10).await.map(Some)
                 }
-            })
+            }
         });
-        let answers: Vec<_> = join_all(tries).await.into_iter().filter_map(|answer| answer.unwrap().unwrap()).collect();
-        let ids: std::collections::BTreeSet<_> = answers.iter().filter_map(|(_, i)| Some(&i.as_ref()?.id)).collect();
+        let answers: Vec<_> = join_all(tries).await.into_iter().filter_map(|answer| answer.unwrap()).collect();
+        let ids: BTreeSet<_> = answers.iter().filter_map(|(_, i)| Some(&i.as_ref()?.id)).collect();
         assert_eq!(ids.len(), 1, "{answers:?}");
         let claimed = stores[1].live_instances().await.unwrap().iter().filter(|i| i.state == State::Claimed).count();
         assert_eq!(claimed, round + 1);
     }
+}
+
+/// A pass serves many stages at once: each gets an instance of its own, and one that changed meanwhile gets none without
+/// harm to the others.
+pub async fn claims_at_once_get_an_instance_each(backend: Arc<dyn Backend>) {
+    let store = backend.open().await;
+    let stages: Vec<_> = (0..20).map(|n| stage(&format!("s{n:02}"), n)).collect();
+    for row in &stages {
+        assert_eq!(store.begin_stage(row, 1).await.unwrap().1, None);
+    }
+    let instances: Vec<_> = (0..15).map(|n| ready(&format!("i{n:02}"), n)).collect();
+    insert(&*store, &instances).await;
+    // One ends while it is to be served.
+    let ended = stages[3].ended(Cause::new(Code::Cancelled, ""), 2).unwrap();
+    assert!(store.update_stage(&ended).await.unwrap());
+    let claimed = join_all(stages.iter().rev().map(|row| store.claim(row, 5))).await;
+    let got: Vec<(String, String)> = claimed
+        .into_iter()
+        .filter_map(Result::unwrap)
+        .map(|(stage, instance)| (stage.id.to_string(), instance.id.to_string()))
+        .collect();
+    let (served, given): (BTreeSet<_>, BTreeSet<_>) = got.iter().cloned().unzip();
+    assert_eq!((got.len(), served.len(), given.len()), (15, 15, 15), "{got:?}");
+    assert!(!served.contains("s03"), "{got:?}");
+    for (stage, instance) in &got {
+        let row = store.instance(&instance.as_str().into()).await.unwrap().unwrap();
+        assert_eq!(row.stage.as_ref().map(ToString::to_string).as_deref(), Some(stage.as_str()));
+    }
+    assert_eq!(store.stage(&"s03".into()).await.unwrap().unwrap(), ended);
 }
