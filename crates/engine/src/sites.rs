@@ -232,7 +232,9 @@ impl Engine {
         for (id, (abilities, listing)) in &snapshots.open {
             let listing = listing.as_ref().map(|Snapshot { asked_ms, listed }| {
                 let seen: BTreeMap<InstanceId, Seen> = listed.iter().map(seen).collect();
-                let rows: BTreeSet<&InstanceId> = instances.iter().filter(|i| i.site == *id).map(|i| &i.id).collect();
+                // What was not made yet is in no listing for a good reason.
+                let made = |i: &&Instance| i.site == *id && !matches!(i.state, State::Intended | State::Launching);
+                let rows: BTreeSet<&InstanceId> = instances.iter().filter(made).map(|i| &i.id).collect();
                 let unseen = sites.get_mut(id).map(|site| &mut site.unseen_ms);
                 let unseen = unseen.map(|unseen| {
                     unseen.retain(|id, _| rows.contains(id) && !seen.contains_key(id));
