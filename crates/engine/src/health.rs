@@ -26,8 +26,8 @@ impl Engine {
         }
     }
 
-    /// Asks the agent of each instance that is ready or serves a stage, of the pools that are ours. While the rows cannot be
-    /// read, those that were ours last are asked: an outage of the database must not let their leases run out.
+    /// Asks the agent of each instance that is ready or serves a stage, of the pools that are ours or were ours last: while the
+    /// store cannot be read or written, the leases of their VMs must not run out.
     pub async fn probe(self: &Arc<Self>) {
         let rows = self.contacts().await;
         let probes = rows.into_iter().map(|row| {
@@ -42,22 +42,22 @@ impl Engine {
 
     async fn contacts(&self) -> Vec<Instance> {
         match self.store.live_instances().await {
-            Ok(rows) => {
-                let mut memory = self.memory();
-                let leases = memory.leases.held(self.host.uptime_ms());
-                let ours = |row: &Instance| {
-                    matches!(row.state, State::Ready | State::Claimed)
-                        && leases.contains(&pool_lease(&row.pool, &row.site))
-                };
-                let contacts: Vec<Instance> = rows.into_iter().filter(ours).collect();
-                memory.contacts.clone_from(&contacts);
-                contacts
-            }
+            Ok(rows) => self.note_contacts(&rows),
             Err(error) => {
                 tracing::warn!(%error, "the rows cannot be read; the agents that were ours last are asked");
-                self.memory().contacts.clone()
             }
         }
+        self.memory().contacts.values().cloned().collect()
+    }
+
+    /// Remembers whose agents are to be asked.
+    pub(crate) fn note_contacts(&self, rows: &[Instance]) {
+        let mut memory = self.memory();
+        let leases = memory.leases.last_known();
+        let ours = |row: &&Instance| {
+            matches!(row.state, State::Ready | State::Claimed) && leases.contains(&pool_lease(&row.pool, &row.site))
+        };
+        memory.contacts = rows.iter().filter(ours).map(|row| (row.id.clone(), row.clone())).collect();
     }
 
     fn note_health(&self, id: &InstanceId, answer: Result<(), String>) {

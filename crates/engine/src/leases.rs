@@ -41,6 +41,11 @@ impl Leases {
         self.held.iter().filter(|(_, until)| **until > uptime_ms).map(|(name, _)| name.clone()).collect()
     }
 
+    /// The names of those that the store last said were held, whether or not they could be renewed since.
+    pub(crate) fn last_known(&self) -> BTreeSet<String> {
+        self.held.keys().cloned().collect()
+    }
+
     /// What to ask for, each with the beat that may be taken from its holder; none when there is no need to ask.
     ///
     /// Leases of `left`, of pools that went from the pool file, are not renewed: another runner's file may have the pool. They

@@ -93,7 +93,9 @@ struct Memory {
     /// Instances whose end is waited for, with what stops the waiting.
     watched: BTreeMap<InstanceId, Watch>,
     /// Instances whose agents are asked for their health, as they were when the rows could last be read.
-    contacts: Vec<Instance>,
+    contacts: BTreeMap<InstanceId, Instance>,
+    /// Since when the rows have been watched.
+    watch: pass::RowWatch,
     /// Orphans that were asked to end, with the uptime before which they are not asked again: listings go on showing them.
     orphans_ms: BTreeMap<InstanceId, i64>,
     leases: Leases,

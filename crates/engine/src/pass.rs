@@ -21,6 +21,9 @@ const IDLE_GAP_SHARE: i64 = 4;
 const IDLE_GAP_MAX_MS: i64 = 500;
 /// For this long it is remembered when a row went.
 const REMEMBER_WENT_MS: i64 = 60 * 60_000;
+/// After so long without a pass that could read and write all it wanted, rows are watched anew: what they say about starts and
+/// callers may be what could not be written down.
+const WATCH_BREAK_MS: i64 = 30_000;
 
 /// What one pass did, for logs and tests.
 #[derive(Debug, Default, Clone)]
@@ -29,6 +32,24 @@ pub struct PassReport {
     pub planned: Vec<Planned>,
     /// The sites of the pool file and of the rows, with what keeps them from being used or listed.
     pub sites: BTreeMap<SiteId, Option<String>>,
+}
+
+/// Since when the rows have been watched, in milliseconds of uptime.
+#[derive(Debug, Default)]
+pub(crate) struct RowWatch {
+    began_ms: i64,
+    /// When the latest pass ended that could read and write all it wanted.
+    good_ms: i64,
+}
+
+impl RowWatch {
+    /// How long the rows have been watched without a break.
+    fn lasts_ms(&mut self, uptime_ms: i64) -> i64 {
+        if uptime_ms - self.good_ms > WATCH_BREAK_MS {
+            self.began_ms = uptime_ms;
+        }
+        uptime_ms - self.began_ms
+    }
 }
 
 /// What a pass read of the store.
@@ -76,6 +97,14 @@ impl Engine {
     /// # Errors
     /// When the store failed; what was done so far stays done, and the next pass goes on from there.
     pub async fn pass(self: &Arc<Self>) -> Result<PassReport, StoreError> {
+        let passed = self.observe_and_act().await;
+        if passed.is_ok() && self.store.write_trouble().is_none() {
+            self.memory().watch.good_ms = self.host.uptime_ms();
+        }
+        passed
+    }
+
+    async fn observe_and_act(self: &Arc<Self>) -> Result<PassReport, StoreError> {
         let config = self.config();
         let Some(leases) = self.leases(&config).await? else { return Ok(PassReport::default()) };
         // Before the rows are read: a stage that is written down meanwhile says so again.
@@ -93,6 +122,7 @@ impl Engine {
         let (streaks, drained) = (self.store.streaks().await?, self.store.drained().await?);
         self.tend_sites(&config, &rows.instances);
         self.notice(&rows);
+        self.note_contacts(&rows.instances);
         let missing_ms = self.missing(&config, &rows);
         let views = self.views(&snapshots, &rows.instances);
         busy.extend(self.memory().busy.iter().cloned());
@@ -101,9 +131,12 @@ impl Engine {
             let memory = self.memory();
             (memory.noticed.clone(), memory.ends.clone())
         };
+        let uptime_ms = self.host.uptime_ms();
+        let watched_ms = self.memory().watch.lasts_ms(uptime_ms);
         let decided = plan(&Input {
             now_ms: self.host.now_ms(),
-            uptime_ms: self.host.uptime_ms(),
+            uptime_ms,
+            watched_ms,
             me: &self.me.name,
             config: &config,
             instances: &rows.instances,

@@ -243,6 +243,7 @@ impl Engine {
                 next.needs_claim = false;
                 if self.store.update_instance(&next, "its agent answers under its own name").await? {
                     self.answered(&row.id, now);
+                    self.memory().contacts.insert(next.id.clone(), next);
                     self.host.signal();
                     self.note_success(&row, now).await?;
                 }

@@ -45,6 +45,7 @@ struct World {
     missing_ms: BTreeMap<String, i64>,
     drained: BTreeSet<String>,
     uptime_ms: i64,
+    watched_ms: i64,
 }
 
 fn launch() -> Launch {
@@ -100,6 +101,7 @@ impl World {
             missing_ms: BTreeMap::new(),
             drained: BTreeSet::new(),
             uptime_ms: 365 * 24 * 3_600_000,
+            watched_ms: 365 * 24 * 3_600_000,
         }
     }
 
@@ -220,6 +222,7 @@ impl World {
         plan(&Input {
             now_ms: NOW,
             uptime_ms: self.uptime_ms,
+            watched_ms: self.watched_ms,
             me: "me",
             config: &self.config,
             instances: &self.instances,
@@ -332,7 +335,24 @@ fn silence_counts_from_our_own_start() {
         w.config.timing.surplus_after_ms = i64::MAX;
     };
     World::new(&[("a", 0, 5)]).with(&ready).change(young).check("");
-    World::new(&[("a", 1, 5)]).with(&["i1 booting since=100000 retry=5"]).change(young).check("");
+}
+
+/// What could not be written down while the store failed is no sign that nothing happened.
+#[test]
+fn what_a_row_does_not_say_counts_from_when_it_could() {
+    let blind = |w: &mut World| w.watched_ms = 59_000;
+    let world = || World::new(&[("a", 1, 5)]);
+    for row in ["i1 booting since=100000 retry=5", "i1 launching since=100000 unseen=100000 retry=5"] {
+        world().with(&[row]).change(blind).check("");
+        assert_eq!(world().with(&[row]).plan().actions.len(), 1, "{row}");
+    }
+    let unattended = ["i1 claimed stage=s", "s assigned instance=i1 age=901"];
+    World::new(&[("a", 0, 5)]).with(&unattended).change(blind).check("");
+    // Agents are asked all the while.
+    world().with(&["i1 ready silent=61"]).change(blind).change(|w| w.config.timing.surplus_after_ms = i64::MAX).check(
+        "terminate i1: unreachable: its agent has not answered for 61 s
+             create a img: fewer are warm than are wanted",
+    );
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The simulated world: its transcripts, that a seed means the same again, and seeds that once found something.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use kiln_testkit::sim::fault::Fault;
 use kiln_testkit::sim::{Plan, run, scenario};
 
 /// Set it to write the transcripts anew.
@@ -59,6 +61,20 @@ fn a_seed_means_the_same_again() {
         run(&Plan { seed: 1, steps: 500, verbose: false }).digest,
         run(&Plan { seed: 2, steps: 500, verbose: false }).digest
     );
+}
+
+/// A fault that no seed meets shows nothing.
+#[test]
+fn every_fault_is_met() {
+    let mut missing: BTreeSet<&str> = Fault::ALL.iter().map(|fault| fault.name()).collect();
+    for seed in 1..=200 {
+        let struck = run(&Plan { seed, steps: 2_000, verbose: false }).struck;
+        missing.retain(|name| !struck.keys().any(|fault| fault.name() == *name));
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("no seed meets {missing:?}");
 }
 
 #[test]

@@ -279,7 +279,7 @@ impl Case<'_> {
 
     /// How long it has been in its state while we were there to see it.
     fn age_here_ms(&self) -> i64 {
-        (self.input.now_ms - self.instance.since_ms).min(self.input.uptime_ms)
+        (self.input.now_ms - self.instance.since_ms).min(self.input.watched_ms)
     }
 
     /// What the listing shows of it, if the row has not changed since the listing was asked for.

@@ -9,7 +9,8 @@
 //!
 //! Listings are made beside the passes and may be old when they are used. So each has the time at which it was asked for, and
 //! says something about a row only when the row has not changed since. Judgements about silence count from the start of our
-//! own process at the earliest, so that a restart ends nobody.
+//! own process at the earliest, so that a restart ends nobody; those about rows that do not go on, from when the store could
+//! be used again, so that its outage ends nobody.
 
 mod actions;
 mod breaker;
@@ -41,6 +42,9 @@ pub struct Input<'a> {
     pub now_ms: i64,
     /// How long this process has been running, in milliseconds.
     pub uptime_ms: i64,
+    /// For how long it has watched the rows without a break, in milliseconds: since its start, or since it could use the store
+    /// again.
+    pub watched_ms: i64,
     /// This runner.
     pub me: &'a str,
     /// Desired state, from the pool file.

@@ -55,7 +55,7 @@ fn assigned(input: &Input<'_>, stage: &Stage, by_id: &BTreeMap<&InstanceId, &Ins
     if since > stage.run_ms {
         return end(Code::StageDeadline, format!("its time of {} s was up", stage.run_ms / 1000));
     }
-    if !stage.set_up && since.min(input.uptime_ms) > input.config.timing.unattended_after_ms {
+    if !stage.set_up && since.min(input.watched_ms) > input.config.timing.unattended_after_ms {
         return end(Code::Unattended, format!("nobody came for it in the {} s since it has an instance", since / 1000));
     }
     None

@@ -58,10 +58,11 @@ impl World {
             );
             return Err("somebody else answers".to_owned());
         }
-        if !boot && !vm.has_identity {
+        // Only who was launched as a copy is given an identity.
+        if !vm.has_identity && !(boot && instance.needs_claim) {
             return Err("certificate of another name".to_owned());
         }
-        vm.contact_ms = now;
+        (vm.contact_ms, vm.unasked_ms) = (now, 0);
         if boot && !vm.has_identity {
             vm.has_identity = true;
             self.say(&format!("r{runner} agent {} takes its identity", instance.id));

@@ -72,7 +72,10 @@ impl Client {
                 self.report_failed_setup(&id).await;
                 continue;
             }
-            self.note_set_up(&assigned.stage).await;
+            // Who is not told that all went well asks again.
+            if !self.note_set_up(&assigned.stage).await {
+                continue;
+            }
             self.shared.clock.sleep(self.run_ms).await;
             if self.manners.forgets_end {
                 return;
@@ -155,17 +158,18 @@ impl Client {
         self.rest(10, 500).await;
     }
 
-    async fn note_set_up(&self, assigned: &Stage) {
+    async fn note_set_up(&self, assigned: &Stage) -> bool {
         for _ in 0..5 {
             let stage = assigned.clone();
             let asked = self.ask(move |engine| async move { engine.note_set_up(&stage).await.map(drop) }.boxed());
             if let Some((_, answer)) = asked
                 && let Ok(Ok(())) = answer.await
             {
-                return;
+                return true;
             }
             self.rest(200, 4_000).await;
         }
+        false
     }
 
     /// Ends the stage; asks until that was heard.

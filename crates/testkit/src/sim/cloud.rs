@@ -46,6 +46,8 @@ pub struct Vm {
     pub hangs_ms: i64,
     /// When its agent last had authenticated contact.
     pub contact_ms: i64,
+    /// How long its agent answered, its row said that it is to be asked, all runners could, and none did.
+    pub unasked_ms: i64,
     /// Whether its agent was given its own identity.
     pub has_identity: bool,
     /// Whether it had no live row when it was made: by a call that came late, or by a stranger.
@@ -54,8 +56,8 @@ pub struct Vm {
     pub shown_ms: BTreeMap<usize, i64>,
     /// [`super::world::World::well_ms`] when it was found to have no live row.
     pub unowned_since: Option<i64>,
-    /// [`super::world::World::well_ms`] when listings first could show it with its address.
-    pub shown_well: Option<i64>,
+    /// [`super::world::World::able_ms`] when listings first could show it with its address.
+    pub shown_able: Option<i64>,
     /// [`super::world::World::well_ms`] when it ended.
     pub ended_well: i64,
     /// How it is.
@@ -108,6 +110,12 @@ impl Vm {
     #[must_use]
     pub fn runs(&self) -> bool {
         self.state == VmState::Running
+    }
+
+    /// Whether its agent answers under its own name.
+    #[must_use]
+    pub fn answers(&self, now_ms: i64) -> bool {
+        self.runs() && self.boots_ms.is_some_and(|at| at <= now_ms) && self.hangs_ms <= now_ms && self.has_identity
     }
 
     /// Whether it is there, running or asleep.
@@ -180,11 +188,12 @@ impl Cloud {
             boots_ms: fate.boots_ms,
             hangs_ms: 0,
             contact_ms: now_ms,
+            unasked_ms: 0,
             has_identity: false,
             late: false,
             shown_ms: BTreeMap::new(),
             unowned_since: None,
-            shown_well: None,
+            shown_able: None,
             ended_well: 0,
             state: VmState::Running,
             port: self.next_port,

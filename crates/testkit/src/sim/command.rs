@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use super::fault::Fault;
 use super::{Outcome, Plan, run};
 
 /// What can be given.
@@ -125,6 +126,7 @@ struct Totals {
     with_faults_ms: i64,
     passed_ms: i64,
     counts: BTreeMap<&'static str, u64>,
+    struck: BTreeMap<Fault, u64>,
 }
 
 impl Totals {
@@ -135,11 +137,17 @@ impl Totals {
         for (what, count) in &outcome.counts {
             *self.counts.entry(what).or_default() += count;
         }
+        for (fault, count) in &outcome.struck {
+            *self.struck.entry(*fault).or_default() += count;
+        }
     }
 
     fn print(&self) {
         for (what, count) in &self.counts {
             println!("{count:>9} {what}");
+        }
+        for fault in Fault::ALL {
+            println!("{:>9} fault {}", self.struck.get(fault).unwrap_or(&0), fault.name());
         }
     }
 }

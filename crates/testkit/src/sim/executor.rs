@@ -6,7 +6,7 @@ use std::task::Context;
 
 use futures::future::BoxFuture;
 use kiln_engine::Engine;
-use kiln_pool::Config;
+use kiln_pool::{Config, InstanceId, State};
 
 use super::clock::{Owner, TaskId};
 use super::fault::Fault;
@@ -142,7 +142,9 @@ impl Executor {
         self.shared.clock.advance_to(next);
         if well {
             world.well_ms += next - now;
+            world.able_ms += if world.can_write() { next - now } else { 0 };
         }
+        world.tend(next - now);
         world.watchdogs();
         world.chances(next - now);
         invariant::after_step(&mut world);
@@ -163,6 +165,23 @@ impl super::world::World {
         }
     }
 
+    /// Counts how long those were not asked that could have been.
+    fn tend(&mut self, passed_ms: i64) {
+        if !self.all_can_ask() {
+            return;
+        }
+        let (now, rows) = (self.now_ms(), &self.rows);
+        let ours = |id: &str| {
+            let row = rows.instances.get(&InstanceId::new(id));
+            row.is_some_and(|row| matches!(row.state, State::Ready | State::Claimed) && !rows.unreadable.contains(id))
+        };
+        for vm in self.clouds.values_mut().flat_map(|cloud| cloud.vms.values_mut()) {
+            if vm.answers(now) && ours(&vm.id) {
+                vm.unasked_ms += passed_ms;
+            }
+        }
+    }
+
     /// What happens by itself while time goes by.
     fn chances(&mut self, passed_ms: i64) {
         // Rates are per some hundred milliseconds; long waits have more of them.
@@ -173,6 +192,9 @@ impl super::world::World {
             }
             if self.strikes(Fault::AgentHangs) {
                 self.hit_vm("agent_hangs");
+            }
+            if self.strikes(Fault::AgentForgets) {
+                self.hit_vm("agent_forgets");
             }
         }
         let runners = self.processes.len();
@@ -203,6 +225,14 @@ impl super::world::World {
                 process.paused_ms = until;
             }
         }
+        if self.strikes(Fault::DiskFull) {
+            let ms = self.trouble_ms();
+            self.fill_disk(ms);
+        }
+        if self.strikes(Fault::StoreOutage) {
+            let ms = self.trouble_ms();
+            self.stop_store(ms);
+        }
         if self.strikes(Fault::Stray) {
             self.make_stray(runner);
         }
@@ -222,9 +252,21 @@ impl super::world::World {
 
     /// Makes something happen to a VM.
     pub fn hit(&mut self, driver: &str, id: &str, fault: &str) {
-        if fault == "vm_dies" {
-            return self.end_vm(driver, id, "fault vm_dies");
+        let now = self.now_ms();
+        match fault {
+            "vm_dies" => self.end_vm(driver, id, "fault vm_dies"),
+            "agent_forgets" => {
+                self.say(&format!("{driver} vm {id} fault agent_forgets"));
+                if let Some(vm) = self.clouds.get_mut(driver).and_then(|c| c.vms.get_mut(id)) {
+                    // Its watchdog starts again, too.
+                    (vm.has_identity, vm.contact_ms) = (false, now);
+                }
+            }
+            _ => self.hang_agent(driver, id),
         }
+    }
+
+    fn hang_agent(&mut self, driver: &str, id: &str) {
         let for_ever = self.rng.chance(300);
         let until = self.now_ms() + if for_ever { i64::from(u32::MAX) } else { self.rng.between(1_000, 240_000) };
         self.say(&format!("{driver} vm {id} fault agent_hangs{}", if for_ever { " for ever" } else { "" }));

@@ -87,6 +87,12 @@ faults! {
     AddressLate = "address_late", 500;
     /// A cloud takes seconds for a listing.
     SlowListing = "slow_listing", 900;
+    /// The disk of the store is full for a while: nothing new is written, and ends only where a reserve makes room for them.
+    DiskFull = "disk_full", 3;
+    /// The store answers nobody, at times for longer than VMs go on without contact.
+    StoreOutage = "store_outage", 2;
+    /// An agent starts again, and knows neither its identity nor its stage any more.
+    AgentForgets = "agent_forgets", 8;
 }
 
 impl Fault {
@@ -102,6 +108,7 @@ impl Fault {
 pub struct Rates {
     rates: BTreeMap<Fault, u32>,
     armed: BTreeMap<(Fault, String), u32>,
+    struck: BTreeMap<Fault, u64>,
 }
 
 impl Rates {
@@ -115,7 +122,7 @@ impl Rates {
                 rates.insert(*fault, u32::try_from(rate).unwrap_or(1));
             }
         }
-        Self { rates, armed: BTreeMap::new() }
+        Self { rates, ..Self::default() }
     }
 
     /// Whether this seed has it at all.
@@ -135,8 +142,27 @@ impl Rates {
         self.armed.clear();
     }
 
+    /// How often each happened.
+    #[must_use]
+    pub fn struck(&self) -> &BTreeMap<Fault, u64> {
+        &self.struck
+    }
+
+    /// Notes that it happened.
+    pub fn note(&mut self, fault: Fault) {
+        *self.struck.entry(fault).or_default() += 1;
+    }
+
     /// Whether it happens on this occasion, in a call of this name.
     pub fn strikes(&mut self, fault: Fault, call: &str, rng: &mut Rng) -> bool {
+        let strikes = self.decide(fault, call, rng);
+        if strikes {
+            self.note(fault);
+        }
+        strikes
+    }
+
+    fn decide(&mut self, fault: Fault, call: &str, rng: &mut Rng) -> bool {
         if !self.armed.is_empty() {
             for name in [call, ""] {
                 if let Some(left) = self.armed.get_mut(&(fault, name.to_owned())).filter(|left| **left > 0) {

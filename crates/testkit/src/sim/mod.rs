@@ -29,6 +29,7 @@ pub mod setting;
 mod settle;
 pub mod store;
 pub mod transcript;
+pub mod trouble;
 pub mod world;
 
 pub use run::{Outcome, Plan, run};

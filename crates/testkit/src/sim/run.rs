@@ -47,6 +47,8 @@ pub struct Outcome {
     pub counts: BTreeMap<&'static str, u64>,
     /// The faults of this seed.
     pub faults: String,
+    /// How often each of them happened.
+    pub struck: BTreeMap<Fault, u64>,
 }
 
 /// Lines that are shown of a failed run.
@@ -89,6 +91,7 @@ pub fn run(plan: &Plan) -> Outcome {
         decisions: run.decisions,
         counts: world.marks.counts.clone(),
         faults,
+        struck: world.faults.struck().clone(),
     }
 }
 
@@ -141,7 +144,9 @@ impl Run {
             let mut world = self.executor.shared.world();
             let now = world.now_ms();
             for runner in 0..world.processes.len() {
-                if world.processes.get(runner).is_some_and(|p| p.up || p.superseded) {
+                // A process that finds no store ends at once, and is tried again.
+                let down = world.trouble.is_down(now);
+                if down || world.processes.get(runner).is_some_and(|p| p.up || p.superseded) {
                     continue;
                 }
                 let pause = if world.calm { 0 } else { world.rng.between(100, 60_000) };
@@ -165,6 +170,7 @@ impl Run {
             world.say("no fault happens from here on");
             world.calm = true;
             world.faults.stop();
+            world.trouble.end();
             // Hosts that share a store agree about the time by then; one alone need not be right.
             let shared_store = world.processes.len() > 1;
             for process in &mut world.processes {
@@ -212,6 +218,7 @@ fn twin(world: &mut World) -> BTreeMap<usize, i64> {
     if !world.faults.has(Fault::EqualName) {
         return BTreeMap::new();
     }
+    world.faults.note(Fault::EqualName);
     let starts_ms = world.now_ms() + world.rng.between(1_000, 90_000);
     world.processes.push(Process::of_runner(0));
     BTreeMap::from([(world.processes.len() - 1, starts_ms)])

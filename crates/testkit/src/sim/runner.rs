@@ -17,6 +17,7 @@ use super::agents::SimAgents;
 use super::clock::{Clock, Owner, Sleep};
 use super::driver::SimDriver;
 use super::store::SimStore;
+use super::trouble::Refused;
 use super::world::Shared;
 
 /// The process around an engine.
@@ -45,7 +46,8 @@ pub fn start(shared: &Arc<Shared>, runner: usize, config: &Config) -> Arc<Engine
     let (name, incarnation, skew_ms, epoch_ms) = match world.processes.get_mut(runner) {
         Some(process) => {
             process.incarnation += 1;
-            (process.up, process.started_ms) = (true, now);
+            (process.up, process.started_ms, process.leased) = (true, now, false);
+            process.refused = Refused::default();
             (process.name.clone(), process.incarnation, process.skew_ms, Arc::clone(&process.epoch_ms))
         }
         None => (format!("runner{runner}"), 0, 0, Arc::default()),

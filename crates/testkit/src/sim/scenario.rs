@@ -3,6 +3,7 @@
 //! ```text
 //! runners 2
 //! pool linux on cloud limit 3 warm 1 fallback spare
+//! lease 20m
 //! at 10s setup s1 pool linux wait 60s run 10m
 //! at 20s fault response_lost launch
 //! at 30s fault vm_dies i1
@@ -39,11 +40,12 @@ pub fn play(text: &str) -> Result<String, String> {
         .filter(|(_, words): &(usize, Vec<&str>)| !words.is_empty())
         .collect();
     let mut config = Config::default();
-    let mut runners = 1;
-    let is_setting = |words: &[&str]| matches!(words.first(), Some(&("runners" | "pool" | "timing")));
+    let (mut runners, mut lease_ms) = (1, None);
+    let is_setting = |words: &[&str]| matches!(words.first(), Some(&("runners" | "pool" | "timing" | "lease")));
     for (number, words) in lines.iter().filter(|(_, words)| is_setting(words)) {
         let done = match words.as_slice() {
             ["runners", count] => count.parse().map(|count| runners = count).map_err(|e| format!("{e}")),
+            ["lease", span] => duration_ms(span).map(|ms| lease_ms = Some(ms)),
             _ => configure(&mut config, words),
         };
         done.map_err(|why| format!("line {number}: {why}"))?;
@@ -52,6 +54,9 @@ pub fn play(text: &str) -> Result<String, String> {
     let mut world = World::new(&clock, Rng::new(1), config, runners);
     (world.pace, world.transcript.all) = (Pace::Steady, true);
     setting::clouds(&mut world);
+    for cloud in world.clouds.values_mut() {
+        cloud.watchdog.lease_ms = lease_ms.unwrap_or(cloud.watchdog.lease_ms);
+    }
     let mut executor = Executor::new(Shared::new(world));
     for runner in 0..runners {
         executor.start(runner);
@@ -157,7 +162,9 @@ fn happen(executor: &mut Executor, words: &[&str]) -> Result<(), String> {
             let mut world = shared.world();
             world.processes.get_mut(runner).ok_or("there is no such runner")?.skew_ms = ms;
         }
-        ["fault", name @ ("vm_dies" | "agent_hangs"), id] => {
+        ["fault", "store_outage", span] => shared.world().stop_store(duration_ms(span)?),
+        ["fault", "disk_full", span] => shared.world().fill_disk(duration_ms(span)?),
+        ["fault", name @ ("vm_dies" | "agent_hangs" | "agent_forgets"), id] => {
             let mut world = shared.world();
             let row = world.rows.instances.get(&InstanceId::new(*id)).ok_or("there is no such instance")?;
             let driver = row.site.to_string();

@@ -49,8 +49,11 @@ pub fn settled(w: &World, probes: &[StageId]) -> Result<(), Unsettled> {
         if !matches!(row.state, State::Ready | State::Hibernated) && !fails {
             return Err(("nothing_is_stuck", format!("{row:?}")));
         }
-        let there =
-            w.clouds.get(row.site.as_str()).and_then(|c| c.vms.get(row.id.as_str())).is_some_and(|vm| vm.exists());
+        let vm = w.clouds.get(row.site.as_str()).and_then(|c| c.vms.get(row.id.as_str()));
+        let there = vm.is_some_and(|vm| vm.exists());
+        if row.state == State::Ready && vm.is_some_and(|vm| vm.exists() && !vm.answers(now)) {
+            return Err(("ready_agents_answer", format!("{} is ready and its agent does not answer", row.id)));
+        }
         if !there && !fails {
             return Err(("nothing_is_stuck", format!("{} is {} and its VM is not there", row.id, row.state)));
         }

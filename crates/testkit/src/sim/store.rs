@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_engine::{Change, Holder, Lease, Leasing, Limits, Store, StoreError, WriteTrouble};
 use kiln_pool::plan::Streak;
-use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
+use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, StageState, State};
 
 use super::fault::Fault;
 use super::invariant;
+use super::trouble::Touch;
 use super::world::{Part, Shared, World};
 
 /// The store of one runner.
@@ -24,24 +26,33 @@ pub struct SimStore {
 type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 impl SimStore {
-    fn call<'a, T: Send + 'a>(
+    fn read<'a, T: Send + 'a>(
         &'a self,
         what: &'static str,
         effect: impl FnOnce(&mut World) -> T + Send + 'a,
     ) -> Answer<'a, T> {
-        self.call_or_refuse(what, |w| Ok(effect(w)))
+        self.call(what, Touch::Read, |w| Ok(effect(w)))
+    }
+
+    fn write<'a, T: Send + 'a>(
+        &'a self,
+        what: &'static str,
+        effect: impl FnOnce(&mut World) -> T + Send + 'a,
+    ) -> Answer<'a, T> {
+        self.call(what, Touch::Write, |w| Ok(effect(w)))
     }
 
     /// A call that the tables may refuse.
-    fn call_or_refuse<'a, T: Send + 'a>(
+    fn call<'a, T: Send + 'a>(
         &'a self,
         what: &'static str,
+        touch: Touch,
         effect: impl FnOnce(&mut World) -> Result<T, StoreError> + Send + 'a,
     ) -> Answer<'a, T> {
         async move {
             let before = self.shared.world().store_delay();
             self.shared.clock.sleep(before).await;
-            let (done, after) = self.shared.world().store_effect(self.runner, what, effect);
+            let (done, after) = self.shared.world().store_effect(self.runner, what, touch, effect);
             if after > 0 {
                 self.shared.clock.sleep(after).await;
             }
@@ -60,11 +71,15 @@ impl World {
         &mut self,
         runner: usize,
         what: &'static str,
+        touch: Touch,
         effect: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> (Result<T, StoreError>, i64) {
         let fail = |why: &str, ambiguous| Err(StoreError { message: format!("{what}: {why}"), ambiguous });
         if self.is_cut_off(runner, Part::Store) {
             return (fail("no route", false), 2_000);
+        }
+        if let Some((why, ms)) = self.refuses(runner, touch) {
+            return (fail(why, false), ms);
         }
         if self.strikes_in(what, Fault::CrashBefore) {
             self.say(&format!("r{runner} fault crash_before {what}"));
@@ -82,6 +97,9 @@ impl World {
             Ok(value) => value,
             Err(refused) => return (Err(refused), 1),
         };
+        if touch != Touch::Read {
+            self.wrote(runner);
+        }
         if self.strikes_in(what, Fault::CrashAfter) {
             self.say(&format!("r{runner} fault crash_after {what}"));
             self.crashes.insert(runner);
@@ -98,7 +116,10 @@ impl World {
 
 impl Store for SimStore {
     fn write_trouble(&self) -> Option<WriteTrouble> {
-        None
+        let world = self.shared.world();
+        let (since_ms, why) = world.processes.get(self.runner)?.refused.since_ms?;
+        let lasts = Duration::from_millis(u64::try_from(world.now_ms() - since_ms).unwrap_or(0));
+        Some(WriteTrouble { lasts, why: why.to_owned() })
     }
 
     fn unreadable(&self) -> BTreeMap<String, String> {
@@ -106,43 +127,53 @@ impl Store for SimStore {
     }
 
     fn anchor<'a>(&'a self, boot: &'a str, epoch_ms: i64) -> Answer<'a, i64> {
-        self.call("anchor", move |w| w.rows.anchor(boot, epoch_ms))
+        self.call("anchor", Touch::End, move |w| Ok(w.rows.anchor(boot, epoch_ms)))
     }
 
     fn enroll<'a>(&'a self, me: &'a Holder) -> Answer<'a, ()> {
-        self.call("enroll", move |w| w.rows.enroll(me))
+        self.call("enroll", Touch::End, move |w| {
+            w.rows.enroll(me);
+            Ok(())
+        })
     }
 
     fn lease<'a>(&'a self, me: &'a Holder, wanted: &'a BTreeMap<String, Option<Lease>>) -> Answer<'a, Leasing> {
-        self.call("lease", move |w| {
+        self.call("lease", Touch::End, move |w| {
             let before = w.rows.leases.clone();
             let answer = w.rows.lease(me, wanted);
             invariant::leased(w, self.runner, me, &before, &answer);
-            answer
+            if let Some(process) = w.processes.get_mut(self.runner) {
+                process.leased = true;
+            }
+            Ok(answer)
         })
     }
 
     fn release_leases<'a>(&'a self, me: &'a Holder) -> Answer<'a, ()> {
-        self.call("release_leases", move |w| w.rows.release_leases(me))
+        self.call("release_leases", Touch::End, move |w| {
+            w.rows.release_leases(me);
+            Ok(())
+        })
     }
 
     fn live_instances(&self) -> Answer<'_, Vec<Instance>> {
-        self.call("live_instances", |w| w.rows.live_instances())
+        self.read("live_instances", |w| w.rows.live_instances())
     }
 
     fn instance<'a>(&'a self, id: &'a InstanceId) -> Answer<'a, Option<Instance>> {
-        self.call("instance", move |w| w.rows.instances.get(id).cloned())
+        self.read("instance", move |w| w.rows.instances.get(id).cloned())
     }
 
     fn insert_instances<'a>(&'a self, rows: &'a [Instance], limits: Limits, reason: &'a str) -> Answer<'a, bool> {
-        self.call_or_refuse("insert_instances", move |w| {
+        self.call("insert_instances", Touch::Write, move |w| {
             let Some(inserted) = w.rows.insert(rows, limits, reason)? else { return Ok(false) };
             Ok(inserted.iter().all(|changed| invariant::instance_changed(w, self.runner, changed, reason)))
         })
     }
 
     fn update_instance<'a>(&'a self, row: &'a Instance, reason: &'a str) -> Answer<'a, bool> {
-        self.call_or_refuse("update_instance", move |w| {
+        let ends = matches!(row.state, State::Terminating | State::Gone);
+        self.call("update_instance", if ends { Touch::End } else { Touch::Write }, move |w| {
             if !w.rows.instances.contains_key(&row.id) {
                 w.violate("row_is_known", format!("an update of {} that never had a row", row.id));
             }
@@ -152,15 +183,15 @@ impl Store for SimStore {
     }
 
     fn open_stages(&self) -> Answer<'_, Vec<Stage>> {
-        self.call("open_stages", |w| w.rows.open_stages())
+        self.read("open_stages", |w| w.rows.open_stages())
     }
 
     fn stage<'a>(&'a self, id: &'a StageId) -> Answer<'a, Option<Stage>> {
-        self.call("stage", move |w| w.rows.stages.get(id).cloned())
+        self.read("stage", move |w| w.rows.stages.get(id).cloned())
     }
 
     fn begin_stage<'a>(&'a self, stage: &'a Stage, now_ms: i64) -> Answer<'a, (Stage, Option<Instance>)> {
-        self.call("begin_stage", move |w| {
+        self.write("begin_stage", move |w| {
             let (begun, claim) = w.rows.begin(stage, now_ms);
             if let Some(begun) = begun {
                 invariant::stage_changed(w, self.runner, &begun);
@@ -175,7 +206,7 @@ impl Store for SimStore {
     }
 
     fn claim<'a>(&'a self, stage: &'a Stage, now_ms: i64) -> Answer<'a, Option<(Stage, Instance)>> {
-        self.call("claim", move |w| {
+        self.write("claim", move |w| {
             let (stage, instance) = w.rows.claim(stage, now_ms)?;
             invariant::claimed(w, self.runner, &stage, &instance);
             Some((stage.new, instance.new))
@@ -183,7 +214,8 @@ impl Store for SimStore {
     }
 
     fn update_stage<'a>(&'a self, stage: &'a Stage) -> Answer<'a, bool> {
-        self.call_or_refuse("update_stage", move |w| {
+        let ends = stage.state == StageState::Ended;
+        self.call("update_stage", if ends { Touch::End } else { Touch::Write }, move |w| {
             let now = w.now_ms();
             let changed = w.rows.update_stage(stage, now)?;
             Ok(changed.is_some_and(|changed| invariant::stage_changed(w, self.runner, &changed)))
@@ -191,11 +223,11 @@ impl Store for SimStore {
     }
 
     fn streaks(&self) -> Answer<'_, BTreeMap<String, Streak>> {
-        self.call("streaks", |w| w.rows.streaks.clone())
+        self.read("streaks", |w| w.rows.streaks.clone())
     }
 
     fn note_start<'a>(&'a self, flavor: &'a str, now_ms: i64, failure: Option<&'a Cause>) -> Answer<'a, ()> {
-        self.call("note_start", move |w| {
+        self.write("note_start", move |w| {
             w.rows.note_start(flavor, now_ms, failure);
             let now = w.now_ms();
             w.marks.start_noted_ms.insert(flavor.to_owned(), now);
@@ -203,31 +235,31 @@ impl Store for SimStore {
     }
 
     fn timeline<'a>(&'a self, id: &'a str, limit: u32) -> Answer<'a, Vec<Change>> {
-        self.call("timeline", move |w| w.rows.timeline(id, limit))
+        self.read("timeline", move |w| w.rows.timeline(id, limit))
     }
 
     fn changes_after(&self, seq: i64, limit: u32) -> Answer<'_, Vec<Change>> {
-        self.call("changes_after", move |w| w.rows.changes_after(seq, limit))
+        self.read("changes_after", move |w| w.rows.changes_after(seq, limit))
     }
 
     fn newest_instances(&self, limit: u32) -> Answer<'_, Vec<Instance>> {
-        self.call("newest_instances", move |w| w.rows.newest_instances(limit))
+        self.read("newest_instances", move |w| w.rows.newest_instances(limit))
     }
 
     fn newest_stages(&self, limit: u32) -> Answer<'_, Vec<Stage>> {
-        self.call("newest_stages", move |w| w.rows.newest_stages(limit))
+        self.read("newest_stages", move |w| w.rows.newest_stages(limit))
     }
 
     fn prune(&self, before_ms: i64) -> Answer<'_, u64> {
-        self.call("prune", move |w| w.rows.prune(before_ms))
+        self.write("prune", move |w| w.rows.prune(before_ms))
     }
 
     fn drained(&self) -> Answer<'_, BTreeSet<String>> {
-        self.call("drained", |w| w.rows.drained.clone())
+        self.read("drained", |w| w.rows.drained.clone())
     }
 
     fn set_drained<'a>(&'a self, pool: &'a str, drained: bool) -> Answer<'a, ()> {
-        self.call("set_drained", move |w| {
+        self.write("set_drained", move |w| {
             let changed = if drained { w.rows.drained.insert(pool.to_owned()) } else { w.rows.drained.remove(pool) };
             if changed {
                 w.say(&format!("r{} pool {pool} {}", self.runner, if drained { "drained" } else { "undrained" }));

@@ -13,6 +13,7 @@ use super::invariant::Marks;
 use super::rng::Rng;
 use super::rows::Rows;
 use super::transcript::Transcript;
+use super::trouble::{Refused, StoreTrouble};
 
 /// What a runner may be cut off from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +58,10 @@ pub struct Process {
     pub epoch_ms: Arc<AtomicI64>,
     /// Calls of the cloud and of agents about an instance that are under way, by incarnation.
     pub working: BTreeSet<(u32, String)>,
+    /// What the store refuses it.
+    pub refused: Refused,
+    /// Whether this start of it ever held leases.
+    pub leased: bool,
 }
 
 impl Process {
@@ -90,6 +95,8 @@ pub struct World {
     pub config: Config,
     /// The rows.
     pub rows: Rows,
+    /// What is wrong with the store that keeps them.
+    pub trouble: StoreTrouble,
     /// The clouds, by driver.
     pub clouds: BTreeMap<String, Cloud>,
     /// The runners.
@@ -106,6 +113,8 @@ pub struct World {
     pub dropped: Vec<TaskId>,
     /// Time that passed while a runner was well, so that a bound holds only for what could be done.
     pub well_ms: i64,
+    /// The part of it in which rows of all kinds could be written.
+    pub able_ms: i64,
     /// Stages whose client is still there.
     pub attached: BTreeSet<StageId>,
     ids: u64,
@@ -144,6 +153,7 @@ impl World {
             pace: Pace::Random,
             config,
             rows: Rows::default(),
+            trouble: StoreTrouble::default(),
             clouds: BTreeMap::new(),
             processes: (0..runners).map(Process::of_runner).collect(),
             transcript: Transcript::new(now_ms, false),
@@ -152,6 +162,7 @@ impl World {
             crashes: BTreeSet::new(),
             dropped: Vec::new(),
             well_ms: 0,
+            able_ms: 0,
             attached: BTreeSet::new(),
             ids: 0,
             clock: Arc::clone(clock),
@@ -201,13 +212,21 @@ impl World {
         self.processes.get(runner).and_then(|p| p.cut_off_ms.get(&part)).is_some_and(|until| *until > self.now_ms())
     }
 
-    /// Whether the runner could do everything now.
+    /// Whether the runner could do everything now that ends something.
     #[must_use]
     pub fn is_well(&self, runner: usize) -> bool {
         let now = self.now_ms();
-        self.processes
-            .get(runner)
-            .is_some_and(|p| p.up && p.paused_ms <= now && p.cut_off_ms.values().all(|t| *t <= now))
+        let goes_on = |p: &Process| p.up && p.paused_ms <= now && p.cut_off_ms.values().all(|t| *t <= now);
+        self.can_end() && self.processes.get(runner).is_some_and(goes_on)
+    }
+
+    /// Whether every runner could ask its agents now.
+    #[must_use]
+    pub fn all_can_ask(&self) -> bool {
+        let now = self.now_ms();
+        let asks = |p: &Process| p.up && p.leased && p.paused_ms <= now;
+        let reaches = |p: &Process| p.cut_off_ms.get(&Part::Agents).is_none_or(|until| *until <= now);
+        self.processes.iter().all(|p| p.superseded || asks(p) && reaches(p))
     }
 
     /// The clock by which a runner dates rows.

@@ -13,6 +13,9 @@
 //! | `one_work_at_a_time` | one process does one thing at a time with an instance |
 //! | `every_end_has_a_cause`, `causes_are_true` | no end without a cause, and each cause is what happened |
 //! | `restart_kills_nobody` | judgements about silence count from the start of the process |
+//! | `outage_kills_nobody` | those about rows that do not go on count from when the store could be used again |
+//! | `contact_is_kept` | whoever is ready or serves a stage is asked for its health, which renews its lease, whatever the store does |
+//! | `ready_agents_answer` | an instance whose agent does not answer under its own name does not stay ready |
 //! | `tenants_never_meet` | a stage gets an instance of its own tenant's flavor |
 //! | `no_dead_vm_is_given` | a claimed VM runs, unless it died too short a while ago to be noticed |
 //! | `breaker_holds` | nothing is made while a flavor's breaker is open |

@@ -106,6 +106,13 @@ fn ends(w: &mut World, runner: usize, old: &Instance, new: &Instance) {
     if from_start && up < limit {
         w.violate("restart_kills_nobody", format!("{} ends as {cause} by a process that is {up} ms old", new.id));
     }
+    let watched = w.watched_ms(runner);
+    if matches!(cause.code, Code::BootTimeout | Code::LaunchTimeout) && watched < limit {
+        w.violate(
+            "outage_kills_nobody",
+            format!("{} ends as {cause}, and the rows were seen for {watched} ms", new.id),
+        );
+    }
     let by_operator = w.marks.asked_to_destroy.contains(&new.id);
     let forced =
         matches!(cause.code, Code::MaxAge | Code::Died | Code::DiedBooting | Code::Vanished | Code::SetupFailed);

@@ -74,11 +74,13 @@ fn lie(w: &World, runner: usize, old: &Stage, at_ms: i64, cause: &Cause) -> Opti
             (early || assigned.is_none()).then(|| format!("it ran for {ran} of {} ms", old.run_ms))
         }
         Code::Unattended => {
-            let up = w.processes.get(runner).map_or(0, |p| w.now_ms() - p.started_ms);
+            let up = w.watched_ms(runner);
             let waited = assigned.map_or(0, |assigned| at_ms - assigned);
             let limit = w.config.timing.unattended_after_ms;
             let early = waited < limit && !w.marks.clocks_differ || up < limit;
-            (early || old.set_up).then(|| format!("it had its instance for {waited} ms, set up {}", old.set_up))
+            let seen =
+                format!("it had its instance for {waited} ms, of which its caller could be heard for {up} at most");
+            (early || old.set_up).then(|| format!("{seen}, set up {}", old.set_up))
         }
         Code::SetupFailed => {
             let reported = old.instance.as_ref().is_some_and(|id| w.marks.setup_failed.contains(id));

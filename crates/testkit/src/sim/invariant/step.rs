@@ -12,6 +12,9 @@ const LEAK_MS: i64 = 8 * 60_000;
 /// How much later than due something may end, while somebody could do something about it.
 const LATE_MS: i64 = 5 * 60_000;
 
+/// How long an agent may not be asked for its health: well below the shortest lease.
+const UNASKED_MS: i64 = 10 * 60_000;
+
 /// How long a stage may go on without its instance, while somebody could do something about it.
 const UNTOLD_MS: i64 = 2 * 60_000;
 
@@ -19,6 +22,7 @@ const UNTOLD_MS: i64 = 2 * 60_000;
 pub fn after_step(w: &mut World) {
     no_leak(w);
     adopted(w);
+    contact(w);
     ages(w);
     deadlines(w);
     one_instance_per_stage(w);
@@ -53,21 +57,31 @@ pub fn is_strange(driver: &str, vm: &Vm) -> bool {
 }
 
 fn adopted(w: &mut World) {
-    let (now, well) = (w.now_ms(), w.well_ms);
+    let (now, able) = (w.now_ms(), w.able_ms);
     let mut late = None;
     let rows = &w.rows.instances;
     for vm in w.clouds.values_mut().flat_map(|cloud| cloud.vms.values_mut()).filter(|vm| vm.runs()) {
         if now < vm.visible_ms.max(vm.addressed_ms) {
             continue;
         }
-        let since = *vm.shown_well.get_or_insert(well);
+        let since = *vm.shown_able.get_or_insert(able);
         let launching = rows.get(&InstanceId::new(&vm.id)).is_some_and(|row| row.state == State::Launching);
-        if launching && well - since > LATE_MS {
-            late = Some(format!("{} has been there for {} s and its row is launching", vm.id, (well - since) / 1000));
+        if launching && able - since > LATE_MS {
+            late = Some(format!("{} has been there for {} s and its row is launching", vm.id, (able - since) / 1000));
         }
     }
     if let Some(late) = late {
         w.violate("lost_launches_are_adopted", late);
+    }
+}
+
+fn contact(w: &mut World) {
+    let unasked = |w: &World| {
+        let vm = w.clouds.values().flat_map(|cloud| cloud.vms.values()).find(|vm| vm.unasked_ms > UNASKED_MS)?;
+        Some(format!("{} answers and was not asked for {} s", vm.id, vm.unasked_ms / 1000))
+    };
+    if let Some(unasked) = unasked(w) {
+        w.violate("contact_is_kept", unasked);
     }
 }
 
