@@ -18,6 +18,7 @@ pub mod request;
 pub mod schedule;
 pub mod site;
 pub mod stage;
+pub mod wait;
 
 pub use cause::{Cause, Code};
 pub use config::{Config, Flavor, Pool, Timing};
@@ -27,3 +28,4 @@ pub use life::{End, EndKind, Life};
 pub use request::{Request, candidates};
 pub use site::SiteId;
 pub use stage::{Candidate, Stage, StageState};
+pub use wait::WaitReason;

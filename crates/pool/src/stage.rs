@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, codes};
 use crate::id::{InstanceId, StageId};
-use crate::plan::WaitReason;
+use crate::wait::WaitReason;
 
 codes! {
     /// Where a stage is in its life.

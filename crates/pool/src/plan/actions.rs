@@ -2,9 +2,9 @@
 
 use crate::cause::Cause;
 use crate::id::{InstanceId, StageId};
-use crate::plan::WaitReason;
 use crate::site::SiteId;
 use crate::stage::Candidate;
+use crate::wait::WaitReason;
 
 /// One thing to do. Those about a row carry the generation that was seen; when the row has changed since, nothing is done.
 #[derive(Debug, Clone, PartialEq, Eq)]

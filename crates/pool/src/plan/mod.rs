@@ -18,14 +18,13 @@ mod census;
 mod instances;
 mod sizing;
 mod stages;
-mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use crate::wait::WaitReason;
 pub use actions::{Action, Planned};
 pub use breaker::{Breaker, Streak, breaker, counts_up_to, room_key, streak_key, streak_of};
 pub use sizing::{Target, warm_target};
-pub use wait::WaitReason;
 
 use crate::config::Config;
 use crate::id::InstanceId;
