@@ -736,6 +736,20 @@ fn a_place_without_room_is_left_for_the_next_one() {
 }
 
 #[test]
+fn flavors_share_the_one_try_in_a_place_that_had_no_room() {
+    let half_open = |w: &mut World| {
+        for name in ["a", "b"] {
+            w.config.pools.get_mut(name).expect("a pool").flavors[0].places = vec!["east".to_owned()];
+        }
+        let streak = Streak { failures: 3, at_ms: NOW - 3_600_000, evidence: "no room".to_owned() };
+        w.streaks.insert(room_key(&site(), "east"), streak);
+    };
+    World::new(&[("a", 2, 9), ("b", 2, 9)])
+        .change(half_open)
+        .check("create a img in east: fewer are warm than are wanted");
+}
+
+#[test]
 fn another_runners_pools_are_left_to_it() {
     World::new(&[("a", 1, 9)])
         .with(&["i1 terminating", "i2 ready dead", "s waiting"])

@@ -70,6 +70,8 @@ struct Want<'a> {
 /// What may still be started in this plan.
 struct Budget {
     sites: BTreeMap<SiteId, u32>,
+    /// By site and place: flavors that are launched in the same place share what its breaker allows.
+    places: BTreeMap<(SiteId, String), u32>,
     pools: BTreeMap<String, u32>,
     flavors: BTreeMap<String, u32>,
 }
@@ -191,21 +193,35 @@ impl Budget {
             let there = census.flavor(&flavor.key);
             (flavor.key.clone(), flavor.limit.map_or(u32::MAX, |limit| limit.saturating_sub(there.live)))
         });
-        Self { sites: sites.collect(), flavors: flavors.collect(), pools: pools.map(room).collect() }
+        let all = pools.clone().flat_map(|pool| pool.flavors.iter().map(move |flavor| (pool, flavor)));
+        let places = all.filter_map(|(pool, flavor)| {
+            let (place, allowed) = census.open_place(pool, flavor, input.now_ms)?;
+            Some(((pool.site.clone(), place), allowed))
+        });
+        Self {
+            sites: sites.collect(),
+            places: places.collect(),
+            flavors: flavors.collect(),
+            pools: pools.map(room).collect(),
+        }
     }
 
     /// Takes as many launches as are still allowed.
     fn take(&mut self, want: &mut Want<'_>, wish: u32) -> u32 {
-        let (Some(site), Some(pool), Some(flavor)) = (
+        let place = want.place.clone().map(|place| (want.pool.site.clone(), place));
+        let (Some(site), Some(place), Some(pool), Some(flavor)) = (
             self.sites.get_mut(&want.pool.site),
+            place.and_then(|place| self.places.get_mut(&place)),
             self.pools.get_mut(&want.pool.name),
             self.flavors.get_mut(&want.flavor.key),
         ) else {
             return 0;
         };
-        let made = wish.min(*site).min(*pool).min(*flavor).min(want.tries);
+        let made = wish.min(*site).min(*place).min(*pool).min(*flavor).min(want.tries);
         want.tries -= made;
-        (*site, *pool, *flavor) = (*site - made, *pool - made, *flavor - made);
+        for left in [site, place, pool, flavor] {
+            *left -= made;
+        }
         made
     }
 }
