@@ -140,7 +140,8 @@ impl Agent {
     /// Waits for a step's end. Connections that break are made anew until `unreachable_for` has passed without any.
     pub async fn poll_step(&self, id: &str, unreachable_for: Duration) -> Result<wire::PollStepResponse, AgentError> {
         let body = wire::PollStepRequest { id: id.to_owned() };
-        let mut since = Instant::now();
+        // Until a poll fails, the agent holds its connection, for as long as the step takes.
+        let mut silent_since = None;
         loop {
             let error = match self.post_unbounded(wire::POLL_STEP, &body).await {
                 Ok(answer) => return decode(wire::POLL_STEP, answer).await,
@@ -149,8 +150,9 @@ impl Agent {
             if !error.is_connection() {
                 return Err(error);
             }
+            let since = *silent_since.get_or_insert_with(Instant::now);
             if self.health().await.is_ok() {
-                since = Instant::now();
+                silent_since = None;
             } else if since.elapsed() >= unreachable_for {
                 return Err(error);
             }
@@ -297,6 +299,31 @@ mod tests {
             }
         });
         Agent::through_runner(reqwest::Client::builder().no_proxy().build().expect("a client"), &base)
+    }
+
+    /// The step that took so long was lost at once, before anybody could tell why its agent was gone.
+    #[tokio::test]
+    async fn patience_begins_when_a_poll_breaks_off_and_not_when_it_began() {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        kiln_tls::install_provider();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let agent = Agent::through_runner(reqwest::Client::builder().no_proxy().build().expect("a client"), &base);
+        let serve = async {
+            let (long, _) = listener.accept().await.expect("a poll");
+            tokio::time::sleep(PATIENCE).await;
+            drop(long);
+            let (health, _) = listener.accept().await.expect("the question whether it serves");
+            drop(health);
+            let (mut stream, _) = listener.accept().await.expect("another poll");
+            let mut request = [0; 4096];
+            let _asked = stream.read(&mut request).await;
+            let body = r#"{"exited":true,"exit_code":7}"#;
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.expect("it reads");
+        };
+        let (ended, ()) = futures::future::join(agent.poll_step("s", PATIENCE), serve).await;
+        assert_eq!(ended.expect("the second poll is answered").exit_code, 7);
     }
 
     #[tokio::test]
