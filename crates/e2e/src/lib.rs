@@ -1,10 +1,14 @@
 //! End-to-end tests of the built program `kiln` on real VMs: the examples in `tests/examples`, runners in `tests/runner`; and
-//! the turn that all tests on VMs wait for, in whichever crate they are.
+//! the turn that all tests on VMs wait for, and the small disk that tests fill, in whichever crate they are.
 //!
 //! `make test` builds the program and the image first. To run them alone: `make image`, then `cargo test -p kiln-e2e`.
 
+mod small_disk;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
+
+pub use small_disk::SmallDisk;
 
 /// The right to boot VMs, which take all processors under emulation. It ends when this is dropped, or with the process.
 #[derive(Debug)]

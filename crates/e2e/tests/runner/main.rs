@@ -1,5 +1,6 @@
 //! `kiln runner` keeps real VMs warm, gives them to stages, and loses none of them, whatever happens to its process.
 
+mod full_disk;
 mod http;
 mod tls;
 mod world;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kiln_e2e::Turn;
+use kiln_e2e::{SmallDisk, Turn};
 use serde_json::{Value, json};
 
 use crate::http::{self, Answer};
@@ -22,9 +22,17 @@ pub const NAME: &str = "e2e";
 
 /// A state folder of its own over the user's cache, so that images and golden VMs are made once for all tests.
 pub struct World {
-    state: tempfile::TempDir,
+    state: PathBuf,
+    /// What the state folder lies in.
+    _folder: Folder,
     files: tempfile::TempDir,
     _turn: Turn,
+}
+
+/// A folder that goes with this value.
+enum Folder {
+    Temporary { _folder: tempfile::TempDir },
+    Disk { _disk: Arc<SmallDisk> },
 }
 
 /// A runner's process.
@@ -55,8 +63,19 @@ impl Drop for World {
 impl World {
     pub fn new() -> Self {
         let turn = Turn::take();
-        let temporary = || tempfile::tempdir().expect("a temporary directory");
-        let world = Self { state: temporary(), files: temporary(), _turn: turn };
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        Self::in_folder(folder.path().to_owned(), Folder::Temporary { _folder: folder }, turn)
+    }
+
+    /// A world whose database and VMs lie on a small disk.
+    pub fn on(disk: &Arc<SmallDisk>) -> Self {
+        let turn = Turn::take();
+        Self::in_folder(disk.path().to_owned(), Folder::Disk { _disk: Arc::clone(disk) }, turn)
+    }
+
+    fn in_folder(state: PathBuf, folder: Folder, turn: Turn) -> Self {
+        let files = tempfile::tempdir().expect("a temporary directory");
+        let world = Self { state, _folder: folder, files, _turn: turn };
         // Golden VMs belong to a CA: the tests share one, and nothing else of the state folder.
         let (own, shared) = world.ca();
         if shared.exists() {
@@ -71,7 +90,7 @@ impl World {
     }
 
     pub fn state(&self) -> PathBuf {
-        self.state.path().join("kiln")
+        self.state.join("kiln")
     }
 
     /// Writes the pool file: one pool, `local`.
@@ -110,7 +129,7 @@ impl World {
         let program = std::env::var_os("KILN_BIN").map_or(built, PathBuf::from);
         assert!(program.exists(), "{} is not there: run `make image` first", program.display());
         let mut command = Command::new(program);
-        command.args(args).current_dir(root).env("XDG_STATE_HOME", self.state.path()).stdin(Stdio::null());
+        command.args(args).current_dir(root).env("XDG_STATE_HOME", &self.state).stdin(Stdio::null());
         // These VMs write little, and many run at once on machines with little free disk.
         command.env("KILN_DISK_RESERVE_MIB", "256");
         for variable in ["KILN_LOG", "KILN_API_TOKEN", "KILN_DATABASE", "KILN_RUNNER", "KILN_RUNNER_NAME"] {
@@ -158,7 +177,7 @@ impl World {
 
     /// QEMU processes that work below this world's state folder.
     pub fn vms(&self) -> BTreeSet<u32> {
-        let mark = self.state.path().to_str().expect("a path in UTF-8").to_owned();
+        let mark = self.state.to_str().expect("a path in UTF-8").to_owned();
         let pid = |entry: std::fs::DirEntry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
         let ours = |pid: &u32| {
             // A process that ended meanwhile has no command line.

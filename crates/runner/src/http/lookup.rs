@@ -7,6 +7,8 @@ use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use kiln_engine::WriteTrouble;
+use kiln_wire::runner::kiln::HealthReport;
 
 use super::Api;
 use super::auth::Welcome;
@@ -18,30 +20,38 @@ const STORE_WITHIN: Duration = Duration::from_secs(2);
 /// Content type of the metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Answers `OK`, or 503 while nothing can be written to the database; with `?verbose`, a report of all parts. Callers that the
-/// guard does not know are not told what the database said.
+/// Answers `OK`, or 503 when no write to the database has succeeded for a while; with `?verbose`, a report of all parts. A full disk
+/// that still takes ends and leases counts: no stage is stored. Callers that the guard does not know are not told what the database
+/// said.
 pub(super) async fn healthz(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
     welcome: Option<Extension<Welcome>>,
 ) -> Response {
-    let unwritten = api.health.unwritten(api.settings.unwritten_for);
-    let status = if unwritten.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let trouble = api.engine.store().write_trouble().filter(|trouble| trouble.lasts >= api.settings.unwritten_for);
+    let status = if trouble.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     if parameter(query.as_deref(), "verbose").is_some() {
-        let asked = tokio::time::timeout(STORE_WITHIN, api.engine.store().drained()).await;
-        if !matches!(asked, Ok(Ok(_))) {
-            api.health.update(|report| report.store_ok = false);
-        }
-        return (status, Json(api.health.report())).into_response();
+        return (status, Json(report(&api, trouble).await)).into_response();
     }
-    let text = match unwritten {
+    let text = match trouble {
         None => "OK".to_owned(),
-        Some(unwritten) => {
-            let why = if welcome.is_some() { unwritten.error() } else { "ask again as a caller that the runner knows" };
-            format!("nothing could be written down for {} s: {why}\n", unwritten.seconds())
+        Some(WriteTrouble { lasts, why }) => {
+            let why = if welcome.is_some() { &why } else { "ask again as a caller that the runner knows" };
+            format!("nothing could be written down for {} s: {why}\n", lasts.as_secs())
         }
     };
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+/// Returns what the passes saw, with what the store says now.
+async fn report(api: &Api, trouble: Option<WriteTrouble>) -> HealthReport {
+    let mut report = api.health.report();
+    let asked = tokio::time::timeout(STORE_WITHIN, api.engine.store().drained()).await;
+    if trouble.is_some() || !matches!(asked, Ok(Ok(_))) {
+        (report.store_ok, report.ready) = (false, false);
+    }
+    report.unwritten = trouble.map_or_else(String::new, |trouble| trouble.why);
+    report
 }
 
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {

@@ -120,9 +120,14 @@ pub fn config() -> Config {
 
 impl World {
     pub fn new() -> Arc<Self> {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// A world whose database lies somewhere below this folder.
+    pub fn below(folder: &std::path::Path) -> Arc<Self> {
         kiln_tls::install_provider();
         Arc::new(Self {
-            dir: tempfile::tempdir().expect("a directory"),
+            dir: tempfile::tempdir_in(folder).expect("a directory"),
             driver: FakeDriver::new(&["debian"], true),
             authority: Arc::new(Authority::create().expect("a CA")),
             failing_destroys: Arc::default(),

@@ -64,8 +64,10 @@ message! {
         ready: bool = "ready" always,
         /// Whether every pool had its first pass.
         pools_built: bool = "pools_built" always,
-        /// Whether the database answers.
+        /// Whether the database answers, and takes writes.
         store_ok: bool = "store_ok" always,
+        /// Why no write to the database has succeeded for a while; empty when one has.
+        unwritten: String = "unwritten",
         /// End of the last pass, in milliseconds since 1970; 0 before the first one.
         last_pass_unix_ms: i64 = "last_pass_unix_ms" always,
         /// What went wrong in the last pass; empty when nothing did.
