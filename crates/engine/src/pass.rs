@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use kiln_pool::plan::{Health, Input, MISSING_AFTER_MS, Planned, plan, pool_lease, queue_lease, sweep_lease};
-use kiln_pool::{Config, Instance, InstanceId, SiteId, Stage, StageState};
+use kiln_pool::{Config, Instance, InstanceId, SiteId, Stage, StageState, Subject};
 
 use crate::Engine;
 use crate::world::StoreError;
@@ -116,9 +116,11 @@ impl Engine {
         let rows = self.read().await?;
         // What cannot be read is left alone, and so is what serves it.
         let unreadable = self.store.unreadable();
-        let serves = |row: &&Instance| row.stage.as_ref().is_some_and(|stage| unreadable.contains_key(stage.as_str()));
+        let ids = |kind| unreadable.keys().filter(move |(of, _)| *of == kind).map(|(_, id)| id.as_str());
+        let stages: BTreeSet<&str> = ids(Subject::Stage).collect();
+        let serves = |row: &&Instance| row.stage.as_ref().is_some_and(|stage| stages.contains(stage.as_str()));
         busy.extend(rows.instances.iter().filter(serves).map(|row| row.id.clone()));
-        let unreadable = unreadable.keys().map(InstanceId::new).collect();
+        let unreadable = ids(Subject::Instance).map(InstanceId::new).collect();
         let (streaks, drained) = (self.store.streaks().await?, self.store.drained().await?);
         self.tend_sites(&config, &rows.instances);
         self.notice(&rows);

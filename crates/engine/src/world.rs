@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use kiln_driver::{Driver, DriverError};
 use kiln_pool::plan::Streak;
-use kiln_pool::{Cause, Instance, InstanceId, SiteId, Stage, StageId, StageState};
+use kiln_pool::{Cause, Instance, InstanceId, SiteId, Stage, StageId, StageState, Subject};
 
 /// A failed call of the store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -44,8 +44,8 @@ pub struct Change {
     pub seq: i64,
     /// When.
     pub at_ms: i64,
-    /// `instance` or `stage`.
-    pub subject: String,
+    /// What it is about.
+    pub subject: Subject,
     /// Its id.
     pub id: String,
     /// Its pool.
@@ -109,9 +109,9 @@ pub trait Store: Send + Sync {
     /// Since when nothing could be written, and why; none while writes succeed.
     fn write_trouble(&self) -> Option<WriteTrouble>;
 
-    /// The live instances and open stages that could not be read when these were read last, by id, with what is wrong. They
-    /// are left out of the answers, and nothing is known about them but that they are there.
-    fn unreadable(&self) -> BTreeMap<String, String>;
+    /// Returns the live instances and open stages that could not be read when these were read last, by kind and id, with what is
+    /// wrong. They are left out of the answers, and nothing is known about them but that they are there.
+    fn unreadable(&self) -> BTreeMap<(Subject, String), String>;
     /// When the host booted, in milliseconds since 1970, for all processes of this boot: what the first of them said, or, when
     /// no instance is live and no stage is open, what this one says.
     fn anchor<'a>(&'a self, boot: &'a str, epoch_ms: i64) -> BoxFuture<'a, Result<i64, StoreError>>;

@@ -18,6 +18,7 @@ pub mod request;
 pub mod schedule;
 pub mod site;
 pub mod stage;
+pub mod subject;
 pub mod wait;
 
 pub use cause::{Cause, Code};
@@ -28,4 +29,5 @@ pub use life::{End, EndKind, Life};
 pub use request::{Request, candidates};
 pub use site::SiteId;
 pub use stage::{Candidate, Stage, StageState};
+pub use subject::Subject;
 pub use wait::WaitReason;

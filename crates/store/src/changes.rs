@@ -3,16 +3,17 @@
 use std::sync::LazyLock;
 
 use kiln_engine::world::Change;
-use kiln_pool::{Instance, Stage};
+use kiln_pool::{Instance, Stage, Subject};
 
 use crate::SqlStore;
 use crate::database::{Session, Value, values};
 use crate::fault::Fault;
 use crate::rows;
+use crate::unreadable::readable;
 
 /// A change that is about to be written.
 pub(crate) struct Entry<'a> {
-    subject: &'static str,
+    subject: Subject,
     id: &'a str,
     pool: &'a str,
     state: &'static str,
@@ -22,7 +23,7 @@ pub(crate) struct Entry<'a> {
 impl<'a> Entry<'a> {
     pub(crate) fn instance(row: &'a Instance, reason: impl Into<String>) -> Self {
         Self {
-            subject: "instance",
+            subject: Subject::Instance,
             id: row.id.as_str(),
             pool: &row.pool,
             state: row.state.as_str(),
@@ -32,7 +33,7 @@ impl<'a> Entry<'a> {
 
     pub(crate) fn stage(row: &'a Stage) -> Self {
         Self {
-            subject: "stage",
+            subject: Subject::Stage,
             id: row.id.as_str(),
             pool: &row.pool,
             state: row.state.as_str(),
@@ -41,7 +42,7 @@ impl<'a> Entry<'a> {
     }
 
     fn values(&self) -> [Value<'_>; 5] {
-        values![self.subject, self.id, self.pool, self.state, self.reason.as_str()]
+        values![self.subject.as_str(), self.id, self.pool, self.state, self.reason.as_str()]
     }
 }
 
@@ -78,12 +79,14 @@ const AFTER: &str = "SELECT seq, at_ms, subject, id, pool, state, reason FROM ch
 impl SqlStore {
     pub(crate) async fn read_timeline(&self, id: &str, limit: u32) -> Result<Vec<Change>, Fault> {
         let rows = self.database.rows(TIMELINE, &values![id, i64::from(limit)]).await?;
-        rows.iter().rev().map(rows::change).collect()
+        let mut changes = readable(&rows, rows::change);
+        changes.reverse();
+        Ok(changes)
     }
 
     pub(crate) async fn read_changes_after(&self, seq: i64, limit: u32) -> Result<Vec<Change>, Fault> {
         let rows = self.database.rows(AFTER, &values![seq, i64::from(limit)]).await?;
-        let changes = rows.iter().map(rows::change).collect::<Result<Vec<_>, _>>()?;
+        let changes = readable(&rows, rows::change);
         Ok(if self.database.commits_out_of_order() { settled(seq, changes, self.database.now_ms()) } else { changes })
     }
 }
@@ -116,7 +119,7 @@ mod tests {
             let change = |&(seq, at_ms): &(i64, i64)| Change {
                 seq,
                 at_ms,
-                subject: String::new(),
+                subject: Subject::Stage,
                 id: String::new(),
                 pool: String::new(),
                 state: String::new(),

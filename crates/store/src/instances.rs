@@ -1,13 +1,14 @@
 //! Instances.
 
 use kiln_engine::world::Limits;
-use kiln_pool::Instance;
+use kiln_pool::{Instance, Subject};
 
 use crate::SqlStore;
 use crate::changes::{self, Entry};
 use crate::database::{Session, values};
 use crate::fault::Fault;
 use crate::rows::{self, instance_columns, instance_parameters, instance_values};
+use crate::unreadable::readable;
 use crate::writes::Room;
 
 pub(crate) const LIVE: &str =
@@ -46,11 +47,11 @@ pub(crate) async fn lock(session: &mut Session<'_>, name: &str) -> Result<(), Fa
 
 impl SqlStore {
     pub(crate) async fn read_live_instances(&self) -> Result<Vec<Instance>, Fault> {
-        self.unreadable.set_aside("instance", &self.database.rows(LIVE, &[]).await?, rows::instance)
+        self.unreadable.set_aside(Subject::Instance, &self.database.rows(LIVE, &[]).await?, rows::instance)
     }
 
     pub(crate) async fn read_newest_instances(&self, limit: u32) -> Result<Vec<Instance>, Fault> {
-        self.database.rows(NEWEST, &values![i64::from(limit)]).await?.iter().map(rows::instance).collect()
+        Ok(readable(&self.database.rows(NEWEST, &values![i64::from(limit)]).await?, rows::instance))
     }
 
     pub(crate) async fn read_instance(&self, id: &str) -> Result<Option<Instance>, Fault> {

@@ -1,7 +1,7 @@
 //! Rows as the program's types.
 
 use kiln_engine::world::Change;
-use kiln_pool::{Cause, Code, Instance, InstanceId, SiteId, Stage, StageId, StageState, State};
+use kiln_pool::{Cause, Code, Instance, InstanceId, SiteId, Stage, StageId, StageState, State, Subject};
 use kiln_wire::reach::Reach;
 
 use crate::database::{Row, Value};
@@ -177,11 +177,13 @@ pub(crate) fn stage(row: &Row) -> Result<Stage, Fault> {
 
 /// A change.
 pub(crate) fn change(row: &Row) -> Result<Change, Fault> {
+    let (id, word) = (row.text(3)?, row.text(2)?);
+    let subject = Subject::from_word(&word).ok_or_else(|| unknown("change", &id, "subject", word))?;
     Ok(Change {
         seq: row.int(0)?,
         at_ms: row.int(1)?,
-        subject: row.text(2)?,
-        id: row.text(3)?,
+        subject,
+        id,
         pool: row.text(4)?,
         state: row.text(5)?,
         reason: row.text(6)?,

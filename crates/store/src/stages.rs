@@ -1,6 +1,6 @@
 //! Stages.
 
-use kiln_pool::{Instance, InstanceId, Stage, StageState};
+use kiln_pool::{Instance, InstanceId, Stage, StageState, Subject};
 
 use crate::SqlStore;
 use crate::changes::{self, Entry};
@@ -9,6 +9,7 @@ use crate::database::{Session, values};
 use crate::fault::Fault;
 use crate::instances;
 use crate::rows::{self, queue, stage_columns, stage_parameters, stage_values};
+use crate::unreadable::readable;
 use crate::writes::Room;
 
 pub(crate) const OPEN: &str =
@@ -39,11 +40,11 @@ const TRIES: u32 = 8;
 
 impl SqlStore {
     pub(crate) async fn read_open_stages(&self) -> Result<Vec<Stage>, Fault> {
-        self.unreadable.set_aside("stage", &self.database.rows(OPEN, &[]).await?, rows::stage)
+        self.unreadable.set_aside(Subject::Stage, &self.database.rows(OPEN, &[]).await?, rows::stage)
     }
 
     pub(crate) async fn read_newest_stages(&self, limit: u32) -> Result<Vec<Stage>, Fault> {
-        self.database.rows(NEWEST, &values![i64::from(limit)]).await?.iter().map(rows::stage).collect()
+        Ok(readable(&self.database.rows(NEWEST, &values![i64::from(limit)]).await?, rows::stage))
     }
 
     pub(crate) async fn read_stage(&self, id: &str) -> Result<Option<Stage>, Fault> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::BoxFuture;
 use kiln_engine::world::{Change, Holder, Lease, Leasing, Limits, Store, StoreError, WriteTrouble};
 use kiln_pool::plan::Streak;
-use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
+use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, Subject};
 
 use crate::SqlStore;
 use crate::fault::Fault;
@@ -26,7 +26,7 @@ impl Store for SqlStore {
         self.database.writes.trouble()
     }
 
-    fn unreadable(&self) -> BTreeMap<String, String> {
+    fn unreadable(&self) -> BTreeMap<(Subject, String), String> {
         self.unreadable.all()
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kiln_engine::Store as _;
+use kiln_pool::Subject;
 use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _};
 
 use crate::database::{Connections, Database};
@@ -128,13 +129,27 @@ async fn rows_that_cannot_be_read_are_set_aside() {
             store.read_live_instances().await.unwrap().into_iter().map(|row| row.id.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(ids().await, ["i"]);
-        assert!(store.unreadable()["odd"].contains("has the state \"asleep?\""), "{:?}", store.unreadable());
+        assert!(
+            store.unreadable()[&(Subject::Instance, "odd".to_owned())].contains("has the state \"asleep?\""),
+            "{:?}",
+            store.unreadable()
+        );
         change("UPDATE stages SET candidates = '['").await;
         assert_eq!(store.read_open_stages().await.unwrap(), []);
-        assert!(store.unreadable().keys().eq(["odd", "s"]), "{:?}", store.unreadable());
+        let (instance, stage) = ((Subject::Instance, "odd".to_owned()), (Subject::Stage, "s".to_owned()));
+        assert!(store.unreadable().keys().eq([&instance, &stage]), "{:?}", store.unreadable());
+        let newest = (store.read_newest_instances(9).await.unwrap().len(), store.read_newest_stages(9).await.unwrap());
+        assert_eq!(newest, (1, vec![]), "the history leaves them out");
         change("UPDATE instances SET state = 'ready'").await;
         assert_eq!(ids().await, ["i", "odd"]);
-        assert!(store.unreadable().keys().eq(["s"]));
+        assert!(store.unreadable().keys().eq([&stage]));
+        change(
+            "INSERT INTO changes (at_ms, subject, id, pool, state, reason) \
+                VALUES (1, 'odd', 'c', 'p', 's', ''), (2, 'stage', 'c', 'p', 's', '')",
+        )
+        .await;
+        let told = store.read_timeline("c", 10).await.unwrap().into_iter().map(|change| change.subject);
+        assert_eq!(told.collect::<Vec<_>>(), [Subject::Stage]);
     }
 }
 

@@ -3,18 +3,26 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use kiln_pool::Subject;
+
 use crate::database::Row;
 use crate::fault::Fault;
 
-/// What could not be read when all rows of a table were read last, by table and id.
+/// Returns the rows of the history that can be read. The others are left out, so that those are told.
+pub(crate) fn readable<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Fault>) -> Vec<T> {
+    let tell = |fault: &Fault| tracing::warn!(error = %fault, "a row of the history cannot be read and is left out");
+    rows.iter().filter_map(|row| read(row).inspect_err(tell).ok()).collect()
+}
+
+/// What could not be read when all rows of a kind were read last, by kind and id.
 #[derive(Debug, Default)]
-pub(crate) struct Unreadable(Mutex<BTreeMap<(&'static str, String), String>>);
+pub(crate) struct Unreadable(Mutex<BTreeMap<(Subject, String), String>>);
 
 impl Unreadable {
     /// The rows that can be read. Of the others each is told once.
     pub(crate) fn set_aside<T>(
         &self,
-        table: &'static str,
+        subject: Subject,
         rows: &[Row],
         read: impl Fn(&Row) -> Result<T, Fault>,
     ) -> Result<Vec<T>, Fault> {
@@ -22,21 +30,20 @@ impl Unreadable {
         for row in rows {
             match read(row) {
                 Ok(row) => good.push(row),
-                Err(fault) => drop(bad.insert((table, row.text(0)?), fault.to_string())),
+                Err(fault) => drop(bad.insert((subject, row.text(0)?), fault.to_string())),
             }
         }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for ((_, id), why) in bad.iter().filter(|(key, _)| !known.contains_key(*key)) {
             tracing::error!(id, why, "a row cannot be read and is left as it is; the others go on");
         }
-        known.retain(|(of, _), _| *of != table);
+        known.retain(|(of, _), _| *of != subject);
         known.append(&mut bad);
         Ok(good)
     }
 
-    /// All of them by id, with what is wrong.
-    pub(crate) fn all(&self) -> BTreeMap<String, String> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().map(|((_, id), why)| (id.clone(), why.clone())).collect()
+    /// Returns all of them by kind and id, with what is wrong.
+    pub(crate) fn all(&self) -> BTreeMap<(Subject, String), String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

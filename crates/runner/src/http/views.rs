@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_engine::Change;
 use kiln_pool::plan::{Health, Streak, streak_key, warm_target};
-use kiln_pool::{Cause, Instance, Pool, Stage, StageState, State};
+use kiln_pool::{Cause, Instance, Pool, Stage, StageState, State, Subject};
 use kiln_wire::runner::kiln as wire;
 
 pub(super) fn cause(cause: &Cause) -> wire::EndCause {
@@ -58,11 +58,18 @@ pub(super) fn stage(row: &Stage) -> wire::Stage {
     }
 }
 
+fn subject(subject: Subject) -> wire::Subject {
+    match subject {
+        Subject::Instance => wire::Subject::Instance,
+        Subject::Stage => wire::Subject::Stage,
+    }
+}
+
 pub(super) fn change(change: &Change) -> wire::Change {
     wire::Change {
         seq: change.seq,
         at_unix_ms: change.at_ms,
-        subject: if change.subject == "stage" { wire::Subject::Stage } else { wire::Subject::Instance },
+        subject: subject(change.subject),
         id: change.id.clone(),
         pool: change.pool.clone(),
         state: change.state.clone(),

@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_engine::{Change, Holder, Lease, Leasing, Limits, Store, StoreError, WriteTrouble};
 use kiln_pool::plan::Streak;
-use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId};
+use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, Subject};
 use kiln_store::SqlStore;
 
 /// Fails when it is told to.
@@ -59,7 +59,7 @@ impl Faulty {
 macro_rules! pass_on {
     ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
         impl Store for Faulty {
-            fn unreadable(&self) -> BTreeMap<String, String> {
+            fn unreadable(&self) -> BTreeMap<(Subject, String), String> {
                 self.inner.unreadable()
             }
 

@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_engine::{Change, Holder, Lease, Leasing, Limits, Store, StoreError, WriteTrouble};
 use kiln_pool::plan::Streak;
-use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, StageState, State};
+use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, StageState, State, Subject};
 
 use super::fault::Fault;
 use super::invariant;
@@ -122,8 +122,8 @@ impl Store for SimStore {
         Some(WriteTrouble { lasts, why: why.to_owned() })
     }
 
-    fn unreadable(&self) -> BTreeMap<String, String> {
-        self.shared.world().rows.unreadable.iter().map(|id| (id.clone(), "a fault".to_owned())).collect()
+    fn unreadable(&self) -> BTreeMap<(Subject, String), String> {
+        self.shared.world().rows.unreadable()
     }
 
     fn anchor<'a>(&'a self, boot: &'a str, epoch_ms: i64) -> Answer<'a, i64> {

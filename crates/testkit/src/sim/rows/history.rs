@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kiln_engine::Change;
-use kiln_pool::{Instance, Stage};
+use kiln_pool::{Instance, Stage, Subject};
 
 use super::Rows;
 
@@ -50,7 +50,10 @@ impl Rows {
         self.instances.retain(|id, _| !instances.contains(id.as_str()));
         self.stages.retain(|id, _| !stages.contains(id.as_str()));
         self.changes.retain(|change| {
-            let of = if change.subject == "instance" { &instances } else { &stages };
+            let of = match change.subject {
+                Subject::Instance => &instances,
+                Subject::Stage => &stages,
+            };
             !of.contains(&change.id)
         });
         (instances.len() + stages.len()) as u64
@@ -58,12 +61,12 @@ impl Rows {
 
     pub(super) fn note_stage(&mut self, row: &Stage, now_ms: i64) {
         let reason = Change::reason_of_stage(row);
-        self.note("stage", row.id.as_str(), &row.pool, row.state.as_str(), now_ms, &reason);
+        self.note(Subject::Stage, row.id.as_str(), &row.pool, row.state.as_str(), now_ms, &reason);
     }
 
-    pub(super) fn note(&mut self, subject: &str, id: &str, pool: &str, state: &str, at_ms: i64, reason: &str) {
+    pub(super) fn note(&mut self, subject: Subject, id: &str, pool: &str, state: &str, at_ms: i64, reason: &str) {
         self.seq += 1;
-        let (subject, id, pool) = (subject.to_owned(), id.to_owned(), pool.to_owned());
+        let (id, pool) = (id.to_owned(), pool.to_owned());
         let (state, reason) = (state.to_owned(), reason.to_owned());
         self.changes.push(Change { seq: self.seq, at_ms, subject, id, pool, state, reason });
     }

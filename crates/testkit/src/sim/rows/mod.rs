@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_engine::{Change, Lease, Limits, StoreError};
 use kiln_pool::plan::{Streak, counts_up_to};
-use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, StageState, State};
+use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, StageState, State, Subject};
 
 /// The tables.
 #[derive(Debug, Default)]
@@ -72,6 +72,18 @@ impl Rows {
                 epoch_ms
             }
         }
+    }
+
+    /// The live instances and open stages that cannot be read.
+    #[must_use]
+    pub fn unreadable(&self) -> BTreeMap<(Subject, String), String> {
+        let ids = |kind, there: &dyn Fn(&str) -> bool| -> Vec<_> {
+            let ids = self.unreadable.iter().filter(|id| there(id.as_str()));
+            ids.map(|id| ((kind, id.clone()), "a fault".to_owned())).collect()
+        };
+        let instances = ids(Subject::Instance, &|id| self.live.contains(&InstanceId::new(id)));
+        let stages = ids(Subject::Stage, &|id| self.open.contains(&StageId::new(id)));
+        instances.into_iter().chain(stages).collect()
     }
 
     /// All live rows, oldest first.
@@ -150,7 +162,7 @@ impl Rows {
         } else {
             self.live.remove(&new.id)
         };
-        self.note("instance", new.id.as_str(), &new.pool, new.state.as_str(), new.since_ms, reason);
+        self.note(Subject::Instance, new.id.as_str(), &new.pool, new.state.as_str(), new.since_ms, reason);
         let old = self.instances.insert(new.id.clone(), new.clone());
         Changed { old, new }
     }
