@@ -22,6 +22,7 @@ mod table;
 mod timeline;
 mod timings;
 mod ui;
+mod unreadable;
 
 use clap::Parser as _;
 

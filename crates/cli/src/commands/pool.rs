@@ -4,13 +4,13 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 use kiln_runner_client::{RunnerError, route};
-use kiln_wire::runner::kiln::{self as wire, DrainRequest, Flavor, Pool, PoolList};
+use kiln_wire::runner::kiln::{self as wire, DrainRequest, Flavor, Pool, PoolList, Wanted};
 
 use crate::args::Format;
 use crate::args::operator::{Asking, PoolCommand};
 use crate::exit::{Exit, Usage};
 use crate::table::{Cell, Side, Table, clean, terminal_width};
-use crate::{drivers, print, runner_access};
+use crate::{drivers, print, runner_access, unreadable};
 
 /// Carries out one of the commands.
 pub async fn pool(command: PoolCommand) -> anyhow::Result<Exit> {
@@ -98,6 +98,7 @@ async fn list(asking: &Asking) -> Result<(), RunnerError> {
         Format::Text if answer.message.pools.is_empty() => print::line("no pools"),
         Format::Text => print::text(table(&answer.message).text(terminal_width())),
     }
+    unreadable::tell(asking.format, &answer.message.unreadable);
     Ok(())
 }
 
@@ -131,7 +132,7 @@ fn told(pool: &Pool) -> String {
 }
 
 fn table(list: &PoolList) -> Table {
-    let numbers = ["READY", "STARTING", "ASLEEP", "BUSY", "ENDING", "LIMIT", "WAITING"];
+    let numbers = ["READY", "WANTED", "STARTING", "ASLEEP", "BUSY", "ENDING", "LIMIT", "WAITING"];
     let mut columns = vec![("POOL", Side::Left), ("DRIVER", Side::Left), ("PLATFORM", Side::Left)];
     columns.extend(numbers.map(|name| (name, Side::Right)));
     columns.push(("NOTE", Side::Left));
@@ -144,6 +145,7 @@ fn table(list: &PoolList) -> Table {
             (&pool.driver).into(),
             format!("{}/{}", pool.os, pool.arch).into(),
             format!("{}/{warm}", pool.ready).into(),
+            wanted(pool.flavors.iter().filter_map(|flavor| flavor.wanted.as_ref())),
         ];
         cells.extend(numbers.map(Cell::from));
         cells.push(note(pool));
@@ -160,8 +162,19 @@ fn flavor_row(flavor: &Flavor, columns: usize) -> Vec<Cell> {
     let mut cells = vec![Cell::default(); columns];
     cells[0] = format!("  {}", flavor.key).into();
     cells[3] = format!("{}/{}", flavor.ready, flavor.warm).into();
+    cells[4] = wanted(flavor.wanted.iter());
     cells[columns - 1] = flavor_note(flavor);
     cells
+}
+
+/// What the latest pass wanted: `2`, or `2+1` with one asleep; empty where another runner works on the pool.
+fn wanted<'w>(flavors: impl Iterator<Item = &'w Wanted>) -> Cell {
+    let sum = flavors.map(|wanted| (wanted.awake, wanted.asleep)).reduce(|a, b| (a.0 + b.0, a.1 + b.1));
+    match sum {
+        None => Cell::default(),
+        Some((awake, 0)) => awake.into(),
+        Some((awake, asleep)) => format!("{awake}+{asleep}").into(),
+    }
 }
 
 fn note(pool: &Pool) -> Cell {
@@ -187,7 +200,8 @@ mod tests {
     use super::*;
 
     fn flavor(key: &str, warm: u32, ready: u32) -> Flavor {
-        Flavor { key: key.into(), image: "debian".into(), warm, ready, ..Flavor::default() }
+        let wanted = Some(Wanted { awake: warm, asleep: 0 });
+        Flavor { key: key.into(), image: "debian".into(), warm, wanted, ready, ..Flavor::default() }
     }
 
     fn local() -> Pool {
@@ -206,7 +220,7 @@ mod tests {
 
     #[track_caller]
     fn plain(pools: Vec<Pool>) -> String {
-        anstream::adapter::strip_str(&table(&PoolList { pools }).text(None)).to_string()
+        anstream::adapter::strip_str(&table(&PoolList { pools, ..PoolList::default() }).text(None)).to_string()
     }
 
     #[test]
@@ -217,15 +231,19 @@ mod tests {
             ..flavor("build/large", 1, 0)
         };
         let build = Pool { name: "build".into(), ready: 1, claimed: 0, starting: 1, waiting: 12, ..local() };
-        let build = Pool { flavors: vec![flavor("build", 1, 1), failing], ..build };
+        let awaited = Flavor { wanted: Some(Wanted { awake: 12, asleep: 2 }), ..flavor("build", 1, 1) };
+        let build = Pool { flavors: vec![awaited, failing], ..build };
         let drained = Pool { name: "old".into(), drained: true, ready: 0, terminating: 2, ..local() };
-        insta::assert_snapshot!(plain(vec![build, local(), drained]), @r"
-        POOL           DRIVER  PLATFORM     READY  STARTING  ASLEEP  BUSY  ENDING  LIMIT  WAITING  NOTE
-        build          qemu    linux/amd64    1/2         1       0     0       0      8       12
-          build                               1/1
-          build/large                         0/1                                                  the last 3 starts failed: boot_timeout: its agent never answered
-        local          qemu    linux/amd64    2/2         0       0     1       0      8        0
-        old            qemu    linux/amd64    0/2         0       0     1       2      8        0  drained
+        let elsewhere = Flavor { wanted: None, ..flavor("far", 2, 2) };
+        let elsewhere = Pool { name: "far".into(), flavors: vec![elsewhere], ..local() };
+        insta::assert_snapshot!(plain(vec![build, local(), drained, elsewhere]), @r"
+        POOL           DRIVER  PLATFORM     READY  WANTED  STARTING  ASLEEP  BUSY  ENDING  LIMIT  WAITING  NOTE
+        build          qemu    linux/amd64    1/2    13+2         1       0     0       0      8       12
+          build                               1/1    12+2
+          build/large                         0/1       1                                                  the last 3 starts failed: boot_timeout: its agent never answered
+        local          qemu    linux/amd64    2/2       2         0       0     1       0      8        0
+        old            qemu    linux/amd64    0/2       2         0       0     1       2      8        0  drained
+        far            qemu    linux/amd64    2/2                 0       0     1       0      8        0
         ");
     }
 

@@ -5,7 +5,7 @@ use crate::stub::Stub;
 const POOLS: &str = concat!(
     r#"{"pools":[{"name":"local","driver":"qemu","os":"linux","arch":"amd64","limit":8,"drained":false,"starting":0,"#,
     r#""ready":2,"hibernated":0,"claimed":1,"terminating":0,"waiting":0,"flavors":[{"key":"local","image":"debian","#,
-    r#""warm":2,"ready":2}],"of a later release":[1]}]}"#,
+    r#""warm":2,"wanted":{"awake":3,"asleep":0},"ready":2}],"of a later release":[1]}]}"#,
     "\n"
 );
 const INSTANCES: &str = concat!(
@@ -37,8 +37,8 @@ fn for_people() {
     ]);
     insta::assert_snapshot!(stub.transcript(&["pool list", "instance list", "stage list", "events"]), @r"
     $ kiln pool list
-    POOL   DRIVER  PLATFORM     READY  STARTING  ASLEEP  BUSY  ENDING  LIMIT  WAITING  NOTE
-    local  qemu    linux/amd64    2/2         0       0     1       0      8        0
+    POOL   DRIVER  PLATFORM     READY  WANTED  STARTING  ASLEEP  BUSY  ENDING  LIMIT  WAITING  NOTE
+    local  qemu    linux/amd64    2/2       3         0       0     1       0      8        0
     $ kiln instance list
     INSTANCE                               POOL   STATE      FOR    AGE  HEARD  STAGE    NOTE
     kiln-019abc0000027a008000000000000001  local  claimed  3d04h  3d04h         stage-1  ends in 7h29m at most
@@ -50,6 +50,31 @@ fn for_people() {
     2025-11-25 00:16:21Z  instance  kiln-1  local  claimed: stage stage-1
     ");
     assert_eq!(stub.asked().last().map(String::as_str), Some("GET /kiln/v1/events after 0"));
+}
+
+#[test]
+fn rows_that_the_runner_cannot_read_are_told_below() {
+    let stub = Stub::new(&[
+        ("GET /kiln/v1/pools", 200, r#"{"pools":[],"unreadable":[{"subject":"stage","id":"s-1","why":"it is\nodd"}]}"#),
+        (
+            "GET /kiln/v1/instances",
+            200,
+            r#"{"instances":[],"unreadable":[{"subject":"instance","id":"i-1","why":"a"}]}"#,
+        ),
+        ("GET /kiln/v1/stages", 200, r#"{"stages":[],"unreadable":[{"subject":"stage","id":"s-1","why":"b"}]}"#),
+    ]);
+    insta::assert_snapshot!(stub.transcript(&["pool list", "instance list", "stage list"]), @r"
+    $ kiln pool list
+    no pools
+    note: stage s-1 is not shown, and left alone: it is odd
+    $ kiln instance list
+    no instances
+    note: instance i-1 is not shown, and left alone: a
+    $ kiln stage list
+    no stages
+    note: stage s-1 is not shown, and left alone: b
+    ");
+    assert_eq!(stub.kiln("pool list --format json").stderr, "");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
-use kiln_pool::{Code, InstanceId, StageId};
+use kiln_pool::{Code, InstanceId, StageId, Subject};
 use kiln_wire::runner::kiln as wire;
 
 use super::Api;
@@ -21,7 +21,8 @@ const CHANGES: u32 = 1_000;
 const HOLD_MAX_S: i64 = 7 * 24 * 3600;
 
 pub(super) async fn pools(State(api): State<Arc<Api>>) -> Reply<wire::PoolList> {
-    Ok(Json(wire::PoolList { pools: api.pools(None).await? }))
+    let pools = api.pools(None).await?;
+    Ok(Json(wire::PoolList { pools, unreadable: views::unreadable(&api.engine.store().unreadable(), None) }))
 }
 
 pub(super) async fn drain(State(api): State<Arc<Api>>, Path(name): Path<String>, body: Body) -> Reply<wire::Pool> {
@@ -50,7 +51,8 @@ pub(super) async fn instances(State(api): State<Arc<Api>>, RawQuery(query): RawQ
     }
     rows.truncate(ROWS as usize);
     let instances = rows.iter().map(|row| views::instance(row, api.engine.health(&row.id))).collect();
-    Ok(Json(wire::InstanceList { instances }))
+    let unreadable = views::unreadable(&api.engine.store().unreadable(), Some(Subject::Instance));
+    Ok(Json(wire::InstanceList { instances, unreadable }))
 }
 
 fn words() -> String {
@@ -93,7 +95,8 @@ pub(super) async fn stages(State(api): State<Arc<Api>>, RawQuery(query): RawQuer
         open.truncate(ROWS as usize);
         open
     };
-    Ok(Json(wire::StageList { stages: rows.iter().map(views::stage).collect() }))
+    let unreadable = views::unreadable(&api.engine.store().unreadable(), Some(Subject::Stage));
+    Ok(Json(wire::StageList { stages: rows.iter().map(views::stage).collect(), unreadable }))
 }
 
 pub(super) async fn stage(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Reply<wire::StageDetail> {
@@ -132,6 +135,7 @@ impl Api {
             stages: &stages,
             streaks: &streaks,
             drained: &drained,
+            wanted: &|flavor| self.engine.target(flavor),
         };
         let config = self.engine.config();
         let wanted = config.pools.values().filter(|pool| only.is_none_or(|name| name == pool.name));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_engine::Change;
-use kiln_pool::plan::{Health, Streak, streak_key, warm_target};
+use kiln_pool::plan::{Health, Streak, Target, streak_key, warm_target};
 use kiln_pool::{Cause, Instance, Pool, Stage, StageState, State, Subject};
 use kiln_wire::runner::kiln as wire;
 
@@ -58,6 +58,20 @@ pub(super) fn stage(row: &Stage) -> wire::Stage {
     }
 }
 
+/// Shows the rows of a kind that cannot be read; of every kind without one.
+pub(super) fn unreadable(
+    rows: &BTreeMap<(Subject, String), String>,
+    only: Option<Subject>,
+) -> Vec<wire::UnreadableRow> {
+    let wanted = rows.iter().filter(|((of, _), _)| only.is_none_or(|kind| kind == *of));
+    let row = |((of, id), why): (&(Subject, String), &String)| wire::UnreadableRow {
+        subject: subject(*of),
+        id: id.clone(),
+        why: why.clone(),
+    };
+    wanted.map(row).collect()
+}
+
 fn subject(subject: Subject) -> wire::Subject {
     match subject {
         Subject::Instance => wire::Subject::Instance,
@@ -84,6 +98,8 @@ pub(super) struct Seen<'a> {
     pub(super) stages: &'a [Stage],
     pub(super) streaks: &'a BTreeMap<String, Streak>,
     pub(super) drained: &'a BTreeSet<String>,
+    /// What the latest pass wanted of a flavor.
+    pub(super) wanted: &'a dyn Fn(&str) -> Option<Target>,
 }
 
 pub(super) fn pool(pool: &Pool, seen: &Seen<'_>) -> wire::Pool {
@@ -100,6 +116,7 @@ pub(super) fn pool(pool: &Pool, seen: &Seen<'_>) -> wire::Pool {
             resource_class: flavor.resource_class.clone().unwrap_or_default(),
             tenant: flavor.tenant.as_ref().map(|tenant| tenant.id.clone()).unwrap_or_default(),
             warm: warm_target(pool, flavor, seen.now_ms),
+            wanted: (seen.wanted)(&flavor.key).map(|Target { awake, asleep }| wire::Wanted { awake, asleep }),
             ready: self::count(seen.instances.iter().filter(ready).count()),
             failures: streak.map_or(0, |streak| streak.failures),
             last_failure: streak.map(|streak| streak.evidence.clone()).unwrap_or_default(),

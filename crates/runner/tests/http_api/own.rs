@@ -2,8 +2,9 @@
 
 use futures::StreamExt as _;
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 
-use crate::rig::{PATIENCE, Runner, step, until};
+use crate::rig::{PATIENCE, Runner, setup, step, until};
 
 #[tokio::test]
 async fn pools_instances_and_stages_are_shown() {
@@ -36,6 +37,56 @@ async fn pools_instances_and_stages_are_shown() {
     assert_eq!(runner.ok("GET", "/kiln/v1/stages", &Value::Null).await, json!({"stages": []}));
     let all = runner.ok("GET", "/kiln/v1/stages?all", &Value::Null).await;
     assert_eq!(all["stages"][0]["state"], "ended");
+    runner.end().await;
+}
+
+/// The plan wants what stages wait for besides what the file wants warm.
+#[tokio::test]
+async fn pools_show_what_the_latest_pass_wanted() {
+    let runner = Runner::start().await;
+    let wanted = async || {
+        let pools = runner.ok("GET", "/kiln/v1/pools", &Value::Null).await;
+        let flavor = pools["pools"][2]["flavors"][0].clone();
+        (flavor["key"] == "ubuntu").then_some((flavor["warm"].clone(), flavor["wanted"].clone()))
+    };
+    let at_rest = (json!(0), json!({"awake": 0, "asleep": 0}));
+    until("a pass", async || wanted().await.filter(|seen| *seen == at_rest)).await;
+    // No machine was offered, so its stage waits.
+    let waiting = runner.spawn("/setup", setup("s1"));
+    let demand = (json!(0), json!({"awake": 1, "asleep": 0}));
+    until("the demand", async || wanted().await.filter(|seen| *seen == demand)).await;
+    runner.ok("POST", "/destroy", &json!({"id": "s1"})).await;
+    waiting.await.expect("no panic");
+    until("an end of it", async || wanted().await.filter(|seen| *seen == at_rest)).await;
+    runner.end().await;
+}
+
+/// Somebody changed rows by hand.
+#[tokio::test]
+async fn rows_that_cannot_be_read_are_shown_beside_the_others() {
+    let runner = Runner::with_machines(1).await;
+    let instance = runner.set_up("s1").await;
+    let mut by_hand = runner.world.database().await;
+    by_hand.execute("UPDATE instances SET state = 'odd'").await.expect("a change");
+    by_hand.execute("UPDATE stages SET state = 'odd'").await.expect("a change");
+    let unreadable = async |path: &str| {
+        let rows = runner.ok("GET", path, &Value::Null).await["unreadable"].clone();
+        let rows = rows.as_array().into_iter().flatten();
+        rows.map(|row| {
+            assert!(row["why"].as_str().is_some_and(|why| why.contains("has the state \"odd\"")), "{row}");
+            (row["subject"].as_str().expect("a kind").to_owned(), row["id"].as_str().expect("an id").to_owned())
+        })
+        .collect::<Vec<_>>()
+    };
+    let (of_instance, of_stage) = (("instance".to_owned(), instance), ("stage".to_owned(), "s1".to_owned()));
+    assert_eq!(unreadable("/kiln/v1/instances?state=ready").await, [of_instance.clone()]);
+    assert_eq!(unreadable("/kiln/v1/stages").await, [of_stage.clone()]);
+    assert_eq!(unreadable("/kiln/v1/pools").await, [of_instance, of_stage]);
+    assert_eq!(runner.ok("GET", "/kiln/v1/instances?all", &Value::Null).await["instances"], json!([]));
+    by_hand.execute("UPDATE instances SET state = 'claimed'").await.expect("a change");
+    by_hand.execute("UPDATE stages SET state = 'assigned'").await.expect("a change");
+    let pools = runner.ok("GET", "/kiln/v1/pools", &Value::Null).await;
+    assert_eq!((&pools["unreadable"], &pools["pools"][2]["claimed"]), (&Value::Null, &json!(1)));
     runner.end().await;
 }
 

@@ -135,6 +135,12 @@ impl World {
         })
     }
 
+    /// A connection of somebody else to the database.
+    pub async fn database(&self) -> sqlx::SqliteConnection {
+        let file = format!("sqlite:{}", self.dir.path().join("kiln.db").display());
+        <sqlx::SqliteConnection as sqlx::Connection>::connect(&file).await.expect("the database")
+    }
+
     fn stubborn(&self) -> Arc<dyn Driver> {
         Arc::new(Stubborn { inner: self.driver.clone(), failures: Arc::clone(&self.failing_destroys) })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kiln_e2e::SmallDisk;
 use serde_json::json;
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use sqlx::Executor as _;
 
 use crate::rig::{Runner, World, setup, until};
 
@@ -29,8 +29,7 @@ async fn health_is_red_while_nothing_can_be_written_and_green_again_afterwards()
     until("the first pass", async || runner.health.report().ready.then_some(())).await;
     assert_eq!(healthz(&runner, false).await, (200, "OK".to_owned()));
     // Somebody else writes, and does not end.
-    let file = format!("sqlite:{}", world.dir.path().join("kiln.db").display());
-    let mut other = SqliteConnection::connect(&file).await.expect("the database");
+    let mut other = world.database().await;
     other.execute("BEGIN IMMEDIATE").await.expect("a transaction");
     let (status, text) = until("a red answer", async || {
         let (status, text) = healthz(&runner, false).await;

@@ -92,6 +92,18 @@ message! {
     pub struct PoolList {
         /// By name.
         pools: Vec<Pool> = "pools" always,
+        /// Rows of the database that cannot be read. They are left as they are, and counted nowhere.
+        unreadable: Vec<UnreadableRow> = "unreadable",
+    }
+
+    /// A row of the database that cannot be read.
+    pub struct UnreadableRow {
+        /// What it is about.
+        subject: Subject = "subject" always,
+        /// Its id.
+        id: String = "id" always,
+        /// What is wrong with it.
+        why: String = "why" always,
     }
 
     /// A pool.
@@ -134,14 +146,24 @@ message! {
         resource_class: String = "resource_class",
         /// Whose it is.
         tenant: String = "tenant",
-        /// Instances that are wanted ready now.
+        /// Instances that the pool file wants ready now.
         warm: u32 = "warm" always,
+        /// What the latest pass of this runner wanted; absent while another runner works on the pool.
+        wanted: Option<Wanted> = "wanted",
         /// Instances that are ready.
         ready: u32 = "ready" always,
         /// Failed starts since the last one that succeeded.
         failures: u32 = "failures",
         /// How the last of them failed.
         last_failure: String = "last_failure",
+    }
+
+    /// How many instances a pass wanted of a kind.
+    pub struct Wanted {
+        /// Awake: for stages that wait, and warm.
+        awake: u32 = "awake" always,
+        /// Asleep, until a stage waits for them.
+        asleep: u32 = "asleep" always,
     }
 
     /// Drains a pool, or ends that.
@@ -154,6 +176,8 @@ message! {
     pub struct InstanceList {
         /// Newest first.
         instances: Vec<Instance> = "instances" always,
+        /// Those that cannot be read, whatever was asked for.
+        unreadable: Vec<UnreadableRow> = "unreadable",
     }
 
     /// An instance.
@@ -234,6 +258,8 @@ message! {
     pub struct StageList {
         /// Oldest first; with `all`, newest first.
         stages: Vec<Stage> = "stages" always,
+        /// Those that cannot be read.
+        unreadable: Vec<UnreadableRow> = "unreadable",
     }
 
     /// A stage.

@@ -12,7 +12,7 @@ use crate::args::operator::{Asking, InstanceCommand};
 use crate::exit::{Exit, Usage};
 use crate::short_ids::{self, ShortIds};
 use crate::table::terminal_width;
-use crate::{print, runner_access};
+use crate::{print, runner_access, unreadable};
 
 /// Also those that are gone.
 const ALL: (&str, &str) = ("all", "true");
@@ -42,7 +42,8 @@ async fn list(asking: &Asking, pool: Option<String>, state: Option<String>, all:
         print::line(answer.text);
         return Ok(());
     }
-    let instances = answer.message.instances;
+    let InstanceList { instances, unreadable } = answer.message;
+    unreadable::tell(asking.format, &unreadable);
     if instances.is_empty() {
         print::line("no instances");
         return Ok(());

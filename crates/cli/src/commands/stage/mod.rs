@@ -11,7 +11,7 @@ use crate::args::operator::{Asking, StageCommand};
 use crate::exit::{Exit, Usage};
 use crate::short_ids;
 use crate::table::terminal_width;
-use crate::{print, runner_access};
+use crate::{print, runner_access, unreadable};
 
 /// Also those that ended.
 const ALL: (&str, &str) = ("all", "true");
@@ -35,6 +35,7 @@ async fn list(asking: &Asking, all: bool) -> Result<(), RunnerError> {
         Format::Text if answer.message.stages.is_empty() => print::line("no stages"),
         Format::Text => print::text(view::table(&answer.message.stages, now_ms()).text(terminal_width())),
     }
+    unreadable::tell(asking.format, &answer.message.unreadable);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ const SHAPES: &[Shape] = &[
     runner::DestroyVmRequest::SHAPE, runner::SuspendVmRequest::SHAPE, runner::SetupVmResponse::SHAPE,
     runner::PoolOwnerResponse::SHAPE, runner::ErrorBody::SHAPE,
     kiln::EndCause::SHAPE, kiln::HealthReport::SHAPE, kiln::DriverHealth::SHAPE, kiln::PoolList::SHAPE,
-    kiln::Pool::SHAPE, kiln::Flavor::SHAPE, kiln::DrainRequest::SHAPE, kiln::InstanceList::SHAPE,
+    kiln::UnreadableRow::SHAPE, kiln::Pool::SHAPE, kiln::Flavor::SHAPE, kiln::Wanted::SHAPE, kiln::DrainRequest::SHAPE, kiln::InstanceList::SHAPE,
     kiln::Instance::SHAPE, kiln::InstanceDetail::SHAPE, kiln::Change::SHAPE, kiln::Subject::SHAPE,
     kiln::HoldRequest::SHAPE, kiln::StageList::SHAPE, kiln::Stage::SHAPE, kiln::StageDetail::SHAPE,
     kiln::CancelStageRequest::SHAPE,

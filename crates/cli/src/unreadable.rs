@@ -1,0 +1,17 @@
+//! Rows of a runner's database that it cannot read, and so cannot list.
+
+use kiln_wire::runner::kiln::UnreadableRow;
+
+use crate::args::Format;
+use crate::table::clean;
+
+/// Tells of each on standard error, below a list for people. The answer for programs has them.
+pub fn tell(format: Format, rows: &[UnreadableRow]) {
+    if format == Format::Text {
+        rows.iter().for_each(|row| eprintln!("{}", note(row)));
+    }
+}
+
+fn note(UnreadableRow { subject, id, why }: &UnreadableRow) -> String {
+    format!("note: {} {} is not shown, and left alone: {}", subject.as_str(), clean(id), clean(why))
+}
