@@ -1,4 +1,4 @@
-//! How each action of a plan is carried out: rows at once, slow work beside.
+//! Carries out the actions of a plan: changes of rows at once, slow work beside the pass.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::world::{Limits, StoreError};
 use crate::{Assigned, Engine};
 
 impl Engine {
-    /// Carries out one action. What was decided about a row that has changed since is not done.
+    /// Carries out one action. Does nothing when the row has changed since the plan read it.
     pub(crate) async fn act(
         self: &Arc<Self>,
         step: &Planned,
@@ -83,7 +83,7 @@ impl Engine {
         }
     }
 
-    /// Writes the intent, and asks the site.
+    /// Writes the rows of a batch as intended, then spawns its launch.
     async fn create(
         self: &Arc<Self>,
         config: &Config,
@@ -119,8 +119,8 @@ impl Engine {
         }
     }
 
-    /// Writes down that an instance is to end. Of one that was lost, or whose start failed, the console is worth a moment,
-    /// which the pass does not wait for, and which it does not get while it could still be claimed.
+    /// Marks an instance as terminating. If it was lost or failed to start, the end of its console is fetched first as
+    /// evidence, beside the pass. An instance that could still be claimed is marked at once.
     async fn end(self: &Arc<Self>, row: &Instance, cause: &Cause) -> Result<(), StoreError> {
         if row.state != State::Ready && (cause.is_failed_start() || cause.is_loss()) {
             self.spawn_loss(row.clone(), cause.clone());
@@ -145,7 +145,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends a stage's row; whether it was us who did. Its instance follows with the next pass.
+    /// Ends a stage's row and returns whether this call did. The next pass ends its instance.
     pub(crate) async fn end_row(&self, stage: &Stage, cause: Cause) -> Result<bool, StoreError> {
         let Some(next) = stage.ended(cause, self.host.now_ms()) else { return Ok(false) };
         let changed = self.store.update_stage(&next).await?;
@@ -155,7 +155,7 @@ impl Engine {
         Ok(changed)
     }
 
-    /// Ends a stage whose instance does not serve it any more, after making sure of that.
+    /// Ends a stage whose instance no longer serves it, after reading that instance's row again.
     async fn lose_stage(&self, stage: &Stage, instance: &InstanceId) -> Result<(), StoreError> {
         let row = self.store.instance(instance).await?;
         let cause = match row {
@@ -176,7 +176,7 @@ impl Engine {
     }
 }
 
-/// The rows of a batch that are still to be launched.
+/// Returns the rows of an instance's batch that are still to be launched.
 fn batch_of(row: &Instance, rows: &BTreeMap<&InstanceId, &Instance>) -> Vec<Instance> {
     let same =
         |other: &&&Instance| other.token == row.token && matches!(other.state, State::Intended | State::Launching);

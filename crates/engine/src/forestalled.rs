@@ -1,20 +1,21 @@
 //! Stages that were ended before they were asked for.
 //!
-//! A caller that gives up sends the end of its stage after the demand, and the end can be there first: over another
-//! connection, or while the demand is being read. An end that finds no stage is therefore remembered for a while, and a demand that
-//! comes within that time is ended at once; without, it would wait, get an instance, and keep it until nobody came for it.
+//! A caller that gives up sends `/destroy` after `/setup`, but the end may arrive first: over another connection, or
+//! while the demand is still being read. So an end that finds no stage is remembered for a while, and a demand that
+//! arrives within that time is refused at once. Otherwise it would wait, get an instance, and keep it until nobody came
+//! for it.
 //!
-//! It is remembered in this process alone. After a restart, or at another runner of the same store, such a stage ends as one
-//! that nobody attends to.
+//! Ends are remembered in this process only. After a restart, or at another runner of the same store, such a stage ends
+//! as unattended.
 
 use std::collections::{HashMap, VecDeque};
 
 use kiln_pool::{Cause, StageId};
 
-/// An end that found no stage is remembered this long: longer than a request is on its way, and shorter than it takes a
-/// person to try again with the same id.
+/// How long an end that found no stage is remembered, in milliseconds: longer than a request is on its way, shorter
+/// than a person takes to try again with the same id.
 pub const FORESTALLED_FOR_MS: i64 = 30_000;
-/// So many are remembered at most; the oldest give way.
+/// Most ends that are remembered; the oldest give way.
 const FORESTALLED_MAX: usize = 10_000;
 
 /// The ends that found no stage, with the uptime at which each came.
@@ -40,7 +41,7 @@ impl Forestalled {
         self.causes.remove(id);
     }
 
-    /// The cause of the end that came before the stage, if that is not too long ago at `now_ms`, an uptime.
+    /// Returns the cause of an end that came before its stage, unless it is forgotten at `now_ms`, an uptime.
     pub(crate) fn cause(&mut self, id: &StageId, now_ms: i64) -> Option<Cause> {
         self.forget_old(now_ms);
         self.causes.get(id).map(|(_, cause)| cause.clone())

@@ -1,4 +1,4 @@
-//! Whether agents answer. Asking also renews the lease after which an instance powers itself off.
+//! Asks agents whether they answer, which also renews the lease after which an instance powers itself off.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use kiln_pool::{Instance, InstanceId, State};
 
 use crate::Engine;
 
-/// Pause between two rounds.
+/// Pause between two rounds of questions, in milliseconds.
 pub const PROBE_EVERY_MS: i64 = 20_000;
-/// Agents that are asked at once.
+/// Most agents that are asked at the same time.
 const PROBES_AT_ONCE: usize = 64;
 
 impl Engine {
@@ -26,8 +26,9 @@ impl Engine {
         }
     }
 
-    /// Asks the agent of each instance that is ready or serves a stage, of the pools that are ours or were ours last: while the
-    /// store cannot be read or written, the leases of their VMs must not run out.
+    /// Asks the agents of all instances that are ready or serve a stage, in pools that this runner works on or worked on
+    /// last. While the store cannot be read or written, the instances of the latest successful read are asked: the
+    /// leases of their VMs must not run out.
     pub async fn probe(self: &Arc<Self>) {
         let rows = self.contacts().await;
         let probes = rows.into_iter().map(|row| {
@@ -50,7 +51,7 @@ impl Engine {
         self.memory().contacts.values().cloned().collect()
     }
 
-    /// Remembers whose agents are to be asked.
+    /// Remembers the instances whose agents are asked from now on.
     pub(crate) fn note_contacts(&self, rows: &[Instance]) {
         let mut memory = self.memory();
         let leases = memory.leases.last_known();

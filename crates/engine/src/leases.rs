@@ -1,4 +1,4 @@
-//! Which pools and drivers this process works on.
+//! Leases decide which pools and sites this process works on.
 //!
 //! ```text
 //!              nobody holds it, or an older process of this runner does
@@ -6,8 +6,8 @@
 //!    ▲   └── another's beat has stood still for LEASE_MS: compare-and-swap ──► ▲ └─┘
 //!    └──────────────── not renewed for LEASE_MS ─────────────────────────────────
 //! ```
-//! No wall clock is involved: the holder counts from the moment before it asked, and whoever wants the lease from the moment
-//! after it first saw the beat, each by its own uptime. So the lease has ended for the one before it can begin for the other.
+//! No wall clock is involved. The holder counts from before it asked, and a rival from after it first saw the current
+//! beat, each by its own uptime. So the holder's lease always ends before a rival's can begin.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +16,11 @@ use kiln_pool::plan::MISSING_AFTER_MS;
 use crate::Engine;
 use crate::world::{Lease, Leasing, StoreError};
 
-/// A lease that is not renewed ends after this.
+/// How long a lease lasts unless it is renewed, in milliseconds.
 const LEASE_MS: i64 = 15_000;
-/// A lease with less than this left is renewed.
+/// Remaining time of a lease below which it is renewed, in milliseconds.
 const RENEW_BELOW_MS: i64 = 10_000;
-/// Pause between two looks at leases that others hold.
+/// Pause between two looks at leases that others hold, in milliseconds.
 const LOOK_EVERY_MS: i64 = 1_000;
 
 /// What this process knows of the leases.
@@ -28,28 +28,30 @@ const LOOK_EVERY_MS: i64 = 1_000;
 pub(crate) struct Leases {
     enrolled: bool,
     superseded: bool,
-    /// Until which uptime each is held.
+    /// The uptime until which each lease is held, by its name.
     held: BTreeMap<String, i64>,
-    /// All rows, with the uptime at which each was first seen as it is now.
+    /// All rows of leases, each with the uptime at which it was first seen with its current beat.
     seen: BTreeMap<String, (Lease, i64)>,
     looked_ms: Option<i64>,
 }
 
 impl Leases {
-    /// The names of those that are held.
+    /// Returns the names of the leases that are held at this uptime.
     pub(crate) fn held(&self, uptime_ms: i64) -> BTreeSet<String> {
         self.held.iter().filter(|(_, until)| **until > uptime_ms).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The names of those that the store last said were held, whether or not they could be renewed since.
+    /// Returns the names of the leases that this process held when the store last answered, whether or not they could
+    /// be renewed since.
     pub(crate) fn last_known(&self) -> BTreeSet<String> {
         self.held.keys().cloned().collect()
     }
 
-    /// What to ask for, each with the beat that may be taken from its holder; none when there is no need to ask.
+    /// Returns the leases to ask for, each with the beat at which it may be taken from its holder, or none when there
+    /// is no need to ask.
     ///
-    /// Leases of `left`, of pools that went from the pool file, are not renewed: another runner's file may have the pool. They
-    /// are taken anew when they have lain still for longer.
+    /// Leases in `left` belong to pools that went from the pool file. They are not renewed, because another runner's
+    /// file may have the pool; they are taken again once they have stood still for longer.
     fn wanted(
         &self,
         own: &BTreeSet<String>,
@@ -74,7 +76,8 @@ impl Leases {
         Some(all.map(|name| (name.clone(), still(name, LEASE_MS))).collect())
     }
 
-    /// Notes the rows that came of it; `asked_ms` is the uptime before the question, `uptime_ms` that after the answer.
+    /// Notes the rows that were answered. `asked_ms` is the uptime before the question, `uptime_ms` that after the
+    /// answer.
     fn note(
         &mut self,
         process: &str,
@@ -98,8 +101,8 @@ impl Leases {
 }
 
 impl Engine {
-    /// The leases that this process holds after renewing and taking what it can; none when it is not its runner's present
-    /// process any more, and must not act.
+    /// Renews and takes the leases that it can, and returns all that this process holds. Returns none when a later
+    /// process of this runner was started, and this one must not act any more.
     pub(crate) async fn lease(
         &self,
         own: &BTreeSet<String>,
@@ -138,7 +141,7 @@ impl Engine {
         Ok(Some(held.into_iter().filter(|name| own.contains(name) || left.contains(name)).collect()))
     }
 
-    /// Whether another process of this runner's name was started. This one must end.
+    /// Tells whether a later process of this runner's name was started, so that this one must end.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
         self.memory().leases.superseded

@@ -52,7 +52,7 @@ pub const POOL_LABEL: &str = "kiln-pool";
 /// Label under which an instance carries the runner that launched it.
 pub const RUNNER_LABEL: &str = "kiln-runner";
 
-/// Whether actions are done is looked at this often.
+/// Pause between two looks whether all spawned actions are done, in milliseconds.
 const QUIET_LOOK_MS: i64 = 100;
 
 /// The engine of one runner. Cheap to share; all state that must survive is in the store.
@@ -65,45 +65,47 @@ pub struct Engine {
     host: Arc<dyn Host>,
     config: Mutex<Arc<Config>>,
     memory: Mutex<Memory>,
-    /// Those who wait for a stage to get its instance.
+    /// Callers that wait for a stage to get its instance.
     waiters: Waiters,
-    /// Those who want to know when a stage has its instance no more.
+    /// Callers that want to know when a stage loses its instance.
     losers: Waiters,
 }
 
-/// What is only worth remembering while the process lives.
+/// What this process remembers and may lose: nothing here has to survive it.
 #[derive(Default)]
 struct Memory {
     /// Instances that a spawned action works on.
     busy: BTreeSet<InstanceId>,
     /// The sites, open or not.
     sites: BTreeMap<SiteId, Site>,
-    /// Sites whose next listing may show something new soon.
+    /// Sites whose next listing may show a change, such as an instance that starts.
     changing_sites: BTreeSet<SiteId>,
     /// Generations of the rows that the latest pass read.
     generations: BTreeMap<InstanceId, i64>,
-    /// When rows changed, as this process saw it.
+    /// The uptime at which this process saw each row change or go.
     noticed: Noticed,
-    /// Ends of live instances that drivers told of.
+    /// Ends of live instances that drivers have reported.
     ends: BTreeMap<InstanceId, End>,
-    /// Uptime at which an agent first did not answer, while it does not.
+    /// The uptime since which an agent has not answered; absent while it answers.
     failing_since: BTreeMap<InstanceId, i64>,
-    /// What agents answered.
+    /// The latest health of each instance's agent.
     health: BTreeMap<InstanceId, Health>,
-    /// Instances whose end is waited for, with what stops the waiting.
+    /// Instances whose end is being waited for. Dropping the value stops the waiting.
     watched: BTreeMap<InstanceId, Watch>,
-    /// Instances whose agents are asked for their health, as they were when the rows could last be read.
+    /// Instances whose agents are asked for their health, as of the latest successful read of the rows.
     contacts: BTreeMap<InstanceId, Instance>,
     /// Since when the rows have been watched.
     watch: pass::RowWatch,
-    /// Orphans that were asked to end, with the uptime before which they are not asked again: listings go on showing them.
+    /// Orphans that were told to end, each with the uptime before which it is not told again: listings go on showing it
+    /// for a while.
     orphans_ms: BTreeMap<InstanceId, i64>,
     leases: Leases,
-    /// Uptime at which a pool that still has rows was first missing from the pool file, by the names of its leases.
+    /// The uptime since which a pool that still has rows has been missing from the pool file, by the names of its
+    /// leases.
     pools_missing: BTreeMap<String, i64>,
-    /// Uptime at which a flavor that stages wait for was first missing from the pool file.
+    /// The uptime since which a flavor that stages wait for has been missing from the pool file.
     flavors_missing: BTreeMap<String, i64>,
-    /// Ends that came before their stages.
+    /// Ends that came before the demand of their stages.
     forestalled: forestalled::Forestalled,
     /// How many instances of each flavor the latest plan wanted.
     targets: BTreeMap<String, Target>,
@@ -128,7 +130,7 @@ pub struct Parts {
     pub process: String,
     /// Id of the installation: the same for all runners of a store, and no other.
     pub installation: String,
-    /// The rows.
+    /// Returns the store.
     pub store: Arc<dyn Store>,
     /// The agents.
     pub agents: Arc<dyn Agents>,
@@ -141,7 +143,7 @@ pub struct Parts {
 }
 
 impl Engine {
-    /// An engine; it does nothing until it is driven.
+    /// Makes an engine, which does nothing until [`Engine::run`] or [`Engine::pass`] is called.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts { me: name, process, installation, store, agents, drivers, host, config } = parts;
@@ -151,25 +153,26 @@ impl Engine {
         Arc::new(Self { me, installation, store, agents, drivers, host, config, memory, waiters, losers })
     }
 
-    /// Desired state, as of now.
+    /// Returns the current desired state.
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes the desired state. Busy instances are not touched; idle ones that do not fit any more are replaced.
+    /// Replaces the desired state. Busy instances are left alone; idle ones that no longer fit are replaced by later
+    /// passes.
     pub fn set_config(&self, config: Config) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.host.signal();
     }
 
-    /// This runner's name.
+    /// Returns this runner's name.
     #[must_use]
     pub fn me(&self) -> &str {
         &self.me.name
     }
 
-    /// Gives the leases up, so that another process goes on at once.
+    /// Gives the leases up, so that another process takes over at once.
     ///
     /// # Errors
     /// When the store fails; the leases end by themselves.
@@ -194,7 +197,7 @@ impl Engine {
         }
     }
 
-    /// What `work` gives, unless it takes longer than that; then it is given up.
+    /// Returns the outcome of `work`, or none and drops it when it takes longer than `limit_ms`.
     async fn within<T>(&self, limit_ms: i64, work: impl Future<Output = T>) -> Option<T> {
         let work = std::pin::pin!(work);
         match select(work, self.host.wait(u64::MAX, limit_ms)).await {
@@ -203,13 +206,13 @@ impl Engine {
         }
     }
 
-    /// How many instances of a flavor the latest plan wanted; none of pools that another runner sizes.
+    /// Returns how many instances of a flavor the latest plan wanted, or none when another runner sizes its pool.
     #[must_use]
     pub fn target(&self, flavor: &str) -> Option<Target> {
         self.memory().targets.get(flavor).copied()
     }
 
-    /// What is known about an instance's agent.
+    /// Returns what is known about an instance's agent.
     #[must_use]
     pub fn health(&self, id: &InstanceId) -> Health {
         self.memory().health.get(id).copied().unwrap_or_default()
@@ -220,7 +223,7 @@ impl Engine {
     }
 }
 
-/// An error and everything behind it, in one line.
+/// Formats an error and all its sources in one line.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

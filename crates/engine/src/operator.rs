@@ -33,7 +33,8 @@ pub enum OperatorError {
 }
 
 impl Engine {
-    /// Holds an instance until then: a warm one is not claimed, a busy one outlives its stage. Its greatest age still counts.
+    /// Holds an instance until `until_ms`, in milliseconds since 1970: a warm one is not claimed, a busy one outlives
+    /// its stage. The greatest age of its pool still applies.
     ///
     /// # Errors
     /// When there is none, or it is not ready or claimed.

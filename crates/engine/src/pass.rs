@@ -1,4 +1,4 @@
-//! One pass: observe, plan, change rows, spawn the slow work.
+//! A pass: it observes, plans, changes rows and spawns slow work.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use kiln_pool::{Config, Instance, InstanceId, SiteId, Stage, StageState, Subject
 use crate::Engine;
 use crate::world::StoreError;
 
-/// Without a signal, the next pass begins after this.
+/// Pause before the next pass when no signal comes, in milliseconds.
 pub const PASS_EVERY_MS: i64 = 5_000;
 
-/// Pause between two passes while a stage waits.
+/// Pause between two passes while a stage waits, in milliseconds.
 const GAP_MS: i64 = 5;
-/// While none does, the pause after a pass is this many times as long as the pass was,
+/// Ratio of the pause after a pass to the time that the pass took, while no stage waits.
 const IDLE_GAP_SHARE: i64 = 4;
-/// but not longer than this.
+/// Longest such pause, in milliseconds.
 const IDLE_GAP_MAX_MS: i64 = 500;
-/// For this long it is remembered when a row went.
+/// How long the time at which a row went is remembered, in milliseconds.
 const REMEMBER_WENT_MS: i64 = 60 * 60_000;
 /// After so long without a pass that could read and write all it wanted, rows are watched anew: what they say about starts and
 /// callers may be what could not be written down.
@@ -28,9 +28,9 @@ const WATCH_BREAK_MS: i64 = 30_000;
 /// What one pass did, for logs and tests.
 #[derive(Debug, Default, Clone)]
 pub struct PassReport {
-    /// Everything that was decided.
+    /// All actions of the plan.
     pub planned: Vec<Planned>,
-    /// The sites of the pool file and of the rows, with what keeps them from being used or listed.
+    /// The sites of the pool file and of the rows, each with what keeps it from being used or listed.
     pub sites: BTreeMap<SiteId, Option<String>>,
 }
 
@@ -59,7 +59,7 @@ struct Rows {
 }
 
 impl Engine {
-    /// Passes until a later process of this runner's name was started; `note` is told how each went.
+    /// Runs passes until a later process of this runner's name is started. `note` is called with the outcome of each.
     pub async fn run(self: Arc<Self>, note: impl Fn(&Result<PassReport, StoreError>) + Send + Sync) {
         loop {
             let (seen, began_ms) = (self.host.signals(), self.host.uptime_ms());
@@ -77,7 +77,7 @@ impl Engine {
         }
     }
 
-    /// Leaves the processor to others for a moment: for a short one while a stage waits.
+    /// Waits between two passes: for a short while when a stage waits, else for longer.
     async fn rest(&self, passed_ms: i64) {
         let until = self.host.uptime_ms() + (passed_ms * IDLE_GAP_SHARE).clamp(GAP_MS, IDLE_GAP_MAX_MS);
         self.host.wait(u64::MAX, GAP_MS).await;
@@ -92,7 +92,7 @@ impl Engine {
         self.memory().demand
     }
 
-    /// One pass.
+    /// Runs one pass.
     ///
     /// # Errors
     /// When the store failed; what was done so far stays done, and the next pass goes on from there.
@@ -170,7 +170,8 @@ impl Engine {
         Ok(Rows { instances, stages })
     }
 
-    /// The leases of the pool file's pools and of the sites, and of pools that went from the file and are still to be emptied.
+    /// Renews and takes the leases of all pools and sites, including pools that went from the file and are still to be
+    /// emptied.
     async fn leases(&self, config: &Config) -> Result<Option<BTreeSet<String>>, StoreError> {
         let mut own = leases_of(config);
         let left = {
@@ -182,7 +183,8 @@ impl Engine {
         self.lease(&own, &left).await
     }
 
-    /// Notes when rows changed and went, tells waiters whose stage waits no more, and forgets what is known about others.
+    /// Notes which rows changed and went, wakes callers whose stage no longer waits, and forgets what is known about
+    /// rows that went.
     fn notice(&self, rows: &Rows) {
         let waiting = rows.stages.iter().filter(|stage| stage.state == StageState::Waiting);
         let waiting: BTreeSet<_> = waiting.map(|stage| &stage.id).collect();
@@ -210,7 +212,8 @@ impl Engine {
         memory.generations = generations;
     }
 
-    /// For how long flavors that stages wait for have not been in the pool file. Pools are remembered as well.
+    /// Returns for how long, in milliseconds, each flavor that a stage waits for has been missing from the pool file.
+    /// Also notes missing pools.
     fn missing(&self, config: &Config, rows: &Rows) -> BTreeMap<String, i64> {
         let in_file = leases_of(config);
         let pools = rows.instances.iter().map(|row| pool_lease(&row.pool, &row.site));
@@ -222,14 +225,14 @@ impl Engine {
         memory.flavors_missing.iter().map(|(key, since)| (key.clone(), uptime - since)).collect()
     }
 
-    /// What is worked on now, and the orphans that rest.
+    /// Returns the instances that are worked on now, and the orphans that are not to be told again yet.
     fn busy_now(&self) -> BTreeSet<InstanceId> {
         let (mut memory, uptime) = (self.memory(), self.host.uptime_ms());
         memory.orphans_ms.retain(|_, until| *until > uptime);
         memory.busy.iter().chain(memory.orphans_ms.keys()).cloned().collect()
     }
 
-    /// What is known about agents. How long they have failed is counted by uptime.
+    /// Returns the health of all agents. How long one has failed is counted by uptime.
     fn health_now(&self) -> BTreeMap<InstanceId, Health> {
         let (now, uptime, memory) = (self.host.now_ms(), self.host.uptime_ms(), self.memory());
         let mut health = memory.health.clone();
@@ -240,7 +243,7 @@ impl Engine {
     }
 }
 
-/// The leases of the pools of a pool file.
+/// Returns the names of the leases of all pools.
 fn leases_of(config: &Config) -> BTreeSet<String> {
     config.pools.values().flat_map(|pool| [queue_lease(&pool.name), pool_lease(&pool.name, &pool.site)]).collect()
 }

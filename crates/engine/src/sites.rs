@@ -16,33 +16,33 @@ use kiln_pool::{Config, Instance, InstanceId, SiteId, State};
 
 use crate::{Engine, INSTALLATION_LABEL, Memory, chain};
 
-/// A site is listed this long after the listing before was asked for, while something changes there.
+/// Time between two listings of a site while something changes there, in milliseconds from asking to asking.
 const LIST_WHILE_CHANGING_MS: i64 = 2_000;
-/// The same at rest.
+/// The same while nothing changes.
 const LIST_AT_REST_MS: i64 = 15_000;
-/// A site that does not list its instances within this has failed to.
+/// Longest time that a listing may take, in milliseconds.
 const LIST_WITHIN_MS: i64 = 60_000;
-/// A site that is not open within this has failed to open.
+/// Longest time that opening a site may take, in milliseconds.
 const OPEN_WITHIN_MS: i64 = 60_000;
-/// Pause before a site that could not be opened is tried again.
+/// Pause before a site that could not be opened is tried again, in milliseconds.
 const REOPEN_AFTER_MS: i64 = 30_000;
 
 /// What this process knows of a site.
 #[derive(Default)]
 pub(crate) struct Site {
     driver: Option<Arc<dyn Driver>>,
-    /// Why it is not open, or why the latest listing failed.
+    /// Why the site is not open, or why its latest listing failed.
     trouble: Option<String>,
     listing: Option<Snapshot>,
-    /// When the latest try to open or list it began, in milliseconds of uptime.
+    /// The uptime at which the latest attempt to open or list it began, in milliseconds.
     tried_ms: Option<i64>,
-    /// Whether such a try is under way.
+    /// Whether such an attempt is under way.
     tending: bool,
-    /// When the first listing was asked for that lacked a row, in milliseconds of uptime.
+    /// The uptime at which the first listing that lacked a row was asked for, in milliseconds, by the row's id.
     unseen_ms: BTreeMap<InstanceId, i64>,
 }
 
-/// A complete listing of what is ours.
+/// A complete listing of this installation's instances.
 #[derive(Clone)]
 struct Snapshot {
     asked_ms: i64,
@@ -70,7 +70,7 @@ impl Site {
 }
 
 impl Engine {
-    /// Opens and lists, beside the caller, the sites of the pool file and of the rows whose time has come.
+    /// Spawns the opening or listing of each site of the pool file and of the rows that is due.
     pub(crate) fn tend_sites(self: &Arc<Self>, config: &Config, instances: &[Instance]) {
         let mut needed: BTreeMap<SiteId, bool> = config.pools.values().map(|pool| (pool.site.clone(), false)).collect();
         for instance in instances {
@@ -100,8 +100,8 @@ impl Engine {
         }
     }
 
-    /// Opens and lists the sites of the pool file and those that are known, now. Passes do this beside; this is for callers
-    /// that want the next pass to judge by a listing of now.
+    /// Opens and lists all known sites now and returns when that is done. Passes do the same beside their work; this is
+    /// for callers that want the next pass to judge by a fresh listing.
     pub async fn look_at_sites(self: &Arc<Self>) {
         for id in self.known_sites() {
             if self.driver_of(&id).is_none() {
@@ -111,7 +111,7 @@ impl Engine {
         }
     }
 
-    /// The sites of the pool file, and those that were known before.
+    /// Returns the sites of the pool file and those that were known before.
     fn known_sites(&self) -> Vec<SiteId> {
         let config = self.config();
         let mut memory = self.memory();
@@ -121,7 +121,7 @@ impl Engine {
         memory.sites.keys().cloned().collect()
     }
 
-    /// How long until a site's time comes, at most `most_ms`.
+    /// Returns the time until the next site is due, in milliseconds, at most `most_ms`.
     pub(crate) fn site_due_in_ms(&self, most_ms: i64) -> i64 {
         let (uptime, memory) = (self.host.uptime_ms(), self.memory());
         let due = memory.sites.iter().filter(|(_, site)| !site.tending);
@@ -129,7 +129,7 @@ impl Engine {
         due.map(|at| (at - uptime).max(0)).min().unwrap_or(most_ms).min(most_ms)
     }
 
-    /// Lists a site as soon as possible: something about it is not known.
+    /// Makes a site due at once, because something about it is not known.
     pub(crate) fn list_soon(&self, site: &SiteId) {
         if let Some(site) = self.memory().sites.get_mut(site) {
             site.tried_ms = None;
@@ -177,7 +177,8 @@ impl Engine {
         Ok(())
     }
 
-    /// What a site shows of ours. Where it may show what others made, only the exact label proves that something is ours.
+    /// Lists this installation's instances at a site. Where others' instances may be listed, only the exact label
+    /// proves that one is ours.
     async fn list(&self, driver: &Arc<dyn Driver>) -> Result<Vec<Listed>, String> {
         let listed = self.within(LIST_WITHIN_MS, driver.list()).await;
         let mut listed = listed
@@ -189,27 +190,27 @@ impl Engine {
         Ok(listed)
     }
 
-    /// The driver of a site, if it is open.
+    /// Returns the driver of a site, if it is open.
     pub(crate) fn driver_of(&self, site: &SiteId) -> Option<Arc<dyn Driver>> {
         self.memory().sites.get(site)?.driver.clone()
     }
 
-    /// What the latest listing of its site says that a launch answered.
+    /// Returns what the latest listing of an instance's site shows as its launch's answer.
     pub(crate) fn listed_launch(&self, row: &Instance) -> Option<kiln_driver::Launched> {
         let memory = self.memory();
         let snapshot = memory.sites.get(&row.site)?.listing.as_ref()?;
         snapshot.listed.iter().find(|l| l.id == row.id.as_str())?.launched.clone()
     }
 
-    /// The sites of the pool file and of the rows, with what keeps them from being used or listed.
+    /// Returns the sites of the pool file and of the rows, each with what keeps it from being used or listed.
     #[must_use]
     pub fn sites(&self) -> BTreeMap<SiteId, Option<String>> {
         self.memory().sites.iter().map(|(id, site)| (id.clone(), site.trouble())).collect()
     }
 
-    /// The open sites as the plan wants them, and why the others are not open.
+    /// Returns the latest listing of each open site, and why the others are not open.
     ///
-    /// Take it **before** the rows are read: what a listing shows had its row before.
+    /// Call this **before** the rows are read: then every instance of a listing had its row already.
     pub(crate) fn snapshots(&self) -> Snapshots {
         let memory = self.memory();
         let (mut open, mut closed) = (BTreeMap::new(), BTreeMap::new());
@@ -224,7 +225,8 @@ impl Engine {
         Snapshots { open, closed }
     }
 
-    /// The snapshots with the memory of what was in no listing.
+    /// Turns snapshots into the plan's view of sites, which also says which rows have been missing from listings, and
+    /// since when.
     pub(crate) fn views(&self, snapshots: &Snapshots, instances: &[Instance]) -> BTreeMap<SiteId, SiteView> {
         let mut memory = self.memory();
         let Memory { sites, noticed, .. } = &mut *memory;
@@ -259,10 +261,10 @@ impl Engine {
     }
 }
 
-/// See [`Engine::snapshots`].
+/// What [`Engine::snapshots`] returns.
 pub(crate) struct Snapshots {
     open: BTreeMap<SiteId, (Abilities, Option<Snapshot>)>,
-    /// Why other sites are not open.
+    /// Why each other site is not open.
     pub(crate) closed: BTreeMap<SiteId, String>,
 }
 
@@ -276,7 +278,7 @@ fn seen(listed: &Listed) -> (InstanceId, Seen) {
     (InstanceId::new(&listed.id), seen)
 }
 
-/// Whether a listing may soon show something new of the instance.
+/// Tells whether a listing may soon show a change of the instance.
 fn changes(instance: &Instance) -> bool {
     match instance.state {
         State::Launching | State::Hibernating | State::Resuming | State::Terminating => true,

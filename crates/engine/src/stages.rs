@@ -1,4 +1,4 @@
-//! What callers ask for stages: an instance, and its end.
+//! What callers ask for: an instance for a stage, and the stage's end.
 
 use kiln_pool::request::{NoMatch, Request};
 use kiln_pool::{Cause, Code, Instance, InstanceId, Stage, StageId, StageState, candidates};
@@ -9,7 +9,7 @@ use crate::world::StoreError;
 /// A stage that wants an instance.
 #[derive(Debug, Clone)]
 pub struct Demand {
-    /// Its id; a repetition with the same id gets what the first one got.
+    /// The stage's id. A repeated demand with the same id gets what the first one got.
     pub id: StageId,
     /// What it needs.
     pub request: Request,
@@ -47,14 +47,15 @@ pub enum SetupError {
     Store(#[from] StoreError),
 }
 
-/// A stage that waits looks at its own row this often, in case that nobody tells.
+/// Pause between two looks of a waiting caller at its stage's row, in milliseconds, in case nobody tells it of a
+/// change.
 const LOOK_EVERY_MS: i64 = 5_000;
-/// Instances that are tried for one stage when their agents cannot be set up.
+/// Most instances that are tried for one stage whose agents cannot be set up.
 pub const SETUP_ATTEMPTS: i64 = 3;
 
 impl Engine {
-    /// Writes the demand down and returns when the stage has an instance. To stop waiting loses nothing: the demand stays
-    /// until it is served, ended, or its time is up.
+    /// Stores the demand and returns when the stage has an instance. Dropping the future loses nothing: the demand
+    /// stays until it is served or ended, or its time is up.
     ///
     /// # Errors
     /// When no pool would do, or the stage ended.
@@ -96,7 +97,7 @@ impl Engine {
         }
     }
 
-    /// Refuses a demand whose end came before it.
+    /// Refuses a demand whose stage was ended before it came.
     fn refuse_forestalled(&self, id: &StageId) -> Result<(), SetupError> {
         match self.memory().forestalled.cause(id, self.host.uptime_ms()) {
             Some(cause) => {
@@ -107,8 +108,8 @@ impl Engine {
         }
     }
 
-    /// Waits from now on for the stage to change in a way that may take its instance from it: look at its row when this
-    /// returns, which it also does after some seconds without news.
+    /// Returns a future that ends when the stage may have lost its instance, and after some seconds without news. The
+    /// caller then reads the stage's row. Changes from the moment of this call on are noticed.
     pub fn stage_moves<'a>(&'a self, stage: &StageId) -> impl Future<Output = ()> + Send + 'a {
         let news = self.losers.expect(stage);
         async move { drop(self.within(LOOK_EVERY_MS, news).await) }
@@ -148,8 +149,8 @@ impl Engine {
         })
     }
 
-    /// Writes down that somebody was told that the agent is prepared for the stage, as it was when it got its instance.
-    /// Whether it was us who did: others may come for the same stage at the same time.
+    /// Notes that a caller was told that the agent is prepared for the stage. Returns whether this call did: others may
+    /// come for the same stage at the same time.
     ///
     /// # Errors
     /// When the store fails.
@@ -170,7 +171,7 @@ impl Engine {
         Ok(false)
     }
 
-    /// The agent could not be prepared: the instance ends, and the stage waits for another one, a few times.
+    /// Ends an instance whose agent could not be prepared. The stage waits for another one, a few times.
     ///
     /// # Errors
     /// When the store fails.
@@ -198,8 +199,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends a stage: durable when it returns; its instance follows. Whether there was such a stage. If there was none, one of
-    /// that id is not begun for [`FORESTALLED_FOR_MS`](crate::FORESTALLED_FOR_MS).
+    /// Ends a stage, durably; its instance follows. Returns whether there was such a stage. If there was none, a demand
+    /// with that id is refused for [`FORESTALLED_FOR_MS`](crate::FORESTALLED_FOR_MS).
     ///
     /// # Errors
     /// When the store fails.

@@ -1,7 +1,7 @@
-//! Who waits in this process for a stage to get its instance.
+//! Callers of this process that wait for news of a stage.
 //!
-//! Whoever changes a stage's row here tells those who wait for that stage, and only them. What another process changes is
-//! found by the next pass, which tells them too.
+//! Code that changes a stage's row here wakes those who wait for that stage, and only them. Changes by other processes
+//! are found by the next pass, which wakes them too.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,17 +11,17 @@ use kiln_pool::StageId;
 
 use crate::Assigned;
 
-/// What a waiter is told: what its stage got, or to look at the row itself.
+/// What a waiting caller is told: its stage's instance, or nothing, so that it reads the row itself.
 pub(crate) type News = Option<Assigned>;
 
-/// Those who wait, by stage.
+/// The waiting callers, by stage.
 #[derive(Default)]
 pub(crate) struct Waiters {
     by_stage: Mutex<BTreeMap<StageId, Vec<oneshot::Sender<News>>>>,
 }
 
 impl Waiters {
-    /// Waits for news of a stage from now on.
+    /// Returns a receiver of news about a stage from now on.
     pub(crate) fn expect(&self, stage: &StageId) -> oneshot::Receiver<News> {
         let (tell, told) = oneshot::channel();
         let mut by_stage = self.lock();
@@ -32,7 +32,7 @@ impl Waiters {
         told
     }
 
-    /// Tells those who wait for a stage.
+    /// Gives news to all who wait for a stage.
     pub(crate) fn tell(&self, stage: &StageId, news: &News) {
         for waiter in self.lock().remove(stage).unwrap_or_default() {
             // One that went away needs no news.
@@ -40,7 +40,7 @@ impl Waiters {
         }
     }
 
-    /// Tells those whose stage is not among these any more to look.
+    /// Makes all whose stage is not in `waiting` look at its row.
     pub(crate) fn tell_others(&self, waiting: &std::collections::BTreeSet<&StageId>) {
         let mut by_stage = self.lock();
         by_stage.retain(|_, waiters| {

@@ -1,4 +1,4 @@
-//! Learns at once that an instance ended by itself, where the driver can tell.
+//! Waits for instances to end by themselves, so that the engine learns of it at once where the driver can tell.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use kiln_pool::{Instance, State};
 use crate::{Engine, Watch};
 
 impl Engine {
-    /// Waits beside the passes for the end of each instance that runs at an open site, remembers how it ended, and signals.
-    /// The next pass finds out what it means.
+    /// Spawns a wait for the end of each instance that runs at an open site. The end is remembered, and the next pass
+    /// judges it.
     pub(crate) fn watch_ends(self: &Arc<Self>, instances: &[Instance]) {
         for row in instances.iter().filter(|i| matches!(i.state, State::Booting | State::Ready | State::Claimed)) {
             let Some(driver) = self.driver_of(&row.site) else { continue };

@@ -1,5 +1,4 @@
-//! The slow work of actions, beside the passes. What is to be done was decided; here it is only done, and its outcome written
-//! down.
+//! Carries out the slow work of actions beside the passes, and writes its outcome down. It decides nothing.
 
 use std::sync::Arc;
 
@@ -12,9 +11,9 @@ use kiln_pool::{Cause, Code, Instance, InstanceId, SiteId, State};
 use crate::world::StoreError;
 use crate::{Engine, INSTALLATION_LABEL, POOL_LABEL, RUNNER_LABEL, chain};
 
-/// An orphan is not asked again to end within this.
+/// Pause before an orphan is told again to end, in milliseconds.
 const ORPHAN_PAUSE_MS: i64 = 10_000;
-/// A console that is not shown within this is left out of the evidence.
+/// Longest wait for the console of an instance, in milliseconds; after it the evidence goes without.
 const CONSOLE_WITHIN_MS: i64 = 10_000;
 
 /// Slow work on instances that have rows.
@@ -32,7 +31,7 @@ pub(crate) enum Work {
     Destroy,
 }
 
-/// Instances are busy while this lives.
+/// Keeps instances marked as busy until it is dropped.
 struct Busy {
     engine: Arc<Engine>,
     ids: Vec<InstanceId>,
@@ -49,7 +48,7 @@ impl Drop for Busy {
 }
 
 impl Engine {
-    /// Runs slow work beside the pass, unless something works on one of the instances already. Only a launch has several.
+    /// Spawns slow work, unless something works on one of the instances already. Only a launch has several.
     pub(crate) fn spawn_work(self: &Arc<Self>, work: Work, rows: Vec<Instance>) {
         let Some(busy) = self.busy(rows.iter().map(|row| row.id.clone()).collect()) else { return };
         let engine = Arc::clone(self);
@@ -83,7 +82,7 @@ impl Engine {
         join_all(each).await.into_iter().collect()
     }
 
-    /// Writes down beside the pass that an instance ends, with the end of its console.
+    /// Spawns the end of an instance's row, with the end of its console as evidence.
     pub(crate) fn spawn_loss(self: &Arc<Self>, row: Instance, cause: Cause) {
         let Some(busy) = self.busy(vec![row.id.clone()]) else { return };
         let engine = Arc::clone(self);
@@ -196,7 +195,7 @@ impl Engine {
         }
     }
 
-    /// Writes down that an instance exists, and where its agent is if its site tells.
+    /// Marks an instance as booting: it exists, and has the address that its site tells, if any.
     pub(crate) async fn launched(&self, row: &Instance, launched: &Launched, why: &str) -> Result<bool, StoreError> {
         let Some(mut next) = row.become_(State::Booting, self.host.now_ms()) else { return Ok(false) };
         next.runner.clone_from(&self.me.name);
@@ -264,7 +263,7 @@ impl Engine {
         self.store.note_start(&room_key(&row.site, &row.place), now_ms, None).await
     }
 
-    /// Writes down that an instance is to end; whether it was us who did.
+    /// Marks an instance as terminating, and returns whether this call did.
     pub(crate) async fn terminate(&self, row: &Instance, cause: Cause) -> Result<bool, StoreError> {
         let now = self.host.now_ms();
         let Some(next) = row.terminating(cause.clone(), now) else { return Ok(false) };
@@ -323,8 +322,9 @@ impl Engine {
         }
     }
 
-    /// Writes down that it is about to fall asleep or to wake, also when that is tried again: a call that follows from a row
-    /// that has changed meanwhile would put to sleep what serves a stage by now.
+    /// Marks an instance as about to fall asleep or wake, also when that is tried again. The driver is called only with
+    /// the row this returns: otherwise a row that has changed meanwhile could put an instance to sleep that serves a
+    /// stage by now.
     async fn turn(&self, row: &Instance, state: State, why: &str) -> Result<Option<Instance>, StoreError> {
         let next = if row.state == state {
             Some(Instance { generation: row.generation + 1, ..row.clone() })

@@ -1,4 +1,4 @@
-//! What the engine needs of the world.
+//! What the engine needs of the world, as traits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,12 +19,12 @@ pub struct StoreError {
     pub ambiguous: bool,
 }
 
-/// Why nothing is written down at present.
+/// Why writes fail at present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteTrouble {
-    /// For how long no write has succeeded. On a full disk, ends that a reserve made room for do not count.
+    /// How long no write has succeeded. On a full disk, ends that only a reserve made room for do not count as success.
     pub lasts: Duration,
-    /// What the database said last.
+    /// The latest error of the database.
     pub why: String,
 }
 
@@ -57,7 +57,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// The reason of a stage's change, from its row after it.
+    /// Returns the reason of a stage's change, from its row after the change.
     #[must_use]
     pub fn reason_of_stage(row: &Stage) -> String {
         match (row.state, &row.instance, &row.cause) {
@@ -68,7 +68,7 @@ impl Change {
         }
     }
 
-    /// The reason of an instance's change when it is claimed for this stage.
+    /// Returns the reason of an instance's change when it is claimed for this stage.
     #[must_use]
     pub fn reason_of_claim(stage: &StageId) -> String {
         format!("stage {stage}")
@@ -87,9 +87,9 @@ pub struct Holder {
 /// The row of a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// The name of the runner that has it; empty when it was given up.
+    /// Name of the runner that has it; empty after it was given up.
     pub holder: String,
-    /// That runner's process; empty as well.
+    /// Id of that runner's process; empty after it was given up.
     pub process: String,
     /// Grows whenever it is taken, renewed or given up.
     pub beat: i64,
@@ -106,19 +106,19 @@ pub enum Leasing {
 
 /// The rows. Every call is one transaction; what it writes is durable when it returns.
 pub trait Store: Send + Sync {
-    /// Since when nothing could be written, and why; none while writes succeed.
+    /// Returns for how long writes have failed, and why; none while they succeed.
     fn write_trouble(&self) -> Option<WriteTrouble>;
 
     /// Returns the live instances and open stages that could not be read when these were read last, by kind and id, with what is
     /// wrong. They are left out of the answers, and nothing is known about them but that they are there.
     fn unreadable(&self) -> BTreeMap<(Subject, String), String>;
-    /// When the host booted, in milliseconds since 1970, for all processes of this boot: what the first of them said, or, when
-    /// no instance is live and no stage is open, what this one says.
+    /// Returns when the host booted, in milliseconds since 1970, the same for all processes of a boot. It is what the
+    /// first of them gave as `epoch_ms`, or what this one gives when no instance is live and no stage is open.
     fn anchor<'a>(&'a self, boot: &'a str, epoch_ms: i64) -> BoxFuture<'a, Result<i64, StoreError>>;
-    /// Makes this the present process of its runner. Older ones of the same name are superseded from then on.
+    /// Makes `me` the current process of its runner. Older processes of the same name are superseded from then on.
     fn enroll<'a>(&'a self, me: &'a Holder) -> BoxFuture<'a, Result<(), StoreError>>;
-    /// Renews those of the wanted leases that this runner holds, in whichever process, and takes those that nobody holds, or
-    /// that are still as given here. Each that is had so gets a new beat.
+    /// Renews the wanted leases that this runner holds, whichever of its processes took them, and takes those that
+    /// nobody holds or whose row is still as given. Each lease that is renewed or taken gets a new beat.
     fn lease<'a>(
         &'a self,
         me: &'a Holder,
@@ -127,45 +127,48 @@ pub trait Store: Send + Sync {
     /// Gives up the leases of this process.
     fn release_leases<'a>(&'a self, me: &'a Holder) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// All instances that are not gone.
+    /// Returns all instances that are not gone.
     fn live_instances(&self) -> BoxFuture<'_, Result<Vec<Instance>, StoreError>>;
-    /// One instance.
+    /// Returns one instance.
     fn instance<'a>(&'a self, id: &'a InstanceId) -> BoxFuture<'a, Result<Option<Instance>, StoreError>>;
-    /// Writes the rows of a batch of new instances of one flavor, all of them or none: none when that would pass a limit.
-    /// Whether it did. Concurrent callers, also in other processes, never pass a limit together.
+    /// Inserts the rows of a batch of new instances of one flavor, all of them or none, and returns whether it did.
+    /// None are inserted when that would pass a limit; concurrent callers, also in other processes, never pass a limit
+    /// together.
     fn insert_instances<'a>(
         &'a self,
         rows: &'a [Instance],
         limits: Limits,
         reason: &'a str,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
-    /// Replaces a row whose generation is one less than the given row's; whether it did. `reason` goes into the timeline.
+    /// Replaces the row if its generation is one less than the given one's, and returns whether it did. `reason` goes
+    /// into the timeline.
     fn update_instance<'a>(&'a self, row: &'a Instance, reason: &'a str) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// All stages that have not ended.
+    /// Returns all stages that have not ended.
     fn open_stages(&self) -> BoxFuture<'_, Result<Vec<Stage>, StoreError>>;
-    /// One stage.
+    /// Returns one stage.
     fn stage<'a>(&'a self, id: &'a StageId) -> BoxFuture<'a, Result<Option<Stage>, StoreError>>;
-    /// Writes a new stage, unless one of that id is there, and claims for it if no older stage waits for the same flavor. What
-    /// there is now: the stage, and its instance if it has one.
+    /// Inserts a stage, unless one of that id is there, and claims an instance for it unless an older stage waits for
+    /// the same flavor. Returns the stage as it is now, and its instance if it has one.
     fn begin_stage<'a>(
         &'a self,
         stage: &'a Stage,
         now_ms: i64,
     ) -> BoxFuture<'a, Result<(Stage, Option<Instance>), StoreError>>;
-    /// Claims the oldest instance that is ready and not held, of the first candidate that has one. None when there is none
-    /// or the stage has changed since `stage` was read.
+    /// Claims the oldest instance that is ready and not held, of the first candidate that has one. Returns none when
+    /// there is none, or the stage has changed since `stage` was read.
     fn claim<'a>(
         &'a self,
         stage: &'a Stage,
         now_ms: i64,
     ) -> BoxFuture<'a, Result<Option<(Stage, Instance)>, StoreError>>;
-    /// Replaces a stage whose generation is one less than the given one's; whether it did.
+    /// Replaces the stage if its generation is one less than the given one's, and returns whether it did.
     fn update_stage<'a>(&'a self, stage: &'a Stage) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// The failed starts of kinds of instances since their last success, by [`kiln_pool::plan::streak_key`].
+    /// Returns the failed starts of each kind of instance since its last success, by [`kiln_pool::plan::streak_key`].
     fn streaks(&self) -> BoxFuture<'_, Result<BTreeMap<String, Streak>, StoreError>>;
-    /// Notes how a start went: `failure` says why it failed, and makes the streak longer, up to [`kiln_pool::plan::counts_up_to`].
+    /// Notes how a start went. A `failure` says why it failed and makes the streak longer, up to
+    /// [`kiln_pool::plan::counts_up_to`]; none ends the streak.
     fn note_start<'a>(
         &'a self,
         key: &'a str,
@@ -173,30 +176,31 @@ pub trait Store: Send + Sync {
         failure: Option<&'a Cause>,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// The latest changes of one instance or stage, oldest first, at most `limit`.
+    /// Returns the latest changes of one instance or stage, oldest first, at most `limit`.
     fn timeline<'a>(&'a self, id: &'a str, limit: u32) -> BoxFuture<'a, Result<Vec<Change>, StoreError>>;
-    /// Changes of instances and stages after this one, oldest first, at most `limit`.
+    /// Returns the changes after the one numbered `seq`, oldest first, at most `limit`.
     fn changes_after(&self, seq: i64, limit: u32) -> BoxFuture<'_, Result<Vec<Change>, StoreError>>;
-    /// The newest instances, whatever their state, newest first.
+    /// Returns the newest instances in any state, newest first, at most `limit`.
     fn newest_instances(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Instance>, StoreError>>;
-    /// The newest stages, whatever their state, newest first.
+    /// Returns the newest stages in any state, newest first, at most `limit`.
     fn newest_stages(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Stage>, StoreError>>;
-    /// Forgets instances that are gone and stages that ended before this time, with their changes; how many rows went.
+    /// Deletes instances that were gone and stages that had ended before `before_ms`, with their changes, and returns
+    /// how many rows went.
     fn prune(&self, before_ms: i64) -> BoxFuture<'_, Result<u64, StoreError>>;
 
-    /// The pools that an operator drains.
+    /// Returns the pools that an operator drains.
     fn drained(&self) -> BoxFuture<'_, Result<BTreeSet<String>, StoreError>>;
-    /// Drains a pool, or ends that.
+    /// Drains a pool, or ends its drain.
     fn set_drained<'a>(&'a self, pool: &'a str, drained: bool) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
-/// Opens drivers.
+/// Opens the drivers of sites.
 pub trait Drivers: Send + Sync {
-    /// The driver of a site. Called again while it fails, and once when it does not.
+    /// Opens the driver of a site. The engine calls this again after an error, and never again after a success.
     fn open<'a>(&'a self, site: &'a SiteId) -> BoxFuture<'a, Result<Arc<dyn Driver>, DriverError>>;
 }
 
-/// Sites whose drivers are open already, by the site.
+/// Sites whose drivers are open already.
 impl Drivers for BTreeMap<SiteId, Arc<dyn Driver>> {
     fn open<'a>(&'a self, site: &'a SiteId) -> BoxFuture<'a, Result<Arc<dyn Driver>, DriverError>> {
         let driver = self.get(site).cloned();
@@ -206,28 +210,29 @@ impl Drivers for BTreeMap<SiteId, Arc<dyn Driver>> {
 
 /// The agents in the instances.
 pub trait Agents: Send + Sync {
-    /// Finds the agent of an instance that boots and gives it the instance's identity. Patient for some seconds; safe to
-    /// repeat. The error is for people.
+    /// Finds the agent of a booting instance and gives it the instance's identity. May take some seconds and may be
+    /// repeated. The error is text for people.
     fn boot<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>>;
-    /// Whether the agent answers; that also renews the lease after which the instance powers itself off.
+    /// Asks whether the agent answers, which renews the lease after which the instance powers itself off.
     fn health<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>>;
 }
 
 /// The process around the engine.
 pub trait Host: Send + Sync {
-    /// The time by which rows are dated, in milliseconds since 1970. It goes on evenly: setting the wall clock does not change
-    /// it while the host runs.
+    /// Returns the time by which rows are dated, in milliseconds since 1970. It runs evenly: setting the wall clock
+    /// does not change it until the host boots again.
     fn now_ms(&self) -> i64;
-    /// How long this process has been running, in milliseconds, by a clock that nobody sets.
+    /// Returns how long this process has been running, in milliseconds, by a clock that nobody sets.
     fn uptime_ms(&self) -> i64;
-    /// A new token of a batch, see [`kiln_pool::instance::Batch::token`].
+    /// Makes a token for a batch, see [`kiln_pool::instance::Batch::token`].
     fn new_token(&self) -> String;
     /// Runs work beside the caller, until it is done or the process ends.
     fn spawn(&self, work: BoxFuture<'static, ()>);
-    /// How many signals there were. Read before looking at the world, so that none is missed while looking.
+    /// Returns the number of signals so far. A caller reads it before it looks at the world, so that it misses none
+    /// meanwhile.
     fn signals(&self) -> u64;
-    /// Returns as soon as there were more than `seen` [signals](Host::signal), or after `limit_ms` at the latest.
+    /// Returns a future that ends when there have been more than `seen` [signals](Host::signal), or after `limit_ms`.
     fn wait(&self, seen: u64, limit_ms: i64) -> BoxFuture<'static, ()>;
-    /// Wakes everybody who waits: something changed.
+    /// Wakes everybody in [`Host::wait`]: something changed.
     fn signal(&self);
 }

@@ -10,14 +10,14 @@ use kiln_pool::{Cause, Code, State};
 use super::{Backend, insert, ready, stage};
 use crate::world::{Holder, Lease, Leasing, Store};
 
-/// A process, enrolled.
+/// Enrolls a process of a runner.
 async fn enrolled(store: &dyn Store, name: &str, process: &str) -> Holder {
     let me = Holder { name: name.to_owned(), process: process.to_owned() };
     store.enroll(&me).await.unwrap();
     me
 }
 
-/// Asks for leases, each with the beat that may be taken; what all of them are then.
+/// Asks for leases, each with the row at which it may be taken, and returns all leases after that.
 async fn ask(store: &dyn Store, me: &Holder, wanted: &[(&str, Option<&Lease>)]) -> BTreeMap<String, Lease> {
     let wanted = wanted.iter().map(|(name, seen)| ((*name).to_owned(), seen.cloned())).collect();
     match store.lease(me, &wanted).await.unwrap() {

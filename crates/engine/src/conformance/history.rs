@@ -1,4 +1,4 @@
-//! The timeline, and what is forgotten.
+//! The timeline, and what is pruned.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

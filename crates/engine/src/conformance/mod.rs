@@ -18,18 +18,18 @@ use kiln_pool::{Candidate, Instance, InstanceId, Stage, StageId, StageState, Sta
 
 use crate::world::{Limits, Store};
 
-/// A store without rows.
+/// A store of a check's own, without rows at first.
 pub trait Backend: Send + Sync {
-    /// Another runner's view of it.
+    /// Opens it as another runner does.
     fn open(&self) -> BoxFuture<'_, Arc<dyn Store>>;
 }
 
-/// One check, for a store of its own.
+/// A check, which gets a store of its own.
 pub type Check = fn(Arc<dyn Backend>) -> BoxFuture<'static, ()>;
 
 macro_rules! checks {
     ($($module:ident::$name:ident,)*) => {
-        /// All of them, by name.
+        /// All checks, by name.
         pub const CHECKS: &[(&str, Check)] = &[$((stringify!($name), |backend| Box::pin($module::$name(backend))),)*];
     };
 }
@@ -64,7 +64,7 @@ checks! {
 /// No limit.
 pub const UNLIMITED: Limits = Limits { pool: u32::MAX, flavor: None };
 
-/// A warm instance of pool `p`, flavor `p/small`, image `img`.
+/// Makes a warm instance of pool `p`, flavor `p/small`, image `img`.
 #[must_use]
 pub fn ready(id: &str, created_ms: i64) -> Instance {
     Instance {
@@ -97,13 +97,13 @@ pub fn ready(id: &str, created_ms: i64) -> Instance {
     }
 }
 
-/// One kind that would do.
+/// Makes a candidate: a kind of instance that would do.
 #[must_use]
 pub fn candidate(flavor: &str, image: &str) -> Candidate {
     Candidate { pool: "p".to_owned(), flavor: flavor.to_owned(), image: image.to_owned() }
 }
 
-/// A stage that wants what [`ready`] makes.
+/// Makes a stage that wants an instance as [`ready`] makes them.
 #[must_use]
 pub fn stage(id: &str, created_ms: i64) -> Stage {
     Stage {
@@ -126,7 +126,7 @@ pub fn stage(id: &str, created_ms: i64) -> Stage {
     }
 }
 
-/// Writes instances, each alone.
+/// Inserts instances one by one.
 ///
 /// # Panics
 /// When one is not written.
@@ -136,7 +136,7 @@ pub async fn insert(store: &dyn Store, rows: &[Instance]) {
     }
 }
 
-/// Asks for an instance for a stage; the id of the one that it got.
+/// Asks for an instance for a stage and returns the id of the one that it got.
 async fn begin(store: &dyn Store, row: &Stage, now_ms: i64) -> Option<String> {
     store.begin_stage(row, now_ms).await.unwrap().1.map(|instance| instance.id.to_string())
 }

@@ -1,4 +1,4 @@
-//! Whose turn it is, and what is said to those who ask again.
+//! Whose turn it is, and what a repeated demand is answered.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub async fn a_repetition_gets_what_there_is(backend: Arc<dyn Backend>) {
     assert_eq!(store.open_stages().await.unwrap(), []);
 }
 
-/// Who asks again for a stage that waits is served at once when there is an instance by then.
+/// A repeated demand for a waiting stage is served at once when there is an instance by then.
 pub async fn a_known_stage_that_waits_is_claimed_for_again(backend: Arc<dyn Backend>) {
     let store = backend.open().await;
     assert_eq!(begin(&*store, &stage("s", 1), 10).await, None);
