@@ -1,4 +1,4 @@
-//! The timeline.
+//! The timeline: a row for each change of an instance or a stage.
 
 use std::sync::LazyLock;
 
@@ -46,9 +46,9 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Changes in one statement.
+/// Most changes that one statement writes.
 const AT_ONCE: usize = 8;
-/// Statements that write one change, two, and so on.
+/// The statements that write one change, two changes, and so on.
 static WRITE: LazyLock<[String; AT_ONCE]> = LazyLock::new(|| {
     std::array::from_fn(|more| {
         let row = |n: usize| format!("($1, ${}, ${}, ${}, ${}, ${})", n + 2, n + 3, n + 4, n + 5, n + 6);
@@ -57,8 +57,8 @@ static WRITE: LazyLock<[String; AT_ONCE]> = LazyLock::new(|| {
     })
 });
 
-/// Writes changes: the last of their transaction, so that as little time as possible lies between the number they get and
-/// their being visible.
+/// Writes changes. It is the last statement of a transaction, so that a change becomes visible as soon as possible
+/// after it gets its number.
 pub(crate) async fn write(session: &mut Session<'_>, entries: &[Entry<'_>]) -> Result<(), Fault> {
     let at_ms = session.at_ms;
     for entries in entries.chunks(AT_ONCE) {
@@ -68,7 +68,7 @@ pub(crate) async fn write(session: &mut Session<'_>, entries: &[Entry<'_>]) -> R
     Ok(())
 }
 
-/// So long after a change nobody still commits one with a smaller number.
+/// Age of a change, in milliseconds, from which on no change with a smaller number is still to be committed.
 const GAP_PATIENCE_MS: i64 = 10_000;
 
 const TIMELINE: &str = "SELECT seq, at_ms, subject, id, pool, state, reason FROM changes WHERE id = $1 \
@@ -91,9 +91,10 @@ impl SqlStore {
     }
 }
 
-/// The changes before the first gap in the numbers that may still be filled. Numbers are given before commits, so that a
-/// reader who follows by number would otherwise pass by a change that becomes visible after a later one. Gaps that stay are
-/// changes that were pruned or not committed.
+/// Returns the changes before the first gap in the numbers that may still be filled.
+///
+/// Numbers are given before commits, so a change may become visible after one with a greater number, and a reader that
+/// follows the numbers would miss it. A gap that stays belongs to a change that was pruned or never committed.
 fn settled(after: i64, mut changes: Vec<Change>, now_ms: i64) -> Vec<Change> {
     let mut previous = after;
     let open = changes.iter().position(|change| {

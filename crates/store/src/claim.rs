@@ -11,8 +11,8 @@ use crate::database::{Session, values};
 use crate::fault::Fault;
 use crate::rows::{self, instance_columns};
 
-/// Takes the oldest of a kind, or the one so many places behind it. The state is asked for again outside, because
-/// PostgreSQL looks only at that part after it waited for a row.
+/// Takes the oldest ready instance of a kind, or one a number of places behind it. The state is checked again in the
+/// outer statement, because after waiting for a row PostgreSQL evaluates only that part anew.
 pub(crate) const TAKE: &str = concat!(
     "UPDATE instances SET state = 'claimed', stage = $1, claimed_ms = $2, since_ms = $2, deadline_ms = $3, \
      generation = generation + 1, attempts = 0, retry_ms = NULL \
@@ -21,17 +21,17 @@ pub(crate) const TAKE: &str = concat!(
      AND state = 'ready' AND (hold_until_ms IS NULL OR hold_until_ms <= $2) RETURNING ",
     instance_columns!()
 );
-/// Whether there is one to take.
+/// Finds a ready instance of a kind.
 pub(crate) const ANY: &str = "SELECT id FROM instances WHERE state = 'ready' AND flavor = $1 AND image = $2 \
                               AND (hold_until_ms IS NULL OR hold_until_ms <= $3) LIMIT 1";
-/// Whether the stage still has an instance, which happens for a moment after it was given back.
+/// Finds an instance that the stage still has, as happens for a moment after a failed set-up.
 pub(crate) const HAS_ONE: &str = "SELECT id FROM instances WHERE state = 'claimed' AND stage = $1 LIMIT 1";
 pub(crate) const ASSIGN: &str = "UPDATE stages SET state = 'assigned', instance = $1, assigned_ms = $2, \
                                  generation = generation + 1 WHERE id = $3 AND generation = $4 AND state = 'waiting'";
 
-/// How many claims a claim may lose to others before it leaves the stage to wait.
+/// Most times that a claim may lose to others before it leaves the stage waiting.
 const TRIES: i64 = 32;
-/// Places between which those who lost are spread, at most.
+/// Most places over which claims that lost are spread.
 const SPREAD: u64 = 16;
 
 /// Takes an instance for the stage.
@@ -71,7 +71,7 @@ async fn take_one(
     session.row(TAKE, &values).await?.as_ref().map(rows::instance).transpose()
 }
 
-/// Gives the stage the instance that was taken for it, unless the stage has changed. The stage now.
+/// Gives the stage the instance that was taken for it and returns the stage, or none when the stage has changed.
 pub(crate) async fn assign(
     session: &mut Session<'_>,
     stage: &Stage,

@@ -1,4 +1,4 @@
-//! Claims for stages that wait: a pass that serves twenty of them at once costs one commit.
+//! Claims for waiting stages: a pass that serves twenty of them at once costs one commit.
 //!
 //! All instances are taken before the first stage is changed, see [`crate::claim`].
 
@@ -12,10 +12,10 @@ use crate::fault::Fault;
 use crate::grouped::{Grouped, Queue};
 use crate::writes::Room;
 
-/// The stage and its instance; none when there is no instance for it, or it does not wait any more.
+/// A stage and its instance; none when there is no instance for it, or it no longer waits.
 type Claimed = Option<(Stage, Instance)>;
 
-/// A stage that is to get an instance.
+/// A request for an instance for a stage.
 #[derive(Debug)]
 pub(crate) struct Claim {
     stage: Stage,
@@ -23,7 +23,7 @@ pub(crate) struct Claim {
 }
 
 impl Queue<Claim> {
-    /// Claims an instance for a stage.
+    /// Claims an instance for a stage. The claim is made even if the caller goes away.
     pub(crate) async fn claim(&self, stage: &Stage, now_ms: i64) -> Result<Claimed, Fault> {
         match self.make(Claim { stage: stage.clone(), now_ms }).await {
             // The same stage was served at the same time, or changed.
@@ -36,7 +36,7 @@ impl Queue<Claim> {
 impl Grouped for Claim {
     type Done = Claimed;
 
-    /// Who came first is served first.
+    /// Orders claims by the age of their stages: the oldest is served first.
     fn order(&self, other: &Self) -> Ordering {
         (self.stage.created_ms, &self.stage.id).cmp(&(other.stage.created_ms, &other.stage.id))
     }
@@ -45,7 +45,8 @@ impl Grouped for Claim {
         false
     }
 
-    /// Is stale, and nothing was changed, when one of the stages is not as it was.
+    /// Makes all claims in one transaction. Fails as stale, with nothing changed, when one of the stages has changed
+    /// meanwhile.
     async fn write(database: &Database, all: &[&Self], room: Room) -> Result<Vec<Claimed>, Fault> {
         let mut session = database.write(room).await?;
         let mut taken = Vec::with_capacity(all.len());

@@ -18,15 +18,15 @@ use crate::writes::{Room, Writes};
 /// An open database.
 #[derive(Debug)]
 pub(crate) struct Database {
-    /// The way to it.
+    /// Its connections.
     pub(crate) connections: Connections,
-    /// How its writes go.
+    /// How its writes go, and what room they may use.
     pub(crate) writes: Writes,
-    /// The clock that dates the timeline; the wall clock, as long as there is none.
+    /// The clock that dates the timeline. Until it is set, that is the wall clock.
     pub(crate) clock: OnceLock<Clock>,
 }
 
-/// Says the time, in milliseconds since 1970.
+/// Returns the time, in milliseconds since 1970.
 pub(crate) struct Clock(pub(crate) Box<dyn Fn() -> i64 + Send + Sync>);
 
 impl fmt::Debug for Clock {
@@ -38,16 +38,17 @@ impl fmt::Debug for Clock {
 /// The connections to a database.
 #[derive(Debug)]
 pub(crate) enum Connections {
-    /// One connection that writes, so that writers queue fairly here and not in SQLite's busy loop, and some that read.
+    /// SQLite: one connection writes, so that writers queue fairly here instead of in SQLite's busy loop, and some
+    /// read.
     Sqlite {
         /// The connection that writes.
         writer: sqlx::SqlitePool,
-        /// Those that read; the same as `writer` in memory.
+        /// The connections that read; for a database in memory, the same as `writer`.
         readers: sqlx::SqlitePool,
-        /// Makes commits survive a power cut; none where that is not wanted.
+        /// Makes commits survive a power cut; none where the URL says `sync=off`.
         wal: Option<WalSync>,
     },
-    /// A server.
+    /// PostgreSQL.
     Postgres(Server),
 }
 
@@ -55,7 +56,7 @@ pub(crate) enum Connections {
 pub(crate) struct Session<'d> {
     transaction: Transaction<'d>,
     writes: &'d Writes,
-    /// When it began.
+    /// When the transaction began, in milliseconds since 1970.
     pub(crate) at_ms: i64,
 }
 
@@ -64,7 +65,7 @@ enum Transaction<'d> {
     Postgres(sqlx::Transaction<'static, Postgres>, &'d Server),
 }
 
-/// A parameter.
+/// A parameter of a statement.
 #[derive(Debug)]
 pub(crate) enum Value<'a> {
     Text(Option<Cow<'a, str>>),
@@ -72,7 +73,7 @@ pub(crate) enum Value<'a> {
 }
 
 impl<'a> From<&'a str> for Value<'a> {
-    /// PostgreSQL has no text with NULs, and consoles print them.
+    /// Replaces NULs by a visible character: PostgreSQL has no text with NULs, and console output has them.
     fn from(text: &'a str) -> Self {
         Self::Text(Some(if text.contains('\0') { text.replace('\0', "\u{2400}").into() } else { text.into() }))
     }
@@ -108,13 +109,13 @@ impl From<Option<i64>> for Value<'_> {
     }
 }
 
-/// Parameters of different types.
+/// Makes an array of parameters of different types.
 macro_rules! values {
     ($($value:expr),* $(,)?) => { [$($crate::database::Value::from($value)),*] };
 }
 pub(crate) use values;
 
-/// A row of an answer; columns are named by their place.
+/// A row of an answer; columns are counted from 0.
 pub(crate) enum Row {
     Sqlite(SqliteRow),
     Postgres(PgRow),
@@ -142,7 +143,7 @@ impl Row {
         })
     }
 
-    /// A number that fits into 32 bits.
+    /// Returns a number that must fit into 32 bits.
     pub(crate) fn small(&self, column: usize) -> Result<u32, Fault> {
         let number = self.int(column)?;
         u32::try_from(number).map_err(|error| Fault::Statement(sqlx::Error::Decode(error.into())))
@@ -156,7 +157,7 @@ impl Row {
     }
 }
 
-/// The statement with its parameters, for whichever database the context asks for.
+/// Binds parameters to a statement, for whichever database the context asks for.
 macro_rules! query {
     ($sql:expr, $values:expr) => {
         $values.iter().fold(sqlx::query($sql), |query, value| match value {
@@ -167,14 +168,14 @@ macro_rules! query {
 }
 
 impl Database {
-    /// Begins a transaction. On SQLite it is the only one that writes, in all processes.
+    /// Begins a transaction. On SQLite it is the only writing one among all processes.
     pub(crate) async fn write(&self, room: Room) -> Result<Session<'_>, Fault> {
         self.writes.may_begin(room)?;
         let transaction = self.writes.note(self.connections.begin().await)?;
         Ok(Session { transaction, writes: &self.writes, at_ms: self.now_ms() })
     }
 
-    /// The time, in milliseconds since 1970.
+    /// Returns the time, in milliseconds since 1970.
     pub(crate) fn now_ms(&self) -> i64 {
         match self.clock.get() {
             Some(clock) => clock.0(),
@@ -185,7 +186,7 @@ impl Database {
         }
     }
 
-    /// The rows of a query, outside of any transaction.
+    /// Returns the rows of a query, outside of any transaction.
     pub(crate) async fn rows(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, Fault> {
         Ok(match &self.connections {
             Connections::Sqlite { readers, .. } => {
@@ -198,12 +199,12 @@ impl Database {
         })
     }
 
-    /// The only row of a query.
+    /// Returns the only row of a query.
     pub(crate) async fn row(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<Row>, Fault> {
         Ok(self.rows(sql, values).await?.pop())
     }
 
-    /// Whether a change may become visible after one with a greater `seq`.
+    /// Tells whether a change may become visible after one with a greater `seq`.
     pub(crate) fn commits_out_of_order(&self) -> bool {
         matches!(self.connections, Connections::Postgres(_))
     }
@@ -226,31 +227,31 @@ impl Connections {
 }
 
 impl Session<'_> {
-    /// Whether others may write at the same time.
+    /// Tells whether other transactions may write at the same time.
     pub(crate) fn has_rivals(&self) -> bool {
         matches!(self.transaction, Transaction::Postgres(..))
     }
 
-    /// Runs a statement; how many rows it changed.
+    /// Runs a statement and returns how many rows it changed.
     pub(crate) async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, Fault> {
         let done = self.transaction.execute(sql, values).await;
         self.writes.note(done)
     }
 
-    /// Runs a statement that answers at most one row.
+    /// Runs a statement and returns its only row, if there is one.
     pub(crate) async fn row(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<Row>, Fault> {
         let row = self.transaction.row(sql, values).await;
         self.writes.note(row)
     }
 
-    /// Ends the transaction; durable when it returns.
+    /// Commits the transaction. Its changes are durable when this returns.
     pub(crate) async fn commit(self) -> Result<(), Fault> {
         self.writes.note(self.transaction.commit().await)?;
         self.writes.note_commit();
         Ok(())
     }
 
-    /// Ends the transaction; nothing was changed.
+    /// Rolls the transaction back.
     pub(crate) async fn roll_back(self) -> Result<(), Fault> {
         match self.transaction {
             Transaction::Sqlite(session, _) => session.rollback().await?,

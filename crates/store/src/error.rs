@@ -7,12 +7,12 @@ use kiln_engine::world::StoreError;
 /// A database that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The URL is none. It is not repeated, as it may have a password.
+    /// The URL is malformed. It is not repeated in the message, because it may hold a password.
     #[error("the URL of the database cannot be used: {why}. {forms}")]
     Url {
         /// Why.
         why: String,
-        /// What may be written.
+        /// The forms that a URL may have.
         forms: &'static str,
     },
     /// The folder of the file does not exist.
@@ -23,7 +23,7 @@ pub enum OpenError {
         /// Its folder.
         folder: PathBuf,
     },
-    /// It does not open or answer.
+    /// The database does not open or answer.
     #[error("cannot open the database ({place}). {advice}")]
     Connect {
         /// Where.
@@ -33,7 +33,7 @@ pub enum OpenError {
         /// What to look at.
         advice: &'static str,
     },
-    /// A newer program wrote it.
+    /// A newer program wrote the database.
     #[error(
         "the database ({place}) has schema version {found}, and this program knows versions up to {known}; start the newer \
          program that wrote it, or restore a backup from before that"
@@ -46,7 +46,7 @@ pub enum OpenError {
         /// The newest one known.
         known: i64,
     },
-    /// Its schema cannot be brought up to date.
+    /// The schema cannot be brought up to date.
     #[error(
         "cannot bring the schema of the database ({place}) up to date; nothing was changed by the step that failed"
     )]
@@ -56,7 +56,7 @@ pub enum OpenError {
         /// What failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It opened, and then failed.
+    /// The database opened, and then failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,4 +1,4 @@
-//! What goes wrong between the rows and the database, before it is known what was tried.
+//! Failures of the database, before it is known what was being done.
 
 use kiln_engine::world::StoreError;
 
@@ -8,10 +8,10 @@ pub(crate) enum Fault {
     /// A statement, before the commit: nothing was changed.
     #[error("{0}")]
     Statement(#[from] sqlx::Error),
-    /// The commit, so that nobody knows.
+    /// The commit failed, so it is not known whether the change was made.
     #[error("{0}; the change may have been made")]
     Commit(sqlx::Error),
-    /// The commit was made; whether it survives a power cut is not known.
+    /// The commit was made, but may not survive a power cut.
     #[error("{0}")]
     Sync(String),
     /// The disk is full, or what is left of it is kept for ends. Nothing was changed.
@@ -37,16 +37,16 @@ pub(crate) enum Fault {
     },
 }
 
-/// What the databases call a full disk: SQLite's `FULL` and `IOERR_SHMSIZE`, PostgreSQL's `disk_full`.
+/// Codes for a full disk: SQLite's `FULL` and `IOERR_SHMSIZE`, PostgreSQL's `disk_full`.
 const FULL: [&str; 3] = ["13", "4874", "53100"];
 
 impl Fault {
-    /// A commit that failed. One that found the disk full was not made.
+    /// Makes the fault of a failed commit. One that found the disk full was certainly not made.
     pub(crate) fn committing(error: sqlx::Error) -> Self {
         if Self::tells_full(&error) { Self::Statement(error) } else { Self::Commit(error) }
     }
 
-    /// Whether the disk is full.
+    /// Tells whether the disk is full.
     pub(crate) fn is_full(&self) -> bool {
         match self {
             Self::Full => true,
@@ -59,7 +59,7 @@ impl Fault {
         error.as_database_error().and_then(|error| error.code()).is_some_and(|code| FULL.contains(&&*code))
     }
 
-    /// The error for the caller, who was about to do `what`.
+    /// Makes the error for a caller that was about to do `what`.
     pub(crate) fn during(self, what: &str) -> StoreError {
         let ambiguous = matches!(self, Self::Commit(_) | Self::Sync(_));
         let advice = match &self {
@@ -71,7 +71,7 @@ impl Fault {
         StoreError { message: format!("cannot {what}: {self}{advice}"), ambiguous }
     }
 
-    /// The same for each of those that were written together.
+    /// Repeats the fault for each of the changes that were written together.
     pub(crate) fn for_all<T>(self, count: usize) -> Vec<Result<T, Self>> {
         let again = |fault: &Self| match fault {
             full if full.is_full() => Self::Full,
@@ -94,7 +94,7 @@ impl Fault {
         matches!(self, Self::Stale)
     }
 
-    /// Whether a concurrent transaction made the same claim.
+    /// Tells whether a concurrent transaction made the same claim.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Statement(sqlx::Error::Database(error)) if error.is_unique_violation())
     }

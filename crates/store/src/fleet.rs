@@ -1,4 +1,4 @@
-//! What concerns more than one row: streaks, drained pools, what is remembered, what is forgotten.
+//! Statements about more than one row: streaks of failures, drained pools, remembered values, and pruning.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ const STREAK_GROWS: &str = "INSERT INTO streaks (flavor, failures, at_ms, eviden
                             ON CONFLICT (flavor) DO UPDATE SET \
                             failures = CASE WHEN streaks.failures < $4 THEN streaks.failures + 1 ELSE $4 END, at_ms = excluded.at_ms, evidence = excluded.evidence";
 const STREAK_ENDS: &str = "DELETE FROM streaks WHERE flavor = $1";
-/// One that counted nothing for long is of what nobody asks for any more.
+/// Deletes streaks that have not grown for long: nobody asks for what they count any more.
 const FORGET_STREAKS: &str = "DELETE FROM streaks WHERE at_ms < $1";
 const OPEN: &str = "SELECT epoch_ms FROM boots WHERE boot = $1 AND (EXISTS (SELECT 1 FROM instances WHERE state <> 'gone') \
                     OR EXISTS (SELECT 1 FROM stages WHERE state <> 'ended'))";
@@ -29,14 +29,15 @@ const UNDRAIN: &str = "DELETE FROM drained WHERE pool = $1";
 const REMEMBER: &str = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
 const RECALL: &str = "SELECT value FROM meta WHERE name = $1";
 
-/// Rows that are forgotten in one transaction, so that claims need not wait long.
+/// Most rows that one transaction prunes, so that claims need not wait long for it.
 const PRUNE_BATCH_ROWS: i64 = 500;
 macro_rules! old_instances {
     () => {
         "(SELECT id FROM instances WHERE state = 'gone' AND since_ms < $1 ORDER BY since_ms, id LIMIT $2)"
     };
 }
-/// A stage stays as long as its instance, which would otherwise serve a stage that nobody knows.
+/// Selects stages to prune. A stage stays as long as its instance does, which would otherwise serve a stage that nobody
+/// knows.
 macro_rules! old_stages {
     () => {
         "(SELECT id FROM stages WHERE state = 'ended' AND ended_ms < $1 AND NOT EXISTS (SELECT 1 FROM instances \

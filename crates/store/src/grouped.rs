@@ -3,8 +3,8 @@
 //! ```text
 //! callers ─► queue ─► one transaction for all of them ─(one is refused)─► each in its own
 //! ```
-//! Alone each costs a transaction. Those that come while one is written wait together for the next, so that the more there
-//! are, the less each costs. Nobody waits for company.
+//! Alone, each costs a transaction. Writes that arrive while a transaction is being made share the next one, so the
+//! cost of each falls as their number grows. No write waits for others to arrive.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -15,21 +15,22 @@ use crate::database::Database;
 use crate::fault::Fault;
 use crate::writes::Room;
 
-/// Writes in one transaction, so that others need not wait long for it.
+/// Most writes in one transaction, so that others need not wait long for it.
 const TOGETHER: usize = 32;
 
 /// A write that may share a transaction with others of its kind.
 pub(crate) trait Grouped: Send + Sync + Sized + 'static {
-    /// What it comes to.
+    /// The outcome of a write.
     type Done: Send + 'static;
 
-    /// The order within a transaction.
+    /// Returns the order of two writes within a transaction.
     fn order(&self, other: &Self) -> Ordering;
 
-    /// Whether something ends by it: that is written on a full disk too.
+    /// Tells whether an instance or a stage ends by this write. Such writes are made on a full disk too.
     fn ends(&self) -> bool;
 
-    /// Writes all of them in one transaction; what each came to. On an error nothing was changed, unless the error says so.
+    /// Makes all writes in one transaction and returns their outcomes. On an error nothing was changed, unless the
+    /// error says so.
     fn write(
         database: &Database,
         all: &[&Self],
@@ -37,19 +38,19 @@ pub(crate) trait Grouped: Send + Sync + Sized + 'static {
     ) -> impl Future<Output = Result<Vec<Self::Done>, Fault>> + Send;
 }
 
-/// One that somebody waits for.
+/// A write whose caller waits for the outcome.
 #[derive(Debug)]
 struct Asked<W: Grouped> {
     write: W,
     answer: oneshot::Sender<Result<W::Done, Fault>>,
 }
 
-/// Where writes of a kind are handed in.
+/// The queue of writes of one kind.
 #[derive(Debug)]
 pub(crate) struct Queue<W: Grouped>(mpsc::UnboundedSender<Asked<W>>);
 
 impl<W: Grouped> Queue<W> {
-    /// Begins to write, until this is dropped.
+    /// Starts the task that makes the writes. It ends when this is dropped.
     pub(crate) fn begin(database: Arc<Database>) -> Self {
         let (queue, mut asked) = mpsc::unbounded_channel();
         tokio::spawn(async move {
@@ -61,7 +62,7 @@ impl<W: Grouped> Queue<W> {
         Self(queue)
     }
 
-    /// What a write comes to; durable when it returns. It is done even if the caller goes away.
+    /// Makes a write, durably, and returns its outcome. It is made even if the caller goes away.
     pub(crate) async fn make(&self, write: W) -> Result<W::Done, Fault> {
         let (answer, written) = oneshot::channel();
         // Without an answer the runtime is ending, and nobody knows.
@@ -90,7 +91,7 @@ async fn answer<W: Grouped>(database: &Database, mut batch: Vec<Asked<W>>) {
     }
 }
 
-/// Writes them in one transaction, or each in its own where one of them is refused.
+/// Makes writes in one transaction, or each in its own when one of them is refused.
 async fn write_all<W: Grouped>(database: &Database, all: &[&W], room: Room) -> Vec<Result<W::Done, Fault>> {
     let written = W::write(database, all, room).await;
     if all.len() == 1 || !written.as_ref().is_err_and(Fault::is_refusal) {

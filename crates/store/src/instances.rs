@@ -1,4 +1,4 @@
-//! Instances.
+//! Statements about instances.
 
 use kiln_engine::world::Limits;
 use kiln_pool::{Instance, Subject};
@@ -17,7 +17,8 @@ pub(crate) const ONE: &str = concat!("SELECT ", instance_columns!(), " FROM inst
 const NEWEST: &str =
     concat!("SELECT ", instance_columns!(), " FROM instances ORDER BY created_ms DESC, id DESC LIMIT $1");
 
-/// Waits for the end of other transactions that hold this lock. What they wrote is visible to the next statement.
+/// Takes a lock: waits for the end of other transactions that hold it. What they wrote is visible to the next
+/// statement.
 const LOCK: &str = "INSERT INTO locks (name, taken) VALUES ($1, 1) \
                     ON CONFLICT (name) DO UPDATE SET taken = locks.taken + 1";
 pub(crate) const INSERT: &str = concat!(
@@ -37,7 +38,7 @@ pub(crate) const UPDATE: &str = concat!(
     ") WHERE id = $1 AND generation = $8 - 1"
 );
 
-/// Takes a lock until the end of the transaction. SQLite has one writer at a time anyway.
+/// Takes a lock until the end of the transaction. Does nothing on SQLite, which has one writer at a time anyway.
 pub(crate) async fn lock(session: &mut Session<'_>, name: &str) -> Result<(), Fault> {
     if !session.has_rivals() {
         return Ok(());
@@ -58,7 +59,7 @@ impl SqlStore {
         self.database.row(ONE, &values![id]).await?.as_ref().map(rows::instance).transpose()
     }
 
-    /// All rows of a batch, or none.
+    /// Inserts all rows of a batch, or none when that would pass a limit. Returns whether it did.
     pub(crate) async fn insert(&self, rows: &[Instance], limits: Limits, reason: &str) -> Result<bool, Fault> {
         let Some(first) = rows.first() else { return Ok(true) };
         let mut session = self.database.write(Room::Free).await?;

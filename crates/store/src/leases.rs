@@ -1,4 +1,4 @@
-//! Leases, and which process of each runner is the present one.
+//! Statements about leases, and about which process of each runner is the current one.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::writes::Room;
 
 const ENROLL: &str = "INSERT INTO runners (name, process, beat) VALUES ($1, $2, 0) \
                       ON CONFLICT (name) DO UPDATE SET process = excluded.process, beat = runners.beat + 1";
-/// Changes nothing when a later process was enrolled. Until the commit, none can be.
+/// Changes no row when a later process was enrolled. Until the commit, none can be.
 const PRESENT: &str = "UPDATE runners SET beat = beat + 1 WHERE name = $1 AND process = $2";
 const LEASE: &str = "INSERT INTO leases (name, holder, process, beat) VALUES ($1, $2, $3, 0) ON CONFLICT (name) DO UPDATE \
                      SET holder = excluded.holder, process = excluded.process, beat = leases.beat + 1 \

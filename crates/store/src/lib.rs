@@ -54,18 +54,19 @@ use crate::unreadable::Unreadable;
 use crate::updates::Update;
 use crate::writes::Room;
 
-/// A database that holds the rows.
+/// The rows in a database.
 #[derive(Debug)]
 pub struct SqlStore {
     database: Arc<Database>,
     updates: Queue<Update>,
     claims: Queue<Claim>,
     unreadable: Unreadable,
-    /// New stages of this process that may claim at once. More of them would only wait for each other's rows in the database.
+    /// Permits for new stages of this process to claim at once. More of them would only wait for each other's rows in
+    /// the database.
     turns: tokio::sync::Semaphore,
 }
 
-/// See [`SqlStore::turns`]. Some, so that the network and the disk of a server are not waited for by one at a time.
+/// Number of [`SqlStore::turns`]. It is more than one, so that a server's network and disk serve several at a time.
 const CLAIMS_AT_ONCE: usize = 4;
 
 /// An opened database.
@@ -96,13 +97,13 @@ pub async fn open(url: &str) -> Result<Opened, OpenError> {
 }
 
 impl SqlStore {
-    /// Waits until few enough claims go on. The semaphore is never closed.
+    /// Waits for one of the turns. The semaphore is never closed.
     async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
         self.turns.acquire().await.ok()
     }
 
-    /// Writes a value down unless there is one of that name; which one there is. What the first runner wrote, such as the
-    /// fingerprint of its CA, binds the next one.
+    /// Stores a value under a name unless there is one, and returns the one that is stored. What the first runner
+    /// wrote, such as the fingerprint of its CA, binds the next one.
     ///
     /// # Errors
     /// When the database fails.
@@ -110,7 +111,7 @@ impl SqlStore {
         self.write_once(name, value).await.map_err(|fault| fault.during(&format!("remember the {name}")))
     }
 
-    /// Dates the timeline by this clock, in milliseconds since 1970, from now on. The first call counts.
+    /// Dates the timeline by this clock from now on, in milliseconds since 1970. Only the first call has an effect.
     pub fn date_by(&self, now_ms: impl Fn() -> i64 + Send + Sync + 'static) {
         // A second clock would be another opinion about the same time.
         let _ = self.database.clock.set(Clock(Box::new(now_ms)));
@@ -128,7 +129,8 @@ impl SqlStore {
         session.commit().await
     }
 
-    /// Waits for what is going on and closes all connections, so that SQLite tidies up its log. Not needed for durability.
+    /// Waits for running statements and closes all connections, so that SQLite tidies up its log. Durability does not
+    /// need it.
     pub async fn close(&self) {
         match &self.database.connections {
             Connections::Sqlite { writer, readers, .. } => {

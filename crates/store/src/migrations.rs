@@ -17,21 +17,21 @@ macro_rules! version {
     };
 }
 
-/// Oldest first.
+/// All versions, oldest first.
 const VERSIONS: &[Version] = &[version!(1, "first", "0001_first.sql")];
 
-/// The newest version that this program knows.
+/// Returns the newest version that this program knows.
 #[must_use]
 pub fn newest() -> i64 {
     VERSIONS.last().map_or(0, |version| version.0)
 }
 
-/// What brings SQLite to the newest version.
+/// Returns the migrations of SQLite.
 pub(crate) fn sqlite() -> Migrator {
     migrator(|version| version.2)
 }
 
-/// What brings PostgreSQL to the newest version.
+/// Returns the migrations of PostgreSQL.
 pub(crate) fn postgres() -> Migrator {
     migrator(|version| version.3)
 }

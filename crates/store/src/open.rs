@@ -1,4 +1,4 @@
-//! Opens a database: connections, schema.
+//! Opens a database: its connections and its schema.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -25,14 +25,15 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
 const FIRST_CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that read SQLite.
 const SQLITE_READERS: u32 = 4;
-/// Rows that SQLite's thread reads ahead; few mean that two threads wait for each other at each.
+/// Number of rows that SQLite's thread reads ahead. With few, it and the reader wait for each other at every row.
 const ROWS_AHEAD: usize = 1024;
-/// Another process that creates the same file at the same time makes a try of ours fail.
+/// Number of attempts to bring the schema up to date. One fails when another process creates the same file at the same
+/// time.
 const MIGRATION_TRIES: u32 = 20;
-/// The pause between two tries.
+/// Pause between two such attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Opens the database and brings it to the newest schema.
+/// Opens the database and brings its schema to the newest version.
 pub(crate) async fn database(place: &Place) -> Result<Database, OpenError> {
     match place {
         Place::File { path, survives_power_cut } => file(place, path, *survives_power_cut).await,
@@ -51,9 +52,9 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .acquire_timeout(CONNECTION_TIMEOUT)
 }
 
-/// Replaces a connection whose transaction could not be ended. SQLite ends a transaction by itself after some errors, a full
-/// disk among them; to roll back is then another error, after which `sqlx` takes the connection for one within a
-/// transaction for ever.
+/// Replaces a connection whose transaction could not be ended. SQLite ends a transaction by itself after some errors,
+/// such as a full disk. Rolling back then fails, and `sqlx` believes for ever that the connection is within a
+/// transaction.
 fn without_remains(pool: SqlitePoolOptions) -> SqlitePoolOptions {
     pool.after_release(|connection, _| {
         Box::pin(async move {
@@ -101,7 +102,8 @@ async fn memory(place: &Place) -> Result<Database, OpenError> {
     Ok(Database { connections, writes: Writes::default(), clock: OnceLock::new() })
 }
 
-/// Connects. While another process makes the file, SQLite says at once that it is locked, whatever its own patience.
+/// Connects, and tries again while another process makes the file: SQLite then says at once that it is locked, whatever
+/// its busy timeout.
 async fn connect_patiently(
     pool: SqlitePoolOptions,
     options: &SqliteConnectOptions,
@@ -131,7 +133,7 @@ async fn migrate_sqlite(place: &Place, writer: &sqlx::SqlitePool) -> Result<(), 
     }
 }
 
-/// Whether another process holds the file, by SQLite's codes `BUSY` and `LOCKED` and what these are extended by.
+/// Tells whether another process holds the file: SQLite's codes `BUSY` and `LOCKED`, and their extended codes.
 fn is_locked(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
@@ -152,7 +154,7 @@ async fn server(place: &Place, options: &PgConnectOptions) -> Result<Database, O
     Ok(Database { connections, writes: Writes::default(), clock: OnceLock::new() })
 }
 
-/// Whether TLS refused the server, or the server TLS. What rustls refuses arrives as invalid data.
+/// Tells whether TLS refused the server, or the server refused TLS. A refusal by rustls arrives as invalid data.
 fn is_untrusted(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Tls(_) => true,

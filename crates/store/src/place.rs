@@ -1,4 +1,4 @@
-//! Where the database is: the URL, and how it is named to people, without its password.
+//! Where the database is: its URL, and how it is shown to people, without its password.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,19 +9,19 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::OpenError;
 
-/// A parsed URL.
+/// The place that a URL names.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
-    /// A file.
+    /// A SQLite file.
     File {
         /// Its path.
         path: PathBuf,
-        /// Whether what was written survives a power cut, too.
+        /// Whether commits survive a power cut.
         survives_power_cut: bool,
     },
-    /// Nowhere: gone with the process.
+    /// Memory of this process: the rows end with it.
     Memory,
-    /// A server.
+    /// A PostgreSQL server.
     Server(Box<PgConnectOptions>),
 }
 
@@ -61,11 +61,11 @@ impl Place {
     }
 }
 
-/// Where systems keep the certificates of the authorities that they trust.
+/// Files in which systems keep the certificates of the authorities that they trust.
 const TRUSTED: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// Verifies who the server is, unless it is on this host or the URL says otherwise.
+/// Makes the connection verify who the server is, unless that is on this host or the URL says otherwise.
 fn verified(options: PgConnectOptions, url: &str) -> PgConnectOptions {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let says =

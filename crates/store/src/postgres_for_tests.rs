@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Where Debian and Ubuntu put the programs, by version.
+/// Folder in which Debian and Ubuntu put the programs, by version.
 const PROGRAMS: &str = "/usr/lib/postgresql";
 /// The port that names the socket.
 const PORT: u16 = 5432;
-/// PostgreSQL does not run as root; these users are taken instead.
+/// Users that the server may run as: PostgreSQL refuses to run as root.
 const USERS: &[&str] = &["postgres", "nobody"];
 
-/// Makes a cluster and serves it on a socket in this folder until the input ends, then leaves nothing behind.
+/// Script that makes a cluster, serves it on a socket in this folder until its input ends, and removes everything.
 const SERVE: &str = r#"
 dir=$1
 shift
@@ -47,7 +47,8 @@ pub struct PostgresForTests {
     port: u16,
 }
 
-/// Starts a server that is reached over TCP on loopback as well, by TLS with this certificate and key (PEM); its port.
+/// Starts a server that listens on TCP on loopback as well, by TLS with this certificate and key (PEM). Returns it and
+/// its port.
 ///
 /// # Errors
 /// As [`start`].
@@ -122,7 +123,7 @@ fn start_as(port: u16, arguments: &[String]) -> Result<PostgresForTests, String>
 }
 
 impl PostgresForTests {
-    /// Makes an empty database; its URL.
+    /// Makes an empty database and returns its URL.
     ///
     /// # Errors
     /// When the server does not do that: what it said.
@@ -150,7 +151,7 @@ impl Drop for PostgresForTests {
     }
 }
 
-/// The folder with the newest version's programs.
+/// Returns the folder with the newest version's programs.
 fn programs() -> Result<PathBuf, String> {
     let version =
         |path: &Path| path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<f32>().ok());
@@ -173,7 +174,7 @@ fn programs() -> Result<PathBuf, String> {
     Ok(newest.1)
 }
 
-/// The user, with uid and gid, to become; none where this process is not root.
+/// Returns the user to become, with uid and gid; none where this process is not root.
 fn unprivileged() -> Option<(String, u32, u32)> {
     let id = |arguments: &[&str]| -> Option<u32> {
         let output = Command::new("id").args(arguments).output().ok()?;

@@ -5,8 +5,8 @@
 //!   ▲                                     │
 //!   └────── there is room again ──────────┘  looked for at most once in a second
 //! ```
-//! The room is a file beside the database. When it is spent, its blocks go to the write-ahead log, so that whoever filled
-//! the disk does not take them as well. A file system that cannot allocate blocks ahead has no reserve.
+//! The room is a file beside the database. When it is spent, its blocks go to the write-ahead log before whoever filled
+//! the disk can take them. A file system that cannot allocate blocks ahead has no reserve.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,23 +14,23 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is kept. A stage and its instance take about 110 KiB of the log to end, so it does for a hundred of them even if the
-/// log can never be emptied.
+/// Bytes that are kept. Ending a stage and its instance takes about 110 KiB of the log, so this is enough for a hundred
+/// of them even if the log can never be emptied.
 pub(crate) const RESERVE_BYTES: i64 = 16 << 20;
-/// Pause between two tries to set the room aside again.
+/// Pause between two attempts to set the room aside again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The room of one database.
+/// The reserve of one database.
 #[derive(Debug)]
 pub(crate) struct Reserve {
     path: PathBuf,
     log: PathBuf,
-    /// When it was last tried to set the room aside again; none while it is kept.
+    /// When the last attempt to set the room aside again was made; none while the room is kept.
     spent: Mutex<Option<Instant>>,
 }
 
 impl Reserve {
-    /// Sets room aside beside the database; none where the file system cannot do that.
+    /// Sets room aside beside the database. Returns none where the file system cannot do that.
     pub(crate) fn keep(database: &Path) -> Option<Self> {
         let beside = |end: &str| PathBuf::from(format!("{}{end}", database.display()));
         let reserve = Self { path: beside("-reserve"), log: beside("-wal"), spent: Mutex::new(None) };
@@ -66,7 +66,7 @@ impl Reserve {
         }
     }
 
-    /// Whether the room is spent and cannot be set aside again yet.
+    /// Tells whether the room is spent. Tries to set it aside again, at most once in a second.
     pub(crate) fn is_spent(&self) -> bool {
         let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
         if spent.is_some_and(|tried| tried.elapsed() >= PAUSE) {
@@ -82,14 +82,14 @@ impl Reserve {
     }
 }
 
-/// Allocates the room from there on, without making the file longer.
+/// Allocates the room behind the offset `from`, without making the file longer.
 #[cfg(target_os = "linux")]
 fn allocate(file: &File, from: i64) -> io::Result<()> {
     use nix::fcntl::{FallocateFlags, fallocate};
     Ok(fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, RESERVE_BYTES)?)
 }
 
-/// Other systems have no call for it.
+/// Fails: other systems have no call for it.
 #[cfg(not(target_os = "linux"))]
 fn allocate(_: &File, _: i64) -> io::Result<()> {
     let _ = RESERVE_BYTES;

@@ -1,4 +1,4 @@
-//! Rows as the program's types.
+//! Turns rows into the program's types and back.
 
 use kiln_engine::world::Change;
 use kiln_pool::{Cause, Code, Instance, InstanceId, SiteId, Stage, StageId, StageState, State, Subject};
@@ -15,7 +15,7 @@ macro_rules! instance_columns {
          cause_evidence, place, token, batch_index, batch_size"
     };
 }
-/// Their parameters.
+/// The parameters of these columns.
 macro_rules! instance_parameters {
     () => {
         "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
@@ -37,7 +37,7 @@ macro_rules! stage_parameters {
 }
 pub(crate) use {instance_columns, instance_parameters, stage_columns, stage_parameters};
 
-/// The values of an instance.
+/// Returns the values of an instance, in the order of its columns.
 pub(crate) fn instance_values(row: &Instance) -> [Value<'_>; 27] {
     crate::database::values![
         row.id.as_str(),
@@ -70,7 +70,7 @@ pub(crate) fn instance_values(row: &Instance) -> [Value<'_>; 27] {
     ]
 }
 
-/// An instance.
+/// Reads an instance.
 pub(crate) fn instance(row: &Row) -> Result<Instance, Fault> {
     let id = row.text(0)?;
     let word = row.text(6)?;
@@ -110,12 +110,12 @@ pub(crate) fn instance(row: &Row) -> Result<Instance, Fault> {
     })
 }
 
-/// The flavor by which a stage queues.
+/// Returns the flavor in whose queue a stage waits.
 pub(crate) fn queue(stage: &Stage) -> &str {
     stage.candidates.first().map_or("", |candidate| candidate.flavor.as_str())
 }
 
-/// The values of a stage.
+/// Returns the values of a stage, in the order of its columns.
 pub(crate) fn stage_values(row: &Stage) -> [Value<'_>; 18] {
     // A list of texts: there is no way for it to fail.
     let candidates = serde_json::to_string(&row.candidates).unwrap_or_default();
@@ -142,7 +142,7 @@ pub(crate) fn stage_values(row: &Stage) -> [Value<'_>; 18] {
     ]
 }
 
-/// A stage.
+/// Reads a stage.
 pub(crate) fn stage(row: &Row) -> Result<Stage, Fault> {
     let id = row.text(0)?;
     let candidates = row.text(3)?;
@@ -175,7 +175,7 @@ pub(crate) fn stage(row: &Row) -> Result<Stage, Fault> {
     })
 }
 
-/// A change.
+/// Reads a change.
 pub(crate) fn change(row: &Row) -> Result<Change, Fault> {
     let (id, word) = (row.text(3)?, row.text(2)?);
     let subject = Subject::from_word(&word).ok_or_else(|| unknown("change", &id, "subject", word))?;

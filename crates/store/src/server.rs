@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-/// Connections to it.
+/// Most connections to the server.
 const CONNECTIONS: u32 = 16;
-/// How long a call waits for one of them.
+/// How long a call waits for one of the connections.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
-/// A statement that takes longer has failed.
+/// Longest time that a statement may take.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// The server, by connections that answer.
+/// A server, reached by connections that answer.
 #[derive(Debug)]
 pub(crate) struct Server {
     options: Box<PgConnectOptions>,
@@ -22,7 +22,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Connects when it is first asked.
+    /// Makes the connections on demand.
     pub(crate) fn new(options: PgConnectOptions, answer_within: Duration) -> Self {
         // The server gives up as well, so that a statement that waits for a lock does not wait on for nobody.
         let limit = format!("{}ms", answer_within.as_millis());
@@ -35,7 +35,7 @@ impl Server {
         self.connections.read().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    /// What a statement answers.
+    /// Returns the answer of a statement. When it takes too long, all connections are replaced.
     pub(crate) async fn answer<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
         // A little later than the server, whose own words say more.
         match tokio::time::timeout(self.answer_within.mul_f64(1.2), work).await {
@@ -49,8 +49,8 @@ impl Server {
         }
     }
 
-    /// Leaves all connections, as a silent one is given back only when the kernel gives it up, and that takes a quarter of an
-    /// hour. Those that answer are closed when what they do has ended.
+    /// Replaces all connections. A silent one is given up by the kernel only after a quarter of an hour. Those that
+    /// still answer are closed when their work has ended.
     fn connect_again(&self) {
         let mut connections = self.connections.write().unwrap_or_else(PoisonError::into_inner);
         // Many calls fail at the same time; the connections that replace theirs are new.

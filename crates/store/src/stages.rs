@@ -1,4 +1,4 @@
-//! Stages.
+//! Statements about stages.
 
 use kiln_pool::{Instance, InstanceId, Stage, StageState, Subject};
 
@@ -30,12 +30,12 @@ pub(crate) const UPDATE: &str = concat!(
     stage_parameters!(),
     ") WHERE id = $1 AND generation = $7 - 1"
 );
-/// Whether an older one waits for the same flavor, or the stage still has an instance, see [`crate::claim`].
+/// Finds an older stage that waits for the same flavor, or an instance that the stage still has, see [`crate::claim`].
 pub(crate) const NOT_YET: &str = "SELECT id FROM stages WHERE state = 'waiting' AND flavor = $1 \
                                   AND (created_ms, id) < ($2, $3) \
                                   UNION ALL SELECT id FROM instances WHERE state = 'claimed' AND stage = $3 LIMIT 1";
 
-/// How often a stage is looked at again that changes all the time.
+/// Most times that a stage is read again which keeps changing.
 const TRIES: u32 = 8;
 
 impl SqlStore {
@@ -117,7 +117,7 @@ impl SqlStore {
     }
 }
 
-/// Keeps a stage that is new and got nothing.
+/// Commits a stage that is new and got no instance; rolls back where there is nothing to write.
 async fn finish(mut session: Session<'_>, there: &Stage, fresh: bool) -> Result<(), Fault> {
     if !fresh {
         return session.roll_back().await;

@@ -1,4 +1,4 @@
-//! Rows that cannot be read: they are set aside, so that the others go on.
+//! Rows that cannot be read are set aside, so that all others can be worked on.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,18 +8,18 @@ use kiln_pool::Subject;
 use crate::database::Row;
 use crate::fault::Fault;
 
-/// Returns the rows of the history that can be read. The others are left out, so that those are told.
+/// Returns the rows of the history that can be read, and logs the others.
 pub(crate) fn readable<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Fault>) -> Vec<T> {
     let tell = |fault: &Fault| tracing::warn!(error = %fault, "a row of the history cannot be read and is left out");
     rows.iter().filter_map(|row| read(row).inspect_err(tell).ok()).collect()
 }
 
-/// What could not be read when all rows of a kind were read last, by kind and id.
+/// What could not be read when all rows of a kind were last read, by kind and id.
 #[derive(Debug, Default)]
 pub(crate) struct Unreadable(Mutex<BTreeMap<(Subject, String), String>>);
 
 impl Unreadable {
-    /// The rows that can be read. Of the others each is told once.
+    /// Returns the rows that can be read, and keeps the others in mind. Each of these is logged once.
     pub(crate) fn set_aside<T>(
         &self,
         subject: Subject,
@@ -42,7 +42,7 @@ impl Unreadable {
         Ok(good)
     }
 
-    /// Returns all of them by kind and id, with what is wrong.
+    /// Returns the rows that are set aside, by kind and id, with what is wrong.
     pub(crate) fn all(&self) -> BTreeMap<(Subject, String), String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -12,7 +12,7 @@ use crate::rows::{instance_values, stage_values};
 use crate::writes::Room;
 use crate::{instances, stages};
 
-/// A row as it is to be, if nobody has changed the one it was made from.
+/// A row as it is to become, if nobody has changed the one that it was made from.
 #[derive(Debug)]
 pub(crate) enum Update {
     Instance(Box<Instance>, String),
@@ -47,8 +47,8 @@ impl Grouped for Update {
     /// Whether the row was changed.
     type Done = bool;
 
-    /// Instances before stages and each in the order of their ids, in all processes, so that no two transactions wait for
-    /// each other.
+    /// Orders changes within a transaction: instances before stages, each by id. All processes keep this order, so that
+    /// no two transactions wait for each other.
     fn order(&self, other: &Self) -> Ordering {
         self.place().cmp(&other.place())
     }

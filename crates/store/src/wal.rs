@@ -1,9 +1,9 @@
 //! Makes SQLite's commits survive a power cut, many with one flush of the disk.
 //!
-//! With `synchronous=FULL` SQLite flushes its log inside each commit, while it holds the only write lock, so that each claim
-//! waits for the flushes of all claims before it. Here SQLite commits without flushing (`NORMAL`), the lock is free again, and
-//! then the log is flushed once for all commits that were made until then. A commit is in the log before it returns, so
-//! flushing the file covers it; when the log is gone, SQLite has moved it into the database and flushed that.
+//! With `synchronous=FULL` SQLite flushes its log inside each commit, while it holds the only write lock, so each claim
+//! waits for the flushes of all claims before it. Here SQLite commits without flushing (`NORMAL`) and releases the
+//! lock; then one flush of the log covers all commits made until then. A commit is in the log before it returns, so
+//! flushing the file covers it. Where the log is gone, SQLite has moved it into the database and flushed that.
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -16,16 +16,17 @@ use crate::fault::Fault;
 #[derive(Debug)]
 pub(crate) struct WalSync {
     path: PathBuf,
-    /// Commits that were made.
+    /// Number of commits so far.
     made: AtomicU64,
-    /// Commits that are flushed. Whoever holds the lock flushes.
+    /// Number of commits that are flushed. Whoever holds the lock flushes.
     flushed: tokio::sync::Mutex<u64>,
-    /// After a failed flush the kernel may have dropped what it could not write, and the next flush would not tell.
+    /// Set after a failed flush: the kernel may have dropped what it could not write, and the next flush would not
+    /// tell.
     failed: AtomicBool,
 }
 
 impl WalSync {
-    /// For the log at this path.
+    /// Watches over the log at this path.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, made: AtomicU64::new(0), flushed: tokio::sync::Mutex::new(0), failed: AtomicBool::new(false) }
     }
@@ -62,7 +63,7 @@ impl WalSync {
         }
     }
 
-    /// Makes the names of the files themselves durable.
+    /// Makes the names of the files in a folder durable.
     pub(crate) async fn sync_folder(&self, folder: &Path) -> std::io::Result<()> {
         let folder = folder.to_owned();
         let sync = move || match std::fs::File::open(&folder) {

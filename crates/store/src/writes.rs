@@ -1,4 +1,4 @@
-//! Whether what is written arrives, and which writes may use the room that is kept for ends.
+//! Whether writes succeed, and which of them may use the room that is kept for ends.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -11,9 +11,9 @@ use crate::reserve::Reserve;
 /// The room that a transaction may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
-    /// What is free.
+    /// Only what is free.
     Free,
-    /// The reserve as well: ends and leases.
+    /// The reserve as well. It is for ends and leases.
     Reserve,
 }
 
@@ -21,17 +21,17 @@ pub(crate) enum Room {
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     reserve: Option<Reserve>,
-    /// Since when none succeeded, and what the last one said.
+    /// Since when no write has succeeded, with the latest error; none while writes succeed.
     trouble: Mutex<Option<(Instant, String)>>,
 }
 
 impl Writes {
-    /// With this reserve.
+    /// Starts without trouble.
     pub(crate) fn new(reserve: Option<Reserve>) -> Self {
         Self { reserve, ..Self::default() }
     }
 
-    /// Refuses a transaction that would take the room of ends.
+    /// Refuses a transaction that would use up the room of ends.
     pub(crate) fn may_begin(&self, room: Room) -> Result<(), Fault> {
         if self.is_short() && room == Room::Free { Err(Fault::Full) } else { Ok(()) }
     }
@@ -40,7 +40,7 @@ impl Writes {
         self.reserve.as_ref().is_some_and(Reserve::is_spent)
     }
 
-    /// Notes what a step of a transaction came to.
+    /// Notes the outcome of a step of a transaction, and returns it. A full disk spends the reserve.
     pub(crate) fn note<T>(&self, step: Result<T, Fault>) -> Result<T, Fault> {
         let fault = match step {
             Err(fault) if fault.is_full() => Fault::Full,
@@ -58,7 +58,7 @@ impl Writes {
         Err(fault)
     }
 
-    /// Notes that a transaction was committed. One that only the reserve made room for is no sign that all is well.
+    /// Notes a commit. One that only the reserve made room for does not end the trouble.
     pub(crate) fn note_commit(&self) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if trouble.is_some() && !self.is_short() {
@@ -66,7 +66,7 @@ impl Writes {
         }
     }
 
-    /// What is wrong now.
+    /// Returns what is wrong now, if anything.
     pub(crate) fn trouble(&self) -> Option<WriteTrouble> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.as_ref().map(|(since, why)| WriteTrouble { lasts: since.elapsed(), why: why.clone() })
