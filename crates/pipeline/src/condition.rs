@@ -1,4 +1,4 @@
-//! Whether an item runs, asked when everything it needs has ended.
+//! Decides whether an item runs, once everything it needs has ended.
 
 use globset::GlobBuilder;
 
@@ -6,7 +6,7 @@ use crate::expr::{EvalError, Scope};
 use crate::facts::Facts;
 use crate::plan::{Condition, Match, StatusFilter, When};
 
-/// How what an item needs has ended.
+/// How the items ended that an item needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prior {
     /// Nothing before has failed.
@@ -15,12 +15,12 @@ pub enum Prior {
     Failure,
 }
 
-/// The answer, and why it is no.
+/// Whether an item runs, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It runs.
     Run,
-    /// It is skipped; why, for people.
+    /// It is skipped, for this reason, which is text for people.
     Skip(String),
 }
 

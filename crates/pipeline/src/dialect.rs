@@ -1,11 +1,11 @@
-//! Which language a file is written in, and what it is when it is neither.
+//! Finds out which language a file is written in, or what else the file is.
 
 use kiln_document::diagnostic::{Diagnostic, Location};
 use kiln_document::yaml::Node;
 
 use crate::plan::Dialect;
 
-/// Top-level keys of Harness files that are no pipelines.
+/// Top-level keys of Harness files that are not pipelines.
 const HARNESS_ENTITIES: &[&str] = &[
     "template",
     "inputSet",
@@ -62,7 +62,7 @@ pub(crate) fn detect(documents: &[Node]) -> Result<Dialect, Box<Diagnostic>> {
 
 const BOTH: &str = "a Harness file starts with `pipeline:`, a Drone file with `kind: pipeline`";
 
-/// The two older or newer languages that also start with `pipeline:`.
+/// Recognizes two other languages that also begin with `pipeline:`, an older and a newer one.
 fn legacy(document: &Node) -> Option<Diagnostic> {
     let (key, pipeline) = document.entry("pipeline")?;
     let entries = pipeline.entries().unwrap_or_default();

@@ -10,7 +10,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Adds a fact. An empty value is no fact.
+    /// Adds a fact, unless its value is empty.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         let value = value.into();

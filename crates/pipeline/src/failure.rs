@@ -1,19 +1,19 @@
-//! What is done about a failed step.
+//! Decides what follows a step's failure.
 
 use std::time::Duration;
 
 use crate::plan::{ErrorKind, FailureAction, FailureStrategy};
 
-/// What is done now.
+/// What follows a step's failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// It runs again after this wait.
     Retry(Duration),
-    /// It stays failed and nothing else minds.
+    /// It stays failed, and everything else goes on as if it had passed.
     Ignore,
     /// It counts as passed.
     MarkAsSuccess,
-    /// It failed, and so does what it is part of.
+    /// It stays failed, and what it is part of fails with it.
     Fail,
     /// The whole run ends.
     Abort,

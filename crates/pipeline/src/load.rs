@@ -1,4 +1,4 @@
-//! One file in, plan and findings out.
+//! Reads one file into a plan and findings.
 
 use kiln_document::diagnostic::{Diagnostic, Findings, Severity};
 use kiln_document::report::Report;
@@ -15,7 +15,7 @@ pub struct Loaded {
     pub report: Report,
     /// The language it is written in, where that could be told.
     pub dialect: Option<Dialect>,
-    /// What is to be done. Every file that is not invalid has one; that of an unsupported file is for showing only.
+    /// The plan. Every file that is not invalid has one; that of an unsupported file is for display only.
     pub plan: Option<Plan>,
 }
 

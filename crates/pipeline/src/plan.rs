@@ -11,7 +11,7 @@ use kiln_document::diagnostic::Location;
 
 use crate::expr::Template;
 
-/// Which language the file is written in.
+/// The language that a file is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// `pipeline:` at the top (Harness CI v0).
@@ -29,7 +29,7 @@ pub struct Plan {
     pub id: String,
     /// The language it was written in.
     pub dialect: Dialect,
-    /// Ends the whole run when it passes.
+    /// Time after which the whole run ends.
     pub timeout: Option<Duration>,
     /// `pipeline.variables`.
     pub variables: Vec<Variable>,
@@ -76,9 +76,9 @@ pub struct Stage {
     pub when: When,
     /// Matrix, repeat or parallelism: each iteration is a stage on an instance of its own.
     pub strategy: Option<Strategy>,
-    /// What happens when a step of it fails that has no strategy of its own that matches.
+    /// Strategies for steps that fail and have no matching strategy of their own.
     pub failure: Vec<FailureStrategy>,
-    /// Ends the stage when it passes.
+    /// Time after which the stage ends.
     pub timeout: Option<Duration>,
     /// What runs in the instance.
     pub steps: Graph<StepNode>,
@@ -141,7 +141,7 @@ pub struct Group {
     pub when: When,
     /// Matrix, repeat or parallelism over the whole group, on the same instance.
     pub strategy: Option<Strategy>,
-    /// Asked after the steps' own and before the stage's.
+    /// Strategies that come after those of the steps and before those of the stage.
     pub failure: Vec<FailureStrategy>,
     /// The steps.
     pub steps: Graph<StepNode>,
@@ -160,9 +160,9 @@ pub struct Step {
     pub when: When,
     /// Matrix, repeat or parallelism over the step, on the same instance.
     pub strategy: Option<Strategy>,
-    /// Asked first when the step fails.
+    /// Strategies that come first when the step fails.
     pub failure: Vec<FailureStrategy>,
-    /// Ends the step when it passes.
+    /// Time after which the step ends.
     pub timeout: Option<Duration>,
     /// The program it runs.
     pub run: Run,
@@ -175,13 +175,13 @@ pub struct Run {
     pub shell: Shell,
     /// The script; may hold expressions.
     pub script: Template,
-    /// Goes on beside the later steps and is ended with the stage (`Background`, `detach`, `services`).
+    /// Whether it goes on beside the later steps and ends with the stage (`Background`, `detach`, `services`).
     pub background: bool,
-    /// Set when the step asks for a container; such a step is planned, and refused before anything starts.
+    /// The container that the step asks for. Such a step is planned, and refused before anything starts.
     pub container: Option<Container>,
     /// Environment of this step, over the stage's.
     pub env: Vec<EnvVar>,
-    /// Values the script leaves for later steps and stages.
+    /// Values that the script leaves for later steps and stages.
     pub outputs: Vec<OutputVar>,
     /// JUnit report paths: globs, relative to the working directory.
     pub reports: Vec<Template>,
@@ -235,7 +235,7 @@ pub struct Variable {
     pub name: String,
     /// Its value; an `<+input>` is to be given by the caller before the run.
     pub value: Template,
-    /// Its value is to be masked.
+    /// Whether its value is masked.
     pub secret: bool,
     /// Where it stands in the file.
     pub location: Location,
@@ -248,14 +248,14 @@ pub struct OutputVar {
     pub name: String,
     /// The variable of the script that holds it.
     pub value: String,
-    /// Its value is to be masked from then on.
+    /// Whether its value is masked from then on.
     pub secret: bool,
 }
 
-/// Whether an item runs, asked when everything it needs has ended.
+/// The conditions under which an item runs. They are evaluated when everything it needs has ended.
 #[derive(Debug, Clone, Default)]
 pub struct When {
-    /// On which state of what came before.
+    /// The state of earlier items that it takes.
     pub status: StatusFilter,
     /// Further conditions, all of which must hold.
     pub conditions: Vec<Condition>,

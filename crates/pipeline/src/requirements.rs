@@ -17,8 +17,8 @@ pub struct Requirement {
 }
 
 impl Plan {
-    /// Returns the secrets that the plan refers to by name, each once. Names that an expression works out are not
-    /// known.
+    /// Returns the secrets that the plan refers to by name, each once. Names that an expression computes are not known
+    /// before the run.
     #[must_use]
     pub fn secrets(&self) -> Vec<Requirement> {
         let mut found: Vec<Requirement> = Vec::new();
@@ -63,7 +63,7 @@ impl Plan {
     }
 }
 
-/// A place: as the caller names it, and in the file.
+/// A place, by the caller's name for it and in the file.
 #[derive(Clone)]
 struct At {
     path: String,

@@ -1,4 +1,4 @@
-//! What expressions see: the plan's own words, what the caller gave, and what has happened so far.
+//! What expressions see: the plan's own names, the caller's values, and what has happened so far.
 //!
 //! ```text
 //! Book ──record_step, record_stage──► Book        (grows while the run goes on)
@@ -10,7 +10,7 @@ use crate::facts::Facts;
 use crate::plan::{Dialect, Plan, Stage, Variable};
 use crate::strategy::Iteration;
 
-/// Answers a secret's value.
+/// Returns the value of a secret, or none when it is not known.
 type Secrets = std::sync::Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Everything that expressions may ever see, and what has been recorded so far.
@@ -159,7 +159,8 @@ impl Book {
     }
 }
 
-/// Steps by their own id, those of the groups around included: the nearest wins.
+/// Returns the steps that can be named by their id alone, those of the surrounding groups included. Of two with one id,
+/// the nearer is taken.
 fn steps_here(steps: &Value, groups: &[String]) -> Value {
     let mut seen = steps.clone();
     let mut level = steps;
@@ -241,7 +242,8 @@ fn variables(list: &[Variable]) -> Value {
     list.iter().map(|variable| (variable.name.as_str(), declared(variable))).collect::<Map>().into()
 }
 
-/// A secret variable's text is the name of a secret, unless it is an expression already.
+/// Returns the value of a declared variable. The text of a secret one is the name of a secret, unless it is an
+/// expression.
 fn declared(variable: &Variable) -> Value {
     let names_a_secret = variable.secret && variable.value.is_literal() && !variable.value.text().is_empty();
     if names_a_secret { Template::secret(variable.value.text()).into() } else { variable.value.clone().into() }

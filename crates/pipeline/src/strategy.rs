@@ -1,11 +1,11 @@
-//! Turning a matrix, a repetition or a parallelism into the runs it stands for.
+//! Expands a matrix, a repetition or a parallelism into its runs.
 
 use kiln_document::diagnostic::Location;
 
 use crate::expr::{EvalError, Map, Scope, Template, Value};
 use crate::plan::{Axis, AxisValue, Strategy, StrategyKind};
 
-/// No strategy may stand for more runs than this.
+/// Most runs of a strategy.
 pub const MAX_ITERATIONS: usize = 256;
 
 /// One run of a strategy.
@@ -15,7 +15,7 @@ pub struct Iteration {
     pub index: u32,
     /// How many there are.
     pub total: u32,
-    /// What people call it: `jdk=11, os=linux`.
+    /// Name for people: `jdk=11, os=linux`.
     pub title: String,
     /// `<+matrix.*>`
     pub matrix: Map,
@@ -23,7 +23,7 @@ pub struct Iteration {
     pub item: Value,
 }
 
-/// The runs, and how many of them at the same time.
+/// The runs of a strategy, and how many of them may run at the same time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expansion {
     /// In order.
@@ -32,7 +32,7 @@ pub struct Expansion {
     pub max_concurrency: usize,
 }
 
-/// Why a strategy stands for nothing.
+/// Why a strategy cannot be expanded.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum StrategyError {
     /// A value of it could not be worked out.

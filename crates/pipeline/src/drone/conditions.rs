@@ -1,4 +1,4 @@
-//! `when` and `trigger`.
+//! Reads `when` and `trigger`.
 
 use kiln_document::diagnostic::Diagnostic;
 use kiln_document::schema::did_you_mean;
@@ -37,7 +37,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node, key: &str) -> When {
     when
 }
 
-/// The patterns of one condition: a text, a list, or `include` and `exclude`.
+/// Reads the patterns of one condition: a text, a list, or `include` and `exclude`.
 fn globs(reader: &mut Reader<'_>, conditions: &Node, fact: &str) -> Option<Match> {
     let value = conditions.get(fact)?;
     let owned = |texts: Vec<(&str, _)>| texts.into_iter().map(|(text, _)| text.to_owned()).collect::<Vec<_>>();
@@ -50,7 +50,7 @@ fn globs(reader: &mut Reader<'_>, conditions: &Node, fact: &str) -> Option<Match
     (!wanted.include.is_empty() || !wanted.exclude.is_empty()).then_some(wanted)
 }
 
-/// The scalars of a condition, in whichever form it is written.
+/// Returns the scalars of a condition, in whichever form it is written.
 fn scalars(value: &Node) -> Vec<&Node> {
     if let Some(items) = value.items() {
         return items.iter().collect();
@@ -61,7 +61,7 @@ fn scalars(value: &Node) -> Vec<&Node> {
     vec![value]
 }
 
-/// Events that no server sends are probably misspelt, and never match.
+/// Warns about events that no server sends: they are probably misspelt, and never match.
 fn events(reader: &mut Reader<'_>, conditions: &Node) {
     for event in conditions.get("event").map(scalars).unwrap_or_default() {
         let text = event.text().unwrap_or_default();
@@ -73,7 +73,7 @@ fn events(reader: &mut Reader<'_>, conditions: &Node) {
     }
 }
 
-/// `status` does not only ask, it also says whether the item runs after a failure.
+/// Reads `status`, which is both a condition and the permission to run after a failure.
 fn status(reader: &mut Reader<'_>, conditions: &Node, when: &mut When) {
     let Some(value) = conditions.get("status") else { return };
     for status in scalars(value) {
@@ -106,7 +106,7 @@ mod tests {
     use crate::expr::{Map, Scope};
     use crate::facts::Facts;
 
-    /// A status that no build has leaves a step that never runs, with or without an event.
+    /// A step whose status no build has never runs, with or without an event.
     #[test]
     fn never() {
         let mut findings = kiln_document::diagnostic::Findings::new(false);

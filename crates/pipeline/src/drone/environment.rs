@@ -1,8 +1,8 @@
-//! Variables that a Drone step gets about its build.
+//! The variables by which a Drone step learns about its build.
 
 use crate::facts::Facts;
 
-/// Variables that each say one fact.
+/// Variables that each hold one fact.
 const FACTS: [(&str, &str); 29] = [
     ("DRONE_BRANCH", "branch"),
     ("DRONE_SOURCE_BRANCH", "branch"),
@@ -35,7 +35,7 @@ const FACTS: [(&str, &str); 29] = [
     ("DRONE_STAGE_MACHINE", "instance"),
 ];
 
-/// Variables that say more than one fact, or the same in every build.
+/// Variables that hold more than one fact, or the same value in every build.
 const OTHERS: [&str; 26] = [
     "CI",
     "DRONE",
@@ -91,18 +91,18 @@ const SERVER: [&str; 23] = [
     "DRONE_SYSTEM_VERSION",
 ];
 
-/// What a name in `${NAME}` is.
+/// The kinds of names in `${NAME}`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Name {
     /// A variable that a run has when the build has its fact.
     Known,
     /// A variable that only Drone's server has.
     Server,
-    /// None of Drone's; the nearest one of those.
+    /// No name of Drone's; the most similar of those is given, if there is one.
     Unknown(Option<&'static str>),
 }
 
-/// Returns what a name in `${NAME}` is.
+/// Classifies a name in `${NAME}`.
 pub(super) fn name(written: &str) -> Name {
     let known = || FACTS.iter().map(|(name, _)| *name).chain(OTHERS);
     if known().any(|name| name == written) {
@@ -156,7 +156,7 @@ pub fn environment(facts: &Facts) -> Vec<(String, String)> {
     variables
 }
 
-/// `DRONE_SEMVER` and its parts, when the tag is a semantic version with or without a `v`.
+/// Adds `DRONE_SEMVER` and its parts when the tag is a semantic version, with or without a `v`.
 fn semantic_version(tag: &str, add: &mut impl FnMut(&str, &str)) {
     let version = tag.strip_prefix('v').unwrap_or(tag);
     let (rest, build) = version.split_once('+').unwrap_or((version, ""));

@@ -37,7 +37,7 @@ pub(crate) use schema::definition as schema;
 /// The kinds of documents.
 const KINDS: [&str; 5] = ["pipeline", "secret", "signature", "cron", "template"];
 
-/// Reads the file. `None` when there is no pipeline in it.
+/// Reads the file. Returns none when it holds no pipeline.
 pub(crate) fn read(documents: &[Node], options: &Options, findings: &mut Findings) -> Option<Plan> {
     let mut reader = Reader::new(findings, &options.inputs);
     let mut stages: Vec<Item<Stage>> = Vec::new();
@@ -69,7 +69,7 @@ pub(crate) fn read(documents: &[Node], options: &Options, findings: &mut Finding
     Some(Plan { name, id, dialect: Dialect::Drone, timeout: None, variables: Vec::new(), stages })
 }
 
-/// A file that cannot be run always says why; one of other documents alone is no mistake.
+/// Reports why a file cannot be run. A file of documents of other kinds alone is no mistake.
 fn no_pipeline(reader: &mut Reader<'_>, documents: &[Node], other_kinds: bool) {
     if reader.heaviest() >= Some(Severity::Unsupported) {
         return;
@@ -88,7 +88,7 @@ enum Kind {
     Nothing,
 }
 
-/// What a document is; everything but a pipeline is reported here.
+/// Returns the kind of a document, and reports everything but a pipeline.
 fn kind(reader: &mut Reader<'_>, document: &Node) -> Kind {
     let Some((key, value)) = document.entry("kind").filter(|(_, value)| !value.is_null()) else {
         if document.get("steps").is_some() {

@@ -1,4 +1,4 @@
-//! Names in `depends_on` to indices, in an order in which each item stands behind what it needs.
+//! Turns names in `depends_on` into indices, and orders the items so that each stands behind those it needs.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,20 +13,20 @@ pub(super) struct Item<T> {
     pub name: String,
     /// Where the name stands, or the item when it has none.
     pub location: Location,
-    /// Names and the places where they are named.
+    /// Names of items that it waits for, each with the place where it is written.
     pub depends_on: Vec<(String, Location)>,
     /// Indices of items that it waits for without naming them.
     pub after: Vec<usize>,
     pub item: T,
 }
 
-/// How many names an unknown one is compared with.
+/// Most names that an unknown one is compared with.
 const MAX_COMPARED: usize = 200;
-/// How many names of a cycle are shown.
+/// Most names of a cycle that are shown.
 const MAX_SHOWN: usize = 12;
 
-/// Reports doubled and unknown names and cycles, and puts the items in order. Items of a cycle keep their
-/// places and wait for nothing within it; the file is invalid then.
+/// Reports duplicate and unknown names and cycles, and orders the items. Items of a cycle keep their places and do not
+/// wait for each other; the file is invalid then.
 pub(super) fn sort<T>(reader: &mut Reader<'_>, items: Vec<Item<T>>, what: &str) -> Vec<Node<T>> {
     let needs = resolve(reader, &items, what);
     let order = match topological(&needs) {
@@ -89,8 +89,8 @@ fn resolve<T>(reader: &mut Reader<'_>, items: &[Item<T>], what: &str) -> Vec<BTr
     all
 }
 
-/// An order in which each index stands behind what it needs, as close to the given one as that allows; or the
-/// indices of a cycle, each needing the next.
+/// Returns an order in which each index stands behind those it needs, as close to the given one as possible, or else
+/// the indices of a cycle, each of which needs the next.
 fn topological(needs: &[BTreeSet<usize>]) -> Result<Vec<usize>, Vec<usize>> {
     let mut waiting: Vec<usize> = needs.iter().map(BTreeSet::len).collect();
     let mut wanted_by: Vec<Vec<usize>> = vec![Vec::new(); needs.len()];
@@ -117,7 +117,8 @@ fn topological(needs: &[BTreeSet<usize>]) -> Result<Vec<usize>, Vec<usize>> {
     Err(cycle(needs, &done))
 }
 
-/// Everything that is not done needs something that is not done, so that following it must come back.
+/// Finds a cycle. Every index that is not done needs another one that is not done, so following these must come back to
+/// one.
 fn cycle(needs: &[BTreeSet<usize>], done: &BTreeSet<usize>) -> Vec<usize> {
     let mut path = Vec::new();
     let mut seen = HashMap::new();

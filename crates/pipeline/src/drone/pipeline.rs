@@ -1,4 +1,4 @@
-//! One `kind: pipeline` document to a stage.
+//! Reads one `kind: pipeline` document into a stage.
 
 use kiln_document::diagnostic::{Diagnostic, Location};
 use kiln_document::schema::did_you_mean;
@@ -64,7 +64,7 @@ pub(super) fn read(
     Item { name: name.to_owned(), location, depends_on, after: Vec::new(), item: stage }
 }
 
-/// A name with `${NAME}` in it is shown as it is written.
+/// Warns about a name with `${NAME}` in it: nothing is replaced there.
 fn named(reader: &mut Reader<'_>, node: &Node) {
     let Some(name) = node.get("name") else { return };
     if name.text().is_some_and(|text| text.contains("${")) {
@@ -144,7 +144,7 @@ fn platform(reader: &mut Reader<'_>, document: &Node, kind: &str) -> (Os, Arch) 
     (os, arch)
 }
 
-/// Drone puts the source into `/drone/src`; a relative path of `workspace` is below `base`.
+/// Returns the directory of the source. Drone's is `/drone/src`; a relative path of `workspace` is below `base`.
 fn workspace(reader: &mut Reader<'_>, document: &Node, os: Os) -> String {
     let default = if os == Os::Windows { "C:\\drone\\src" } else { "/drone/src" };
     let Some(workspace) = document.get("workspace") else { return default.to_owned() };
@@ -192,7 +192,7 @@ fn stage_variables(
     .collect()
 }
 
-/// Services first, then the steps; each step waits for the one before it unless any of them names what it waits for.
+/// Reads the services, then the steps. Each step waits for the one before it, unless any step names what it waits for.
 fn steps(reader: &mut Reader<'_>, document: &Node, surroundings: &Surroundings) -> Graph<StepNode> {
     let list = |key: &str| document.get(key).and_then(Node::items).unwrap_or_default();
     let (services, steps) = (list("services"), list("steps"));

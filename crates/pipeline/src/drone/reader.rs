@@ -31,12 +31,12 @@ impl<'a> Reader<'a> {
         self.findings.heaviest()
     }
 
-    /// Checks a mapping against its table; false when it is no mapping.
+    /// Checks a mapping against its table. Returns false when it is not a mapping.
     pub fn check(&mut self, node: &Node, table: &'static Table) -> bool {
         schema::check(node, &Shape::Of(table), tables::LANGUAGE, self.findings) && node.entries().is_some()
     }
 
-    /// Returns text in which `${NAME}` is replaced when its turn has come.
+    /// Returns a template in which `${NAME}` is replaced when the step runs.
     pub fn template(&mut self, node: &Node) -> Template {
         let text = node.text().unwrap_or_default();
         match Template::substituted(text, &node.location) {
@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
         Some(self.template(value))
     }
 
-    /// Names that are not known become nothing, which is seldom what was meant.
+    /// Warns about unknown names, which become empty text. That is seldom what was meant.
     fn emptied(&mut self, template: &Template, place: &Location) {
         for name in template.variables() {
             if self.given.contains_key(&format!("drone.{name}")) {
@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
         node.get(key).and_then(truth).unwrap_or(false)
     }
 
-    /// Texts of a list, or a single text.
+    /// Returns the texts of a list, or a single text in its place.
     pub fn texts<'n>(&mut self, node: &'n Node, key: &str) -> Vec<(&'n str, &'n Location)> {
         let Some(value) = node.get(key) else { return Vec::new() };
         let items = match value.items() {
@@ -113,10 +113,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Identifiers made from names, each unlike all before it.
+/// Makes identifiers from names, each different from all before it.
 #[derive(Default)]
 pub(super) struct Identifiers {
-    /// How often each was asked for.
+    /// How often each identifier has been asked for.
     taken: HashMap<String, usize>,
 }
 

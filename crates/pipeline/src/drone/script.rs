@@ -1,4 +1,4 @@
-//! Commands to a script.
+//! Turns commands into a script.
 
 use crate::expr::Template;
 use crate::plan::Shell;
@@ -23,7 +23,8 @@ fn prologue(shell: Shell) -> &'static str {
     }
 }
 
-/// A line that prints a command. The text is quoted and not replaced in: a value can hold quotes.
+/// Returns a line that prints a command. The text is quoted, and nothing in it is replaced, because a value could hold
+/// quotes.
 fn show(command: &str, shell: Shell) -> String {
     let command = command.trim_end();
     match shell {
@@ -34,7 +35,7 @@ fn show(command: &str, shell: Shell) -> String {
     }
 }
 
-/// PowerShell goes on after a program that failed.
+/// Returns what follows each command. PowerShell goes on after a program that failed, so it needs a check.
 fn epilogue(shell: Shell) -> &'static str {
     match shell {
         Shell::Sh | Shell::Bash | Shell::Python => "\n",

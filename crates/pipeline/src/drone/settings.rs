@@ -1,4 +1,4 @@
-//! Variables of a step: its `environment`, and a plugin's `settings` as its container gets them.
+//! Reads the variables of a step: its `environment`, and a plugin's `settings` in the form that its container gets.
 
 use kiln_document::yaml::{Kind, MAX_DEPTH, Node, Resolved};
 

@@ -1,4 +1,4 @@
-//! One step or service.
+//! Reads a step or a service.
 
 use kiln_document::diagnostic::{Diagnostic, Location};
 use kiln_document::yaml::Node;
@@ -94,7 +94,7 @@ fn run(
     }
 }
 
-/// The scalars of a list, or a single scalar.
+/// Returns the scalars of a list, or a single scalar in its place.
 fn one_or_more<'n>(node: &'n Node, key: &str) -> Vec<&'n Node> {
     let Some(value) = node.get(key) else { return Vec::new() };
     let items = value.items().unwrap_or(std::slice::from_ref(value));
@@ -113,7 +113,7 @@ fn shell(node: &Node, os: Os) -> Shell {
     }
 }
 
-/// The container a step asks for. It is reported, because containers are not run yet.
+/// Returns the container that a step asks for, and reports it, because containers are not run yet.
 fn container(
     reader: &mut Reader<'_>,
     node: &Node,
@@ -152,7 +152,7 @@ fn container(
     })
 }
 
-/// What a step on the machine lacks, or says to no effect.
+/// Reports what a step on the machine lacks, and keys that have no effect there.
 fn on_host(reader: &mut Reader<'_>, node: &Node, surroundings: &Surroundings, location: &Location, name: &str) {
     if surroundings.machine == Machine::Containers {
         return;
@@ -172,7 +172,7 @@ fn on_host(reader: &mut Reader<'_>, node: &Node, surroundings: &Surroundings, lo
     }
 }
 
-/// The user's numeric id. Names are known to the image only.
+/// Returns the user's numeric id. Names are known to the image only.
 fn user(reader: &mut Reader<'_>, node: &Node, in_container: bool) -> Option<String> {
     let text = reader.fixed(node, "user")?;
     if text == "root" && !in_container {

@@ -1,4 +1,4 @@
-//! What a step has to know about its pipeline.
+//! What a step's reader has to know about its pipeline.
 
 use crate::plan::{Arch, Os};
 

@@ -18,7 +18,7 @@ impl fmt::Display for Path {
 /// A piece of a template or of a string literal.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Part {
-    /// Stands for itself.
+    /// Literal text.
     Text(String),
     /// `<+...>`
     Expr(Expr),
@@ -38,7 +38,7 @@ pub(super) struct Variable {
     pub operation: Operation,
 }
 
-/// What is done with the value.
+/// An operation on the value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Operation {
     Plain,
@@ -52,7 +52,7 @@ pub(super) enum Operation {
     Replace { at: At, from: Vec<Part>, to: Vec<Part> },
 }
 
-/// Where a replacement happens.
+/// The part of the value that is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {
     First,
@@ -115,7 +115,7 @@ pub(super) enum Operator {
 }
 
 impl Expr {
-    /// Returns the path this expression is, when it is nothing but names and dots.
+    /// Returns the expression as a path, when it consists of names and dots only.
     pub(super) fn path(&self) -> Option<Path> {
         match self {
             Expr::Name(name) => Some(Path { segments: vec![name.clone()] }),
@@ -145,7 +145,7 @@ impl Expr {
         }
     }
 
-    /// Calls `visit` with this expression and everything below it, paths as one.
+    /// Calls `visit` with this expression and everything below it. A path counts as one expression.
     pub(super) fn walk(&self, visit: &mut dyn FnMut(&Expr)) {
         visit(self);
         if self.path().is_some() {

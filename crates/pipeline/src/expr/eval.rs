@@ -1,4 +1,4 @@
-//! The evaluator: a walk over the tree with one budget for everything that the walk reaches.
+//! The evaluator: a walk over the tree, with one budget for everything that it reaches.
 
 use std::cell::Cell;
 
@@ -74,7 +74,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Names that the build does not have stand for nothing, as in Drone; a scope without any build is a mistake.
+    /// Evaluates `${NAME}`. As in Drone, a name that the build does not have gives empty text; a scope without any
+    /// build is a mistake.
     fn variable(&self, variable: &Variable) -> Evaluated<String> {
         self.spend(1)?;
         let Some(build) = find(self.scope.root(), "drone") else {
@@ -120,7 +121,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// A name with a `-` reads as a difference; when that is what was meant, the error says how to write it.
+    /// Subtracts. A name with a `-` in it also reads as a difference; when that was probably meant, the error says how
+    /// to write it.
     fn subtract(&self, left: &Expr, right: &Expr) -> Evaluated<Value> {
         match self.expr(left) {
             Err(EvalError::Unresolved { path, suggestion }) => {
@@ -137,7 +139,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// A field by its name. What has no such field may have it as a method without arguments (`list.size`).
+    /// Evaluates a field by its name. Where there is no such field, a method without arguments is tried (`list.size`).
     fn field(&self, of: &Expr, name: &str, whole: &Expr) -> Evaluated<Value> {
         let of = self.place(of).map_err(|error| extend(error, of, whole))?;
         match &*of {
@@ -168,7 +170,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The value of an expression, by reference when it is a path into the scope: maps can be large.
+    /// Evaluates an expression, by reference when it is a path into the scope: maps can be large.
     fn place(&self, expr: &Expr) -> Evaluated<std::borrow::Cow<'a, Value>> {
         use std::borrow::Cow;
         let found = match expr {
@@ -186,7 +188,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// A value of a map, evaluated where it was declared as an expression.
+    /// Returns a value of a map, and evaluates it first if it was declared as an expression.
     fn child(&self, of: &Value, name: &str, whole: &Expr) -> Evaluated<Value> {
         match find(of, name) {
             Some(Value::Lazy(template)) => {
@@ -246,7 +248,7 @@ impl<'a> Evaluation<'a> {
         if spent > MAX_OPERATIONS { Err(EvalError::Budget) } else { Ok(()) }
     }
 
-    /// Large values cost by their size, so that copying them over and over ends, too.
+    /// Charges a value by its size, so that copying large values over and over ends as well.
     fn spend_text(&self, value: &Value) -> Evaluated<()> {
         const BYTES_PER_OPERATION: usize = 1024;
         let size = size(value);
@@ -259,7 +261,7 @@ fn limit_text(bytes: usize) -> Evaluated<()> {
     if bytes > MAX_TEXT_BYTES { Err(EvalError::Budget) } else { Ok(()) }
 }
 
-/// Bytes that a value holds, roughly.
+/// Estimates the size of a value in bytes.
 fn size(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
@@ -304,7 +306,7 @@ fn is_secrets(expr: &Expr) -> bool {
     matches!(expr, Expr::Name(name) if name == "secrets")
 }
 
-/// An unknown name in the middle of a path is told with the whole path.
+/// Extends the error about an unknown name in the middle of a path to the whole path.
 fn extend(error: EvalError, of: &Expr, whole: &Expr) -> EvalError {
     match error {
         EvalError::Unresolved { path, suggestion } if path == describe(of) => {
@@ -316,7 +318,7 @@ fn extend(error: EvalError, of: &Expr, whole: &Expr) -> EvalError {
     }
 }
 
-/// The path for a message; what is not a name stands as `…`.
+/// Returns a path for a message, with `…` for what is not a name.
 fn describe(expr: &Expr) -> String {
     match expr {
         Expr::Name(name) => name.clone(),

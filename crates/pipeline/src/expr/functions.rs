@@ -10,7 +10,7 @@ type Evaluated<T> = Result<T, EvalError>;
 
 /// Largest compiled regular expression, in bytes.
 const MAX_REGEX_BYTES: usize = 1024 * 1024;
-/// How deep a JSON path may go.
+/// Deepest level that a JSON path may reach.
 const MAX_JSON_PATH: usize = 64;
 
 const KNOWN: [&str; 9] = [
@@ -24,7 +24,7 @@ const KNOWN: [&str; 9] = [
     "regex.match",
     "regex.replace",
 ];
-/// Namespaces whose functions read files and settings of an account, or formats that no local run has met yet.
+/// Namespaces of functions that read an account's files and settings, or formats that Kiln does not read.
 const REMOTE: [&str; 6] = ["fileStore", "configFile", "configFiles", "xml", "yaml", "html"];
 
 /// Returns whether a name at the root is a namespace of functions.
@@ -81,7 +81,7 @@ pub(super) fn call(space: &str, name: &str, args: &[Value]) -> Evaluated<Value> 
     }
 }
 
-/// The value at `a.b[0].c` (a leading `$` is allowed) in JSON text or in a value.
+/// Returns the value at `a.b[0].c` (a leading `$` is allowed) in JSON text or in a value.
 fn json_select(what: &str, path: &str, json: &Value) -> Evaluated<Value> {
     let mut at = match json {
         Value::String(text) => serde_json::from_str::<serde_json::Value>(text)
@@ -106,7 +106,7 @@ fn json_select(what: &str, path: &str, json: &Value) -> Evaluated<Value> {
     Ok(at)
 }
 
-/// The first group of the first match, or the whole match without groups; null when nothing matches.
+/// Returns the first group of the first match, or the whole match when there are no groups; null when nothing matches.
 fn regex_extract(pattern: &str, text: &str) -> Evaluated<Value> {
     let found = compile(pattern, pattern)?.captures(text).and_then(|groups| groups.get(1).or_else(|| groups.get(0)));
     Ok(found.map_or(Value::Null, |found| Value::String(found.as_str().to_owned())))
@@ -126,8 +126,8 @@ pub(super) fn regex_replace(pattern: &str, text: &str, to: &str, all: bool) -> E
     Ok(regex.replacen(text, limit, replacement(to).as_str()).into_owned())
 }
 
-/// Java's spelling of a replacement in that of the regex crate: a group's number ends with its digits, and a `$`
-/// may be escaped.
+/// Turns Java's notation of a replacement into that of the regex crate: in Java a group's number ends with its digits,
+/// and a `$` may be escaped.
 fn replacement(java: &str) -> String {
     let mut text = String::with_capacity(java.len() + 8);
     let mut rest = java.chars().peekable();
@@ -178,7 +178,7 @@ pub(super) fn without_suffix(text: &str, glob: &str, longest: bool) -> Evaluated
     Ok(regex.captures(text).and_then(|groups| groups.get(1)).map_or(text, |kept| kept.as_str()).to_owned())
 }
 
-/// A shell's glob as a regular expression.
+/// Turns a shell's glob into a regular expression.
 fn glob_regex(glob: &str, greedy: bool) -> String {
     let mut regex = String::new();
     for c in glob.chars() {

@@ -149,7 +149,7 @@ fn on_text(text: &str, call: &Call<'_>) -> Evaluated<Value> {
     })
 }
 
-/// Positions count characters.
+/// Turns a byte position into one that counts characters; -1 for none.
 fn position_of(text: &str, found: Option<usize>) -> Value {
     found.map_or(Value::Number(-1.0), |byte| count(text[..byte].chars().count()))
 }
@@ -158,7 +158,7 @@ fn count(number: usize) -> Value {
     Value::Number(number as f64)
 }
 
-/// `substring(from)`, `substring(from, to)`, `charAt(at)`.
+/// Carries out `substring(from)`, `substring(from, to)` and `charAt(at)`.
 fn cut(text: &str, call: &Call<'_>) -> Evaluated<String> {
     let length = text.chars().count();
     let (from, to) = match (call.name, call.args) {
@@ -176,7 +176,8 @@ fn cut(text: &str, call: &Call<'_>) -> Evaluated<String> {
     Ok(text.chars().skip(from).take(to - from).collect())
 }
 
-/// Java's `split`: by a regular expression, without the empty texts at the end unless a negative limit asks.
+/// Splits as Java does: by a regular expression, without the empty texts at the end unless a negative limit asks for
+/// them.
 fn split(text: &str, call: &Call<'_>) -> Evaluated<Value> {
     let (pattern, limit) = match call.args {
         [pattern] => (pattern, 0.0),

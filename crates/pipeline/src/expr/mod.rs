@@ -40,17 +40,17 @@ pub use value::{Map, Value};
 
 /// Start of every expression.
 pub const MARKER: &str = "<+";
-/// How deep expressions, brackets and operators may nest in one expression.
+/// Deepest nesting of expressions, brackets and operators within one expression.
 pub const MAX_NESTING: usize = 64;
-/// How many fields, indices and operators one expression may have.
+/// Most fields, indices and operators of one expression.
 pub const MAX_LINKS: usize = 256;
 /// Longest single `<+...>`, in bytes.
 pub const MAX_EXPRESSION_BYTES: usize = 16 * 1024;
-/// How many declared values may refer to each other in a chain; a longer chain is taken for a cycle.
+/// Longest chain of declared values that refer to each other; a longer one is taken for a cycle.
 pub const MAX_INDIRECTIONS: usize = 32;
-/// Operations that a regular expression counts for, because it is compiled first.
+/// Number of operations that a regular expression counts as, because it is compiled first.
 const PATTERN_COST: u32 = 500;
-/// How many operations one evaluation may take, everything it refers to included.
+/// Most operations of one evaluation, including everything that it refers to.
 pub const MAX_OPERATIONS: u32 = 100_000;
 /// Longest text an evaluation may build, in bytes.
 pub const MAX_TEXT_BYTES: usize = 4 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! The parser's lower half: literals, names, and what is written behind them.
+//! The lower half of the parser: literals, names, and what follows them.
 
 use super::MARKER;
 use super::ast::{Expr, Part};
@@ -25,7 +25,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What follows a dot: a name, a call, or `<+expr>` that gives the name.
+    /// Parses what follows a dot: a name, a call, or `<+expr>` that gives the name.
     fn member(&mut self, of: Expr) -> Parsed<Expr> {
         if self.rest().starts_with(MARKER) {
             let key = self.angle_expr()?;
@@ -74,7 +74,7 @@ impl Parser<'_> {
         })
     }
 
-    /// A name, a constant, or a call without a receiver.
+    /// Parses a name, a constant, or a call without a receiver.
     fn word(&mut self) -> Parsed<Expr> {
         let rest = self.rest();
         if rest.strip_prefix("new").is_some_and(|after| after.starts_with([' ', '(', '\t'])) {
@@ -134,7 +134,7 @@ impl Parser<'_> {
         Ok(Expr::Number(value))
     }
 
-    /// Values between commas, up to and with `end`.
+    /// Parses values between commas, up to and including `end`.
     fn list(&mut self, end: &str) -> Parsed<Vec<Expr>> {
         let mut items = Vec::new();
         self.space();
@@ -177,7 +177,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A quoted text; `<+...>` in it is replaced, as it is everywhere else.
+    /// Parses a quoted text, in which `<+...>` is replaced as everywhere else.
     fn text_literal(&mut self) -> Parsed<Expr> {
         let start = self.at;
         let Some(quote) = self.rest().chars().next() else {
@@ -214,7 +214,8 @@ impl Parser<'_> {
         Ok(Expr::Text(parts))
     }
 
-    /// What follows a backslash. An unknown one is kept with its backslash, as regular expressions want it.
+    /// Adds what a backslash and the following character stand for. An unknown pair is kept as it is, for regular
+    /// expressions.
     fn escape(&mut self, quote: char, text: &mut String) {
         let Some(c) = self.rest().chars().next() else {
             return;

@@ -1,4 +1,4 @@
-//! JEXL's operators: numbers and texts that look like numbers compare as numbers.
+//! The operators of JEXL. Numbers, and texts that look like numbers, compare as numbers.
 
 use std::cmp::Ordering;
 
@@ -67,7 +67,7 @@ pub(super) fn equal(left: &Value, right: &Value) -> bool {
     }
 }
 
-/// `=~`: a text against a regular expression that must match all of it, or a member of a list or map.
+/// Applies `=~`: matches a text against a regular expression as a whole, or looks for a member of a list or map.
 fn matches(left: &Value, right: &Value) -> Evaluated<bool> {
     match right {
         Value::List(items) => Ok(items.iter().any(|item| equal(left, item))),
@@ -84,7 +84,7 @@ fn matches(left: &Value, right: &Value) -> Evaluated<bool> {
     }
 }
 
-/// Numbers by size, texts by their characters; nothing compares with null.
+/// Compares numbers by size and texts by their characters. Nothing compares with null.
 fn order(operator: &str, left: &Value, right: &Value) -> Evaluated<Option<Ordering>> {
     match (left, right) {
         (Value::Null, _) | (_, Value::Null) => Ok(None),
@@ -99,7 +99,7 @@ fn order(operator: &str, left: &Value, right: &Value) -> Evaluated<Option<Orderi
     }
 }
 
-/// Two texts are joined; two values that are numbers, or read as numbers beside one, are added.
+/// Joins two texts, and adds two numbers or texts that read as numbers beside one.
 fn add(left: &Value, right: &Value) -> Evaluated<Value> {
     match (left, right) {
         (Value::String(a), Value::String(b)) => Ok(Value::String(format!("{a}{b}"))),
@@ -118,7 +118,7 @@ fn numbers(operator: &str, left: &Value, right: &Value, apply: impl FnOnce(f64, 
     }
 }
 
-/// Whole numbers divide to whole numbers, as they do in JEXL.
+/// Divides. As in JEXL, whole numbers give whole numbers.
 fn divide(operator: &str, left: &Value, right: &Value, apply: impl FnOnce(f64, f64) -> f64) -> Evaluated<Value> {
     match (number(left), number(right)) {
         (Some(_), Some(0.0)) => Err(EvalError::Type {

@@ -52,7 +52,7 @@ pub(super) fn template(text: &str) -> Parsed<Vec<Part>> {
     Ok(parts)
 }
 
-/// Reads a text that is one expression. Where a `>` without a space before it cannot end a `<+`, it compares:
+/// Parses a text that is one expression. Where a `>` has no space before it and cannot end a `<+`, it compares:
 /// `<+a.size()>0>`.
 pub(super) fn condition(text: &str) -> Parsed<Expr> {
     let strict = whole(text, false);
@@ -81,15 +81,15 @@ fn push_text(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
-/// What a `<+` in a text is.
+/// How a `<+` in a text is read.
 enum Meant {
     Expression,
-    /// An expression if it can be read as one: `x <+3` in a script is not.
+    /// As an expression if it can be parsed as one: `x <+3` in a script cannot.
     Either,
     Text,
 }
 
-/// The rest of the line, as far as an expression can reach.
+/// Returns the rest of the line, as far as an expression can reach.
 fn first_line(text: &str) -> &str {
     let mut end = text.len().min(MAX_EXPRESSION_BYTES);
     while !text.is_char_boundary(end) {
@@ -118,13 +118,13 @@ pub(super) struct Parser<'a> {
     pub(super) text: &'a str,
     pub(super) at: usize,
     depth: usize,
-    /// How many `<+` are open.
+    /// Number of `<+` that are open.
     angles: usize,
-    /// Byte at which the outermost expression is too long.
+    /// Byte from which on the outermost expression is too long.
     limit: usize,
-    /// Fields, indices and operators of the outermost expression so far.
+    /// Number of fields, indices and operators of the outermost expression so far.
     links: usize,
-    /// `>` compares wherever a later one can still end what is open.
+    /// Whether `>` compares wherever a later one can still end what is open.
     eager: bool,
 }
 
@@ -160,7 +160,7 @@ impl Parser<'_> {
         Ok(Part::Expr(expr))
     }
 
-    /// What may follow an `<+input>`: `.default(x)`, `.allowedValues(x,y)`, `.regex(x)`, `.executionInput()`.
+    /// Parses what may follow an `<+input>`: `.default(x)`, `.allowedValues(x,y)`, `.regex(x)`, `.executionInput()`.
     fn input_modifiers(&mut self) -> Option<String> {
         const NAMES: [&str; 6] =
             ["default", "allowedValues", "regex", "executionInput", "selectOneFrom", "selectManyFrom"];
@@ -179,8 +179,8 @@ impl Parser<'_> {
         default
     }
 
-    /// The raw text between the bracket at `open` and its partner, or to the end: a regular expression may hold
-    /// brackets of its own that have none.
+    /// Returns the raw text between the bracket at `open` and its partner, or to the end: a regular expression may hold
+    /// unpaired brackets.
     fn bracketed(&mut self, open: usize) -> String {
         let mut depth = 0_usize;
         for (index, c) in self.text[open..].char_indices() {
@@ -215,7 +215,7 @@ impl Parser<'_> {
         })
     }
 
-    /// Operators that bind at least as tightly as `level`.
+    /// Parses operators that bind at least as tightly as `level`.
     fn binary(&mut self, level: u8) -> Parsed<Expr> {
         let mut left = self.unary()?;
         while let Some((operator, length)) = self.operator(level) {
@@ -240,7 +240,7 @@ impl Parser<'_> {
         self.postfix()
     }
 
-    /// The operator that comes next, if it binds at least as tightly as `level`, and the bytes up to its end.
+    /// Returns the next operator, if it binds at least as tightly as `level`, and the bytes up to its end.
     fn operator(&mut self, level: u8) -> Option<(Operator, usize)> {
         let spaced = self.text[..self.at].ends_with(char::is_whitespace) || {
             let before = self.at;
@@ -257,7 +257,7 @@ impl Parser<'_> {
         precedence::operator(rest).filter(|(operator, _)| binding(*operator) >= level)
     }
 
-    /// Whether, after the `>` here, the line has one more that closes what is open.
+    /// Tells whether the line has another `>`, after the one here, that closes what is open.
     fn closes_later(&self) -> bool {
         let mut open = 0_usize;
         let mut quote = None;
@@ -291,8 +291,8 @@ impl Parser<'_> {
         result
     }
 
-    /// Counts one field, index or operator. The tree of a chain is as deep as the chain is long, and trees are
-    /// walked and dropped recursively.
+    /// Counts one field, index or operator. A tree is as deep as its chain of these is long, and trees are walked and
+    /// dropped recursively.
     pub(super) fn count_link(&mut self) -> Parsed<()> {
         self.links += 1;
         if self.links > MAX_LINKS {
@@ -332,7 +332,7 @@ impl Parser<'_> {
         Fault { help, ..self.fault("expression-syntax", message, self.at) }
     }
 
-    /// Returns the fault of something of JEXL that goes beyond expressions.
+    /// Returns the fault for a construct of JEXL that is more than an expression.
     pub(super) fn script(&self, what: &str) -> Fault {
         Fault {
             unsupported: true,

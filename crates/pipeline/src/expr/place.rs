@@ -1,9 +1,9 @@
-//! Where in a file a byte of a scalar's text stands.
+//! Finds the place in the file of a byte of a scalar's text.
 //!
-//! Only the scalar's own place is known, and how many bytes it takes in the file. That tells most styles apart: a
-//! plain scalar of one line is as long as its text, a quoted one without escapes has two quotes more, and a literal
-//! block has its indentation before each line but the first. Every other style moves characters, so that only the
-//! scalar as a whole can be pointed at.
+//! Only the scalar's own place and its length in the file are known. That is enough for most styles: a plain scalar of
+//! one line is as long as its text, a quoted one without escapes is two quotes longer, and a literal block has its
+//! indentation before each line but the first. All other styles move characters, so only the scalar as a whole can be
+//! pointed at.
 
 use kiln_document::diagnostic::Location;
 
@@ -17,7 +17,7 @@ pub(super) fn place(text: &str, scalar: &Location, offset: usize) -> Option<Loca
     in_block(text, scalar, offset)
 }
 
-/// A scalar of one line after `lead` quotes.
+/// Returns the place in a scalar of one line that begins after `lead` quotes.
 fn in_line(text: &str, scalar: &Location, offset: usize, lead: usize) -> Location {
     Location {
         line: scalar.line,
@@ -26,7 +26,8 @@ fn in_line(text: &str, scalar: &Location, offset: usize, lead: usize) -> Locatio
     }
 }
 
-/// A literal block, whose place is its first line's first character after the indentation.
+/// Returns the place in a literal block. The block's own place is its first line's first character after the
+/// indentation.
 fn in_block(text: &str, scalar: &Location, offset: usize) -> Option<Location> {
     let indent = usize::try_from(scalar.column).ok()?.checked_sub(1)?;
     // A smaller indentation could not be told from what folding takes away.

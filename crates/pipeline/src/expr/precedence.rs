@@ -1,4 +1,4 @@
-//! The operators: how they are written and how tightly they bind.
+//! The operators: their notation and how tightly they bind.
 
 use super::ast::Operator;
 
@@ -21,7 +21,7 @@ pub(super) fn keyword(text: &str, word: &str) -> bool {
     })
 }
 
-/// Longer spellings first.
+/// All operators, longer notations first.
 const OPERATORS: [(&str, Operator); 31] = [
     ("||", Operator::Or),
     ("or", Operator::Or),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Value;
 
-/// Answers a secret's value, or `None` when it is not known.
+/// Returns the value of a secret, or none when it is not known.
 type Secrets = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// What expressions can see: named values and secrets.
@@ -55,14 +55,14 @@ impl Scope {
     }
 }
 
-/// A copy that sees the same values and secrets and has its own record of the secrets used.
+/// Copies the values and secrets. The copy has its own record of the secrets used.
 impl Clone for Scope {
     fn clone(&self) -> Self {
         Self { root: self.root.clone(), secrets: Arc::clone(&self.secrets), used: Mutex::default() }
     }
 }
 
-/// Shows the values' names only: a value may be secret.
+/// Shows only the names of the values: a value may be secret.
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = match &self.root {

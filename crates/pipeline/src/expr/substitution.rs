@@ -88,7 +88,7 @@ impl Parser<'_> {
         Ok(Part::Variable(Box::new(Variable { name, operation })))
     }
 
-    /// Drone takes a `-` for a part of the name.
+    /// Parses a name. As in Drone, a `-` is a part of it.
     fn name(&mut self) -> String {
         let rest = self.rest();
         let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
@@ -146,7 +146,7 @@ impl Parser<'_> {
         Ok(Operation::Replace { at, from, to: self.word("}", start)? })
     }
 
-    /// Text up to one of these characters; a backslash before `/` or another backslash is taken off.
+    /// Parses text up to one of these characters. A backslash before `/` or another backslash is removed.
     fn word(&mut self, ends: &str, start: usize) -> Result<Vec<Part>, Fault> {
         let mut parts = Vec::new();
         let mut plain = String::new();
@@ -176,7 +176,7 @@ impl Parser<'_> {
 }
 
 impl Operation {
-    /// Operations that it counts for.
+    /// Returns the number of operations that it counts as.
     pub(super) fn cost(&self) -> u32 {
         match self {
             Operation::RemovePrefix { .. } | Operation::RemoveSuffix { .. } => PATTERN_COST,
@@ -184,7 +184,7 @@ impl Operation {
         }
     }
 
-    /// Returns the text that stands for the value; `render` makes text of an argument.
+    /// Returns the text that takes the place of the variable. `render` evaluates an argument.
     pub(super) fn apply(
         &self,
         value: &str,

@@ -186,7 +186,7 @@ fn diagnostic(text: &str, location: &Location, fault: Fault) -> Diagnostic {
     }
 }
 
-/// A line of a text for a message: its number in the text and what it says, around the place that is meant.
+/// Returns a line of a text for a message: its number, and the text around the place that is meant.
 fn line(text: &str, offset: usize) -> String {
     const BEFORE: usize = 20;
     const SHOWN: usize = 60;

@@ -7,7 +7,7 @@ use super::Template;
 /// A value.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Value {
-    /// Known, and empty; a field of it is null again.
+    /// A known name without a value. Its fields are null as well.
     #[default]
     Null,
     /// `true`, `false`
@@ -20,7 +20,7 @@ pub enum Value {
     List(Vec<Value>),
     /// Named values in order.
     Map(Map),
-    /// Declared text that is evaluated where it is used.
+    /// A template declared in the file, which is evaluated where it is used.
     Lazy(Box<Template>),
 }
 

@@ -1,4 +1,4 @@
-//! Variables whose values refer to each other in a circle, so that none of them has a value.
+//! Finds variables whose values refer to each other in a circle, so that none of them has a value.
 
 use std::collections::HashMap;
 
@@ -38,8 +38,8 @@ fn search(pipeline: &[Variable], stage: &[Variable], findings: &mut Findings) {
     }
 }
 
-/// Walks from one variable to all that it refers to, without recursion: chains can be as long as the file.
-/// `done` holds what was seen; `true` for what is on the current way.
+/// Walks from one variable to all that it refers to, without recursion, because chains can be as long as the file.
+/// `done` holds the variables seen so far, with `true` for those on the current way.
 fn follow<'a>(
     start: Key<'a>,
     all: &HashMap<Key<'a>, &'a Variable>,
@@ -73,7 +73,7 @@ fn follow<'a>(
     found
 }
 
-/// The variables that a variable's value refers to.
+/// Returns the variables that a variable's value refers to.
 fn targets<'a>(at: Key<'a>, all: &HashMap<Key<'a>, &'a Variable>) -> Vec<Key<'a>> {
     let Some(variable) = all.get(&at) else { return Vec::new() };
     let paths = variable.value.references();

@@ -10,7 +10,7 @@ use super::reader::Reader;
 use super::step_tables;
 use crate::plan::{ErrorKind, FailureAction, FailureStrategy};
 
-/// The most retries that are taken: more is a loop.
+/// Most retries of a step; more would be a loop.
 const MAX_RETRIES: u32 = 1000;
 
 /// Reads the strategies of a stage, group or step.
@@ -63,7 +63,7 @@ fn error_kind(word: &str) -> ErrorKind {
     }
 }
 
-/// The `action` of a mapping.
+/// Reads the `action` of a mapping.
 fn action(reader: &mut Reader<'_>, node: &Node) -> Option<FailureAction> {
     let Some(action) = node.get("action") else {
         reader.missing(node, &["action"], &node.location, "the failure strategy has no `action`", "");

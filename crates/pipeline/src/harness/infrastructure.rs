@@ -1,4 +1,4 @@
-//! The machine a stage asks for. Whatever it is in the file, it becomes a request to a pool.
+//! Reads the machine that a stage asks for. Whatever the file calls it, it becomes a request to a pool.
 
 use kiln_document::diagnostic::{Diagnostic, Location};
 use kiln_document::schema::did_you_mean;

@@ -9,7 +9,7 @@ use kiln_document::diagnostic::{Diagnostic, Findings, Location};
 use kiln_document::schema::did_you_mean;
 use kiln_document::yaml::{Kind, Node, Resolved, Scalar};
 
-/// Where inputs that are still open stand in the file, and by which path they are given.
+/// The paths by which values are given for inputs that are still open, by their place in the file.
 pub(super) type Open = HashMap<usize, String>;
 
 /// Puts the caller's values, and the defaults where there are none, in their places. Returns what is still open.
@@ -26,7 +26,7 @@ pub(super) fn fill(root: &mut Node, given: &BTreeMap<String, String>, findings: 
     open
 }
 
-/// Whether a path names something that is no part of the file: `codebase.tag`, `trigger.branch`.
+/// Tells whether a path names something outside of the file: `codebase.tag`, `trigger.branch`.
 fn is_outside(name: &str) -> bool {
     let outside = ["codebase", "trigger", "account", "org", "project", "infra", "eventPayload"];
     name.split_once('.').is_some_and(|(root, _)| outside.contains(&root))
@@ -42,7 +42,7 @@ struct Input {
 }
 
 impl Input {
-    /// `None` when the text is anything else. Modifiers that only a form could use are read over.
+    /// Parses an input. Returns none when the text is anything else. Modifiers that only a form could use are skipped.
     fn parse(text: &str) -> Option<Input> {
         let mut rest = text.trim().strip_prefix("<+input>")?;
         let mut input = Input { default: None, allowed: Vec::new() };
@@ -63,7 +63,7 @@ impl Input {
     }
 }
 
-/// Where the bracket closes that was opened before the text.
+/// Returns where the bracket closes that was opened before the text.
 fn closing(text: &str) -> Option<usize> {
     let mut open = 0_usize;
     for (at, character) in text.char_indices() {
@@ -114,7 +114,7 @@ impl Fill<'_> {
         }
     }
 
-    /// An item of a list: stages and steps are called by their identifiers, everything else by its number.
+    /// Fills the inputs of a list's item. Stages and steps are named by their identifiers, all others by their number.
     fn item(&mut self, item: &mut Node, path: &str, index: usize) {
         let Kind::Mapping(entries) = &mut item.kind else { return self.walk(item, &below(path, &index.to_string())) };
         for (key, value) in entries {
@@ -133,7 +133,7 @@ impl Fill<'_> {
         }
     }
 
-    /// A declared variable: its value can be given by its name alone.
+    /// Fills the value of a declared variable, which may be given by the variable's name alone.
     fn variable(&mut self, item: &mut Node, path: &str) {
         let name = item.get("name").and_then(Node::text).unwrap_or_default().to_owned();
         let Kind::Mapping(entries) = &mut item.kind else { return };
@@ -181,7 +181,7 @@ impl Fill<'_> {
     }
 }
 
-/// The path of something below a path. Paths end somewhere: nobody types longer ones, and each value has one.
+/// Returns the path of a key below a path. The length is bounded: nobody types longer paths, and every value has one.
 fn below(path: &str, key: &str) -> String {
     const MAX_PATH: usize = 500;
     match path.len() + key.len() {

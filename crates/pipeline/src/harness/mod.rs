@@ -1,10 +1,10 @@
-//! Harness CI version 0 to a plan.
+//! Reads Harness CI version 0 into a plan.
 //!
 //! ```text
 //! tree ──inputs──► tree with the caller's values ──tables──► shape checked ──stage, step──► Plan ──references──►
 //! ```
-//! What the platform would do around the run (delegates, notifications, policies) gets a note; what changes the
-//! result and is not carried out is unsupported, at its own place.
+//! What the platform would do around the run (delegates, notifications, policies) gets a note. What changes the result
+//! and is not carried out is reported as unsupported, at its own place.
 
 mod cycles;
 mod failure;
@@ -30,10 +30,11 @@ use crate::plan::{Dialect, Plan};
 
 pub(crate) use schema::definition as schema;
 
-/// Most stages of a pipeline, and most steps of a list: items that run at the same time each name all items before.
+/// Most stages of a pipeline, and most steps of a list. Each of several items that run at the same time names all items
+/// before them, so the number of edges grows with the square.
 const MAX_ITEMS: usize = 1000;
 
-/// Reads the file. `None` when there is nothing that could be planned.
+/// Reads the file. Returns none when it holds nothing to plan.
 pub(crate) fn read(root: &Node, options: &Options, findings: &mut Findings) -> Option<Plan> {
     let mut root = root.clone();
     let open = inputs::fill(&mut root, &options.inputs, findings);

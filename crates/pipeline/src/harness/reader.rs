@@ -66,7 +66,7 @@ impl<'a> Reader<'a> {
         Some(self.template(value))
     }
 
-    /// Returns the template of a key that refers to names which are not known yet where it stands.
+    /// Returns the template of a key whose names are not known yet where it stands, without checking them.
     pub fn unchecked(&mut self, node: &Node, key: &str) -> Option<Template> {
         let value = node.get(key)?;
         match Template::parse(value.text()?, &value.location) {
@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the template of a key that is one expression as a whole.
+    /// Returns the template of a key whose whole value is one expression.
     pub fn condition(&mut self, node: &Node) -> Template {
         let text = node.text().unwrap_or_default();
         let parsed = Template::condition(text, &node.location);
@@ -254,7 +254,7 @@ impl<'a> Reader<'a> {
         read
     }
 
-    /// Templates of a list, or of a single value in its place.
+    /// Returns the templates of a list, or of a single value in its place.
     pub fn texts(&mut self, node: &Node, key: &str) -> Vec<Template> {
         match node.get(key) {
             None => Vec::new(),
@@ -306,7 +306,7 @@ pub(super) fn name_place(node: &Node) -> &Location {
     value.map_or(&node.location, |value| &value.location)
 }
 
-/// An identifier made from a name: everything that is no letter, digit or `_` becomes `_`.
+/// Makes an identifier from a name: every character other than a letter, a digit or `_` becomes `_`.
 fn derived(name: &str) -> String {
     let made: String =
         name.trim().chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();

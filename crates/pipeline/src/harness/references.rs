@@ -1,7 +1,7 @@
-//! Names in expressions that nothing has: found before the run, where that is certain.
+//! Finds names in expressions that nothing declares, before the run and only where that is certain.
 //!
-//! The readers note every path that a template refers to and every name that the file declares. What a part of the
-//! file that is not run would declare is not known, so paths into it are left to the run.
+//! The readers note every path that a template refers to and every name that the file declares. Parts of the file that
+//! are not run may declare names that are not known, so paths into those are left to the run.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use kiln_document::schema::{closest, did_you_mean};
 use crate::expr::Template;
 use crate::plan::{Strategy, StrategyKind, Variable};
 
-/// First names that expressions of a pipeline can have.
+/// Names with which a path in an expression may begin.
 const ROOTS: &[&str] = &[
     "pipeline",
     "stage",
@@ -57,7 +57,7 @@ const ROOTS: &[&str] = &[
     "INFRA_KEY",
 ];
 
-/// How many unknown first names are compared with the known ones.
+/// Most unknown first names that are compared with the known ones.
 const MAX_GUESSES: usize = 1000;
 
 /// Every path that templates refer to, and every name that the file declares.
@@ -75,7 +75,7 @@ type Around = Option<Rc<Surrounding>>;
 
 #[derive(Debug)]
 struct Surrounding {
-    /// Names of a matrix's axes, none of another strategy.
+    /// Names of a matrix's axes; empty for other strategies.
     axes: Vec<String>,
     outer: Around,
 }
@@ -91,9 +91,9 @@ struct Reference {
 #[derive(Debug, Default)]
 struct StageNames {
     id: String,
-    /// Nothing is known about what is in it.
+    /// Whether nothing is known about its content.
     opaque: bool,
-    /// There may be steps beyond the known ones.
+    /// Whether it may have steps beyond the known ones.
     more_steps: bool,
     variables: Vec<String>,
     steps: HashMap<String, StepNames>,
@@ -102,7 +102,7 @@ struct StageNames {
 #[derive(Debug)]
 struct StepNames {
     outputs: Vec<String>,
-    /// It may have outputs beyond the known ones.
+    /// Whether it may have outputs beyond the known ones.
     opaque: bool,
 }
 
@@ -129,19 +129,19 @@ impl Uses {
         self.stages.push(StageNames { id: id.to_owned(), ..StageNames::default() });
     }
 
-    /// Notes that the current stage is of a kind that is not read.
+    /// Notes that the current stage is of a kind whose content is not read.
     pub fn opaque_stage(&mut self) {
         if let Some(stage) = self.stages.last_mut() {
             stage.opaque = true;
         }
     }
 
-    /// Returns whether a stage of that name was met that is of a kind that is not read.
+    /// Tells whether there was a stage of that name whose content is not read.
     pub fn is_opaque_stage(&self, id: &str) -> bool {
         self.stages.iter().any(|stage| stage.opaque && stage.id == id)
     }
 
-    /// Notes that a part of the current stage's steps is not written out.
+    /// Notes that some steps of the current stage are not written out.
     pub fn opaque_group(&mut self) {
         if let Some(stage) = self.stages.last_mut() {
             stage.more_steps = true;
@@ -179,7 +179,7 @@ impl Uses {
     }
 }
 
-/// What surrounded a strategy.
+/// The strategies around a strategy, to return to when it ends.
 pub(super) struct Outside(Around);
 
 /// Reports every reference that certainly names nothing.
@@ -301,7 +301,7 @@ fn in_steps(stage: &StageNames, rest: &[&str]) -> Problem {
     }
 }
 
-/// Runs of a strategy are called after the item with something appended: `build_0`.
+/// Tells whether `id` is a run of `item`'s strategy. Runs have the item's id with something appended: `build_0`.
 fn is_iteration_of(id: &str, item: &str) -> bool {
     id.strip_prefix(item).is_some_and(|rest| rest.starts_with('_'))
 }

@@ -1,4 +1,4 @@
-//! What `Run`, `Background` and `Plugin` steps do.
+//! Reads what `Run`, `Background` and `Plugin` steps do.
 
 use std::collections::HashSet;
 
@@ -102,7 +102,7 @@ fn outputs(reader: &mut Reader<'_>, spec: &Node) -> Vec<OutputVar> {
     read
 }
 
-/// The container a step asks for, which is reported: containers are planned and not run yet.
+/// Returns the container that a step asks for, and reports it: containers are planned and not run yet.
 fn container(reader: &mut Reader<'_>, spec: &Node, kind: &str) -> Option<Container> {
     let image = spec.get("image").filter(|image| image.text().is_some_and(|text| !text.trim().is_empty()));
     let Some(image) = image else {
@@ -142,7 +142,7 @@ fn plugin_without_image(reader: &mut Reader<'_>, spec: &Node) {
     }
 }
 
-/// Settings as the environment variables that a plugin reads.
+/// Returns a plugin's settings as the environment variables that it reads.
 fn settings(reader: &mut Reader<'_>, spec: &Node) -> Vec<EnvVar> {
     let mut read = Vec::new();
     for (name, value) in spec.get("settings").and_then(Node::entries).unwrap_or_default() {
@@ -164,7 +164,7 @@ fn settings(reader: &mut Reader<'_>, spec: &Node) -> Vec<EnvVar> {
     read
 }
 
-/// A setting's value: scalars as they are, lists of scalars joined by commas, everything else as JSON.
+/// Returns the text of a setting: scalars as they are, lists of scalars joined by commas, everything else as JSON.
 fn setting(value: &Node) -> String {
     match &value.kind {
         Kind::Scalar(_) => value.text().unwrap_or_default().to_owned(),

@@ -39,7 +39,7 @@ pub(crate) fn definition() -> (Value, Definitions) {
     (file, definitions)
 }
 
-/// A build stage is described, any other is left alone.
+/// Returns the schema of a stage. A build stage is described; any other is accepted as it is.
 fn stage(definitions: &mut Definitions) -> Value {
     let build = by_type(definitions, &tables::STAGE, &[("CI", &tables::STAGE_SPEC)]);
     let schema = json!({
@@ -61,7 +61,7 @@ fn step(definitions: &mut Definitions) -> Value {
     definitions.insert("any-step", schema)
 }
 
-/// A mapping whose `type` tells what its `spec` holds.
+/// Returns the schema of a mapping whose `type` tells what its `spec` holds.
 fn by_type(definitions: &mut Definitions, table: &Table, kinds: &[(&str, &Table)]) -> Value {
     let mut parts = vec![definitions.table(table)];
     for (kind, spec) in kinds {

@@ -1,4 +1,4 @@
-//! Stages.
+//! Reads stages.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<Stage> {
 struct Build<'a, 'f> {
     reader: &'a mut Reader<'f>,
     nodes: Vec<PlanNode<Stage>>,
-    /// Where the first item stands that is too many.
+    /// Place of the first item beyond the limit.
     overflow: Option<Location>,
     /// Identifiers and the lines where they stand.
     seen: HashMap<String, u32>,
@@ -42,7 +42,7 @@ struct Build<'a, 'f> {
 }
 
 impl Build<'_, '_> {
-    /// Adds one item of a list; returns the indices that the next item has to wait for.
+    /// Adds one item of a list and returns the indices that the next item has to wait for.
     fn item(&mut self, item: &Node, before: Vec<usize>, parallel_allowed: bool) -> Vec<usize> {
         if self.nodes.len() >= MAX_ITEMS {
             self.overflow.get_or_insert_with(|| item.location.clone());
@@ -156,7 +156,7 @@ impl Build<'_, '_> {
         })
     }
 
-    /// Returns whether it is a build stage. Any other is reported.
+    /// Tells whether it is a build stage, and reports any other.
     fn is_build(&mut self, node: &Node) -> bool {
         let Some(value) = node.get("type") else {
             self.reader.check(node, &tables::STAGE);
@@ -191,7 +191,7 @@ impl Build<'_, '_> {
     }
 }
 
-/// The variables of a stage are environment variables of its steps, where their names allow it.
+/// Returns a stage's variables as environment variables of its steps, as far as their names allow.
 fn environment(variables: &[Variable]) -> Vec<EnvVar> {
     let name = |name: &str| {
         name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit())

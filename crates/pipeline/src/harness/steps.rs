@@ -1,4 +1,4 @@
-//! Steps and step groups.
+//! Reads steps and step groups.
 
 use std::collections::HashMap;
 
@@ -30,14 +30,14 @@ pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<StepNode> {
 struct Build<'a, 'f> {
     reader: &'a mut Reader<'f>,
     nodes: Vec<PlanNode<StepNode>>,
-    /// Where the first item stands that is too many.
+    /// Place of the first item beyond the limit.
     overflow: Option<Location>,
     /// Identifiers and the lines where they stand.
     seen: HashMap<String, u32>,
 }
 
 impl Build<'_, '_> {
-    /// Adds one item of a list; returns the indices that the next item has to wait for.
+    /// Adds one item of a list and returns the indices that the next item has to wait for.
     fn item(&mut self, item: &Node, before: Vec<usize>, parallel_allowed: bool) -> Vec<usize> {
         if self.nodes.len() >= MAX_ITEMS {
             self.overflow.get_or_insert_with(|| item.location.clone());
@@ -146,7 +146,7 @@ impl Build<'_, '_> {
     }
 }
 
-/// Returns the kind of a step. Every kind that is not run is reported.
+/// Returns the kind of a step, and reports any kind that is not run.
 fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
     let Some(value) = node.get("type") else {
         let help = "a step that runs a script has `type: Run`";
@@ -179,7 +179,7 @@ fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
     None
 }
 
-/// What a user can do today in the place of a step that is not run.
+/// Returns what a user can do today instead of a step that is not run.
 fn instead(kind: &str) -> &'static str {
     match kind {
         "RunTests" | "Test" => "run the test command in a `Run` step with `reports`",

@@ -1,4 +1,4 @@
-//! `strategy`: matrix, parallelism, repeat.
+//! Reads `strategy`: matrix, parallelism, repeat.
 
 use kiln_document::diagnostic::Diagnostic;
 use kiln_document::schema::did_you_mean;
@@ -8,7 +8,7 @@ use super::reader::{Reader, is_expression};
 use crate::expr::Template;
 use crate::plan::{Axis, AxisValue, Strategy, StrategyKind};
 
-/// Keys of `matrix` that are no axes.
+/// Keys of `matrix` that are not axes.
 const NO_AXES: &[&str] = &["exclude", "maxConcurrency", "nodeName"];
 
 /// Reads the strategy of a stage, group or step.
@@ -45,7 +45,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Strategy> {
 
 type Read = Option<(StrategyKind, Option<Template>)>;
 
-/// A template that is either an expression or a whole number from 1; for `maxConcurrency` 0 stands for no limit.
+/// Reads a template that is an expression or a whole number from 1; for `maxConcurrency`, 0 means no limit.
 fn positive(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Template> {
     let least = u32::from(key != "maxConcurrency");
     let value = node.get(key)?;
@@ -189,7 +189,7 @@ fn repeat(reader: &mut Reader<'_>, node: &Node) -> Read {
     }
 }
 
-/// Carries out `start` and `end`, which only written-out lists can have.
+/// Applies `start` and `end`, which only lists that are written out can have.
 fn sliced(reader: &mut Reader<'_>, node: &Node, axis: Axis) -> Option<Axis> {
     if node.get("start").is_none() && node.get("end").is_none() {
         return Some(axis);
