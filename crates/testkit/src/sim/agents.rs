@@ -59,7 +59,8 @@ impl World {
             return Err("somebody else answers".to_owned());
         }
         // Only who was launched as a copy is given an identity.
-        if !vm.has_identity && !(boot && instance.needs_claim) {
+        let knows_us = vm.has_identity || (boot && instance.needs_claim);
+        if !knows_us {
             return Err("certificate of another name".to_owned());
         }
         (vm.contact_ms, vm.unasked_ms) = (now, 0);
