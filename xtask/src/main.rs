@@ -20,7 +20,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
                       run all tests, those inside the crates, or all but those on VMs
   sim [ARGS]          run the simulated world; `sim --help` tells the arguments
   mutants [NAME]      check that the simulated world and the tests notice mistakes
-  bench WHAT          measure the runner: claim, roundtrip, stages, claims or all; or only build
+  bench WHAT          measure the runner: claim, roundtrip, stages, claims or all; warm VMs: warm; or only build
   chaos [ARGS]        kill the real runner again and again; `chaos --help` tells the arguments";
 
 fn main() -> ExitCode {

@@ -40,6 +40,18 @@ pub const ANSWER_MAX_BYTES: usize = 64 << 20;
 /// What is read of a refusal.
 const REFUSAL_MAX_BYTES: usize = 64 << 10;
 
+/// Status of a route that the agent does not have.
+const NO_SUCH_ROUTE: u16 = 404;
+
+/// What came of a self-test that did not fail.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SelfTest {
+    /// The VM carried out a step.
+    Passed(kiln::SelfTestResponse),
+    /// The agent has no such route: it is an older one, or somebody else's.
+    Unknown,
+}
+
 /// What we need to speak to agents: the CA that signed theirs, and a certificate of our own.
 #[derive(Clone, Debug)]
 pub struct Credentials {
@@ -125,6 +137,18 @@ impl Agent {
     pub async fn identity(&self) -> Result<kiln::Identity, AgentError> {
         let request = self.http.get(self.url(kiln::IDENTITY)).timeout(ANSWER_WITHIN);
         decode(kiln::IDENTITY, send(kiln::IDENTITY, request).await?).await
+    }
+
+    /// Lets the VM prove that it can carry out a step. Only for one on which no stage was set up.
+    ///
+    /// # Errors
+    /// When it could not, when a stage was set up, or when no answer came.
+    pub async fn self_test(&self) -> Result<SelfTest, AgentError> {
+        match self.post(kiln::SELF_TEST, &wire::Empty {}).await {
+            Ok(passed) => Ok(SelfTest::Passed(passed)),
+            Err(AgentError::Refused { status: NO_SUCH_ROUTE, .. }) => Ok(SelfTest::Unknown),
+            Err(error) => Err(error),
+        }
     }
 
     /// Prepares the VM for one stage.

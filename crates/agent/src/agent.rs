@@ -1,5 +1,7 @@
 //! The agent's state and what its routes do with it.
 
+mod self_test;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,10 +17,12 @@ use crate::load::Load;
 use crate::machine::Machine;
 use crate::mask::Secrets;
 use crate::settings::Settings;
-use crate::spool::{self, Limits};
+use crate::spool::{self, Limits, Writer};
 use crate::stage::{self, Stage};
 use crate::step::{Registry, Started, Step, Stop, lock};
 use crate::watchdog::Contact;
+
+pub use self_test::SelfTestError;
 
 /// How long destroy lets processes end by themselves.
 const DESTROY_GRACE: Duration = Duration::from_secs(2);
@@ -49,6 +53,12 @@ pub enum AgentError {
     /// The machine cannot be prepared.
     #[error("setup failed: {0}")]
     Setup(ExecError),
+    /// A self-test is wanted of a machine that serves a stage.
+    #[error("a stage was set up on this machine already, so it is not tested any more")]
+    InUse,
+    /// The self-test failed.
+    #[error("the self-test failed: {0}")]
+    SelfTest(SelfTestError),
 }
 
 /// How long the terminal of a step that was just started is waited for.
@@ -129,37 +139,57 @@ impl Agent {
         let mut output = None;
         let started = self.steps.start(&request.id, || {
             let mark = format!("{}-{}", self.mark, self.started.fetch_add(1, Ordering::Relaxed));
-            let path = self.settings.state_dir.join(SPOOL_DIR).join(format!("{mark}.out"));
-            let limits = Limits {
-                bytes: self.settings.step_output_limit_bytes,
-                disk_reserve_bytes: self.settings.disk_reserve_bytes,
-            };
-            let (writer, spool) = spool::create(path, limits)
-                .map_err(|source| AgentError::Spool { dir: self.settings.state_dir.clone(), source })?;
+            let (step, writer) = self.new_step(&request, mark)?;
             output = Some(writer);
-            Ok(Step::new(request.id.clone(), request.name.clone(), request.detach, mark, spool))
-        })?;
+            Ok(step)
+        });
+        let started = started.map_err(|source| AgentError::Spool { dir: self.settings.state_dir.clone(), source })?;
         let Started::New(step) = started else { return Ok(()) };
         self.secrets.add(&request.secrets);
         let stage_runtime_id = request.stage_runtime_id.clone();
+        let job = self.job(step, request, output, self.secrets.clone());
+        let agent = self.clone();
+        tokio::spawn(exec::run(job, move |exported| lock(&agent.stage).export(&stage_runtime_id, exported)));
+        Ok(())
+    }
+
+    /// A step that is about to run, and where its output goes.
+    fn new_step(&self, request: &StartStepRequest, mark: String) -> std::io::Result<(Step, Writer)> {
+        let path = self.spool_dir().join(format!("{mark}.out"));
+        let limits = Limits {
+            bytes: self.settings.step_output_limit_bytes,
+            disk_reserve_bytes: self.settings.disk_reserve_bytes,
+        };
+        let (writer, spool) = spool::create(path, limits)?;
+        Ok((Step::new(request.id.clone(), request.name.clone(), request.detach, mark, spool), writer))
+    }
+
+    fn job(
+        &self,
+        step: Arc<Step>,
+        request: StartStepRequest,
+        output: Option<Writer>,
+        secrets: Arc<Secrets>,
+    ) -> exec::Job {
         let envs = {
             let stage = lock(&self.stage);
-            vec![self.settings.base_env.clone(), stage.envs(), stage.exports(&stage_runtime_id)]
+            vec![self.settings.base_env.clone(), stage.envs(), stage.exports(&request.stage_runtime_id)]
         };
-        let job = exec::Job {
+        exec::Job {
             step,
             request,
             envs,
             output,
-            secrets: self.secrets.clone(),
+            secrets,
             cgroups: self.cgroups.clone(),
             engine_dir: self.settings.engine_dir.clone(),
             kill_grace: self.settings.kill_grace,
             drain_grace: self.settings.drain_grace,
-        };
-        let agent = self.clone();
-        tokio::spawn(exec::run(job, move |exported| lock(&agent.stage).export(&stage_runtime_id, exported)));
-        Ok(())
+        }
+    }
+
+    fn spool_dir(&self) -> PathBuf {
+        self.settings.state_dir.join(SPOOL_DIR)
     }
 
     /// Waits for a step's result.

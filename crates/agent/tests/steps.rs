@@ -87,3 +87,14 @@ async fn typed_outputs_take_shell_variables() {
     assert_eq!(end.outputs_v2, [output("a", "plain", OutputType::Text), output("b", "hidden", OutputType::Secret)]);
     assert_eq!(end.outputs.get("b"), None);
 }
+
+#[tokio::test]
+async fn a_step_that_cannot_be_started_leaves_no_directory_for_its_variables() {
+    let rig = Rig::start().await;
+    let mut request = step("s1", "A=1");
+    request.run.entrypoint = vec!["no-such-program".into()];
+    request.output_vars = vec!["A".into()];
+    assert_eq!(rig.client.run(&request).await.exit_code, 255);
+    let left: Vec<_> = std::fs::read_dir(rig.path("engine")).expect("a directory").flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}

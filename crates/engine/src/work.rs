@@ -21,7 +21,7 @@ const CONSOLE_WITHIN_MS: i64 = 10_000;
 pub(crate) enum Work {
     /// Asks the site for the instance and the others of its batch.
     Launch,
-    /// Finds its agent and gives it its identity.
+    /// Finds its agent, gives it its identity and lets it prove that it can run steps.
     Boot,
     /// Puts it to sleep.
     Hibernate,
@@ -231,7 +231,7 @@ impl Engine {
         let Some(driver) = self.driver_of(&row.site) else { return Ok(()) };
         let booted = match self.agents.boot(&row).await {
             Ok(()) => driver.before_ready(row.id.as_str()).await.map_err(|error| chain(&error)),
-            Err(why) => Err(format!("its agent does not answer yet: {why}")),
+            Err(why) => Err(format!("its agent is not ready yet: {why}")),
         };
         match booted {
             Ok(()) => {

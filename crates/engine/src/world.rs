@@ -210,8 +210,8 @@ impl Drivers for BTreeMap<SiteId, Arc<dyn Driver>> {
 
 /// The agents in the instances.
 pub trait Agents: Send + Sync {
-    /// Finds the agent of a booting instance and gives it the instance's identity. May take some seconds and may be
-    /// repeated. The error is text for people.
+    /// Finds the agent of a booting instance, gives it the instance's identity and lets it prove that it can run steps. May take
+    /// some seconds and may be repeated. The error is text for people.
     fn boot<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>>;
     /// Asks whether the agent answers, which renews the lease after which the instance powers itself off.
     fn health<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>>;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kiln_agent_client::{Agent, AgentError, Credentials};
+use kiln_agent_client::{Agent, AgentError, Credentials, SelfTest};
 use kiln_engine::Agents;
 pub(crate) use kiln_engine::chain;
 use kiln_pool::{Instance, InstanceId};
@@ -38,6 +38,16 @@ pub struct Leases {
     pub max_age_s: u32,
 }
 
+/// When an instance is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadyWhen {
+    /// When its agent has carried out a step, which also makes the stage's first step fast. One that knows no self-test, because
+    /// it is not Kiln's, is ready when it answers.
+    Proven,
+    /// When its agent answers. For instances whose stage waits for them already, and whose first step is the proof.
+    Answers,
+}
+
 /// Connections to the agents of instances that serve stages.
 pub trait StageAgents: Send + Sync {
     /// Returns a client of the instance's agent, over the same connection each time.
@@ -52,6 +62,7 @@ pub struct PooledAgents {
     authority: Arc<Authority>,
     credentials: Credentials,
     leases: Leases,
+    ready_when: ReadyWhen,
     kept: Mutex<HashMap<InstanceId, Kept>>,
 }
 
@@ -66,8 +77,8 @@ struct Kept {
 impl PooledAgents {
     /// Makes a pool without connections. `authority` is the one that the instances trust.
     #[must_use]
-    pub fn new(authority: Arc<Authority>, credentials: Credentials, leases: Leases) -> Self {
-        Self { authority, credentials, leases, kept: Mutex::default() }
+    pub fn new(authority: Arc<Authority>, credentials: Credentials, leases: Leases, ready_when: ReadyWhen) -> Self {
+        Self { authority, credentials, leases, ready_when, kept: Mutex::default() }
     }
 
     /// Returns the agent of an instance that is ready or serves a stage.
@@ -101,15 +112,27 @@ impl PooledAgents {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn give_identity(&self, instance: &Instance) -> Result<(), BootError> {
+    async fn make_ready(&self, instance: &Instance) -> Result<(), BootError> {
+        // The connection that the stage's calls will use, so that it is there when they come.
+        let own = self.agent(&Instance { server_name: Some(instance.id.to_string()), ..instance.clone() })?;
+        self.give_identity(instance, &own).await?;
+        match self.ready_when {
+            ReadyWhen::Answers => {}
+            ReadyWhen::Proven => match own.self_test().await? {
+                SelfTest::Passed(test) => tracing::debug!(instance = %instance.id, test.duration_ms, "self-test"),
+                SelfTest::Unknown => tracing::debug!(instance = %instance.id, "its agent knows no self-test"),
+            },
+        }
+        Ok(())
+    }
+
+    /// Returns when the agent answers under the instance's own name.
+    async fn give_identity(&self, instance: &Instance, own: &Agent) -> Result<(), BootError> {
         let address = reach(instance)?;
         let launched_as = instance.server_name.as_deref().unwrap_or(instance.id.as_str());
-        // The one that the stage's calls will use, so that its connection is there when they come.
-        let named = Instance { server_name: Some(instance.id.to_string()), ..instance.clone() };
-        let own = self.agent(&named)?;
         if !instance.needs_claim || launched_as == instance.id.as_str() {
             // A machine of its own learns its limits from its user data; telling it again does no harm.
-            return Ok(wait_healthy(&own).await?);
+            return Ok(wait_healthy(own).await?);
         }
         let copy = Agent::new(address, launched_as, &self.credentials)?;
         // A try before this one may have got as far as the new name, which is why the old one does not answer.
@@ -118,7 +141,7 @@ impl PooledAgents {
         }
         wait_healthy(&copy).await?;
         copy.claim(&self.claim_request(instance.id.as_str())?).await?;
-        Ok(wait_healthy(&own).await?)
+        Ok(wait_healthy(own).await?)
     }
 
     fn claim_request(&self, id: &str) -> Result<ClaimRequest, BootError> {
@@ -141,7 +164,7 @@ impl PooledAgents {
     }
 }
 
-/// Why an agent did not take its identity.
+/// Why an instance is not ready.
 #[derive(Debug, thiserror::Error)]
 enum BootError {
     #[error(transparent)]
@@ -178,7 +201,7 @@ impl StageAgents for PooledAgents {
 
 impl Agents for PooledAgents {
     fn boot<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>> {
-        async move { self.give_identity(instance).await.map_err(|error| chain(&error)) }.boxed()
+        async move { self.make_ready(instance).await.map_err(|error| chain(&error)) }.boxed()
     }
 
     fn health<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>> {

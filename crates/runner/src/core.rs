@@ -12,7 +12,7 @@ use kiln_pool::{Config, InstanceId};
 use kiln_tls::Authority;
 use tokio_util::sync::CancellationToken;
 
-use crate::agents::{Leases, PooledAgents, StageAgents};
+use crate::agents::{Leases, PooledAgents, ReadyWhen, StageAgents};
 use crate::clock::{self, Jumps};
 use crate::host::TokioHost;
 use crate::stages::{PREPARED_WITHIN, Stages};
@@ -42,6 +42,8 @@ pub struct CoreSettings {
     pub credentials: Credentials,
     /// How long instances go on when nobody asks for them.
     pub leases: Leases,
+    /// When an instance is ready.
+    pub ready_when: ReadyWhen,
     /// Told how each pass went.
     pub note: Note,
 }
@@ -109,7 +111,8 @@ impl Core {
         let host = Arc::new(TokioHost::with_epoch(epoch_ms));
         let dated_by = Arc::clone(&host);
         opened.store.date_by(move || dated_by.now_ms());
-        let agents = Arc::new(PooledAgents::new(settings.authority, settings.credentials, settings.leases));
+        let CoreSettings { authority, credentials, leases, ready_when, .. } = settings;
+        let agents = Arc::new(PooledAgents::new(authority, credentials, leases, ready_when));
         let engine = Engine::new(Parts {
             me: settings.name,
             process: uuid::Uuid::new_v4().to_string(),

@@ -8,6 +8,7 @@
 //! burst      many stages at once on few agents, on none, and at a steady pace
 //! stages     500 stages at once on one runner
 //! claims     100,000 claims by two and three runners of one PostgreSQL, and what becomes of the work of one that is killed
+//! warm       /setup and the first step on warm local VMs; further arguments name other builds of `kiln` to compare with
 //! ```
 
 use std::process::Command;
@@ -16,7 +17,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::cargo;
 
-const USAGE: &str = "usage: cargo xtask bench build|claim|roundtrip|queue|burst|stages|claims|all";
+const USAGE: &str = "usage: cargo xtask bench build|claim|roundtrip|queue|burst|stages|claims|all
+       cargo xtask bench warm [KILN...]   # needs tools/build and tools/image; other builds of kiln go before this one";
 /// Claims that runners of one PostgreSQL make together.
 const CLAIMS: &str = "100000";
 
@@ -28,6 +30,9 @@ const PROGRAMS: [&str; 4] = ["kiln-bench", "kiln-claims", "kiln-chaos", "kiln-te
 
 /// Measures.
 pub fn bench(args: &[&str]) -> Result<()> {
+    if let ["warm", others @ ..] = args {
+        return warm(others);
+    }
     let [what] = args else { bail!("{USAGE}") };
     let all = *what == "all";
     let known = ["build", "claim", "roundtrip", "queue", "burst", "stages", "claims"].contains(what);
@@ -54,6 +59,15 @@ pub fn bench(args: &[&str]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Measures what `tools/build` has made, and other builds before it, so that it is compared with the first of them. It is not
+/// among `all`: it needs an image, and minutes for a golden VM of each program.
+fn warm(others: &[&str]) -> Result<()> {
+    build()?;
+    let ours = cargo::target().join("release/kiln");
+    let programs: Vec<&str> = others.iter().copied().chain(ours.to_str()).collect();
+    run("kiln-bench", &["warm", "--kiln", &programs.join(",")])
 }
 
 /// Kills the real runner again and again; the arguments are those of `kiln-chaos`.

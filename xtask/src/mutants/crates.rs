@@ -1,7 +1,7 @@
 //! The mistakes that tests of a crate are to notice: those outside of what the simulated world is made of.
 
 use super::mutant::Mutant;
-use super::suite::{DRIVER, RUNNER, RUNNER_GUARD, STORE};
+use super::suite::{AGENT_SELF_TEST, DRIVER, RUNNER, RUNNER_GUARD, RUNNER_READY, STORE};
 
 /// All of them.
 pub const MUTANTS: &[Mutant] = &[
@@ -29,6 +29,20 @@ pub const MUTANTS: &[Mutant] = &[
         name: "pages of other sites may call",
         suite: RUNNER_GUARD,
         edits: &[("runner/src/http/origin.rs", "        if !own {", "        if !own && false {")],
+    },
+    Mutant {
+        name: "an instance that cannot run a step is ready",
+        suite: RUNNER_READY,
+        edits: &[(
+            "runner/src/agents.rs",
+            "ReadyWhen::Proven => match own.self_test().await? {",
+            "ReadyWhen::Proven => match own.self_test().await.unwrap_or(SelfTest::Unknown) {",
+        )],
+    },
+    Mutant {
+        name: "a self-test leaves its output behind",
+        suite: AGENT_SELF_TEST,
+        edits: &[("agent/src/agent/self_test/trace.rs", "        self.0.remove();", "")],
     },
     Mutant {
         name: "a stranger with a leftover's pid is killed",

@@ -25,6 +25,10 @@ pub enum Suite {
 pub const STORE: Suite = Suite::Tests { program: "backends", word: "" };
 /// Who may call the runner.
 pub const RUNNER_GUARD: Suite = Suite::Tests { program: "http_api", word: "guard::" };
+/// When the runner takes an instance for ready.
+pub const RUNNER_READY: Suite = Suite::Tests { program: "http_api", word: "ready::" };
+/// How the agent tests its machine.
+pub const AGENT_SELF_TEST: Suite = Suite::Tests { program: "self_test", word: "" };
 /// What the runner does without a caller.
 pub const RUNNER: Suite = Suite::Unit { of: "runner", word: "" };
 /// What the local driver does without a VM.

@@ -92,6 +92,7 @@ async fn supervise(mut job: Job) -> PollStepResponse {
                 output.write(format!("{error}\n").as_bytes());
                 output.finish();
             }
+            hand_over.clean_up();
             return result::failed(&error);
         }
     };

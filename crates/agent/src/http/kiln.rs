@@ -7,7 +7,7 @@ use axum::response::Response;
 use futures::StreamExt as _;
 use kiln_wire::agent::Empty;
 use kiln_wire::agent::kiln::{
-    CancelRequest, ClaimRequest, FilesRequest, Identity, ResizeRequest, StepList, UnpackedResponse,
+    CancelRequest, ClaimRequest, FilesRequest, Identity, ResizeRequest, SelfTestResponse, StepList, UnpackedResponse,
 };
 
 use super::Api;
@@ -35,6 +35,13 @@ pub(super) async fn claim(State(api): State<Api>, body: Body) -> Reply<Identity>
         Ok::<_, Refusal>(api.agent.machine.identity())
     });
     Ok(Json(claimed.await.map_err(Refusal::internal)??))
+}
+
+pub(super) async fn self_test(State(api): State<Api>) -> Reply<SelfTestResponse> {
+    // A task of its own, so that a caller that hangs up leaves nothing behind either.
+    let agent = api.agent.clone();
+    let done = tokio::spawn(async move { agent.self_test().await });
+    Ok(Json(done.await.map_err(Refusal::internal)??))
 }
 
 pub(super) async fn steps(State(api): State<Api>) -> Reply<StepList> {

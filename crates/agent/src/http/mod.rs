@@ -29,7 +29,7 @@ pub(crate) struct Api {
 
 /// All routes, each with and without a slash at its end.
 pub(crate) fn router(api: Api) -> Router {
-    let routes: [(&str, MethodRouter<Api>); 15] = [
+    let routes: [(&str, MethodRouter<Api>); 16] = [
         (wire::HEALTHZ, get(lite::healthz)),
         (wire::SETUP, post(lite::setup)),
         (wire::START_STEP, post(lite::start_step)),
@@ -39,6 +39,7 @@ pub(crate) fn router(api: Api) -> Router {
         (wire::SUSPEND, post(lite::suspend)),
         (own::IDENTITY, get(kiln::identity)),
         (own::CLAIM, post(kiln::claim)),
+        (own::SELF_TEST, post(kiln::self_test)),
         (own::STEPS, get(kiln::steps)),
         (own::CANCEL, post(kiln::cancel)),
         (own::INPUT, put(kiln::input)),

@@ -77,8 +77,8 @@ impl From<AgentError> for Refusal {
     fn from(error: AgentError) -> Self {
         match error {
             AgentError::NoId | AgentError::UnknownStep => Self::bad(error),
-            AgentError::NoTerminal => Self::new(StatusCode::CONFLICT, error),
-            AgentError::Spool { .. } | AgentError::Setup(_) => Self::internal(error),
+            AgentError::NoTerminal | AgentError::InUse => Self::new(StatusCode::CONFLICT, error),
+            AgentError::Spool { .. } | AgentError::Setup(_) | AgentError::SelfTest(_) => Self::internal(error),
         }
     }
 }

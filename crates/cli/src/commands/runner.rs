@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use kiln_driver_qemu::Ownership;
 use kiln_pool::Config;
-use kiln_runner::agents::Leases;
+use kiln_runner::agents::{Leases, ReadyWhen};
 use kiln_runner::core::CoreSettings;
 use kiln_runner::http::{Settings, Tls, Token};
 use kiln_runner::pools::PoolFile;
@@ -61,6 +61,7 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
         authority: identity.authority,
         credentials: identity.credentials,
         leases: leases(&args, &config),
+        ready_when: ReadyWhen::Proven,
         config,
         note: Box::new(|_| {}),
     };

@@ -10,7 +10,7 @@ use kiln_driver::Driver;
 use kiln_driver_qemu::limits::DEFAULT_SHAPE;
 use kiln_driver_qemu::{QemuDriver, Shape};
 use kiln_pool::Config;
-use kiln_runner::agents::Leases;
+use kiln_runner::agents::{Leases, ReadyWhen};
 use kiln_runner::core::{Core, CoreSettings};
 
 use crate::args::VmArgs;
@@ -41,6 +41,7 @@ pub async fn core(vm: &VmArgs, driver: QemuDriver, identity: Identity) -> anyhow
         authority: identity.authority,
         credentials: identity.credentials,
         leases: LEASES,
+        ready_when: ReadyWhen::Answers,
         note: Box::new(|_| {}),
     };
     Core::start(settings, &home::layout()?.ca()).await.context("the engine could not start")

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kiln_agent_client::Credentials;
 use kiln_engine::{Agents as _, Limits, Store as _};
 use kiln_pool::{Cause, Code, Instance, InstanceId, State};
-use kiln_runner::agents::{Leases, PooledAgents};
+use kiln_runner::agents::{Leases, PooledAgents, ReadyWhen};
 use kiln_tls::Authority;
 use tokio::net::TcpListener;
 
@@ -52,7 +52,7 @@ fn agents() -> PooledAgents {
     let authority = Arc::new(Authority::create().expect("a CA"));
     let client = authority.issue_client("runner").expect("a certificate");
     let credentials = Credentials { ca_pem: authority.ca_pem().to_owned(), client };
-    PooledAgents::new(authority, credentials, Leases { lease_s: 0, max_age_s: 0 })
+    PooledAgents::new(authority, credentials, Leases { lease_s: 0, max_age_s: 0 }, ReadyWhen::Proven)
 }
 
 /// From the ninth argument of a statement on, values ended in the wrong columns; and every row held four keys, which each

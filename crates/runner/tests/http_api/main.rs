@@ -7,6 +7,7 @@ mod guard;
 mod incumbent;
 mod overtaken;
 mod own;
+mod ready;
 mod rig;
 mod steps;
 mod unwritten;

@@ -13,7 +13,7 @@ use kiln_driver::{Driver, DriverError, ErrorClass, LaunchRequest, Launched, List
 use kiln_engine::{Engine, Host, Parts};
 use kiln_pool::config::{Ages, Flavor, Launch};
 use kiln_pool::{Config, End, Pool, SiteId, Timing};
-use kiln_runner::agents::{Leases, PooledAgents};
+use kiln_runner::agents::{Leases, PooledAgents, ReadyWhen};
 use kiln_runner::host::TokioHost;
 use kiln_runner::http::{self, Api, Health, Metrics, Server, Settings};
 use kiln_tls::Authority;
@@ -68,6 +68,7 @@ impl Driver for Stubborn {
 }
 
 struct Machine {
+    address: SocketAddr,
     agent: Arc<kiln_agent::agent::Agent>,
     serving: tokio::task::JoinHandle<()>,
     _dir: tempfile::TempDir,
@@ -147,6 +148,11 @@ impl World {
 
     /// The next instance that is launched is a new machine with an agent.
     pub async fn offer(&self) {
+        self.offer_with(|_| {}).await;
+    }
+
+    /// The same, with other settings of the agent.
+    pub async fn offer_with(&self, change: impl FnOnce(&mut kiln_agent::settings::Settings)) {
         let dir = tempfile::tempdir().expect("a directory");
         let at = |name: &str| dir.path().join(name);
         let identity = self.authority.issue_server(GOLDEN).expect("a certificate");
@@ -155,7 +161,7 @@ impl World {
         for (name, text) in files {
             std::fs::write(at(name), text).expect("a file");
         }
-        let settings = kiln_agent::settings::Settings {
+        let mut settings = kiln_agent::settings::Settings {
             bind: "127.0.0.1:0".parse().expect("an address"),
             ca_file: at("ca.pem"),
             cert_file: at("cert.pem"),
@@ -170,11 +176,13 @@ impl World {
             ..kiln_agent::settings::Settings::default()
         };
         std::fs::create_dir_all(&settings.engine_dir).expect("a directory");
+        change(&mut settings);
         let server = kiln_agent::server::Server::bind(settings).await.expect("an agent");
-        self.driver.offer_agent(server.address().expect("an address"), GOLDEN);
+        let address = server.address().expect("an address");
+        self.driver.offer_agent(address, GOLDEN);
         let agent = server.agent();
         let serving = tokio::spawn(server.serve(std::future::pending()));
-        self.machines.lock().expect("lock").push(Machine { agent, serving, _dir: dir });
+        self.machines.lock().expect("lock").push(Machine { address, agent, serving, _dir: dir });
     }
 
     /// The agents fall silent; the machines go on.
@@ -197,6 +205,11 @@ impl World {
             machine.agent.end_steps().await;
             machine.serving.abort();
         }
+    }
+
+    /// Where a machine's agent listens.
+    pub fn address(&self, machine: usize) -> SocketAddr {
+        self.machines.lock().expect("lock")[machine].address
     }
 
     /// Whether a machine's agent was prepared for a stage.
@@ -231,7 +244,8 @@ impl Runner {
         let client = world.authority.issue_client("runner").expect("a certificate");
         let credentials = Credentials { ca_pem: world.authority.ca_pem().to_owned(), client };
         let leases = Leases { lease_s: 0, max_age_s: 0 };
-        let agents = Arc::new(PooledAgents::new(Arc::clone(&world.authority), credentials, leases));
+        let proven = ReadyWhen::Proven;
+        let agents = Arc::new(PooledAgents::new(Arc::clone(&world.authority), credentials, leases, proven));
         let (host, health) = (Arc::new(TokioHost::default()), Arc::new(Health::default()));
         let engine = Engine::new(Parts {
             me: "runner-1".into(),

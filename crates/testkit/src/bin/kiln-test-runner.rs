@@ -13,7 +13,7 @@ use kiln_driver::Driver;
 use kiln_driver_process::{NAME, ProcessDriver, ProcessSection, Settings, built_agent};
 use kiln_pool::Config;
 use kiln_pool_file::Options;
-use kiln_runner::agents::Leases;
+use kiln_runner::agents::{Leases, ReadyWhen};
 use kiln_runner::core::CoreSettings;
 use kiln_runner::http::Settings as HttpSettings;
 use kiln_runner::service::{Service, ServiceSettings};
@@ -121,6 +121,7 @@ async fn main() -> anyhow::Result<()> {
         credentials: Credentials { ca_pem: authority.ca_pem().to_owned(), client },
         authority,
         leases: Leases { lease_s: args.lease_s, max_age_s: MAX_AGE_S },
+        ready_when: ReadyWhen::Proven,
         note: Box::new(|_| {}),
     };
     let http = HttpSettings { bind: args.bind, ..HttpSettings::default() };

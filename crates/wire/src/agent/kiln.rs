@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | [`IDENTITY`] | GET | | [`Identity`] |
 //! | [`CLAIM`] | POST | [`ClaimRequest`] | [`Identity`]; 409 once a stage was set up or another claim was taken |
+//! | [`SELF_TEST`] | POST | | [`SelfTestResponse`]; 409 once a stage was set up |
 //! | [`STEPS`] | GET | | [`StepList`] |
 //! | [`CANCEL`] | POST | [`CancelRequest`] | [`super::Empty`]; 404 for an unknown step |
 //! | [`OUTPUT`] | POST | [`OutputRequest`] | raw bytes; 404 for an unknown step, 416 beyond the end |
@@ -19,6 +20,8 @@ use crate::message::{message, words};
 pub const IDENTITY: &str = "/kiln/v1/identity";
 /// `POST`: gives a clone its own identity.
 pub const CLAIM: &str = "/kiln/v1/claim";
+/// `POST`: carries out a step that leaves nothing behind, which proves that the VM can, and makes the next one fast.
+pub const SELF_TEST: &str = "/kiln/v1/self-test";
 /// `GET`: the steps the agent knows.
 pub const STEPS: &str = "/kiln/v1/steps";
 /// `POST`: ends a step.
@@ -95,6 +98,12 @@ message! {
         shortfalls: Vec<String> = "shortfalls",
         /// Whether a stage was set up, so that no claim is taken any more.
         in_use: bool = "in_use" always,
+    }
+
+    /// A step was carried out, and what it printed and handed over came back as it had to.
+    pub struct SelfTestResponse {
+        /// How long that took, in milliseconds.
+        duration_ms: u64 = "duration_ms" always,
     }
 
     /// Ends a step and everything it started.

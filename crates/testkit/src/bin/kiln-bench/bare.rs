@@ -12,18 +12,18 @@ use kiln_engine::Agents as _;
 use kiln_pool::config::Launch;
 use kiln_pool::instance::Batch;
 use kiln_pool_file::Section as _;
-use kiln_runner::agents::{Leases, PooledAgents};
+use kiln_runner::agents::{Leases, PooledAgents, ReadyWhen};
 use serde_json::Value;
 
 use crate::real::Place;
 
-/// Launches and boots so many instances at the same time; how long it takes until the last one answers under its own name.
+/// Launches and boots so many instances at the same time; how long it takes until the last one is ready.
 pub async fn launches(count: usize) -> anyhow::Result<Duration> {
     let place = Place::new()?;
     let authority = Arc::new(kiln_tls::load_or_create(&place.path().join("ca"))?);
     let credentials = Credentials { ca_pem: authority.ca_pem().to_owned(), client: authority.issue_client("bench")? };
     let driver = ProcessDriver::open(&Settings::new(&place.root(), &built_agent()?), &authority)?;
-    let agents = PooledAgents::new(authority, credentials, Leases { lease_s: 600, max_age_s: 600 });
+    let agents = PooledAgents::new(authority, credentials, Leases { lease_s: 600, max_age_s: 600 }, ReadyWhen::Proven);
     let began = Instant::now();
     try_join_all((0..count).map(|n| launch(&driver, &agents, n))).await?;
     Ok(began.elapsed())

@@ -10,8 +10,10 @@ mod real;
 mod roundtrip;
 mod stages;
 mod stub;
+mod warm;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -29,7 +31,9 @@ Usage: kiln-bench claim [--store sqlite|postgres] [--rows N,N]
        kiln-bench stages [--stages N]
                                so many stages at once on real agents
        kiln-bench moved [--runners N]
-                               runners of one PostgreSQL, one of which is killed";
+                               runners of one PostgreSQL, one of which is killed
+       kiln-bench warm --kiln PATH[,PATH] [--rounds N]
+                               /setup and the first /step on warm local VMs, by each of these programs in turn";
 
 /// A call of the API that takes longer has failed.
 const CALL_WITHIN: Duration = Duration::from_secs(600);
@@ -52,6 +56,11 @@ async fn main() -> anyhow::Result<()> {
         "burst" => burst::run(take("crowd", "300").parse().context("--crowd")?).await,
         "stages" => stages::run(take("stages", "500").parse().context("--stages")?).await,
         "moved" => moved::run(take("runners", "3").parse().context("--runners")?).await,
+        "warm" => {
+            let programs = options.remove("kiln").context("name the program with --kiln")?;
+            let rounds = options.remove("rounds").map_or(Ok(warm::ROUNDS), |text| text.parse()).context("--rounds")?;
+            warm::run(&programs.split(',').map(PathBuf::from).collect::<Vec<_>>(), rounds).await
+        }
         other => anyhow::bail!("{other:?} is not a command\n{USAGE}"),
     }
 }

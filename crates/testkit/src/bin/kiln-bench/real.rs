@@ -65,24 +65,27 @@ impl Drop for Runner {
 
 impl Runner {
     pub async fn start(place: &Place, name: &str, warm: usize, limit: usize, more: &[&str]) -> anyhow::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?.with_file_name("kiln-test-runner"));
+        command.arg("--state").arg(place.path()).args(["--name", name]);
+        command.args(["--warm", &warm.to_string(), "--limit", &limit.to_string(), "--lease-s", "600"]);
+        command.args(more).env("RUST_LOG", "warn");
+        Self::spawn(command, &place.path().join(format!("{name}.log"))).await
+    }
+
+    /// Runs a runner's program on a free port of loopback, and returns when it serves. What it says goes to `log`.
+    pub async fn spawn(mut command: Command, log: &Path) -> anyhow::Result<Self> {
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let log = std::fs::File::create(place.path().join(format!("{name}.log")))?;
-        let child = Command::new(std::env::current_exe()?.with_file_name("kiln-test-runner"))
-            .arg("--state")
-            .arg(place.path())
-            .args(["--name", name, "--bind", &address.to_string()])
-            .args(["--warm", &warm.to_string(), "--limit", &limit.to_string(), "--lease-s", "600"])
-            .args(more)
-            .env("RUST_LOG", "warn")
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .context("kiln-test-runner")?;
+        command.args(["--bind", &address.to_string()]).stdin(Stdio::null()).stderr(std::fs::File::create(log)?);
+        let child = command.spawn().with_context(|| format!("{} does not start", command.get_program().display()))?;
         let mut runner = Self { child, api: crate::client(&format!("http://{address}"))? };
         let deadline = Instant::now() + UP_WITHIN;
         while !runner.api.is_healthy().await {
             let ended = runner.child.try_wait()?;
-            anyhow::ensure!(ended.is_none() && Instant::now() < deadline, "the runner does not answer: {ended:?}");
+            anyhow::ensure!(
+                ended.is_none() && Instant::now() < deadline,
+                "the runner does not answer: {ended:?}\n{}",
+                std::fs::read_to_string(log).unwrap_or_default()
+            );
             tokio::time::sleep(LOOK).await;
         }
         Ok(runner)
