@@ -1,5 +1,6 @@
 //! Many stages at once on real agents: who waits how long, and whether all are kept.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::numbers::{ms, percentile};
 use crate::real::{Place, Runner};
-use crate::{bare, post};
+use crate::{bare, local, post};
 
 /// Callers that each serve one stage after the other,
 const CALLERS: usize = 10;
@@ -30,16 +31,30 @@ const FLOOD_FOR_S: u32 = 8;
 /// and stored within this after the last one was asked for.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
 
-pub async fn run(crowd: usize) -> anyhow::Result<()> {
+/// The pool of a runner whose agents are processes.
+const POOL: &str = "pool";
+
+/// On processes, and with a program on local VMs: what does not ask for a second pool.
+pub async fn run(crowd: usize, program: Option<&Path>) -> anyhow::Result<()> {
     println!("# agents are real processes on this machine; SQLite on disk");
     callers().await?;
     cold().await?;
-    self::crowd(crowd).await?;
-    flood().await
+    let place = Place::new()?;
+    self::crowd(&Runner::start(&place, "crowd", 0, PLACES, &[]).await?, POOL, crowd).await?;
+    let place = Place::new()?;
+    flood(&Runner::start(&place, "flood", 0, PLACES, &[]).await?, POOL).await?;
+    let Some(program) = program else { return Ok(()) };
+    println!("# agents are in VMs of {} on this machine", local::IMAGE);
+    let folder = local::Folder::new()?;
+    let runner = folder.start(program, 1, u32::try_from(PLACES)?).await?;
+    // Its golden VM is made by then.
+    runner.wait(|pool| pool.ready == 1).await?;
+    self::crowd(&runner, local::POOL, crowd).await?;
+    flood(&runner, local::POOL).await
 }
 
-fn setup(stage: &str) -> Value {
-    json!({"id": stage, "pool_id": "pool", "setup_request": {"envs": {"A": "b"}}})
+fn setup(pool: &str, stage: &str) -> Value {
+    json!({"id": stage, "pool_id": pool, "setup_request": {"envs": {"A": "b"}}})
 }
 
 fn end(stage: &str) -> Value {
@@ -55,7 +70,7 @@ async fn callers() -> anyhow::Result<()> {
         let (api, stage) = (&runner.api, format!("called-{n}"));
         async move {
             let began = Instant::now();
-            post(api, SETUP, &setup(&stage)).await?;
+            post(api, SETUP, &setup(POOL, &stage)).await?;
             let took = began.elapsed();
             post(api, DESTROY, &end(&stage)).await?;
             anyhow::Ok(took)
@@ -78,7 +93,7 @@ async fn cold() -> anyhow::Result<()> {
     let place = Place::new()?;
     let runner = Runner::start(&place, "bench", 0, COLD, &[]).await?;
     let began = Instant::now();
-    let bodies: Vec<Value> = (0..COLD).map(|n| setup(&format!("cold-{n}"))).collect();
+    let bodies: Vec<Value> = (0..COLD).map(|n| setup(POOL, &format!("cold-{n}"))).collect();
     try_join_all(bodies.iter().map(|body| post(&runner.api, SETUP, body))).await?;
     let took = began.elapsed();
     let again = bare::launches(COLD).await?;
@@ -93,14 +108,12 @@ async fn cold() -> anyhow::Result<()> {
 }
 
 /// A crowd on few places: how long an instance is ready before it serves one of those who wait.
-async fn crowd(stages: usize) -> anyhow::Result<()> {
-    let place = Place::new()?;
-    let runner = Runner::start(&place, "bench", 0, PLACES, &[]).await?;
+async fn crowd(runner: &Runner, pool: &str, stages: usize) -> anyhow::Result<()> {
     let began = Instant::now();
     let served = (0..stages).map(|n| {
         let (api, stage) = (runner.api.clone(), format!("crowd-{n}"));
         async move {
-            post(&api, SETUP, &setup(&stage)).await?;
+            post(&api, SETUP, &setup(pool, &stage)).await?;
             post(&api, DESTROY, &end(&stage)).await
         }
     });
@@ -124,16 +137,14 @@ async fn crowd(stages: usize) -> anyhow::Result<()> {
 }
 
 /// New stages at a steady pace, while the machine is busy booting instances.
-async fn flood() -> anyhow::Result<()> {
-    let place = Place::new()?;
-    let runner = Runner::start(&place, "bench", 0, PLACES, &[]).await?;
+async fn flood(runner: &Runner, pool: &str) -> anyhow::Result<()> {
     let asked = FLOOD_PER_S * FLOOD_FOR_S;
     let mut pace = tokio::time::interval(Duration::from_secs(1) / FLOOD_PER_S);
     let mut calls = tokio::task::JoinSet::new();
     for n in 0..asked {
         pace.tick().await;
-        let api = runner.api.clone();
-        calls.spawn(async move { post(&api, SETUP, &setup(&format!("flood-{n}"))).await });
+        let (api, pool) = (runner.api.clone(), pool.to_owned());
+        calls.spawn(async move { post(&api, SETUP, &setup(&pool, &format!("flood-{n}"))).await });
     }
     let deadline = Instant::now() + STORED_WITHIN;
     let stored = loop {

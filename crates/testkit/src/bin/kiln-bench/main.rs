@@ -3,6 +3,7 @@
 mod bare;
 mod burst;
 mod claim;
+mod local;
 mod moved;
 mod numbers;
 mod queue;
@@ -26,8 +27,9 @@ Usage: kiln-bench claim [--store sqlite|postgres] [--rows N,N]
                                /setup, /step of `true` and /destroy on real agents
        kiln-bench queue
                                from an instance's being ready to its stage's caller having it, while many wait
-       kiln-bench burst [--crowd N]
-                               many stages at once on few real agents, on none, and at a steady pace
+       kiln-bench burst [--crowd N] [--kiln PATH]
+                               many stages at once on few real agents, on none, and at a steady pace; with a program
+                               also on its local VMs
        kiln-bench stages [--stages N]
                                so many stages at once on real agents
        kiln-bench moved [--runners N]
@@ -53,7 +55,10 @@ async fn main() -> anyhow::Result<()> {
         }
         "roundtrip" => roundtrip::run(take("rounds", "200").parse().context("--rounds")?).await,
         "queue" => queue::run().await,
-        "burst" => burst::run(take("crowd", "300").parse().context("--crowd")?).await,
+        "burst" => {
+            let crowd = take("crowd", "300").parse().context("--crowd")?;
+            burst::run(crowd, options.remove("kiln").map(PathBuf::from).as_deref()).await
+        }
         "stages" => stages::run(take("stages", "500").parse().context("--stages")?).await,
         "moved" => moved::run(take("runners", "3").parse().context("--runners")?).await,
         "warm" => {
