@@ -333,7 +333,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let agent = Agent::through_runner(reqwest::Client::builder().no_proxy().build().expect("a client"), &base);
-        let serve = async {
+        tokio::spawn(async move {
             let (long, _) = listener.accept().await.expect("a poll");
             tokio::time::sleep(PATIENCE).await;
             drop(long);
@@ -345,8 +345,8 @@ mod tests {
             let body = r#"{"exited":true,"exit_code":7}"#;
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
             stream.write_all(answer.as_bytes()).await.expect("it reads");
-        };
-        let (ended, ()) = futures::future::join(agent.poll_step("s", PATIENCE), serve).await;
+        });
+        let ended = agent.poll_step("s", PATIENCE).await;
         assert_eq!(ended.expect("the second poll is answered").exit_code, 7);
     }
 

@@ -1,7 +1,7 @@
 //! The mistakes that tests of a crate are to notice: those outside of what the simulated world is made of.
 
 use super::mutant::Mutant;
-use super::suite::{AGENT_SELF_TEST, DRIVER, RUNNER, RUNNER_GUARD, RUNNER_READY, STORE};
+use super::suite::{AGENT_CLIENT, AGENT_SELF_TEST, DRIVER, RUNNER, RUNNER_GUARD, RUNNER_HEALTH, RUNNER_READY, STORE};
 
 /// All of them.
 pub const MUTANTS: &[Mutant] = &[
@@ -19,6 +19,29 @@ pub const MUTANTS: &[Mutant] = &[
         name: "the newest instance is claimed first",
         suite: STORE,
         edits: &[("store/src/claim.rs", "ORDER BY created_ms, id LIMIT 1", "ORDER BY created_ms DESC, id LIMIT 1")],
+    },
+    Mutant {
+        name: "ends on a full disk make the database well",
+        suite: STORE,
+        edits: &[("store/src/writes.rs", "if trouble.is_some() && !self.is_short() {", "if trouble.is_some() {")],
+    },
+    Mutant {
+        name: "a full disk is healthy",
+        suite: RUNNER_HEALTH,
+        edits: &[(
+            "runner/src/http/lookup.rs",
+            "trouble.lasts >= api.settings.unwritten_for)",
+            "trouble.lasts >= api.settings.unwritten_for && !trouble.why.contains(\"full\"))",
+        )],
+    },
+    Mutant {
+        name: "patience with a silent agent began when its step did",
+        suite: AGENT_CLIENT,
+        edits: &[(
+            "agent-client/src/lib.rs",
+            "let mut silent_since = None;",
+            "let mut silent_since = Some(Instant::now());",
+        )],
     },
     Mutant {
         name: "the beginning of a token is enough",

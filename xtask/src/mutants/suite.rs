@@ -29,6 +29,10 @@ pub const RUNNER_GUARD: Suite = Suite::Tests { program: "http_api", word: "guard
 pub const RUNNER_READY: Suite = Suite::Tests { program: "http_api", word: "ready::" };
 /// How the agent tests its machine.
 pub const AGENT_SELF_TEST: Suite = Suite::Tests { program: "self_test", word: "" };
+/// Whether the runner says that it is well. The tests of full disks mount one, which takes root.
+pub const RUNNER_HEALTH: Suite = Suite::Tests { program: "http_api", word: "unwritten::" };
+/// What becomes of calls to an agent.
+pub const AGENT_CLIENT: Suite = Suite::Unit { of: "agent-client", word: "" };
 /// What the runner does without a caller.
 pub const RUNNER: Suite = Suite::Unit { of: "runner", word: "" };
 /// What the local driver does without a VM.
