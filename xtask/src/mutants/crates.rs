@@ -65,7 +65,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a self-test leaves its output behind",
         suite: AGENT_SELF_TEST,
-        edits: &[("agent/src/agent/self_test/trace.rs", "        self.0.remove();", "")],
+        edits: &[("agent/src/agent/self_test/trace.rs", "        self.0.remove();", "        let _kept = &self.0;")],
     },
     Mutant {
         name: "a stranger with a leftover's pid is killed",
