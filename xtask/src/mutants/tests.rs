@@ -1,5 +1,7 @@
 //! Mistakes that tests of a crate are to notice. They are made in a copy of the whole repository, which shares the compiled
-//! dependencies with the repository itself.
+//! dependencies with the repository itself, and nothing else: cargo tells crates apart by where they lie below their workspace, so the
+//! copy's workspace begins one folder further up. In the same place they would be taken for each other, and a build of the repository
+//! would use what was built from the copy.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,8 +15,10 @@ use super::suite::Suite;
 use crate::test::{self, Outcome};
 use crate::{build, cargo};
 
+/// The copy's folder, and its name in the manifest of its workspace.
+const COPY: &str = "repository";
 /// What the copy holds: all that crates and their tests read.
-const COPIED: [&str; 6] = ["Cargo.toml", "Cargo.lock", "crates", "xtask", "docs", "examples"];
+const COPIED: [&str; 4] = ["crates", "xtask", "docs", "examples"];
 /// A test that takes longer has noticed: a mistake may well make one hang.
 const TEST_MAX: Duration = Duration::from_secs(180);
 
@@ -26,10 +30,11 @@ pub struct Whole {
 impl Whole {
     /// Brings the copy up to date, finds each mutant's text, and runs the suites, which must pass before they can be said to notice.
     pub fn prepare(mutants: &[&Mutant]) -> Result<Self> {
-        let whole = Self { sources: Sources::named("whole") };
+        let whole = Self { sources: Sources::named(COPY) };
         for path in COPIED {
             whole.sources.copy(path)?;
         }
+        whole.workspace()?;
         for folder in mutants.iter().filter_map(|mutant| mutant.suite.of_crate()).collect::<BTreeSet<_>>() {
             whole.tests_inside(folder)?;
         }
@@ -44,6 +49,16 @@ impl Whole {
             }
         }
         Ok(whole)
+    }
+
+    /// Writes the manifest of the copy's workspace, with the same versions as ours, into the folder that holds the copy.
+    fn workspace(&self) -> Result<()> {
+        let text = |name: &str| {
+            std::fs::read_to_string(cargo::root().join(name)).with_context(|| format!("cannot read {name}"))
+        };
+        self.sources.write("../Cargo.toml", &below(COPY, &text("Cargo.toml")?))?;
+        self.sources.write("../Cargo.lock", &text("Cargo.lock")?)?;
+        Ok(())
     }
 
     /// Makes the mistake and runs its suite.
@@ -76,6 +91,27 @@ impl Whole {
     }
 }
 
+/// Moves the members of a workspace into a folder.
+fn below(folder: &str, manifest: &str) -> String {
+    ["crates/", "xtask\""]
+        .iter()
+        .fold(manifest.to_owned(), |text, member| text.replace(&format!("\"{member}"), &format!("\"{folder}/{member}")))
+}
+
 fn inside(folder: &str) -> String {
     format!("inside-{folder}")
+}
+
+#[cfg(test)]
+mod moving {
+    use super::below;
+
+    /// Only where a member lies is changed: a package keeps its name.
+    #[test]
+    fn members_move_into_the_folder() {
+        let manifest =
+            "members = [\"crates/*\", \"xtask\"]\nkiln-wire = { path = \"crates/wire\" }\nname = \"kiln-wire\"\n";
+        let moved = "members = [\"whole/crates/*\", \"whole/xtask\"]\nkiln-wire = { path = \"whole/crates/wire\" }\nname = \"kiln-wire\"\n";
+        assert_eq!(below("whole", manifest), moved);
+    }
 }
