@@ -96,9 +96,9 @@ struct Memory {
     contacts: BTreeMap<InstanceId, Instance>,
     /// Since when the rows have been watched.
     watch: pass::RowWatch,
-    /// Orphans that were told to end, each with the uptime before which it is not told again: listings go on showing it
-    /// for a while.
-    orphans_ms: BTreeMap<InstanceId, i64>,
+    /// Instances that are left alone for now, each with the uptime until which it is: orphans that were told to end, which
+    /// listings go on showing for a while, and instances of which an outcome could not be written down.
+    resting_ms: BTreeMap<InstanceId, i64>,
     leases: Leases,
     /// The uptime since which a pool that still has rows has been missing from the pool file, by the names of its
     /// leases.

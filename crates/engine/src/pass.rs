@@ -225,11 +225,11 @@ impl Engine {
         memory.flavors_missing.iter().map(|(key, since)| (key.clone(), uptime - since)).collect()
     }
 
-    /// Returns the instances that are worked on now, and the orphans that are not to be told again yet.
+    /// Returns the instances that are worked on now, and those that are left alone for now.
     fn busy_now(&self) -> BTreeSet<InstanceId> {
         let (mut memory, uptime) = (self.memory(), self.host.uptime_ms());
-        memory.orphans_ms.retain(|_, until| *until > uptime);
-        memory.busy.iter().chain(memory.orphans_ms.keys()).cloned().collect()
+        memory.resting_ms.retain(|_, until| *until > uptime);
+        memory.busy.iter().chain(memory.resting_ms.keys()).cloned().collect()
     }
 
     /// Returns the health of all agents. How long one has failed is counted by uptime.

@@ -13,6 +13,8 @@ use crate::{Engine, INSTALLATION_LABEL, POOL_LABEL, RUNNER_LABEL, chain};
 
 /// Pause before an orphan is told again to end, in milliseconds.
 const ORPHAN_PAUSE_MS: i64 = 10_000;
+/// Pause after work whose outcome could not be written down, in milliseconds: its row says that nobody has tried.
+const UNWRITTEN_PAUSE_MS: i64 = 5_000;
 /// Longest wait for the console of an instance, in milliseconds; after it the evidence goes without.
 const CONSOLE_WITHIN_MS: i64 = 10_000;
 
@@ -58,6 +60,8 @@ impl Engine {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
                     tracing::warn!(?work, instances = ?busy.ids, %error, "the outcome could not be written down");
+                    let until = engine.host.uptime_ms() + UNWRITTEN_PAUSE_MS;
+                    engine.memory().resting_ms.extend(busy.ids.iter().map(|id| (id.clone(), until)));
                 }
                 None => tracing::warn!(?work, instances = ?busy.ids, "no answer came; the next pass goes on"),
             }
@@ -120,7 +124,7 @@ impl Engine {
                 }
             }
             let until = busy.engine.host.uptime_ms() + ORPHAN_PAUSE_MS;
-            busy.engine.memory().orphans_ms.insert(id, until);
+            busy.engine.memory().resting_ms.insert(id, until);
             drop(busy);
         };
         self.host.spawn(working.boxed());

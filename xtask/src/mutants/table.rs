@@ -95,13 +95,13 @@ mutants! {
             let (seconds, tries)", "if self.age_here_ms() > i64::MAX - self.input.config.timing.boot_timeout_ms {
             let (seconds, tries)"];
     "stale rows put what serves a stage to sleep":
-        ["engine/src/pass.rs", "        let mut busy = self.busy_now();", "        let mut busy: BTreeSet<InstanceId> = self.memory().orphans_ms.keys().cloned().collect();"]
+        ["engine/src/pass.rs", "        let mut busy = self.busy_now();", "        let mut busy: BTreeSet<InstanceId> = self.memory().resting_ms.keys().cloned().collect();"]
         ["engine/src/work.rs", "        let Some(mut next) = next else { return Ok(None) };
         next.runner.clone_from(&self.me.name);", "        if row.state == state { return Ok(Some(row.clone())) }
         let Some(mut next) = next else { return Ok(None) };
         next.runner.clone_from(&self.me.name);"];
     "orphans that are shown on are ended on and on":
-        ["engine/src/work.rs", "busy.engine.memory().orphans_ms.insert(id, until);", "let _ = until;"];
+        ["engine/src/work.rs", "busy.engine.memory().resting_ms.insert(id, until);", "let _ = until;"];
     "what is gone is changed":
         ["engine/src/operator.rs", "if row.hold_until_ms.is_none() || matches!(row.state, State::Terminating | State::Gone) {", "if row.hold_until_ms.is_none() {"];
     "a stage that could not be set up keeps its instance":

@@ -9,6 +9,7 @@ use kiln_pool::Instance;
 
 use super::driver::Working;
 use super::fault::Fault;
+use super::invariant;
 use super::world::{Part, Shared, World};
 
 /// The agents for one start of a runner.
@@ -75,6 +76,7 @@ impl World {
 impl Agents for SimAgents {
     fn boot<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>> {
         async move {
+            invariant::ordered(&mut self.shared.world(), self.runner, "boot", instance.id.as_str());
             let _working = Working::begin(&self.shared, self.runner, self.incarnation, instance.id.as_str());
             self.reach(instance, true).await
         }

@@ -196,6 +196,8 @@ impl Client {
     async fn rest(&self, low_ms: i64, high_ms: i64) {
         let ms = {
             let mut world = self.shared.world();
+            // Who is refused again and again asks less often.
+            let high_ms = if world.can_write() { high_ms } else { 8 * high_ms };
             if world.pace == super::world::Pace::Steady { low_ms } else { world.rng.between(low_ms, high_ms) }
         };
         self.shared.clock.sleep(ms).await;
