@@ -21,7 +21,7 @@ const IDLE_GAP_SHARE: i64 = 4;
 const IDLE_GAP_MAX_MS: i64 = 500;
 /// How long the time at which a row went is remembered, in milliseconds.
 const REMEMBER_WENT_MS: i64 = 60 * 60_000;
-/// After so long without a pass that could read and write all it wanted, rows are watched anew: what they say about starts and
+/// When no pass could read and write all it wanted for longer than this, rows are watched anew: what they say about starts and
 /// callers may be what could not be written down.
 const WATCH_BREAK_MS: i64 = 30_000;
 
@@ -38,14 +38,14 @@ pub struct PassReport {
 #[derive(Debug, Default)]
 pub(crate) struct RowWatch {
     began_ms: i64,
-    /// When the latest pass ended that could read and write all it wanted.
-    good_ms: i64,
+    /// When the first pass began of those that could not read and write all they wanted; none when the latest could.
+    failing_since_ms: Option<i64>,
 }
 
 impl RowWatch {
     /// How long the rows have been watched without a break.
     fn lasts_ms(&mut self, uptime_ms: i64) -> i64 {
-        if uptime_ms - self.good_ms > WATCH_BREAK_MS {
+        if self.failing_since_ms.is_some_and(|since| uptime_ms - since > WATCH_BREAK_MS) {
             self.began_ms = uptime_ms;
         }
         uptime_ms - self.began_ms
@@ -97,10 +97,13 @@ impl Engine {
     /// # Errors
     /// When the store failed; what was done so far stays done, and the next pass goes on from there.
     pub async fn pass(self: &Arc<Self>) -> Result<PassReport, StoreError> {
+        let began_ms = self.host.uptime_ms();
         let passed = self.observe_and_act().await;
-        if passed.is_ok() && self.store.write_trouble().is_none() {
-            self.memory().watch.good_ms = self.host.uptime_ms();
-        }
+        let failed = passed.is_err() || self.store.write_trouble().is_some();
+        let mut memory = self.memory();
+        let since_ms = memory.watch.failing_since_ms.unwrap_or(began_ms);
+        memory.watch.failing_since_ms = failed.then_some(since_ms);
+        drop(memory);
         passed
     }
 
