@@ -13,7 +13,7 @@ const LEAK_MS: i64 = 8 * 60_000;
 const LATE_MS: i64 = 5 * 60_000;
 
 /// How long an agent may not be asked for its health: well below the shortest lease.
-const UNASKED_MS: i64 = 10 * 60_000;
+const UNASKED_MS: i64 = 4 * 60_000;
 
 /// How long a stage may go on without its instance, while somebody could do something about it.
 const UNTOLD_MS: i64 = 2 * 60_000;
