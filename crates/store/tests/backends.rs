@@ -7,16 +7,37 @@ mod breakage;
 mod suite;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kiln_engine::conformance;
 use kiln_store::postgres_for_tests;
 use suite::{Database, Memory};
 
-async fn check(new: impl Fn() -> Database) {
+/// Databases in files of one folder.
+struct Files {
+    folder: tempfile::TempDir,
+    count: AtomicU32,
+}
+
+impl Files {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), count: AtomicU32::new(0) }
+    }
+
+    fn database(&self) -> Database {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        Database { url: format!("sqlite:{}/{number}.db?sync=off", self.folder.path().display()) }
+    }
+}
+
+async fn keeps_the_contract(new: impl Fn() -> Database) {
     for (name, check) in conformance::CHECKS {
         println!("{name}");
         check(Arc::new(new())).await;
     }
+}
+
+async fn keeps_more(new: impl Fn() -> Database) {
     for (name, check) in suite::CHECKS {
         println!("{name}");
         check(new()).await;
@@ -24,18 +45,13 @@ async fn check(new: impl Fn() -> Database) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite() {
-    let folder = tempfile::tempdir().unwrap();
-    let count = std::sync::atomic::AtomicU32::new(0);
-    check(|| {
-        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Database { url: format!("sqlite:{}/{number}.db?sync=off", folder.path().display()) }
-    })
-    .await;
+async fn sqlite_keeps_the_contract() {
+    let files = Files::new();
+    keeps_the_contract(|| files.database()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_in_memory() {
+async fn sqlite_in_memory_keeps_the_contract() {
     for (name, check) in conformance::CHECKS {
         println!("{name}");
         let store = kiln_store::open("sqlite::memory:").await.unwrap().store;
@@ -44,7 +60,19 @@ async fn sqlite_in_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres() {
+async fn postgres_keeps_the_contract() {
     let server = postgres_for_tests::start().unwrap();
-    check(|| Database { url: server.database().unwrap() }).await;
+    keeps_the_contract(|| Database { url: server.database().unwrap() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_more() {
+    let files = Files::new();
+    keeps_more(|| files.database()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_more() {
+    let server = postgres_for_tests::start().unwrap();
+    keeps_more(|| Database { url: server.database().unwrap() }).await;
 }

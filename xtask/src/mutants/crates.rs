@@ -1,7 +1,10 @@
 //! The mistakes that tests of a crate are to notice: those outside of what the simulated world is made of.
 
 use super::mutant::Mutant;
-use super::suite::{AGENT_CLIENT, AGENT_SELF_TEST, DRIVER, RUNNER, RUNNER_GUARD, RUNNER_HEALTH, RUNNER_READY, STORE};
+use super::suite::{
+    AGENT_CLIENT, AGENT_SELF_TEST, DRIVER, RUNNER, RUNNER_GUARD, RUNNER_HEALTH, RUNNER_READERS, RUNNER_READY, STORE,
+    STORE_GROUPS,
+};
 
 /// All of them.
 pub const MUTANTS: &[Mutant] = &[
@@ -85,5 +88,38 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a VM that is to outlive its process ends with it",
         suite: DRIVER,
         edits: &[("driver-qemu/src/vm/process.rs", "if !self.outlives_us {", "if !self.outlives_us || true {")],
+    },
+    Mutant {
+        name: "a known stage that waits is not served when it asks again",
+        suite: STORE,
+        edits: &[(
+            "store/src/stages.rs",
+            "if there.state != StageState::Waiting {",
+            "if there.state != StageState::Waiting || !fresh {",
+        )],
+    },
+    Mutant {
+        name: "what ends is not written on a full disk",
+        suite: STORE_GROUPS,
+        edits: &[("store/src/grouped.rs", "all[*n].ends() && answers", "false && all[*n].ends() && answers")],
+    },
+    Mutant {
+        name: "a write that is refused takes the others with it",
+        suite: STORE_GROUPS,
+        edits: &[("store/src/grouped.rs", "if all.len() == 1 || !written", "if true || !written")],
+    },
+    Mutant {
+        name: "readers that do not read are never hung up on",
+        suite: RUNNER_READERS,
+        edits: &[("runner/src/http/connection.rs", "stream.set_write_timeout(Some(connected.unread_for));", "")],
+    },
+    Mutant {
+        name: "disk that other VMs were promised is given away",
+        suite: DRIVER,
+        edits: &[(
+            "driver-qemu/src/host/room.rs",
+            "promised.owed_bytes.saturating_add(self.disk_reserve_bytes)",
+            "self.disk_reserve_bytes",
+        )],
     },
 ];

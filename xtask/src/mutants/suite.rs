@@ -21,8 +21,12 @@ pub enum Suite {
     },
 }
 
-/// What every database has to do, on SQLite and on PostgreSQL.
-pub const STORE: Suite = Suite::Tests { program: "backends", word: "" };
+/// What every store has to do, on SQLite and on PostgreSQL.
+pub const STORE: Suite = Suite::Tests { program: "backends", word: "keeps_the_contract" };
+/// How writes of one kind share transactions.
+pub const STORE_GROUPS: Suite = Suite::Unit { of: "store", word: "grouped::" };
+/// Callers that do not read what they asked for.
+pub const RUNNER_READERS: Suite = Suite::Tests { program: "http_api", word: "callers::readers" };
 /// Who may call the runner.
 pub const RUNNER_GUARD: Suite = Suite::Tests { program: "http_api", word: "guard::" };
 /// When the runner takes an instance for ready.

@@ -38,7 +38,7 @@ mutants! {
     "orphans are never ended":
         ["pool/src/plan/instances.rs", "let unknown = !known.contains(*id) &&", "let unknown = false && !known.contains(*id) &&"];
     "a restart ends what boots":
-        ["pool/src/plan/instances.rs", "(self.input.now_ms - self.instance.since_ms).min(self.input.uptime_ms)", "(self.input.now_ms - self.instance.since_ms)"];
+        ["pool/src/plan/instances.rs", "(self.input.now_ms - self.instance.since_ms).min(self.input.watched_ms)", "(self.input.now_ms - self.instance.since_ms)"];
     "what is worked on is worked on again":
         ["engine/src/work.rs", "if ids.iter().any(|id| memory.busy.contains(id)) {", "if false {"]
         ["pool/src/plan/instances.rs", "input.leases.contains(&pool_lease(&i.pool, &i.site)) && !input.busy.contains(&i.id)", "input.leases.contains(&pool_lease(&i.pool, &i.site))"];
@@ -111,4 +111,17 @@ mutants! {
         ["pool/src/plan/stages.rs", "if by_id.get(instance).is_none_or(|i| i.state != State::Claimed) {", "if false {"];
     "a repeated setup makes another stage wait":
         ["engine/src/stages.rs", "                (StageState::Assigned, Some(instance)) => return Ok(Assigned { stage, instance }),", "                (StageState::Assigned, Some(instance)) if stage.attempts == 0 => return Ok(Assigned { stage, instance }),"];
+    "an outage of the store counts as silence of what starts":
+        ["engine/src/pass.rs", "self.failing_since_ms.is_some_and(|since| uptime_ms - since > WATCH_BREAK_MS)", "self.failing_since_ms.is_some_and(|since| uptime_ms - since > i64::MAX - WATCH_BREAK_MS)"];
+    "work whose outcome cannot be written is repeated at once":
+        ["engine/src/work.rs", "let until = engine.host.uptime_ms() + UNWRITTEN_PAUSE_MS;", "let until = engine.host.uptime_ms() + 0 * UNWRITTEN_PAUSE_MS;"];
+    "while the rows cannot be read no agent is asked":
+        ["engine/src/health.rs", r#"tracing::warn!(%error, "the rows cannot be read; the agents that were ours last are asked");"#, "let _ = error;
+                self.memory().contacts.clear();"];
+    "agents are asked under leases that last only":
+        ["engine/src/health.rs", "let leases = memory.leases.last_known();", "let leases = memory.leases.held(self.host.uptime_ms());"];
+    "a ready agent's silence is not judged":
+        ["pool/src/plan/instances.rs", "self.silent_ms().filter(|silent| *silent > limit)", "self.silent_ms().filter(|silent| *silent > i64::MAX - limit)"];
+    "what is not made yet is missing":
+        ["engine/src/sites.rs", "i.site == *id && !matches!(i.state, State::Intended | State::Launching);", "i.site == *id;"];
 }
