@@ -108,11 +108,19 @@ impl Client {
     }
 
     pub async fn send(&self, path: &str, body: &impl Serialize) -> reqwest::Response {
-        self.text(path, &serde_json::to_string(body).expect("JSON")).await
+        self.try_send(path, body).await.expect("an answer")
+    }
+
+    pub async fn try_send(&self, path: &str, body: &impl Serialize) -> reqwest::Result<reqwest::Response> {
+        self.post(path, serde_json::to_string(body).expect("JSON")).await
     }
 
     pub async fn text(&self, path: &str, body: &str) -> reqwest::Response {
-        self.http.post(format!("{}{path}", self.base)).body(body.to_owned()).send().await.expect("an answer")
+        self.post(path, body.to_owned()).await.expect("an answer")
+    }
+
+    async fn post(&self, path: &str, body: String) -> reqwest::Result<reqwest::Response> {
+        self.http.post(format!("{}{path}", self.base)).body(body).send().await
     }
 
     pub async fn get(&self, path: &str) -> reqwest::Response {
