@@ -23,6 +23,8 @@ pub enum Suite {
 
 /// What every store has to do, on SQLite and on PostgreSQL.
 pub const STORE: Suite = Suite::Tests { program: "backends", word: "keeps_the_contract" };
+/// What a database does that is full or whose connections break. The tests of full disks mount one, which takes root.
+pub const STORE_BREAKAGE: Suite = Suite::Tests { program: "backends", word: "breakage::" };
 /// How writes of one kind share transactions.
 pub const STORE_GROUPS: Suite = Suite::Unit { of: "store", word: "grouped::" };
 /// Callers that do not read what they asked for.
