@@ -1,4 +1,4 @@
-//! What is written down about an instance, so that every process that opens the root knows the same.
+//! The record of an instance, a file that every process which opens the root reads.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -25,7 +25,7 @@ static SPEC: Table = Table::closed(
 
 static LIMITS: [Limit; 1] = [Limit { path: &["nice"], range: NICE, unit: "" }];
 
-/// The section.
+/// Reads and checks the words of the driver's section.
 #[derive(Debug)]
 pub struct ProcessSection;
 

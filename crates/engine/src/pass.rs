@@ -110,7 +110,7 @@ impl Engine {
     async fn observe_and_act(self: &Arc<Self>) -> Result<PassReport, StoreError> {
         let config = self.config();
         let Some(leases) = self.leases(&config).await? else { return Ok(PassReport::default()) };
-        // Before the rows are read: a stage that is written down meanwhile says so again.
+        // Cleared before the rows are read, so that a stage that is written down meanwhile sets it again.
         self.memory().demand = false;
         // What is worked on while rows are read may have changed when they are judged.
         let mut busy = self.busy_now();

@@ -80,8 +80,8 @@ impl Engine {
         let mut due = Vec::new();
         let mut memory = self.memory();
         memory.changing_sites = needed.iter().filter(|(_, changing)| **changing).map(|(id, _)| id.clone()).collect();
-        // One that is open goes on being listed, so that its orphans end; and a time that has come for nobody would keep the
-        // passes from resting.
+        // An open site goes on being listed, so that its orphans end. One that nobody needs and that is not open is forgotten,
+        // because it would be due for ever and keep the passes from resting.
         memory.sites.retain(|id, site| needed.contains_key(id) || site.driver.is_some() || site.tending);
         for id in memory.sites.keys() {
             needed.entry(id.clone()).or_default();
@@ -234,13 +234,13 @@ impl Engine {
         for (id, (abilities, listing)) in &snapshots.open {
             let listing = listing.as_ref().map(|Snapshot { asked_ms, listed }| {
                 let seen: BTreeMap<InstanceId, Seen> = listed.iter().map(seen).collect();
-                // What was not made yet is in no listing for a good reason.
+                // An instance that was not made yet cannot be in a listing.
                 let made = |i: &&Instance| i.site == *id && !matches!(i.state, State::Intended | State::Launching);
                 let rows: BTreeSet<&InstanceId> = instances.iter().filter(made).map(|i| &i.id).collect();
                 let unseen = sites.get_mut(id).map(|site| &mut site.unseen_ms);
                 let unseen = unseen.map(|unseen| {
                     unseen.retain(|id, _| rows.contains(id) && !seen.contains_key(id));
-                    // A listing of before the row lacks it for a good reason.
+                    // A listing that was asked for before the row changed proves nothing about it.
                     let lacks = |id: &&InstanceId| !seen.contains_key(id) && noticed.is_current(id, *asked_ms);
                     for id in rows.into_iter().filter(lacks) {
                         unseen.entry(id.clone()).or_insert(*asked_ms);

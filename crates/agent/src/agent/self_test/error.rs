@@ -25,9 +25,9 @@ pub enum SelfTestError {
     /// The step took too long.
     #[error("its step did not end within {} ms, and was ended{output}", within.as_millis())]
     TimedOut {
-        /// The limit.
+        /// Time that the step may take.
         within: Duration,
-        /// As above.
+        /// What it printed, in words; empty when it printed nothing.
         output: String,
     },
     /// The file for the output cannot be made.
@@ -46,7 +46,7 @@ pub enum SelfTestError {
     OutputDropped {
         /// Where output is kept.
         dir: PathBuf,
-        /// What is left free there, in MiB.
+        /// Space that output never uses up there, in MiB.
         reserve_mib: u64,
     },
     /// The output cannot be read.
@@ -60,7 +60,7 @@ pub enum SelfTestError {
     /// Something else came back than what the step printed.
     #[error("it printed {wanted:?}, and what came back is {got:?}")]
     Output {
-        /// What the step printed, masked.
+        /// Text that the step printed, masked.
         wanted: String,
         /// What came back.
         got: String,
@@ -70,7 +70,7 @@ pub enum SelfTestError {
     HandOver {
         /// Where steps exchange files with the agent.
         dir: PathBuf,
-        /// What was handed over.
+        /// Value that the step handed over.
         wanted: String,
         /// What came back.
         got: String,
