@@ -7,19 +7,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kiln_wire::agent::kiln::{CancelRequest, StepList};
+use kiln_wire::agent::kiln::{CancelRequest, ClaimRequest, Identity, StepList};
 use kiln_wire::agent::{Cause, DestroyRequest, PollStepResponse, SetupRequest, StartStepRequest};
 use tokio::sync::watch;
 
-use crate::exec::tree::Tree;
-use crate::exec::{self, CgroupParent, ExecError, Keyboard};
+use crate::container::Containers;
+use crate::ending::Stop;
+use crate::host::{Host, HostError};
 use crate::load::Load;
-use crate::machine::Machine;
+use crate::lock::lock;
+use crate::machine::{ClaimError, Machine};
 use crate::mask::Secrets;
+use crate::os::terminal::Keyboard;
 use crate::settings::Settings;
 use crate::spool::{self, Limits, Writer};
 use crate::stage::{self, Stage};
-use crate::step::{Registry, Started, Step, Stop, lock};
+use crate::step::{Registry, Started, Step};
+use crate::supervise::{self, Job, Runtime};
+use crate::tls::Tls;
 use crate::watchdog::Contact;
 
 pub use self_test::SelfTestError;
@@ -52,7 +57,7 @@ pub enum AgentError {
     },
     /// The machine cannot be prepared.
     #[error("setup failed: {0}")]
-    Setup(ExecError),
+    Setup(HostError),
     /// A self-test is wanted of a machine that serves a stage.
     #[error("a stage was set up on this machine already, so it is not tested any more")]
     InUse,
@@ -81,18 +86,20 @@ pub struct Agent {
     stage: Mutex<Stage>,
     /// Setup and destroy one after the other.
     turn: tokio::sync::Mutex<()>,
-    cgroups: Option<Arc<CgroupParent>>,
+    tls: Arc<Tls>,
+    host: Arc<Host>,
+    containers: Arc<Containers>,
     mark: String,
     started: AtomicU64,
 }
 
 impl Agent {
     /// An agent that has done nothing yet.
-    pub fn new(mut settings: Settings) -> Arc<Self> {
+    pub(crate) fn new(mut settings: Settings, tls: Arc<Tls>) -> Arc<Self> {
         settings.state_dir = usable(&settings.state_dir).unwrap_or_else(|| settings.engine_dir.join("kiln"));
         let mark = crate::machine::random_hex(8);
-        let cgroups = settings.cgroups.then(|| CgroupParent::create(&mark)).flatten().map(Arc::new);
-        tracing::info!(cgroups = cgroups.is_some(), version = crate::VERSION, "agent");
+        let host = Arc::new(Host::new(&mark, settings.cgroups));
+        tracing::info!(version = crate::VERSION, "agent");
         Arc::new(Self {
             steps: Registry::new(settings.steps_kept),
             machine: Machine::new(&settings),
@@ -101,7 +108,9 @@ impl Agent {
             secrets: Arc::default(),
             stage: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
-            cgroups,
+            tls,
+            host,
+            containers: Arc::default(),
             mark,
             started: AtomicU64::new(0),
             settings,
@@ -111,6 +120,26 @@ impl Agent {
     /// Whether a stage was set up.
     pub fn in_use(&self) -> bool {
         lock(&self.stage).is_set_up()
+    }
+
+    /// Makes the machine somebody of its own, with the certificates and limits that the claim brings. A repetition
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// When the machine is somebody else already, or the claim cannot be used; then nothing was changed.
+    pub fn claim(&self, request: &ClaimRequest) -> Result<Identity, ClaimError> {
+        let mut identity = None;
+        let new = self.machine.claim(request, || {
+            identity = self.tls.prepare(request)?;
+            Ok(())
+        })?;
+        if new {
+            self.contact.claimed(request.lease_s, request.max_age_s);
+            if let Some(identity) = identity {
+                self.tls.swap(identity);
+            }
+        }
+        Ok(self.machine.identity())
     }
 
     /// Prepares the machine for a stage. A repetition changes nothing.
@@ -124,7 +153,7 @@ impl Agent {
         let (engine_dir, home) = (self.settings.engine_dir.clone(), self.settings.base_env.get("HOME").cloned());
         let prepared =
             tokio::task::spawn_blocking(move || stage::prepare(&request, &engine_dir, home.as_ref()).map(|()| request));
-        let broken = |e: tokio::task::JoinError| ExecError::File { path: "setup".into(), source: e.into() };
+        let broken = |e: tokio::task::JoinError| HostError::File { path: "setup".into(), source: e.into() };
         let request = prepared.await.map_err(broken).and_then(|r| r).map_err(AgentError::Setup)?;
         self.steps.forget_ended();
         lock(&self.stage).set(request);
@@ -149,7 +178,7 @@ impl Agent {
         let stage_runtime_id = request.stage_runtime_id.clone();
         let job = self.job(step, request, output, self.secrets.clone());
         let agent = self.clone();
-        tokio::spawn(exec::run(job, move |exported| lock(&agent.stage).export(&stage_runtime_id, exported)));
+        tokio::spawn(supervise::run(job, move |exported| lock(&agent.stage).export(&stage_runtime_id, exported)));
         Ok(())
     }
 
@@ -164,24 +193,20 @@ impl Agent {
         Ok((Step::new(request.id.clone(), request.name.clone(), request.detach, mark, spool), writer))
     }
 
-    fn job(
-        &self,
-        step: Arc<Step>,
-        request: StartStepRequest,
-        output: Option<Writer>,
-        secrets: Arc<Secrets>,
-    ) -> exec::Job {
+    fn job(&self, step: Arc<Step>, request: StartStepRequest, output: Option<Writer>, secrets: Arc<Secrets>) -> Job {
         let envs = {
             let stage = lock(&self.stage);
             vec![self.settings.base_env.clone(), stage.envs(), stage.exports(&request.stage_runtime_id)]
         };
-        exec::Job {
+        let runtime: Arc<dyn Runtime> =
+            if request.image.is_empty() { self.host.clone() } else { self.containers.clone() };
+        Job {
             step,
             request,
+            runtime,
             envs,
             output,
             secrets,
-            cgroups: self.cgroups.clone(),
             engine_dir: self.settings.engine_dir.clone(),
             kill_grace: self.settings.kill_grace,
             drain_grace: self.settings.drain_grace,
@@ -210,7 +235,7 @@ impl Agent {
     }
 
     /// Our side of a step's terminal.
-    pub async fn keyboard(&self, id: &str) -> Result<Keyboard, AgentError> {
+    pub(crate) async fn keyboard(&self, id: &str) -> Result<Keyboard, AgentError> {
         let step = self.steps.get(id).ok_or(AgentError::UnknownStep)?;
         // A step that was only just started has its terminal in a moment.
         let keyboard = tokio::time::timeout(TERMINAL_PATIENCE, step.keyboard()).await;
@@ -240,8 +265,10 @@ impl Agent {
         for step in running {
             step.wait().await;
         }
-        let everything = Tree::of_all(&self.mark, self.cgroups.as_deref());
-        everything.end(watch::Sender::new(Some(stop)).subscribe()).await;
+        let wish = watch::Sender::new(Some(stop));
+        for runtime in [&*self.host as &dyn Runtime, &*self.containers] {
+            runtime.end_all(wish.subscribe()).await;
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!  server ── http (routes) ── agent (the one stage) ── step::Registry ── step::Step
-//!                                                                          │
-//!                                           exec::run: spawn, wait, end the tree
-//!                                                                          │
-//!                           exec::pump (thread): pipe → mask → spool (disk) ← readers at any offset
+//!                                │
+//!                        supervise::run: start, limits, stop, result
+//!                                │                 │
+//!        host, container (what runs)      supervise::pump (thread): output → mask → spool (disk) ← readers at any offset
+//!                                │                 │
+//!                                os (the one place that names an operating system)
 //! ```
 //!
 //! What must hold: a step's result is published once and kept; its whole process tree ends with its timeout, its
@@ -14,19 +16,25 @@
 
 pub mod agent;
 pub mod archive;
+pub mod container;
 pub mod dotenv;
-pub mod exec;
+pub mod ending;
 pub mod glob;
+pub mod host;
 pub mod http;
 pub mod load;
+mod lock;
 pub mod log;
 pub mod machine;
 pub mod mask;
+pub mod os;
 pub mod server;
 pub mod settings;
 pub mod spool;
 pub mod stage;
 pub mod step;
+pub mod supervise;
+pub mod tls;
 pub mod watchdog;
 
 /// Version of the agent.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use kiln_wire::agent::{Graph, OsStats, Point};
 use tokio::time::Instant;
 
-use crate::step::lock;
+use crate::lock::lock;
+use crate::os::load::{self, Ticks};
 
 /// Time between two samples.
 const EVERY: Duration = Duration::from_secs(5);
@@ -14,7 +15,6 @@ const EVERY: Duration = Duration::from_secs(5);
 const SAMPLES: usize = 512;
 /// Points of a curve.
 const POINTS: usize = 10;
-const KIB_PER_MIB: f64 = 1024.0;
 
 /// Samples so far.
 #[derive(Debug)]
@@ -40,12 +40,6 @@ struct Sample {
     mem_pct: f64,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Ticks {
-    busy: u64,
-    all: u64,
-}
-
 impl Default for Load {
     fn default() -> Self {
         Self { born: Instant::now(), state: Mutex::default() }
@@ -63,10 +57,8 @@ impl Load {
     }
 
     fn sample(&self) {
-        // Where /proc is missing there is no load to report.
-        let ticks = std::fs::read_to_string("/proc/stat").ok().and_then(|text| ticks(&text));
-        let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory(&text));
-        let (Some(ticks), Some((total_mb, mem_pct))) = (ticks, memory) else { return };
+        // Where the system does not count them there is no load to report.
+        let (Some(ticks), Some((total_mb, mem_pct))) = (load::processor_time(), load::memory()) else { return };
         let mut state = lock(&self.state);
         let before = state.before.replace(ticks);
         state.total_mem_mb = total_mb;
@@ -120,34 +112,9 @@ impl State {
     }
 }
 
-fn ticks(stat: &str) -> Option<Ticks> {
-    let numbers: Vec<u64> = stat.lines().next()?.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
-    // user nice system idle iowait irq softirq steal; guests are part of user.
-    let all = numbers.iter().take(8).sum();
-    let idle: u64 = numbers.get(3..5)?.iter().sum();
-    Some(Ticks { busy: all - idle, all })
-}
-
-/// Total in MiB, and percent in use.
-fn memory(meminfo: &str) -> Option<(f64, f64)> {
-    let value = |key: &str| -> Option<f64> {
-        meminfo.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
-    };
-    let (total, available) = (value("MemTotal:")?, value("MemAvailable:")?);
-    Some((total / KIB_PER_MIB, 100.0 * (total - available) / total.max(1.0)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn files_of_the_kernel() {
-        let t = ticks("cpu  10 0 20 60 10 0 0 0 5 0\ncpu0 1\n").map(|t| (t.busy, t.all));
-        assert_eq!(t, Some((30, 100)));
-        assert_eq!(memory("MemTotal: 2048 kB\nMemFree: 1 kB\nMemAvailable: 512 kB\n"), Some((2.0, 75.0)));
-        assert!(ticks("").is_none());
-    }
 
     #[tokio::test]
     async fn a_long_stage_keeps_a_bounded_number_of_samples_and_points() {

@@ -5,10 +5,10 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use kiln_agent::os::program;
 use kiln_agent::server::Server;
 use kiln_agent::settings::{Settings, SettingsError};
-use kiln_agent::{dotenv, exec, log, watchdog};
-use tokio::signal::unix::{SignalKind, signal};
+use kiln_agent::{dotenv, log, watchdog};
 
 const USAGE: &str = "\
 Usage: kiln-agent server [--env-file FILE]
@@ -29,9 +29,6 @@ Settings come from the environment, and before it from FILE (KEY=VALUE lines):
                     off it only ends itself and its steps (true)
   KILN_ROOT_DIR     root of the files that a claim changes (/)
 ";
-
-/// From -1000, never, to 1000, first of all.
-const OOM_SCORE: &str = "-900";
 
 enum Action {
     Serve { env_file: Option<PathBuf> },
@@ -106,16 +103,15 @@ fn settings(env_file: Option<PathBuf>) -> std::result::Result<Settings, Settings
 }
 
 async fn serve(settings: Settings) -> Result<()> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let asked_to_end = program::asked_to_end()?;
     if settings.adopt_orphans {
         tokio::spawn(async {
-            if let Err(error) = exec::orphans::adopt().await {
+            if let Err(error) = program::adopt_orphans().await {
                 tracing::warn!(%error, "orphans of steps are left to the system");
             }
         });
     }
-    // When memory runs out, a step is to go, not its supervisor. Only root may say so.
-    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE) {
+    if let Err(error) = program::spare_when_memory_runs_out() {
         tracing::debug!(%error, "the agent is not spared when memory runs out");
     }
     let machine = if settings.change_kernel { watchdog::Machine::Own } else { watchdog::Machine::Shared };
@@ -126,8 +122,7 @@ async fn serve(settings: Settings) -> Result<()> {
     tokio::spawn(async move { agent.load.watch().await });
     let stop = async move {
         tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+            () = asked_to_end => {}
             () = watchdog::watch(&contact, machine) => {}
         }
         tracing::info!("stopping");

@@ -2,15 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use kiln_wire::agent::kiln::ClaimRequest;
-use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -18,9 +15,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::agent::Agent;
-use crate::http::{Api, router};
-use crate::machine::ClaimError;
+use crate::http::router;
+use crate::os::net;
 use crate::settings::Settings;
+use crate::tls::{CertificateError, Tls};
 
 /// A peer must be done with its TLS handshake, and with the header of each request, within this time.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,83 +45,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
-    /// A certificate file cannot be read.
-    #[error("cannot read {path}; see SERVER_CERT_FILE, SERVER_KEY_FILE and CLIENT_CERT_FILE (the CA)")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The certificates cannot be used.
-    #[error("the certificates cannot be used")]
-    Tls(#[from] kiln_tls::TlsError),
-}
-
-/// The TLS identity that new connections get. Each change closes the connections that were made under the one before.
-pub(crate) struct Tls {
-    config: watch::Sender<Option<Arc<ServerConfig>>>,
-    files: [PathBuf; 3],
-}
-
-/// A new TLS identity, not in use yet.
-pub(crate) struct NewTls {
-    config: Arc<ServerConfig>,
-    pem: [String; 3],
-}
-
-impl Tls {
-    fn new(settings: &Settings) -> Result<Self, ServeError> {
-        let files = [&settings.ca_file, &settings.cert_file, &settings.key_file].map(Clone::clone);
-        if settings.insecure {
-            return Ok(Self { config: watch::Sender::new(None), files });
-        }
-        let read = |path: &Path| std::fs::read(path).map_err(|source| ServeError::Read { path: path.into(), source });
-        let config = kiln_tls::server_config(&read(&files[0])?, &read(&files[1])?, &read(&files[2])?)?;
-        Ok(Self { config: watch::Sender::new(Some(Arc::new(config))), files })
-    }
-
-    /// Makes the identity that a claim brings, if it brings one.
-    pub(crate) fn prepare(&self, claim: &ClaimRequest) -> Result<Option<NewTls>, ClaimError> {
-        let pem = match (claim.cert_pem.is_empty(), claim.key_pem.is_empty()) {
-            (true, true) if claim.ca_pem.is_empty() => return Ok(None),
-            (false, false) => [claim.cert_pem.clone(), claim.key_pem.clone()],
-            (true, true) => [self.present(1)?, self.present(2)?],
-            _ => return Err(ClaimError::HalfTls),
-        };
-        let ca = if claim.ca_pem.is_empty() { self.present(0)? } else { claim.ca_pem.clone() };
-        let [cert, key] = pem;
-        let config = kiln_tls::server_config(ca.as_bytes(), cert.as_bytes(), key.as_bytes())?;
-        Ok(Some(NewTls { config: Arc::new(config), pem: [ca, cert, key] }))
-    }
-
-    fn present(&self, file: usize) -> Result<String, ClaimError> {
-        let path = &self.files[file];
-        std::fs::read_to_string(path).map_err(|source| ClaimError::Read { path: path.clone(), source })
-    }
-
-    /// Takes it into use.
-    pub(crate) fn swap(&self, new: NewTls) {
-        // Kept in the files too, so that an agent that is started again is still the same.
-        for (path, pem) in self.files.iter().zip(&new.pem) {
-            if let Err(error) = write_private(path, pem) {
-                tracing::warn!(path = %path.display(), %error, "the new identity is lost when the agent restarts");
-            }
-        }
-        self.config.send_replace(Some(new.config));
-    }
-}
-
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let beside = path.with_extension("new");
-    // One that was left behind may have other permissions.
-    drop(std::fs::remove_file(&beside));
-    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    std::fs::rename(&beside, path)
+    /// The certificates of the settings are not to be had.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 /// An agent that listens.
@@ -139,7 +63,7 @@ impl Server {
         kiln_tls::install_provider();
         let tls = Arc::new(Tls::new(&settings)?);
         let listener = listen(settings.bind).await?;
-        Ok(Self { listener, agent: Agent::new(settings), tls })
+        Ok(Self { listener, agent: Agent::new(settings, tls.clone()), tls })
     }
 
     /// Where it listens.
@@ -154,7 +78,7 @@ impl Server {
 
     /// Serves until `stop` is ready; then lets open requests end for a short while.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let app = TowerToHyperService::new(router(Api { agent: self.agent.clone(), tls: self.tls.clone() }));
+        let app = TowerToHyperService::new(router(self.agent.clone()));
         let (stopping, _) = watch::channel(false);
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = tokio::task::JoinSet::new();
@@ -177,7 +101,7 @@ impl Server {
                     }
                 },
             };
-            let (app, tls, stopping) = (app.clone(), self.tls.config.subscribe(), stopping.subscribe());
+            let (app, tls, stopping) = (app.clone(), self.tls.watch(), stopping.subscribe());
             connections.spawn(async move {
                 handle(stream, tls, app, stopping).await;
                 drop(slot);
@@ -210,12 +134,7 @@ type App = TowerToHyperService<axum::Router>;
 /// Lets the kernel notice a peer that vanished, whatever the protocol above: an open request counts as contact, so one
 /// of a dead runner would keep the machine for ever.
 fn keep_alive(stream: &TcpStream) {
-    let every = KEEP_ALIVE.as_secs() as u32;
-    let set = setsockopt(stream, sockopt::KeepAlive, &true)
-        .and_then(|()| setsockopt(stream, sockopt::TcpKeepIdle, &every))
-        .and_then(|()| setsockopt(stream, sockopt::TcpKeepInterval, &every))
-        .and_then(|()| setsockopt(stream, sockopt::TcpKeepCount, &KEEP_ALIVE_PROBES));
-    if let Err(error) = set {
+    if let Err(error) = net::keep_alive(stream, KEEP_ALIVE, KEEP_ALIVE_PROBES) {
         tracing::warn!(%error, "a peer that vanishes may not be noticed");
     }
 }

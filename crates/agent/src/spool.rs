@@ -7,11 +7,12 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
+
+use crate::os::files;
 
 /// Bytes of the end that are kept when output is cut.
 const TAIL_BYTES: usize = 64 * 1024;
@@ -63,10 +64,7 @@ pub fn create(path: PathBuf, limits: Limits) -> io::Result<(Writer, Arc<Spool>)>
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&path)?;
+    let file = files::create_private(&path)?;
     let (sender, progress) = watch::channel(Progress::default());
     let spool = Arc::new(Spool { path: path.clone(), progress });
     let state = Progress::default();
@@ -118,8 +116,7 @@ impl Writer {
     fn room(&mut self, wanted: u64) -> u64 {
         if self.until_disk_check < wanted {
             self.until_disk_check = DISK_CHECK_BYTES.max(wanted);
-            let free =
-                nix::sys::statvfs::statvfs(&self.path).map_or(u64::MAX, |s| s.blocks_available() * s.fragment_size());
+            let free = files::free_bytes(&self.path).unwrap_or(u64::MAX);
             if free < self.limits.disk_reserve_bytes.saturating_add(DISK_CHECK_BYTES) {
                 return 0;
             }
@@ -185,7 +182,7 @@ impl Reader {
         let file = self.file.clone();
         let read = tokio::task::spawn_blocking(move || {
             let mut out = vec![0; wanted];
-            file.read_exact_at(&mut out, offset).map(|()| out)
+            files::read_exact_at(&file, &mut out, offset).map(|()| out)
         });
         read.await.map_err(io::Error::other)?
     }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use kiln_wire::agent::{File, SetupRequest};
 
-use crate::exec::{ExecError, make_file};
+use crate::host::{HostError, make_dir, make_file};
 
 /// Most stages whose exported environment is remembered.
 const EXPORTS_KEPT: usize = 64;
@@ -71,7 +70,7 @@ impl Stage {
 }
 
 /// Makes the files and directories of a setup.
-pub fn prepare(request: &SetupRequest, engine_dir: &Path, home: Option<&String>) -> Result<(), ExecError> {
+pub fn prepare(request: &SetupRequest, engine_dir: &Path, home: Option<&String>) -> Result<(), HostError> {
     // Steps of any user put files there; the sticky bit keeps them from removing each other's.
     make_dir(engine_dir, 0o1777)?;
     for file in request.files.iter().chain(netrc(request, home).iter()) {
@@ -86,11 +85,6 @@ pub fn prepare(request: &SetupRequest, engine_dir: &Path, home: Option<&String>)
         }
     }
     Ok(())
-}
-
-fn make_dir(path: &Path, mode: u32) -> Result<(), ExecError> {
-    let made = fs::create_dir_all(path).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
-    made.map_err(|source| ExecError::File { path: path.into(), source })
 }
 
 /// Credentials for git, when the stage asks to keep them.

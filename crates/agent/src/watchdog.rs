@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::step::lock;
+use crate::lock::lock;
+use crate::os::power;
 
 /// When the runner was last heard of, and how long silence may last.
 #[derive(Debug)]
@@ -112,13 +113,10 @@ pub async fn watch(contact: &Contact, machine: Machine) {
 /// Powers the machine off: first in good order, then at once.
 async fn power_off(why: &str) {
     tracing::error!(why, "powering the machine off");
-    let asked = tokio::process::Command::new("/sbin/poweroff").status().await;
-    if asked.is_ok_and(|status| status.success()) {
+    if power::ask_off().await {
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
-    nix::unistd::sync();
-    // It returns only when it failed.
-    let Err(error) = nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_POWER_OFF);
+    let error = power::off();
     tracing::error!(%error, "cannot power the machine off");
 }
 

@@ -10,6 +10,13 @@ use crate::cargo;
 /// A place that says nothing about its content.
 const NAMELESS: &[&str] = &["utils", "util", "common", "helpers", "manager", "misc"];
 
+/// What names an operating system.
+const SYSTEM: &[&str] = &["std::os::", "nix::", "libc::", "\"/proc/", "\"/sys/", "\"/etc/", "\"/dev/"];
+
+/// The agent, which is to run on more than one, names it here alone.
+const AGENT: &str = "crates/agent/src/";
+const AGENT_OS: &str = "crates/agent/src/os/";
+
 /// What a block in a documentation comment may be. Anything else rustdoc takes for a test, and the suite runs none of those.
 const BLOCKS: &[&str] = &["text", "json", "yaml", "toml", "sh", "sql"];
 
@@ -47,7 +54,9 @@ fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
 fn breaches_of(path: &str, text: &str) -> Vec<String> {
     let mut breaches = Vec::new();
     let stem = Path::new(path).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let platform = matches!(stem.as_str(), "unix" | "windows");
+    let platform =
+        path.split('/').any(|part| matches!(part, "unix" | "windows")) || matches!(stem.as_str(), "unix" | "windows");
+    let may_name_system = !path.starts_with(AGENT) || path.starts_with(AGENT_OS);
     let checker = path.starts_with("xtask/src/fences");
     if path.split(['/', '.']).any(|part| NAMELESS.contains(&part)) {
         breaches.push(format!("{path}: name it after what it does"));
@@ -57,7 +66,10 @@ fn breaches_of(path: &str, text: &str) -> Vec<String> {
         let code = line.split("//").next().unwrap_or_default();
         let mut breach = |what: &str| breaches.push(format!("{path}:{}: {what}", index + 1));
         if !platform && !checker && (has_word(code, "unsafe") || code.contains("allow(unsafe_code)")) {
-            breach("unsafe code belongs in unix.rs or windows.rs");
+            breach("unsafe code belongs in unix.rs or windows.rs, or a folder of that name");
+        }
+        if !may_name_system && SYSTEM.iter().any(|name| code.contains(name)) {
+            breach("only crates/agent/src/os names an operating system");
         }
         if let Some(kind) = block_border(line) {
             if !in_block && !BLOCKS.contains(&kind) {
@@ -97,11 +109,23 @@ mod tests {
     #[test]
     fn unsafe_stays_in_platform_code() {
         check("crates/a/src/unix.rs", "unsafe { f() }", &[]);
+        check("crates/a/src/os/unix/child.rs", "unsafe { f() }", &[]);
         check(
             "crates/a/src/lib.rs",
             "let x = 1;\nunsafe { f() }",
-            &["crates/a/src/lib.rs:2: unsafe code belongs in unix.rs or windows.rs"],
+            &["crates/a/src/lib.rs:2: unsafe code belongs in unix.rs or windows.rs, or a folder of that name"],
         );
+    }
+
+    #[test]
+    fn the_agent_names_its_operating_system_in_one_place() {
+        let told = ["crates/agent/src/spool.rs:1: only crates/agent/src/os names an operating system"];
+        for line in ["use std::os::unix::fs::FileExt as _;", "nix::unistd::sync();", "read(\"/proc/stat\")"] {
+            check("crates/agent/src/spool.rs", line, &told);
+            check("crates/agent/src/os/unix/load.rs", line, &[]);
+            check("crates/driver-qemu/src/vm.rs", line, &[]);
+        }
+        check("crates/agent/src/spool.rs", "// as in /proc/stat\nuse tokio::net::TcpStream;", &[]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The self-test: a step on the very path that a stage's steps take, which leaves nothing behind.
 //!
 //! ```text
-//! turn (setup and destroy wait) ─► stage::prepare ─► spool ─► exec::run ─► result, output and hand-over are compared
+//! turn (setup and destroy wait) ─► stage::prepare ─► spool ─► supervise::run ─► result, output and hand-over are compared
 //! ```
 //! What setup and the step make lies in a folder of its own below the engine directory, which goes with it. The step is in no
 //! registry, has secrets of its own and does not count as a start, so what comes afterwards sees nothing of it. The requests
@@ -21,12 +21,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Agent, AgentError};
-use crate::exec::{self, ExecError};
+use crate::ending::Stop;
+use crate::host::HostError;
 use crate::machine::random_hex;
 use crate::mask::{MASK, Secrets};
 use crate::spool::Spool;
 use crate::stage;
-use crate::step::Stop;
+use crate::supervise::{self, Job};
 
 pub use error::SelfTestError;
 use trace::{Folder, Kept, Missing};
@@ -68,7 +69,7 @@ impl Agent {
         let home = self.settings.base_env.get("HOME").cloned();
         let prepared =
             tokio::task::spawn_blocking(move || stage::prepare(&setup, &folder.0, home.as_ref()).map(|()| folder));
-        let broken = |e: tokio::task::JoinError| ExecError::File { path: dir.clone(), source: e.into() };
+        let broken = |e: tokio::task::JoinError| HostError::File { path: dir.clone(), source: e.into() };
         let _folder = prepared.await.map_err(broken).and_then(|prepared| prepared).map_err(SelfTestError::Setup)?;
         let value = random_hex(VALUE_BYTES);
         let request = read_back(&request(&value))?;
@@ -78,8 +79,8 @@ impl Agent {
         let _kept = Kept(Arc::clone(&step.spool));
         let secrets = Arc::<Secrets>::default();
         secrets.add([&value]);
-        let job = exec::Job { engine_dir: dir.clone(), ..self.job(Arc::clone(&step), request, Some(output), secrets) };
-        let running = tokio::spawn(exec::run(job, |_| {}));
+        let job = Job { engine_dir: dir.clone(), ..self.job(Arc::clone(&step), request, Some(output), secrets) };
+        let running = tokio::spawn(supervise::run(job, |_| {}));
         let within = self.settings.self_test_within;
         if tokio::time::timeout(within, step.wait()).await.is_err() {
             step.stop(Stop { cause: Cause::Timeout, reason: String::new(), grace: Duration::ZERO });

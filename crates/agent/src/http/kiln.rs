@@ -20,20 +20,7 @@ pub(super) async fn identity(State(api): State<Api>) -> Reply<Identity> {
 
 pub(super) async fn claim(State(api): State<Api>, body: Body) -> Reply<Identity> {
     let request: ClaimRequest = read(body, api.agent.settings.body_limit_bytes).await?;
-    let claimed = tokio::task::spawn_blocking(move || {
-        let mut identity = None;
-        let new = api.agent.machine.claim::<Refusal>(&request, || {
-            identity = api.tls.prepare(&request)?;
-            Ok(())
-        })?;
-        if new {
-            api.agent.contact.claimed(request.lease_s, request.max_age_s);
-            if let Some(identity) = identity {
-                api.tls.swap(identity);
-            }
-        }
-        Ok::<_, Refusal>(api.agent.machine.identity())
-    });
+    let claimed = tokio::task::spawn_blocking(move || api.agent.claim(&request));
     Ok(Json(claimed.await.map_err(Refusal::internal)??))
 }
 

@@ -18,17 +18,16 @@ use futures::FutureExt as _;
 use kiln_wire::agent::{self as wire, kiln as own};
 
 use crate::agent::Agent;
-use crate::server::Tls;
 
 /// What handlers see.
 #[derive(Clone)]
 pub(crate) struct Api {
     pub agent: Arc<Agent>,
-    pub tls: Arc<Tls>,
 }
 
 /// All routes, each with and without a slash at its end.
-pub(crate) fn router(api: Api) -> Router {
+pub(crate) fn router(agent: Arc<Agent>) -> Router {
+    let api = Api { agent };
     let routes: [(&str, MethodRouter<Api>); 16] = [
         (wire::HEALTHZ, get(lite::healthz)),
         (wire::SETUP, post(lite::setup)),

@@ -19,7 +19,7 @@ pub struct Secrets {
 impl Secrets {
     /// Adds values to be masked from now on, with the forms in which they may be printed.
     pub fn add<S: AsRef<str>>(&self, values: impl IntoIterator<Item = S>) {
-        let mut patterns = crate::step::lock(&self.patterns);
+        let mut patterns = crate::lock::lock(&self.patterns);
         let before = patterns.len();
         for value in values {
             patterns.extend(variants::of(value.as_ref()));
@@ -35,6 +35,6 @@ impl Secrets {
     }
 
     fn patterns(&self) -> Vec<Vec<u8>> {
-        crate::step::lock(&self.patterns).iter().cloned().collect()
+        crate::lock::lock(&self.patterns).iter().cloned().collect()
     }
 }

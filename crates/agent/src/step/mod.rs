@@ -10,33 +10,18 @@
 
 mod registry;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use kiln_wire::agent::PollStepResponse;
 use kiln_wire::agent::kiln::{StepState, StepSummary};
-use kiln_wire::agent::{Cause, PollStepResponse};
 use tokio::sync::watch;
 
-use crate::exec::Keyboard;
+use crate::ending::{Stop, Wish};
+use crate::os::terminal::Keyboard;
 use crate::spool::Spool;
 
 pub use registry::{Registry, Started};
-
-/// Locks; what a panicking holder left behind is still whole for our uses.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Why and how a step is to be ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stop {
-    /// Timeout, cancel or destroy.
-    pub cause: Cause,
-    /// For people.
-    pub reason: String,
-    /// Time between SIGTERM and SIGKILL.
-    pub grace: Duration,
-}
 
 /// A step that was started.
 #[derive(Debug)]
@@ -89,7 +74,7 @@ impl Step {
     }
 
     /// Our side of its terminal, once it has one; `None` when it has ended.
-    pub async fn keyboard(&self) -> Option<Keyboard> {
+    pub(crate) async fn keyboard(&self) -> Option<Keyboard> {
         let mut keyboard = self.keyboard.subscribe();
         tokio::select! {
             given = keyboard.wait_for(Option::is_some) => given.ok()?.as_ref()?.another().ok(),
@@ -113,7 +98,7 @@ impl Step {
     }
 
     /// The wish that it ends, now and later.
-    pub fn stops(&self) -> watch::Receiver<Option<Stop>> {
+    pub fn stops(&self) -> Wish {
         self.stop.subscribe()
     }
 

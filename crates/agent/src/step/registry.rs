@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Step, lock};
+use super::Step;
+use crate::lock::lock;
 
 /// The outcome of a request to start.
 #[derive(Debug)]

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::exec::ExecError;
+use crate::host::HostError;
 
 /// Why a machine cannot carry out a step.
 #[derive(Debug, thiserror::Error)]
 pub enum SelfTestError {
     /// The machine cannot be prepared.
     #[error("it could not be prepared: {0}")]
-    Setup(ExecError),
+    Setup(HostError),
     /// A request was read otherwise than it was written.
     #[error("a request was read otherwise than it was written; this is a defect of the agent: {0}")]
     Request(String),

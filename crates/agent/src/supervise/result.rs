@@ -1,21 +1,17 @@
-//! From how a process ended to what pollers are told.
-
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::ExitStatus;
+//! From how a command ended to what pollers are told.
 
 use kiln_wire::agent::{Cause, PollStepResponse};
 
-use super::ExecError;
-use crate::step::Stop;
+use super::StartError;
+use crate::ending::{Exit, Stop};
 
 /// The exit code of a step that the agent, not its command, ended.
 pub const AGENT_EXIT_CODE: i64 = 255;
-const SIGKILL: i32 = 9;
-/// What a shell exits with when SIGKILL ended its command.
-const SHELL_SIGKILL: i64 = 128 + SIGKILL as i64;
+/// What a shell exits with when its command was ended by force.
+const SHELL_KILLED: i64 = 137;
 
 /// A step that could not be run.
-pub(super) fn failed(error: &ExecError) -> PollStepResponse {
+pub(super) fn failed(error: &StartError) -> PollStepResponse {
     agent_ended(Cause::Failed, error.to_string())
 }
 
@@ -28,9 +24,12 @@ fn agent_ended(cause: Cause, error: String) -> PollStepResponse {
     PollStepResponse { exited: true, exit_code: AGENT_EXIT_CODE, error, cause, ..Default::default() }
 }
 
-/// A step whose main process ended. The error texts of the original are kept where it has one.
-pub(super) fn ended(status: ExitStatus, stop: Option<&Stop>, memory_ran_out: bool) -> PollStepResponse {
-    let signal = status.signal().unwrap_or(0);
+/// A step whose command ended. The error texts of the original are kept where it has one.
+pub(super) fn ended(exit: Exit, stop: Option<&Stop>, memory_ran_out: bool) -> PollStepResponse {
+    let (exit_code, signal) = match exit {
+        Exit::Code(code) => (i64::from(code), 0),
+        Exit::Signal(signal) => (-1, signal),
+    };
     if let Some(stop) = stop {
         let error = match stop.cause {
             Cause::Timeout => "context deadline exceeded".to_owned(),
@@ -41,8 +40,7 @@ pub(super) fn ended(status: ExitStatus, stop: Option<&Stop>, memory_ran_out: boo
         let reason = stop.reason.clone();
         return PollStepResponse { signal, cancel_reason: reason, ..agent_ended(stop.cause, error) };
     }
-    let exit_code = status.code().map_or(-1, i64::from);
-    let killed = signal == SIGKILL || exit_code == SHELL_SIGKILL;
+    let killed = exit == Exit::KILLED || exit_code == SHELL_KILLED;
     let oom_killed = memory_ran_out && exit_code != 0 && (killed || exit_code > 0);
     let cause = match () {
         () if oom_killed => Cause::OutOfMemory,
@@ -64,8 +62,8 @@ mod tests {
 
     use super::*;
 
-    fn check(wait_status: i32, oom: bool, exit_code: i64, signal: i32, cause: Cause, error: &str) {
-        let r = ended(ExitStatus::from_raw(wait_status), None, oom);
+    fn check(exit: Exit, oom: bool, exit_code: i64, signal: i32, cause: Cause, error: &str) {
+        let r = ended(exit, None, oom);
         assert_eq!((r.exit_code, r.signal, r.cause, r.error.as_str()), (exit_code, signal, cause, error));
         assert!(r.exited);
         assert_eq!(r.oom_killed, cause == Cause::OutOfMemory);
@@ -73,19 +71,26 @@ mod tests {
 
     #[test]
     fn ends_are_told_apart() {
-        check(0, false, 0, 0, Cause::Exited, "");
-        check(0, true, 0, 0, Cause::Exited, "");
-        check(3 << 8, false, 3, 0, Cause::Exited, "1 error occurred:\n\t* exit status 3\n\n");
-        check(11, false, -1, 11, Cause::Signal, "1 error occurred:\n\t* exit status -1 (ended by signal 11)\n\n");
-        check(9, true, -1, 9, Cause::OutOfMemory, "1 error occurred:\n\t* oom killed\n\n");
-        check(137 << 8, true, 137, 0, Cause::OutOfMemory, "1 error occurred:\n\t* oom killed\n\n");
-        check(137 << 8, false, 137, 0, Cause::Exited, "1 error occurred:\n\t* exit status 137\n\n");
+        check(Exit::Code(0), false, 0, 0, Cause::Exited, "");
+        check(Exit::Code(0), true, 0, 0, Cause::Exited, "");
+        check(Exit::Code(3), false, 3, 0, Cause::Exited, "1 error occurred:\n\t* exit status 3\n\n");
+        check(
+            Exit::Signal(11),
+            false,
+            -1,
+            11,
+            Cause::Signal,
+            "1 error occurred:\n\t* exit status -1 (ended by signal 11)\n\n",
+        );
+        check(Exit::KILLED, true, -1, 9, Cause::OutOfMemory, "1 error occurred:\n\t* oom killed\n\n");
+        check(Exit::Code(137), true, 137, 0, Cause::OutOfMemory, "1 error occurred:\n\t* oom killed\n\n");
+        check(Exit::Code(137), false, 137, 0, Cause::Exited, "1 error occurred:\n\t* exit status 137\n\n");
     }
 
     #[test]
     fn what_the_agent_ends_is_255() {
         let stop = |cause| Stop { cause, reason: "why".into(), grace: Duration::ZERO };
-        let end = |cause| ended(ExitStatus::from_raw(15), Some(&stop(cause)), false);
+        let end = |cause| ended(Exit::Signal(15), Some(&stop(cause)), false);
         assert_eq!(
             (end(Cause::Timeout).exit_code, end(Cause::Timeout).error.as_str()),
             (255, "context deadline exceeded")

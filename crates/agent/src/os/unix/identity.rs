@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 /// The host name: the kernel's, or that of the file when the kernel's is not ours to set.
-pub(super) fn hostname(root: &Path, of_kernel: bool) -> String {
+pub(crate) fn hostname(root: &Path, of_kernel: bool) -> String {
     let of_file = || fs::read_to_string(root.join("etc/hostname")).unwrap_or_default().trim().to_owned();
     if !of_kernel {
         return of_file();
@@ -14,18 +14,18 @@ pub(super) fn hostname(root: &Path, of_kernel: bool) -> String {
 }
 
 /// The machine id; empty when there is none.
-pub(super) fn machine_id(root: &Path) -> String {
+pub(crate) fn machine_id(root: &Path) -> String {
     fs::read_to_string(root.join("etc/machine-id")).unwrap_or_default().trim().to_owned()
 }
 
 /// The id of the kernel's boot. It is part of the kernel's memory, so clones of a snapshot share it.
-pub(super) fn boot_id() -> String {
+pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// Draws a new machine id.
-pub(super) fn write_machine_id(root: &Path) -> io::Result<()> {
-    let id = super::random_hex(16);
+pub(crate) fn write_machine_id(root: &Path) -> io::Result<()> {
+    let id = crate::machine::random_hex(16);
     replace(&root.join("etc/machine-id"), &format!("{id}\n"))?;
     let dbus = root.join("var/lib/dbus/machine-id");
     // Usually a link to the other one.
@@ -36,7 +36,7 @@ pub(super) fn write_machine_id(root: &Path) -> io::Result<()> {
 }
 
 /// Writes the host name, and lets it resolve.
-pub(super) fn write_hostname(root: &Path, name: &str) -> io::Result<()> {
+pub(crate) fn write_hostname(root: &Path, name: &str) -> io::Result<()> {
     replace(&root.join("etc/hostname"), &format!("{name}\n"))?;
     let hosts = root.join("etc/hosts");
     let present = fs::read_to_string(&hosts).unwrap_or_default();

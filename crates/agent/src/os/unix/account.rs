@@ -1,27 +1,50 @@
 //! Accounts from `/etc/passwd` and `/etc/group`. Read by hand: the C library's lookup needs plugins that a static
 //! binary cannot load.
 
-use super::ExecError;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{chown, fchown};
+use std::path::Path;
 
 /// Who a step runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Account {
-    pub uid: u32,
-    pub gid: u32,
-    pub groups: Vec<u32>,
-    pub name: Option<String>,
-    pub home: Option<String>,
+pub(crate) struct Account {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+    pub(crate) name: Option<String>,
+    pub(crate) home: Option<String>,
 }
 
-/// The account for a step's `user`; none when it is empty.
-pub(super) fn find(user: &str) -> Result<Option<Account>, ExecError> {
+/// The user is not known.
+#[derive(Debug, thiserror::Error)]
+#[error("user {user:?} is not in /etc/passwd; give a numeric user id or an existing name")]
+pub struct UnknownUser {
+    user: String,
+}
+
+/// The account for a step's `user`; none when it is empty, or the agent's own.
+pub(crate) fn find(user: &str) -> Result<Option<Account>, UnknownUser> {
     if user.is_empty() {
         return Ok(None);
     }
     // A missing file is an empty one: numeric users still work.
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let group = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    look_up(user, &passwd, &group).map(Some).ok_or_else(|| ExecError::NoUser { user: user.into() })
+    let account = look_up(user, &passwd, &group).ok_or_else(|| UnknownUser { user: user.into() })?;
+    Ok(Some(account).filter(|account| account.uid != nix::unistd::geteuid().as_raw()))
+}
+
+impl Account {
+    /// Makes the file or directory at a path its own.
+    pub(crate) fn own(&self, path: &Path) -> io::Result<()> {
+        chown(path, Some(self.uid), Some(self.gid))
+    }
+
+    /// Makes an open file its own.
+    pub(crate) fn own_file(&self, file: &File) -> io::Result<()> {
+        fchown(file, Some(self.uid), Some(self.gid))
+    }
 }
 
 fn look_up(user: &str, passwd: &str, group: &str) -> Option<Account> {

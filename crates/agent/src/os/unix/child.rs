@@ -3,25 +3,15 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
 
 use nix::fcntl::{OFlag, open};
-use nix::pty::Winsize;
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid, write};
 use tokio::process::Command;
 
-use super::users::Account;
+use super::account::Account;
 
-nix::ioctl_write_ptr_bad!(set_window_size, nix::libc::TIOCSWINSZ, Winsize);
 nix::ioctl_write_int_bad!(take_as_terminal, nix::libc::TIOCSCTTY);
-
-/// Tells a terminal its size.
-pub(super) fn resize(terminal: &File, size: &Winsize) -> io::Result<()> {
-    // SAFETY: the descriptor is open and the structure is the one that the request reads.
-    unsafe { set_window_size(terminal.as_raw_fd(), size) }?;
-    Ok(())
-}
 
 /// Makes the child the leader of a session whose terminal is its standard input.
 pub(super) fn in_terminal(command: &mut Command) {
@@ -38,7 +28,7 @@ pub(super) fn in_terminal(command: &mut Command) {
 }
 
 /// Puts the child in the cgroup, makes it a candidate when memory runs out, then gives it the account's identity.
-pub(super) fn in_child(command: &mut Command, cgroup: Option<File>, account: Option<&Account>) {
+pub(super) fn enter(command: &mut Command, cgroup: Option<File>, account: Option<&Account>) {
     let identity = account.map(|a| {
         let groups: Vec<Gid> = a.groups.iter().copied().map(Gid::from_raw).collect();
         (Uid::from_raw(a.uid), Gid::from_raw(a.gid), groups)

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::tree;
-use crate::step::lock;
+use crate::lock::lock;
 
 /// The main processes of steps: only their step may take their exit status. One set for the process, because
 /// children belong to the process.

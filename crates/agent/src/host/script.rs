@@ -3,12 +3,11 @@
 //! Linux takes at most 128 KiB for one argument or variable (`MAX_ARG_STRLEN`, execve(2)), and a script into which an
 //! earlier step's output was put is easily longer. A shell reads it from a file then.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use super::users::Account;
+use crate::os::account::Account;
+use crate::os::files;
 
 /// Longest argument, its terminating zero included.
 const ARG_MAX_BYTES: usize = 128 << 10;
@@ -30,10 +29,10 @@ pub(super) fn spill(
     if !takes_script || script.len() < ARG_MAX_BYTES {
         return Ok(());
     }
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = files::create_private(path)?;
     file.write_all(script.as_bytes())?;
     if let Some(account) = account {
-        std::os::unix::fs::fchown(&file, Some(account.uid), Some(account.gid))?;
+        account.own_file(&file)?;
     }
     entrypoint.pop();
     *commands = vec![path.to_string_lossy().into_owned()];

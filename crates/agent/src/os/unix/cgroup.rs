@@ -8,7 +8,7 @@ use super::oom;
 
 /// The directory under which the cgroups of this agent's steps are made.
 #[derive(Debug, Clone)]
-pub struct Parent {
+pub(super) struct Parent {
     dir: PathBuf,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Cgroup {
 
 impl Parent {
     /// Finds the hierarchy and makes a directory of this name; none where that is not allowed.
-    pub fn create(name: &str) -> Option<Self> {
+    pub(super) fn create(name: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let mount = mounts.lines().find_map(mount_point)?;

@@ -7,9 +7,6 @@
 //! A repeated claim with the same id is answered as the first was, in every state; any other one is refused once the
 //! state is not open.
 
-mod identity;
-mod unix;
-
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -17,8 +14,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kiln_wire::agent::kiln::{ClaimRequest, Identity};
 
+use crate::lock::lock;
+use crate::os::{identity, machine};
 use crate::settings::Settings;
-use crate::step::lock;
 
 /// A claim that is refused.
 #[derive(Debug, thiserror::Error)]
@@ -95,13 +93,13 @@ impl Machine {
 
     /// Makes it somebody of its own. `accept` is called once, for a new claim only, before anything is changed; when
     /// it fails, nothing was. True when this was a new claim.
-    pub fn claim<E: From<ClaimError>>(
+    pub fn claim(
         &self,
         request: &ClaimRequest,
-        accept: impl FnOnce() -> Result<(), E>,
-    ) -> Result<bool, E> {
+        accept: impl FnOnce() -> Result<(), ClaimError>,
+    ) -> Result<bool, ClaimError> {
         if request.id.is_empty() {
-            return Err(ClaimError::NoId.into());
+            return Err(ClaimError::NoId);
         }
         let mut state = lock(&self.state);
         if state.id == request.id {
@@ -109,7 +107,7 @@ impl Machine {
         }
         if state.closed || !state.id.is_empty() {
             let present = if state.id.is_empty() { "a stage" } else { &state.id };
-            return Err(ClaimError::Taken { present: present.into(), wanted: request.id.clone() }.into());
+            return Err(ClaimError::Taken { present: present.into(), wanted: request.id.clone() });
         }
         let entropy = STANDARD.decode(&request.entropy).map_err(|_| ClaimError::Entropy)?;
         accept()?;
@@ -129,12 +127,12 @@ impl Machine {
         };
         // Entropy first: the machine id is drawn from it.
         if self.change_kernel {
-            note("entropy", unix::add_entropy(entropy));
+            note("entropy", machine::add_entropy(entropy));
             if request.unix_time_ns > 0 {
-                note("clock", unix::set_clock(request.unix_time_ns));
+                note("clock", machine::set_clock(request.unix_time_ns));
             }
             if !request.hostname.is_empty() {
-                note("host name", unix::set_hostname(&request.hostname));
+                note("host name", machine::set_hostname(&request.hostname));
             }
         }
         note("machine id", identity::write_machine_id(&self.root));
@@ -147,10 +145,8 @@ impl Machine {
 
 /// Random hexadecimal digits from the kernel, two per byte.
 pub fn random_hex(bytes: usize) -> String {
-    use std::io::Read as _;
     let mut buffer = vec![0; bytes];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut buffer));
-    if read.is_err() {
+    if machine::random(&mut buffer).is_err() {
         // Without /dev the names must still differ between processes of one machine.
         let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos() ^ u128::from(std::process::id()) << 64;
         buffer.iter_mut().zip(now.to_le_bytes().iter().cycle()).for_each(|(to, from)| *to = *from);

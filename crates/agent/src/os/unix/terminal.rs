@@ -1,35 +1,37 @@
 //! What a step reads from and writes to: a pipe, or a terminal of its own that takes input.
+#![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io::{self, PipeReader, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use kiln_wire::agent::kiln::Terminal;
 use nix::pty::{Winsize, openpty};
 
-use super::unix;
-use crate::step::Step;
+nix::ioctl_write_ptr_bad!(set_window_size, nix::libc::TIOCSWINSZ, Winsize);
 
 /// Both ends of a step's output, and its input where it has one.
 pub(super) struct Ends {
     pub(super) reader: PipeReader,
     pub(super) stdout: OwnedFd,
     pub(super) stdin: Option<OwnedFd>,
+    pub(super) keyboard: Option<Keyboard>,
 }
 
 impl Ends {
-    /// A pipe, or a terminal whose other side is left with the step for [`Keyboard`]s.
-    pub(super) fn open(terminal: Option<&Terminal>, step: &Step) -> io::Result<Self> {
+    /// A pipe, or a terminal whose other side is the [`Keyboard`].
+    pub(super) fn open(terminal: Option<&Terminal>) -> io::Result<Self> {
         let Some(terminal) = terminal else {
             let (reader, writer) = io::pipe()?;
-            return Ok(Self { reader, stdout: writer.into(), stdin: None });
+            return Ok(Self { reader, stdout: writer.into(), stdin: None, keyboard: None });
         };
         let pair = openpty(Some(&winsize(terminal)), None)?;
         // The step must not inherit our side: it would hold its own terminal open.
         close_on_exec(&pair.master)?;
         close_on_exec(&pair.slave)?;
-        step.give_keyboard(Keyboard { terminal: File::from(pair.master.try_clone()?) });
-        Ok(Self { reader: pair.master.into(), stdout: pair.slave.try_clone()?, stdin: Some(pair.slave) })
+        let keyboard = Keyboard { terminal: File::from(pair.master.try_clone()?) };
+        let (stdout, stdin) = (pair.slave.try_clone()?, Some(pair.slave));
+        Ok(Self { reader: pair.master.into(), stdout, stdin, keyboard: Some(keyboard) })
     }
 }
 
@@ -61,7 +63,9 @@ impl Keyboard {
     /// # Errors
     /// When the step has ended.
     pub fn resize(&self, terminal: &Terminal) -> io::Result<()> {
-        unix::resize(&self.terminal, &winsize(terminal))
+        // SAFETY: the descriptor is open, and the structure is the one that the request reads.
+        unsafe { set_window_size(self.terminal.as_raw_fd(), &winsize(terminal)) }?;
+        Ok(())
     }
 }
 

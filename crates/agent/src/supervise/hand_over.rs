@@ -12,7 +12,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kiln_wire::agent::{OutputType, OutputV2, PollStepResponse, StartStepRequest};
 
-use super::users::Account;
 use crate::dotenv;
 
 /// Where the trap writes to.
@@ -22,7 +21,7 @@ const FILE_LIMIT_BYTES: u64 = 16 << 20;
 
 /// The files of one step under the engine directory.
 #[derive(Debug)]
-pub(super) struct HandOver {
+pub(crate) struct HandOver {
     vars_dir: PathBuf,
     outputs: PathBuf,
     secrets: PathBuf,
@@ -73,7 +72,7 @@ impl HandOver {
     }
 
     /// The variables that tell a step where to write.
-    pub(super) fn env(&self) -> BTreeMap<String, String> {
+    pub(crate) fn env(&self) -> BTreeMap<String, String> {
         let pairs = [
             ("DRONE_ENV", &self.exports),
             ("DRONE_OUTPUT", &self.outputs),
@@ -91,20 +90,19 @@ impl HandOver {
             .collect()
     }
 
-    /// Removes what an earlier step of the same id left, and makes the directory for the variables.
-    pub(super) fn prepare(&self, account: Option<&Account>) -> std::io::Result<()> {
+    /// Removes what an earlier step of the same id left. Makes the directory for the variables and gives its path, if
+    /// variables are wanted; the step must be able to write there.
+    pub(crate) fn prepare(&self) -> std::io::Result<Option<&Path>> {
         self.clear();
-        if !self.wanted.is_empty() {
-            fs::create_dir_all(&self.vars_dir)?;
-            if let Some(account) = account {
-                std::os::unix::fs::chown(&self.vars_dir, Some(account.uid), Some(account.gid))?;
-            }
+        if self.wanted.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        fs::create_dir_all(&self.vars_dir)?;
+        Ok(Some(&self.vars_dir))
     }
 
     /// The command with what writes the wanted variables.
-    pub(super) fn instrument(&self, entrypoint: &[String], commands: &mut [String]) {
+    pub(crate) fn instrument(&self, entrypoint: &[String], commands: &mut [String]) {
         let names: Vec<&str> = self.wanted.iter().map(|w| w.variable.as_str()).filter(|name| is_name(name)).collect();
         let (Some(script), Some(program), Some(flag)) = (commands.first_mut(), entrypoint.first(), entrypoint.last())
         else {

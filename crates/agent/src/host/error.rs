@@ -1,30 +1,12 @@
-//! Running a step on the host: spawn, supervise, end the whole tree, read what it hands over.
-
-mod cgroup;
-mod command;
-mod files;
-mod oom;
-pub mod orphans;
-mod outputs;
-mod pump;
-mod result;
-mod run;
-mod script;
-mod terminal;
-pub mod tree;
-mod unix;
-mod users;
-
-pub use cgroup::Parent as CgroupParent;
-pub(crate) use files::make as make_file;
-pub use run::{Job, run};
-pub use terminal::Keyboard;
+//! Why a step cannot run on the host.
 
 use std::path::PathBuf;
 
-/// Why a step could not be run.
+use crate::os::account::UnknownUser;
+
+/// Why a step could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum ExecError {
+pub enum HostError {
     /// No program was given.
     #[error("step entrypoint cannot be empty")]
     NoEntrypoint,
@@ -43,11 +25,8 @@ pub enum ExecError {
         source: std::io::Error,
     },
     /// The user is not known.
-    #[error("user {user:?} is not in /etc/passwd; give a numeric user id or an existing name")]
-    NoUser {
-        /// As given.
-        user: String,
-    },
+    #[error(transparent)]
+    NoUser(#[from] UnknownUser),
     /// The program was not found.
     #[error("exec: {program:?}: executable file not found in $PATH")]
     NoProgram {

@@ -1,4 +1,4 @@
-//! What only the kernel can change.
+//! What only the kernel has, or can change.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -27,7 +27,7 @@ mod ioctl {
 }
 
 /// Mixes the bytes into the kernel's generator, counted as full entropy, and makes it draw new keys from them.
-pub(super) fn add_entropy(bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn add_entropy(bytes: &[u8]) -> io::Result<()> {
     if bytes.is_empty() {
         return Ok(());
     }
@@ -46,11 +46,17 @@ pub(super) fn add_entropy(bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Sets the wall clock.
-pub(super) fn set_clock(unix_time_ns: i64) -> io::Result<()> {
+pub(crate) fn set_clock(unix_time_ns: i64) -> io::Result<()> {
     Ok(clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::new(unix_time_ns / NANOS, unix_time_ns % NANOS))?)
 }
 
 /// Sets the kernel's host name.
-pub(super) fn set_hostname(name: &str) -> io::Result<()> {
+pub(crate) fn set_hostname(name: &str) -> io::Result<()> {
     Ok(nix::unistd::sethostname(name)?)
+}
+
+/// Fills the buffer with random bytes.
+pub(crate) fn random(into: &mut [u8]) -> io::Result<()> {
+    use std::io::Read as _;
+    File::open("/dev/urandom")?.read_exact(into)
 }

@@ -9,14 +9,13 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::cgroup::{Cgroup, Parent};
-use crate::step::Stop;
+use crate::ending::Wish;
 
 /// The variable that every process of a step has in its environment.
-pub const MARK: &str = "KILN_STEP_MARK";
+pub(super) const MARK: &str = "KILN_STEP_MARK";
 /// How often the end of the processes is looked for.
 const LOOK: Duration = Duration::from_millis(15);
 /// How long killing goes on before it is given up: a process in an uninterruptible wait outlives SIGKILL.
@@ -24,7 +23,7 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The processes of one step, or of all.
 #[derive(Debug, Clone)]
-pub struct Tree {
+pub(super) struct Tree {
     main: Option<i32>,
     /// What to look for in `/proc/PID/environ`.
     needle: Vec<u8>,
@@ -47,12 +46,12 @@ impl Tree {
     }
 
     /// All steps whose marks begin with `mark`.
-    pub fn of_all(mark: &str, cgroups: Option<&Parent>) -> Self {
+    pub(super) fn of_all(mark: &str, cgroups: Option<&Parent>) -> Self {
         Self { main: None, needle: format!("{MARK}={mark}-").into_bytes(), cgroup: cgroups.map(Parent::whole) }
     }
 
     /// The living processes.
-    pub fn members(&self) -> Vec<i32> {
+    fn members(&self) -> Vec<i32> {
         let all = processes();
         let own = i32::try_from(std::process::id()).unwrap_or(0);
         let mut found: HashSet<i32> =
@@ -76,7 +75,7 @@ impl Tree {
     }
 
     /// Ends everything: SIGTERM, the grace of the wish, SIGKILL. The wish may be hastened meanwhile.
-    pub async fn end(&self, mut wish: watch::Receiver<Option<Stop>>) {
+    pub(super) async fn end(&self, mut wish: Wish) {
         let start = Instant::now();
         let mut asked = false;
         loop {

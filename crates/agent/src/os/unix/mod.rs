@@ -1,0 +1,18 @@
+//! Linux.
+
+pub(crate) mod account;
+mod cgroup;
+mod child;
+pub(crate) mod files;
+pub(crate) mod identity;
+pub(crate) mod load;
+pub(crate) mod machine;
+pub(crate) mod net;
+mod oom;
+pub(crate) mod orphans;
+pub(crate) mod output;
+pub(crate) mod power;
+pub(crate) mod process;
+pub mod program;
+pub(crate) mod terminal;
+mod tree;
