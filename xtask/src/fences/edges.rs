@@ -18,6 +18,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kiln-engine", &["kiln-driver", "kiln-pool"]),
     ("kiln-store", &["kiln-engine", "kiln-pool", "kiln-wire"]),
     ("kiln-agent", &["kiln-tls", "kiln-wire"]),
+    // For tests.
+    ("kiln-agent-rig", &["kiln-agent", "kiln-tls", "kiln-wire"]),
     ("kiln-agent-client", &["kiln-tls", "kiln-wire"]),
     ("kiln-runner-client", &["kiln-agent-client", "kiln-wire"]),
     (
