@@ -12,6 +12,12 @@ pub enum AgentError {
         #[source]
         source: reqwest::Error,
     },
+    /// It does not answer on any connection any more.
+    #[error("the agent fell silent during {path}")]
+    Silent {
+        /// The route.
+        path: &'static str,
+    },
     /// The agent answered that it will not or cannot.
     #[error("the agent refused {path} ({status}): {message}")]
     Refused {
@@ -63,6 +69,6 @@ impl AgentError {
     /// Whether trying again may help: nothing was answered.
     #[must_use]
     pub fn is_connection(&self) -> bool {
-        matches!(self, Self::Connection { .. })
+        matches!(self, Self::Connection { .. } | Self::Silent { .. })
     }
 }

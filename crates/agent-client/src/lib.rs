@@ -1,22 +1,27 @@
 //! Client of the agent's API over mTLS.
 //!
-//! An [`Agent`] is one address, one expected name and one certificate of ours. It keeps its connection, pings it, and
-//! turns a VM that went silent into an error within [`PING_EVERY`] + [`PING_ANSWER`]. Long polls have no other limit:
-//! a step may run for hours.
+//! An [`Agent`] is one address, one expected name and one certificate of ours. It keeps a connection for control, pings
+//! it, and turns a VM that went silent into an error within [`PING_EVERY`] + [`PING_ANSWER`]. Long polls have no other
+//! limit: a step may run for hours. Bulk transfers have connections of their own, see [`BULK_MOST`], so that a reader
+//! that does not read holds up nothing else; a VM that goes silent under one is noticed within [`PING_EVERY`] +
+//! [`HEALTH_WITHIN`].
 
+mod bulk;
+mod connection;
 mod error;
 mod output;
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures::stream::BoxStream;
 use kiln_tls::Identity;
 use kiln_wire::agent::{self as wire, kiln};
 use kiln_wire::reach::Reach;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use connection::Bulk;
+
+pub use connection::BULK_MOST;
 pub use error::AgentError;
 pub use output::OutputChunk;
 
@@ -24,14 +29,12 @@ pub use output::OutputChunk;
 pub const PING_EVERY: Duration = Duration::from_secs(15);
 /// A connection whose ping has no answer after this is dead.
 pub const PING_ANSWER: Duration = Duration::from_secs(5);
-/// A connection is made within this or not at all.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Calls that do not wait for anything in the VM are answered within this.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Pause between two tries of a health check.
 const HEALTH_PAUSE: Duration = Duration::from_millis(20);
 /// One try of a health check.
-const HEALTH_WITHIN: Duration = Duration::from_secs(10);
+pub const HEALTH_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before a broken poll or stream is taken up again.
 const RESUME_PAUSE: Duration = Duration::from_millis(200);
 
@@ -61,10 +64,11 @@ pub struct Credentials {
     pub client: Identity,
 }
 
-/// An agent's address, name and our connection to it.
+/// An agent's address, name and our connections to it.
 #[derive(Clone, Debug)]
 pub struct Agent {
-    http: reqwest::Client,
+    control: reqwest::Client,
+    bulk: Bulk,
     base: String,
     passed_on: bool,
 }
@@ -72,47 +76,28 @@ pub struct Agent {
 impl Agent {
     /// Prepares to speak to the agent at `reach` whose certificate must carry `server_name`. Connects at the first call.
     pub fn new(reach: &Reach, server_name: &str, credentials: &Credentials) -> Result<Self, AgentError> {
-        let tls = kiln_tls::client_config(
-            credentials.ca_pem.as_bytes(),
-            credentials.client.cert_pem.as_bytes(),
-            credentials.client.key_pem.as_bytes(),
-        )?;
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .no_proxy()
-            // An agent is in the hands of its VM's root: it sends us nowhere.
-            .redirect(reqwest::redirect::Policy::none())
-            .https_only(true)
-            .connect_timeout(CONNECT_WITHIN)
-            .http2_keep_alive_interval(PING_EVERY)
-            .http2_keep_alive_timeout(PING_ANSWER)
-            .http2_keep_alive_while_idle(true)
-            .http2_adaptive_window(true);
-        let (http, base) = match reach {
-            Reach::Ip(address) => {
-                (http.resolve(server_name, *address), format!("https://{server_name}:{}", address.port()))
-            }
-            Reach::Unix(path) => (http.unix_socket(path.as_path()), format!("https://{server_name}")),
-        };
-        Ok(Self { http: http.build().map_err(AgentError::client)?, base, passed_on: false })
+        let (control, bulk, base) = connection::connect(reach, server_name, credentials)?;
+        Ok(Self { control, bulk, base, passed_on: false })
     }
 
     /// Speaks to a stage's agent through the runner, which passes on what a stage needs: `base` is the runner's URL of the
     /// stage. Claims, identities and terminals are not passed on.
     #[must_use]
     pub fn through_runner(http: reqwest::Client, base: &str) -> Self {
-        Self { http, base: base.trim_end_matches('/').to_owned(), passed_on: true }
+        // A runner speaks HTTP/1.1, where each request has a connection of its own.
+        let bulk = Bulk::new(http.clone());
+        Self { control: http, bulk, base: base.trim_end_matches('/').to_owned(), passed_on: true }
     }
 
     /// Asks once whether the agent serves.
     pub async fn health(&self) -> Result<wire::HealthResponse, AgentError> {
         if self.passed_on {
             // The runner has the list from the agent itself.
-            let request = self.http.get(self.url(kiln::STEPS)).timeout(HEALTH_WITHIN);
+            let request = self.control.get(self.url(kiln::STEPS)).timeout(HEALTH_WITHIN);
             let _: kiln::StepList = decode(kiln::STEPS, send(kiln::STEPS, request).await?).await?;
             return Ok(wire::HealthResponse { ok: true, ..wire::HealthResponse::default() });
         }
-        let request = self.http.get(self.url(wire::HEALTHZ)).timeout(HEALTH_WITHIN);
+        let request = self.control.get(self.url(wire::HEALTHZ)).timeout(HEALTH_WITHIN);
         decode(wire::HEALTHZ, send(wire::HEALTHZ, request).await?).await
     }
 
@@ -135,7 +120,7 @@ impl Agent {
 
     /// Who the VM is.
     pub async fn identity(&self) -> Result<kiln::Identity, AgentError> {
-        let request = self.http.get(self.url(kiln::IDENTITY)).timeout(ANSWER_WITHIN);
+        let request = self.control.get(self.url(kiln::IDENTITY)).timeout(ANSWER_WITHIN);
         decode(kiln::IDENTITY, send(kiln::IDENTITY, request).await?).await
     }
 
@@ -191,39 +176,8 @@ impl Agent {
 
     /// The steps that the agent knows.
     pub async fn steps(&self) -> Result<kiln::StepList, AgentError> {
-        let request = self.http.get(self.url(kiln::STEPS)).timeout(ANSWER_WITHIN);
+        let request = self.control.get(self.url(kiln::STEPS)).timeout(ANSWER_WITHIN);
         decode(kiln::STEPS, send(kiln::STEPS, request).await?).await
-    }
-
-    /// Unpacks a tar stream (zstd) into `dir`, an absolute path in the VM.
-    pub async fn put_workspace(
-        &self,
-        dir: &str,
-        tar_zstd: BoxStream<'static, std::io::Result<Bytes>>,
-    ) -> Result<kiln::UnpackedResponse, AgentError> {
-        let request = self
-            .http
-            .put(self.url(kiln::WORKSPACE))
-            .query(&[("path", dir)])
-            .header("content-encoding", "zstd")
-            .body(reqwest::Body::wrap_stream(tar_zstd));
-        decode(kiln::WORKSPACE, send(kiln::WORKSPACE, request).await?).await
-    }
-
-    /// Fetches files as a tar stream (zstd).
-    pub async fn files(
-        &self,
-        request: &kiln::FilesRequest,
-    ) -> Result<BoxStream<'static, Result<Bytes, AgentError>>, AgentError> {
-        use futures::StreamExt as _;
-        let answer = self.post_unbounded(kiln::FILES, request).await?;
-        Ok(Box::pin(answer.bytes_stream().map(|chunk| chunk.map_err(|e| AgentError::of(kiln::FILES, e)))))
-    }
-
-    /// Types into the terminal of a step until the stream ends.
-    pub async fn input(&self, id: &str, bytes: BoxStream<'static, std::io::Result<Bytes>>) -> Result<(), AgentError> {
-        let request = self.http.put(self.url(kiln::INPUT)).query(&[("id", id)]).body(reqwest::Body::wrap_stream(bytes));
-        decode::<wire::Empty>(kiln::INPUT, send(kiln::INPUT, request).await?).await.map(drop)
     }
 
     /// Tells a step's terminal its new size.
@@ -242,7 +196,7 @@ impl Agent {
     }
 
     async fn post<Q: Serialize, A: DeserializeOwned>(&self, path: &'static str, body: &Q) -> Result<A, AgentError> {
-        let request = self.http.post(self.url(path)).timeout(ANSWER_WITHIN).json(body);
+        let request = self.control.post(self.url(path)).timeout(ANSWER_WITHIN).json(body);
         decode(path, send(path, request).await?).await
     }
 
@@ -251,7 +205,7 @@ impl Agent {
         path: &'static str,
         body: &Q,
     ) -> Result<reqwest::Response, AgentError> {
-        send(path, self.http.post(self.url(path)).json(body)).await
+        send(path, self.control.post(self.url(path)).json(body)).await
     }
 }
 

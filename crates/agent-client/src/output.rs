@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
-use futures::{Stream, StreamExt as _};
+use futures::Stream;
 use kiln_wire::agent::kiln;
 
+use crate::bulk::Body;
 use crate::{Agent, AgentError, RESUME_PAUSE};
 
 /// A piece of output and where it stands.
@@ -22,7 +22,7 @@ struct Follow {
     agent: Agent,
     id: String,
     offset: u64,
-    body: Option<BoxStream<'static, Result<Bytes, reqwest::Error>>>,
+    body: Option<Body>,
     unreachable_for: Duration,
     silent_since: Instant,
 }
@@ -70,16 +70,16 @@ impl Follow {
                     none.insert(answer)
                 }
             };
-            match body.next().await {
-                None => return Ok(None),
-                Some(Ok(bytes)) if bytes.is_empty() => {}
-                Some(Ok(bytes)) => {
+            match body.next(&self.agent, kiln::OUTPUT).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(bytes)) if bytes.is_empty() => {}
+                Ok(Some(bytes)) => {
                     let offset = self.offset;
                     self.offset += bytes.len() as u64;
                     self.silent_since = Instant::now();
                     return Ok(Some(OutputChunk { offset, bytes }));
                 }
-                Some(Err(_)) => {
+                Err(_) => {
                     // The bytes so far are counted; the rest is asked for again.
                     self.body = None;
                     self.silent_since = Instant::now();
@@ -96,10 +96,10 @@ async fn open(
     offset: u64,
     silent_since: Instant,
     unreachable_for: Duration,
-) -> Result<Option<BoxStream<'static, Result<Bytes, reqwest::Error>>>, AgentError> {
+) -> Result<Option<Body>, AgentError> {
     let request = kiln::OutputRequest { id: id.to_owned(), offset, follow: true, wait_ms: None };
-    match agent.post_unbounded(kiln::OUTPUT, &request).await {
-        Ok(answer) => Ok(Some(Box::pin(answer.bytes_stream()))),
+    match agent.post_bulk(kiln::OUTPUT, &request).await {
+        Ok(body) => Ok(Some(body)),
         Err(error) if error.is_connection() && silent_since.elapsed() < unreachable_for => {
             tokio::time::sleep(RESUME_PAUSE).await;
             Ok(None)

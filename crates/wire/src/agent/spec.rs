@@ -238,6 +238,6 @@ message! {
         /// In a request: the shell variable. In an answer: the value.
         value: String = "value" always,
         /// How it is treated.
-        kind: OutputType = "type",
+        kind: OutputType = "type" always,
     }
 }

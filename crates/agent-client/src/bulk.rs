@@ -1,0 +1,113 @@
+//! Transfers whose other end may be slow: the workspace going in, files coming back, what is typed.
+//!
+//! HTTP/1.1 has no pings, and a VM that stands still leaves its connections open. So while nothing comes, the agent is
+//! asked over the control connection whether it is still there.
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use kiln_wire::agent::{self as wire, kiln};
+
+use crate::connection::Slot;
+use crate::{Agent, AgentError, PING_EVERY, decode, send};
+
+/// The body of an answer, and its place among the transfers that run.
+pub(crate) struct Body {
+    bytes: BoxStream<'static, Result<Bytes, reqwest::Error>>,
+    _slot: Slot,
+}
+
+impl Body {
+    /// Returns the next bytes, and none at the end.
+    ///
+    /// # Errors
+    /// When the connection broke, or the agent fell silent.
+    pub(crate) async fn next(&mut self, agent: &Agent, path: &'static str) -> Result<Option<Bytes>, AgentError> {
+        let next = async { self.bytes.next().await.transpose().map_err(|e| AgentError::of(path, e)) };
+        agent.unless_silent(path, next).await
+    }
+}
+
+impl Agent {
+    /// Unpacks a tar stream (zstd) into `dir`, an absolute path in the VM.
+    pub async fn put_workspace(
+        &self,
+        dir: &str,
+        tar_zstd: BoxStream<'static, std::io::Result<Bytes>>,
+    ) -> Result<kiln::UnpackedResponse, AgentError> {
+        let _slot = self.bulk.slot().await;
+        let url = self.url(kiln::WORKSPACE);
+        let request = self.bulk.http.put(url).query(&[("path", dir)]).header("content-encoding", "zstd");
+        let request = request.body(reqwest::Body::wrap_stream(tar_zstd));
+        let sent = async { decode(kiln::WORKSPACE, send(kiln::WORKSPACE, request).await?).await };
+        self.unless_silent(kiln::WORKSPACE, sent).await
+    }
+
+    /// Fetches files as a tar stream (zstd).
+    pub async fn files(
+        &self,
+        request: &kiln::FilesRequest,
+    ) -> Result<BoxStream<'static, Result<Bytes, AgentError>>, AgentError> {
+        let body = self.post_bulk(kiln::FILES, request).await?;
+        let state = Some((body, self.clone()));
+        let stream = futures::stream::unfold(state, |state| async move {
+            let (mut body, agent) = state?;
+            match body.next(&agent, kiln::FILES).await {
+                Ok(Some(bytes)) => Some((Ok(bytes), Some((body, agent)))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Ok(stream.boxed())
+    }
+
+    /// Types into the terminal of a step until the stream ends.
+    pub async fn input(&self, id: &str, bytes: BoxStream<'static, std::io::Result<Bytes>>) -> Result<(), AgentError> {
+        let _slot = self.bulk.slot().await;
+        let request = self.bulk.http.put(self.url(kiln::INPUT)).query(&[("id", id)]);
+        let request = request.body(reqwest::Body::wrap_stream(bytes));
+        let sent = async { decode::<wire::Empty>(kiln::INPUT, send(kiln::INPUT, request).await?).await };
+        self.unless_silent(kiln::INPUT, sent).await.map(drop)
+    }
+
+    /// Asks for an answer whose body may have any length.
+    pub(crate) async fn post_bulk<Q: serde::Serialize>(
+        &self,
+        path: &'static str,
+        body: &Q,
+    ) -> Result<Body, AgentError> {
+        let slot = self.bulk.slot().await;
+        let answer = send(path, self.bulk.http.post(self.url(path)).json(body));
+        let answer = self.unless_silent(path, answer).await?;
+        Ok(Body { bytes: answer.bytes_stream().boxed(), _slot: slot })
+    }
+
+    /// Returns what `work` returns.
+    ///
+    /// # Errors
+    /// What `work` fails with, or [`AgentError::Silent`] when the agent does not answer any more meanwhile.
+    async fn unless_silent<T>(
+        &self,
+        path: &'static str,
+        work: impl Future<Output = Result<T, AgentError>>,
+    ) -> Result<T, AgentError> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.silent() => Err(AgentError::Silent { path }),
+        }
+    }
+
+    /// Returns when the agent does not answer any more. Of one that is reached through a runner, the runner tells.
+    async fn silent(&self) {
+        if self.passed_on {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(PING_EVERY).await;
+            if self.health().await.is_err_and(|error| error.is_connection()) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The connections to an agent: one for control, and one for each bulk transfer.
+//!
+//! | | protocol | carries |
+//! |---|---|---|
+//! | control | HTTP/2, one connection, pinged | short requests and answers, and polls |
+//! | bulk | HTTP/1.1, one connection for each request | output, files, workspaces, what is typed |
+//!
+//! HTTP/2 shares one flow-control window among all answers of a connection. A reader that does not read would fill it,
+//! and no other answer could pass. So nothing whose reader may be slow goes over the control connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kiln_wire::reach::Reach;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{AgentError, Credentials, PING_ANSWER, PING_EVERY};
+
+/// A connection is made within this or not at all.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Bulk transfers with one agent at a time; further ones wait for one of them to end.
+pub const BULK_MOST: usize = 128;
+/// Bulk connections that are kept for the next transfer, and for how long: less than the agent keeps them.
+const BULK_IDLE_MOST: usize = 2;
+const BULK_IDLE: Duration = Duration::from_secs(5);
+const HTTP_1: &[u8] = b"http/1.1";
+
+/// A way to an agent for bulk transfers.
+#[derive(Clone, Debug)]
+pub(crate) struct Bulk {
+    pub(crate) http: reqwest::Client,
+    slots: Arc<Semaphore>,
+}
+
+/// A bulk transfer's place among those that run. It is free again when this is dropped.
+pub(crate) type Slot = Option<OwnedSemaphorePermit>;
+
+impl Bulk {
+    pub(crate) fn new(http: reqwest::Client) -> Self {
+        Self { http, slots: Arc::new(Semaphore::new(BULK_MOST)) }
+    }
+
+    /// Waits until another transfer may run.
+    pub(crate) async fn slot(&self) -> Slot {
+        // Nobody closes the semaphore.
+        Arc::clone(&self.slots).acquire_owned().await.ok()
+    }
+}
+
+/// The clients for control and for bulk, and the URL that both put before a path.
+pub(crate) fn connect(
+    reach: &Reach,
+    server_name: &str,
+    credentials: &Credentials,
+) -> Result<(reqwest::Client, Bulk, String), AgentError> {
+    let tls = kiln_tls::client_config(
+        credentials.ca_pem.as_bytes(),
+        credentials.client.cert_pem.as_bytes(),
+        credentials.client.key_pem.as_bytes(),
+    )?;
+    // Both share the sessions of one configuration, so the handshakes after the first one are short.
+    let mut bulk_tls = tls.clone();
+    bulk_tls.alpn_protocols = vec![HTTP_1.to_vec()];
+    let base = match reach {
+        Reach::Ip(address) => format!("https://{server_name}:{}", address.port()),
+        Reach::Unix(_) => format!("https://{server_name}"),
+    };
+    let control = builder(reach, server_name)
+        .tls_backend_preconfigured(tls)
+        .http2_keep_alive_interval(PING_EVERY)
+        .http2_keep_alive_timeout(PING_ANSWER)
+        .http2_keep_alive_while_idle(true)
+        .http2_adaptive_window(true);
+    let bulk = builder(reach, server_name)
+        .tls_backend_preconfigured(bulk_tls)
+        .http1_only()
+        .pool_max_idle_per_host(BULK_IDLE_MOST)
+        .pool_idle_timeout(BULK_IDLE);
+    let bulk = Bulk::new(bulk.build().map_err(AgentError::client)?);
+    Ok((control.build().map_err(AgentError::client)?, bulk, base))
+}
+
+fn builder(reach: &Reach, server_name: &str) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        // An agent is in the hands of its VM's root: it sends us nowhere.
+        .redirect(reqwest::redirect::Policy::none())
+        .https_only(true)
+        .connect_timeout(CONNECT_WITHIN);
+    match reach {
+        Reach::Ip(address) => builder.resolve(server_name, *address),
+        Reach::Unix(path) => builder.unix_socket(path.as_path()),
+    }
+}
