@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## What there is to make
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 demo: ## From a fresh Debian or Ubuntu machine with Rust to three pipelines run on VMs
 	@tools/demo
@@ -21,6 +21,11 @@ image: build ## The default VM image, once
 	@tools/packages
 	@tools/image
 
+conformance: ## Any agent held to the protocol: AGENT=https://HOST:PORT CA=, CERT=, KEY=FILE [SERVER_NAME=] [FORMAT=json] [ONLY=]
+	@cargo run --locked --quiet -p kiln-agent-conformance -- $(AGENT) $(if $(CA),--ca $(CA)) $(if $(CERT),--cert $(CERT)) \
+		$(if $(KEY),--key $(KEY)) $(if $(SERVER_NAME),--server-name $(SERVER_NAME)) $(if $(FORMAT),--format $(FORMAT)) \
+		$(foreach word,$(ONLY),--only $(word))
+
 bench: ## The benchmarks of the agent and the runner
 	@tools/bench
 
@@ -37,4 +42,4 @@ install: ## kiln, its agent and their notices into PREFIX (default /usr/local)
 	install -d $(DESTDIR)$(PREFIX)/share/doc/kiln
 	install -m 644 LICENSE THIRD-PARTY-NOTICES.txt $(DESTDIR)$(PREFIX)/share/doc/kiln/
 
-.PHONY: help demo check test nightly build image bench generate install
+.PHONY: help demo check test nightly build image conformance bench generate install

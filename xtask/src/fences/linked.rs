@@ -34,7 +34,6 @@ const FENCES: &[Fence] = &[
             "aws-lc-*",
             "openssl-sys",
             "native-tls",
-            "kiln-agent-rig",
             "kiln-driver-process",
             "kiln-testkit",
             "kiln-corpus",

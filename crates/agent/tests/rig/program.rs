@@ -2,16 +2,20 @@
 #![allow(dead_code)]
 
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use kiln_tls::Authority;
 
-use super::rig::{Client, NAME, pem};
+use super::rig::{Client, NAME, Pem, pem};
 
 pub struct Program {
     pub child: Child,
     pub dir: tempfile::TempDir,
     pub client: Client,
+    pub address: SocketAddr,
+    /// What the client shows.
+    pub runner: Pem,
 }
 
 impl Drop for Program {
@@ -63,8 +67,9 @@ impl Program {
             .find_map(|line| line.split_once("listening address=").map(|(_, a)| a.to_owned()));
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         let runner = pem(&authority, &authority.issue_client("runner").expect("a certificate"));
-        let client = Client::new(address.expect("its address").parse().expect("an address"), NAME, &runner);
-        Self { child, dir, client }
+        let address = address.expect("its address").parse().expect("an address");
+        let client = Client::new(address, NAME, &runner);
+        Self { child, dir, client, address, runner }
     }
 }
 

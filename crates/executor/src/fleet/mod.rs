@@ -12,7 +12,8 @@ use kiln_agent_client::Agent;
 use kiln_pipeline::plan::PoolRequest;
 use kiln_wire::agent::SetupRequest;
 use kiln_wire::reach::Reach;
-use kiln_wire::run::Phase;
+
+use crate::event::Phase;
 
 pub use runner::RunnerFleet;
 

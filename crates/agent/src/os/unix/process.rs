@@ -27,7 +27,6 @@ const REAP_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Processes {
     mark: String,
     cgroups: Option<Arc<Parent>>,
-    adopts: bool,
 }
 
 /// What a process is started with.
@@ -72,12 +71,11 @@ pub(crate) struct Process {
 }
 
 impl Processes {
-    /// The processes of steps whose marks begin with `mark`. When the agent `adopts` orphans, it has no children but
-    /// steps and what they left behind.
-    pub(crate) fn new(mark: &str, cgroups: bool, adopts: bool) -> Self {
+    /// The processes of steps whose marks begin with `mark`.
+    pub(crate) fn new(mark: &str, cgroups: bool) -> Self {
         let cgroups = cgroups.then(|| Parent::create(mark)).flatten().map(Arc::new);
         tracing::info!(cgroups = cgroups.is_some(), "processes of steps");
-        Self { mark: mark.into(), cgroups, adopts }
+        Self { mark: mark.into(), cgroups }
     }
 
     /// Starts a process.
@@ -112,8 +110,7 @@ impl Processes {
 
     /// Ends all of them, also those that outlived their step.
     pub(crate) async fn end_all(&self, wish: Wish) {
-        let tree = Tree::of_all(&self.mark, self.cgroups.as_deref(), self.adopts);
-        tree.end(tree.seen().await, wish).await;
+        Tree::of_all(&self.mark, self.cgroups.as_deref()).end(wish).await;
     }
 }
 
@@ -127,13 +124,11 @@ impl Process {
 
     /// Ends the main process and all that it started.
     pub(crate) async fn end(&mut self, wish: Wish) -> io::Result<Exit> {
-        // It is not reaped yet, so that its number cannot be another one's.
-        let seen = self.tree.seen().await;
         // The main process is reaped while the tree is being ended, so that it does not count as living.
         let mut status = None;
         {
             let reap = async { status = Some(self.child.wait().await) };
-            let (mut reap, mut end) = (std::pin::pin!(reap), std::pin::pin!(self.tree.end(seen, wish)));
+            let (mut reap, mut end) = (std::pin::pin!(reap), std::pin::pin!(self.tree.end(wish)));
             tokio::select! {
                 () = &mut reap => end.await,
                 // A process that the kernel does not let go of must not keep the step from ending.
