@@ -80,7 +80,7 @@ pub struct RunArgs {
     /// Secret by name; its value is masked in all output; may be repeated. `NAME` alone takes it from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub secret: Vec<String>,
-    /// File of NAME=VALUE lines with secrets
+    /// File of secrets: lines of NAME=VALUE; values of several lines stand within quotes
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub secret_file: Option<PathBuf>,
     /// Value of a variable or of an <+input>, by name or path; may be repeated
