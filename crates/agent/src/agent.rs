@@ -12,12 +12,12 @@ use kiln_wire::agent::{Cause, DestroyRequest, PollStepResponse, SetupRequest, St
 use tokio::sync::watch;
 
 use crate::container::Containers;
+use crate::durations::millis;
 use crate::ending::Stop;
 use crate::host::{Host, HostError};
 use crate::load::Load;
 use crate::lock::lock;
 use crate::machine::{ClaimError, Machine};
-use crate::mask::Secrets;
 use crate::os::terminal::Keyboard;
 use crate::settings::Settings;
 use crate::spool::{self, Limits, Writer};
@@ -26,6 +26,7 @@ use crate::step::{Registry, Started, Step};
 use crate::supervise::{self, Job, Runtime};
 use crate::tls::Tls;
 use crate::watchdog::Contact;
+use kiln_mask::Secrets;
 
 pub use self_test::SelfTestError;
 
@@ -117,6 +118,11 @@ impl Agent {
         })
     }
 
+    /// The values that no text and no output shows.
+    pub fn secrets(&self) -> &Arc<Secrets> {
+        &self.secrets
+    }
+
     /// Whether a stage was set up.
     pub fn in_use(&self) -> bool {
         lock(&self.stage).is_set_up()
@@ -144,12 +150,12 @@ impl Agent {
 
     /// Prepares the machine for a stage. A repetition changes nothing.
     pub async fn setup(&self, request: SetupRequest) -> Result<(), AgentError> {
+        self.secrets.add(&request.secrets);
         let _turn = self.turn.lock().await;
         if lock(&self.stage).is_same(&request) {
             return Ok(());
         }
         self.machine.close();
-        self.secrets.add(&request.secrets);
         let (engine_dir, home) = (self.settings.engine_dir.clone(), self.settings.base_env.get("HOME").cloned());
         let prepared =
             tokio::task::spawn_blocking(move || stage::prepare(&request, &engine_dir, home.as_ref()).map(|()| request));
@@ -162,6 +168,7 @@ impl Agent {
 
     /// Starts a step and returns. A step of the same id is not started again.
     pub fn start_step(self: &Arc<Self>, request: StartStepRequest) -> Result<(), AgentError> {
+        self.secrets.add(&request.secrets);
         if request.id.is_empty() {
             return Err(AgentError::NoId);
         }
@@ -174,7 +181,6 @@ impl Agent {
         });
         let started = started.map_err(|source| AgentError::Spool { dir: self.settings.state_dir.clone(), source })?;
         let Started::New(step) = started else { return Ok(()) };
-        self.secrets.add(&request.secrets);
         let stage_runtime_id = request.stage_runtime_id.clone();
         let job = self.job(step, request, output, self.secrets.clone());
         let agent = self.clone();
@@ -229,7 +235,7 @@ impl Agent {
     /// Ends a step and everything it started.
     pub fn cancel(&self, request: &CancelRequest) -> Result<(), AgentError> {
         let step = self.steps.get(&request.id).ok_or(AgentError::UnknownStep)?;
-        let grace = request.grace_ms.map_or(self.settings.kill_grace, Duration::from_millis);
+        let grace = request.grace_ms.map_or(self.settings.kill_grace, millis);
         step.stop(Stop { cause: Cause::Cancelled, reason: request.reason.clone(), grace });
         Ok(())
     }

@@ -3,13 +3,17 @@
 //! ```text
 //! 2026-11-23T22:00:00.123Z INFO step ended step=s1 exit_code=0
 //! ```
+//! Secrets are masked in it as in everything that leaves, and what a panic says goes through it too.
+//!
 //! A subscriber of our own, because the usual one is a twentieth of the agent's size and the agent has no spans, no
 //! filters and one place to write to.
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use kiln_mask::Secrets;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -19,9 +23,20 @@ struct Lines {
     most: Level,
 }
 
+/// What is masked; nothing before [`hide`].
+static SECRETS: OnceLock<Arc<Secrets>> = OnceLock::new();
+static NO_SECRETS: LazyLock<Arc<Secrets>> = LazyLock::new(Arc::default);
+
+/// Masks these in all lines from now on, and those that come to be known later. A second call changes nothing.
+pub fn hide(secrets: &Arc<Secrets>) {
+    // An error means that they are set already, as in a process with several agents.
+    drop(SECRETS.set(Arc::clone(secrets)));
+}
+
 /// Starts to log. A second call changes nothing.
 pub fn start(debug: bool) {
     let most = if debug { Level::DEBUG } else { Level::INFO };
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "defect")));
     // An error means that a log is set up already, as in a test that runs several agents.
     drop(tracing::subscriber::set_global_default(Lines { most }));
 }
@@ -47,8 +62,9 @@ impl Subscriber for Lines {
         let mut line = Line { text: format!("{} {}", timestamp(now), event.metadata().level()) };
         event.record(&mut line);
         line.text.push('\n');
+        let text = SECRETS.get().unwrap_or(&NO_SECRETS).mask(line.text);
         // In one write, so that lines of several threads do not mix. There is nowhere to tell of a failure.
-        drop(std::io::stderr().lock().write_all(line.text.as_bytes()));
+        drop(std::io::stderr().lock().write_all(text.as_bytes()));
     }
 }
 

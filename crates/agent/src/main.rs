@@ -118,6 +118,7 @@ async fn serve(settings: Settings) -> Result<()> {
     let server = Server::bind(settings).await?;
     tracing::info!(address = %server.address()?, "listening");
     let agent = server.agent();
+    log::hide(agent.secrets());
     let contact = agent.contact.clone();
     tokio::spawn(async move { agent.load.watch().await });
     let stop = async move {

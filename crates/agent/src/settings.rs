@@ -1,9 +1,12 @@
 //! The agent's settings: the names of lite-engine's, and our own with the prefix `KILN_`.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::durations::{millis, seconds};
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +76,7 @@ pub struct Settings {
     pub lease: Option<Duration>,
     /// Power off (or end) at this age.
     pub max_age: Option<Duration>,
-    /// Environment that every step starts from.
+    /// Environment that every step starts from; without the settings.
     pub base_env: BTreeMap<String, String>,
     /// Log more.
     pub debug: bool,
@@ -111,10 +114,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Reads the settings from an environment, which also becomes the one that steps start from.
+    /// Reads the settings from an environment. What else is in it becomes the environment that steps start from.
     pub fn from_env(env: BTreeMap<String, String>) -> Result<Self, SettingsError> {
         let mut out = Self::default();
-        let read = Reader { env: &env };
+        let read = Reader { env: &env, names: RefCell::default() };
         if let Some((name, value)) = read.find("HTTPS_BIND") {
             out.bind = parse_bind(value).ok_or_else(|| wrong(&name, value, "an address like :9079"))?;
         }
@@ -126,7 +129,8 @@ impl Settings {
         let mut trace = false;
         read.flag("TRACE", &mut trace)?;
         out.debug |= trace;
-        if let Some((_, dir)) = read.find("HARNESS_WORKDIR") {
+        // Of the agent and of the steps alike: their tools look for the shared directory by it.
+        if let Some(dir) = env.get("HARNESS_WORKDIR").filter(|dir| !dir.is_empty()) {
             out.engine_dir = Path::new(dir).join("tmp/engine");
         }
         read.path("KILN_STATE_DIR", &mut out.state_dir);
@@ -139,23 +143,36 @@ impl Settings {
             out.disk_reserve_bytes = n.saturating_mul(MIB);
         }
         if let Some(n) = read.number("KILN_KILL_GRACE_MS")? {
-            out.kill_grace = Duration::from_millis(n);
+            out.kill_grace = millis(n);
         }
-        out.lease = read.number("KILN_LEASE_S")?.filter(|n| *n > 0).map(Duration::from_secs);
-        out.max_age = read.number("KILN_MAX_AGE_S")?.filter(|n| *n > 0).map(Duration::from_secs);
-        out.base_env = env;
+        out.lease = read.number("KILN_LEASE_S")?.filter(|n| *n > 0).map(seconds);
+        out.max_age = read.number("KILN_MAX_AGE_S")?.filter(|n| *n > 0).map(seconds);
+        for name in OF_THE_ORIGINAL {
+            read.find(name);
+        }
+        let names = read.names.into_inner();
+        out.base_env = env.into_iter().filter(|(name, _)| !names.contains(name)).collect();
         Ok(out)
     }
 }
 
+/// Settings of the original that mean nothing here.
+const OF_THE_ORIGINAL: [&str; 6] =
+    ["SERVER_NAME", "SKIP_PREPARE_SERVER", "CLIENT_KEY_FILE", "CLIENT_INSECURE", "CLIENT_CA_CERT_FILE", "CA_CERT_FILE"];
+
+/// The one way to a setting.
 struct Reader<'a> {
     env: &'a BTreeMap<String, String>,
+    /// All names that were looked for. They are the agent's own, so steps do not get them.
+    names: RefCell<BTreeSet<String>>,
 }
 
 impl Reader<'_> {
     /// The original accepts each name with and without the prefix of its group, and so do we.
     fn find(&self, name: &str) -> Option<(String, &str)> {
-        [format!("SERVER_{name}"), name.to_owned()]
+        let names = [format!("SERVER_{name}"), name.to_owned()];
+        self.names.borrow_mut().extend(names.clone());
+        names
             .into_iter()
             .find_map(|name| self.env.get(&name).map(|value| (name, value.as_str())))
             .filter(|(_, value)| !value.is_empty())
@@ -204,6 +221,7 @@ fn parse_bind(text: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::durations::LONGEST;
 
     fn settings(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         Settings::from_env(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
@@ -235,6 +253,44 @@ mod tests {
         assert_eq!(own(&[("KILN_CHANGE_KERNEL", "false"), ("KILN_ROOT_DIR", "/x")]), (false, "/x".into()));
         // A word that is not understood must not be taken for a yes, nor for a no.
         assert!(settings(&[("KILN_CHANGE_KERNEL", "no")]).is_err());
+    }
+
+    #[test]
+    fn steps_start_from_what_is_not_a_setting() {
+        let mut given = vec![("PATH", "/bin"), ("HARNESS_WORKDIR", "/w"), ("KILN_OTHER", "1"), ("CLIENT_ID", "2")];
+        let of_the_agent = [
+            ("SERVER_HTTPS_BIND", ":1"),
+            ("HTTPS_BIND", ":2"),
+            ("SERVER_CERT_FILE", "/c"),
+            ("SERVER_KEY_FILE", "/k"),
+            ("CLIENT_CERT_FILE", "/ca"),
+            ("SERVER_INSECURE", "true"),
+            ("DEBUG", "true"),
+            ("TRACE", ""),
+            ("KILN_STATE_DIR", "/s"),
+            ("KILN_ROOT_DIR", "/r"),
+            ("KILN_CHANGE_KERNEL", "false"),
+            ("KILN_STEP_OUTPUT_LIMIT_MIB", "1"),
+            ("KILN_DISK_RESERVE_MIB", "1"),
+            ("KILN_KILL_GRACE_MS", "1"),
+            ("KILN_LEASE_S", "1"),
+            ("KILN_MAX_AGE_S", "1"),
+            ("SKIP_PREPARE_SERVER", "true"),
+            ("SERVER_NAME", "drone"),
+            ("CLIENT_KEY_FILE", "/k"),
+        ];
+        given.extend(of_the_agent);
+        let base = settings(&given).unwrap_or_else(|e| panic!("{e}")).base_env;
+        let names: Vec<&str> = base.keys().map(String::as_str).collect();
+        assert_eq!(names, ["CLIENT_ID", "HARNESS_WORKDIR", "KILN_OTHER", "PATH"]);
+    }
+
+    #[test]
+    fn a_time_that_no_clock_can_count_to_is_the_longest() {
+        let all = u64::MAX.to_string();
+        let read = settings(&[("KILN_LEASE_S", &all), ("KILN_MAX_AGE_S", &all), ("KILN_KILL_GRACE_MS", &all)]);
+        let read = read.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((read.lease, read.max_age, read.kill_grace), (Some(LONGEST), Some(LONGEST), LONGEST));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kiln_mask::Settled;
 use tokio::sync::watch;
 
 use crate::os::files;
@@ -75,7 +76,8 @@ pub fn create(path: PathBuf, limits: Limits) -> io::Result<(Writer, Arc<Spool>)>
 
 impl Writer {
     /// Adds output. Never fails: when it cannot be kept it is dropped, and the spool says so.
-    pub fn write(&mut self, mut bytes: &[u8]) {
+    pub fn write(&mut self, settled: Settled<'_>) {
+        let mut bytes = &*settled;
         if !self.state.cut {
             let room = self.room(bytes.len() as u64).min(bytes.len() as u64) as usize;
             let (fits, over) = bytes.split_at(room);
@@ -190,6 +192,8 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use kiln_mask::Masker;
+
     use super::*;
 
     const AMPLE: Limits = Limits { bytes: 1 << 30, disk_reserve_bytes: 0 };
@@ -198,6 +202,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
         let (writer, spool) = create(dir.path().join("a/b.out"), limits).unwrap_or_else(|e| panic!("{e}"));
         (dir, writer, spool)
+    }
+
+    /// Writes what a masker without secrets lets through, which is all.
+    fn write(writer: &mut Writer, bytes: &[u8]) {
+        Masker::new(Arc::default()).push(bytes, |settled| writer.write(settled));
     }
 
     async fn all(spool: &Spool, mut offset: u64) -> Vec<u8> {
@@ -216,10 +225,10 @@ mod tests {
     #[tokio::test]
     async fn a_reader_gets_every_byte_from_its_offset() {
         let (_dir, mut writer, spool) = spool(AMPLE);
-        writer.write(b"hello ");
+        write(&mut writer, b"hello ");
         let early = all(&spool, 0);
         let rest = async {
-            writer.write(b"world");
+            write(&mut writer, b"world");
             writer.finish();
         };
         assert_eq!(tokio::join!(early, rest).0, b"hello world");
@@ -232,11 +241,11 @@ mod tests {
     #[tokio::test]
     async fn what_exceeds_the_limit_is_cut_with_a_marker_and_the_end_is_kept() {
         let (_dir, mut writer, spool) = spool(Limits { bytes: 10, ..AMPLE });
-        writer.write(b"0123456789abc");
+        write(&mut writer, b"0123456789abc");
         for _ in 0..200 {
-            writer.write(&[b'x'; 1000]);
+            write(&mut writer, &[b'x'; 1000]);
         }
-        writer.write(b"the end");
+        write(&mut writer, b"the end");
         writer.finish();
         let text = String::from_utf8(all(&spool, 0).await).unwrap_or_else(|e| panic!("{e}"));
         assert!(text.starts_with("0123456789\n[kiln: 134474 bytes of output were dropped here"), "{}", &text[..90]);
@@ -247,7 +256,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_disk_cuts() {
         let (_dir, mut writer, spool) = spool(Limits { disk_reserve_bytes: u64::MAX / 2, ..AMPLE });
-        writer.write(b"lost but for the tail");
+        write(&mut writer, b"lost but for the tail");
         writer.finish();
         assert!(spool.progress().cut);
         assert!(all(&spool, 0).await.ends_with(b"lost but for the tail"));

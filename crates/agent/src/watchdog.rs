@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::durations::positive_seconds;
 use crate::lock::lock;
 use crate::os::power;
 
@@ -51,9 +52,8 @@ impl Contact {
     pub fn claimed(&self, lease_s: i64, max_age_s: i64) {
         let mut times = lock(&self.times);
         (times.born, times.last) = (Instant::now(), Instant::now());
-        let seconds = |s: i64| u64::try_from(s).ok().filter(|s| *s > 0).map(Duration::from_secs);
-        times.lease = seconds(lease_s).or(times.lease);
-        times.max_age = seconds(max_age_s).or(times.max_age);
+        times.lease = positive_seconds(lease_s).or(times.lease);
+        times.max_age = positive_seconds(max_age_s).or(times.max_age);
     }
 
     /// When the machine has to go, and why; none when no limit is set. The time moves with every contact.
@@ -157,6 +157,16 @@ mod tests {
         tokio::time::advance(s(90)).await;
         contact.claimed(20, 0);
         check(contact, 20, "no contact for the lease").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn limits_that_no_clock_can_count_to_end_nothing() {
+        for (lease_s, max_age_s) in [(i64::MAX, 0), (0, i64::MAX), (i64::MAX, i64::MAX), (i64::MIN, i64::MIN)] {
+            let contact = Contact::new(None, None);
+            contact.claimed(lease_s, max_age_s);
+            drop(contact.open());
+            assert!(tokio::time::timeout(s(1000), contact.expired()).await.is_err(), "{lease_s} {max_age_s}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -51,6 +51,59 @@ async fn settings_come_from_the_file_and_reach_the_steps_and_sigterm_ends_it_wit
 }
 
 #[tokio::test]
+async fn steps_do_not_see_the_settings_of_the_agent_but_all_that_they_are_given() {
+    let program = Program::start_with(PROGRAM, "--env-file", "DEBUG=true\nTRACE=\nSERVER_NAME=drone\nOF_STEPS=1\n");
+    let setup = json!({"envs": {"HTTPS_BIND": "of the stage"}});
+    program.client.ok("/setup", &setup).await;
+    let mut request = step("s1", "env");
+    request.environment =
+        [("DEBUG", "of the step"), ("KILN_STATE_DIR", "mine")].map(|(k, v)| (k.into(), v.into())).into();
+    assert_eq!(program.client.run(&request).await.exit_code, 0);
+    let output = program.client.output("s1", 0).await;
+    let of = |name: &str| output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned);
+    for name in [
+        "SERVER_HTTPS_BIND",
+        "CLIENT_CERT_FILE",
+        "SERVER_CERT_FILE",
+        "SERVER_KEY_FILE",
+        "SKIP_PREPARE_SERVER",
+        "SERVER_NAME",
+        "KILN_KILL_GRACE_MS",
+        "KILN_CHANGE_KERNEL",
+        "KILN_ROOT_DIR",
+        "TRACE",
+    ] {
+        assert_eq!(of(name), None, "{name} reached a step");
+    }
+    let kept = ["HTTPS_BIND", "DEBUG", "KILN_STATE_DIR", "OF_STEPS", "FROM_FILE", "KILN_STEP_ID"];
+    let values = kept.map(|name| of(name).unwrap_or_default());
+    assert_eq!(values, ["of the stage", "of the step", "mine", "1", "from the file", "s1"]);
+}
+
+#[tokio::test]
+async fn the_log_shows_no_secret() {
+    let program = Program::start_with(PROGRAM, "--env-file", "DEBUG=true\n");
+    program.client.ok("/setup", &json!({"secrets": ["hunter2"]})).await;
+    let mut request = step("hunter2", "true");
+    request.working_dir = "/no/hunter2".into();
+    program.client.run(&request).await;
+    program.client.refused("/kiln/v1/files", &json!({"base": "hunter2", "paths": ["*"]})).await;
+    let log =
+        until("the refusal to be logged", async || Some(program.log()).filter(|log| log.contains("refused"))).await;
+    assert!(log.contains("step ended step=**************"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[tokio::test]
+async fn times_that_no_clock_can_count_to_end_nothing() {
+    let times = format!("KILN_LEASE_S={0}\nKILN_MAX_AGE_S={0}\nKILN_KILL_GRACE_MS={0}\n", u64::MAX);
+    let program = Program::start_with(PROGRAM, "--env-file", &times);
+    assert_eq!(program.client.run(&step("s1", "exit 4")).await.exit_code, 4);
+    program.client.ok("/kiln/v1/claim", &json!({"id": "c1", "lease_s": i64::MAX, "max_age_s": i64::MAX})).await;
+    assert_eq!(program.client.run(&step("s2", "exit 5")).await.exit_code, 5);
+}
+
+#[tokio::test]
 async fn on_a_shared_machine_a_lease_that_runs_out_ends_the_agent_with_its_steps_and_nothing_else() {
     let mut program = Program::start_with(PROGRAM, "--env-file", "KILN_LEASE_S=2\n");
     let pid = program.dir.path().join("pid");

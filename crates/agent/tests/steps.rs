@@ -85,7 +85,32 @@ async fn typed_outputs_take_shell_variables() {
     request.outputs = vec![output("a", "V", OutputType::Text), output("b", "W", OutputType::Secret)];
     let end = rig.client.run(&request).await;
     assert_eq!(end.outputs_v2, [output("a", "plain", OutputType::Text), output("b", "hidden", OutputType::Secret)]);
-    assert_eq!(end.outputs.get("b"), None);
+    assert_eq!((end.outputs["a"].as_str(), end.outputs["b"].as_str()), ("plain", "hidden"));
+}
+
+#[tokio::test]
+async fn every_output_says_its_type() {
+    let rig = Rig::start().await;
+    let declared = json!([{"key": "a", "value": "V"}, {"key": "b", "value": "W", "type": "SECRET"}]);
+    let run = json!({"entrypoint": ["sh", "-c"], "commands": ["V=1 W=2"]});
+    rig.client.ok("/start_step", &json!({"id": "s1", "run": run, "outputs": declared})).await;
+    let end = rig.client.ok("/poll_step", &json!({"id": "s1"})).await;
+    let expect = json!([{"key": "a", "value": "1", "type": "STRING"}, {"key": "b", "value": "2", "type": "SECRET"}]);
+    assert_eq!(end["outputV2"], expect);
+    let run = json!({"entrypoint": ["sh", "-c"], "commands": ["echo K=1 > $DRONE_OUTPUT"]});
+    rig.client.ok("/start_step", &json!({"id": "s2", "run": run})).await;
+    let end = rig.client.ok("/poll_step", &json!({"id": "s2"})).await;
+    assert_eq!(end["outputV2"], json!([{"key": "K", "value": "1", "type": "STRING"}]));
+}
+
+#[tokio::test]
+async fn what_a_failed_step_wrote_down_as_secret_is_no_output_but_is_told() {
+    let rig = Rig::start().await;
+    let script = "echo S=topsecret > $HARNESS_OUTPUT_SECRET_FILE; exit 1";
+    let end = rig.client.run(&step("s1", script)).await;
+    assert_eq!((end.exit_code, end.outputs_v2.len(), end.secrets), (1, 0, vec!["topsecret".to_owned()]));
+    rig.client.run(&step("s2", "echo topsecret")).await;
+    assert_eq!(rig.client.output("s2", 0).await, "**************\n");
 }
 
 #[tokio::test]

@@ -65,13 +65,19 @@ fn zero_values_are_left_out_but_structures_stay() {
 fn a_good_end_leaves_the_exit_code_out_and_outputs_v2_are_in_camel_case() {
     let answer = PollStepResponse {
         exited: true,
-        outputs_v2: vec![OutputV2 { key: "K".into(), value: String::new(), kind: OutputType::Secret }],
+        outputs_v2: [OutputType::Secret, OutputType::Text]
+            .map(|kind| OutputV2 { key: "K".into(), value: String::new(), kind })
+            .into(),
         cause: Cause::Exited,
         ..Default::default()
     };
     assert_eq!(
         written(&answer),
-        json!({"exited": true, "outputV2": [{"key": "K", "value": "", "type": "SECRET"}], "cause": "exited"})
+        json!({
+            "exited": true,
+            "outputV2": [{"key": "K", "value": "", "type": "SECRET"}, {"key": "K", "value": "", "type": "STRING"}],
+            "cause": "exited"
+        })
     );
 }
 

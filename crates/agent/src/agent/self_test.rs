@@ -24,10 +24,10 @@ use super::{Agent, AgentError};
 use crate::ending::Stop;
 use crate::host::HostError;
 use crate::machine::random_hex;
-use crate::mask::{MASK, Secrets};
 use crate::spool::Spool;
 use crate::stage;
 use crate::supervise::{self, Job};
+use kiln_mask::{MASK, Secrets};
 
 pub use error::SelfTestError;
 use trace::{Folder, Kept, Missing};
@@ -122,7 +122,7 @@ impl Agent {
             return Err(SelfTestError::OutputDropped { dir: spool_dir, reserve_mib });
         }
         let got = read.map_err(|source| SelfTestError::OutputUnread { dir: spool_dir, source })?;
-        let wanted = format!("value: {}\n", String::from_utf8_lossy(MASK));
+        let wanted = format!("value: {MASK}\n");
         if got != wanted {
             return Err(SelfTestError::Output { wanted, got });
         }

@@ -11,34 +11,35 @@ use kiln_wire::agent::kiln::{
 };
 
 use super::Api;
-use super::reply::{Json, Refusal, Reply, read};
+use super::reply::{Refusal, Reply, read};
 use crate::archive;
 
 pub(super) async fn identity(State(api): State<Api>) -> Reply<Identity> {
-    Ok(Json(api.agent.machine.identity()))
+    api.answer(api.agent.machine.identity())
 }
 
 pub(super) async fn claim(State(api): State<Api>, body: Body) -> Reply<Identity> {
     let request: ClaimRequest = read(body, api.agent.settings.body_limit_bytes).await?;
-    let claimed = tokio::task::spawn_blocking(move || api.agent.claim(&request));
-    Ok(Json(claimed.await.map_err(Refusal::internal)??))
+    let agent = api.agent.clone();
+    let claimed = tokio::task::spawn_blocking(move || agent.claim(&request));
+    api.answer(claimed.await.map_err(Refusal::internal)??)
 }
 
 pub(super) async fn self_test(State(api): State<Api>) -> Reply<SelfTestResponse> {
     // A task of its own, so that a caller that hangs up leaves nothing behind either.
     let agent = api.agent.clone();
     let done = tokio::spawn(async move { agent.self_test().await });
-    Ok(Json(done.await.map_err(Refusal::internal)??))
+    api.answer(done.await.map_err(Refusal::internal)??)
 }
 
 pub(super) async fn steps(State(api): State<Api>) -> Reply<StepList> {
-    Ok(Json(api.agent.list()))
+    api.answer(api.agent.list())
 }
 
 pub(super) async fn cancel(State(api): State<Api>, body: Body) -> Reply<Empty> {
     let request: CancelRequest = read(body, api.agent.settings.body_limit_bytes).await?;
     api.agent.cancel(&request).map_err(|error| Refusal::new(StatusCode::NOT_FOUND, error))?;
-    Ok(Json(Empty {}))
+    api.answer(Empty {})
 }
 
 pub(super) async fn input(State(api): State<Api>, RawQuery(query): RawQuery, body: Body) -> Reply<Empty> {
@@ -56,13 +57,13 @@ pub(super) async fn input(State(api): State<Api>, RawQuery(query): RawQuery, bod
         }
         keyboard = same;
     }
-    Ok(Json(Empty {}))
+    api.answer(Empty {})
 }
 
 pub(super) async fn resize(State(api): State<Api>, body: Body) -> Reply<Empty> {
     let request: ResizeRequest = read(body, api.agent.settings.body_limit_bytes).await?;
     api.agent.keyboard(&request.id).await?.resize(&request.terminal).map_err(Refusal::internal)?;
-    Ok(Json(Empty {}))
+    api.answer(Empty {})
 }
 
 /// The value of a query's parameter; `name` ends with its `=`.
@@ -87,7 +88,7 @@ pub(super) async fn workspace(
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the tar stream plain or as zstd"));
         }
     };
-    Ok(Json(archive::unpack(body, path.into(), packed).await?))
+    api.answer(archive::unpack(body, path.into(), packed).await?)
 }
 
 pub(super) async fn files(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {

@@ -64,5 +64,6 @@ async fn contact(State(api): State<Api>, request: Request, next: Next) -> Respon
     tracing::debug!(method = %request.method(), path = request.uri().path(), "request");
     // A defect in one route must not cost the other requests of the connection.
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    answer.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    let answer = answer.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
+    reply::tell(answer, api.agent.secrets())
 }

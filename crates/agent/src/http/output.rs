@@ -14,6 +14,7 @@ use kiln_wire::agent::kiln::{CUT_HEADER, ENDED_HEADER, LENGTH_HEADER, OFFSET_HEA
 
 use super::Api;
 use super::reply::{Refusal, read};
+use crate::durations::millis;
 use crate::spool::Reader;
 use crate::step::Step;
 use crate::watchdog::Open;
@@ -38,7 +39,7 @@ pub(super) async fn stream_output(State(api): State<Api>, body: Body) -> Result<
 /// Our route.
 pub(super) async fn output(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
     let request: OutputRequest = read(body, api.agent.settings.body_limit_bytes).await?;
-    let patience = request.wait_ms.map_or(STEP_PATIENCE, Duration::from_millis);
+    let patience = request.wait_ms.map_or(STEP_PATIENCE, millis);
     let step = api.agent.steps.wait_for(&request.id, patience).await;
     let step = step.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "Step has not started"))?;
     let len = step.spool.progress().len;

@@ -4,19 +4,22 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use kiln_mask::{Masked, Secrets, Texts};
 use kiln_wire::agent::ErrorBody;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
+use super::Api;
 use crate::agent::AgentError;
 use crate::archive::ArchiveError;
 use crate::machine::ClaimError;
 
-/// A JSON answer, indented by two and never to be cached.
-pub(super) struct Json<T>(pub T);
+/// A JSON answer, indented by two and never to be cached. [`Api::answer`] makes it.
+pub(super) struct Json<T>(Masked<T>);
 
-/// An answer that is not a success.
-#[derive(Debug)]
+/// An answer that is not a success. Its message is told by [`tell`] alone.
+#[derive(Debug, Clone)]
 pub(super) struct Refusal {
     pub status: StatusCode,
     pub message: String,
@@ -24,13 +27,20 @@ pub(super) struct Refusal {
 
 pub(super) type Reply<T> = Result<Json<T>, Refusal>;
 
+impl Api {
+    /// Answers with a message, whose texts are masked.
+    pub(super) fn answer<T: Texts>(&self, message: T) -> Reply<T> {
+        Ok(Json(self.agent.secrets().mask(message)))
+    }
+}
+
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         json(StatusCode::OK, &self.0)
     }
 }
 
-fn json(status: StatusCode, body: &impl Serialize) -> Response {
+fn json(status: StatusCode, body: &Masked<impl Serialize>) -> Response {
     respond(status, serde_json::to_vec_pretty(body))
 }
 
@@ -67,10 +77,20 @@ impl Refusal {
 }
 
 impl IntoResponse for Refusal {
+    /// Says the status alone. The message goes along for [`tell`], because it may quote a secret.
     fn into_response(self) -> Response {
-        tracing::info!(status = self.status.as_u16(), message = self.message, "refused");
-        json(self.status, &ErrorBody { error_msg: self.message })
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
     }
+}
+
+/// Puts the message of a refusal into its answer, masked.
+pub(super) fn tell(mut response: Response, secrets: &Secrets) -> Response {
+    let Some(Refusal { status, message }) = response.extensions_mut().remove() else { return response };
+    let body = secrets.mask(ErrorBody { error_msg: message });
+    tracing::info!(status = status.as_u16(), error = body.error_msg, "refused");
+    json(status, &body)
 }
 
 impl From<AgentError> for Refusal {
@@ -105,7 +125,19 @@ impl From<ClaimError> for Refusal {
 /// Reads a JSON body. Its content type is not looked at: the original's client sends none.
 pub(super) async fn read<T: DeserializeOwned>(body: Body, limit_bytes: usize) -> Result<T, Refusal> {
     let bytes = collect(body, limit_bytes).await?;
-    serde_json::from_slice(&bytes).map_err(|error| Refusal::bad(format!("the request is not valid: {error}")))
+    serde_json::from_slice(&bytes).map_err(|error| invalid(&error))
+}
+
+/// Says where a request is wrong. What stands there is not quoted: its secrets are not known yet.
+fn invalid(error: &serde_json::Error) -> Refusal {
+    let what = match error.classify() {
+        Category::Data => {
+            format!("a value has another type than its field at line {} column {}", error.line(), error.column())
+        }
+        // These quote nothing.
+        Category::Eof | Category::Syntax | Category::Io => error.to_string(),
+    };
+    Refusal::bad(format!("the request is not valid: {what}"))
 }
 
 /// Apart from `read`, so that it is compiled once and not for every message.

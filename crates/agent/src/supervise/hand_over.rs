@@ -135,15 +135,11 @@ impl HandOver {
             let Some(value) = value else { continue };
             if wanted.kind == OutputType::Secret {
                 secrets.push(value.clone());
-            } else {
-                outputs.insert(wanted.key.clone(), value.clone());
             }
+            outputs.insert(wanted.key.clone(), value.clone());
             if self.declared {
                 response.outputs_v2.push(OutputV2 { key: wanted.key.clone(), value, kind: wanted.kind });
             }
-        }
-        for wanted in self.wanted.iter().filter(|w| w.kind == OutputType::Secret) {
-            outputs.remove(&wanted.key);
         }
         if !self.declared {
             let text =
@@ -154,6 +150,8 @@ impl HandOver {
             secrets.push(value.clone());
             if succeeded {
                 response.outputs_v2.push(OutputV2 { key, value, kind: OutputType::Secret });
+            } else {
+                response.secrets.push(value);
             }
         }
         response.outputs = outputs;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::mask::Masker;
 use crate::os::output::{CommandRuns, News, Output};
 use crate::spool::Writer;
+use kiln_mask::Masker;
 
 const CHUNK_BYTES: usize = 64 * 1024;
 const STACK_BYTES: usize = 128 * 1024;

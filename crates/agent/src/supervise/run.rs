@@ -11,13 +11,11 @@ use tokio::sync::watch;
 
 use super::pump::Pump;
 use super::{HandOver, Order, Running, Runtime, StartError, result};
+use crate::durations::positive_seconds;
 use crate::ending::{Exit, Stop};
-use crate::mask::{Masker, Secrets};
 use crate::spool::Writer;
 use crate::step::Step;
-
-/// Longest time limit that is honoured; a longer one is none.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+use kiln_mask::{Masker, Secrets};
 
 /// What a step needs beside its request.
 #[derive(Debug)]
@@ -69,7 +67,9 @@ async fn supervise(mut job: Job) -> PollStepResponse {
         Err(error) => {
             if let Some(mut output) = job.output.take() {
                 // People look for the reason in the output.
-                output.write(format!("{error}\n").as_bytes());
+                let mut masker = Masker::new(job.secrets.clone());
+                masker.push(format!("{error}\n").as_bytes(), |settled| output.write(settled));
+                masker.finish(|settled| output.write(settled));
                 output.finish();
             }
             hand_over.clean_up();
@@ -117,8 +117,7 @@ async fn start(job: &mut Job, hand_over: &HandOver) -> Result<(Box<dyn Running>,
 
 /// Waits for the command; ends all that it started when time is up or somebody wishes it.
 async fn wait(job: &Job, running: &mut dyn Running) -> io::Result<(Exit, Option<Stop>)> {
-    let limit = u64::try_from(job.request.timeout).ok().filter(|s| *s > 0).map(Duration::from_secs);
-    let limit = limit.filter(|limit| *limit < LONGEST_TIMEOUT);
+    let limit = positive_seconds(job.request.timeout);
     let mut stops = job.step.stops();
     let timeout = async {
         match limit {

@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use kiln_tls::Authority;
 
@@ -16,6 +17,7 @@ pub struct Program {
     pub address: SocketAddr,
     /// What the client shows.
     pub runner: Pem,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Drop for Program {
@@ -65,11 +67,18 @@ impl Program {
             .by_ref()
             .map_while(Result::ok)
             .find_map(|line| line.split_once("listening address=").map(|(_, a)| a.to_owned()));
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let to = Arc::clone(&log);
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| to.lock().expect("lines").push(line)));
         let runner = pem(&authority, &authority.issue_client("runner").expect("a certificate"));
         let address = address.expect("its address").parse().expect("an address");
         let client = Client::new(address, NAME, &runner);
-        Self { child, dir, client, address, runner }
+        Self { child, dir, client, address, runner, log }
+    }
+
+    /// What it has logged since it listens.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("lines").join("\n")
     }
 }
 

@@ -90,6 +90,9 @@ message! {
         signal: i32 = "signal",
         /// Ours: what the one who cancelled it gave as the reason.
         cancel_reason: String = "cancel_reason",
+        /// Ours: values that the step wrote down as secrets and that are no outputs, because it failed. Whoever shows
+        /// anything of the step masks them.
+        secrets: Vec<String> = "kiln_secrets",
         /// Ours: bytes of output in the spool.
         output_bytes: u64 = "output_bytes",
         /// Ours: how long it ran, in milliseconds.

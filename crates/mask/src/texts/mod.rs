@@ -1,0 +1,3 @@
+//! What of the messages on the wire is text.
+
+mod agent;
