@@ -3,7 +3,7 @@
 use super::mutant::Mutant;
 use super::suite::{
     AGENT_CLIENT, AGENT_SELF_TEST, DRIVER, RUNNER, RUNNER_GUARD, RUNNER_HEALTH, RUNNER_READERS, RUNNER_READY, STORE,
-    STORE_BREAKAGE, STORE_GROUPS,
+    STORE_BREAKAGE, STORE_GROUPS, STORE_PLACE, STORE_ROWS,
 };
 
 /// All of them.
@@ -125,5 +125,24 @@ pub const MUTANTS: &[Mutant] = &[
             "promised.owed_bytes.saturating_add(self.disk_reserve_bytes)",
             "self.disk_reserve_bytes",
         )],
+    },
+    Mutant {
+        name: "one row that cannot be read hides all others",
+        suite: STORE_ROWS,
+        edits: &[(
+            "store/src/unreadable.rs",
+            "Err(fault) => drop(bad.insert((subject, row.text(0)?), fault.to_string())),",
+            "Err(fault) => return bad.insert((subject, row.text(0)?), fault.to_string()).map_or(Err(fault), |_| Ok(good)),",
+        )],
+    },
+    Mutant {
+        name: "a database server elsewhere is believed without proof",
+        suite: STORE_PLACE,
+        edits: &[("store/src/place.rs", "ssl_mode(PgSslMode::VerifyFull)", "ssl_mode(PgSslMode::Prefer)")],
+    },
+    Mutant {
+        name: "a self-test does not look at what its step handed over",
+        suite: AGENT_SELF_TEST,
+        edits: &[("agent/src/agent/self_test.rs", "if got != value {", "if got != value && got.len() > value.len() {")],
     },
 ];

@@ -27,6 +27,10 @@ pub const STORE: Suite = Suite::Tests { program: "backends", word: "keeps_the_co
 pub const STORE_BREAKAGE: Suite = Suite::Tests { program: "backends", word: "breakage::" };
 /// How writes of one kind share transactions.
 pub const STORE_GROUPS: Suite = Suite::Unit { of: "store", word: "grouped::" };
+/// What becomes of rows that cannot be read.
+pub const STORE_ROWS: Suite = Suite::Unit { of: "store", word: "rows_that_cannot_be_read" };
+/// Where a database is, and how it is reached.
+pub const STORE_PLACE: Suite = Suite::Unit { of: "store", word: "place::" };
 /// Callers that do not read what they asked for.
 pub const RUNNER_READERS: Suite = Suite::Tests { program: "http_api", word: "callers::readers" };
 /// Who may call the runner.
