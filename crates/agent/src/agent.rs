@@ -99,7 +99,7 @@ impl Agent {
     pub(crate) fn new(mut settings: Settings, tls: Arc<Tls>) -> Arc<Self> {
         settings.state_dir = usable(&settings.state_dir).unwrap_or_else(|| settings.engine_dir.join("kiln"));
         let mark = crate::machine::random_hex(8);
-        let host = Arc::new(Host::new(&mark, settings.cgroups));
+        let host = Arc::new(Host::new(&mark, &settings));
         tracing::info!(version = crate::VERSION, "agent");
         Arc::new(Self {
             steps: Registry::new(settings.steps_kept),

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use futures::StreamExt as _;
 use program::{Program, memory_bytes};
-use rig::{content, step, until, until_dead};
+use rig::{alive, content, step, until, until_dead};
 use serde_json::json;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kiln-agent");
@@ -139,6 +139,19 @@ async fn orphans_are_adopted_reaped_and_ended_by_destroy() {
     until_dead(&pid).await;
     until("the orphan to be reaped", async || (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(()))
         .await;
+}
+
+#[tokio::test]
+async fn destroy_ends_what_left_everything_and_outlived_its_step() {
+    let program = Program::start(PROGRAM, "--env-file");
+    let pid = program.dir.path().join("pid");
+    let leave = "for top in /sys/fs/cgroup /sys/fs/cgroup/unified; do echo 0 > $top/cgroup.procs; done 2>/dev/null";
+    let script =
+        format!("{leave}; env -i setsid -f sh -c 'echo $$ > {}; exec sleep 1000' >/dev/null 2>&1", pid.display());
+    assert_eq!(program.client.run(&step("s1", &script)).await.exit_code, 0);
+    let pid = content(pid).await;
+    program.client.ok("/destroy", &json!({})).await;
+    assert!(!alive(&pid));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ mod rig;
 use std::time::{Duration, Instant};
 
 use kiln_wire::agent::Cause;
-use rig::{Rig, content, step, until, until_dead};
+use rig::{Rig, alive, content, step, until, until_dead};
 use serde_json::json;
 
 async fn with_cgroups(cgroups: bool) -> Rig {
@@ -27,6 +27,78 @@ async fn processes_that_leave_group_session_and_parent_are_found() {
         rig.client.ok("/kiln/v1/cancel", &json!({"id": "s1"})).await;
         assert_eq!(rig.client.poll("s1").await.cause, Cause::Cancelled);
         until_dead(&orphan).await;
+    }
+}
+
+/// A process that leaves everything it can leave: its cgroup, parent, session, group and environment.
+fn fugitive(pid: &str) -> String {
+    // Only root may leave its cgroup; other users' steps cannot, and are tested all the same.
+    let leave = "for top in /sys/fs/cgroup /sys/fs/cgroup/unified; do echo 0 > $top/cgroup.procs; done 2>/dev/null";
+    format!("{leave}; env -i setsid -f sh -c 'echo $$ > {pid}; exec sleep 1000'")
+}
+
+#[tokio::test]
+async fn a_timeout_ends_a_process_that_left_everything_it_can_leave() {
+    for cgroups in [true, false] {
+        let rig = with_cgroups(cgroups).await;
+        let pid = rig.path("pid");
+        let mut request = step("s1", &format!("{}; exec sleep 1000", fugitive(&pid)));
+        request.timeout = 1;
+        assert_eq!(rig.client.run(&request).await.cause, Cause::Timeout);
+        assert!(!alive(&content(pid).await), "with cgroups: {cgroups}");
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_ends_a_process_that_left_everything_it_can_leave() {
+    // At once, in good order, and in good order by a main process that ends before the other.
+    let ends =
+        [(0, "exec sleep 1000"), (2000, "exec sleep 1000"), (2000, "trap 'exit 0' TERM; while :; do sleep 0.02; done")];
+    for (cgroups, (grace_ms, then)) in [true, false].into_iter().flat_map(|c| ends.map(|end| (c, end))) {
+        let rig = with_cgroups(cgroups).await;
+        let pid = rig.path("pid");
+        // It ignores SIGTERM, as what outlives its parent may.
+        let script = format!("trap '' TERM; {}; trap - TERM; {then}", fugitive(&pid));
+        rig.client.ok("/start_step", &step("s1", &script)).await;
+        let pid = content(pid).await;
+        rig.client.ok("/kiln/v1/cancel", &json!({"id": "s1", "grace_ms": grace_ms})).await;
+        assert_eq!(rig.client.poll("s1").await.cause, Cause::Cancelled);
+        assert!(!alive(&pid), "with cgroups: {cgroups}, {grace_ms} ms, {then}");
+    }
+}
+
+#[tokio::test]
+async fn destroy_ends_a_process_that_left_everything_while_its_step_runs() {
+    for cgroups in [true, false] {
+        let rig = with_cgroups(cgroups).await;
+        let pid = rig.path("pid");
+        rig.client.ok("/start_step", &step("s1", &format!("{}; exec sleep 1000", fugitive(&pid)))).await;
+        let pid = content(pid).await;
+        rig.client.ok("/destroy", &json!({})).await;
+        assert!(!alive(&pid), "with cgroups: {cgroups}");
+    }
+}
+
+#[tokio::test]
+async fn a_chain_of_processes_that_start_the_next_and_end_is_caught() {
+    for cgroups in [true, false] {
+        let rig = with_cgroups(cgroups).await;
+        let (link, trace, stop) = (rig.path("link"), rig.path("trace"), rig.path("stop"));
+        let script = format!("echo x >> {trace}; [ -e {stop} ] || setsid -f env -i sh {link}");
+        std::fs::write(&link, script).expect("a file");
+        let start = format!("{}; setsid -f env -i sh {link}; exec sleep 1000", fugitive(&rig.path("pid")));
+        rig.client.ok("/start_step", &step("s1", &start)).await;
+        until("some links", async || (content(&trace).await.len() > 100).then_some(())).await;
+        rig.client.ok("/kiln/v1/cancel", &json!({"id": "s1", "grace_ms": 0})).await;
+        assert_eq!(rig.client.poll("s1").await.cause, Cause::Cancelled);
+        let length = || std::fs::metadata(&trace).expect("a file").len();
+        let at_the_end = length();
+        // In the time of these a chain that goes on has many more links.
+        for n in 0..20 {
+            rig.client.run(&step(&format!("after-{n}"), "true")).await;
+        }
+        std::fs::write(&stop, "").expect("a file");
+        assert_eq!(length(), at_the_end, "with cgroups: {cgroups}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use kiln_executor::{Event, Phase};
+use kiln_wire::run::{Event, Phase};
 
 /// Moments of every stage.
 pub struct Timings {

@@ -8,19 +8,13 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use kiln_agent_client::{Agent, AgentError};
 use kiln_wire::agent::{PollStepResponse, StartStepRequest, kiln::CancelRequest};
+use kiln_wire::run::Event;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Event, Sink};
 use crate::gone::Gone;
-
-/// An agent that could not be reached for this long is lost.
-const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
-/// A step that the agent should have ended is waited for this much longer.
-const OVERDUE_AFTER: Duration = Duration::from_secs(30);
-/// A cancelled step is waited for this long.
-const CANCELLED_WITHIN: Duration = Duration::from_secs(15);
-/// After a step's end, the rest of its output is waited for this long.
-const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+use crate::patience::Patience;
+use crate::sink::Sink;
+use crate::text::Decoder;
 
 /// How an attempt ended.
 pub enum Outcome {
@@ -46,6 +40,8 @@ pub struct Place<'a> {
     pub gone: &'a Gone,
     /// Tells when somebody ends the run or the stage, and why.
     pub cancel: &'a CancellationToken,
+    /// How long is waited for what does not answer.
+    pub patience: &'a Patience,
     /// Where output goes.
     pub sink: Sink<'a>,
 }
@@ -54,7 +50,7 @@ pub struct Place<'a> {
 pub async fn attempt(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
     let limit = match request.timeout {
         0 => None,
-        seconds => Some(Duration::from_secs(seconds.unsigned_abs()) + OVERDUE_AFTER),
+        seconds => Some(Duration::from_secs(seconds.unsigned_abs()).saturating_add(place.patience.overdue_after)),
     };
     tokio::select! {
         outcome = follow(place, request) => outcome,
@@ -69,11 +65,17 @@ pub async fn attempt(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
 /// # Errors
 /// When the output cannot be read any more.
 pub async fn follow_output(place: &Place<'_>, id: &str) -> Result<(), AgentError> {
-    let mut output = std::pin::pin!(place.agent.output(id, 0, UNREACHABLE_FOR));
+    let mut output = std::pin::pin!(place.agent.output(id, 0, place.patience.unreachable_for));
+    let tell = |text: String| {
+        if !text.is_empty() {
+            (place.sink)(Event::Output { stage: place.stage.to_owned(), step: place.step.to_owned(), text });
+        }
+    };
+    let mut decoder = Decoder::default();
     while let Some(chunk) = output.next().await {
-        let bytes = chunk?.bytes;
-        (place.sink)(Event::Output { stage: place.stage.to_owned(), step: place.step.to_owned(), bytes });
+        tell(decoder.push(&chunk?.bytes));
     }
+    tell(decoder.finish());
     Ok(())
 }
 
@@ -82,7 +84,7 @@ async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
         return Outcome::Agent(error);
     }
     let mut output = std::pin::pin!(follow_output(place, &request.id));
-    let mut poll = std::pin::pin!(place.agent.poll_step(&request.id, UNREACHABLE_FOR));
+    let mut poll = std::pin::pin!(place.agent.poll_step(&request.id, place.patience.unreachable_for));
     // A background step is told of as soon as it has begun; its output is followed beside the later steps.
     let mut drained = request.detach;
     let answer = loop {
@@ -95,7 +97,7 @@ async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
     match answer {
         Err(error) => Outcome::Agent(error),
         Ok(answer) => {
-            if !drained && tokio::time::timeout(DRAIN_WITHIN, output).await.is_err() {
+            if !drained && tokio::time::timeout(place.patience.drain_within, output).await.is_err() {
                 tracing::warn!(step = place.step, "the rest of the output did not come in time");
             }
             Outcome::Ended(Box::new(answer))
@@ -119,5 +121,5 @@ async fn cancelled(place: &Place<'_>, id: &str) {
         tracing::debug!(step = place.step, %error, "the step could not be cancelled");
         return;
     }
-    tokio::time::sleep(CANCELLED_WITHIN).await;
+    tokio::time::sleep(place.patience.cancelled_within).await;
 }

@@ -5,8 +5,10 @@ use std::io::Read as _;
 use futures::StreamExt as _;
 use kiln_agent_client::{Agent, AgentError};
 use kiln_wire::agent::kiln::FilesRequest;
+use kiln_wire::run::Tests;
 
-use crate::junit::{self, REPORT_MAX_BYTES, Tests};
+use crate::junit::{self, REPORT_MAX_BYTES};
+use crate::tally::Tally;
 
 /// All reports of a step together are at most this large.
 const REPORTS_MAX_BYTES: u64 = 128 << 20;
@@ -42,7 +44,7 @@ pub async fn reports(agent: &Agent, base: &str, globs: &[String]) -> Result<Coll
 }
 
 fn unpack(packed: &[u8]) -> Collected {
-    let mut found = Collected { tests: None, notes: Vec::new() };
+    let (mut tally, mut notes) = (None, Vec::new());
     let mut walk = || -> std::io::Result<()> {
         // What an instance sends may unpack to anything; no more of it is looked at than it was asked for.
         let unpacked = zstd::Decoder::new(packed)?.take(REPORTS_MAX_BYTES + UNPACKED_EXTRA_BYTES);
@@ -56,14 +58,14 @@ fn unpack(packed: &[u8]) -> Collected {
             let mut xml = Vec::new();
             entry.take(REPORT_MAX_BYTES as u64 + 1).read_to_end(&mut xml)?;
             match junit::read(&xml) {
-                Ok(tests) => found.tests.get_or_insert_default().add(&tests),
-                Err(error) => found.notes.push(format!("{path}: {}", crate::fleet::error_chain(&error))),
+                Ok(tests) => tally.get_or_insert_with(Tally::new).add(tests),
+                Err(error) => notes.push(format!("{path}: {}", crate::fleet::error_chain(&error))),
             }
         }
         Ok(())
     };
     if let Err(error) = walk() {
-        found.notes.push(format!("the reports could not be unpacked: {error}"));
+        notes.push(format!("the reports could not be unpacked: {error}"));
     }
-    found
+    Collected { tests: tally.map(Tally::finish), notes }
 }

@@ -9,10 +9,12 @@ use kiln_pipeline::scope::{Book, Place};
 use kiln_pipeline::strategy::Iteration;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::Sink;
 use crate::fleet::Fleet;
+use crate::patience::Patience;
+use crate::sink::Sink;
 
 /// What the caller of a run decides.
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The directory whose tree the stages get.
     pub workspace: std::path::PathBuf,
@@ -28,6 +30,8 @@ pub struct Options {
     pub facts: Facts,
     /// Time for which a failed stage's instance is kept for a look.
     pub keep_on_failure: Option<Duration>,
+    /// How long is waited for what does not answer.
+    pub patience: Patience,
 }
 
 /// Chooses the image for a stage's pool.

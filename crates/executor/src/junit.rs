@@ -3,45 +3,21 @@
 //! There is no one JUnit format: suites nest or do not, times have commas, counts are missing or wrong. So only test
 //! cases are believed, wherever they stand, and a report is read as a stream under limits.
 
+use std::time::Duration;
+
+use kiln_wire::run::{TestCase, TestResult, Tests};
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
-use serde::Serialize;
+
+use crate::tally::Tally;
 
 /// A report larger than this is not read.
 pub const REPORT_MAX_BYTES: usize = 64 << 20;
-/// No more failures than this are kept of a step; the counts go on.
-const FAILURES_MAX: usize = 200;
-/// A failure's text is cut after this many characters.
+/// A message is cut after this many characters.
 const TEXT_MAX_CHARS: usize = 2000;
-
-/// What the reports of a step, stage or run add up to.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Tests {
-    /// Test cases.
-    pub total: u64,
-    /// Those that passed.
-    pub passed: u64,
-    /// Those that failed an assertion.
-    pub failed: u64,
-    /// Those that broke in another way.
-    pub errors: u64,
-    /// Those that did not run.
-    pub skipped: u64,
-    /// The first failures and errors.
-    pub failures: Vec<Failure>,
-}
-
-/// One failed test case.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Failure {
-    /// Class or file the case belongs to; may be empty.
-    pub class: String,
-    /// The case's name.
-    pub name: String,
-    /// What it said.
-    pub message: String,
-}
+/// Names and classes are cut after this many characters.
+const NAME_MAX_CHARS: usize = 500;
 
 /// Why a report could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -63,32 +39,10 @@ pub enum JunitError {
     NotJunit,
 }
 
-impl Tests {
-    /// Adds another sum to this one.
-    pub fn add(&mut self, other: &Tests) {
-        self.total += other.total;
-        self.passed += other.passed;
-        self.failed += other.failed;
-        self.errors += other.errors;
-        self.skipped += other.skipped;
-        let room = FAILURES_MAX.saturating_sub(self.failures.len());
-        self.failures.extend(other.failures.iter().take(room).cloned());
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Verdict {
-    Passed,
-    Failed,
-    Error,
-    Skipped,
-}
-
-struct Case {
-    class: String,
-    name: String,
-    verdict: Verdict,
-    message: String,
+/// A case whose element is open.
+struct Open {
+    case: TestCase,
+    /// The text of its verdict so far.
     text: String,
     in_verdict: bool,
 }
@@ -102,49 +56,63 @@ pub fn read(xml: &[u8]) -> Result<Tests, JunitError> {
     let xml = String::from_utf8_lossy(xml);
     let mut reader = Reader::from_str(&xml);
     reader.config_mut().check_end_names = true;
-    let (mut tests, mut case, mut suites) = (Tests::default(), None, false);
+    let (mut tally, mut case, mut suites) = (Tally::new(), None, false);
     loop {
         let at = reader.buffer_position();
         match reader.read_event().map_err(|source| JunitError::Xml { at, source })? {
             Event::Start(tag) => suites |= open(&tag, &mut case),
             Event::Empty(tag) => {
                 suites |= open(&tag, &mut case);
-                close(tag.local_name().as_ref(), &mut case, &mut tests);
+                close(tag.local_name().as_ref(), &mut case, &mut tally);
             }
             Event::Text(text) => say(&mut case, &text),
             Event::CData(text) => say(&mut case, &text),
             Event::GeneralRef(entity) => say(&mut case, &character(&entity)),
-            Event::End(tag) => close(tag.local_name().as_ref(), &mut case, &mut tests),
+            Event::End(tag) => close(tag.local_name().as_ref(), &mut case, &mut tally),
             Event::Eof => break,
             _ => {}
         }
     }
-    if suites { Ok(tests) } else { Err(JunitError::NotJunit) }
+    if suites { Ok(tally.finish()) } else { Err(JunitError::NotJunit) }
 }
 
-fn open(tag: &BytesStart<'_>, case: &mut Option<Case>) -> bool {
-    let verdict = match tag.local_name().as_ref() {
+/// Takes the beginning of an element, and returns whether it is a suite.
+fn open(tag: &BytesStart<'_>, case: &mut Option<Open>) -> bool {
+    let result = match tag.local_name().as_ref() {
         "testsuite" | "testsuites" => return true,
         "testcase" => {
             let class = attribute(tag, "classname").or_else(|| attribute(tag, "file")).unwrap_or_default();
             let name = attribute(tag, "name").unwrap_or_default();
-            let (message, text) = Default::default();
-            *case = Some(Case { class, name, verdict: Verdict::Passed, message, text, in_verdict: false });
+            let duration = attribute(tag, "time").and_then(|time| seconds(&time));
+            let (class, name) = (cut(&class, NAME_MAX_CHARS), cut(&name, NAME_MAX_CHARS));
+            let new = TestCase { class, name, result: TestResult::Passed, duration, message: String::new() };
+            *case = Some(Open { case: new, text: String::new(), in_verdict: false });
             return false;
         }
-        "failure" => Verdict::Failed,
-        "error" => Verdict::Error,
-        "skipped" => Verdict::Skipped,
+        "failure" => TestResult::Failed,
+        "error" => TestResult::Error,
+        "skipped" => TestResult::Skipped,
         _ => return false,
     };
-    if let Some(case) = case {
-        case.verdict = verdict;
-        case.in_verdict = true;
+    if let Some(open) = case {
+        open.case.result = result;
+        open.in_verdict = true;
         if let Some(message) = attribute(tag, "message") {
-            case.message = message;
+            open.case.message = cut(&message, TEXT_MAX_CHARS);
         }
     }
     false
+}
+
+/// Returns at most this many characters of a text.
+fn cut(text: &str, max_chars: usize) -> String {
+    text.chars().take(max_chars).collect()
+}
+
+/// Reads a time in seconds. Some writers group thousands with commas, and some have a comma before the fraction.
+fn seconds(text: &str) -> Option<Duration> {
+    let plain = if text.contains('.') { text.replace(',', "") } else { text.replace(',', ".") };
+    Duration::try_from_secs_f64(plain.trim().parse().ok()?).ok()
 }
 
 fn attribute(tag: &BytesStart<'_>, name: &str) -> Option<String> {
@@ -155,14 +123,14 @@ fn attribute(tag: &BytesStart<'_>, name: &str) -> Option<String> {
 }
 
 /// Takes a piece of the verdict's text.
-fn say(case: &mut Option<Case>, piece: &str) {
-    if let Some(case) = case.as_mut().filter(|case| case.in_verdict) {
-        let room = TEXT_MAX_CHARS.saturating_sub(case.text.chars().count());
-        case.text.extend(piece.chars().take(room));
+fn say(case: &mut Option<Open>, piece: &str) {
+    if let Some(open) = case.as_mut().filter(|open| open.in_verdict) {
+        let room = TEXT_MAX_CHARS.saturating_sub(open.text.chars().count());
+        open.text.extend(piece.chars().take(room));
     }
 }
 
-/// What stands for `&amp;` or `&#65;`; of an entity that nobody knows, its name.
+/// Returns what stands for `&amp;` or `&#65;`; of an entity that nobody knows, its name.
 fn character(entity: &BytesRef<'_>) -> String {
     match entity.resolve_char_ref() {
         Ok(Some(character)) => character.to_string(),
@@ -171,38 +139,30 @@ fn character(entity: &BytesRef<'_>) -> String {
 }
 
 /// Adds the text to the message, unless one holds the other.
-fn conclude(case: &mut Case) {
-    let text = std::mem::take(&mut case.text);
+fn conclude(open: &mut Open) {
+    let (message, text) = (&mut open.case.message, std::mem::take(&mut open.text));
     let text = text.trim();
-    let room = TEXT_MAX_CHARS.saturating_sub(case.message.chars().count());
-    if text.contains(case.message.as_str()) {
-        text.clone_into(&mut case.message);
+    let room = TEXT_MAX_CHARS.saturating_sub(message.chars().count());
+    if text.contains(message.as_str()) {
+        text.clone_into(message);
     } else if room > 0 && !text.is_empty() {
-        case.message.push('\n');
-        case.message.extend(text.chars().take(room));
+        message.push('\n');
+        message.extend(text.chars().take(room));
     }
 }
 
-fn close(name: &str, case: &mut Option<Case>, tests: &mut Tests) {
+/// Takes the end of an element.
+fn close(name: &str, case: &mut Option<Open>, tally: &mut Tally) {
     match name {
         "failure" | "error" | "skipped" => {
-            if let Some(case) = case {
-                case.in_verdict = false;
-                conclude(case);
+            if let Some(open) = case {
+                open.in_verdict = false;
+                conclude(open);
             }
         }
         "testcase" => {
-            let Some(case) = case.take() else { return };
-            tests.total += 1;
-            match case.verdict {
-                Verdict::Passed => tests.passed += 1,
-                Verdict::Skipped => tests.skipped += 1,
-                Verdict::Failed => tests.failed += 1,
-                Verdict::Error => tests.errors += 1,
-            }
-            let broken = matches!(case.verdict, Verdict::Failed | Verdict::Error);
-            if broken && tests.failures.len() < FAILURES_MAX {
-                tests.failures.push(Failure { class: case.class, name: case.name, message: case.message });
+            if let Some(open) = case.take() {
+                tally.push(open.case);
             }
         }
         _ => {}

@@ -9,29 +9,30 @@
 //!
 //! Everything of one run happens in one task: futures share what they need by reference, and ending the task ends the
 //! run. What a step's end means is decided by `pipeline`; how it ended, by the agent. Nothing here prints: an
-//! [`Event`] is handed to the caller's sink.
+//! [`Event`](kiln_wire::run::Event) is handed to the caller's sink.
 
 mod attempt;
 mod collect;
 mod context;
 mod environment;
-mod event;
 mod fleet;
 mod gone;
 pub mod junit;
 mod outcome;
-mod report;
+mod patience;
 mod request;
 mod run;
+mod sink;
 mod stage;
 mod stage_context;
 mod step;
+pub mod tally;
+mod text;
 mod walk;
 mod workspace;
 
 pub use context::{Images, Options};
-pub use event::{Event, Phase, Sink};
 pub use fleet::{Fleet, FleetError, Lease, RunnerFleet, Want};
-pub use junit::Tests;
-pub use report::{Cause, RunReport, StageReport, Status, StepReport};
+pub use patience::Patience;
 pub use run::Run;
+pub use sink::Sink;

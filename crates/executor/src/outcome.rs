@@ -2,11 +2,10 @@
 
 use kiln_pipeline::plan::ErrorKind;
 use kiln_wire::agent::{Cause as AgentCause, PollStepResponse};
+use kiln_wire::run::{Cause, Tests};
 
 use crate::attempt::Outcome;
 use crate::fleet::error_chain;
-use crate::junit::Tests;
-use crate::report::Cause;
 
 /// A value a step left behind.
 #[derive(Debug, Clone)]
@@ -38,7 +37,9 @@ impl Judged {
             Cause::Cancelled => None,
             Cause::Timeout => Some(ErrorKind::Timeout),
             Cause::Infrastructure => Some(ErrorKind::Infrastructure),
-            Cause::ExitCode | Cause::Signal | Cause::OutOfMemory | Cause::Plan => Some(ErrorKind::Step),
+            Cause::ExitCode | Cause::Signal | Cause::OutOfMemory | Cause::Plan | Cause::Unknown => {
+                Some(ErrorKind::Step)
+            }
         }
     }
 }

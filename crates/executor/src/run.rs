@@ -8,12 +8,12 @@ use kiln_pipeline::condition::{Prior, Verdict, decide};
 use kiln_pipeline::plan::{Plan, Stage};
 use kiln_pipeline::scope::{self, Place};
 use kiln_pipeline::strategy::{Iteration, expand};
+use kiln_wire::run::{Event, RunReport, StageReport, Status};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Images, Options, lock, name_of};
-use crate::event::{Event, Sink};
 use crate::fleet::{Fleet, error_chain};
-use crate::report::{RunReport, StageReport, Status};
+use crate::sink::Sink;
 use crate::stage::StageRun;
 use crate::walk::{End, walk};
 

@@ -1,30 +1,23 @@
 //! One stage on one instance: get it, send the workspace, run the steps, end it.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use kiln_pipeline::plan::Stage;
 use kiln_pipeline::strategy::Iteration;
 use kiln_wire::agent::SetupRequest;
+use kiln_wire::run::{Event, Phase, StageReport, Status};
 use tokio::sync::mpsc;
 
 use crate::context::{Context, lock, name_of};
-use crate::event::{Event, Phase};
 use crate::fleet::{Lease, Want, error_chain};
 use crate::gone::Gone;
-use crate::report::{StageReport, Status};
 use crate::stage_context::{Beside, StageContext};
 use crate::step::Nest;
 use crate::walk::{End, walk};
 use crate::workspace;
-
-/// Background steps that were told to end are waited for this long.
-const BACKGROUND_WITHIN: Duration = Duration::from_secs(5);
-
-/// What a stage may take beyond its timeout to end in order, before its instance is ended for it.
-const END_WITHIN: Duration = Duration::from_secs(300);
 
 /// One iteration of a stage.
 pub struct StageRun<'a> {
@@ -86,7 +79,11 @@ impl<'a> StageRun<'a> {
         let waiting = |why: &str| self.context.note(format!("waits for an instance: {why}"));
         let stage = format!("{}-{}", self.context.run.id, self.context.id);
         let kept = self.context.run.options.keep_on_failure.unwrap_or_default();
-        let timeout = self.context.stage.timeout.map(|limit| limit + kept + END_WITHIN);
+        let timeout = self
+            .context
+            .stage
+            .timeout
+            .map(|limit| limit.saturating_add(kept).saturating_add(self.context.run.options.patience.end_within));
         let setup = SetupRequest {
             secrets: self.context.run.masked(),
             mount_docker_socket: Some(false),
@@ -171,7 +168,7 @@ impl<'a> StageRun<'a> {
             return;
         }
         let all = async { while beside.next().await.is_some() {} };
-        if tokio::time::timeout(BACKGROUND_WITHIN, all).await.is_err() {
+        if tokio::time::timeout(self.context.run.options.patience.background_within, all).await.is_err() {
             self.context.note("the rest of the background steps' output did not come in time".to_owned());
         }
     }

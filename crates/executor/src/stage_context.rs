@@ -5,13 +5,12 @@ use std::sync::Mutex;
 use futures::future::BoxFuture;
 use kiln_pipeline::plan::Stage;
 use kiln_pipeline::strategy::Iteration;
+use kiln_wire::run::{Event, StepReport};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::event::Event;
 use crate::gone::Gone;
-use crate::report::StepReport;
 
 /// Something that goes on beside the steps.
 pub(crate) type Beside<'a> = BoxFuture<'a, ()>;

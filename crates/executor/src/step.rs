@@ -10,14 +10,13 @@ use kiln_pipeline::failure::{self, Decision};
 use kiln_pipeline::plan::{ErrorKind, FailureStrategy, Group, Step, StepNode, Variable};
 use kiln_pipeline::scope::{self, Place};
 use kiln_pipeline::strategy::{Iteration, expand};
+use kiln_wire::run::{Cause, Event, Status, StepReport};
 
 use crate::attempt::{self, attempt, follow_output};
 use crate::collect;
 use crate::context::{lock, name_of};
-use crate::event::Event;
 use crate::fleet::{Lease, error_chain};
 use crate::outcome::{Judged, judge};
-use crate::report::{Cause, Status, StepReport};
 use crate::request::{Prepared, prepare};
 use crate::stage_context::StageContext;
 use crate::walk::{End, walk};
@@ -171,10 +170,12 @@ impl<'a> StageContext<'a> {
     fn in_background(&self, lease: &Lease, key: &str, prepared: Prepared, judged: Judged) -> Judged {
         if judged.failed_for().is_none() {
             let (agent, key, id) = (lease.agent.clone(), key.to_owned(), prepared.request.id);
-            let (sink, stage, cancel) = (self.run.sink, self.id, self.cancel.clone());
+            let (run, stage, cancel) = (self.run, self.id, self.cancel.clone());
             let follow = async move {
                 let gone = crate::gone::Gone::new();
-                let place = attempt::Place { stage, step: &key, agent: &agent, gone: &gone, cancel: &cancel, sink };
+                let (patience, sink) = (&run.options.patience, run.sink);
+                let place =
+                    attempt::Place { stage, step: &key, agent: &agent, gone: &gone, cancel: &cancel, patience, sink };
                 if let Err(error) = follow_output(&place, &id).await {
                     tracing::debug!(step = key, %error, "the background step's output ended early");
                 }
@@ -199,8 +200,10 @@ impl<'a> StageContext<'a> {
         }
         if let Some(tests) = &mut judged.tests {
             let secrets = self.run.masked();
-            for failure in &mut tests.failures {
-                failure.message = mask(&failure.message, &secrets);
+            for case in &mut tests.cases {
+                for text in [&mut case.class, &mut case.name, &mut case.message] {
+                    *text = mask(text, &secrets);
+                }
             }
         }
         judged
@@ -208,7 +211,15 @@ impl<'a> StageContext<'a> {
 
     fn attempt_place<'p>(&'p self, lease: &'p Lease, key: &'p str) -> attempt::Place<'p> {
         let (stage, gone, cancel, sink) = (self.id, &self.gone, &self.cancel, self.run.sink);
-        attempt::Place { stage, step: key, agent: &lease.agent, gone, cancel, sink }
+        attempt::Place {
+            stage,
+            step: key,
+            agent: &lease.agent,
+            gone,
+            cancel,
+            patience: &self.run.options.patience,
+            sink,
+        }
     }
 
     fn place<'p>(&'p self, nest: &'p Nest<'_>, prior: End) -> Place<'p> {

@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use kiln_executor::junit::{self, Tests};
+use kiln_executor::junit;
+use kiln_executor::tally::is_broken;
+use kiln_wire::run::Tests;
 
 fn check(xml: &str, expect: &str) {
     let got = match junit::read(xml.as_bytes()) {
@@ -14,10 +16,10 @@ fn check(xml: &str, expect: &str) {
 }
 
 fn shown(tests: &Tests) -> String {
-    let Tests { total, passed, failed, errors, skipped, failures } = tests;
+    let Tests { total, passed, failed, errors, skipped, cases, .. } = tests;
     let mut text = format!("{total} = {passed}+{failed}+{errors}+{skipped}");
-    for failure in failures {
-        text.push_str(&format!("\n{}|{}|{}", failure.class, failure.name, failure.message));
+    for case in cases.iter().filter(|case| is_broken(case.result)) {
+        text.push_str(&format!("\n{}|{}|{}", case.class, case.name, case.message));
     }
     text
 }
@@ -46,6 +48,33 @@ fn cases_count_wherever_they_stand() {
 }
 
 #[test]
+fn each_case_tells_how_it_ended_and_how_long_it_took() {
+    let xml = "<testsuite><testcase classname='C' name='a' time='0.25'/><testcase name='b' time='1,234.5'><skipped>no display</skipped>\
+        </testcase><testcase name='c' time='0,5'><error/></testcase><testcase name='d' time='-1'/><testcase time='soon'/>\
+        <testcase time='1e300'><failure message='m'/></testcase></testsuite>";
+    let told: Vec<String> = junit::read(xml.as_bytes())
+        .unwrap()
+        .cases
+        .iter()
+        .map(|case| {
+            let ms = case.duration.map(|duration| duration.as_millis());
+            format!("{}.{} {:?} {ms:?} {}", case.class, case.name, case.result, case.message).trim_end().to_owned()
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "C.a Passed Some(250)",
+            ".b Skipped Some(1234500) no display",
+            ".c Error Some(500)",
+            ".d Passed None",
+            ". Passed None",
+            ". Failed None m",
+        ]
+    );
+}
+
+#[test]
 fn another_encoding_is_counted_all_the_same() {
     let xml = b"<testsuite><testcase name='\xfc'><failure message='\xe4'/></testcase></testsuite>";
     assert_eq!(shown(&junit::read(xml).unwrap()), "1 = 0+1+0+0\n|\u{fffd}|\u{fffd}");
@@ -62,8 +91,8 @@ fn what_is_no_report_is_told() {
 fn a_hostile_report_stays_small() {
     let case = format!("<testcase name='n'><failure>{}</failure></testcase>", "x".repeat(10_000));
     let tests = junit::read(format!("<testsuite>{}</testsuite>", case.repeat(1000)).as_bytes()).unwrap();
-    assert_eq!((tests.total, tests.failed, tests.failures.len()), (1000, 1000, 200));
-    assert!(tests.failures.iter().all(|f| f.message.len() <= 2000));
+    assert_eq!((tests.total, tests.failed, tests.cases.len(), tests.cases_left_out), (1000, 1000, 200, 800));
+    assert!(tests.cases.iter().all(|f| f.message.len() <= 2000));
     let deep = "<testsuite>".repeat(100_000);
     assert!(junit::read(deep.as_bytes()).is_ok_and(|tests| tests.total == 0));
 }

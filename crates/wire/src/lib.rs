@@ -8,5 +8,7 @@ pub mod agent;
 pub mod described;
 pub mod loose;
 mod message;
+mod millis;
 pub mod reach;
+pub mod run;
 pub mod runner;

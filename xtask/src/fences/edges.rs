@@ -19,6 +19,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kiln-store", &["kiln-engine", "kiln-pool", "kiln-wire"]),
     ("kiln-mask", &["kiln-wire"]),
     ("kiln-agent", &["kiln-mask", "kiln-tls", "kiln-wire"]),
+    // For tests.
+    ("kiln-agent-rig", &["kiln-agent", "kiln-tls", "kiln-wire"]),
     ("kiln-agent-client", &["kiln-tls", "kiln-wire"]),
     // It shares no message with those it looks at, so that it sees what they call things.
     ("kiln-agent-conformance", &["kiln-tls"]),

@@ -34,6 +34,7 @@ const FENCES: &[Fence] = &[
             "aws-lc-*",
             "openssl-sys",
             "native-tls",
+            "kiln-agent-rig",
             "kiln-driver-process",
             "kiln-testkit",
             "kiln-corpus",

@@ -18,6 +18,7 @@ use futures::future::{BoxFuture, ready};
 use crate::ending::{Exit, Wish};
 use crate::os::account;
 use crate::os::process::{Process, Processes, Start};
+use crate::settings::Settings;
 use crate::supervise::{Order, Running, Runtime, StartError, Started};
 
 /// The host, and the processes of steps on it.
@@ -27,9 +28,9 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// The host, for steps whose marks begin with `mark`. With `cgroups`, each gets one where that is possible.
-    pub(crate) fn new(mark: &str, cgroups: bool) -> Self {
-        Self { processes: Processes::new(mark, cgroups) }
+    /// The host, for steps whose marks begin with `mark`.
+    pub(crate) fn new(mark: &str, settings: &Settings) -> Self {
+        Self { processes: Processes::new(mark, settings.cgroups, settings.adopt_orphans) }
     }
 
     fn begin(&self, order: &Order<'_>) -> Result<Started, HostError> {

@@ -7,8 +7,9 @@ use std::time::Instant;
 use anyhow::Context as _;
 use kiln_driver::Driver as _;
 use kiln_driver_qemu::Ownership;
-use kiln_executor::{Event, Fleet, Images, Options, Run, RunReport, RunnerFleet, Status};
+use kiln_executor::{Fleet, Images, Options, Run, RunnerFleet};
 use kiln_pipeline::plan::{Plan, PoolRequest};
+use kiln_wire::run::{Event, RunReport, Status};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::RunArgs;
@@ -166,6 +167,7 @@ fn options(args: &RunArgs, plan: &Plan) -> anyhow::Result<Options> {
         stages: args.stage.clone(),
         facts,
         keep_on_failure: args.keep_on_failure,
+        ..Options::default()
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_engine::{Assigned, Change, Demand, Engine, Host as _};
-use kiln_executor::{Fleet, FleetError, Lease, Phase, Want};
+use kiln_executor::{Fleet, FleetError, Lease, Want};
 use kiln_pool::plan::Streak;
 use kiln_pool::plan::WaitReason;
 use kiln_pool::{Code, InstanceId, Request, StageId, StageState, State};
@@ -14,6 +14,7 @@ use kiln_runner::agents::PooledAgents;
 use kiln_runner::core::Core;
 use kiln_runner::host::TokioHost;
 use kiln_runner::stages::Stages;
+use kiln_wire::run::Phase;
 
 /// A stage waits for room as long as it takes: the run's own limits end it.
 const WAIT: Duration = Duration::from_secs(7 * 24 * 3600);

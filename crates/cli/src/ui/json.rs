@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use kiln_executor::Event;
+use kiln_wire::run::Event;
 
 use super::View;
 

@@ -8,18 +8,18 @@ const LINE_MAX_BYTES: usize = 16 << 10;
 /// The unfinished last line of each step.
 #[derive(Default)]
 pub struct Lines {
-    rest: HashMap<String, Vec<u8>>,
+    rest: HashMap<String, String>,
 }
 
 impl Lines {
     /// Adds a step's output and gives the lines it completes, without their ends.
-    pub fn push(&mut self, key: &str, bytes: &[u8]) -> Vec<String> {
+    pub fn push(&mut self, key: &str, text: &str) -> Vec<String> {
         let rest = self.rest.entry(key.to_owned()).or_default();
         let mut lines = Vec::new();
-        for piece in bytes.split_inclusive(|b| *b == b'\n') {
-            rest.extend_from_slice(piece);
-            if rest.ends_with(b"\n") || rest.len() >= LINE_MAX_BYTES {
-                lines.push(text(rest));
+        for piece in text.split_inclusive('\n') {
+            rest.push_str(piece);
+            if rest.ends_with('\n') || rest.len() >= LINE_MAX_BYTES {
+                lines.push(without_end(rest));
                 rest.clear();
             }
         }
@@ -28,14 +28,13 @@ impl Lines {
 
     /// Gives what is left of a step's last line and forgets the step.
     pub fn finish(&mut self, key: &str) -> Option<String> {
-        self.rest.remove(key).filter(|rest| !rest.is_empty()).map(|rest| text(&rest))
+        self.rest.remove(key).filter(|rest| !rest.is_empty()).map(|rest| without_end(&rest))
     }
 }
 
-fn text(line: &[u8]) -> String {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    String::from_utf8_lossy(line).into_owned()
+fn without_end(line: &str) -> String {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    line.strip_suffix('\r').unwrap_or(line).to_owned()
 }
 
 #[cfg(test)]
@@ -47,8 +46,8 @@ mod tests {
         let text = "one\ntwo\r\nthree";
         for at in 0..text.len() {
             let mut lines = Lines::default();
-            let mut got = lines.push("s", &text.as_bytes()[..at]);
-            got.extend(lines.push("s", &text.as_bytes()[at..]));
+            let mut got = lines.push("s", &text[..at]);
+            got.extend(lines.push("s", &text[at..]));
             assert_eq!(got, ["one", "two"], "cut at {at}");
             assert_eq!(lines.finish("s").as_deref(), Some("three"));
             assert_eq!(lines.finish("s"), None);
@@ -57,9 +56,8 @@ mod tests {
 
     #[test]
     fn a_line_without_end_needs_no_memory() {
-        let mut lines = Lines::default();
-        let shown: usize =
-            (0..100).map(|_| lines.push("s", &[b'x'; 4096]).iter().map(String::len).sum::<usize>()).sum();
+        let (mut lines, piece) = (Lines::default(), "x".repeat(4096));
+        let shown: usize = (0..100).map(|_| lines.push("s", &piece).iter().map(String::len).sum::<usize>()).sum();
         let rest = lines.finish("s").map_or(0, |l| l.len());
         assert_eq!(shown + rest, 409_600);
         assert!(rest < LINE_MAX_BYTES);

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use clap::ValueEnum;
 use indicatif::MultiProgress;
-use kiln_executor::Event;
+use kiln_wire::run::Event;
 
 /// The forms a run can be shown in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

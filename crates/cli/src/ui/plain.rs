@@ -1,6 +1,6 @@
 //! A run as lines, each with the stage and step it comes from.
 
-use kiln_executor::Event;
+use kiln_wire::run::Event;
 
 use super::lines::Lines;
 use super::summary::{ended, seconds};
@@ -26,8 +26,8 @@ impl View for Plain {
                 1 => print::line(format!("[{stage}/{step}] started")),
                 n => print::line(format!("[{stage}/{step}] started, attempt {n}")),
             },
-            Event::Output { stage, step, bytes } => {
-                for line in self.lines.push(&format!("{stage}/{step}"), bytes) {
+            Event::Output { stage, step, text } => {
+                for line in self.lines.push(&format!("{stage}/{step}"), text) {
                     print::line(format!("[{stage}/{step}] {line}"));
                 }
             }
@@ -45,6 +45,7 @@ impl View for Plain {
             Event::Note { stage, message } => print::line(format!("[{stage}] note: {message}")),
             Event::StageFinished { report } => print::line(format!("[{}] {}", report.id, summary::stage_ended(report))),
             Event::RunFinished { report } => print::text(summary::summary(report)),
+            Event::Unknown => {}
         }
     }
 }

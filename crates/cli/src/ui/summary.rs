@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use kiln_executor::{RunReport, StageReport, Status, StepReport, Tests};
+use kiln_executor::tally;
+use kiln_wire::run::{RunReport, StageReport, Status, StepReport, TestCase, Tests};
 
 /// Failed tests shown in the summary; the rest is counted.
 const FAILURES_SHOWN: usize = 20;
@@ -102,17 +103,19 @@ pub fn summary(report: &RunReport) -> String {
             let _infallible = writeln!(out, "    {:<30} {}", step.id, ended(step));
         }
     }
-    if let Some(tests) = report.tests() {
+    if let Some(tests) = tally::of_run(report) {
         let _infallible = writeln!(out, "  {}", counts(&tests));
-        for failure in tests.failures.iter().take(FAILURES_SHOWN) {
+        let failures: Vec<&TestCase> = tests.cases.iter().filter(|case| tally::is_broken(case.result)).collect();
+        for failure in failures.iter().take(FAILURES_SHOWN) {
             let class = if failure.class.is_empty() { String::new() } else { format!("{}: ", failure.class) };
             let _infallible = writeln!(out, "    {RED}✗{RESET} {class}{}", failure.name);
             for line in failure.message.lines().take(5) {
                 let _infallible = writeln!(out, "        {DIM}{line}{RESET}");
             }
         }
-        if tests.failures.len() > FAILURES_SHOWN {
-            let _infallible = writeln!(out, "    and {} more", tests.failures.len() - FAILURES_SHOWN);
+        let more = (tests.failed + tests.errors).saturating_sub(failures.len().min(FAILURES_SHOWN) as u64);
+        if more > 0 {
+            let _infallible = writeln!(out, "    and {more} more");
         }
     }
     let _infallible = writeln!(out, "{} in {}", mark(report.status), seconds(report.duration));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use kiln_executor::Event;
+use kiln_wire::run::Event;
 
 use super::View;
 use super::lines::Lines;
@@ -80,8 +80,8 @@ impl View for Tree {
                 let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
                 self.begin(&format!("{stage}/{step}"), 1, Some(stage), &format!("{name}{again}"));
             }
-            Event::Output { stage, step, bytes } => {
-                for line in self.lines.push(&format!("{stage}/{step}"), bytes) {
+            Event::Output { stage, step, text } => {
+                for line in self.lines.push(&format!("{stage}/{step}"), text) {
                     self.say(&format!("{DIM}{stage}/{step} │{RESET} {line}"));
                 }
             }
@@ -105,6 +105,7 @@ impl View for Tree {
                 drop(self.bars.clear());
                 print::text(summary::summary(report));
             }
+            Event::Unknown => {}
         }
     }
 }

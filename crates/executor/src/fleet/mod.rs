@@ -12,8 +12,7 @@ use kiln_agent_client::Agent;
 use kiln_pipeline::plan::PoolRequest;
 use kiln_wire::agent::SetupRequest;
 use kiln_wire::reach::Reach;
-
-use crate::event::Phase;
+use kiln_wire::run::Phase;
 
 pub use runner::RunnerFleet;
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_runner_client::{Runner, RunnerError};
+use kiln_wire::run::Phase;
 use kiln_wire::runner::SetupVmRequest;
 
-use crate::event::Phase;
 use crate::fleet::{Fleet, FleetError, Lease, Want};
 
 /// Pause between two looks at a stage.

@@ -39,6 +39,9 @@ pub(super) fn enter(command: &mut Command, cgroup: Option<File>, account: Option
             // keep the step from running.
             let _ = procs.write(b"0");
         }
+        // What its descendants leave behind becomes its child, and so stays below it as long as it lives. Kept over
+        // exec and not inherited. Without it they are found by the other means.
+        let _ = nix::sys::prctl::set_child_subreaper(true);
         // The agent is spared when memory runs out, its steps are not. Without /proc both are alike.
         if let Ok(score) = open(c"/proc/self/oom_score_adj", OFlag::O_WRONLY, Mode::empty()) {
             let _ = write(&score, b"0");
@@ -51,7 +54,7 @@ pub(super) fn enter(command: &mut Command, cgroup: Option<File>, account: Option
         Ok(())
     };
     // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes only the system
-    // calls open, write, close, setgroups, setgid and setuid, on memory that was allocated before the fork.
+    // calls open, write, close, prctl, setgroups, setgid and setuid, on memory that was allocated before the fork.
     unsafe {
         command.pre_exec(enter);
     }

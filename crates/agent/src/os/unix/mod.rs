@@ -12,6 +12,7 @@ mod oom;
 pub(crate) mod orphans;
 pub(crate) mod output;
 pub(crate) mod power;
+mod proc;
 pub(crate) mod process;
 pub mod program;
 pub(crate) mod terminal;

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::tree;
+use super::proc;
 use crate::lock::lock;
 
 /// The main processes of steps: only their step may take their exit status. One set for the process, because
@@ -39,7 +39,8 @@ pub async fn adopt() -> io::Result<()> {
         // Many end at once when a tree is killed; one look serves them all.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let main = lock(&MAIN);
-        for pid in tree::dead_children().into_iter().filter(|pid| !main.contains(pid)) {
+        let dead = proc::all().into_values().filter(|p| p.zombie && p.parent == proc::own());
+        for pid in dead.map(|p| p.pid).filter(|pid| !main.contains(pid)) {
             // An error means that it was reaped already.
             let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
         }

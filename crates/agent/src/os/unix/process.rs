@@ -27,6 +27,7 @@ const REAP_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Processes {
     mark: String,
     cgroups: Option<Arc<Parent>>,
+    adopts: bool,
 }
 
 /// What a process is started with.
@@ -71,11 +72,12 @@ pub(crate) struct Process {
 }
 
 impl Processes {
-    /// The processes of steps whose marks begin with `mark`.
-    pub(crate) fn new(mark: &str, cgroups: bool) -> Self {
+    /// The processes of steps whose marks begin with `mark`. When the agent `adopts` orphans, it has no children but
+    /// steps and what they left behind.
+    pub(crate) fn new(mark: &str, cgroups: bool, adopts: bool) -> Self {
         let cgroups = cgroups.then(|| Parent::create(mark)).flatten().map(Arc::new);
         tracing::info!(cgroups = cgroups.is_some(), "processes of steps");
-        Self { mark: mark.into(), cgroups }
+        Self { mark: mark.into(), cgroups, adopts }
     }
 
     /// Starts a process.
@@ -110,7 +112,8 @@ impl Processes {
 
     /// Ends all of them, also those that outlived their step.
     pub(crate) async fn end_all(&self, wish: Wish) {
-        Tree::of_all(&self.mark, self.cgroups.as_deref()).end(wish).await;
+        let tree = Tree::of_all(&self.mark, self.cgroups.as_deref(), self.adopts);
+        tree.end(tree.seen().await, wish).await;
     }
 }
 
@@ -124,11 +127,13 @@ impl Process {
 
     /// Ends the main process and all that it started.
     pub(crate) async fn end(&mut self, wish: Wish) -> io::Result<Exit> {
+        // It is not reaped yet, so that its number cannot be another one's.
+        let seen = self.tree.seen().await;
         // The main process is reaped while the tree is being ended, so that it does not count as living.
         let mut status = None;
         {
             let reap = async { status = Some(self.child.wait().await) };
-            let (mut reap, mut end) = (std::pin::pin!(reap), std::pin::pin!(self.tree.end(wish)));
+            let (mut reap, mut end) = (std::pin::pin!(reap), std::pin::pin!(self.tree.end(seen, wish)));
             tokio::select! {
                 () = &mut reap => end.await,
                 // A process that the kernel does not let go of must not keep the step from ending.

@@ -1,14 +1,15 @@
-//! What a run tells while it goes on, in the order it happens.
+//! The events of a run, in the order in which they happen.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::report::{RunReport, StageReport, StepReport, millis};
+use super::report::{RunReport, StageReport, StepReport};
+use crate::millis;
+use crate::reach::Reach;
 
-/// Something that happened. `stage` and `step` are the ids that reports carry.
-#[derive(Debug, Clone, Serialize)]
+/// Something that happened in a run. `stage` and `step` are the ids that reports carry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The run began.
@@ -18,7 +19,7 @@ pub enum Event {
         /// This run's id.
         run_id: String,
     },
-    /// A stage's turn came; it asks for an instance.
+    /// A stage's turn came, and it asks for an instance.
     StageStarted {
         /// The stage's id.
         stage: String,
@@ -32,6 +33,7 @@ pub enum Event {
         /// The instance's id.
         instance: String,
         /// The phases of the wait, in their order.
+        #[serde(default)]
         phases: Vec<Phase>,
     },
     /// A step began.
@@ -45,15 +47,14 @@ pub enum Event {
         /// Number of the attempt, from 1.
         attempt: u32,
     },
-    /// A step printed something; secrets are masked already.
+    /// A step printed something. Secrets are masked already.
     Output {
         /// The stage's id.
         stage: String,
         /// The step's id.
         step: String,
-        /// The bytes, as they came.
-        #[serde(rename = "text", serialize_with = "text")]
-        bytes: Bytes,
+        /// The text, which ends anywhere in a line but never within a character. What is not UTF-8 is U+FFFD.
+        text: String,
     },
     /// A step failed and will run again.
     StepRetry {
@@ -61,68 +62,64 @@ pub enum Event {
         stage: String,
         /// The step's id.
         step: String,
-        /// Why.
+        /// Why it failed.
         message: String,
         /// The pause before it runs again, in milliseconds.
-        #[serde(rename = "after_ms", serialize_with = "millis")]
+        #[serde(rename = "after_ms", with = "millis")]
         after: Duration,
     },
     /// A step ended, or was skipped.
     StepFinished {
         /// The stage's id.
         stage: String,
-        /// How.
+        /// How it ended.
         #[serde(flatten)]
         report: StepReport,
     },
-    /// A stage's steps failed and its instance is kept for a look.
+    /// A stage's steps failed, and its instance is kept for a look.
     InstanceKept {
         /// The stage's id.
         stage: String,
         /// The instance's id.
         instance: String,
         /// Where its agent listens.
-        agent: kiln_wire::reach::Reach,
+        agent: Reach,
         /// The directory of the sources in it.
         workspace_dir: String,
         /// The time for which it is kept at most, in milliseconds.
-        #[serde(rename = "for_ms", serialize_with = "millis")]
+        #[serde(rename = "for_ms", with = "millis")]
         duration: Duration,
     },
     /// Something worth knowing that is no failure.
     Note {
         /// The stage's id.
         stage: String,
-        /// What.
+        /// What it is, in one line.
         message: String,
     },
     /// A stage ended and its instance is gone.
     StageFinished {
-        /// How; the steps were told of before.
+        /// How it ended, with its steps, each of which has had its own event before.
         #[serde(flatten)]
         report: StageReport,
     },
     /// The run ended.
     RunFinished {
-        /// How.
+        /// How it ended, with its stages, each of which has had its own event before.
         #[serde(flatten)]
         report: RunReport,
     },
+    /// An event of a newer Kiln. It is read, and never told.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A named span of time.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
     /// What was waited for.
     pub name: String,
     /// Its length, in milliseconds.
-    #[serde(rename = "ms", serialize_with = "millis")]
+    #[serde(rename = "duration_ms", with = "millis")]
     pub duration: Duration,
-}
-
-/// Receives the events of a run. It must not block, or the run waits for it.
-pub type Sink<'a> = &'a (dyn Fn(Event) + Send + Sync);
-
-fn text<S: serde::Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&String::from_utf8_lossy(bytes))
 }

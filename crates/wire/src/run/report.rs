@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::junit::Tests;
+use super::cases::Tests;
+use crate::millis;
 
-/// How a step, stage or run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// How a step, stage or run ended. There are no others, and an unknown word is refused, lest it be taken for a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It did what it was asked.
@@ -23,7 +24,7 @@ pub enum Status {
 }
 
 /// Why something failed, apart from its exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The program ended with a code other than 0.
@@ -40,10 +41,13 @@ pub enum Cause {
     Plan,
     /// Somebody ended it.
     Cancelled,
+    /// A cause of a newer Kiln. It is read, and never told.
+    #[serde(other)]
+    Unknown,
 }
 
 /// One step's end.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
     /// Identifier, with its iteration where it has one.
     pub id: String,
@@ -52,26 +56,26 @@ pub struct StepReport {
     /// How it ended.
     pub status: Status,
     /// Why, when it failed or was cancelled.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     /// The program's exit code, where it had one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// One line for people: what failed, or why it was skipped.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// How many times it was started.
     pub attempts: u32,
     /// From its first start to its last end, in milliseconds.
-    #[serde(rename = "duration_ms", serialize_with = "millis")]
+    #[serde(rename = "duration_ms", with = "millis")]
     pub duration: Duration,
     /// What its JUnit reports add up to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests: Option<Tests>,
 }
 
 /// One stage's end.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageReport {
     /// Identifier, with its iteration where it has one.
     pub id: String,
@@ -80,20 +84,21 @@ pub struct StageReport {
     /// How it ended.
     pub status: Status,
     /// One line for people: what failed, or why it was skipped.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The instance it ran on.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     /// From asking for an instance to its end, in milliseconds.
-    #[serde(rename = "duration_ms", serialize_with = "millis")]
+    #[serde(rename = "duration_ms", with = "millis")]
     pub duration: Duration,
-    /// The steps in the order they were begun.
+    /// The steps, in the order in which they ended.
+    #[serde(default)]
     pub steps: Vec<StepReport>,
 }
 
 /// A whole run's end.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
     /// The pipeline's name.
     pub name: String,
@@ -101,24 +106,10 @@ pub struct RunReport {
     pub run_id: String,
     /// How it ended.
     pub status: Status,
-    /// In milliseconds.
-    #[serde(rename = "duration_ms", serialize_with = "millis")]
+    /// From its start to its end, in milliseconds.
+    #[serde(rename = "duration_ms", with = "millis")]
     pub duration: Duration,
-    /// The stages in the order they were begun.
+    /// The stages, in the order in which they ended.
+    #[serde(default)]
     pub stages: Vec<StageReport>,
-}
-
-impl RunReport {
-    /// The sum of all steps' tests, where any step had reports.
-    #[must_use]
-    pub fn tests(&self) -> Option<Tests> {
-        let mut found = self.stages.iter().flat_map(|s| &s.steps).filter_map(|s| s.tests.as_ref());
-        let mut sum = found.next()?.clone();
-        found.for_each(|t| sum.add(t));
-        Some(sum)
-    }
-}
-
-pub(crate) fn millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

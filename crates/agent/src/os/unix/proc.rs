@@ -1,0 +1,82 @@
+//! The processes of the machine, as `/proc` shows them.
+
+use std::collections::HashMap;
+use std::fs;
+
+/// A process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Process {
+    pub(super) pid: i32,
+    pub(super) parent: i32,
+    pub(super) group: i32,
+    pub(super) session: i32,
+    /// It has ended and waits for its parent to take its exit status.
+    pub(super) zombie: bool,
+    /// When it started, in ticks since the boot. Numbers are used again; a number with its start is not.
+    pub(super) start: u64,
+}
+
+/// All processes by their number.
+pub(super) fn all() -> HashMap<i32, Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(find).map(|process| (process.pid, process)).collect()
+}
+
+/// The process of this number.
+pub(super) fn find(pid: i32) -> Option<Process> {
+    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The children of a process, its zombies too, as one quick read; empty where the kernel does not list them
+/// (`CONFIG_PROC_CHILDREN`).
+pub(super) fn children(pid: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+/// Whether an entry of the process's environment begins so. That of a process which is gone, or not ours to read, is
+/// empty.
+pub(super) fn has_variable(pid: i32, beginning: &[u8]) -> bool {
+    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environ.split_inclusive(|b| *b == 0).any(|entry| entry.starts_with(beginning))
+}
+
+/// The number of the agent's own process.
+pub(super) fn own() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or(0)
+}
+
+/// Reads `/proc/PID/stat`. The name may hold anything, so fields are counted from its last parenthesis.
+fn parse(stat: &str) -> Option<Process> {
+    let pid = stat.split(' ').next()?.parse().ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    let number = |at: usize| fields.get(at)?.parse().ok();
+    let zombie = matches!(*fields.first()?, "Z" | "X");
+    let start = fields.get(19)?.parse().ok()?;
+    Some(Process { pid, parent: number(1)?, group: number(2)?, session: number(3)?, zombie, start })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_with_a_hostile_name() {
+        let Some(p) = parse("77 (a) R 1 (b) S 5 6 7 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 9876 0 0\n") else {
+            panic!("not read")
+        };
+        assert_eq!((p.pid, p.parent, p.group, p.session, p.zombie, p.start), (77, 5, 6, 7, false, 9876));
+        assert!(parse("").is_none() && parse("77 (a) R 1 2").is_none());
+    }
+
+    #[test]
+    fn this_process_is_found_with_its_parent() {
+        let all = all();
+        let this = all[&own()];
+        assert_eq!(Some(this), find(own()));
+        assert!(all.contains_key(&this.parent) || this.parent == 0);
+        assert!(has_variable(own(), b"PATH=") && !has_variable(own(), b"NO_SUCH_VARIABLE_ANYWHERE="));
+    }
+}

@@ -1,0 +1,142 @@
+//! Adding up test cases, under limits.
+
+use kiln_wire::run::{RunReport, TestCase, TestResult, Tests};
+
+/// Greatest number of cases kept that passed or were skipped; the counts go on.
+const CASES_MAX: usize = 1000;
+/// Greatest number of cases kept that failed or broke.
+const FAILURES_MAX: usize = 200;
+/// Greatest size of the texts of either, in bytes.
+const TEXT_MAX_BYTES: usize = 512 << 10;
+
+/// Room for cases. Those that failed have some of their own, so that no number of passes leaves them out.
+struct Room {
+    cases: usize,
+    bytes: usize,
+}
+
+/// A sum of test cases.
+pub struct Tally {
+    tests: Tests,
+    fine: Room,
+    broken: Room,
+}
+
+impl Tally {
+    /// Returns the sum of no cases.
+    #[must_use]
+    pub fn new() -> Self {
+        let room = |cases| Room { cases, bytes: TEXT_MAX_BYTES };
+        Self { tests: Tests::default(), fine: room(CASES_MAX), broken: room(FAILURES_MAX) }
+    }
+
+    /// Adds a case: it is counted, and kept where there is room.
+    pub fn push(&mut self, case: TestCase) {
+        let tests = &mut self.tests;
+        tests.total += 1;
+        match case.result {
+            TestResult::Passed => tests.passed += 1,
+            TestResult::Failed => tests.failed += 1,
+            TestResult::Error => tests.errors += 1,
+            TestResult::Skipped => tests.skipped += 1,
+        }
+        self.keep(case);
+    }
+
+    /// Adds another sum.
+    pub fn add(&mut self, other: Tests) {
+        let tests = &mut self.tests;
+        tests.total += other.total;
+        tests.passed += other.passed;
+        tests.failed += other.failed;
+        tests.errors += other.errors;
+        tests.skipped += other.skipped;
+        tests.cases_left_out += other.cases_left_out;
+        other.cases.into_iter().for_each(|case| self.keep(case));
+    }
+
+    fn keep(&mut self, case: TestCase) {
+        let room = if is_broken(case.result) { &mut self.broken } else { &mut self.fine };
+        let bytes = case.class.len() + case.name.len() + case.message.len();
+        if room.cases == 0 || room.bytes < bytes {
+            self.tests.cases_left_out += 1;
+            return;
+        }
+        room.cases -= 1;
+        room.bytes -= bytes;
+        self.tests.cases.push(case);
+    }
+
+    /// Returns the sum.
+    #[must_use]
+    pub fn finish(self) -> Tests {
+        self.tests
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Returns whether a case that ended like this counts against its step.
+#[must_use]
+pub fn is_broken(result: TestResult) -> bool {
+    matches!(result, TestResult::Failed | TestResult::Error)
+}
+
+/// Returns the sum of the tests of a run's steps, where any of them had reports.
+#[must_use]
+pub fn of_run(report: &RunReport) -> Option<Tests> {
+    let mut found =
+        report.stages.iter().flat_map(|stage| &stage.steps).filter_map(|step| step.tests.as_ref()).peekable();
+    found.peek()?;
+    let mut tally = Tally::new();
+    found.for_each(|tests| tally.add(tests.clone()));
+    Some(tally.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(result: TestResult, message: &str) -> TestCase {
+        TestCase { class: String::new(), name: "n".into(), result, duration: None, message: message.into() }
+    }
+
+    /// Adds so many cases of each kind, with texts of so many bytes, and compares how many are kept and left out.
+    #[track_caller]
+    fn check(passes: usize, failures: usize, text_bytes: usize, kept: (usize, usize), left_out: u64) {
+        let text = "x".repeat(text_bytes);
+        let mut tally = Tally::new();
+        (0..passes).for_each(|_| tally.push(case(TestResult::Passed, &text)));
+        (0..failures).for_each(|_| tally.push(case(TestResult::Error, &text)));
+        let tests = tally.finish();
+        let broken = tests.cases.iter().filter(|case| is_broken(case.result)).count();
+        assert_eq!((tests.cases.len() - broken, broken), kept);
+        assert_eq!((tests.passed, tests.errors, tests.cases_left_out), (passes as u64, failures as u64, left_out));
+        // A sum of a sum is the same sum.
+        let mut again = Tally::new();
+        again.add(tests.clone());
+        assert_eq!(again.finish(), tests);
+    }
+
+    #[test]
+    fn cases_are_kept_while_there_is_room_and_counted_all_the_same() {
+        check(3, 2, 0, (3, 2), 0);
+        check(1001, 0, 0, (1000, 0), 1);
+    }
+
+    #[test]
+    fn no_number_of_passes_leaves_out_a_failure() {
+        check(5000, 200, 0, (1000, 200), 4000);
+        check(1, 201, 0, (1, 200), 1);
+        check(1000, 2, 10_000, (52, 2), 948);
+    }
+
+    #[test]
+    fn the_texts_are_bounded_in_their_sum() {
+        check(0, 200, 100_000, (0, 5), 195);
+    }
+}

@@ -1,0 +1,11 @@
+//! Whole runs, on agents in this process instead of VMs: a pipeline in, a transcript of events out.
+#![allow(clippy::unwrap_used)] // a test that cannot go on says so by panicking
+
+mod cancel;
+mod conditions;
+mod failures;
+mod loss;
+mod order;
+mod reports;
+mod rig;
+mod values;

@@ -1,0 +1,139 @@
+//! Values that steps leave for others, secret ones, and text that is no value.
+
+use crate::rig::{Scenario, stages, steps};
+
+#[tokio::test]
+async fn outputs_reach_later_steps_and_stages() {
+    let text = stages(
+        r#"
+        - stage:
+            name: a
+            type: CI
+            spec:
+              execution:
+                steps:
+                  - stepGroup:
+                      name: g
+                      steps:
+                        - step: {name: make, type: Run, spec: {command: W=w, outputVariables: [{name: W, type: String, value: W}]}}
+                  - step: {name: use, type: Run, spec: {command: 'echo "$GOT"', envVariables: {GOT: <+execution.steps.g.steps.make.output.outputVariables.W>}}}
+        - stage:
+            name: b
+            type: CI
+            spec:
+              execution:
+                steps:
+                  - step: {name: use, type: Run, spec: {command: 'echo "$GOT"', envVariables: {GOT: <+pipeline.stages.a.spec.execution.steps.g.steps.make.output.outputVariables.W>}}}
+        "#,
+    );
+    Scenario::new(&text).run().await.check(
+        "
+        run p
+        a started
+        a ready
+        a.g.make started
+        a.g.make passed
+        a.use started
+        a.use | w
+        a.use passed
+        a passed
+        b started
+        b ready
+        b.use started
+        b.use | w
+        b.use passed
+        b passed
+        run passed
+        ",
+    );
+}
+
+#[tokio::test]
+async fn a_value_with_an_expression_in_it_stays_text() {
+    let text = steps(
+        r#"
+        - step: {name: make, type: Run, spec: {command: "V=$(printf '\\074+pipeline.name> $(id) \"q\"')", outputVariables: [{name: V, type: String, value: V}]}}
+        - step: {name: use, type: Run, spec: {command: 'echo "$GOT"', envVariables: {GOT: <+execution.steps.make.output.outputVariables.V>}}}
+        "#,
+    );
+    let told = Scenario::new(&text).run().await;
+    assert_eq!(told.output("a", "use"), "<+pipeline.name> $(id) \"q\"\n");
+}
+
+#[tokio::test]
+async fn a_step_that_needs_a_value_which_was_not_left_fails_and_says_which() {
+    let text = steps(
+        r#"
+        - step: {name: make, type: Run, spec: {command: exit 1, outputVariables: [{name: V, type: String, value: V}]}, failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: Ignore}}}]}
+        - step: {name: use, type: Run, spec: {command: 'echo <+execution.steps.make.output.outputVariables.V>'}}
+        "#,
+    );
+    let told = Scenario::new(&text).run().await;
+    let used = &told.report.stages[0].steps[1];
+    let message = used.message.as_deref().unwrap_or_default();
+    assert!(message.contains("`command` has no value") && message.contains('V'), "{message}");
+    assert_eq!(used.cause, Some(kiln_wire::run::Cause::Plan));
+}
+
+#[tokio::test]
+async fn no_secret_is_told_neither_a_given_one_nor_one_that_a_step_made() {
+    let text = stages(
+        r#"
+        - stage:
+            name: a
+            type: CI
+            spec:
+              execution:
+                steps:
+                  - step: {name: given, type: Run, spec: {command: 'echo "<+secrets.getValue("token")>"; exit 1'}, failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: Ignore}}}]}
+                  - step: {name: make, type: Run, spec: {command: 'S=made-in-the-step', outputVariables: [{name: S, type: Secret, value: S}]}}
+                  - step: {name: use, type: Run, spec: {command: 'echo "it is $GOT"; [ "$GOT" = made-in-the-step ]', envVariables: {GOT: <+execution.steps.make.output.outputVariables.S>}}}
+        - stage:
+            name: b
+            type: CI
+            spec: {execution: {steps: [{step: {name: use, type: Run, spec: {command: 'echo "still $GOT"', envVariables: {GOT: <+pipeline.stages.a.spec.execution.steps.make.output.outputVariables.S>}}}}]}}
+        "#,
+    );
+    let told = Scenario::new(&text)
+        .with(|options| options.secrets = vec![("token".into(), "given-from-outside".into())])
+        .run()
+        .await;
+    told.check(
+        "
+        run p
+        a started
+        a ready
+        a.given started
+        a.given | **************
+        a.given ignored (ExitCode 1): exit code 1
+        a.make started
+        a.make passed
+        a.use started
+        a.use | it is **************
+        a.use passed
+        a passed
+        b started
+        b ready
+        b.use started
+        b.use | still **************
+        b.use passed
+        b passed
+        run passed
+        ",
+    );
+    for secret in ["given-from-outside", "made-in-the-step"] {
+        assert!(!told.json().contains(secret), "{}", told.json());
+    }
+}
+
+#[tokio::test]
+async fn characters_are_told_whole_wherever_the_output_is_cut() {
+    // Each byte of the text is printed by itself.
+    let text = steps(
+        r#"
+        - step: {name: s, type: Run, spec: {command: 'for b in "\303" "\244" "\342" "\202" "\254" "\360" "\237" "\230" "\200" "\377" "!"; do printf "$b"; sleep 0.05; done'}}
+        "#,
+    );
+    let told = Scenario::new(&text).run().await;
+    assert_eq!(told.output("a", "s"), "ä€😀\u{fffd}!");
+}
