@@ -1,5 +1,6 @@
 //! What all parts of a run share: what was asked for, who is told, the results so far, and what is secret.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -51,6 +52,8 @@ pub(crate) struct Context<'a> {
     book: Mutex<Book>,
     /// Values that became secret while the run went on: secret outputs.
     masked: Mutex<Vec<String>>,
+    /// Notes that hold for every stage, and were told with one.
+    told: Mutex<BTreeSet<String>>,
 }
 
 impl<'a> Context<'a> {
@@ -83,6 +86,7 @@ impl<'a> Context<'a> {
             id,
             book: Mutex::new(book),
             masked: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -111,6 +115,11 @@ impl<'a> Context<'a> {
         word: &str,
     ) {
         lock(&self.book).record_step(stage, groups, step, outputs, word);
+    }
+
+    /// Returns whether a note was not told yet, and records that it is.
+    pub(crate) fn is_new(&self, note: &str) -> bool {
+        lock(&self.told).insert(note.to_owned())
     }
 
     /// Masks these values in the output of all steps from now on.

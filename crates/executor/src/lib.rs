@@ -36,3 +36,4 @@ pub use fleet::{Fleet, FleetError, Lease, RunnerFleet, Want};
 pub use patience::Patience;
 pub use run::Run;
 pub use sink::Sink;
+pub use workspace::without_credentials;

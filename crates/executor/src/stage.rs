@@ -1,10 +1,12 @@
 //! One stage on one instance: get it, send the workspace, run the steps, end it.
 
+use std::io;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
+use futures::stream::{BoxStream, FuturesUnordered};
 use kiln_pipeline::plan::Stage;
 use kiln_pipeline::strategy::Iteration;
 use kiln_wire::agent::SetupRequest;
@@ -17,7 +19,7 @@ use crate::gone::Gone;
 use crate::stage_context::{Beside, StageContext};
 use crate::step::Nest;
 use crate::walk::{End, walk};
-use crate::workspace;
+use crate::workspace::{self, Tree};
 
 /// One iteration of a stage.
 pub struct StageRun<'a> {
@@ -181,11 +183,7 @@ impl<'a> StageRun<'a> {
             phases.push(Phase { name: name.to_owned(), duration: clock.elapsed() });
             clock = Instant::now();
         };
-        let tree = if self.context.stage.workspace {
-            workspace::pack(&self.context.run.options.workspace)
-        } else {
-            workspace::empty()
-        };
+        let tree = if self.context.stage.workspace { self.sources().await? } else { workspace::empty() };
         let sent = lease.agent.put_workspace(&self.context.stage.workspace_dir, tree).await;
         sent.map_err(|e| format!("the workspace could not be sent: {}", error_chain(&e)))?;
         phase("workspace");
@@ -195,6 +193,19 @@ impl<'a> StageRun<'a> {
             phases,
         });
         Ok(())
+    }
+
+    /// Returns the working tree as a stream, and tells what of it stays here.
+    async fn sources(&self) -> Result<BoxStream<'static, io::Result<Bytes>>, String> {
+        let root = self.context.run.options.workspace.clone();
+        let unread = |why: String| format!("the workspace {} could not be read: {why}", root.display());
+        let read = tokio::task::spawn_blocking({
+            let root = root.clone();
+            move || Tree::read(&root)
+        });
+        let tree = read.await.map_err(|e| unread(e.to_string()))?.map_err(|e| unread(e.to_string()))?;
+        tree.notes().into_iter().for_each(|note| self.context.note_once(note));
+        Ok(tree.pack())
     }
 
     async fn keep(&self, lease: &Lease, ended: &Ended) {

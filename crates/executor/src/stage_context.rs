@@ -37,6 +37,13 @@ impl StageContext<'_> {
         (self.run.sink)(event);
     }
 
+    /// Tells something that holds for every stage of the run, with the first that finds it.
+    pub(crate) fn note_once(&self, message: String) {
+        if self.run.is_new(&message) {
+            self.note(message);
+        }
+    }
+
     /// Tells something about the stage in words.
     pub(crate) fn note(&self, message: String) {
         self.tell(Event::Note { stage: self.id.to_owned(), message });

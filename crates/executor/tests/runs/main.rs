@@ -8,4 +8,5 @@ mod loss;
 mod order;
 mod reports;
 mod rig;
+mod sources;
 mod values;

