@@ -19,8 +19,8 @@ pub struct Link {
 struct State {
     /// How often the connections were cut.
     cuts: u64,
-    /// Whether new ones are passed on.
-    open: bool,
+    /// How many of the next ones are ended at once.
+    refused: u64,
 }
 
 impl Link {
@@ -28,7 +28,7 @@ impl Link {
     pub async fn to(to: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
-        let state = Arc::new(watch::Sender::new(State { cuts: 0, open: true }));
+        let state = Arc::new(watch::Sender::new(State { cuts: 0, refused: 0 }));
         // It ends with the test's runtime.
         tokio::spawn(listen(listener, to, state.clone()));
         Self { address, state }
@@ -39,30 +39,32 @@ impl Link {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
-    /// Ends every connection, and each new one at once.
-    pub fn close(&self) {
-        self.state.send_modify(|state| *state = State { cuts: state.cuts + 1, open: false });
+    /// Ends every connection, and so many of the next ones at once.
+    pub fn refuse(&self, connections: u64) {
+        self.state.send_modify(|state| *state = State { cuts: state.cuts + 1, refused: connections });
     }
 
-    /// Passes new connections on again.
-    pub fn open(&self) {
-        self.state.send_modify(|state| state.open = true);
+    /// Ends every connection, and each new one at once.
+    pub fn close(&self) {
+        self.refuse(u64::MAX);
     }
 }
 
 async fn listen(listener: TcpListener, to: SocketAddr, state: Arc<watch::Sender<State>>) {
     while let Ok((from, _)) = listener.accept().await {
-        let mut state = state.subscribe();
-        let State { cuts, open } = *state.borrow_and_update();
-        if open {
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = pass_on(from, to) => {}
-                    // Without a sender the test is at its end.
-                    _ = state.wait_for(|now| now.cuts > cuts) => {}
-                }
-            });
+        let State { cuts, refused } = *state.borrow();
+        if refused > 0 {
+            state.send_modify(|state| state.refused = state.refused.saturating_sub(1));
+            continue;
         }
+        let mut state = state.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = pass_on(from, to) => {}
+                // Without a sender the test is at its end.
+                _ = state.wait_for(|now| now.cuts > cuts) => {}
+            }
+        });
     }
 }
 

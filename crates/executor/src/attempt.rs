@@ -11,6 +11,8 @@ use kiln_wire::agent::{PollStepResponse, StartStepRequest, kiln::CancelRequest};
 use kiln_wire::run::Event;
 use tokio_util::sync::CancellationToken;
 
+use crate::again::again;
+use crate::fleet::error_chain;
 use crate::gone::Gone;
 use crate::patience::Patience;
 use crate::sink::Sink;
@@ -80,25 +82,36 @@ pub async fn follow_output(place: &Place<'_>, id: &str) -> Result<(), AgentError
 }
 
 async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
-    if let Err(error) = place.agent.start_step(request).await {
+    // A start can be repeated: the agent knows the step by its id.
+    if let Err(error) = again(place.patience, || place.agent.start_step(request)).await {
         return Outcome::Agent(error);
     }
     let mut output = std::pin::pin!(follow_output(place, &request.id));
     let mut poll = std::pin::pin!(place.agent.poll_step(&request.id, place.patience.unreachable_for));
     // A background step is told of as soon as it has begun; its output is followed beside the later steps.
-    let mut drained = request.detach;
+    let (mut drained, mut broken) = (request.detach, None);
     let answer = loop {
         tokio::select! {
             answer = &mut poll => break answer,
-            // Output that cannot be read is told by the poll, which asks the same agent.
-            _ = &mut output, if !drained => drained = true,
+            read = &mut output, if !drained => {
+                drained = true;
+                broken = read.err().map(|error| error_chain(&error));
+            }
         }
     };
     match answer {
+        // Whoever does not answer the poll does not answer for the output either.
         Err(error) => Outcome::Agent(error),
         Ok(answer) => {
-            if !drained && tokio::time::timeout(place.patience.drain_within, output).await.is_err() {
-                tracing::warn!(step = place.step, "the rest of the output did not come in time");
+            if !drained {
+                broken = match tokio::time::timeout(place.patience.drain_within, output).await {
+                    Ok(read) => read.err().map(|error| error_chain(&error)),
+                    Err(_) => Some("it did not come in time".to_owned()),
+                };
+            }
+            if let Some(why) = broken {
+                let message = format!("the rest of the output of {} is missing: {why}", place.step);
+                (place.sink)(Event::Note { stage: place.stage.to_owned(), message });
             }
             Outcome::Ended(Box::new(answer))
         }

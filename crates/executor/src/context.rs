@@ -1,7 +1,7 @@
 //! What all parts of a run share: what was asked for, who is told, the results so far, and what is secret.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kiln_pipeline::facts::Facts;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fleet::Fleet;
 use crate::patience::Patience;
 use crate::sink::Sink;
+use crate::why::Why;
 
 /// What the caller of a run decides.
 #[derive(Debug, Clone, Default)]
@@ -45,8 +46,10 @@ pub(crate) struct Context<'a> {
     pub(crate) fleet: &'a dyn Fleet,
     pub(crate) images: Images<'a>,
     pub(crate) sink: Sink<'a>,
-    /// Ends the run: somebody cancelled, a strategy said abort, or its time was up.
+    /// Tells that the run ends: somebody cancelled, a strategy said abort, or its time was up.
     pub(crate) cancel: CancellationToken,
+    /// Why it ends, when it was not the caller who asked for it.
+    why: OnceLock<Why>,
     /// The run's id, unique among all runs.
     pub(crate) id: String,
     book: Mutex<Book>,
@@ -83,11 +86,25 @@ impl<'a> Context<'a> {
             images,
             sink,
             cancel: cancel.child_token(),
+            why: OnceLock::new(),
             id,
             book: Mutex::new(book),
             masked: Mutex::default(),
             told: Mutex::default(),
         }
+    }
+
+    /// Ends the run before its end. The first reason stands.
+    pub(crate) fn end(&self, why: Why) {
+        if !self.cancel.is_cancelled() {
+            self.why.get_or_init(|| why);
+        }
+        self.cancel.cancel();
+    }
+
+    /// Returns why the run ends.
+    pub(crate) fn why(&self) -> Why {
+        self.why.get().copied().unwrap_or(Why::Asked)
     }
 
     /// Makes a stage known to expressions before it runs.

@@ -19,6 +19,11 @@ impl Gone {
         self.sender.send_replace(Some(evidence));
     }
 
+    /// Returns whether the end was told.
+    pub fn is_told(&self) -> bool {
+        self.sender.borrow().is_some()
+    }
+
     /// Returns the evidence once there is some.
     pub async fn wait(&self) -> String {
         let mut receiver = self.sender.subscribe();

@@ -11,6 +11,7 @@
 //! run. What a step's end means is decided by `pipeline`; how it ended, by the agent. Nothing here prints: an
 //! [`Event`](kiln_wire::run::Event) is handed to the caller's sink.
 
+mod again;
 mod attempt;
 mod collect;
 mod context;
@@ -29,6 +30,7 @@ mod step;
 pub mod tally;
 mod text;
 mod walk;
+mod why;
 mod workspace;
 
 pub use context::{Images, Options};

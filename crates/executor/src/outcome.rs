@@ -6,6 +6,7 @@ use kiln_wire::run::{Cause, Tests};
 
 use crate::attempt::Outcome;
 use crate::fleet::error_chain;
+use crate::why::Why;
 
 /// A value a step left behind.
 #[derive(Debug, Clone)]
@@ -44,22 +45,27 @@ impl Judged {
     }
 }
 
-/// Judges an attempt's end. `cancelled` says whether somebody ended the stage.
-pub fn judge(outcome: Outcome, cancelled: bool) -> Judged {
+/// Judges an attempt's end. `why` says why the stage ends, if it was told to.
+pub(crate) fn judge(outcome: Outcome, why: Option<Why>) -> Judged {
     match outcome {
-        Outcome::Ended(answer) => ended(*answer),
-        Outcome::Overdue if cancelled => Judged::failed(Cause::Cancelled, "cancelled"),
+        Outcome::Ended(answer) => ended(*answer, why),
+        Outcome::Overdue if why.is_some() => Judged::failed(Cause::Cancelled, cancelled(why)),
         Outcome::Overdue => Judged::failed(Cause::Infrastructure, "its time was up and the agent did not end it"),
         Outcome::Gone(evidence) => Judged::failed(Cause::Infrastructure, format!("the instance ended: {evidence}")),
         Outcome::Agent(error) => Judged::failed(Cause::Infrastructure, error_chain(&error)),
     }
 }
 
-fn ended(answer: PollStepResponse) -> Judged {
+/// Returns why a step was cancelled; somebody else than this run may have done it.
+fn cancelled(why: Option<Why>) -> &'static str {
+    why.map_or("cancelled", Why::text)
+}
+
+fn ended(answer: PollStepResponse, why: Option<Why>) -> Judged {
     let exit_code = i32::try_from(answer.exit_code).ok();
     let failed = |cause, message: String| Judged { exit_code, ..Judged::failed(cause, message) };
     let mut judged = match answer.cause {
-        AgentCause::Cancelled => failed(Cause::Cancelled, "cancelled".into()),
+        AgentCause::Cancelled => failed(Cause::Cancelled, cancelled(why).into()),
         AgentCause::Destroyed => failed(Cause::Cancelled, "ended with its stage".into()),
         AgentCause::Timeout => failed(Cause::Timeout, "its time was up".into()),
         AgentCause::Failed => failed(Cause::ExitCode, answer.error),

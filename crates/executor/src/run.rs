@@ -16,6 +16,7 @@ use crate::fleet::{Fleet, error_chain};
 use crate::sink::Sink;
 use crate::stage::StageRun;
 use crate::walk::{End, walk};
+use crate::why::Why;
 
 /// One run.
 pub struct Run<'a> {
@@ -55,7 +56,7 @@ impl<'a> Run<'a> {
                     Err(_) => {
                         // Everything is told to end, and is waited for, so that no instance stays.
                         timed_out = true;
-                        self.context.cancel.cancel();
+                        self.context.end(Why::RunTimeout);
                         walked.await
                     }
                 }
@@ -103,7 +104,7 @@ impl<'a> Run<'a> {
                 id,
                 iteration,
                 Status::Cancelled,
-                Some("the run was ended before its turn".into()),
+                Some(self.context.why().before_its_turn()),
             ));
         }
         self.context.describe_stage(stage, id);

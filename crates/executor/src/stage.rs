@@ -5,20 +5,23 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use futures::stream::{BoxStream, FuturesUnordered};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use kiln_agent_client::AgentError;
 use kiln_pipeline::plan::Stage;
 use kiln_pipeline::strategy::Iteration;
 use kiln_wire::agent::SetupRequest;
 use kiln_wire::run::{Event, Phase, StageReport, Status};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::again::again;
 use crate::context::{Context, lock, name_of};
 use crate::fleet::{Lease, Want, error_chain};
 use crate::gone::Gone;
 use crate::stage_context::{Beside, StageContext};
 use crate::step::Nest;
 use crate::walk::{End, walk};
+use crate::why::Why;
 use crate::workspace::{self, Tree};
 
 /// One iteration of a stage.
@@ -99,7 +102,7 @@ impl<'a> StageRun<'a> {
             () = self.context.cancel.cancelled() => {}
         }
         self.context.run.fleet.abandon(&want.stage).await;
-        Err(Ended { status: Status::Cancelled, message: None })
+        Err(self.cancelled())
     }
 
     async fn on_instance(&self, lease: &Lease) -> Ended {
@@ -116,7 +119,7 @@ impl<'a> StageRun<'a> {
                 () = limited => {
                     self.context.cancel.cancel();
                     work.await;
-                    Ended::failed("the stage's time was up")
+                    Ended::failed(Why::StageTimeout.text())
                 }
             }
         };
@@ -154,10 +157,16 @@ impl<'a> StageRun<'a> {
         }
         self.end_background(lease, beside).await;
         match end {
-            _ if self.context.run.cancel.is_cancelled() => Ended { status: Status::Cancelled, message: None },
+            _ if self.context.run.cancel.is_cancelled() => self.cancelled(),
             End::Failed => Ended { status: Status::Failed, message: None },
             End::Clear => Ended { status: Status::Passed, message: None },
         }
+    }
+
+    /// Returns the end of a stage that the end of its run ends. That somebody asked for it needs no words.
+    fn cancelled(&self) -> Ended {
+        let why = Some(self.context.run.why()).filter(|why| *why != Why::Asked);
+        Ended { status: Status::Cancelled, message: why.map(|why| why.text().to_owned()) }
     }
 
     /// Ends what still runs in the instance and passes the rest of its output on.
@@ -183,9 +192,9 @@ impl<'a> StageRun<'a> {
             phases.push(Phase { name: name.to_owned(), duration: clock.elapsed() });
             clock = Instant::now();
         };
-        let tree = if self.context.stage.workspace { self.sources().await? } else { workspace::empty() };
-        let sent = lease.agent.put_workspace(&self.context.stage.workspace_dir, tree).await;
-        sent.map_err(|e| format!("the workspace could not be sent: {}", error_chain(&e)))?;
+        // What arrived of a stream that broke is written over by the next one.
+        let sent = again(&self.context.run.options.patience, || self.send_sources(lease)).await;
+        sent.map_err(|e| format!("the workspace could not be sent: {}", error_chain(&e)))??;
         phase("workspace");
         self.context.tell(Event::InstanceReady {
             stage: self.context.id.to_owned(),
@@ -193,6 +202,30 @@ impl<'a> StageRun<'a> {
             phases,
         });
         Ok(())
+    }
+
+    /// Sends what the steps find in their directory. The inner error says why it could not be read here.
+    async fn send_sources(&self, lease: &Lease) -> Result<Result<(), String>, AgentError> {
+        let tree = match self.context.stage.workspace {
+            false => Ok(workspace::empty()),
+            true => self.sources().await,
+        };
+        let tree = match tree {
+            Err(unread) => return Ok(Err(unread)),
+            Ok(tree) => tree,
+        };
+        // A stream that breaks on this side looks like a connection that broke, and would do so again.
+        let (broken, told) = oneshot::channel();
+        let mut broken = Some(broken);
+        let tree = tree.inspect_err(move |error| {
+            // The receiver is gone only where nobody waits for the answer any more.
+            drop(broken.take().map(|broken| broken.send(error.to_string())));
+        });
+        let sent = lease.agent.put_workspace(&self.context.stage.workspace_dir, tree.boxed()).await;
+        match (sent, told.now_or_never()) {
+            (Err(_), Some(Ok(why))) => Ok(Err(format!("the workspace could not be read: {why}"))),
+            (sent, _) => sent.map(|_| Ok(())),
+        }
     }
 
     /// Returns the working tree as a stream, and tells what of it stays here.
@@ -210,7 +243,9 @@ impl<'a> StageRun<'a> {
 
     async fn keep(&self, lease: &Lease, ended: &Ended) {
         let Some(duration) = self.context.run.options.keep_on_failure else { return };
-        if ended.status != Status::Failed || self.context.cancel.is_cancelled() {
+        // One whose stage's time was up is looked at too; of one that is gone there is nothing to keep.
+        let ends = self.context.run.cancel.is_cancelled() || self.context.gone.is_told();
+        if ended.status != Status::Failed || ends {
             return;
         }
         let Some(agent) = lease.address.clone() else {
@@ -230,7 +265,7 @@ impl<'a> StageRun<'a> {
         });
         tokio::select! {
             () = tokio::time::sleep(duration) => {}
-            () = self.context.cancel.cancelled() => {}
+            () = self.context.run.cancel.cancelled() => {}
             evidence = self.context.run.fleet.ended(lease) => self.context.note(format!("the kept instance ended: {evidence}")),
         }
     }

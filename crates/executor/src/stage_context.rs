@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::gone::Gone;
+use crate::why::Why;
 
 /// Something that goes on beside the steps.
 pub(crate) type Beside<'a> = BoxFuture<'a, ()>;
@@ -24,7 +25,7 @@ pub(crate) struct StageContext<'a> {
     pub(crate) iteration: Option<&'a Iteration>,
     /// Tells when the instance ends.
     pub(crate) gone: Gone,
-    /// Ends this stage: the run ends, or its own time is up.
+    /// Tells that this stage ends: the run does, or the stage's own time is up.
     pub(crate) cancel: CancellationToken,
     pub(crate) steps: Mutex<Vec<StepReport>>,
     /// What goes on beside the steps: the output of background ones.
@@ -32,6 +33,14 @@ pub(crate) struct StageContext<'a> {
 }
 
 impl StageContext<'_> {
+    /// Returns why the stage ends, if it was told to.
+    pub(crate) fn why(&self) -> Option<Why> {
+        if self.run.cancel.is_cancelled() {
+            return Some(self.run.why());
+        }
+        self.cancel.is_cancelled().then_some(Why::StageTimeout)
+    }
+
     /// Tells whoever watches the run.
     pub(crate) fn tell(&self, event: Event) {
         (self.run.sink)(event);

@@ -12,6 +12,7 @@ use kiln_pipeline::scope::{self, Place};
 use kiln_pipeline::strategy::{Iteration, expand};
 use kiln_wire::run::{Cause, Event, Status, StepReport};
 
+use crate::again::again;
 use crate::attempt::{self, attempt, follow_output};
 use crate::collect;
 use crate::context::{lock, name_of};
@@ -20,6 +21,7 @@ use crate::outcome::{Judged, judge};
 use crate::request::{Prepared, prepare};
 use crate::stage_context::StageContext;
 use crate::walk::{End, walk};
+use crate::why::Why;
 
 /// The groups and iterations around a step.
 #[derive(Clone, Default)]
@@ -71,8 +73,8 @@ impl<'a> StageContext<'a> {
             StepNode::Step(step) => &step.when,
             StepNode::Group(group) => &group.when,
         };
-        if self.cancel.is_cancelled() {
-            return self.not_run(node, &id, Status::Cancelled, "the run was ended before its turn", &nest);
+        if let Some(why) = self.why() {
+            return self.not_run(node, &id, Status::Cancelled, &why.before_its_turn(), &nest);
         }
         let before = if prior == End::Failed { Prior::Failure } else { Prior::Success };
         let scope = self.run.scope(&self.place(&nest, prior));
@@ -127,7 +129,7 @@ impl<'a> StageContext<'a> {
         };
         let (status, end, word) = conclude(&judged, decision);
         if decision == Decision::Abort {
-            self.run.cancel.cancel();
+            self.run.end(Why::Aborted);
         }
         let outputs: Vec<(String, String)> = judged.outputs.iter().map(|o| (o.name.clone(), o.value.clone())).collect();
         self.run.mask(judged.outputs.iter().filter(|o| o.secret).map(|o| o.value.clone()));
@@ -159,7 +161,8 @@ impl<'a> StageContext<'a> {
             Err(message) => return Judged::failed(Cause::Plan, message),
         };
         let at = self.attempt_place(lease, key);
-        let judged = judge(attempt(&at, &prepared.request).await, self.cancel.is_cancelled());
+        let outcome = attempt(&at, &prepared.request).await;
+        let judged = judge(outcome, self.why());
         if prepared.request.detach {
             return self.in_background(lease, key, prepared, judged);
         }
@@ -191,7 +194,10 @@ impl<'a> StageContext<'a> {
         if prepared.reports.is_empty() || judged.cause == Some(Cause::Infrastructure) {
             return judged;
         }
-        match collect::reports(&lease.agent, &prepared.request.working_dir, &prepared.reports).await {
+        let fetched = again(&self.run.options.patience, || {
+            collect::reports(&lease.agent, &prepared.request.working_dir, &prepared.reports)
+        });
+        match fetched.await {
             Ok(collected) => {
                 judged.tests = collected.tests;
                 collected.notes.into_iter().for_each(|note| self.note(note));

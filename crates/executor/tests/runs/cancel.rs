@@ -13,8 +13,8 @@ async fn a_run_that_is_cancelled_before_it_begins_asks_for_nothing() {
     told.check(
         "
         run p
-        a cancelled: the run was ended before its turn
-        b cancelled: the run was ended before its turn
+        a cancelled: the run was cancelled before its turn
+        b cancelled: the run was cancelled before its turn
         run cancelled
         ",
     );
@@ -34,7 +34,7 @@ async fn a_run_that_is_cancelled_while_a_stage_waits_gives_the_wait_up() {
         a started
         a note: waits for an instance: all are busy
         a cancelled
-        b cancelled: the run was ended before its turn
+        b cancelled: the run was cancelled before its turn
         run cancelled
         ",
     );
@@ -51,10 +51,10 @@ async fn a_run_that_is_cancelled_while_a_step_runs_ends_the_step_and_starts_no_o
         a ready
         a.long started
         a.long | begun
-        a.long cancelled (Cancelled 255): cancelled
-        a.next cancelled (Cancelled): the run was ended before its turn
+        a.long cancelled (Cancelled 255): the run was cancelled
+        a.next cancelled (Cancelled): the run was cancelled before its turn
         a cancelled
-        b cancelled: the run was ended before its turn
+        b cancelled: the run was cancelled before its turn
         run cancelled
         ",
     );
@@ -98,7 +98,7 @@ async fn a_step_that_does_not_listen_is_killed() {
         a ready
         a.deaf started
         a.deaf | begun
-        a.deaf cancelled (Cancelled 255): cancelled
+        a.deaf cancelled (Cancelled 255): the run was cancelled
         a cancelled
         run cancelled
         ",
@@ -122,10 +122,10 @@ async fn all_that_runs_at_the_same_time_is_cancelled() {
         a cancelled
         a.one started
         a.one | begun
-        a.one cancelled (Cancelled 255): cancelled
+        a.one cancelled (Cancelled 255): the run was cancelled
         a.two started
         a.two | begun
-        a.two cancelled (Cancelled 255): cancelled
+        a.two cancelled (Cancelled 255): the run was cancelled
         run p
         run cancelled
         ",

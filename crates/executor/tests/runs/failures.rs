@@ -67,8 +67,8 @@ async fn what_follows_the_last_retry_is_for_the_strategy_to_say() {
     check("MarkAsSuccess", &ends("a.one passed (ExitCode 7) after 2 attempts: exit code 7")).await;
     let failed = "a.one failed (ExitCode 7) after 2 attempts: exit code 7";
     check("MarkAsFailure", &[failed, "a.two skipped: something before it failed", "a failed", "run failed"]).await;
-    let not_begun = "a.two cancelled (Cancelled): the run was ended before its turn";
-    check("Abort", &[failed, not_begun, "a cancelled", "run cancelled"]).await;
+    let not_begun = "a.two cancelled (Cancelled): a step's failure ended the run before its turn";
+    check("Abort", &[failed, not_begun, "a cancelled: a step's failure ended the run", "run cancelled"]).await;
 }
 
 #[tokio::test]
@@ -103,18 +103,18 @@ async fn abort_ends_the_stages_beside_it_too() {
         "
         a started
         a ready
-        a cancelled
+        a cancelled: a step's failure ended the run
         a.bad started
         a.bad failed (ExitCode 1): exit code 1
         a.wait started
         a.wait passed
         b started
         b ready
-        b cancelled
+        b cancelled: a step's failure ended the run
         b.long started
         b.long | begun
-        b.long cancelled (Cancelled 255): cancelled
-        c cancelled: the run was ended before its turn
+        b.long cancelled (Cancelled 255): a step's failure ended the run
+        c cancelled: a step's failure ended the run before its turn
         run p
         run cancelled
         ",
@@ -214,8 +214,8 @@ async fn a_stage_whose_time_is_up_ends_what_runs_and_the_run_fails() {
         a started
         a ready
         a.slow started
-        a.slow cancelled (Cancelled 255): cancelled
-        a.next cancelled (Cancelled): the run was ended before its turn
+        a.slow cancelled (Cancelled 255): the stage's time was up
+        a.next cancelled (Cancelled): the stage's time was up before its turn
         a failed: the stage's time was up
         b started
         b ready
@@ -238,8 +238,8 @@ async fn a_run_whose_time_is_up_fails() {
         a started
         a ready
         a.slow started
-        a.slow cancelled (Cancelled 255): cancelled
-        a cancelled
+        a.slow cancelled (Cancelled 255): the run's time was up
+        a cancelled: the run's time was up
         run failed
         ",
     );

@@ -1,5 +1,7 @@
 //! The loss of an agent, of the way to it, and of an instance.
 
+use std::time::Duration;
+
 use kiln_wire::run::{Cause, Status};
 
 use crate::rig::{Act, Scenario, stages, steps};
@@ -54,6 +56,61 @@ async fn a_connection_that_breaks_loses_nothing() {
         a.long failed (ExitCode 3): exit code 3
         a failed
         run failed
+        ",
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_before_a_step_or_its_reports_loses_neither() {
+    let text = steps(
+        r#"
+        - step: {name: one, type: Run, spec: {command: "true"}}
+        - step:
+            name: two
+            type: Run
+            spec:
+              command: |
+                echo begun
+                until [ -e $DIR/go ]; do sleep 0.02; done
+                echo '<testsuite><testcase/></testsuite>' > r.xml
+              reports: {type: JUnit, spec: {paths: [r.xml]}}
+        "#,
+    );
+    let scenario = Scenario::new(&text)
+        .with(|options| options.patience.unreachable_for = Duration::from_secs(10))
+        .when("a.one passed", Act::Refuse("a", 3))
+        .when("a.two | begun", Act::Touch("go"));
+    scenario.run().await.check(
+        "
+        run p
+        a started
+        a ready
+        a.one started
+        a.one passed
+        a.two started
+        a.two | begun
+        a.two passed [1 tests = 1 + 0 + 0 + 0]
+        a passed
+        run passed
+        ",
+    );
+}
+
+#[tokio::test]
+async fn the_sources_are_sent_again_when_the_connection_breaks() {
+    let text = steps(r#"- step: {name: one, type: Run, spec: {command: "true"}}"#);
+    let scenario = Scenario::new(&text)
+        .with(|options| options.patience.unreachable_for = Duration::from_secs(10))
+        .fleet(|agents| agents.refuse_first(3));
+    scenario.run().await.check(
+        "
+        run p
+        a started
+        a ready
+        a.one started
+        a.one passed
+        a passed
+        run passed
         ",
     );
 }

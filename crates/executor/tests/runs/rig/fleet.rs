@@ -29,6 +29,8 @@ pub struct Agents {
     held_up: BTreeMap<String, watch::Sender<bool>>,
     /// What was asked of the fleet, in order.
     calls: Mutex<Vec<String>>,
+    /// How many connections to a new agent break.
+    refused_first: u64,
     /// Whether an instance may be held, as one of a runner may.
     holds: bool,
 }
@@ -46,6 +48,10 @@ impl Agents {
         self.held_up[stage].send_replace(true);
     }
 
+    pub fn refuse_first(&mut self, connections: u64) {
+        self.refused_first = connections;
+    }
+
     pub fn be_a_runner(&mut self) {
         self.holds = true;
     }
@@ -58,6 +64,11 @@ impl Agents {
     /// The connections to a stage's agent break.
     pub fn cut(&self, stage: &str) {
         self.machines()[stage].link.cut();
+    }
+
+    /// The connections to a stage's agent break, and so many of the next ones.
+    pub fn refuse_connections(&self, stage: &str, connections: u64) {
+        self.machines()[stage].link.refuse(connections);
     }
 
     /// No connection to a stage's agent can be made any more.
@@ -114,6 +125,9 @@ impl Fleet for Agents {
             let reach = link.address.into();
             let agent = Agent::new(&reach, NAME, &credentials)?;
             agent.setup(&want.setup).await?;
+            if self.refused_first > 0 {
+                link.refuse(self.refused_first);
+            }
             let phases = vec![Phase { name: "boot".to_owned(), duration: Duration::ZERO }];
             let address = (!self.holds).then_some(reach);
             self.machines().insert(stage.to_owned(), Machine { rig, link, ended: watch::Sender::new(None) });

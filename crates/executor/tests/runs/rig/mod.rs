@@ -27,6 +27,8 @@ pub enum Act {
     Kill(&'static str),
     /// The connections to the agent break; new ones can be made.
     Cut(&'static str),
+    /// The connections break, and so many of the next ones.
+    Refuse(&'static str, u64),
     /// The agent cannot be reached any more.
     Close(&'static str),
     /// The instance ends by itself, with this evidence.
@@ -173,6 +175,7 @@ fn carry_out(act: &Act, agents: &Agents, cancel: &CancellationToken, dir: &Path)
         Act::Cancel => cancel.cancel(),
         Act::Kill(stage) => agents.kill(stage),
         Act::Cut(stage) => agents.cut(stage),
+        Act::Refuse(stage, connections) => agents.refuse_connections(stage, *connections),
         Act::Close(stage) => agents.close(stage),
         Act::End(stage, evidence) => agents.end(stage, evidence),
         Act::LetGo(stage) => agents.let_go(stage),
