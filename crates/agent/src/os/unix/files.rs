@@ -33,6 +33,18 @@ pub(crate) fn read_exact_at(file: &File, into: &mut [u8], offset: u64) -> io::Re
     file.read_exact_at(into, offset)
 }
 
+/// Writes what fits at an offset, and returns how many bytes that are.
+pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    file.write_at(bytes, offset)
+}
+
+/// Sets room aside on the disk between two offsets. What the file holds, and how long it is, does not change.
+pub(crate) fn reserve(file: &File, from: u64, to: u64) -> io::Result<()> {
+    use nix::fcntl::{FallocateFlags, fallocate};
+    let offset = |n: u64| i64::try_from(n).map_err(|_| io::ErrorKind::FileTooLarge);
+    Ok(fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset(from)?, offset(to - from)?)?)
+}
+
 /// Bytes that are free on the disk of a path; none where that is not known.
 pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
     nix::sys::statvfs::statvfs(path).ok().map(|s| s.blocks_available() * s.fragment_size())

@@ -2,23 +2,22 @@
 //!
 //! The writer never waits for a reader. When the limit is reached, or the disk runs short, what follows is dropped
 //! but for the last part, which is kept in a ring and written at the end behind a marker that says how much is
-//! missing: the end of a log is where the error is.
+//! missing: the end of a log is where the error is. Room for it is set aside on the disk ahead of the output, so that it is there
+//! also when something else has filled the disk meanwhile.
 
-use std::collections::VecDeque;
+mod disk;
+mod writer;
+
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_mask::Settled;
 use tokio::sync::watch;
 
 use crate::os::files;
 
-/// Bytes of the end that are kept when output is cut.
-const TAIL_BYTES: usize = 64 * 1024;
-/// How many bytes are written between two looks at the free disk space.
-const DISK_CHECK_BYTES: u64 = 32 << 20;
+pub use writer::{Limits, Writer};
 
 /// How far a spool is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,28 +37,6 @@ pub struct Spool {
     progress: watch::Receiver<Progress>,
 }
 
-/// Limits of a spool.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Most bytes kept.
-    pub bytes: u64,
-    /// Free disk space that is left alone.
-    pub disk_reserve_bytes: u64,
-}
-
-/// The one writer of a spool.
-#[derive(Debug)]
-pub struct Writer {
-    file: File,
-    path: PathBuf,
-    limits: Limits,
-    until_disk_check: u64,
-    dropped: u64,
-    tail: VecDeque<u8>,
-    state: Progress,
-    progress: watch::Sender<Progress>,
-}
-
 /// Creates the spool file; one of that name is overwritten.
 pub fn create(path: PathBuf, limits: Limits) -> io::Result<(Writer, Arc<Spool>)> {
     if let Some(dir) = path.parent() {
@@ -68,71 +45,7 @@ pub fn create(path: PathBuf, limits: Limits) -> io::Result<(Writer, Arc<Spool>)>
     let file = files::create_private(&path)?;
     let (sender, progress) = watch::channel(Progress::default());
     let spool = Arc::new(Spool { path: path.clone(), progress });
-    let state = Progress::default();
-    let writer =
-        Writer { file, path, limits, until_disk_check: 0, dropped: 0, tail: VecDeque::new(), state, progress: sender };
-    Ok((writer, spool))
-}
-
-impl Writer {
-    /// Adds output. Never fails: when it cannot be kept it is dropped, and the spool says so.
-    pub fn write(&mut self, settled: Settled<'_>) {
-        let mut bytes = &*settled;
-        if !self.state.cut {
-            let room = self.room(bytes.len() as u64).min(bytes.len() as u64) as usize;
-            let (fits, over) = bytes.split_at(room);
-            match self.append(fits) {
-                Ok(()) => bytes = over,
-                Err(error) => tracing::warn!(path = %self.path.display(), %error, "output is dropped: cannot write it"),
-            }
-            self.state.cut = !bytes.is_empty();
-        }
-        if !bytes.is_empty() {
-            self.drop_but_keep_tail(bytes);
-        }
-        self.progress.send_replace(self.state);
-    }
-
-    /// Says that no more will come.
-    pub fn finish(mut self) {
-        self.state.ended = true;
-        if self.state.cut {
-            let tail: Vec<u8> = self.tail.iter().copied().collect();
-            let missing = self.dropped - tail.len() as u64;
-            let marker = format!("\n[kiln: {missing} bytes of output were dropped here: the limit was reached]\n");
-            // The reserve is there for this; if even that fails, the cut flag still tells the reader.
-            let written = self.append(marker.as_bytes()).and_then(|()| self.append(&tail));
-            if let Err(error) = written {
-                tracing::warn!(path = %self.path.display(), %error, "cannot write the end of the output");
-            }
-        }
-        self.progress.send_replace(self.state);
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.state.len += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn room(&mut self, wanted: u64) -> u64 {
-        if self.until_disk_check < wanted {
-            self.until_disk_check = DISK_CHECK_BYTES.max(wanted);
-            let free = files::free_bytes(&self.path).unwrap_or(u64::MAX);
-            if free < self.limits.disk_reserve_bytes.saturating_add(DISK_CHECK_BYTES) {
-                return 0;
-            }
-        }
-        self.until_disk_check -= wanted;
-        self.limits.bytes.saturating_sub(self.state.len)
-    }
-
-    fn drop_but_keep_tail(&mut self, bytes: &[u8]) {
-        self.dropped += bytes.len() as u64;
-        self.tail.extend(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
-        let over = self.tail.len().saturating_sub(TAIL_BYTES);
-        self.tail.drain(..over);
-    }
+    Ok((Writer::new(Box::new(disk::Spooled { file, path }), limits, sender), spool))
 }
 
 impl Spool {
@@ -196,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    const AMPLE: Limits = Limits { bytes: 1 << 30, disk_reserve_bytes: 0 };
+    pub(super) const AMPLE: Limits = Limits { bytes: 1 << 30, disk_reserve_bytes: 0 };
 
     fn spool(limits: Limits) -> (tempfile::TempDir, Writer, Arc<Spool>) {
         let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
@@ -205,11 +118,11 @@ mod tests {
     }
 
     /// Writes what a masker without secrets lets through, which is all.
-    fn write(writer: &mut Writer, bytes: &[u8]) {
+    pub(super) fn write(writer: &mut Writer, bytes: &[u8]) {
         Masker::new(Arc::default()).push(bytes, |settled| writer.write(settled));
     }
 
-    async fn all(spool: &Spool, mut offset: u64) -> Vec<u8> {
+    pub(super) async fn all(spool: &Spool, mut offset: u64) -> Vec<u8> {
         let mut reader = spool.reader().unwrap_or_else(|e| panic!("{e}"));
         let mut out = Vec::new();
         loop {
@@ -248,7 +161,8 @@ mod tests {
         write(&mut writer, b"the end");
         writer.finish();
         let text = String::from_utf8(all(&spool, 0).await).unwrap_or_else(|e| panic!("{e}"));
-        assert!(text.starts_with("0123456789\n[kiln: 134474 bytes of output were dropped here"), "{}", &text[..90]);
+        let marker = "0123456789\n[kiln: 134474 bytes of output were dropped here: the limit was reached]\nxxx";
+        assert!(text.starts_with(marker), "{}", &text[..90]);
         assert!(text.ends_with("xxxthe end"));
         assert!(spool.progress().cut);
     }
