@@ -3,19 +3,21 @@
 //! The agent decides how the step ended. What is decided here is what to do when the agent cannot say: the instance
 //! ended, nothing answers any more, the step's time has long passed, or somebody cancelled.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use kiln_agent_client::{Agent, AgentError};
+use kiln_mask::Masker;
 use kiln_wire::agent::{PollStepResponse, StartStepRequest, kiln::CancelRequest};
 use kiln_wire::run::Event;
 use tokio_util::sync::CancellationToken;
 
 use crate::again::again;
+use crate::context::Context;
 use crate::fleet::error_chain;
 use crate::gone::Gone;
 use crate::patience::Patience;
-use crate::sink::Sink;
 use crate::text::Decoder;
 
 /// How an attempt ended.
@@ -44,8 +46,8 @@ pub struct Place<'a> {
     pub cancel: &'a CancellationToken,
     /// How long is waited for what does not answer.
     pub patience: &'a Patience,
-    /// Where output goes.
-    pub sink: Sink<'a>,
+    /// Who is told of the output.
+    pub(crate) run: &'a Context<'a>,
 }
 
 /// Runs one attempt to its end.
@@ -70,15 +72,27 @@ pub async fn follow_output(place: &Place<'_>, id: &str) -> Result<(), AgentError
     let mut output = std::pin::pin!(place.agent.output(id, 0, place.patience.unreachable_for));
     let tell = |text: String| {
         if !text.is_empty() {
-            (place.sink)(Event::Output { stage: place.stage.to_owned(), step: place.step.to_owned(), text });
+            place.run.tell(Event::Output { stage: place.stage.to_owned(), step: place.step.to_owned(), text });
         }
     };
+    // The agent masks too, but nothing in an instance is trusted.
+    let mut masker = Masker::new(Arc::clone(&place.run.secrets));
     let mut decoder = Decoder::default();
-    while let Some(chunk) = output.next().await {
-        tell(decoder.push(&chunk?.bytes));
-    }
-    tell(decoder.finish());
-    Ok(())
+    let read = loop {
+        match output.next().await {
+            None => break Ok(()),
+            Some(Err(error)) => break Err(error),
+            Some(Ok(chunk)) => {
+                let mut text = String::new();
+                masker.push(&chunk.bytes, |settled| text.push_str(&decoder.push(&settled)));
+                tell(text);
+            }
+        }
+    };
+    let mut text = String::new();
+    masker.finish(|settled| text.push_str(&decoder.push(&settled)));
+    tell(text + &decoder.finish());
+    read
 }
 
 async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
@@ -111,7 +125,7 @@ async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
             }
             if let Some(why) = broken {
                 let message = format!("the rest of the output of {} is missing: {why}", place.step);
-                (place.sink)(Event::Note { stage: place.stage.to_owned(), message });
+                place.run.tell(Event::Note { stage: place.stage.to_owned(), message });
             }
             Outcome::Ended(Box::new(answer))
         }

@@ -1,9 +1,11 @@
 //! Fetching JUnit reports out of an instance.
 
 use std::io::Read as _;
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use kiln_agent_client::{Agent, AgentError};
+use kiln_mask::Secrets;
 use kiln_wire::agent::kiln::FilesRequest;
 use kiln_wire::run::Tests;
 
@@ -25,7 +27,12 @@ pub struct Collected {
 }
 
 /// Fetches and reads the reports that `globs` name, relative to `base`.
-pub async fn reports(agent: &Agent, base: &str, globs: &[String]) -> Result<Collected, AgentError> {
+pub async fn reports(
+    agent: &Agent,
+    base: &str,
+    globs: &[String],
+    secrets: &Arc<Secrets>,
+) -> Result<Collected, AgentError> {
     let request = FilesRequest { base: base.to_owned(), paths: globs.to_vec(), max_bytes: REPORTS_MAX_BYTES };
     let mut stream = agent.files(&request).await?;
     let mut packed = Vec::new();
@@ -36,14 +43,14 @@ pub async fn reports(agent: &Agent, base: &str, globs: &[String]) -> Result<Coll
             return Ok(Collected { tests: None, notes });
         }
     }
-    let mut found = unpack(&packed);
+    let mut found = unpack(&packed, secrets);
     if found.tests.is_none() && found.notes.is_empty() {
         found.notes.push(format!("no report matches {}", globs.join(", ")));
     }
     Ok(found)
 }
 
-fn unpack(packed: &[u8]) -> Collected {
+fn unpack(packed: &[u8], secrets: &Arc<Secrets>) -> Collected {
     let (mut tally, mut notes) = (None, Vec::new());
     let mut walk = || -> std::io::Result<()> {
         // What an instance sends may unpack to anything; no more of it is looked at than it was asked for.
@@ -57,7 +64,7 @@ fn unpack(packed: &[u8]) -> Collected {
             let path = entry.path()?.display().to_string();
             let mut xml = Vec::new();
             entry.take(REPORT_MAX_BYTES as u64 + 1).read_to_end(&mut xml)?;
-            match junit::read(&xml) {
+            match junit::read(&xml, secrets) {
                 Ok(tests) => tally.get_or_insert_with(Tally::new).add(tests),
                 Err(error) => notes.push(format!("{path}: {}", crate::fleet::error_chain(&error))),
             }

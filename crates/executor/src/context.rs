@@ -1,13 +1,15 @@
 //! What all parts of a run share: what was asked for, who is told, the results so far, and what is secret.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use kiln_mask::Secrets;
 use kiln_pipeline::facts::Facts;
 use kiln_pipeline::plan::{Plan, PoolRequest, Stage};
 use kiln_pipeline::scope::{Book, Place};
 use kiln_pipeline::strategy::Iteration;
+use kiln_wire::run::Event;
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Fleet;
@@ -45,7 +47,7 @@ pub(crate) struct Context<'a> {
     pub(crate) options: &'a Options,
     pub(crate) fleet: &'a dyn Fleet,
     pub(crate) images: Images<'a>,
-    pub(crate) sink: Sink<'a>,
+    sink: Sink<'a>,
     /// Tells that the run ends: somebody cancelled, a strategy said abort, or its time was up.
     pub(crate) cancel: CancellationToken,
     /// Why it ends, when it was not the caller who asked for it.
@@ -53,8 +55,8 @@ pub(crate) struct Context<'a> {
     /// The run's id, unique among all runs.
     pub(crate) id: String,
     book: Mutex<Book>,
-    /// Values that became secret while the run went on: secret outputs.
-    masked: Mutex<Vec<String>>,
+    /// What no text of the run shows: the secrets that were given, and the secret outputs of steps so far.
+    pub(crate) secrets: Arc<Secrets>,
     /// Notes that hold for every stage, and were told with one.
     told: Mutex<BTreeSet<String>>,
 }
@@ -72,6 +74,8 @@ impl<'a> Context<'a> {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let known = Arc::<Secrets>::default();
+        known.add(options.secrets.iter().map(|(_, value)| value).filter(|value| !value.is_empty()));
         let secrets = options.secrets.clone();
         let book = Book::new(plan, &options.facts, &options.given, &id, now_ms).with_secrets(move |name| {
             // `account.token` and `org.token` name the same local secret as `token`, unless given in full.
@@ -89,7 +93,7 @@ impl<'a> Context<'a> {
             why: OnceLock::new(),
             id,
             book: Mutex::new(book),
-            masked: Mutex::default(),
+            secrets: known,
             told: Mutex::default(),
         }
     }
@@ -139,15 +143,9 @@ impl<'a> Context<'a> {
         lock(&self.told).insert(note.to_owned())
     }
 
-    /// Masks these values in the output of all steps from now on.
-    pub(crate) fn mask(&self, values: impl IntoIterator<Item = String>) {
-        lock(&self.masked).extend(values);
-    }
-
-    /// Returns all values that are to be masked.
-    pub(crate) fn masked(&self) -> Vec<String> {
-        let given = self.options.secrets.iter().map(|(_, value)| value.clone());
-        given.chain(lock(&self.masked).iter().cloned()).filter(|value| !value.is_empty()).collect()
+    /// Tells whoever watches the run.
+    pub(crate) fn tell(&self, event: Event) {
+        (self.sink)(self.secrets.mask(event));
     }
 }
 

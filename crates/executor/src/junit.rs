@@ -3,8 +3,10 @@
 //! There is no one JUnit format: suites nest or do not, times have commas, counts are missing or wrong. So only test
 //! cases are believed, wherever they stand, and a report is read as a stream under limits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use kiln_mask::{Masker, Secrets};
 use kiln_wire::run::{TestCase, TestResult, Tests};
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
@@ -42,13 +44,14 @@ pub enum JunitError {
 /// A case whose element is open.
 struct Open {
     case: TestCase,
-    /// The text of its verdict so far.
+    /// The text of its verdict so far, which is masked before it is cut: half a secret must not remain.
     text: String,
-    in_verdict: bool,
+    /// There within a verdict.
+    masker: Option<Masker>,
 }
 
-/// Reads one report.
-pub fn read(xml: &[u8]) -> Result<Tests, JunitError> {
+/// Reads one report. Secrets are masked in its texts.
+pub fn read(xml: &[u8], secrets: &Arc<Secrets>) -> Result<Tests, JunitError> {
     if xml.len() > REPORT_MAX_BYTES {
         return Err(JunitError::TooLarge(xml.len()));
     }
@@ -60,9 +63,9 @@ pub fn read(xml: &[u8]) -> Result<Tests, JunitError> {
     loop {
         let at = reader.buffer_position();
         match reader.read_event().map_err(|source| JunitError::Xml { at, source })? {
-            Event::Start(tag) => suites |= open(&tag, &mut case),
+            Event::Start(tag) => suites |= open(&tag, &mut case, secrets),
             Event::Empty(tag) => {
-                suites |= open(&tag, &mut case);
+                suites |= open(&tag, &mut case, secrets);
                 close(tag.local_name().as_ref(), &mut case, &mut tally);
             }
             Event::Text(text) => say(&mut case, &text),
@@ -77,16 +80,17 @@ pub fn read(xml: &[u8]) -> Result<Tests, JunitError> {
 }
 
 /// Takes the beginning of an element, and returns whether it is a suite.
-fn open(tag: &BytesStart<'_>, case: &mut Option<Open>) -> bool {
+fn open(tag: &BytesStart<'_>, case: &mut Option<Open>, secrets: &Arc<Secrets>) -> bool {
+    let cut = |text: String, max_chars| secrets.mask(text).chars().take(max_chars).collect::<String>();
     let result = match tag.local_name().as_ref() {
         "testsuite" | "testsuites" => return true,
         "testcase" => {
             let class = attribute(tag, "classname").or_else(|| attribute(tag, "file")).unwrap_or_default();
             let name = attribute(tag, "name").unwrap_or_default();
             let duration = attribute(tag, "time").and_then(|time| seconds(&time));
-            let (class, name) = (cut(&class, NAME_MAX_CHARS), cut(&name, NAME_MAX_CHARS));
+            let (class, name) = (cut(class, NAME_MAX_CHARS), cut(name, NAME_MAX_CHARS));
             let new = TestCase { class, name, result: TestResult::Passed, duration, message: String::new() };
-            *case = Some(Open { case: new, text: String::new(), in_verdict: false });
+            *case = Some(Open { case: new, text: String::new(), masker: None });
             return false;
         }
         "failure" => TestResult::Failed,
@@ -96,17 +100,12 @@ fn open(tag: &BytesStart<'_>, case: &mut Option<Open>) -> bool {
     };
     if let Some(open) = case {
         open.case.result = result;
-        open.in_verdict = true;
+        open.masker = Some(Masker::new(Arc::clone(secrets)));
         if let Some(message) = attribute(tag, "message") {
-            open.case.message = cut(&message, TEXT_MAX_CHARS);
+            open.case.message = cut(message, TEXT_MAX_CHARS);
         }
     }
     false
-}
-
-/// Returns at most this many characters of a text.
-fn cut(text: &str, max_chars: usize) -> String {
-    text.chars().take(max_chars).collect()
 }
 
 /// Reads a time in seconds. Some writers group thousands with commas, and some have a comma before the fraction.
@@ -124,10 +123,15 @@ fn attribute(tag: &BytesStart<'_>, name: &str) -> Option<String> {
 
 /// Takes a piece of the verdict's text.
 fn say(case: &mut Option<Open>, piece: &str) {
-    if let Some(open) = case.as_mut().filter(|open| open.in_verdict) {
-        let room = TEXT_MAX_CHARS.saturating_sub(open.text.chars().count());
-        open.text.extend(piece.chars().take(room));
+    if let Some(Open { text, masker: Some(masker), .. }) = case {
+        masker.push(piece.as_bytes(), |settled| add(text, &settled));
     }
+}
+
+/// Adds a piece as far as there is room.
+fn add(text: &mut String, piece: &[u8]) {
+    let room = TEXT_MAX_CHARS.saturating_sub(text.chars().count());
+    text.extend(String::from_utf8_lossy(piece).chars().take(room));
 }
 
 /// Returns what stands for `&amp;` or `&#65;`; of an entity that nobody knows, its name.
@@ -140,6 +144,9 @@ fn character(entity: &BytesRef<'_>) -> String {
 
 /// Adds the text to the message, unless one holds the other.
 fn conclude(open: &mut Open) {
+    if let Some(mut masker) = open.masker.take() {
+        masker.finish(|settled| add(&mut open.text, &settled));
+    }
     let (message, text) = (&mut open.case.message, std::mem::take(&mut open.text));
     let text = text.trim();
     let room = TEXT_MAX_CHARS.saturating_sub(message.chars().count());
@@ -156,7 +163,6 @@ fn close(name: &str, case: &mut Option<Open>, tally: &mut Tally) {
     match name {
         "failure" | "error" | "skipped" => {
             if let Some(open) = case {
-                open.in_verdict = false;
                 conclude(open);
             }
         }

@@ -1,7 +1,7 @@
 //! What an attempt's end means.
 
 use kiln_pipeline::plan::ErrorKind;
-use kiln_wire::agent::{Cause as AgentCause, PollStepResponse};
+use kiln_wire::agent::{Cause as AgentCause, OutputType, PollStepResponse};
 use kiln_wire::run::{Cause, Tests};
 
 use crate::attempt::Outcome;
@@ -13,7 +13,6 @@ use crate::why::Why;
 pub struct Output {
     pub name: String,
     pub value: String,
-    pub secret: bool,
 }
 
 /// An attempt's end, judged.
@@ -24,12 +23,15 @@ pub struct Judged {
     pub exit_code: Option<i32>,
     pub message: Option<String>,
     pub outputs: Vec<Output>,
+    /// Values that are masked from now on.
+    pub secrets: Vec<String>,
     pub tests: Option<Tests>,
 }
 
 impl Judged {
     pub fn failed(cause: Cause, message: impl Into<String>) -> Self {
-        Self { cause: Some(cause), exit_code: None, message: Some(message.into()), outputs: Vec::new(), tests: None }
+        let message = Some(message.into());
+        Self { cause: Some(cause), exit_code: None, message, outputs: Vec::new(), secrets: Vec::new(), tests: None }
     }
 
     /// The kind of failure that failure strategies are asked about; `None` when there is nothing to decide.
@@ -74,14 +76,15 @@ fn ended(answer: PollStepResponse, why: Option<Why>) -> Judged {
         _ if answer.exit_code != 0 => failed(Cause::ExitCode, format!("exit code {}", answer.exit_code)),
         // An error without a code: the agent could not do what was asked around the command.
         _ if !answer.error.is_empty() => failed(Cause::ExitCode, answer.error),
-        _ => Judged { cause: None, exit_code, message: None, outputs: Vec::new(), tests: None },
+        _ => Judged { cause: None, message: None, ..failed(Cause::Unknown, String::new()) },
     };
-    let secret = |o: &kiln_wire::agent::OutputV2| o.kind == kiln_wire::agent::OutputType::Secret;
-    judged.outputs =
-        answer.outputs_v2.into_iter().map(|o| Output { secret: secret(&o), name: o.key, value: o.value }).collect();
+    judged.secrets = answer.secrets;
+    let secret = answer.outputs_v2.iter().filter(|output| output.kind == OutputType::Secret);
+    judged.secrets.extend(secret.map(|output| output.value.clone()));
+    judged.outputs = answer.outputs_v2.into_iter().map(|o| Output { name: o.key, value: o.value }).collect();
     for (name, value) in answer.outputs {
         if !judged.outputs.iter().any(|o| o.name == name) {
-            judged.outputs.push(Output { name, value, secret: false });
+            judged.outputs.push(Output { name, value });
         }
     }
     judged

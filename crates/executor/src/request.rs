@@ -45,7 +45,7 @@ pub fn prepare(stage: &StageContext<'_>, step: &Step, id: &str, scope: &Scope) -
         name: step.name.clone(),
         detach: run.background,
         timeout: step.timeout.map_or(0, whole_seconds),
-        secrets: stage.run.masked(),
+        secrets: stage.run.secrets.values(),
         environment,
         working_dir,
         user: run.user.clone().unwrap_or_default(),

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use kiln_mask::Masked;
 use kiln_pipeline::condition::{Prior, Verdict, decide};
 use kiln_pipeline::plan::{Plan, Stage};
 use kiln_pipeline::scope::{self, Place};
@@ -39,12 +40,9 @@ impl<'a> Run<'a> {
     }
 
     /// Carries the plan out and returns how it ended.
-    pub async fn carry_out(self) -> RunReport {
+    pub async fn carry_out(self) -> Masked<RunReport> {
         let since = Instant::now();
-        (self.context.sink)(Event::RunStarted {
-            name: self.context.plan.name.clone(),
-            run_id: self.context.id.clone(),
-        });
+        self.context.tell(Event::RunStarted { name: self.context.plan.name.clone(), run_id: self.context.id.clone() });
         let walked = walk(&self.context.plan.stages, End::Clear, |stage, prior| self.stage(stage, prior));
         let mut timed_out = false;
         let end = match self.context.plan.timeout {
@@ -71,8 +69,8 @@ impl<'a> Run<'a> {
         let stages = std::mem::take(&mut *lock(&self.reports));
         let name = self.context.plan.name.clone();
         let report = RunReport { name, run_id: self.context.id.clone(), status, duration: since.elapsed(), stages };
-        (self.context.sink)(Event::RunFinished { report: report.clone() });
-        report
+        self.context.tell(Event::RunFinished { report: report.clone() });
+        self.context.secrets.mask(report)
     }
 
     /// Runs a stage with all its iterations.
@@ -139,7 +137,7 @@ impl<'a> Run<'a> {
             Status::Cancelled => (scope::ABORTED, End::Failed),
         };
         self.context.record_stage(&report.id, word);
-        (self.context.sink)(Event::StageFinished { report: report.clone() });
+        self.context.tell(Event::StageFinished { report: report.clone() });
         lock(&self.reports).push(report);
         end
     }

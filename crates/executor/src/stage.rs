@@ -90,7 +90,7 @@ impl<'a> StageRun<'a> {
             .timeout
             .map(|limit| limit.saturating_add(kept).saturating_add(self.context.run.options.patience.end_within));
         let setup = SetupRequest {
-            secrets: self.context.run.masked(),
+            secrets: self.context.run.secrets.values(),
             mount_docker_socket: Some(false),
             ..SetupRequest::default()
         };

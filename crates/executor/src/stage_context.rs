@@ -43,7 +43,7 @@ impl StageContext<'_> {
 
     /// Tells whoever watches the run.
     pub(crate) fn tell(&self, event: Event) {
-        (self.run.sink)(event);
+        self.run.tell(event);
     }
 
     /// Tells something that holds for every stage of the run, with the first that finds it.

@@ -132,9 +132,8 @@ impl<'a> StageContext<'a> {
             self.run.end(Why::Aborted);
         }
         let outputs: Vec<(String, String)> = judged.outputs.iter().map(|o| (o.name.clone(), o.value.clone())).collect();
-        self.run.mask(judged.outputs.iter().filter(|o| o.secret).map(|o| o.value.clone()));
         self.run.record_step(self.id, &nest.groups, id, &outputs, word);
-        let Judged { cause, exit_code, message, tests, .. } = judged;
+        let Judged { cause, exit_code, message, tests, outputs: _, secrets: _ } = judged;
         let report =
             StepReport { id: key, name, status, cause, exit_code, message, attempts, duration: since.elapsed(), tests };
         self.finish(report);
@@ -163,6 +162,7 @@ impl<'a> StageContext<'a> {
         let at = self.attempt_place(lease, key);
         let outcome = attempt(&at, &prepared.request).await;
         let judged = judge(outcome, self.why());
+        self.run.secrets.add(&judged.secrets);
         if prepared.request.detach {
             return self.in_background(lease, key, prepared, judged);
         }
@@ -176,9 +176,9 @@ impl<'a> StageContext<'a> {
             let (run, stage, cancel) = (self.run, self.id, self.cancel.clone());
             let follow = async move {
                 let gone = crate::gone::Gone::new();
-                let (patience, sink) = (&run.options.patience, run.sink);
+                let patience = &run.options.patience;
                 let place =
-                    attempt::Place { stage, step: &key, agent: &agent, gone: &gone, cancel: &cancel, patience, sink };
+                    attempt::Place { stage, step: &key, agent: &agent, gone: &gone, cancel: &cancel, patience, run };
                 if let Err(error) = follow_output(&place, &id).await {
                     tracing::debug!(step = key, %error, "the background step's output ended early");
                 }
@@ -195,7 +195,7 @@ impl<'a> StageContext<'a> {
             return judged;
         }
         let fetched = again(&self.run.options.patience, || {
-            collect::reports(&lease.agent, &prepared.request.working_dir, &prepared.reports)
+            collect::reports(&lease.agent, &prepared.request.working_dir, &prepared.reports, &self.run.secrets)
         });
         match fetched.await {
             Ok(collected) => {
@@ -204,19 +204,11 @@ impl<'a> StageContext<'a> {
             }
             Err(error) => self.note(format!("the reports could not be fetched: {}", error_chain(&error))),
         }
-        if let Some(tests) = &mut judged.tests {
-            let secrets = self.run.masked();
-            for case in &mut tests.cases {
-                for text in [&mut case.class, &mut case.name, &mut case.message] {
-                    *text = mask(text, &secrets);
-                }
-            }
-        }
         judged
     }
 
     fn attempt_place<'p>(&'p self, lease: &'p Lease, key: &'p str) -> attempt::Place<'p> {
-        let (stage, gone, cancel, sink) = (self.id, &self.gone, &self.cancel, self.run.sink);
+        let (stage, gone, cancel, run) = (self.id, &self.gone, &self.cancel, self.run);
         attempt::Place {
             stage,
             step: key,
@@ -224,7 +216,7 @@ impl<'a> StageContext<'a> {
             gone,
             cancel,
             patience: &self.run.options.patience,
-            sink,
+            run,
         }
     }
 
@@ -297,9 +289,4 @@ fn status_word(status: Status) -> &'static str {
         Status::Skipped => scope::SKIPPED,
         Status::Cancelled => scope::ABORTED,
     }
-}
-
-/// Masks secrets in what is shown of report files, which the agent does not mask.
-fn mask(text: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "**************"))
 }

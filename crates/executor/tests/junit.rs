@@ -2,13 +2,19 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on says so by panicking
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use kiln_executor::junit;
+use kiln_executor::junit::{self, JunitError};
 use kiln_executor::tally::is_broken;
+use kiln_mask::Secrets;
 use kiln_wire::run::Tests;
 
+fn read(xml: &[u8]) -> Result<Tests, JunitError> {
+    junit::read(xml, &Arc::default())
+}
+
 fn check(xml: &str, expect: &str) {
-    let got = match junit::read(xml.as_bytes()) {
+    let got = match read(xml.as_bytes()) {
         Err(error) => error.to_string(),
         Ok(tests) => shown(&tests),
     };
@@ -52,7 +58,7 @@ fn each_case_tells_how_it_ended_and_how_long_it_took() {
     let xml = "<testsuite><testcase classname='C' name='a' time='0.25'/><testcase name='b' time='1,234.5'><skipped>no display</skipped>\
         </testcase><testcase name='c' time='0,5'><error/></testcase><testcase name='d' time='-1'/><testcase time='soon'/>\
         <testcase time='1e300'><failure message='m'/></testcase></testsuite>";
-    let told: Vec<String> = junit::read(xml.as_bytes())
+    let told: Vec<String> = read(xml.as_bytes())
         .unwrap()
         .cases
         .iter()
@@ -77,7 +83,7 @@ fn each_case_tells_how_it_ended_and_how_long_it_took() {
 #[test]
 fn another_encoding_is_counted_all_the_same() {
     let xml = b"<testsuite><testcase name='\xfc'><failure message='\xe4'/></testcase></testsuite>";
-    assert_eq!(shown(&junit::read(xml).unwrap()), "1 = 0+1+0+0\n|\u{fffd}|\u{fffd}");
+    assert_eq!(shown(&read(xml).unwrap()), "1 = 0+1+0+0\n|\u{fffd}|\u{fffd}");
 }
 
 #[test]
@@ -90,11 +96,11 @@ fn what_is_no_report_is_told() {
 #[test]
 fn a_hostile_report_stays_small() {
     let case = format!("<testcase name='n'><failure>{}</failure></testcase>", "x".repeat(10_000));
-    let tests = junit::read(format!("<testsuite>{}</testsuite>", case.repeat(1000)).as_bytes()).unwrap();
+    let tests = read(format!("<testsuite>{}</testsuite>", case.repeat(1000)).as_bytes()).unwrap();
     assert_eq!((tests.total, tests.failed, tests.cases.len(), tests.cases_left_out), (1000, 1000, 200, 800));
     assert!(tests.cases.iter().all(|f| f.message.len() <= 2000));
     let deep = "<testsuite>".repeat(100_000);
-    assert!(junit::read(deep.as_bytes()).is_ok_and(|tests| tests.total == 0));
+    assert!(read(deep.as_bytes()).is_ok_and(|tests| tests.total == 0));
 }
 
 /// Reports of other projects, where they are: each is read, and its counts are those of a plain
@@ -108,7 +114,7 @@ fn reports_of_other_projects_are_read() {
     assert!(files.len() > 10, "{files:?}");
     for file in files {
         let xml = std::fs::read_to_string(&file).unwrap();
-        let tests = junit::read(xml.as_bytes()).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let tests = read(xml.as_bytes()).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         let count = |tag: &str| {
             xml.matches(&format!("<{tag} ")).count()
                 + xml.matches(&format!("<{tag}>")).count()
@@ -119,4 +125,22 @@ fn reports_of_other_projects_are_read() {
         let broken = count("failure").min(1) + count("error").min(1);
         assert_eq!(tests.failed + tests.errors > 0, broken > 0, "{}", file.display());
     }
+}
+
+#[test]
+fn a_secret_is_masked_in_names_and_messages_before_they_are_cut() {
+    let secrets = Arc::<Secrets>::default();
+    secrets.add(["s3cret&word"]);
+    let (before_name, before_text, before_attribute) = ("n".repeat(495), "t".repeat(1980), "t".repeat(1995));
+    let secret = "s3cret&amp;word";
+    let xml = format!(
+        "<testsuite><testcase classname='{secret}' name='{before_name}{secret}'><failure message='a {secret}'>{before_text}{secret}\
+         </failure></testcase><testcase name='b'><error message='{before_attribute}{secret}'/></testcase></testsuite>"
+    );
+    let tests = junit::read(xml.as_bytes(), &secrets).unwrap();
+    let mask = "**************";
+    assert_eq!(tests.cases[0].class, mask);
+    assert_eq!(tests.cases[0].name, format!("{before_name}*****"));
+    assert!(tests.cases[0].message.starts_with(&format!("a {mask}\n{before_text}")), "{}", tests.cases[0].message);
+    assert!(!format!("{tests:?}").contains("s3"), "{tests:?}");
 }

@@ -54,6 +54,11 @@ impl Secrets {
         }
     }
 
+    /// Returns the values, for whoever is to mask them too.
+    pub fn values(&self) -> Vec<String> {
+        self.lock().values.iter().cloned().collect()
+    }
+
     /// Masks every text of a message.
     pub fn mask<T: Texts>(&self, mut message: T) -> Masked<T> {
         let matching = self.matching().1;

@@ -44,7 +44,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // The example of a driver, for tests.
     ("kiln-driver-process", &["kiln-document", "kiln-driver", "kiln-pool", "kiln-pool-file", "kiln-tls"]),
-    ("kiln-executor", &["kiln-agent-client", "kiln-pipeline", "kiln-runner-client", "kiln-wire"]),
+    ("kiln-executor", &["kiln-agent-client", "kiln-mask", "kiln-pipeline", "kiln-runner-client", "kiln-wire"]),
     (
         "kiln-cli",
         &[
@@ -54,6 +54,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "kiln-driver-qemu",
             "kiln-engine",
             "kiln-executor",
+            "kiln-mask",
             "kiln-pipeline",
             "kiln-pool",
             "kiln-pool-file",

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use kiln_driver::Driver as _;
 use kiln_driver_qemu::Ownership;
 use kiln_executor::{Fleet, Images, Options, Run, RunnerFleet};
+use kiln_mask::Masked;
 use kiln_pipeline::plan::{Plan, PoolRequest};
 use kiln_wire::run::{Event, RunReport, Status};
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,7 @@ async fn carry_out(
     images: Images<'_>,
 ) -> anyhow::Result<Option<Exit>> {
     let view = Mutex::new(Screen::new(args, started));
-    let sink = |event: Event| view.lock().unwrap_or_else(PoisonError::into_inner).show(&event);
+    let sink = |event: Masked<Event>| view.lock().unwrap_or_else(PoisonError::into_inner).show(&event);
     let cancel = CancellationToken::new();
     let signals = Signals::listen().context("signals cannot be listened to")?;
     let run = Run::new(plan, options, fleet, images, &sink, &cancel).carry_out();
@@ -99,8 +100,8 @@ impl Screen {
         Self { view: ui::view(args.output), timings: args.timings.then(|| Timings::new(started)), kept: Vec::new() }
     }
 
-    fn show(&mut self, event: &Event) {
-        if let Event::InstanceKept { stage, instance, agent, workspace_dir, .. } = event {
+    fn show(&mut self, event: &Masked<Event>) {
+        if let Event::InstanceKept { stage, instance, agent, workspace_dir, .. } = &**event {
             let (stage, instance, workspace_dir) = (stage.clone(), instance.clone(), workspace_dir.clone());
             match kept::Note::leave(&kept::Kept { instance, stage, agent: agent.clone(), workspace_dir }) {
                 Ok(note) => self.kept.push(note),
@@ -110,7 +111,7 @@ impl Screen {
         self.view.show(event);
         if let Some(timings) = &mut self.timings {
             timings.note(event);
-            if matches!(event, Event::RunFinished { .. }) {
+            if matches!(**event, Event::RunFinished { .. }) {
                 eprint!("{}", timings.table());
             }
         }

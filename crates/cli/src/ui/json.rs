@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use kiln_mask::Masked;
 use kiln_wire::run::Event;
 
 use super::View;
@@ -10,7 +11,7 @@ use super::View;
 pub struct Json;
 
 impl View for Json {
-    fn show(&mut self, event: &Event) {
+    fn show(&mut self, event: &Masked<Event>) {
         let mut out = std::io::stdout().lock();
         let written = serde_json::to_writer(&mut out, event).map_err(std::io::Error::from).and_then(|()| writeln!(out));
         if written.is_err() {

@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 
 use clap::ValueEnum;
 use indicatif::MultiProgress;
+use kiln_mask::Masked;
 use kiln_wire::run::Event;
 
 /// The forms a run can be shown in.
@@ -30,7 +31,7 @@ pub enum Output {
 /// Shows events as they come. Called from one thread at a time.
 pub trait View: Send {
     /// Shows one event.
-    fn show(&mut self, event: &Event);
+    fn show(&mut self, event: &Masked<Event>);
 }
 
 /// The moving lines at the bottom of the terminal. Everyone who draws shares them, or they would draw over each other.

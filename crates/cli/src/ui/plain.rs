@@ -1,5 +1,6 @@
 //! A run as lines, each with the stage and step it comes from.
 
+use kiln_mask::Masked;
 use kiln_wire::run::Event;
 
 use super::lines::Lines;
@@ -14,8 +15,8 @@ pub struct Plain {
 }
 
 impl View for Plain {
-    fn show(&mut self, event: &Event) {
-        match event {
+    fn show(&mut self, event: &Masked<Event>) {
+        match &**event {
             Event::RunStarted { name, .. } => print::line(format!("pipeline {name}")),
             Event::StageStarted { stage, .. } => print::line(format!("[{stage}] waiting for an instance")),
             Event::InstanceReady { stage, instance, phases } => {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use kiln_mask::Masked;
 use kiln_wire::run::Event;
 
 use super::View;
@@ -66,8 +67,8 @@ impl Tree {
 }
 
 impl View for Tree {
-    fn show(&mut self, event: &Event) {
-        match event {
+    fn show(&mut self, event: &Masked<Event>) {
+        match &**event {
             Event::RunStarted { name, .. } => self.say(&format!("pipeline {name}")),
             Event::StageStarted { stage, name } => {
                 self.begin(stage, 0, None, &format!("{name}: waiting for an instance"));

@@ -8,5 +8,6 @@ mod loss;
 mod order;
 mod reports;
 mod rig;
+mod secrets;
 mod sources;
 mod values;

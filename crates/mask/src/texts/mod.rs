@@ -1,3 +1,4 @@
 //! What of the messages on the wire is text.
 
 mod agent;
+mod run;

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use kiln_executor::{Options, Patience, Run};
+use kiln_mask::Masked;
 use kiln_pipeline::plan::Plan;
 use kiln_wire::run::{Event, RunReport};
 use tokio_util::sync::CancellationToken;
@@ -149,11 +150,11 @@ impl Scenario {
             cancel.cancel();
         }
         let told = Mutex::new((Transcript::default(), Vec::new(), acts));
-        let sink = |event: Event| {
+        let sink = |event: Masked<Event>| {
             let mut told = told.lock().expect("no panic");
             let (transcript, events, acts) = &mut *told;
             let lines = transcript.push(&event);
-            events.push(event);
+            events.push(event.into_inner());
             let begins = |start: &str| lines.iter().any(|line| line.starts_with(start));
             for (_, act) in acts.extract_if(.., |(start, _)| begins(start)) {
                 carry_out(&act, &agents, &cancel, dir.path());
@@ -166,7 +167,7 @@ impl Scenario {
         let report = report.unwrap_or_else(|_| panic!("the run does not end:\n{}", transcript.as_told()));
         assert!(acts.is_empty(), "this line never came: {}\n{}", acts[0].0, transcript.as_told());
         let calls = agents.calls();
-        Told { events, report, calls, transcript, _dir: dir }
+        Told { events, report: report.into_inner(), calls, transcript, _dir: dir }
     }
 }
 

@@ -1,0 +1,77 @@
+//! What a run tells.
+//!
+//! Ids are none of its texts: they are made of the file's identifiers, and tie the events together.
+
+use kiln_wire::run::{Event, Phase, RunReport, StageReport, StepReport, TestCase, Tests};
+
+use crate::Texts;
+
+type Mask<'a> = dyn FnMut(&mut String) + 'a;
+
+impl Texts for Event {
+    fn texts(&mut self, mask: &mut Mask<'_>) {
+        match self {
+            Self::RunStarted { name, run_id: _ } | Self::StageStarted { name, stage: _ } => mask(name),
+            Self::InstanceReady { phases, stage: _, instance: _ } => phases.texts(mask),
+            Self::StepStarted { name, stage: _, step: _, attempt: _ } => mask(name),
+            // It came through a masker already, which knows what a border of two pieces cuts.
+            Self::Output { text, stage: _, step: _ } => mask(text),
+            Self::StepRetry { message, stage: _, step: _, after: _ } => mask(message),
+            Self::StepFinished { report, stage: _ } => report.texts(mask),
+            Self::InstanceKept { stage: _, instance: _, agent: _, workspace_dir: _, duration: _ } => {}
+            Self::Note { message, stage: _ } => mask(message),
+            Self::StageFinished { report } => report.texts(mask),
+            Self::RunFinished { report } => report.texts(mask),
+            Self::Unknown => {}
+        }
+    }
+}
+
+impl Texts for Phase {
+    fn texts(&mut self, mask: &mut Mask<'_>) {
+        let Self { name, duration: _ } = self;
+        mask(name);
+    }
+}
+
+impl Texts for RunReport {
+    fn texts(&mut self, mask: &mut Mask<'_>) {
+        let Self { name, stages, run_id: _, status: _, duration: _ } = self;
+        mask(name);
+        stages.texts(mask);
+    }
+}
+
+impl Texts for StageReport {
+    fn texts(&mut self, mask: &mut Mask<'_>) {
+        let Self { name, message, steps, id: _, status: _, instance: _, duration: _ } = self;
+        mask(name);
+        message.texts(mask);
+        steps.texts(mask);
+    }
+}
+
+impl Texts for StepReport {
+    fn texts(&mut self, mask: &mut Mask<'_>) {
+        let Self { name, message, tests, id: _, status: _, cause: _, exit_code: _, attempts: _, duration: _ } = self;
+        mask(name);
+        message.texts(mask);
+        tests.texts(mask);
+    }
+}
+
+impl Texts for Tests {
+    fn texts(&mut self, mask: &mut Mask<'_>) {
+        let Self { cases, total: _, passed: _, failed: _, errors: _, skipped: _, cases_left_out: _ } = self;
+        cases.texts(mask);
+    }
+}
+
+impl Texts for TestCase {
+    fn texts(&mut self, mask: &mut Mask<'_>) {
+        let Self { class, name, message, result: _, duration: _ } = self;
+        mask(class);
+        mask(name);
+        mask(message);
+    }
+}
