@@ -1,7 +1,7 @@
-//! One attempt at a step: start it, pass its output on, wait for its end.
+//! One attempt at a step: starts it, passes its output on, waits for its end.
 //!
-//! The agent decides how the step ended. What is decided here is what to do when the agent cannot say: the instance
-//! ended, nothing answers any more, the step's time has long passed, or somebody cancelled.
+//! The agent says how the step ended. This module decides when to stop waiting for the agent: the instance ended, the agent does not
+//! answer any more, the step's time has long passed, or the run was cancelled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,15 +20,15 @@ use crate::gone::Gone;
 use crate::patience::Patience;
 use crate::text::Decoder;
 
-/// How an attempt ended.
+/// How an attempt ended, as far as that is known.
 pub enum Outcome {
-    /// The agent said how.
+    /// The agent said how the step ended.
     Ended(Box<PollStepResponse>),
-    /// The instance ended, with the evidence.
+    /// The instance ended, with this evidence.
     Gone(String),
     /// The agent refused, or could not be reached any more.
     Agent(AgentError),
-    /// The agent was told to end it and did not say how in time.
+    /// The agent did not say in time how the step ended, although its time was up or the agent was told to end it.
     Overdue,
 }
 
@@ -42,9 +42,9 @@ pub struct Place<'a> {
     pub agent: &'a Agent,
     /// Tells when the instance ends.
     pub gone: &'a Gone,
-    /// Tells when somebody ends the run or the stage, and why.
+    /// Tells when the run or the stage ends before its end.
     pub cancel: &'a CancellationToken,
-    /// How long is waited for what does not answer.
+    /// How long to wait for what does not answer.
     pub patience: &'a Patience,
     /// Who is told of the output.
     pub(crate) run: &'a Context<'a>,
@@ -96,13 +96,13 @@ pub async fn follow_output(place: &Place<'_>, id: &str) -> Result<(), AgentError
 }
 
 async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
-    // A start can be repeated: the agent knows the step by its id.
+    // The agent knows the step by its id, so a second start changes nothing.
     if let Err(error) = again(place.patience, || place.agent.start_step(request)).await {
         return Outcome::Agent(error);
     }
     let mut output = std::pin::pin!(follow_output(place, &request.id));
     let mut poll = std::pin::pin!(place.agent.poll_step(&request.id, place.patience.unreachable_for));
-    // A background step is told of as soon as it has begun; its output is followed beside the later steps.
+    // The agent answers for a background step as soon as it has begun. Its output is read beside the later steps.
     let (mut drained, mut broken) = (request.detach, None);
     let answer = loop {
         tokio::select! {
@@ -114,7 +114,7 @@ async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
         }
     };
     match answer {
-        // Whoever does not answer the poll does not answer for the output either.
+        // An agent that does not answer the poll does not send the output either.
         Err(error) => Outcome::Agent(error),
         Ok(answer) => {
             if !drained {
@@ -139,12 +139,12 @@ async fn overdue(limit: Option<Duration>) {
     }
 }
 
-/// Ends when a cancelled step has had its time to end.
+/// Cancels the step when the stage is told to end, and returns when the step has had its time to end.
 async fn cancelled(place: &Place<'_>, id: &str) {
     place.cancel.cancelled().await;
     let request = CancelRequest { id: id.to_owned(), reason: "the run was cancelled".to_owned(), grace_ms: None };
     if let Err(error) = place.agent.cancel(&request).await {
-        // The instance is destroyed next, which ends the step all the same.
+        // The instance is destroyed next, and the step with it.
         tracing::debug!(step = place.step, %error, "the step could not be cancelled");
         return;
     }

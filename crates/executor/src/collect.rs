@@ -1,4 +1,4 @@
-//! Fetching JUnit reports out of an instance.
+//! Fetches JUnit reports from an instance and reads them.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use kiln_wire::run::Tests;
 use crate::junit::{self, REPORT_MAX_BYTES};
 use crate::tally::Tally;
 
-/// All reports of a step together are at most this large.
+/// Greatest size of all reports of a step together, in bytes.
 const REPORTS_MAX_BYTES: u64 = 128 << 20;
 
-/// Room for the archive's own headers.
+/// Bytes that the archive's own headers may add.
 const UNPACKED_EXTRA_BYTES: u64 = 8 << 20;
 
 /// What a step's reports say, and what could not be read of them.
 pub struct Collected {
     /// The sum; `None` when no report was found.
     pub tests: Option<Tests>,
-    /// What people should know: no file matched, a file is no report.
+    /// Remarks for people, such as that no file matched or that one is no report.
     pub notes: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ pub async fn reports(
 fn unpack(packed: &[u8], secrets: &Arc<Secrets>) -> Collected {
     let (mut tally, mut notes) = (None, Vec::new());
     let mut walk = || -> std::io::Result<()> {
-        // What an instance sends may unpack to anything; no more of it is looked at than it was asked for.
+        // A small archive may unpack to any size. No more of it is read than the instance was asked for.
         let unpacked = zstd::Decoder::new(packed)?.take(REPORTS_MAX_BYTES + UNPACKED_EXTRA_BYTES);
         let mut archive = tar::Archive::new(unpacked);
         for entry in archive.entries()? {

@@ -1,4 +1,4 @@
-//! What all parts of a run share: what was asked for, who is told, the results so far, and what is secret.
+//! What all parts of a run share: the plan and the options, the sink, the results so far, the secrets.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -34,7 +34,7 @@ pub struct Options {
     pub facts: Facts,
     /// Time for which a failed stage's instance is kept for a look.
     pub keep_on_failure: Option<Duration>,
-    /// How long is waited for what does not answer.
+    /// How long to wait for what does not answer.
     pub patience: Patience,
 }
 
@@ -48,21 +48,23 @@ pub(crate) struct Context<'a> {
     pub(crate) fleet: &'a dyn Fleet,
     pub(crate) images: Images<'a>,
     sink: Sink<'a>,
-    /// Tells that the run ends: somebody cancelled, a strategy said abort, or its time was up.
+    /// Tells that the run ends before its end: somebody cancelled it, a failure strategy says abort, or its time was up.
     pub(crate) cancel: CancellationToken,
-    /// Why it ends, when it was not the caller who asked for it.
+    /// Why it does, unless the caller cancelled it.
     why: OnceLock<Why>,
     /// The run's id, unique among all runs.
     pub(crate) id: String,
     book: Mutex<Book>,
+    /// Names of the stages that failed so far.
+    failed: Mutex<Vec<String>>,
     /// What no text of the run shows: the secrets that were given, and the secret outputs of steps so far.
     pub(crate) secrets: Arc<Secrets>,
-    /// Notes that hold for every stage, and were told with one.
+    /// Notes that hold for every stage and were told with the first one.
     told: Mutex<BTreeSet<String>>,
 }
 
 impl<'a> Context<'a> {
-    /// The start of a run. `cancel` ends it.
+    /// Makes the context of a run that has not begun. `cancel` ends the run.
     pub(crate) fn new(
         plan: &'a Plan,
         options: &'a Options,
@@ -93,12 +95,13 @@ impl<'a> Context<'a> {
             why: OnceLock::new(),
             id,
             book: Mutex::new(book),
+            failed: Mutex::default(),
             secrets: known,
             told: Mutex::default(),
         }
     }
 
-    /// Ends the run before its end. The first reason stands.
+    /// Ends the run before its end. The first reason is the one that reports show.
     pub(crate) fn end(&self, why: Why) {
         if !self.cancel.is_cancelled() {
             self.why.get_or_init(|| why);
@@ -121,6 +124,16 @@ impl<'a> Context<'a> {
         lock(&self.book).record_stage(id, word);
     }
 
+    /// Records that a stage failed, for the environment of later ones.
+    pub(crate) fn record_failure(&self, name: &str) {
+        lock(&self.failed).push(name.to_owned());
+    }
+
+    /// Returns the names of the stages that failed so far, in that order.
+    pub(crate) fn failed(&self) -> Vec<String> {
+        lock(&self.failed).clone()
+    }
+
     /// Returns what expressions at a place may use.
     pub(crate) fn scope(&self, place: &Place<'_>) -> kiln_pipeline::expr::Scope {
         lock(&self.book).scope(place)
@@ -138,7 +151,7 @@ impl<'a> Context<'a> {
         lock(&self.book).record_step(stage, groups, step, outputs, word);
     }
 
-    /// Returns whether a note was not told yet, and records that it is.
+    /// Records that a note is told, and returns whether it is the first time.
     pub(crate) fn is_new(&self, note: &str) -> bool {
         lock(&self.told).insert(note.to_owned())
     }
@@ -157,7 +170,7 @@ pub(crate) fn name_of(name: &str, iteration: Option<&Iteration>) -> String {
     }
 }
 
-/// Locks a mutex, also after a panic of its holder: every critical section is one assignment, so nothing is half done.
+/// Locks a mutex, also after a panic of its holder. Each critical section is one assignment, so that none leaves anything half done.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

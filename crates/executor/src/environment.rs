@@ -1,11 +1,14 @@
-//! What every step is told about where it runs.
+//! The environment variables that say where a step runs.
 
 use std::collections::BTreeMap;
 
+use kiln_wire::run::{Status, StepReport};
+
+use crate::context::lock;
 use crate::stage_context::StageContext;
 
 impl StageContext<'_> {
-    /// The variables that steps of either dialect look for. What the file sets stands over them.
+    /// Returns the variables that steps of either dialect look for. A variable of the file replaces one of the same name.
     pub(crate) fn facts(&self) -> BTreeMap<String, String> {
         let run = self.run;
         let facts = &run.options.facts;
@@ -32,7 +35,23 @@ impl StageContext<'_> {
         if run.plan.dialect == kiln_pipeline::Dialect::Drone {
             out.insert("DRONE_STAGE_NAME".into(), self.stage.name.clone());
             out.insert("DRONE_WORKSPACE".into(), self.stage.workspace_dir.clone());
+            out.extend(self.failures());
         }
         out
+    }
+
+    /// Returns the variables that tell a Drone step about failures before it. As in Drone, one failure anywhere sets both statuses.
+    fn failures(&self) -> impl Iterator<Item = (String, String)> {
+        let (stages, steps) = (self.run.failed(), self.failed_steps());
+        let status = if stages.is_empty() && steps.is_empty() { "success" } else { "failure" };
+        let statuses = ["DRONE_BUILD_STATUS", "DRONE_STAGE_STATUS"].map(|name| (name.to_owned(), status.to_owned()));
+        let lists = [("DRONE_FAILED_STAGES", stages), ("DRONE_FAILED_STEPS", steps)];
+        let lists = lists.into_iter().filter(|(_, names)| !names.is_empty());
+        statuses.into_iter().chain(lists.map(|(name, names)| (name.to_owned(), names.join(","))))
+    }
+
+    fn failed_steps(&self) -> Vec<String> {
+        let failed = |report: &&StepReport| matches!(report.status, Status::Failed | Status::Cancelled);
+        lock(&self.steps).iter().filter(failed).map(|report| report.name.clone()).collect()
     }
 }

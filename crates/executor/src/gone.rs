@@ -1,20 +1,20 @@
-//! The news that a stage's instance has ended by itself, for everyone who waits for something inside it.
+//! Tells all who wait for something in an instance that the instance has ended by itself.
 
 use tokio::sync::watch;
 
-/// The end of an instance. It is told once, and everybody hears it, whenever they ask.
+/// The end of an instance. It is told once, and whoever waits for it later learns of it too.
 pub struct Gone {
     sender: watch::Sender<Option<String>>,
 }
 
 impl Gone {
-    /// Nothing has ended yet.
+    /// Makes the end of an instance that still lives.
     #[must_use]
     pub fn new() -> Self {
         Self { sender: watch::channel(None).0 }
     }
 
-    /// Tells everyone, with the evidence.
+    /// Tells that the instance ended, with the evidence.
     pub fn tell(&self, evidence: String) {
         self.sender.send_replace(Some(evidence));
     }
@@ -24,7 +24,7 @@ impl Gone {
         self.sender.borrow().is_some()
     }
 
-    /// Returns the evidence once there is some.
+    /// Waits for the end, and returns the evidence.
     pub async fn wait(&self) -> String {
         let mut receiver = self.sender.subscribe();
         loop {
@@ -32,7 +32,7 @@ impl Gone {
                 return evidence;
             }
             if receiver.changed().await.is_err() {
-                // The sender lives in self, so this cannot be; never ending is the honest answer.
+                // This does not happen, because the sender lives in self.
                 std::future::pending::<()>().await;
             }
         }

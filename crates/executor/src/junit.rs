@@ -1,7 +1,7 @@
-//! Reading JUnit reports, whoever wrote them.
+//! Reads JUnit reports of any writer.
 //!
-//! There is no one JUnit format: suites nest or do not, times have commas, counts are missing or wrong. So only test
-//! cases are believed, wherever they stand, and a report is read as a stream under limits.
+//! Writers differ: suites nest or do not, times have commas, counts are missing or wrong. So this module counts the test cases
+//! itself, wherever they stand. It reads a report as a stream, under limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use quick_xml::{Reader, XmlVersion};
 
 use crate::tally::Tally;
 
-/// A report larger than this is not read.
+/// Greatest size of a report that is read, in bytes.
 pub const REPORT_MAX_BYTES: usize = 64 << 20;
 /// A message is cut after this many characters.
 const TEXT_MAX_CHARS: usize = 2000;
@@ -24,19 +24,19 @@ const NAME_MAX_CHARS: usize = 500;
 /// Why a report could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum JunitError {
-    /// Larger than [`REPORT_MAX_BYTES`].
+    /// It is larger than [`REPORT_MAX_BYTES`].
     #[error("the report has {0} bytes; at most {REPORT_MAX_BYTES} are read")]
     TooLarge(usize),
-    /// Not well-formed XML.
+    /// It is not well-formed XML.
     #[error("the report is not well-formed XML at byte {at}")]
     Xml {
-        /// Where.
+        /// Where, in bytes.
         at: u64,
         /// Why.
         #[source]
         source: quick_xml::Error,
     },
-    /// XML, but no JUnit element in it.
+    /// It has no element of JUnit.
     #[error("the report has no <testsuite> element")]
     NotJunit,
 }

@@ -5,11 +5,11 @@
 //!  └── Context: results so far,  └── StageContext: the instance's        └── request      └── output, outcome, reports
 //!      secrets, who is told          end, cancel, reports
 //! ```
-//! A part uses those to its right and the contexts, and none that uses it.
+//! A part uses the contexts and the parts to its right, and no part to its left.
 //!
-//! Everything of one run happens in one task: futures share what they need by reference, and ending the task ends the
-//! run. What a step's end means is decided by `pipeline`; how it ended, by the agent. Nothing here prints: an
-//! [`Event`](kiln_wire::run::Event) is handed to the caller's sink.
+//! Everything of one run happens in one task: futures share what they need by reference, and dropping the task ends the
+//! run. The agent says how a step ended, and `pipeline` decides what follows from it. This crate prints nothing: it hands each
+//! [`Event`](kiln_wire::run::Event) to the caller's sink.
 
 mod again;
 mod attempt;

@@ -1,4 +1,4 @@
-//! What an attempt's end means.
+//! Judges how an attempt ended.
 
 use kiln_pipeline::plan::ErrorKind;
 use kiln_wire::agent::{Cause as AgentCause, OutputType, PollStepResponse};
@@ -8,14 +8,14 @@ use crate::attempt::Outcome;
 use crate::fleet::error_chain;
 use crate::why::Why;
 
-/// A value a step left behind.
+/// A value that a step left for others.
 #[derive(Debug, Clone)]
 pub struct Output {
     pub name: String,
     pub value: String,
 }
 
-/// An attempt's end, judged.
+/// How an attempt ended, and why.
 #[derive(Debug, Clone)]
 pub struct Judged {
     /// Why it failed; `None` when it passed.
@@ -34,7 +34,7 @@ impl Judged {
         Self { cause: Some(cause), exit_code: None, message, outputs: Vec::new(), secrets: Vec::new(), tests: None }
     }
 
-    /// The kind of failure that failure strategies are asked about; `None` when there is nothing to decide.
+    /// Returns the kind of failure for which strategies decide, or `None` when there is nothing to decide.
     pub fn failed_for(&self) -> Option<ErrorKind> {
         match self.cause? {
             Cause::Cancelled => None,
@@ -47,7 +47,7 @@ impl Judged {
     }
 }
 
-/// Judges an attempt's end. `why` says why the stage ends, if it was told to.
+/// Judges how an attempt ended. `why` is the reason for the early end of its stage, if there is one.
 pub(crate) fn judge(outcome: Outcome, why: Option<Why>) -> Judged {
     match outcome {
         Outcome::Ended(answer) => ended(*answer, why),
@@ -58,7 +58,7 @@ pub(crate) fn judge(outcome: Outcome, why: Option<Why>) -> Judged {
     }
 }
 
-/// Returns why a step was cancelled; somebody else than this run may have done it.
+/// Returns why a step was cancelled. Without a reason of this run, somebody else asked the agent for it.
 fn cancelled(why: Option<Why>) -> &'static str {
     why.map_or("cancelled", Why::text)
 }
@@ -74,7 +74,7 @@ fn ended(answer: PollStepResponse, why: Option<Why>) -> Judged {
         _ if answer.oom_killed => failed(Cause::OutOfMemory, "it ran out of memory".into()),
         _ if answer.signal != 0 => failed(Cause::Signal, format!("ended by signal {}", answer.signal)),
         _ if answer.exit_code != 0 => failed(Cause::ExitCode, format!("exit code {}", answer.exit_code)),
-        // An error without a code: the agent could not do what was asked around the command.
+        // The program ended well, and the agent could not do what goes with it, such as reading its outputs.
         _ if !answer.error.is_empty() => failed(Cause::ExitCode, answer.error),
         _ => Judged { cause: None, message: None, ..failed(Cause::Unknown, String::new()) },
     };

@@ -5,15 +5,15 @@ use std::time::Duration;
 /// Limits of waiting.
 #[derive(Debug, Clone)]
 pub struct Patience {
-    /// An agent that could not be reached for this long is lost.
+    /// How long an agent may be out of reach before it counts as lost.
     pub unreachable_for: Duration,
-    /// A step that the agent should have ended is waited for this much longer than its own timeout.
+    /// How long after its own timeout a step may still be running, although the agent should have ended it.
     pub overdue_after: Duration,
     /// How long a cancelled step may take to end.
     pub cancelled_within: Duration,
-    /// How long the rest of a step's output may take after its end.
+    /// How long the rest of a step's output may take to arrive after its end.
     pub drain_within: Duration,
-    /// How long background steps that were told to end may take.
+    /// How long background steps may take to end after their stage's last step.
     pub background_within: Duration,
     /// How long a stage may take beyond its timeout to end in order, before its instance is ended for it.
     pub end_within: Duration,

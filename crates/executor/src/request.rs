@@ -1,4 +1,4 @@
-//! The request to the agent that runs a step.
+//! Makes the request with which the agent runs a step.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use kiln_wire::agent::{OutputType, OutputV2, ProcessConfig, RunConfig, StartStep
 use crate::fleet::error_chain;
 use crate::stage_context::StageContext;
 
-/// A step whose every expression has its value.
+/// A step in which every expression has its value.
 pub struct Prepared {
-    /// What the agent is asked.
+    /// The request to the agent.
     pub request: StartStepRequest,
     /// Globs of its reports, relative to its working directory.
     pub reports: Vec<String>,
@@ -20,7 +20,7 @@ pub struct Prepared {
 /// Works out every value of a step.
 ///
 /// # Errors
-/// One line for people: an expression without a value, or a step that cannot be run.
+/// In one line for people: an expression has no value, or the step cannot be run.
 pub fn prepare(stage: &StageContext<'_>, step: &Step, id: &str, scope: &Scope) -> Result<Prepared, String> {
     let run = &step.run;
     let text = |what: &str, template: &Template| render(what, template, scope, step.location.line);
@@ -49,7 +49,7 @@ pub fn prepare(stage: &StageContext<'_>, step: &Step, id: &str, scope: &Scope) -
         environment,
         working_dir,
         user: run.user.clone().unwrap_or_default(),
-        // Our own output route serves every step; this keeps the agent from printing the script before it.
+        // Without this the agent prints the script before its output.
         log_drone: true,
         run: RunConfig { entrypoint: entrypoint(run.shell), commands: vec![script] },
         outputs: run
@@ -67,7 +67,7 @@ fn render(what: &str, template: &Template, scope: &Scope, line: u32) -> Result<S
     template.render(scope).map_err(|e| format!("line {line}: `{what}` has no value: {}", error_chain(&e)))
 }
 
-/// Sh and Bash stop at the first command that fails, as they do where these files come from.
+/// Returns the program that reads a script. Sh and Bash stop at the first command that fails, as they do in the dialects' own runners.
 fn entrypoint(shell: Shell) -> Vec<String> {
     let words: &[&str] = match shell {
         Shell::Sh => &["sh", "-e", "-c"],
@@ -79,7 +79,7 @@ fn entrypoint(shell: Shell) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }
 
-/// The agent counts whole seconds, and 0 means for ever.
+/// Returns a time in the agent's whole seconds, rounded up. 0 would mean for ever.
 fn whole_seconds(limit: Duration) -> i64 {
     let up = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
     i64::try_from(up.max(1)).unwrap_or(i64::MAX)

@@ -1,4 +1,4 @@
-//! A whole run: stages in their order, each on an instance of its own.
+//! A whole run: carries out stages in their order, each on an instance of its own.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Prepares a run of `plan`. `cancel` ends it.
+    /// Prepares a run of `plan`. `cancel` ends it before its end.
     #[must_use]
     pub fn new(
         plan: &'a Plan,
@@ -52,7 +52,7 @@ impl<'a> Run<'a> {
                 match tokio::time::timeout(limit, &mut walked).await {
                     Ok(end) => end,
                     Err(_) => {
-                        // Everything is told to end, and is waited for, so that no instance stays.
+                        // The stages are told to end, and are waited for, so that no instance is left behind.
                         timed_out = true;
                         self.context.end(Why::RunTimeout);
                         walked.await
@@ -127,7 +127,7 @@ impl<'a> Run<'a> {
         self.end(blank(stage, id, None, Status::Skipped, Some(why.to_owned())))
     }
 
-    /// Records a stage's end and tells of it.
+    /// Records how a stage ended, and tells the sink.
     fn end(&self, report: StageReport) -> End {
         let (word, end) = match report.status {
             Status::Passed => (scope::SUCCEEDED, End::Clear),
@@ -137,6 +137,9 @@ impl<'a> Run<'a> {
             Status::Cancelled => (scope::ABORTED, End::Failed),
         };
         self.context.record_stage(&report.id, word);
+        if end == End::Failed {
+            self.context.record_failure(&report.name);
+        }
         self.context.tell(Event::StageFinished { report: report.clone() });
         lock(&self.reports).push(report);
         end

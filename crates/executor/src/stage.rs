@@ -1,4 +1,4 @@
-//! One stage on one instance: get it, send the workspace, run the steps, end it.
+//! One stage on one instance: gets the instance, sends the sources, runs the steps, ends the instance.
 
 use std::io;
 use std::sync::Mutex;
@@ -22,7 +22,7 @@ use crate::stage_context::{Beside, StageContext};
 use crate::step::Nest;
 use crate::walk::{End, walk};
 use crate::why::Why;
-use crate::workspace::{self, Tree};
+use crate::workspace;
 
 /// One iteration of a stage.
 pub struct StageRun<'a> {
@@ -30,7 +30,7 @@ pub struct StageRun<'a> {
     besides: Mutex<Option<mpsc::UnboundedReceiver<Beside<'a>>>>,
 }
 
-/// How a stage ended, before its report.
+/// How a stage ended.
 struct Ended {
     status: Status,
     message: Option<String>,
@@ -138,7 +138,7 @@ impl<'a> StageRun<'a> {
         if let Err(message) = prepared {
             return Ended::failed(message);
         }
-        // Steps ask how their own stage goes, whatever happened to the stages before it.
+        // The conditions of steps look at their own stage only, not at the stages before it.
         let steps = walk(&self.context.stage.steps, End::Clear, |node, before| {
             self.context.node(lease, node, Nest::default(), before)
         });
@@ -163,13 +163,13 @@ impl<'a> StageRun<'a> {
         }
     }
 
-    /// Returns the end of a stage that the end of its run ends. That somebody asked for it needs no words.
+    /// Returns how a stage ends with its run. The report of a run that somebody cancelled says enough.
     fn cancelled(&self) -> Ended {
         let why = Some(self.context.run.why()).filter(|why| *why != Why::Asked);
         Ended { status: Status::Cancelled, message: why.map(|why| why.text().to_owned()) }
     }
 
-    /// Ends what still runs in the instance and passes the rest of its output on.
+    /// Ends the background steps, and passes the rest of their output on.
     async fn end_background(&self, lease: &Lease, mut beside: FuturesUnordered<Beside<'a>>) {
         if beside.is_empty() {
             return;
@@ -184,7 +184,7 @@ impl<'a> StageRun<'a> {
         }
     }
 
-    /// Makes the instance ready for the steps: masks, environment, the working tree.
+    /// Makes the instance ready for the steps.
     async fn prepare(&self, lease: &Lease) -> Result<(), String> {
         let mut phases = lease.phases.clone();
         let mut clock = Instant::now();
@@ -192,7 +192,7 @@ impl<'a> StageRun<'a> {
             phases.push(Phase { name: name.to_owned(), duration: clock.elapsed() });
             clock = Instant::now();
         };
-        // What arrived of a stream that broke is written over by the next one.
+        // A second stream replaces what arrived of one that broke.
         let sent = again(&self.context.run.options.patience, || self.send_sources(lease)).await;
         sent.map_err(|e| format!("the workspace could not be sent: {}", error_chain(&e)))??;
         phase("workspace");
@@ -204,7 +204,7 @@ impl<'a> StageRun<'a> {
         Ok(())
     }
 
-    /// Sends what the steps find in their directory. The inner error says why it could not be read here.
+    /// Sends the sources. The inner error says why they could not be read on this machine.
     async fn send_sources(&self, lease: &Lease) -> Result<Result<(), String>, AgentError> {
         let tree = match self.context.stage.workspace {
             false => Ok(workspace::empty()),
@@ -214,11 +214,11 @@ impl<'a> StageRun<'a> {
             Err(unread) => return Ok(Err(unread)),
             Ok(tree) => tree,
         };
-        // A stream that breaks on this side looks like a connection that broke, and would do so again.
+        // A file that cannot be read breaks the stream, which looks like a broken connection and is not to be repeated.
         let (broken, told) = oneshot::channel();
         let mut broken = Some(broken);
         let tree = tree.inspect_err(move |error| {
-            // The receiver is gone only where nobody waits for the answer any more.
+            // Without a receiver nobody waits for the answer any more.
             drop(broken.take().map(|broken| broken.send(error.to_string())));
         });
         let sent = lease.agent.put_workspace(&self.context.stage.workspace_dir, tree.boxed()).await;
@@ -234,7 +234,7 @@ impl<'a> StageRun<'a> {
         let unread = |why: String| format!("the workspace {} could not be read: {why}", root.display());
         let read = tokio::task::spawn_blocking({
             let root = root.clone();
-            move || Tree::read(&root)
+            move || workspace::read(&root)
         });
         let tree = read.await.map_err(|e| unread(e.to_string()))?.map_err(|e| unread(e.to_string()))?;
         tree.notes().into_iter().for_each(|note| self.context.note_once(note));
@@ -243,7 +243,7 @@ impl<'a> StageRun<'a> {
 
     async fn keep(&self, lease: &Lease, ended: &Ended) {
         let Some(duration) = self.context.run.options.keep_on_failure else { return };
-        // One whose stage's time was up is looked at too; of one that is gone there is nothing to keep.
+        // A stage whose time was up is worth a look too. An instance that is gone cannot be kept.
         let ends = self.context.run.cancel.is_cancelled() || self.context.gone.is_told();
         if ended.status != Status::Failed || ends {
             return;

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::gone::Gone;
 use crate::why::Why;
 
-/// Something that goes on beside the steps.
+/// Work that goes on beside the steps.
 pub(crate) type Beside<'a> = BoxFuture<'a, ()>;
 
 /// One iteration of a stage, as its steps see it.
@@ -25,15 +25,15 @@ pub(crate) struct StageContext<'a> {
     pub(crate) iteration: Option<&'a Iteration>,
     /// Tells when the instance ends.
     pub(crate) gone: Gone,
-    /// Tells that this stage ends: the run does, or the stage's own time is up.
+    /// Tells that this stage ends before its end: the run does, or the stage's time was up.
     pub(crate) cancel: CancellationToken,
     pub(crate) steps: Mutex<Vec<StepReport>>,
-    /// What goes on beside the steps: the output of background ones.
+    /// Takes work that goes on beside the steps, such as reading the output of background steps.
     pub(crate) beside: mpsc::UnboundedSender<Beside<'a>>,
 }
 
 impl StageContext<'_> {
-    /// Returns why the stage ends, if it was told to.
+    /// Returns why the stage ends before its end, if it does.
     pub(crate) fn why(&self) -> Option<Why> {
         if self.run.cancel.is_cancelled() {
             return Some(self.run.why());
@@ -41,19 +41,19 @@ impl StageContext<'_> {
         self.cancel.is_cancelled().then_some(Why::StageTimeout)
     }
 
-    /// Tells whoever watches the run.
+    /// Tells the sink.
     pub(crate) fn tell(&self, event: Event) {
         self.run.tell(event);
     }
 
-    /// Tells something that holds for every stage of the run, with the first that finds it.
+    /// Tells something that holds for every stage of the run, unless another stage told it.
     pub(crate) fn note_once(&self, message: String) {
         if self.run.is_new(&message) {
             self.note(message);
         }
     }
 
-    /// Tells something about the stage in words.
+    /// Tells a remark about the stage.
     pub(crate) fn note(&self, message: String) {
         self.tell(Event::Note { stage: self.id.to_owned(), message });
     }

@@ -1,4 +1,4 @@
-//! One step and the groups around it: whether it runs, how often, and what its end means.
+//! Steps and groups: decides whether they run and how often, and what their end means for the stage.
 
 use std::time::Instant;
 
@@ -145,7 +145,7 @@ impl<'a> StageContext<'a> {
         levels.extend(&nest.failure);
         levels.push(&self.stage.failure);
         match failure::next(&levels, kind, attempt) {
-            // An instance that is gone runs nothing again.
+            // Nothing can run again on an instance that is gone.
             Decision::Retry(_) if kind == ErrorKind::Infrastructure => Decision::Fail,
             decision => decision,
         }
@@ -169,7 +169,7 @@ impl<'a> StageContext<'a> {
         self.collect(lease, &prepared, judged).await
     }
 
-    /// A background step that began has done its part; its output goes on beside the later steps.
+    /// Takes a background step that has begun for passed, and lets its output be read beside the later steps.
     fn in_background(&self, lease: &Lease, key: &str, prepared: Prepared, judged: Judged) -> Judged {
         if judged.failed_for().is_none() {
             let (agent, key, id) = (lease.agent.clone(), key.to_owned(), prepared.request.id);
@@ -183,7 +183,7 @@ impl<'a> StageContext<'a> {
                     tracing::debug!(step = key, %error, "the background step's output ended early");
                 }
             };
-            // The receiver lives as long as the stage's steps do, and this is one of them.
+            // The receiver lives longer than the stage's steps, so the send does not fail.
             drop(self.beside.send(follow.boxed()));
             return Judged { message: Some("goes on in the background".to_owned()), ..judged };
         }
@@ -231,7 +231,7 @@ impl<'a> StageContext<'a> {
         }
     }
 
-    /// Records a step, or a whole group, that was not started.
+    /// Records a step or a group that was not started.
     fn not_run(&self, node: &StepNode, id: &str, status: Status, message: &str, nest: &Nest<'_>) -> End {
         let (name, word) = match node {
             StepNode::Step(step) => (&step.name, status_word(status)),

@@ -1,12 +1,12 @@
-//! Adding up test cases, under limits.
+//! Adds test cases up, under limits.
 
 use kiln_wire::run::{RunReport, TestCase, TestResult, Tests};
 
-/// Greatest number of cases kept that passed or were skipped; the counts go on.
+/// Greatest number of kept cases that passed or were skipped. Cases beyond it are counted only.
 const CASES_MAX: usize = 1000;
-/// Greatest number of cases kept that failed or broke.
+/// Greatest number of kept cases that failed or broke.
 const FAILURES_MAX: usize = 200;
-/// Greatest size of the texts of either, in bytes.
+/// Greatest size of the texts of all kept cases of either kind, in bytes.
 const TEXT_MAX_BYTES: usize = 512 << 10;
 
 /// Room for cases. Those that failed have some of their own, so that no number of passes leaves them out.
@@ -30,7 +30,7 @@ impl Tally {
         Self { tests: Tests::default(), fine: room(CASES_MAX), broken: room(FAILURES_MAX) }
     }
 
-    /// Adds a case: it is counted, and kept where there is room.
+    /// Counts a case, and keeps it where there is room.
     pub fn push(&mut self, case: TestCase) {
         let tests = &mut self.tests;
         tests.total += 1;
@@ -105,7 +105,7 @@ mod tests {
         TestCase { class: String::new(), name: "n".into(), result, duration: None, message: message.into() }
     }
 
-    /// Adds so many cases of each kind, with texts of so many bytes, and compares how many are kept and left out.
+    /// Adds this many cases of each kind, with texts of this many bytes, and compares how many are kept and left out.
     #[track_caller]
     fn check(passes: usize, failures: usize, text_bytes: usize, kept: (usize, usize), left_out: u64) {
         let text = "x".repeat(text_bytes);

@@ -1,6 +1,6 @@
-//! Bytes to text, a piece at a time.
+//! Makes text of bytes, a piece at a time.
 
-/// Makes text of the pieces of a stream: a character that a border of pieces cuts waits for its rest.
+/// Makes text of the pieces of a stream. The beginning of a character at the end of a piece is kept until its rest arrives.
 #[derive(Default)]
 pub struct Decoder {
     /// The beginning of a character, of three bytes at most.

@@ -1,4 +1,4 @@
-//! Walking a graph: each item starts when all it needs has ended.
+//! Walks a graph: each item starts when all items that it needs have ended.
 
 use std::future::Future;
 
@@ -6,10 +6,10 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use kiln_pipeline::plan::Graph;
 
-/// What an item's end means for those that need it.
+/// What the end of an item means for the items that need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Nothing stands against what follows (passed, skipped, or failed and ignored).
+    /// It passed, was skipped, or failed and the failure is ignored.
     Clear,
     /// It failed.
     Failed,
@@ -23,8 +23,8 @@ impl End {
     }
 }
 
-/// Runs every item of the graph. `run` is given the item and whether anything that it needs, however far back, or
-/// `before` all of it, has failed. Returns the ends of all together.
+/// Runs every item of the graph, and returns the end of all together. `run` gets the item, and whether an item that it needs, directly
+/// or through others, has failed. `before` is the end of what came before the graph.
 pub async fn walk<'a, T, F>(graph: &'a Graph<T>, before: End, run: impl Fn(&'a T, End) -> F) -> End
 where
     F: Future<Output = End>,
@@ -38,7 +38,7 @@ where
             if let (false, Some(prior)) = (started[at], prior) {
                 started[at] = true;
                 let item = run(&node.item, prior);
-                // What failed before stays failed for what comes after, whether or not this item ran.
+                // For later items a failure before this item is a failure, whether or not this item ran.
                 running.push(async move { (at, prior.and(item.await)) });
             }
         }

@@ -1,4 +1,4 @@
-//! Why a run, or a stage of it, ends before its own end.
+//! Why a run or a stage ends before its end.
 
 /// The reason for an early end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Why {
         }
     }
 
-    /// Returns what is said about something whose turn had not come.
+    /// Returns the reason for a step or a stage whose turn had not come.
     pub(crate) fn before_its_turn(self) -> String {
         format!("{} before its turn", self.text())
     }

@@ -1,4 +1,4 @@
-//! Instances for stages: where they come from does not matter to the rest.
+//! A fleet gives instances to stages and takes them back. The rest of the crate does not know where they come from.
 //!
 //! [`RunnerFleet`] asks a runner over its API. Whoever has the runner's engine in its own process brings a [`Fleet`] of its own,
 //! so that this crate pulls in neither an HTTP server nor a database.
@@ -37,7 +37,7 @@ pub struct Want<'a> {
     pub setup: SetupRequest,
 }
 
-/// An instance in the hands of one stage.
+/// An instance that one stage has.
 pub struct Lease {
     /// The stage, as it was asked for.
     pub stage: String,
@@ -54,13 +54,13 @@ pub struct Lease {
 /// Why there is no instance.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
-    /// None can be had.
+    /// The fleet gives none.
     #[error("no instance could be had: {0}")]
     Refused(String),
-    /// The runner does not answer as it should.
+    /// The runner does not answer, or its answer is malformed.
     #[error("the runner does not answer as it should")]
     Runner(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Its agent cannot be spoken to.
+    /// The instance's agent does not answer.
     #[error("the instance's agent cannot be reached")]
     Agent(#[from] kiln_agent_client::AgentError),
 }
@@ -82,7 +82,7 @@ pub trait Fleet: Send + Sync {
     /// # Errors
     /// When the runner does not answer. Its own rules end the instance then.
     fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), FleetError>>;
-    /// Ends what there may be of a stage whose wait was given up.
+    /// Ends the instance that a stage may have got after its wait was given up.
     fn abandon<'a>(&'a self, stage: &'a str) -> BoxFuture<'a, ()>;
     /// Keeps the instance for `duration` after its release, and returns whether it does: an instance of the caller's own process is
     /// the caller's to keep.

@@ -1,5 +1,5 @@
-//! Instances from a runner, over its HTTP API. The runner passes on what is asked of an agent, so nothing but its address is
-//! needed here.
+//! Instances from a runner, over its HTTP API. The runner passes requests on to the agents, so that only the runner's address is
+//! needed.
 
 use std::time::{Duration, Instant};
 
@@ -20,13 +20,13 @@ pub struct RunnerFleet {
 }
 
 impl RunnerFleet {
-    /// Stages get their instances from this runner.
+    /// Makes a fleet of a runner's instances.
     #[must_use]
     pub fn new(runner: Runner) -> Self {
         Self { runner }
     }
 
-    /// Tells why the stage waits, for ever.
+    /// Tells why the stage waits, each time the reason changes. Never returns.
     async fn follow(&self, stage: &str, waiting: &(dyn Fn(&str) + Send + Sync)) -> FleetError {
         let mut told = String::new();
         loop {
@@ -109,7 +109,7 @@ impl Fleet for RunnerFleet {
                         return cause.unwrap_or_else(|| "the runner ended the stage".to_owned());
                     }
                     Ok(None) => return "the runner does not know the stage any more".to_owned(),
-                    // A runner that is away says nothing about the instance; whoever asks its agent finds out.
+                    // A runner that does not answer says nothing about the instance. Calls to its agent show whether it lives.
                     Err(error) => tracing::debug!(%error, "the stage could not be looked at"),
                 }
             }

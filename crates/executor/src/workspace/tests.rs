@@ -5,8 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::stream;
-use super::tree::Tree;
+use super::{sources, stream};
 
 /// A secret. It must occur nowhere in a copy.
 const SECRET: &str = "s3cr3t-t0ken";
@@ -79,7 +78,7 @@ impl Here {
     /// Sends a folder, and asserts that no secret arrives.
     #[track_caller]
     fn send(&self, name: &str) -> There {
-        let tree = Tree::read(&self.path(name)).unwrap();
+        let tree = sources::read(&self.path(name)).unwrap();
         let notes = tree.notes();
         let mut packed = Vec::new();
         stream::write(&tree.entries, &mut packed).unwrap();

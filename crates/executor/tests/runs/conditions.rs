@@ -191,6 +191,41 @@ steps:
 }
 
 #[tokio::test]
+async fn drone_steps_are_told_what_failed_before_them() {
+    let text = r#"
+kind: pipeline
+type: vm
+name: build-it
+clone: {disable: true}
+steps:
+- {name: good, commands: ["echo $DRONE_BUILD_STATUS $DRONE_STAGE_STATUS ${DRONE_FAILED_STAGES:-none} ${DRONE_FAILED_STEPS:-none}"]}
+- {name: ignored, commands: [exit 1], failure: ignore}
+- {name: bad, commands: [exit 1]}
+- {name: tell, commands: ["env | grep -e _STATUS -e FAILED | sort"], when: {status: [failure]}}
+---
+kind: pipeline
+type: vm
+name: notify
+clone: {disable: true}
+depends_on: [build-it]
+trigger: {status: [failure]}
+steps:
+- {name: tell, commands: ["env | grep -e _STATUS -e FAILED | sort"]}
+"#;
+    let text = text.replace("${", "$${");
+    let told = Scenario::new(&text).run().await;
+    let said = |stage: usize, step: usize| {
+        let stage = &told.report.stages[stage];
+        let text = told.output(&stage.id, &stage.steps[step].id);
+        text.lines().filter(|line| !line.starts_with("+ ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(said(0, 0), ["success success none none"]);
+    let both = ["DRONE_BUILD_STATUS=failure", "DRONE_STAGE_STATUS=failure"];
+    assert_eq!(said(0, 3), [both[0], "DRONE_FAILED_STEPS=bad", both[1]]);
+    assert_eq!(said(1, 0), [both[0], "DRONE_FAILED_STAGES=build-it", both[1]]);
+}
+
+#[tokio::test]
 async fn a_condition_without_a_value_fails_its_step() {
     let text = steps(
         r#"
