@@ -1,8 +1,10 @@
-//! Measures the agent over mTLS on loopback and prints a table: `cargo bench -p kiln-agent`.
+//! Measures the agent over mTLS on loopback, beside what the machine itself needs for the same, and prints a table:
+//! `cargo bench -p kiln-agent [-- PART...]`, with the parts `start`, `many`, `output` and `memory`.
 //!
-//! The program runs as a process of its own, so that its memory can be read. `KILN_AGENT_PROGRAM` names another build
-//! of it, for instance the static one.
+//! The agent is a process of its own, so that its memory can be read. `KILN_AGENT_PROGRAM` names another build of it,
+//! for instance the static one. What is compared is measured in turn, so that another load of the machine weighs on both.
 
+mod bare;
 #[path = "../tests/rig/program.rs"]
 mod program;
 #[path = "../tests/rig/mod.rs"]
@@ -11,50 +13,112 @@ mod rig;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use futures::future::join_all;
 use program::{Program, memory_bytes};
 use rig::step;
 use serde_json::json;
 
-const ROUNDS: usize = 1000;
+/// Starts that are measured, and round trips.
+const ROUNDS: usize = 500;
+/// Steps that are started at once,
+const AT_ONCE: usize = 50;
+/// and how often.
+const BATCHES: usize = 20;
 const GIGABYTE: u64 = 1_000_000_000;
+const MEGABYTE: f64 = 1e6;
+/// Readers of a large output at once.
+const READERS: usize = 16;
 
 #[tokio::main]
 async fn main() {
     let path = std::env::var("KILN_AGENT_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_kiln-agent").into());
-    let agent = Program::start(&path, "--env-file");
-    let pid = agent.child.id();
-    row("resident when idle", format!("{:.1} MB", megabytes(pid, "VmRSS")));
+    let parts: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|p| p == part);
+    println!("{:<44} {:>10}  {:>16}", "", "", "limit");
+    if wanted("memory") {
+        memory(&path).await;
+    }
+    if wanted("start") {
+        start(&path).await;
+    }
+    if wanted("many") {
+        many(&path).await;
+    }
+    if wanted("output") {
+        output(&path).await;
+    }
+}
 
-    let times = sample(async || drop(agent.client.get("/healthz").await.bytes().await)).await;
-    row("/healthz, one connection", percentiles(&times));
+/// Start to result of `true` over a kept connection, beside a bare spawn and a round trip.
+async fn start(path: &str) {
+    let agent = Program::start(path, "--env-file");
+    let (mut spawns, mut trips, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..ROUNDS {
+        spawns.push(timed(async || bare::spawn(1)).await);
+        trips.push(timed(async || drop(agent.client.get("/healthz").await.bytes().await)).await);
+        let run = async || assert_eq!(agent.client.run(&step(&format!("true-{n}"), "true")).await.exit_code, 0);
+        steps.push(timed(run).await);
+    }
+    let (spawn, trip, step) = (middle(&mut spawns), middle(&mut trips), middle(&mut steps));
+    row("bare spawn of `true`, p50", ms(spawn), "");
+    row("round trip, p50", ms(trip), "");
+    row("start to result of `true`, p50", ms(step), &format!("{} (2 spawns + 2 trips)", ms(2 * spawn + 2 * trip)));
+    row("start to result of `true`, p99", ms(steps[steps.len() * 99 / 100]), "");
+    row("  to two spawns and two round trips", ratio(step, 2 * spawn + 2 * trip), "1.00");
+}
 
-    let mut n = 0;
-    let times = sample(async || {
-        n += 1;
-        let end = agent.client.run(&step(&format!("true-{n}"), "true")).await;
-        assert_eq!(end.exit_code, 0, "{}", end.error);
-    })
-    .await;
-    row("start to result of `true`", percentiles(&times));
+/// Fifty steps at once, until all have ended, beside fifty bare spawns.
+async fn many(path: &str) {
+    let agent = Program::start(path, "--env-file");
+    let (mut spawns, mut steps) = (Vec::new(), Vec::new());
+    for batch in 0..BATCHES {
+        spawns.push(timed(async || bare::spawn(AT_ONCE)).await);
+        let names: Vec<String> = (0..AT_ONCE).map(|n| format!("{batch}-{n}")).collect();
+        let run = async || {
+            let ends = join_all(names.iter().map(async |name| agent.client.run(&step(name, "true")).await)).await;
+            assert!(ends.iter().all(|end| end.exit_code == 0));
+        };
+        steps.push(timed(run).await);
+    }
+    let (spawn, step) = (middle(&mut spawns), middle(&mut steps));
+    row(&format!("{AT_ONCE} bare spawns at once, median of {BATCHES}"), ms(spawn), "");
+    row(&format!("{AT_ONCE} steps at once, median of {BATCHES}"), ms(step), "");
+    row("  to as many bare spawns", ratio(step, spawn), "1.50");
+}
 
-    throughput(&agent, "plain", 2 * GIGABYTE).await;
-    row("most resident after 2 GB of output", format!("{:.1} MB", megabytes(pid, "VmHWM")));
-
+/// Output on its way into the spool and out of it, beside a bare copy over TLS.
+async fn output(path: &str) {
+    let agent = Program::start(path, "--env-file");
+    let copy = bare::copy(GIGABYTE).await;
+    row("bare copy over TLS", rate(GIGABYTE, copy), "");
+    let plain = throughput(&agent, "plain", GIGABYTE).await;
+    row("  to a bare copy, there and back", ratio(copy, plain), "0.50");
     let secrets: Vec<String> = (0..20).map(|n| format!("secret-number-{n}-with-some-length")).collect();
     agent.client.ok("/setup", &json!({ "secrets": secrets })).await;
     throughput(&agent, "masked", GIGABYTE).await;
-    row("most resident in all", format!("{:.1} MB", megabytes(pid, "VmHWM")));
     agent.client.ok("/destroy", &json!({})).await;
+    row("most resident", megabytes(memory_bytes(agent.child.id(), "VmHWM")), "32.0 MB");
 }
 
-async fn throughput(agent: &Program, name: &str, bytes: u64) {
+/// Runs a step that prints so many bytes with a reader that follows, and gives how long both took.
+async fn throughput(agent: &Program, name: &str, bytes: u64) -> Duration {
     let line = "2026-11-23T22:00:00Z INFO compiling crate number 12345 of the tree, please wait";
     let start = Instant::now();
     let end = agent.client.run(&step(name, &format!("yes '{line}' | head -c {bytes}"))).await;
     assert_eq!(end.output_bytes, bytes);
-    row(&format!("output to the spool, {name}"), rate(bytes, start.elapsed()));
-
+    row(&format!("output to the spool, {name}"), rate(bytes, start.elapsed()), "");
+    let late = Instant::now();
+    read(agent, name, bytes).await;
+    row(&format!("output to a late reader, {name}"), rate(bytes, late.elapsed()), "");
+    let followed = format!("{name}-followed");
     let start = Instant::now();
+    agent.client.ok("/start_step", &step(&followed, &format!("yes '{line}' | head -c {bytes}"))).await;
+    read(agent, &followed, bytes).await;
+    row(&format!("output to a reader that follows, {name}"), rate(bytes, start.elapsed()), "");
+    start.elapsed()
+}
+
+async fn read(agent: &Program, name: &str, bytes: u64) {
     let answer = agent.client.send("/kiln/v1/output", &json!({"id": name, "follow": true})).await;
     let mut body = answer.bytes_stream();
     let mut read = 0;
@@ -62,33 +126,60 @@ async fn throughput(agent: &Program, name: &str, bytes: u64) {
         read += chunk.expect("bytes").len() as u64;
     }
     assert_eq!(read, bytes);
-    row(&format!("output to a late reader, {name}"), rate(bytes, start.elapsed()));
 }
 
-async fn sample(mut work: impl AsyncFnMut()) -> Vec<Duration> {
-    let mut times = Vec::with_capacity(ROUNDS);
-    for _ in 0..ROUNDS {
-        let start = Instant::now();
-        work().await;
-        times.push(start.elapsed());
+/// What is resident when the agent is idle, fresh and after a stage, and at most.
+async fn memory(path: &str) {
+    let agent = Program::start(path, "--env-file");
+    let resident = |key: &str| megabytes(memory_bytes(agent.child.id(), key));
+    drop(agent.client.get("/healthz").await.bytes().await);
+    row("resident when idle, fresh", resident("VmRSS"), "");
+    let secrets: Vec<String> = (0..20).map(|n| format!("secret-number-{n}-with-some-length")).collect();
+    let envs = json!({"CI": "true"});
+    agent.client.ok("/setup", &json!({ "secrets": secrets, "envs": envs })).await;
+    let names: Vec<String> = (0..AT_ONCE).map(|n| format!("s{n}")).collect();
+    let script = "for i in 1 2 3 4 5 6 7 8; do echo a line of output that is as long as most are; done; V=1";
+    for batch in names.chunks(8) {
+        join_all(batch.iter().map(async |name| agent.client.run(&step(name, script)).await)).await;
     }
-    times.sort();
-    times
+    agent.client.run(&step("large", "yes a line of output | head -c 200000000")).await;
+    let readers = (0..READERS).map(async |_| read(&agent, "large", 200_000_000).await);
+    join_all(readers).await;
+    row(&format!("most resident, {READERS} readers of 200 MB"), resident("VmHWM"), "32.0 MB");
+    agent.client.ok("/destroy", &json!({})).await;
+    drop(agent.client.get("/healthz").await.bytes().await);
+    row("resident when idle, after a stage", resident("VmRSS"), "6.0 MB");
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    row("  and ten seconds later", resident("VmRSS"), "6.0 MB");
 }
 
-fn percentiles(times: &[Duration]) -> String {
-    let ms = |at: usize| times[at].as_secs_f64() * 1000.0;
-    format!("p50 {:.2} ms, p99 {:.2} ms", ms(times.len() / 2), ms(times.len() * 99 / 100))
+async fn timed(work: impl AsyncFnOnce()) -> Duration {
+    let start = Instant::now();
+    work().await;
+    start.elapsed()
+}
+
+fn middle(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
+}
+
+fn ratio(time: Duration, to: Duration) -> String {
+    format!("{:.2}", time.as_secs_f64() / to.as_secs_f64())
 }
 
 fn rate(bytes: u64, time: Duration) -> String {
-    format!("{:.0} MB/s", bytes as f64 / 1e6 / time.as_secs_f64())
+    format!("{:.0} MB/s", bytes as f64 / MEGABYTE / time.as_secs_f64())
 }
 
-fn megabytes(pid: u32, key: &str) -> f64 {
-    memory_bytes(pid, key) as f64 / 1e6
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / MEGABYTE)
 }
 
-fn row(what: &str, value: String) {
-    println!("{what:<38} {value}");
+fn row(what: &str, value: String, limit: &str) {
+    println!("{what:<44} {value:>10}  {limit:>16}");
 }

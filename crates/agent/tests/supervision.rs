@@ -188,3 +188,16 @@ async fn a_step_of_another_user_gets_its_groups_too() {
         assert!(end.error.contains("cannot start"), "{}", end.error);
     }
 }
+
+#[tokio::test]
+async fn a_script_whose_command_is_ended_does_not_go_on_with_the_next_one() {
+    let rig = with_cgroups(true).await;
+    for n in 0..10 {
+        let (id, ready) = (format!("s{n}"), rig.path(&format!("ready-{n}")));
+        rig.client.ok("/start_step", &step(&id, &format!("echo > {ready}; sleep 1000; echo never; true"))).await;
+        until("the command", async || std::fs::metadata(&ready).ok()).await;
+        rig.client.ok("/kiln/v1/cancel", &json!({"id": id, "grace_ms": 20_000})).await;
+        assert_eq!(rig.client.poll(&id).await.signal, 15);
+        assert_eq!(rig.client.output(&id, 0).await, "");
+    }
+}

@@ -77,6 +77,11 @@ impl Drop for Parent {
 }
 
 impl Cgroup {
+    /// Its directory, which a process can be started in.
+    pub(super) fn open(&self) -> io::Result<File> {
+        File::open(&self.dir)
+    }
+
     /// The file that a process enters the cgroup through.
     pub(super) fn procs(&self) -> io::Result<File> {
         File::options().write(true).open(self.dir.join("cgroup.procs"))

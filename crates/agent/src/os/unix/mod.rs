@@ -3,6 +3,7 @@
 pub(crate) mod account;
 mod cgroup;
 mod child;
+mod clone;
 pub(crate) mod files;
 pub(crate) mod identity;
 pub(crate) mod load;
@@ -15,5 +16,7 @@ pub(crate) mod power;
 mod proc;
 pub(crate) mod process;
 pub mod program;
+mod spawn;
 pub(crate) mod terminal;
 mod tree;
+mod wait;

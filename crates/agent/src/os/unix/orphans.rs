@@ -2,28 +2,29 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
-use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::proc;
+use super::spawn::Spawned;
 use crate::lock::lock;
 
 /// The main processes of steps: only their step may take their exit status. One set for the process, because
 /// children belong to the process.
 static MAIN: LazyLock<Mutex<HashSet<i32>>> = LazyLock::new(Mutex::default);
+/// Shared by those who start a process, so that none which ends at once is taken for an orphan.
+static STARTING: RwLock<()> = RwLock::new(());
 
-/// Starts a main process. The set is locked meanwhile, so that one which ends at once is not taken for an orphan.
-pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, i32)> {
-    let mut main = lock(&MAIN);
-    let child = command.spawn()?;
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).ok_or(io::ErrorKind::Other)?;
-    main.insert(pid);
-    Ok((child, pid))
+/// Starts a main process.
+pub(super) fn spawn(start: impl FnOnce() -> io::Result<Spawned>) -> io::Result<Spawned> {
+    let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    let spawned = start()?;
+    lock(&MAIN).insert(spawned.pid);
+    Ok(spawned)
 }
 
 /// The exit status of a main process was taken.
@@ -32,18 +33,25 @@ pub(super) fn forget(pid: i32) {
 }
 
 /// Makes the agent the parent of processes whose own parent ended, and reaps them when they end.
+///
+/// # Errors
+/// When the system does not allow it.
 pub async fn adopt() -> io::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)?;
     let mut ends = signal(SignalKind::child())?;
     while ends.recv().await.is_some() {
         // Many end at once when a tree is killed; one look serves them all.
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let main = lock(&MAIN);
-        let dead = proc::all().into_values().filter(|p| p.zombie && p.parent == proc::own());
-        for pid in dead.map(|p| p.pid).filter(|pid| !main.contains(pid)) {
-            // An error means that it was reaped already.
-            let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
-        }
+        reap();
     }
     Ok(())
+}
+
+fn reap() {
+    let _nobody_starts = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    let main = lock(&MAIN).clone();
+    for pid in proc::children(proc::own()).into_iter().filter(|pid| !main.contains(pid)) {
+        // An error means that it was reaped already; without an end nothing happens.
+        let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
+    }
 }

@@ -28,12 +28,16 @@ pub(super) fn find(pid: i32) -> Option<Process> {
     parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The children of a process, its zombies too, as one quick read; empty where the kernel does not list them
+/// The children of a process, its zombies too. One quick read, but for kernels that do not list them
 /// (`CONFIG_PROC_CHILDREN`).
 pub(super) fn children(pid: i32) -> Vec<i32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+    let lists: Vec<String> =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok()).collect();
+    if lists.is_empty() {
+        return all().into_values().filter(|p| p.parent == pid).map(|p| p.pid).collect();
+    }
+    lists.iter().flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
 }
 
 /// Whether an entry of the process's environment begins so. That of a process which is gone, or not ours to read, is

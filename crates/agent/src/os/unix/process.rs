@@ -1,24 +1,30 @@
 //! The processes of steps: each is started, waited for, and ended with all that it started.
 
 use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_wire::agent::kiln::Terminal;
-use tokio::process::{Child, Command};
+use nix::errno::Errno;
 
 use super::account::Account;
 use super::cgroup::{Cgroup, Parent};
 use super::output::{CommandRuns, Output};
+use super::spawn::{Plan, Spawned, WAYS, spawn};
 use super::terminal::{Ends, Keyboard};
 use super::tree::{MARK, Tree};
-use super::{child, oom, orphans};
+use super::wait::Ending;
+use super::{oom, orphans};
 use crate::ending::{Exit, Wish};
 
+/// What carries out a file that is no program.
+const SHELL: &CStr = c"/bin/sh";
 /// How long the exit status of a killed process is waited for.
 const REAP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -63,7 +69,7 @@ pub(crate) struct Started {
 /// The main process of a step, and all that it started.
 #[derive(Debug)]
 pub(crate) struct Process {
-    child: Child,
+    ending: Ending,
     /// Until its exit status was taken.
     pid: Option<i32>,
     tree: Tree,
@@ -82,31 +88,22 @@ impl Processes {
 
     /// Starts a process.
     pub(crate) fn start(&self, start: &Start<'_>) -> io::Result<Started> {
-        let mut command = Command::new(start.program);
-        command.arg0(&start.words[0]).args(&start.words[1..]).args(start.more);
-        command.env_clear().envs(start.env).env(MARK, start.mark).current_dir(start.dir);
         let cgroup = self.cgroups.as_ref().and_then(|parent| parent.child(start.mark));
         let ends = Ends::open(start.terminal)?;
-        match ends.stdin {
-            None => command.stdin(Stdio::null()).process_group(0),
-            Some(terminal) => {
-                child::in_terminal(&mut command);
-                command.stdin(terminal)
-            }
-        };
-        command.stdout(ends.stdout.try_clone()?).stderr(ends.stdout);
-        // Without it the step still runs and is supervised by the other means.
-        let procs = cgroup.as_ref().and_then(|cgroup| {
-            let opened = cgroup.procs().inspect_err(|error| tracing::warn!(%error, "no cgroup"));
-            opened.ok()
-        });
-        child::enter(&mut command, procs, start.account);
         let (output, runs) = Output::new(ends.reader)?;
-        let (child, pid) = orphans::spawn(&mut command)?;
-        // It holds the writing end of the pipe, which would never seem closed.
-        drop(command);
-        let tree = Tree::of_step(pid, start.mark, cgroup.clone());
-        let process = Process { child, pid: Some(pid), tree, cgroup, oom_before: oom::kills_so_far() };
+        let input = match ends.stdin {
+            Some(terminal) => terminal,
+            None => File::open("/dev/null")?.into(),
+        };
+        let spawned = orphans::spawn(|| {
+            let streams = (input.as_fd(), ends.stdout.as_fd());
+            command(start, streams, cgroup.as_ref())
+        })?;
+        tracing::debug!(pid = spawned.pid, way = ?spawned.way, "process started");
+        let tree = Tree::of_step(spawned.pid, start.mark, cgroup.clone());
+        let ending = Ending::of(spawned.pid, spawned.pidfd)?;
+        let pid = Some(spawned.pid);
+        let process = Process { ending, pid, tree, cgroup, oom_before: oom::kills_so_far() };
         Ok(Started { process, output, runs, keyboard: ends.keyboard })
     }
 
@@ -120,9 +117,9 @@ impl Processes {
 impl Process {
     /// Waits for the end of the main process.
     pub(crate) async fn ended(&mut self) -> io::Result<Exit> {
-        let status = self.child.wait().await;
+        let exit = self.ending.wait().await;
         self.forget();
-        status.map(exit)
+        exit
     }
 
     /// Ends the main process and all that it started.
@@ -130,9 +127,9 @@ impl Process {
         // It is not reaped yet, so that its number cannot be another one's.
         let seen = self.tree.seen().await;
         // The main process is reaped while the tree is being ended, so that it does not count as living.
-        let mut status = None;
+        let mut exit = None;
         {
-            let reap = async { status = Some(self.child.wait().await) };
+            let reap = async { exit = Some(self.ending.wait().await) };
             let (mut reap, mut end) = (std::pin::pin!(reap), std::pin::pin!(self.tree.end(seen, wish)));
             tokio::select! {
                 () = &mut reap => end.await,
@@ -141,7 +138,7 @@ impl Process {
             }
         }
         self.forget();
-        status.map_or(Ok(Exit::KILLED), |status| status.map(exit))
+        exit.unwrap_or(Ok(Exit::KILLED))
     }
 
     /// Its number may belong to another process from now on.
@@ -165,9 +162,39 @@ impl Drop for Process {
     }
 }
 
-fn exit(status: ExitStatus) -> Exit {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, signal) => Exit::Signal(signal.unwrap_or(0)),
+/// Starts the command. A file that is no program is one of shell commands, as for a shell.
+fn command(
+    start: &Start<'_>,
+    (input, output): (BorrowedFd<'_>, BorrowedFd<'_>),
+    cgroup: Option<&Cgroup>,
+) -> io::Result<Spawned> {
+    let program = CString::new(start.program.as_os_str().as_bytes())?;
+    let dir = CString::new(start.dir.as_os_str().as_bytes())?;
+    let words = start.words.iter().chain(start.more).map(|word| CString::new(word.as_str()));
+    let words = words.collect::<Result<Vec<_>, _>>()?;
+    let variables = start.env.iter().map(|(name, value)| CString::new(format!("{name}={value}")));
+    let variables = variables.chain([CString::new(format!("{MARK}={}", start.mark))]).collect::<Result<Vec<_>, _>>()?;
+    let arguments: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
+    let environment: Vec<&CStr> = variables.iter().map(CString::as_c_str).collect();
+    let identity = start.account.map(|account| (account.uid, account.gid, account.groups.as_slice()));
+    let mut plan = Plan {
+        program: &program,
+        arguments: &arguments,
+        environment: &environment,
+        dir: &dir,
+        input,
+        output,
+        terminal: start.terminal.is_some(),
+        identity,
+        cgroup,
+    };
+    match spawn(&plan, &WAYS) {
+        Err(error) if error.raw_os_error() == Some(Errno::ENOEXEC as i32) => {
+            let script = [SHELL, &program].into_iter().chain(arguments.iter().skip(1).copied());
+            let arguments: Vec<&CStr> = script.collect();
+            (plan.program, plan.arguments) = (SHELL, &arguments);
+            spawn(&plan, &WAYS)
+        }
+        started => started,
     }
 }

@@ -6,11 +6,12 @@
 //! leaves a step while its main process lives, and nothing leaves the agent.
 //!
 //! ```text
-//!  look ──► SIGTERM, the main process last ──grace──► SIGSTOP until nobody new is found ──► SIGKILL, the main process last
+//!  look ──► SIGTERM, the oldest first ──grace──► SIGSTOP until nobody new is found ──► SIGKILL, the main process last
 //!    └─ whoever was found once stays a member, by number and start, and so do its children
 //! ```
-//! The main process goes last, because what it adopts is found by it. When it goes earlier, as it may at a SIGTERM, the
-//! members that were seen before still are, with all that they start.
+//! The main process is asked first, so that it does not go on with its next command when the present one is ended. It is
+//! killed last, because what it adopts is found by it. When it goes earlier, as it may at a SIGTERM, the members that were
+//! seen before still are, with all that they start.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -107,7 +108,7 @@ impl Tree {
                 .blocking(seen, move |tree, seen| {
                     let living = tree.look(seen);
                     if ask {
-                        tree.signal(&living, seen, Signal::SIGTERM);
+                        Self::signal(&living, Signal::SIGTERM);
                     }
                     living.len()
                 })
@@ -173,7 +174,7 @@ impl Tree {
             if new.is_empty() {
                 break;
             }
-            self.signal(&new, seen, Signal::SIGSTOP);
+            Self::signal(&new, Signal::SIGSTOP);
             self.chase(seen, Signal::SIGSTOP);
         }
         living.len()
@@ -197,7 +198,7 @@ impl Tree {
             if quiet == QUIET_ROUNDS {
                 return;
             }
-            self.signal(&new, seen, signal);
+            Self::signal(&new, signal);
             seen.members.extend(new.iter().map(|p| (p.pid, p.start)));
         }
     }
@@ -211,14 +212,14 @@ impl Tree {
         let outside = |p: &&Process| !seen.is_main(p) && !inside.contains(&p.pid);
         let outsiders: Vec<Process> = living.iter().filter(outside).copied().collect();
         if !all && !outsiders.is_empty() {
-            self.signal(&outsiders, seen, Signal::SIGKILL);
+            Self::signal(&outsiders, Signal::SIGKILL);
             return living.len();
         }
         if let Some(cgroup) = &self.cgroup {
             // All at once and without a race with fork.
             cgroup.kill();
         }
-        self.signal(&living, seen, Signal::SIGKILL);
+        Self::signal(&living, Signal::SIGKILL);
         living.len()
     }
 
@@ -256,10 +257,10 @@ impl Tree {
         living
     }
 
-    /// Signals these, the main process last.
-    fn signal(&self, processes: &[Process], seen: &Seen, signal: Signal) {
+    /// Signals these, the oldest first: the main process, and parents before their children.
+    fn signal(processes: &[Process], signal: Signal) {
         let mut processes = processes.to_vec();
-        processes.sort_by_key(|p| seen.is_main(p));
+        processes.sort_by_key(|p| (p.start, p.pid));
         for p in processes {
             // Its number may belong to another process since it was looked at.
             if proc::find(p.pid).is_none_or(|now| now.start != p.start) {
@@ -310,11 +311,11 @@ mod tests {
         let tree = Tree::of_step(now.pid, "no-process-has-this-mark", None);
         let mut seen = Seen { members: HashMap::from([(before.pid, before.start)]), main: Some(before) };
         assert_eq!(tree.look(&mut seen), []);
-        tree.signal(&[before], &seen, Signal::SIGKILL);
+        Tree::signal(&[before], Signal::SIGKILL);
         assert!(other.0.try_wait().expect("a status").is_none());
         seen.main = Some(now);
         assert_eq!(tree.look(&mut seen), [now]);
-        tree.signal(&[now], &seen, Signal::SIGKILL);
+        Tree::signal(&[now], Signal::SIGKILL);
         assert!(!other.0.wait().expect("a status").success());
     }
 
