@@ -21,6 +21,8 @@ struct State {
     cuts: u64,
     /// How many of the next ones are ended at once.
     refused: u64,
+    /// Whether nothing passes.
+    still: bool,
 }
 
 impl Link {
@@ -28,7 +30,7 @@ impl Link {
     pub async fn to(to: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
-        let state = Arc::new(watch::Sender::new(State { cuts: 0, refused: 0 }));
+        let state = Arc::new(watch::Sender::new(State { cuts: 0, refused: 0, still: false }));
         // It ends with the test's runtime.
         tokio::spawn(listen(listener, to, state.clone()));
         Self { address, state }
@@ -41,7 +43,15 @@ impl Link {
 
     /// Ends every connection, and so many of the next ones at once.
     pub fn refuse(&self, connections: u64) {
-        self.state.send_modify(|state| *state = State { cuts: state.cuts + 1, refused: connections });
+        self.state.send_modify(|state| {
+            state.cuts += 1;
+            state.refused = connections;
+        });
+    }
+
+    /// Lets nothing pass any more. Connections stay open, as those of a machine that stands still.
+    pub fn stand_still(&self) {
+        self.state.send_modify(|state| state.still = true);
     }
 
     /// Ends every connection, and each new one at once.
@@ -52,7 +62,7 @@ impl Link {
 
 async fn listen(listener: TcpListener, to: SocketAddr, state: Arc<watch::Sender<State>>) {
     while let Ok((from, _)) = listener.accept().await {
-        let State { cuts, refused } = *state.borrow();
+        let State { cuts, refused, .. } = *state.borrow();
         if refused > 0 {
             state.send_modify(|state| state.refused = state.refused.saturating_sub(1));
             continue;
@@ -60,7 +70,7 @@ async fn listen(listener: TcpListener, to: SocketAddr, state: Arc<watch::Sender<
         let mut state = state.subscribe();
         tokio::spawn(async move {
             tokio::select! {
-                () = pass_on(from, to) => {}
+                () = pass_on(from, to, state.clone()) => {}
                 // Without a sender the test is at its end.
                 _ = state.wait_for(|now| now.cuts > cuts) => {}
             }
@@ -69,9 +79,14 @@ async fn listen(listener: TcpListener, to: SocketAddr, state: Arc<watch::Sender<
 }
 
 /// Passes one connection on to its end. How it ended is for those at its ends to tell.
-async fn pass_on(mut from: TcpStream, to: SocketAddr) {
-    if let Ok(mut to) = TcpStream::connect(to).await {
-        drop((from.set_nodelay(true), to.set_nodelay(true)));
-        drop(copy_bidirectional(&mut from, &mut to).await);
+async fn pass_on(mut from: TcpStream, to: SocketAddr, mut state: watch::Receiver<State>) {
+    let Ok(mut to) = TcpStream::connect(to).await else { return };
+    drop((from.set_nodelay(true), to.set_nodelay(true)));
+    tokio::select! {
+        biased;
+        _ = state.wait_for(|now| now.still) => {}
+        _ = copy_bidirectional(&mut from, &mut to) => return,
     }
+    // Both ends stay open until the connection is cut.
+    std::future::pending().await
 }

@@ -44,17 +44,21 @@ pub struct Place<'a> {
     pub gone: &'a Gone,
     /// Tells when the run or the stage ends before its end.
     pub cancel: &'a CancellationToken,
-    /// How long to wait for what does not answer.
-    pub patience: &'a Patience,
-    /// Who is told of the output.
+    /// The run, which is told of the output.
     pub(crate) run: &'a Context<'a>,
+}
+
+impl Place<'_> {
+    fn patience(&self) -> &Patience {
+        &self.run.options.patience
+    }
 }
 
 /// Runs one attempt to its end.
 pub async fn attempt(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
     let limit = match request.timeout {
         0 => None,
-        seconds => Some(Duration::from_secs(seconds.unsigned_abs()).saturating_add(place.patience.overdue_after)),
+        seconds => Some(Duration::from_secs(seconds.unsigned_abs()).saturating_add(place.patience().overdue_after)),
     };
     tokio::select! {
         outcome = follow(place, request) => outcome,
@@ -69,7 +73,7 @@ pub async fn attempt(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
 /// # Errors
 /// When the output cannot be read any more.
 pub async fn follow_output(place: &Place<'_>, id: &str) -> Result<(), AgentError> {
-    let mut output = std::pin::pin!(place.agent.output(id, 0, place.patience.unreachable_for));
+    let mut output = std::pin::pin!(place.agent.output(id, 0, place.patience().unreachable_for));
     let tell = |text: String| {
         if !text.is_empty() {
             place.run.tell(Event::Output { stage: place.stage.to_owned(), step: place.step.to_owned(), text });
@@ -97,11 +101,11 @@ pub async fn follow_output(place: &Place<'_>, id: &str) -> Result<(), AgentError
 
 async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
     // The agent knows the step by its id, so a second start changes nothing.
-    if let Err(error) = again(place.patience, || place.agent.start_step(request)).await {
+    if let Err(error) = again(place.patience(), || place.agent.start_step(request)).await {
         return Outcome::Agent(error);
     }
     let mut output = std::pin::pin!(follow_output(place, &request.id));
-    let mut poll = std::pin::pin!(place.agent.poll_step(&request.id, place.patience.unreachable_for));
+    let mut poll = std::pin::pin!(place.agent.poll_step(&request.id, place.patience().unreachable_for));
     // The agent answers for a background step as soon as it has begun. Its output is read beside the later steps.
     let (mut drained, mut broken) = (request.detach, None);
     let answer = loop {
@@ -118,7 +122,7 @@ async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
         Err(error) => Outcome::Agent(error),
         Ok(answer) => {
             if !drained {
-                broken = match tokio::time::timeout(place.patience.drain_within, output).await {
+                broken = match tokio::time::timeout(place.patience().drain_within, output).await {
                     Ok(read) => read.err().map(|error| error_chain(&error)),
                     Err(_) => Some("it did not come in time".to_owned()),
                 };
@@ -143,10 +147,13 @@ async fn overdue(limit: Option<Duration>) {
 async fn cancelled(place: &Place<'_>, id: &str) {
     place.cancel.cancelled().await;
     let request = CancelRequest { id: id.to_owned(), reason: "the run was cancelled".to_owned(), grace_ms: None };
-    if let Err(error) = place.agent.cancel(&request).await {
-        // The instance is destroyed next, and the step with it.
-        tracing::debug!(step = place.step, %error, "the step could not be cancelled");
-        return;
-    }
-    tokio::time::sleep(place.patience.cancelled_within).await;
+    let ended = async {
+        match place.agent.cancel(&request).await {
+            Ok(()) => std::future::pending().await,
+            // The instance is destroyed next, and the step with it.
+            Err(error) => tracing::debug!(step = place.step, %error, "the step could not be cancelled"),
+        }
+    };
+    // An agent that does not answer has no more time than one that does.
+    drop(tokio::time::timeout(place.patience().cancelled_within, ended).await);
 }

@@ -26,7 +26,7 @@ impl Default for Patience {
             overdue_after: Duration::from_secs(30),
             cancelled_within: Duration::from_secs(15),
             drain_within: Duration::from_secs(30),
-            background_within: Duration::from_secs(5),
+            background_within: Duration::from_secs(10),
             end_within: Duration::from_secs(300),
         }
     }

@@ -132,11 +132,12 @@ impl<'a> StageRun<'a> {
 
     async fn work(&self, lease: &Lease) -> Ended {
         let prepared = tokio::select! {
-            prepared = self.prepare(lease) => prepared,
-            evidence = self.context.gone.wait() => Err(format!("the instance ended: {evidence}")),
+            prepared = self.prepare(lease) => prepared.map_err(Ended::failed),
+            evidence = self.context.gone.wait() => Err(Ended::failed(format!("the instance ended: {evidence}"))),
+            () = self.context.cancel.cancelled() => Err(self.cancelled()),
         };
-        if let Err(message) = prepared {
-            return Ended::failed(message);
+        if let Err(ended) = prepared {
+            return ended;
         }
         // The conditions of steps look at their own stage only, not at the stages before it.
         let steps = walk(&self.context.stage.steps, End::Clear, |node, before| {
@@ -171,17 +172,20 @@ impl<'a> StageRun<'a> {
 
     /// Ends the background steps, and passes the rest of their output on.
     async fn end_background(&self, lease: &Lease, mut beside: FuturesUnordered<Beside<'a>>) {
-        if beside.is_empty() {
+        if beside.is_empty() || self.context.gone.is_told() {
             return;
         }
-        if let Err(error) = lease.agent.destroy().await {
-            self.context.note(format!("background steps could not be ended in order: {}", error_chain(&error)));
-            return;
-        }
-        let all = async { while beside.next().await.is_some() {} };
-        if tokio::time::timeout(self.context.run.options.patience.background_within, all).await.is_err() {
-            self.context.note("the rest of the background steps' output did not come in time".to_owned());
-        }
+        let all = async {
+            lease.agent.destroy().await?;
+            while beside.next().await.is_some() {}
+            Ok::<_, AgentError>(())
+        };
+        let why = match tokio::time::timeout(self.context.run.options.patience.background_within, all).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error_chain(&error),
+            Err(_) => "the agent did not do it in time".to_owned(),
+        };
+        self.context.note(format!("background steps could not be ended in order: {why}"));
     }
 
     /// Makes the instance ready for the steps.

@@ -176,9 +176,7 @@ impl<'a> StageContext<'a> {
             let (run, stage, cancel) = (self.run, self.id, self.cancel.clone());
             let follow = async move {
                 let gone = crate::gone::Gone::new();
-                let patience = &run.options.patience;
-                let place =
-                    attempt::Place { stage, step: &key, agent: &agent, gone: &gone, cancel: &cancel, patience, run };
+                let place = attempt::Place { stage, step: &key, agent: &agent, gone: &gone, cancel: &cancel, run };
                 if let Err(error) = follow_output(&place, &id).await {
                     tracing::debug!(step = key, %error, "the background step's output ended early");
                 }
@@ -197,27 +195,28 @@ impl<'a> StageContext<'a> {
         let fetched = again(&self.run.options.patience, || {
             collect::reports(&lease.agent, &prepared.request.working_dir, &prepared.reports, &self.run.secrets)
         });
-        match fetched.await {
+        let cut_short = async {
+            self.cancel.cancelled().await;
+            tokio::time::sleep(self.run.options.patience.cancelled_within).await;
+        };
+        let fetched = tokio::select! {
+            fetched = fetched => fetched.map_err(|error| error_chain(&error)),
+            evidence = self.gone.wait() => Err(format!("the instance ended: {evidence}")),
+            () = cut_short => Err("the stage ends".to_owned()),
+        };
+        match fetched {
             Ok(collected) => {
                 judged.tests = collected.tests;
                 collected.notes.into_iter().for_each(|note| self.note(note));
             }
-            Err(error) => self.note(format!("the reports could not be fetched: {}", error_chain(&error))),
+            Err(why) => self.note(format!("the reports could not be fetched: {why}")),
         }
         judged
     }
 
     fn attempt_place<'p>(&'p self, lease: &'p Lease, key: &'p str) -> attempt::Place<'p> {
         let (stage, gone, cancel, run) = (self.id, &self.gone, &self.cancel, self.run);
-        attempt::Place {
-            stage,
-            step: key,
-            agent: &lease.agent,
-            gone,
-            cancel,
-            patience: &self.run.options.patience,
-            run,
-        }
+        attempt::Place { stage, step: key, agent: &lease.agent, gone, cancel, run }
     }
 
     fn place<'p>(&'p self, nest: &'p Nest<'_>, prior: End) -> Place<'p> {

@@ -131,3 +131,66 @@ async fn all_that_runs_at_the_same_time_is_cancelled() {
         ",
     );
 }
+
+#[tokio::test]
+async fn an_agent_that_stands_still_does_not_hold_a_cancelled_run() {
+    let text = steps("- step: {name: long, type: Run, spec: {command: echo begun; exec sleep 1000}}");
+    let scenario = Scenario::new(&text).when("a.long | begun", Act::Freeze("a")).when("a.long | begun", Act::Cancel);
+    scenario.run().await.check(
+        "
+        run p
+        a started
+        a ready
+        a.long started
+        a.long | begun
+        a.long cancelled (Cancelled): the run was cancelled
+        a cancelled
+        run cancelled
+        ",
+    );
+}
+
+#[tokio::test]
+async fn background_steps_of_an_agent_that_stands_still_do_not_hold_a_cancelled_run() {
+    let text = steps(
+        r#"
+        - step: {name: server, type: Background, spec: {command: exec sleep 1000}}
+        - step: {name: long, type: Run, spec: {command: echo begun; exec sleep 1000}}
+        "#,
+    );
+    let scenario = Scenario::new(&text).when("a.long | begun", Act::Freeze("a")).when("a.long | begun", Act::Cancel);
+    scenario.run().await.check(
+        "
+        run p
+        a started
+        a ready
+        a.server started
+        a.server passed: goes on in the background
+        a.long started
+        a.long | begun
+        a.long cancelled (Cancelled): the run was cancelled
+        a note: background steps could not be ended in order: the agent did not do it in time
+        a cancelled
+        run cancelled
+        ",
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_while_the_sources_are_sent_does_not_wait_for_them() {
+    let text = steps(r#"- step: {name: one, type: Run, spec: {command: "true"}}"#);
+    // What is told about the sources is told before they are sent.
+    let scenario = Scenario::new(&text.replace("execution:", "cloneCodebase: true\n          execution:"))
+        .file(".git", "gitdir: /nonexistent")
+        .fleet(|agents| agents.freeze_first())
+        .when("a note: git", Act::Cancel);
+    scenario.run().await.check(
+        "
+        run p
+        a started
+        a note: git does not work in the copy: .git leads nowhere
+        a cancelled
+        run cancelled
+        ",
+    );
+}

@@ -172,7 +172,7 @@ async fn a_step_whose_time_is_up_is_ended_with_all_it_started() {
             timeout: 1s
             spec: {command: 'sleep 1000 & echo $! > $DIR/pid; echo begun; wait'}
             failureStrategies: [{onFailure: {errors: [Timeout], action: {type: Ignore}}}]
-        - step: {name: look, type: Run, spec: {command: 'grep -q "^State:.[RSD]" /proc/$(cat $DIR/pid)/status && echo lives || echo dead'}}
+        - step: {name: look, type: Run, spec: {command: 'grep -qs "^State:.[RSD]" /proc/$(cat $DIR/pid)/status && echo lives || echo dead'}}
         "#,
     );
     Scenario::new(&text).run().await.check(

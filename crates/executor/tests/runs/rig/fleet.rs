@@ -29,6 +29,8 @@ pub struct Agents {
     held_up: BTreeMap<String, watch::Sender<bool>>,
     /// What was asked of the fleet, in order.
     calls: Mutex<Vec<String>>,
+    /// Whether a new agent answers no more once it is set up.
+    frozen_first: bool,
     /// How many connections to a new agent break.
     refused_first: u64,
     /// Whether an instance may be held, as one of a runner may.
@@ -46,6 +48,16 @@ impl Agents {
 
     pub fn let_go(&self, stage: &str) {
         self.held_up[stage].send_replace(true);
+    }
+
+    /// A stage's agent answers no more, and its connections stay open.
+    pub fn freeze(&self, stage: &str) {
+        self.machines()[stage].link.stand_still();
+    }
+
+    /// New agents answer no more once they are set up.
+    pub fn freeze_first(&mut self) {
+        self.frozen_first = true;
     }
 
     pub fn refuse_first(&mut self, connections: u64) {
@@ -125,6 +137,9 @@ impl Fleet for Agents {
             let reach = link.address.into();
             let agent = Agent::new(&reach, NAME, &credentials)?;
             agent.setup(&want.setup).await?;
+            if self.frozen_first {
+                link.stand_still();
+            }
             if self.refused_first > 0 {
                 link.refuse(self.refused_first);
             }

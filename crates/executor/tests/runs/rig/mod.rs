@@ -30,6 +30,8 @@ pub enum Act {
     Cut(&'static str),
     /// The connections break, and so many of the next ones.
     Refuse(&'static str, u64),
+    /// The agent answers no more, and its connections stay open.
+    Freeze(&'static str),
     /// The agent cannot be reached any more.
     Close(&'static str),
     /// The instance ends by itself, with this evidence.
@@ -99,6 +101,7 @@ impl Scenario {
         let patience = Patience {
             unreachable_for: Duration::from_millis(500),
             cancelled_within: Duration::from_secs(2),
+            background_within: Duration::from_secs(2),
             drain_within: Duration::from_secs(2),
             overdue_after: Duration::from_millis(500),
             ..Patience::default()
@@ -176,6 +179,7 @@ fn carry_out(act: &Act, agents: &Agents, cancel: &CancellationToken, dir: &Path)
         Act::Cancel => cancel.cancel(),
         Act::Kill(stage) => agents.kill(stage),
         Act::Cut(stage) => agents.cut(stage),
+        Act::Freeze(stage) => agents.freeze(stage),
         Act::Refuse(stage, connections) => agents.refuse_connections(stage, *connections),
         Act::Close(stage) => agents.close(stage),
         Act::End(stage, evidence) => agents.end(stage, evidence),
