@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use kiln_wire::agent::{self as wire, kiln};
+use reqwest::Method;
 
 use crate::connection::Slot;
 use crate::{Agent, AgentError, PING_EVERY, decode, send};
@@ -36,8 +37,10 @@ impl Agent {
         tar_zstd: BoxStream<'static, std::io::Result<Bytes>>,
     ) -> Result<kiln::UnpackedResponse, AgentError> {
         let _slot = self.bulk.slot().await;
-        let url = self.url(kiln::WORKSPACE);
-        let request = self.bulk.http.put(url).query(&[("path", dir)]).header("content-encoding", "zstd");
+        let request = self
+            .request(&self.bulk.http, Method::PUT, kiln::WORKSPACE)
+            .query(&[("path", dir)])
+            .header("content-encoding", "zstd");
         let request = request.body(reqwest::Body::wrap_stream(tar_zstd));
         let sent = async { decode(kiln::WORKSPACE, send(kiln::WORKSPACE, request).await?).await };
         self.unless_silent(kiln::WORKSPACE, sent).await
@@ -64,7 +67,7 @@ impl Agent {
     /// Types into the terminal of a step until the stream ends.
     pub async fn input(&self, id: &str, bytes: BoxStream<'static, std::io::Result<Bytes>>) -> Result<(), AgentError> {
         let _slot = self.bulk.slot().await;
-        let request = self.bulk.http.put(self.url(kiln::INPUT)).query(&[("id", id)]);
+        let request = self.request(&self.bulk.http, Method::PUT, kiln::INPUT).query(&[("id", id)]);
         let request = request.body(reqwest::Body::wrap_stream(bytes));
         let sent = async { decode::<wire::Empty>(kiln::INPUT, send(kiln::INPUT, request).await?).await };
         self.unless_silent(kiln::INPUT, sent).await.map(drop)
@@ -77,7 +80,7 @@ impl Agent {
         body: &Q,
     ) -> Result<Body, AgentError> {
         let slot = self.bulk.slot().await;
-        let answer = send(path, self.bulk.http.post(self.url(path)).json(body));
+        let answer = send(path, self.request(&self.bulk.http, Method::POST, path).json(body));
         let answer = self.unless_silent(path, answer).await?;
         Ok(Body { bytes: answer.bytes_stream().boxed(), _slot: slot })
     }

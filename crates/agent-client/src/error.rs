@@ -1,5 +1,10 @@
 //! How a call to an agent fails.
 
+use kiln_wire::agent::Cause;
+
+/// Status with which an agent refuses a stage for good.
+const GONE: u16 = 410;
+
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -27,6 +32,8 @@ pub enum AgentError {
         status: u16,
         /// What it said.
         message: String,
+        /// Why it serves the stage no more; unknown unless the status is 410 and the agent ours.
+        reason: Cause,
     },
     /// The answer is not what the route answers.
     #[error("the agent's answer to {path} is malformed")]
@@ -64,6 +71,15 @@ impl AgentError {
 
     pub(crate) fn client(source: reqwest::Error) -> Self {
         Self::Client(source)
+    }
+
+    /// Returns why the agent serves the stage no more, if that is what it answered. No later call fares better.
+    #[must_use]
+    pub fn over(&self) -> Option<Cause> {
+        match self {
+            Self::Refused { status: GONE, reason, .. } => Some(*reason).filter(|reason| *reason != Cause::Unknown),
+            _ => None,
+        }
     }
 
     /// Whether trying again may help: nothing was answered.

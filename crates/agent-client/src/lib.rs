@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use kiln_tls::Identity;
 use kiln_wire::agent::{self as wire, kiln};
 use kiln_wire::reach::Reach;
+use reqwest::Method;
+use reqwest::header::HeaderValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -71,13 +73,15 @@ pub struct Agent {
     bulk: Bulk,
     base: String,
     passed_on: bool,
+    /// Names the stage in each request.
+    epoch: Option<HeaderValue>,
 }
 
 impl Agent {
     /// Prepares to speak to the agent at `reach` whose certificate must carry `server_name`. Connects at the first call.
     pub fn new(reach: &Reach, server_name: &str, credentials: &Credentials) -> Result<Self, AgentError> {
         let (control, bulk, base) = connection::connect(reach, server_name, credentials)?;
-        Ok(Self { control, bulk, base, passed_on: false })
+        Ok(Self { control, bulk, base, passed_on: false, epoch: None })
     }
 
     /// Speaks to a stage's agent through the runner, which passes on what a stage needs: `base` is the runner's URL of the
@@ -86,18 +90,25 @@ impl Agent {
     pub fn through_runner(http: reqwest::Client, base: &str) -> Self {
         // A runner speaks HTTP/1.1, where each request has a connection of its own.
         let bulk = Bulk::new(http.clone());
-        Self { control: http, bulk, base: base.trim_end_matches('/').to_owned(), passed_on: true }
+        Self { control: http, bulk, base: base.trim_end_matches('/').to_owned(), passed_on: true, epoch: None }
+    }
+
+    /// The same agent, told with each call which stage that is meant for, over the same connections. An agent that was set up
+    /// with another one, or has forgotten its stage, refuses the calls; one that is not Kiln's does not look at it.
+    #[must_use]
+    pub fn for_stage(&self, stage: &str) -> Self {
+        Self { epoch: Some(epoch_of(stage)), ..self.clone() }
     }
 
     /// Asks once whether the agent serves.
     pub async fn health(&self) -> Result<wire::HealthResponse, AgentError> {
         if self.passed_on {
             // The runner has the list from the agent itself.
-            let request = self.control.get(self.url(kiln::STEPS)).timeout(HEALTH_WITHIN);
+            let request = self.request(&self.control, Method::GET, kiln::STEPS).timeout(HEALTH_WITHIN);
             let _: kiln::StepList = decode(kiln::STEPS, send(kiln::STEPS, request).await?).await?;
             return Ok(wire::HealthResponse { ok: true, ..wire::HealthResponse::default() });
         }
-        let request = self.control.get(self.url(wire::HEALTHZ)).timeout(HEALTH_WITHIN);
+        let request = self.request(&self.control, Method::GET, wire::HEALTHZ).timeout(HEALTH_WITHIN);
         decode(wire::HEALTHZ, send(wire::HEALTHZ, request).await?).await
     }
 
@@ -120,7 +131,7 @@ impl Agent {
 
     /// Who the VM is.
     pub async fn identity(&self) -> Result<kiln::Identity, AgentError> {
-        let request = self.control.get(self.url(kiln::IDENTITY)).timeout(ANSWER_WITHIN);
+        let request = self.request(&self.control, Method::GET, kiln::IDENTITY).timeout(ANSWER_WITHIN);
         decode(kiln::IDENTITY, send(kiln::IDENTITY, request).await?).await
     }
 
@@ -176,7 +187,7 @@ impl Agent {
 
     /// The steps that the agent knows.
     pub async fn steps(&self) -> Result<kiln::StepList, AgentError> {
-        let request = self.control.get(self.url(kiln::STEPS)).timeout(ANSWER_WITHIN);
+        let request = self.request(&self.control, Method::GET, kiln::STEPS).timeout(ANSWER_WITHIN);
         decode(kiln::STEPS, send(kiln::STEPS, request).await?).await
     }
 
@@ -190,13 +201,17 @@ impl Agent {
         self.post(wire::DESTROY, &wire::DestroyRequest::default()).await
     }
 
-    fn url(&self, path: &str) -> String {
+    fn request(&self, http: &reqwest::Client, method: Method, path: &str) -> reqwest::RequestBuilder {
         let path = if self.passed_on { at_runner(path) } else { path };
-        format!("{}{path}", self.base)
+        let request = http.request(method, format!("{}{path}", self.base));
+        match &self.epoch {
+            Some(epoch) => request.header(kiln::EPOCH_HEADER, epoch.clone()),
+            None => request,
+        }
     }
 
     async fn post<Q: Serialize, A: DeserializeOwned>(&self, path: &'static str, body: &Q) -> Result<A, AgentError> {
-        let request = self.control.post(self.url(path)).timeout(ANSWER_WITHIN).json(body);
+        let request = self.request(&self.control, Method::POST, path).timeout(ANSWER_WITHIN).json(body);
         decode(path, send(path, request).await?).await
     }
 
@@ -205,8 +220,19 @@ impl Agent {
         path: &'static str,
         body: &Q,
     ) -> Result<reqwest::Response, AgentError> {
-        send(path, self.control.post(self.url(path)).json(body)).await
+        send(path, self.request(&self.control, Method::POST, path).json(body)).await
     }
+}
+
+/// A stage's id as the text of a header: bytes that are not visible ASCII, and `%`, are written as `%` and two digits.
+fn epoch_of(stage: &str) -> HeaderValue {
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
+    let text: String = stage
+        .bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect();
+    // Visible ASCII is always a value of a header.
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// Where the runner takes a request to a stage's agent, below the stage.
@@ -232,8 +258,9 @@ async fn send(path: &'static str, request: reqwest::RequestBuilder) -> Result<re
     let (mut bytes, cut) = read(path, answer, REFUSAL_MAX_BYTES).await?;
     bytes.truncate(REFUSAL_MAX_BYTES);
     let text = String::from_utf8_lossy(&bytes).into_owned() + if cut { "…" } else { "" };
-    let message = serde_json::from_str::<wire::ErrorBody>(&text).map_or(text, |body| body.error_msg);
-    Err(AgentError::Refused { path, status: status.as_u16(), message })
+    let body = serde_json::from_str::<wire::ErrorBody>(&text);
+    let (message, reason) = body.map_or((text, wire::Cause::Unknown), |body| (body.error_msg, body.reason));
+    Err(AgentError::Refused { path, status: status.as_u16(), message, reason })
 }
 
 /// The body, and whether it has more than that many bytes; then the rest is left.

@@ -1,13 +1,14 @@
 //! The agent's state and what its routes do with it.
 
+mod over;
 mod self_test;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use kiln_wire::agent::kiln::{CancelRequest, ClaimRequest, Identity, StepList};
+use kiln_wire::agent::kiln::{CancelRequest, ClaimRequest, EPOCH_HEADER, Identity, StepList};
 use kiln_wire::agent::{Cause, DestroyRequest, PollStepResponse, SetupRequest, StartStepRequest};
 use tokio::sync::watch;
 
@@ -15,10 +16,12 @@ use crate::container::Containers;
 use crate::durations::millis;
 use crate::ending::Stop;
 use crate::host::{Host, HostError};
+use crate::journal::{Begin, Found, Journal, JournalError, Record};
 use crate::load::Load;
 use crate::lock::lock;
 use crate::machine::{ClaimError, Machine};
 use crate::os::terminal::Keyboard;
+use crate::os::{identity, machine};
 use crate::settings::Settings;
 use crate::spool::{self, Limits, Writer};
 use crate::stage::{self, Stage};
@@ -28,10 +31,14 @@ use crate::tls::Tls;
 use crate::watchdog::Contact;
 use kiln_mask::Secrets;
 
+use over::{Over, ProgramFile};
 pub use self_test::SelfTestError;
 
 /// How long destroy lets processes end by themselves.
 const DESTROY_GRACE: Duration = Duration::from_secs(2);
+
+/// Random bytes of what the marks of an agent's steps begin with.
+const MARK_BYTES: usize = 8;
 
 /// Where output is kept, below the state directory.
 const SPOOL_DIR: &str = "spool";
@@ -62,6 +69,20 @@ pub enum AgentError {
     /// A self-test is wanted of a machine that serves a stage.
     #[error("a stage was set up on this machine already, so it is not tested any more")]
     InUse,
+    /// The journal cannot be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The stage is over before its end.
+    #[error("{message}")]
+    Over {
+        /// Why, for programs.
+        cause: Cause,
+        /// Why, for people.
+        message: String,
+    },
+    /// The call is meant for another stage.
+    #[error("this agent was not set up with the stage that the call names in {EPOCH_HEADER}; set up a machine for it")]
+    OtherEpoch,
     /// The self-test failed.
     #[error("the self-test failed: {0}")]
     SelfTest(SelfTestError),
@@ -92,16 +113,28 @@ pub struct Agent {
     containers: Arc<Containers>,
     mark: String,
     started: AtomicU64,
+    journal: Arc<Journal>,
+    /// What an earlier process of the agent left.
+    found: Option<Found>,
+    over: OnceLock<Over>,
+    /// Where the machine is the agent's own.
+    program: Option<ProgramFile>,
 }
 
 impl Agent {
-    /// An agent that has done nothing yet.
+    /// An agent that has done nothing yet, or one that takes over what an earlier process of it left.
     pub(crate) fn new(mut settings: Settings, tls: Arc<Tls>) -> Arc<Self> {
-        settings.state_dir = usable(&settings.state_dir).unwrap_or_else(|| settings.engine_dir.join("kiln"));
-        let mark = crate::machine::random_hex(8);
+        let beside = settings.engine_dir.join("kiln");
+        let found = Found::look([settings.state_dir.as_path(), &beside]);
+        settings.state_dir = match &found {
+            Some(found) => found.dir.clone(),
+            None => usable(&settings.state_dir).unwrap_or(beside),
+        };
+        let mark = crate::machine::random_hex(MARK_BYTES);
+        let begin = Begin { boot: identity::boot_id(), mark: mark.clone(), born_ms: machine::since_boot_ms() };
         let host = Arc::new(Host::new(&mark, &settings));
         tracing::info!(version = crate::VERSION, "agent");
-        Arc::new(Self {
+        let agent = Self {
             steps: Registry::new(settings.steps_kept),
             machine: Machine::new(&settings),
             contact: Contact::new(settings.lease, settings.max_age),
@@ -114,8 +147,16 @@ impl Agent {
             containers: Arc::default(),
             mark,
             started: AtomicU64::new(0),
+            journal: Arc::new(Journal::new(&settings.state_dir, begin)),
+            found,
+            over: OnceLock::new(),
+            program: settings.change_kernel.then(ProgramFile::own).flatten(),
             settings,
-        })
+        };
+        if let Some(found) = &agent.found {
+            agent.take_up(found);
+        }
+        Arc::new(agent)
     }
 
     /// The values that no text and no output shows.
@@ -137,7 +178,9 @@ impl Agent {
         let mut identity = None;
         let new = self.machine.claim(request, || {
             identity = self.tls.prepare(request)?;
-            Ok(())
+            let ClaimRequest { lease_s, max_age_s, .. } = *request;
+            let at_ms = machine::since_boot_ms();
+            Ok(self.journal.write(&Record::Claim { id: request.id.clone(), lease_s, max_age_s, at_ms })?)
         })?;
         if new {
             self.contact.claimed(request.lease_s, request.max_age_s);
@@ -148,13 +191,22 @@ impl Agent {
         Ok(self.machine.identity())
     }
 
-    /// Prepares the machine for a stage. A repetition changes nothing.
-    pub async fn setup(&self, request: SetupRequest) -> Result<(), AgentError> {
+    /// Prepares the machine for a stage, which its caller may name by `epoch`. A repetition changes nothing.
+    pub async fn setup(&self, request: SetupRequest, epoch: &str) -> Result<(), AgentError> {
         self.secrets.add(&request.secrets);
         let _turn = self.turn.lock().await;
-        if lock(&self.stage).is_same(&request) {
-            return Ok(());
+        self.admit()?;
+        {
+            let stage = lock(&self.stage);
+            let named = epoch.is_empty() || stage.epoch() == epoch;
+            if !named && !stage.epoch().is_empty() {
+                return Err(AgentError::OtherEpoch);
+            }
+            if named && stage.is_same(&request) {
+                return Ok(());
+            }
         }
+        self.journal.write(&Record::Setup { epoch: epoch.to_owned() })?;
         self.machine.close();
         let (engine_dir, home) = (self.settings.engine_dir.clone(), self.settings.base_env.get("HOME").cloned());
         let prepared =
@@ -162,7 +214,9 @@ impl Agent {
         let broken = |e: tokio::task::JoinError| HostError::File { path: "setup".into(), source: e.into() };
         let request = prepared.await.map_err(broken).and_then(|r| r).map_err(AgentError::Setup)?;
         self.steps.forget_ended();
-        lock(&self.stage).set(request);
+        let mut stage = lock(&self.stage);
+        stage.name(epoch);
+        stage.set(request);
         Ok(())
     }
 
@@ -174,28 +228,37 @@ impl Agent {
         }
         let mut output = None;
         let started = self.steps.start(&request.id, || {
-            let mark = format!("{}-{}", self.mark, self.started.fetch_add(1, Ordering::Relaxed));
-            let (step, writer) = self.new_step(&request, mark)?;
+            // While nobody else changes the steps: whoever ends the stage sees either this step, or none of it.
+            self.admit()?;
+            let mark = format!("{}-{:x}", self.mark, self.started.fetch_add(1, Ordering::Relaxed));
+            let no_spool = |source| AgentError::Spool { dir: self.settings.state_dir.clone(), source };
+            let (step, writer) = self.new_step(&request, mark).map_err(no_spool)?;
+            self.note_start(&step).inspect_err(|_| step.spool.remove())?;
             output = Some(writer);
-            Ok(step)
+            Ok::<_, AgentError>(step)
         });
-        let started = started.map_err(|source| AgentError::Spool { dir: self.settings.state_dir.clone(), source })?;
-        let Started::New(step) = started else { return Ok(()) };
+        let Started::New(step) = started? else { return Ok(()) };
         let stage_runtime_id = request.stage_runtime_id.clone();
-        let job = self.job(step, request, output, self.secrets.clone());
+        let job = Job {
+            journal: Some(self.journal.clone()),
+            ..self.job(step.clone(), request, output, self.secrets.clone())
+        };
         let agent = self.clone();
-        tokio::spawn(supervise::run(job, move |exported| lock(&agent.stage).export(&stage_runtime_id, exported)));
+        tokio::spawn(supervise::run(job, move |response| agent.settle(&step, &stage_runtime_id, response)));
         Ok(())
+    }
+
+    fn note_start(&self, step: &Step) -> Result<(), JournalError> {
+        // Whoever reads it does not know the secrets any more.
+        let name = self.secrets.mask(step.name.clone()).into_inner();
+        let (id, mark) = (step.id.clone(), step.mark.clone());
+        self.journal.write(&Record::Start { id, name, mark, at_unix_ms: step.started_unix_ms() })
     }
 
     /// A step that is about to run, and where its output goes.
     fn new_step(&self, request: &StartStepRequest, mark: String) -> std::io::Result<(Step, Writer)> {
-        let path = self.spool_dir().join(format!("{mark}.out"));
-        let limits = Limits {
-            bytes: self.settings.step_output_limit_bytes,
-            disk_reserve_bytes: self.settings.disk_reserve_bytes,
-        };
-        let (writer, spool) = spool::create(path, limits)?;
+        let path = self.spool_dir().join(spool::name(&mark));
+        let (writer, spool) = spool::create(path, limits(&self.settings))?;
         Ok((Step::new(request.id.clone(), request.name.clone(), request.detach, mark, spool), writer))
     }
 
@@ -213,6 +276,7 @@ impl Agent {
             envs,
             output,
             secrets,
+            journal: None,
             engine_dir: self.settings.engine_dir.clone(),
             kill_grace: self.settings.kill_grace,
             drain_grace: self.settings.drain_grace,
@@ -225,7 +289,7 @@ impl Agent {
 
     /// Waits for a step's result.
     pub async fn poll_step(&self, id: &str) -> Result<PollStepResponse, AgentError> {
-        let step = self.steps.get(id).ok_or(AgentError::UnknownStep)?;
+        let step = self.steps.get(id).ok_or_else(|| self.unknown_step())?;
         if step.detach && step.ended().is_none() {
             return Ok(PollStepResponse::default());
         }
@@ -262,8 +326,11 @@ impl Agent {
 
     /// Ends every process of every step, also those that outlived their step.
     pub async fn end_steps(&self) {
-        let stop =
-            Stop { cause: Cause::Destroyed, reason: String::new(), grace: DESTROY_GRACE.min(self.settings.kill_grace) };
+        let grace = DESTROY_GRACE.min(self.settings.kill_grace);
+        self.end_all(Stop { cause: Cause::Destroyed, reason: String::new(), grace }).await;
+    }
+
+    async fn end_all(&self, stop: Stop) {
         let running: Vec<_> = self.steps.all().into_iter().filter(|step| step.ended().is_none()).collect();
         for step in &running {
             step.stop(stop.clone());
@@ -276,6 +343,10 @@ impl Agent {
             runtime.end_all(wish.subscribe()).await;
         }
     }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits { bytes: settings.step_output_limit_bytes, disk_reserve_bytes: settings.disk_reserve_bytes }
 }
 
 /// The directory, if the agent can use it, without the output of an agent that ran before.

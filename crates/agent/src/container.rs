@@ -8,7 +8,7 @@
 use futures::future::{BoxFuture, ready};
 
 use crate::ending::Wish;
-use crate::supervise::{Order, Runtime, StartError, Started};
+use crate::supervise::{Left, Order, Runtime, StartError, Started};
 
 /// The container engine of the machine.
 #[derive(Debug, Default)]
@@ -25,6 +25,10 @@ impl Runtime for Containers {
     }
 
     fn end_all(&self, _wish: Wish) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn end_left<'a>(&'a self, _left: &'a Left<'a>, _wish: Wish) -> BoxFuture<'a, ()> {
         Box::pin(ready(()))
     }
 }

@@ -23,6 +23,7 @@ pub mod ending;
 pub mod glob;
 pub mod host;
 pub mod http;
+mod journal;
 pub mod load;
 mod lock;
 pub mod log;

@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kiln_wire::agent::kiln::{ClaimRequest, Identity};
 
+use crate::journal::JournalError;
 use crate::lock::lock;
 use crate::os::{identity, machine};
 use crate::settings::Settings;
@@ -38,6 +39,9 @@ pub enum ClaimError {
     /// The certificates cannot be used.
     #[error("the claim's certificates cannot be used: {0}")]
     Tls(#[from] kiln_tls::TlsError),
+    /// It cannot be written down.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// Only some of the certificates were given.
     #[error("a claim brings certificate and key, or neither")]
     HalfTls,
@@ -70,6 +74,13 @@ impl Machine {
     /// The machine as it was found.
     pub fn new(settings: &Settings) -> Self {
         Self { root: settings.root_dir.clone(), change_kernel: settings.change_kernel, state: Mutex::default() }
+    }
+
+    /// An earlier process of the agent made it somebody, or left it to a stage that named nobody: then the id is empty.
+    pub(crate) fn take_up(&self, id: &str) {
+        let mut state = lock(&self.state);
+        id.clone_into(&mut state.id);
+        state.closed = true;
     }
 
     /// A stage is set up: no claim is taken any more.

@@ -63,7 +63,9 @@ impl Server {
         kiln_tls::install_provider();
         let tls = Arc::new(Tls::new(&settings)?);
         let listener = listen(settings.bind).await?;
-        Ok(Self { listener, agent: Agent::new(settings, tls.clone()), tls })
+        let agent = Agent::new(settings, tls.clone());
+        agent.end_left().await;
+        Ok(Self { listener, agent, tls })
     }
 
     /// Where it listens.
@@ -79,6 +81,7 @@ impl Server {
     /// Serves until `stop` is ready; then lets open requests end for a short while.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let app = TowerToHyperService::new(router(self.agent.clone()));
+        tokio::spawn(Agent::keep_watch(Arc::downgrade(&self.agent)));
         let (stopping, _) = watch::channel(false);
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = tokio::task::JoinSet::new();

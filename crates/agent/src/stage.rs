@@ -15,6 +15,8 @@ const EXPORTS_KEPT: usize = 64;
 #[derive(Debug, Default)]
 pub struct Stage {
     setup: Option<SetupRequest>,
+    /// As its caller names it; empty when it does not.
+    epoch: String,
     exports: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -27,6 +29,18 @@ impl Stage {
     /// Whether this is the setup that was done already.
     pub fn is_same(&self, request: &SetupRequest) -> bool {
         self.setup.as_ref() == Some(request)
+    }
+
+    /// How its caller names it; empty when it does not, or there is none yet.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// Takes its name over, unless it is empty.
+    pub fn name(&mut self, epoch: &str) {
+        if !epoch.is_empty() {
+            epoch.clone_into(&mut self.epoch);
+        }
     }
 
     /// Takes a setup.

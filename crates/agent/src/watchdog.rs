@@ -56,6 +56,12 @@ impl Contact {
         times.max_age = positive_seconds(max_age_s).or(times.max_age);
     }
 
+    /// What an earlier process of the agent knew: the machine has this age already.
+    pub(crate) fn is_aged(&self, age: Duration) {
+        let mut times = lock(&self.times);
+        times.born = times.born.checked_sub(age).unwrap_or(times.born);
+    }
+
     /// When the machine has to go, and why; none when no limit is set. The time moves with every contact.
     fn deadline(&self) -> Option<(Instant, &'static str)> {
         let times = lock(&self.times);

@@ -135,7 +135,7 @@ async fn a_setup_that_comes_meanwhile_waits_for_its_end() {
     let client = rig.client.clone();
     let testing = tokio::spawn(async move { client.ok(SELF_TEST, &json!({})).await });
     until("the step", async || std::fs::metadata(&started).ok()).await;
-    let mut setup = std::pin::pin!(rig.agent.setup(SetupRequest::default()));
+    let mut setup = std::pin::pin!(rig.agent.setup(SetupRequest::default(), ""));
     // Had it not to wait, it would have closed the machine for claims by now.
     assert!(poll!(setup.as_mut()).is_pending() && !identity(&rig).await.in_use);
     std::fs::write(&open, "").expect("a file");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{FutureExt as _, StreamExt as _};
 use kiln_pool::plan::pool_lease;
-use kiln_pool::{Instance, InstanceId, State};
+use kiln_pool::{Cause, Instance, InstanceId, State};
 
 use crate::Engine;
 
@@ -61,16 +61,34 @@ impl Engine {
         memory.contacts = rows.iter().filter(ours).map(|row| (row.id.clone(), row.clone())).collect();
     }
 
-    fn note_health(&self, id: &InstanceId, answer: Result<(), String>) {
+    fn note_health(&self, id: &InstanceId, answer: Result<Option<Cause>, String>) {
         let now = self.host.now_ms();
         match answer {
-            Ok(()) => self.answered(id, now),
+            Ok(over) => {
+                self.answered(id, now);
+                if let Some(cause) = over {
+                    self.agent_is_over(id, cause);
+                }
+            }
             Err(why) => {
                 tracing::debug!(instance = %id, why, "its agent does not answer");
                 let (uptime, mut memory) = (self.host.uptime_ms(), self.memory());
                 memory.failing_since.entry(id.clone()).or_insert(uptime);
                 memory.health.entry(id.clone()).or_default().failing_since_ms.get_or_insert(now);
             }
+        }
+    }
+
+    /// Notes that an agent said that it serves no stage any more. The next pass, which comes at once, ends its instance with
+    /// this cause, and the stage with it. The first cause counts.
+    pub fn agent_is_over(&self, id: &InstanceId, cause: Cause) {
+        let mut memory = self.memory();
+        let over = &mut memory.health.entry(id.clone()).or_default().over;
+        if over.is_none() {
+            tracing::warn!(instance = %id, %cause, "an agent serves its stage no more");
+            *over = Some(cause);
+            drop(memory);
+            self.host.signal();
         }
     }
 

@@ -215,7 +215,7 @@ impl Engine {
     /// Returns what is known about an instance's agent.
     #[must_use]
     pub fn health(&self, id: &InstanceId) -> Health {
-        self.memory().health.get(id).copied().unwrap_or_default()
+        self.memory().health.get(id).cloned().unwrap_or_default()
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

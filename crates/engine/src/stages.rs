@@ -171,16 +171,15 @@ impl Engine {
         Ok(false)
     }
 
-    /// Ends an instance whose agent could not be prepared. The stage waits for another one, a few times.
+    /// Ends an instance whose agent could not be prepared, with that cause. The stage waits for another one, a few times.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn set_up_failed(&self, id: &StageId, instance: &InstanceId, evidence: &str) -> Result<(), StoreError> {
+    pub async fn set_up_failed(&self, id: &StageId, instance: &InstanceId, cause: Cause) -> Result<(), StoreError> {
         let Some(stage) = self.store.stage(id).await? else { return Ok(()) };
         if stage.state != StageState::Assigned || stage.instance.as_ref() != Some(instance) {
             return Ok(());
         }
-        let cause = Cause::new(Code::SetupFailed, evidence);
         if stage.attempts + 1 >= SETUP_ATTEMPTS {
             return self.end_row(&stage, cause).await.map(drop);
         }

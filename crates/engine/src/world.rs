@@ -213,8 +213,9 @@ pub trait Agents: Send + Sync {
     /// Finds the agent of a booting instance, gives it the instance's identity and lets it prove that it can run steps. May take
     /// some seconds and may be repeated. The error is text for people.
     fn boot<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>>;
-    /// Asks whether the agent answers, which renews the lease after which the instance powers itself off.
-    fn health<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>>;
+    /// Asks whether the agent answers, which renews the lease after which the instance powers itself off. Returns why it serves
+    /// no stage any more, if that is what it says.
+    fn health<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<Option<Cause>, String>>;
 }
 
 /// The process around the engine.

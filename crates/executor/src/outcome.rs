@@ -71,6 +71,8 @@ fn ended(answer: PollStepResponse, why: Option<Why>) -> Judged {
         AgentCause::Destroyed => failed(Cause::Cancelled, "ended with its stage".into()),
         AgentCause::Timeout => failed(Cause::Timeout, "its time was up".into()),
         AgentCause::Failed => failed(Cause::ExitCode, answer.error),
+        // Of the VM, not of the step: nothing runs there any more.
+        AgentCause::AgentRestarted | AgentCause::Tampered => Judged::failed(Cause::Infrastructure, answer.error),
         _ if answer.oom_killed => failed(Cause::OutOfMemory, "it ran out of memory".into()),
         _ if answer.signal != 0 => failed(Cause::Signal, format!("ended by signal {}", answer.signal)),
         _ if answer.exit_code != 0 => failed(Cause::ExitCode, format!("exit code {}", answer.exit_code)),

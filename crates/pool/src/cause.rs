@@ -73,6 +73,10 @@ codes! {
         Vanished = "vanished",
         /// It runs, but its agent did not answer for too long.
         Unreachable = "unreachable",
+        /// Its agent was started again, so that what ran in it was ended.
+        AgentRestarted = "agent_restarted",
+        /// A step changed what its agent needs to tell the truth about steps.
+        AgentTampered = "agent_tampered",
         /// Nobody claimed it for so long that it is replaced.
         FreeMaxAge = "free_max_age",
         /// It reached the greatest age of any instance.
@@ -125,7 +129,16 @@ impl Cause {
     /// Whether an instance that was up was lost, and nobody asked for that.
     #[must_use]
     pub fn is_loss(&self) -> bool {
-        matches!(self.code, Code::Died | Code::Interrupted | Code::DiskFull | Code::Vanished | Code::Unreachable)
+        matches!(
+            self.code,
+            Code::Died
+                | Code::Interrupted
+                | Code::DiskFull
+                | Code::Vanished
+                | Code::Unreachable
+                | Code::AgentRestarted
+                | Code::AgentTampered
+        )
     }
 
     /// Whether it shows that new instances of this kind do not come up.

@@ -10,11 +10,13 @@ use futures::future::BoxFuture;
 use kiln_agent_client::{Agent, AgentError, Credentials, SelfTest};
 use kiln_engine::Agents;
 pub(crate) use kiln_engine::chain;
-use kiln_pool::{Instance, InstanceId};
+use kiln_pool::{Cause, Instance, InstanceId};
 use kiln_tls::Authority;
 use kiln_wire::agent::kiln::ClaimRequest;
 use kiln_wire::reach::Reach;
 use tokio::time::Instant;
+
+use crate::over;
 
 /// Time of one try to reach an agent that boots. The engine tries again.
 const BOOT_TRY: Duration = Duration::from_secs(10);
@@ -81,14 +83,20 @@ impl PooledAgents {
         Self { authority, credentials, leases, ready_when, kept: Mutex::default() }
     }
 
-    /// Returns the agent of an instance that is ready or serves a stage.
+    /// Returns the agent of an instance that is ready or serves a stage, which is named in each call then.
     ///
     /// # Errors
     /// When its address is not known, or the connection cannot be prepared.
     pub fn agent(&self, instance: &Instance) -> Result<Agent, AgentError> {
         let address = reach(instance)?.clone();
         let name = instance.server_name.clone().unwrap_or_else(|| instance.id.to_string());
-        if let Some(kept) = self.kept().get(&instance.id)
+        let agent = self.connection(&instance.id, address, name)?;
+        // The row alone says which stage that is, so each runner names it alike, also one that has only just started.
+        Ok(instance.stage.as_ref().map_or_else(|| agent.clone(), |stage| agent.for_stage(stage.as_str())))
+    }
+
+    fn connection(&self, id: &InstanceId, address: Reach, name: String) -> Result<Agent, AgentError> {
+        if let Some(kept) = self.kept().get(id)
             && kept.address == address
             && kept.name == name
         {
@@ -99,7 +107,7 @@ impl PooledAgents {
         if kept.len() >= KEPT {
             kept.clear();
         }
-        kept.insert(instance.id.clone(), Kept { address, name, agent: agent.clone() });
+        kept.insert(id.clone(), Kept { address, name, agent: agent.clone() });
         Ok(agent)
     }
 
@@ -204,11 +212,11 @@ impl Agents for PooledAgents {
         async move { self.make_ready(instance).await.map_err(|error| chain(&error)) }.boxed()
     }
 
-    fn health<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>> {
+    fn health<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<Option<Cause>, String>> {
         async move {
             let agent = self.agent(instance).map_err(|error| chain(&error))?;
             match tokio::time::timeout(HEALTH_WITHIN, agent.health()).await {
-                Ok(answer) => answer.map(drop).map_err(|error| chain(&error)),
+                Ok(answer) => answer.map(|answer| over::cause_of(answer.reason)).map_err(|error| chain(&error)),
                 Err(_) => Err(format!("no answer within {} s", HEALTH_WITHIN.as_secs())),
             }
         }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod core;
 pub mod host;
 pub mod http;
+pub mod over;
 pub mod pools;
 pub mod service;
 pub mod stages;

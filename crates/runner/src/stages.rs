@@ -16,6 +16,7 @@ use kiln_wire::agent::SetupRequest;
 use tokio::time::Instant;
 
 use crate::agents::{StageAgents, chain};
+use crate::over;
 
 /// An agent that is prepared for a stage answers within this, over all tries, if nothing else is set.
 pub const PREPARED_WITHIN: Duration = Duration::from_secs(30);
@@ -67,11 +68,12 @@ impl Stages {
                 let agent = self.agents.agent(&assigned.instance)?;
                 prepare(&agent, setup, self.prepared_within).await
             };
-            let failed = tokio::select! {
+            let failed = |evidence| Cause::new(Code::SetupFailed, evidence);
+            let cause = tokio::select! {
                 prepared = prepared => match prepared {
                     Ok(()) => return Ok(assigned),
                     Err(error) if is_fault_of_request(&error) => return Err(self.give_up(demand, id, &error).await?),
-                    Err(error) => chain(&error),
+                    Err(error) => over::cause_in(&error).unwrap_or_else(|| failed(chain(&error))),
                 },
                 lost = self.until_lost(&demand.id, id) => {
                     if lost.stage_ended {
@@ -79,10 +81,10 @@ impl Stages {
                         return Err(SetupError::Ended { id: lost.stage, cause });
                     }
                     // Its instance went; the stage may wait for another one.
-                    "the instance went while its agent was prepared".to_owned()
+                    failed("the instance went while its agent was prepared".to_owned())
                 }
             };
-            self.engine.set_up_failed(&demand.id, id, &failed).await?;
+            self.engine.set_up_failed(&demand.id, id, cause).await?;
         }
     }
 
@@ -142,7 +144,7 @@ async fn prepare(agent: &Agent, setup: &SetupRequest, within: Duration) -> Resul
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        if is_fault_of_request(&error) || Instant::now() + TRY_PAUSE >= deadline {
+        if is_fault_of_request(&error) || error.over().is_some() || Instant::now() + TRY_PAUSE >= deadline {
             return Err(error);
         }
         tokio::time::sleep(TRY_PAUSE).await;

@@ -83,8 +83,13 @@ fn a_good_end_leaves_the_exit_code_out_and_outputs_v2_are_in_camel_case() {
 
 #[test]
 fn answers_have_the_fields_their_readers_need() {
-    assert_eq!(written(&HealthResponse { version: "1".into(), ok: true }), json!({"version": "1", "ok": true}));
-    assert_eq!(written(&ErrorBody { error_msg: "x".into() }), json!({"error_msg": "x"}));
+    let health = HealthResponse { version: "1".into(), ok: true, reason: Cause::Unknown };
+    assert_eq!(written(&health), json!({"version": "1", "ok": true}));
+    let health = HealthResponse { reason: Cause::Tampered, ..health };
+    assert_eq!(written(&health), json!({"version": "1", "ok": true, "reason": "tampered"}));
+    assert_eq!(written(&ErrorBody { error_msg: "x".into(), reason: Cause::Unknown }), json!({"error_msg": "x"}));
+    let gone = ErrorBody { error_msg: "x".into(), reason: Cause::AgentRestarted };
+    assert_eq!(written(&gone), json!({"error_msg": "x", "reason": "agent_restarted"}));
     assert_eq!(written(&DestroyResponse::default())["os_stats"]["max_cpu_usage_pct"], json!(0.0));
     let list =
         StepList { steps: vec![StepSummary { state: StepState::Ended, exit_code: Some(0), ..Default::default() }] };

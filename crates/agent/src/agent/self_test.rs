@@ -112,7 +112,13 @@ impl Agent {
             Cause::Exited => Some(format!("exit status {}", result.exit_code)),
             Cause::Signal => Some(format!("signal {} ended it", result.signal)),
             Cause::OutOfMemory => Some("memory ran out".to_owned()),
-            Cause::Unknown | Cause::Cancelled | Cause::Destroyed | Cause::Failed => Some(result.error.clone()),
+            Cause::Unknown
+            | Cause::Cancelled
+            | Cause::Destroyed
+            | Cause::Failed
+            | Cause::AgentRestarted
+            | Cause::Tampered
+            | Cause::OtherEpoch => Some(result.error.clone()),
         };
         if let Some(error) = error {
             return Err(SelfTestError::Step { error, output: printed() });

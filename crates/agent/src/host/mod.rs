@@ -19,7 +19,7 @@ use crate::ending::{Exit, Wish};
 use crate::os::account;
 use crate::os::process::{Process, Processes, Start};
 use crate::settings::Settings;
-use crate::supervise::{Order, Running, Runtime, StartError, Started};
+use crate::supervise::{Left, Order, Running, Runtime, StartError, Started};
 
 /// The host, and the processes of steps on it.
 #[derive(Debug)]
@@ -90,6 +90,10 @@ impl Runtime for Host {
     fn end_all(&self, wish: Wish) -> BoxFuture<'_, ()> {
         Box::pin(self.processes.end_all(wish))
     }
+
+    fn end_left<'a>(&'a self, left: &'a Left<'a>, wish: Wish) -> BoxFuture<'a, ()> {
+        Box::pin(self.processes.end_left(left.mark, &left.handles, left.alone, wish))
+    }
 }
 
 impl Running for Process {
@@ -99,6 +103,10 @@ impl Running for Process {
 
     fn end(&mut self, wish: Wish) -> BoxFuture<'_, io::Result<Exit>> {
         Box::pin(Self::end(self, wish))
+    }
+
+    fn handle(&self) -> Option<String> {
+        Self::handle(self)
     }
 
     fn memory_ran_out(&self) -> bool {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
 use kiln_wire::agent::{
     DestroyRequest, DestroyResponse, Empty, HealthResponse, PollStepRequest, PollStepResponse, SetupRequest,
     StartStepRequest, SuspendRequest,
@@ -12,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Api;
+use super::admission::epoch;
 use super::reply::{Refusal, Reply, read};
 use crate::durations;
 
@@ -29,7 +31,8 @@ pub(super) async fn healthz(State(api): State<Api>, RawQuery(query): RawQuery) -
         let seconds = value("connectivity_check_duration_seconds").and_then(|v| v.parse().ok()).filter(|s| *s > 0);
         dial(DIALLED, seconds.map_or(DIAL_FOR, durations::seconds)).await?;
     }
-    api.answer(HealthResponse { version: crate::VERSION.into(), ok: true })
+    let reason = api.agent.is_over().unwrap_or_default();
+    api.answer(HealthResponse { version: crate::VERSION.into(), ok: true, reason })
 }
 
 /// The network is taken to be up when it can be dialled again and again for the duration.
@@ -46,11 +49,12 @@ async fn dial(address: &str, duration: Duration) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub(super) async fn setup(State(api): State<Api>, body: Body) -> Reply<Empty> {
+pub(super) async fn setup(State(api): State<Api>, headers: HeaderMap, body: Body) -> Reply<Empty> {
+    let epoch = epoch(&headers).to_owned();
     let request: SetupRequest = read(body, api.agent.settings.body_limit_bytes).await?;
     // A task of its own, so that a caller that hangs up does not leave half of it done.
     let agent = api.agent.clone();
-    let done = tokio::spawn(async move { agent.setup(request).await });
+    let done = tokio::spawn(async move { agent.setup(request, &epoch).await });
     done.await.map_err(Refusal::internal)??;
     api.answer(Empty {})
 }

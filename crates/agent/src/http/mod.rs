@@ -1,5 +1,6 @@
 //! The routes.
 
+mod admission;
 mod kiln;
 mod lite;
 mod output;
@@ -62,8 +63,13 @@ async fn not_found() -> Response {
 async fn contact(State(api): State<Api>, request: Request, next: Next) -> Response {
     let _open = api.agent.contact.open();
     tracing::debug!(method = %request.method(), path = request.uri().path(), "request");
-    // A defect in one route must not cost the other requests of the connection.
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let answer = answer.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
+    let answer = match admission::admit(&api.agent, request.uri().path(), request.headers()) {
+        Err(refused) => refused.into_response(),
+        // A defect in one route must not cost the other requests of the connection.
+        Ok(()) => {
+            let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+            answer.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        }
+    };
     reply::tell(answer, api.agent.secrets())
 }

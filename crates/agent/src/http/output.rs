@@ -14,6 +14,7 @@ use kiln_wire::agent::kiln::{CUT_HEADER, ENDED_HEADER, LENGTH_HEADER, OFFSET_HEA
 
 use super::Api;
 use super::reply::{Refusal, read};
+use crate::agent::AgentError;
 use crate::durations::millis;
 use crate::spool::Reader;
 use crate::step::Step;
@@ -26,8 +27,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// The original's route. It serves any step, not only those with `log_drone`.
 pub(super) async fn stream_output(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
     let request: StreamOutputRequest = read(body, api.agent.settings.body_limit_bytes).await?;
-    let step = api.agent.steps.wait_for(&request.id, STEP_PATIENCE).await;
-    let step = step.ok_or_else(|| Refusal::bad("Step has not started"))?;
+    let step = step(&api, &request.id, STEP_PATIENCE).await?;
     let offset = u64::try_from(request.offset).map_err(|_| Refusal::bad("offset must not be negative"))?;
     let len = step.spool.progress().len;
     if offset > len {
@@ -40,14 +40,22 @@ pub(super) async fn stream_output(State(api): State<Api>, body: Body) -> Result<
 pub(super) async fn output(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
     let request: OutputRequest = read(body, api.agent.settings.body_limit_bytes).await?;
     let patience = request.wait_ms.map_or(STEP_PATIENCE, millis);
-    let step = api.agent.steps.wait_for(&request.id, patience).await;
-    let step = step.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "Step has not started"))?;
+    let step = step(&api, &request.id, patience).await.map_err(|error| match error {
+        AgentError::UnknownStep => Refusal::new(StatusCode::NOT_FOUND, error),
+        error => error.into(),
+    })?;
     let len = step.spool.progress().len;
     if request.offset > len {
         let message = format!("offset {} is beyond the end of the output, which is at {len}", request.offset);
         return Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, message));
     }
     respond(&step, request.offset, request.follow, api.agent.contact.open())
+}
+
+/// The step, if it is known within that time. Once the stage is over, no other ones will be.
+async fn step(api: &Api, id: &str, patience: Duration) -> Result<Arc<Step>, AgentError> {
+    let patience = if api.agent.is_over().is_some() { Duration::ZERO } else { patience };
+    api.agent.steps.wait_for(id, patience).await.ok_or_else(|| api.agent.unknown_step())
 }
 
 /// Without `follow`, what is there now is all.

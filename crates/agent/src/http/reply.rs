@@ -5,7 +5,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use kiln_mask::{Masked, Secrets, Texts};
-use kiln_wire::agent::ErrorBody;
+use kiln_wire::agent::{Cause, ErrorBody};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -23,6 +23,8 @@ pub(super) struct Json<T>(Masked<T>);
 pub(super) struct Refusal {
     pub status: StatusCode,
     pub message: String,
+    /// Why the stage is over, with status 410.
+    pub reason: Cause,
 }
 
 pub(super) type Reply<T> = Result<Json<T>, Refusal>;
@@ -64,7 +66,7 @@ fn respond(status: StatusCode, body: serde_json::Result<Vec<u8>>) -> Response {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, message: impl ToString) -> Self {
-        Self { status, message: message.to_string() }
+        Self { status, message: message.to_string(), reason: Cause::Unknown }
     }
 
     pub(super) fn internal(message: impl ToString) -> Self {
@@ -87,18 +89,23 @@ impl IntoResponse for Refusal {
 
 /// Puts the message of a refusal into its answer, masked.
 pub(super) fn tell(mut response: Response, secrets: &Secrets) -> Response {
-    let Some(Refusal { status, message }) = response.extensions_mut().remove() else { return response };
-    let body = secrets.mask(ErrorBody { error_msg: message });
+    let Some(Refusal { status, message, reason }) = response.extensions_mut().remove() else { return response };
+    let body = secrets.mask(ErrorBody { error_msg: message, reason });
     tracing::info!(status = status.as_u16(), error = body.error_msg, "refused");
     json(status, &body)
 }
 
 impl From<AgentError> for Refusal {
     fn from(error: AgentError) -> Self {
+        let gone = |reason| Self { reason, ..Self::new(StatusCode::GONE, &error) };
         match error {
+            AgentError::Over { cause, .. } => gone(cause),
+            AgentError::OtherEpoch => gone(Cause::OtherEpoch),
             AgentError::NoId | AgentError::UnknownStep => Self::bad(error),
             AgentError::NoTerminal | AgentError::InUse => Self::new(StatusCode::CONFLICT, error),
-            AgentError::Spool { .. } | AgentError::Setup(_) | AgentError::SelfTest(_) => Self::internal(error),
+            AgentError::Spool { .. } | AgentError::Setup(_) | AgentError::Journal(_) | AgentError::SelfTest(_) => {
+                Self::internal(error)
+            }
         }
     }
 }
@@ -116,7 +123,7 @@ impl From<ClaimError> for Refusal {
     fn from(error: ClaimError) -> Self {
         match error {
             ClaimError::Taken { .. } => Self::new(StatusCode::CONFLICT, error),
-            ClaimError::Read { .. } => Self::internal(error),
+            ClaimError::Read { .. } | ClaimError::Journal(_) => Self::internal(error),
             ClaimError::NoId | ClaimError::Entropy | ClaimError::HalfTls | ClaimError::Tls(_) => Self::bad(error),
         }
     }

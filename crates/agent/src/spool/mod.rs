@@ -12,10 +12,11 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
-use crate::os::files;
+use crate::os::files::{self, Stamp};
 
 pub use writer::{Limits, Writer};
 
@@ -34,7 +35,16 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Spool {
     path: PathBuf,
+    /// The file as it was made.
+    made: Option<Stamp>,
+    /// Nobody needs it any more, so it may be gone.
+    removed: AtomicBool,
     progress: watch::Receiver<Progress>,
+}
+
+/// The name of the file for the output of the step with this mark.
+pub(crate) fn name(mark: &str) -> String {
+    format!("{mark}.out")
 }
 
 /// Creates the spool file; one of that name is overwritten.
@@ -44,8 +54,17 @@ pub fn create(path: PathBuf, limits: Limits) -> io::Result<(Writer, Arc<Spool>)>
     }
     let file = files::create_private(&path)?;
     let (sender, progress) = watch::channel(Progress::default());
-    let spool = Arc::new(Spool { path: path.clone(), progress });
+    let made = Stamp::of(&file).ok();
+    let spool = Arc::new(Spool { path: path.clone(), made, removed: AtomicBool::new(false), progress });
     Ok((Writer::new(Box::new(disk::Spooled { file, path }), limits, sender), spool))
+}
+
+/// What is kept of a step of an earlier process of the agent: its output is at its end, with or without a file.
+pub(crate) fn left(path: PathBuf, limits: Limits) -> Arc<Spool> {
+    let made = Stamp::at(&path).ok();
+    let len = made.map_or(0, |stamp| stamp.len);
+    let (_, progress) = watch::channel(Progress { len, ended: true, cut: len >= limits.bytes });
+    Arc::new(Spool { path, made, removed: AtomicBool::new(false), progress })
 }
 
 impl Spool {
@@ -59,8 +78,22 @@ impl Spool {
         Ok(Reader { file: Arc::new(File::open(&self.path)?), progress: self.progress.clone() })
     }
 
+    /// What somebody else did to the file, in words; none when it is as it was written.
+    pub(crate) fn damage(&self) -> Option<&'static str> {
+        let (made, least) = (self.made?, self.progress().len);
+        let damage = match Stamp::at(&self.path) {
+            Ok(now) if !now.is_same_file(&made) => Some("the output that it kept was replaced"),
+            Ok(now) if now.len < least => Some("the output that it kept was shortened"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some("the output that it kept was removed"),
+            // What cannot be looked at does not show that somebody changed something.
+            Ok(_) | Err(_) => None,
+        };
+        damage.filter(|_| !self.removed.load(Ordering::Acquire))
+    }
+
     /// Removes the file.
     pub fn remove(&self) {
+        self.removed.store(true, Ordering::Release);
         if let Err(error) = std::fs::remove_file(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -109,6 +142,9 @@ mod tests {
 
     use super::*;
 
+    /// What somebody does to a file, and what is seen of it.
+    type Spoilt = (fn(&Path), Option<&'static str>);
+
     pub(super) const AMPLE: Limits = Limits { bytes: 1 << 30, disk_reserve_bytes: 0 };
 
     fn spool(limits: Limits) -> (tempfile::TempDir, Writer, Arc<Spool>) {
@@ -149,6 +185,44 @@ mod tests {
         assert_eq!(all(&spool, 11).await, b"");
         spool.remove();
         assert!(spool.reader().is_err());
+    }
+
+    #[tokio::test]
+    async fn what_somebody_does_to_the_file_is_seen() {
+        let spoilt: [Spoilt; 4] = [
+            (|_| {}, None),
+            (|path| std::fs::remove_file(path).expect("a file"), Some("the output that it kept was removed")),
+            (
+                |path| {
+                    let beside = path.with_extension("copy");
+                    std::fs::copy(path, &beside).expect("a copy");
+                    std::fs::rename(&beside, path).expect("a file");
+                },
+                Some("the output that it kept was replaced"),
+            ),
+            (|path| std::fs::write(path, "h").expect("a file"), Some("the output that it kept was shortened")),
+        ];
+        for (spoil, seen) in spoilt {
+            let (_dir, mut writer, spool) = spool(AMPLE);
+            write(&mut writer, b"hello");
+            assert_eq!(spool.damage(), None);
+            spoil(spool.path());
+            assert_eq!(spool.damage(), seen);
+            spool.remove();
+            assert_eq!(spool.damage(), None, "the agent may");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_process_left_is_read_to_its_end() {
+        let (dir, mut writer, spool) = spool(AMPLE);
+        write(&mut writer, b"hello");
+        let left = left(spool.path().to_owned(), AMPLE);
+        assert_eq!(left.progress(), Progress { len: 5, ended: true, cut: false });
+        assert_eq!(all(&left, 1).await, b"ello");
+        let none = super::left(dir.path().join("none"), AMPLE);
+        assert_eq!(none.progress(), Progress { len: 0, ended: true, cut: false });
+        assert!(super::left(spool.path().to_owned(), Limits { bytes: 5, ..AMPLE }).progress().cut);
     }
 
     #[tokio::test]

@@ -238,7 +238,8 @@ mod tests {
         let room = Arc::new(Mutex::new(room));
         let (sender, progress) = watch::channel(Progress::default());
         let disk = Small { file, room: Arc::clone(&room), placed_to: 0, can_reserve };
-        Rig { _dir: dir, room, writer: Writer::new(Box::new(disk), AMPLE, sender), spool: Spool { path, progress } }
+        let spool = Spool { path, made: None, removed: false.into(), progress };
+        Rig { _dir: dir, room, writer: Writer::new(Box::new(disk), AMPLE, sender), spool }
     }
 
     const LINE: &[u8] = b"0123456789abcde\n";

@@ -11,13 +11,14 @@
 mod registry;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kiln_wire::agent::PollStepResponse;
 use kiln_wire::agent::kiln::{StepState, StepSummary};
 use tokio::sync::watch;
 
 use crate::ending::{Stop, Wish};
+use crate::journal::FoundStep;
 use crate::os::terminal::Keyboard;
 use crate::spool::Spool;
 
@@ -66,6 +67,21 @@ impl Step {
             end,
             keyboard: watch::Sender::new(None),
         }
+    }
+
+    /// A step of an earlier process of the agent, which has ended with it.
+    pub(crate) fn left(found: &FoundStep, spool: Arc<Spool>, response: PollStepResponse) -> Self {
+        let FoundStep { id, name, mark, at_unix_ms, .. } = found;
+        let step = Self::new(id.clone(), name.clone(), false, mark.clone(), spool);
+        let at = Duration::from_millis(u64::try_from(*at_unix_ms).unwrap_or(0));
+        let started = UNIX_EPOCH.checked_add(at).unwrap_or(UNIX_EPOCH);
+        step.finish(response);
+        Self { started, ..step }
+    }
+
+    /// When it was started, in milliseconds since 1970.
+    pub(crate) fn started_unix_ms(&self) -> i64 {
+        unix_ms(self.started)
     }
 
     /// Leaves our side of its terminal with the step.
@@ -147,7 +163,7 @@ impl Step {
             id: self.id.clone(),
             name: self.name.clone(),
             state: self.state(),
-            started_unix_ms: unix_ms(self.started),
+            started_unix_ms: self.started_unix_ms(),
             ended_unix_ms: end.as_ref().map_or(0, |end| unix_ms(end.at)),
             exit_code: end.map(|_| response.exit_code),
             cause: response.cause,

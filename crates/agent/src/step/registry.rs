@@ -56,6 +56,16 @@ impl Registry {
         Ok(Started::New(step))
     }
 
+    /// Adds a step that has ended. A later one of the same id takes its place.
+    pub(crate) fn add(&self, step: Step) {
+        let mut steps = lock(&self.steps);
+        let id = step.id.clone();
+        if steps.by_id.insert(id.clone(), Arc::new(step)).is_none() {
+            steps.order.push(id);
+        }
+        steps.evict(self.kept);
+    }
+
     /// The step of that id.
     pub fn get(&self, id: &str) -> Option<Arc<Step>> {
         lock(&self.steps).by_id.get(id).cloned()

@@ -13,6 +13,7 @@ mod result;
 mod run;
 
 pub(crate) use hand_over::HandOver;
+pub(crate) use result::over;
 pub use run::{Job, run};
 
 use std::collections::BTreeMap;
@@ -35,6 +36,20 @@ pub(crate) trait Runtime: Debug + Send + Sync {
 
     /// Ends all that steps started here, also what outlived its step.
     fn end_all(&self, wish: Wish) -> BoxFuture<'_, ()>;
+
+    /// Ends what the steps of an earlier process of the agent started, and nothing of this one.
+    fn end_left<'a>(&'a self, left: &'a Left<'a>, wish: Wish) -> BoxFuture<'a, ()>;
+}
+
+/// What an earlier process of the agent left.
+#[derive(Debug)]
+pub(crate) struct Left<'a> {
+    /// With what the marks of its steps begin; none when that is not known.
+    pub(crate) mark: Option<&'a str>,
+    /// What its steps are found by, see [`Running::handle`].
+    pub(crate) handles: Vec<&'a str>,
+    /// Whether all steps on this machine are the agent's, whatever their marks.
+    pub(crate) alone: bool,
 }
 
 /// A step that was started. What it occupies outside of this process goes with the value.
@@ -45,6 +60,9 @@ pub(crate) trait Running: Send {
     /// Ends the command and all that it started: it asks, waits as long as the wish allows, which may become shorter
     /// meanwhile, and then uses force. Called at most once, and not after [`Self::ended`] was ready.
     fn end(&mut self, wish: Wish) -> BoxFuture<'_, io::Result<Exit>>;
+
+    /// What it is found by when this agent has ended; none when that is not known.
+    fn handle(&self) -> Option<String>;
 
     /// Whether something in the step was ended because memory ran out.
     fn memory_ran_out(&self) -> bool;

@@ -20,6 +20,11 @@ pub(super) fn broken(what: &str) -> PollStepResponse {
     agent_ended(Cause::Failed, format!("the agent failed while it ran this step: {what}"))
 }
 
+/// A step that was ended, or whose result counts no more, because the stage is over.
+pub(crate) fn over(cause: Cause, error: &str) -> PollStepResponse {
+    agent_ended(cause, error.to_owned())
+}
+
 fn agent_ended(cause: Cause, error: String) -> PollStepResponse {
     PollStepResponse { exited: true, exit_code: AGENT_EXIT_CODE, error, cause, ..Default::default() }
 }
@@ -35,6 +40,7 @@ pub(super) fn ended(exit: Exit, stop: Option<&Stop>, memory_ran_out: bool) -> Po
             Cause::Timeout => "context deadline exceeded".to_owned(),
             Cause::Cancelled if stop.reason.is_empty() => "the step was cancelled".to_owned(),
             Cause::Cancelled => format!("the step was cancelled: {}", stop.reason),
+            Cause::Tampered => stop.reason.clone(),
             _ => "the stage was destroyed while the step ran".to_owned(),
         };
         let reason = stop.reason.clone();

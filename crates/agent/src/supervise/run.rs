@@ -13,6 +13,7 @@ use super::pump::Pump;
 use super::{HandOver, Order, Running, Runtime, StartError, result};
 use crate::durations::positive_seconds;
 use crate::ending::{Exit, Stop};
+use crate::journal::{Journal, Record};
 use crate::spool::Writer;
 use crate::step::Step;
 use kiln_mask::{Masker, Secrets};
@@ -32,6 +33,8 @@ pub struct Job {
     pub output: Option<Writer>,
     /// What is masked in it.
     pub secrets: Arc<Secrets>,
+    /// Where it is written down what the step is found by, so that a later process of the agent can end it.
+    pub(crate) journal: Option<Arc<Journal>>,
     /// Where steps exchange files with the agent.
     pub engine_dir: PathBuf,
     /// Time between the request to end and the end by force.
@@ -40,12 +43,12 @@ pub struct Job {
     pub drain_grace: Duration,
 }
 
-/// Runs a step and publishes its result, whatever happens.
-pub async fn run(job: Job, exported: impl FnOnce(BTreeMap<String, String>) + Send) {
+/// Runs a step and publishes its result, whatever happens. Before it is published, `settle` may have a look at it, and change it.
+pub async fn run(job: Job, settle: impl FnOnce(&mut PollStepResponse) + Send) {
     let step = job.step.clone();
     let start = Instant::now();
     let mut response = guarded(&step.id, supervise(job)).await;
-    exported(response.envs.clone());
+    settle(&mut response);
     response.duration_ms = start.elapsed().as_millis() as u64;
     response.output_bytes = step.spool.progress().len;
     tracing::info!(step = %step.id, exit_code = response.exit_code, cause = response.cause.as_str(), "step ended");
@@ -98,6 +101,12 @@ async fn start(job: &mut Job, hand_over: &HandOver) -> Result<(Box<dyn Running>,
     let Job { request, envs, engine_dir, .. } = &*job;
     let order = Order { request, mark: &job.step.mark, envs, engine_dir, hand_over };
     let started = job.runtime.start(&order).await?;
+    if let (Some(journal), Some(handle)) = (&job.journal, started.running.handle())
+        && let Err(error) = journal.write(&Record::Runs { mark: job.step.mark.clone(), handle })
+    {
+        // Its mark is written down, so it is only harder to find.
+        tracing::warn!(%error, "what a step is found by is not written down");
+    }
     if let Some(keyboard) = started.keyboard {
         job.step.give_keyboard(keyboard);
     }

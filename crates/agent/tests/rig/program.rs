@@ -22,8 +22,7 @@ pub struct Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -54,24 +53,9 @@ impl Program {
             at("root")
         );
         std::fs::write(at(".env"), settings).expect("a file");
-        let mut command = Command::new(program);
-        command.arg("server");
-        if flag.ends_with('=') {
-            command.arg(format!("{flag}{}", at(".env")))
-        } else {
-            command.arg(flag).arg(at(".env"))
-        };
-        let mut child = command.stderr(Stdio::piped()).env("FROM_FILE", "overridden").spawn().expect("the program");
-        let mut lines = BufReader::new(child.stderr.take().expect("its log")).lines();
-        let address = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| line.split_once("listening address=").map(|(_, a)| a.to_owned()));
-        let log = Arc::<Mutex<Vec<String>>>::default();
-        let to = Arc::clone(&log);
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| to.lock().expect("lines").push(line)));
         let runner = pem(&authority, &authority.issue_client("runner").expect("a certificate"));
-        let address = address.expect("its address").parse().expect("an address");
+        let log = Arc::default();
+        let (child, address) = launch(program, flag, &at(".env"), &log);
         let client = Client::new(address, NAME, &runner);
         Self { child, dir, client, address, runner, log }
     }
@@ -80,6 +64,44 @@ impl Program {
     pub fn log(&self) -> String {
         self.log.lock().expect("lines").join("\n")
     }
+
+    /// Ends it without a word.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts another process with the same settings, as systemd does.
+    pub fn start_again(&mut self, program: &str) {
+        let settings = self.dir.path().join(".env").display().to_string();
+        (self.child, self.address) = launch(program, "--env-file", &settings, &self.log);
+        self.client = Client::new(self.address, NAME, &self.runner);
+    }
+
+    pub fn kill_and_start_again(&mut self, program: &str) {
+        self.kill();
+        self.start_again(program);
+    }
+}
+
+/// Returns the process when it listens, and where. What it logs afterwards is kept.
+fn launch(program: &str, flag: &str, settings: &str, log: &Arc<Mutex<Vec<String>>>) -> (Child, SocketAddr) {
+    let mut command = Command::new(program);
+    command.arg("server");
+    if flag.ends_with('=') {
+        command.arg(format!("{flag}{settings}"))
+    } else {
+        command.arg(flag).arg(settings)
+    };
+    let mut child = command.stderr(Stdio::piped()).env("FROM_FILE", "overridden").spawn().expect("the program");
+    let mut lines = BufReader::new(child.stderr.take().expect("its log")).lines();
+    let address = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("listening address=").map(|(_, a)| a.to_owned()));
+    let to = Arc::clone(log);
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| to.lock().expect("lines").push(line)));
+    (child, address.expect("its address").parse().expect("an address"))
 }
 
 /// A line of the process's status, as `VmRSS`, in bytes.

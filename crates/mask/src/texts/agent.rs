@@ -15,14 +15,14 @@ impl Texts for Empty {
 
 impl Texts for ErrorBody {
     fn texts(&mut self, mask: &mut Mask<'_>) {
-        let Self { error_msg } = self;
+        let Self { error_msg, reason: _ } = self;
         mask(error_msg);
     }
 }
 
 impl Texts for HealthResponse {
     fn texts(&mut self, _: &mut Mask<'_>) {
-        let Self { version: _, ok: _ } = self;
+        let Self { version: _, ok: _, reason: _ } = self;
     }
 }
 

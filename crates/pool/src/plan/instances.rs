@@ -152,6 +152,9 @@ impl Case<'_> {
         if let Some(end) = self.end_unasked() {
             return Some(self.terminate(end.cause(Code::Died)));
         }
+        if let Some(cause) = self.agent_is_over() {
+            return Some(self.terminate(cause));
+        }
         if let Some(planned) = self.gone_missing() {
             return Some(planned);
         }
@@ -193,6 +196,9 @@ impl Case<'_> {
     fn claimed(&self) -> Option<Planned> {
         if let Some(end) = self.end_unasked() {
             return Some(self.terminate(end.cause(Code::Died)));
+        }
+        if let Some(cause) = self.agent_is_over() {
+            return Some(self.terminate(cause));
         }
         // A listing may leave out what is there. Only one that nobody reaches either is lost.
         let limit = self.input.config.timing.vanished_after_ms;
@@ -270,6 +276,12 @@ impl Case<'_> {
         let unseen = *self.site.listing.as_ref()?.unseen_ms.get(&self.instance.id)?;
         let limit = self.input.config.timing.vanished_after_ms;
         (unseen > limit).then(|| Cause::new(code, format!("no listing has shown it for {} s", unseen / 1000)))
+    }
+
+    /// Why its agent serves no stage any more. Whoever holds it wants to look at it all the same.
+    fn agent_is_over(&self) -> Option<Cause> {
+        let over = self.input.health.get(&self.instance.id)?.over.clone();
+        over.filter(|_| !self.instance.is_held(self.input.now_ms))
     }
 
     fn silent_ms(&self) -> Option<i64> {

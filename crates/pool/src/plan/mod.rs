@@ -26,6 +26,7 @@ pub use actions::{Action, Planned};
 pub use breaker::{Breaker, Streak, breaker, counts_up_to, room_key, streak_key, streak_of};
 pub use sizing::{Target, warm_target};
 
+use crate::cause::Cause;
 use crate::config::Config;
 use crate::id::InstanceId;
 use crate::instance::Instance;
@@ -162,12 +163,14 @@ impl Noticed {
 }
 
 /// What is known about one agent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
     /// When it last answered.
     pub answered_ms: Option<i64>,
     /// Since when it does not answer.
     pub failing_since_ms: Option<i64>,
+    /// Why it serves no stage any more, as it says itself.
+    pub over: Option<Cause>,
 }
 
 /// What was decided.

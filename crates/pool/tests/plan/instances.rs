@@ -1,7 +1,7 @@
 //! Instances that have rows.
 
-use kiln_pool::plan::Seen;
-use kiln_pool::{End, EndKind, Life};
+use kiln_pool::plan::{Health, Seen};
+use kiln_pool::{Cause, Code, End, EndKind, Life};
 
 use crate::world::{ASKED, World, leases_of};
 
@@ -149,6 +149,20 @@ fn what_a_driver_tells_is_the_cause() {
     world().change(told(EndKind::Crashed)).check("terminate i1: died: as it said");
     world().change(told(EndKind::Interrupted)).check("terminate i1: interrupted: as it said");
     world().change(told(EndKind::DiskFull)).check("terminate i1: disk_full: as it said");
+}
+
+#[test]
+fn one_whose_agent_was_started_again_ends_unless_it_is_held() {
+    let restarted = |w: &mut World| {
+        let over = Some(Cause::new(Code::AgentRestarted, "as it said"));
+        w.health.insert("i1".into(), Health { over, ..Health::default() });
+    };
+    let told = "terminate i1: agent_restarted: as it said";
+    let world = |line| World::new(&[("a", 1, 9)]).with(&[line, "s assigned instance=i1 set_up"]).change(restarted);
+    world("i1 claimed stage=s").check(told);
+    world("i1 claimed stage=s held=60").check("");
+    World::new(&[("a", 0, 9)]).with(&["i1 ready"]).change(restarted).check(told);
+    World::new(&[("a", 0, 9)]).with(&["i1 ready held=60"]).change(restarted).check("");
 }
 
 #[test]

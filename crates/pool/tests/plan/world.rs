@@ -135,7 +135,7 @@ impl World {
             self.listing().unseen_ms.insert(id.clone(), unseen);
         }
         if let Some(silent) = seconds("silent") {
-            self.health.insert(id.clone(), Health { answered_ms: None, failing_since_ms: Some(NOW - silent) });
+            self.health.insert(id.clone(), Health { failing_since_ms: Some(NOW - silent), ..Health::default() });
         }
         self.instances.push(Instance {
             id,

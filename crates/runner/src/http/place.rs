@@ -1,11 +1,13 @@
 //! The instance and the agent that serve a stage, and what happens to callers when they are lost.
 
 use axum::http::StatusCode;
-use kiln_agent_client::Agent;
+use kiln_agent_client::{Agent, AgentError};
 use kiln_pool::{Instance, InstanceId, Stage, StageId, StageState, State};
+use kiln_wire::agent::PollStepResponse;
 
 use super::Api;
 use super::reply::Refusal;
+use crate::over;
 use crate::stages::Lost;
 
 /// A stage, the instance that serves it, and that instance's agent.
@@ -73,6 +75,36 @@ impl Api {
             }
             None => Err(conflict(format!("the instance of stage {id} is forgotten"))),
         }
+    }
+
+    /// Returns an agent's answer. An agent that refuses because its stage is over ends the instance with that cause.
+    ///
+    /// # Errors
+    /// What the agent refused, or why it did not answer.
+    pub(super) fn heard<T>(&self, instance: &InstanceId, answer: Result<T, AgentError>) -> Result<T, Refusal> {
+        answer.map_err(|error| match over::cause_in(&error) {
+            Some(cause) => {
+                self.engine.agent_is_over(instance, cause.clone());
+                Refusal::from(error).because(cause)
+            }
+            None => error.into(),
+        })
+    }
+
+    /// Returns a step's result, as [`Api::heard`] does. One that says that the stage is over ends the instance with that cause.
+    ///
+    /// # Errors
+    /// What the agent refused, or why it did not answer.
+    pub(super) fn heard_of_step(
+        &self,
+        instance: &InstanceId,
+        answer: Result<PollStepResponse, AgentError>,
+    ) -> Result<PollStepResponse, Refusal> {
+        let result = self.heard(instance, answer)?;
+        if let Some(cause) = over::cause_of_step(&result) {
+            self.engine.agent_is_over(instance, cause);
+        }
+        Ok(result)
     }
 
     /// Returns what `work` returns.

@@ -45,7 +45,7 @@ pub(super) async fn workspace(
     }
     let Place { stage, instance, agent } = api.place(&StageId::new(id)).await?;
     let tar = steady(body).boxed();
-    let sent = async { Ok(agent.put_workspace(&path, tar).await?) };
+    let sent = async { api.heard(&instance.id, agent.put_workspace(&path, tar).await) };
     Ok(Json(api.while_served(&stage.id, &instance.id, "(workspace)", sent).await?))
 }
 
@@ -61,32 +61,37 @@ fn steady(body: Body) -> impl futures::Stream<Item = std::io::Result<bytes::Byte
 }
 
 pub(super) async fn steps(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Reply<StepList> {
-    Ok(Json(api.place(&StageId::new(id)).await?.agent.steps().await?))
+    let Place { instance, agent, .. } = api.place(&StageId::new(id)).await?;
+    Ok(Json(api.heard(&instance.id, agent.steps().await)?))
 }
 
 /// Starts a step. Its environment is the caller's; only `/step` adds what earlier steps exported.
 pub(super) async fn start(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Body) -> Reply<Empty> {
     let request: StartStepRequest = read(body, api.settings.body_limit_bytes).await?;
-    api.place(&StageId::new(id)).await?.agent.start_step(&request).await?;
+    let Place { instance, agent, .. } = api.place(&StageId::new(id)).await?;
+    api.heard(&instance.id, agent.start_step(&request).await)?;
     Ok(Json(Empty {}))
 }
 
 pub(super) async fn poll(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Body) -> Reply<PollStepResponse> {
     let request: PollStepRequest = read(body, api.settings.body_limit_bytes).await?;
     let Place { stage, instance, agent } = api.place(&StageId::new(id)).await?;
-    let result = async { Ok(agent.poll_step(&request.id, api.settings.unreachable_for).await?) };
+    let result =
+        async { api.heard_of_step(&instance.id, agent.poll_step(&request.id, api.settings.unreachable_for).await) };
     Ok(Json(api.while_served(&stage.id, &instance.id, &request.id, result).await?))
 }
 
 pub(super) async fn cancel(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Body) -> Reply<Empty> {
     let request: CancelRequest = read(body, api.settings.body_limit_bytes).await?;
-    api.place(&StageId::new(id)).await?.agent.cancel(&request).await?;
+    let Place { instance, agent, .. } = api.place(&StageId::new(id)).await?;
+    api.heard(&instance.id, agent.cancel(&request).await)?;
     Ok(Json(Empty {}))
 }
 
 /// Ends the steps that still run, so that the rest of their output can be read before the stage ends.
 pub(super) async fn end(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Reply<DestroyResponse> {
-    Ok(Json(api.place(&StageId::new(id)).await?.agent.destroy().await?))
+    let Place { instance, agent, .. } = api.place(&StageId::new(id)).await?;
+    Ok(Json(api.heard(&instance.id, agent.destroy().await)?))
 }
 
 pub(super) async fn output(
@@ -96,7 +101,7 @@ pub(super) async fn output(
 ) -> Result<Response, Refusal> {
     let request: OutputRequest = read(body, api.settings.body_limit_bytes).await?;
     let place = api.place(&StageId::new(id)).await?;
-    let step = started(&place, &request).await?;
+    let step = started(&api, &place, &request).await?;
     let length = step.output_bytes;
     if request.offset > length {
         let message = format!("offset {} is beyond the end of the output, which is at {length}", request.offset);
@@ -138,11 +143,11 @@ pub(super) async fn output(
 ///
 /// # Errors
 /// 404 when it does not start in the time that the reader waits.
-async fn started(place: &Place, request: &OutputRequest) -> Result<StepSummary, Refusal> {
+async fn started(api: &Api, place: &Place, request: &OutputRequest) -> Result<StepSummary, Refusal> {
     let patience = request.wait_ms.map_or(STEP_PATIENCE, Duration::from_millis).min(STEP_PATIENCE_MAX);
     let deadline = Instant::now() + patience;
     loop {
-        let steps = place.agent.steps().await?.steps;
+        let steps = api.heard(&place.instance.id, place.agent.steps().await)?.steps;
         if let Some(step) = steps.into_iter().find(|step| step.id == request.id) {
             return Ok(step);
         }
@@ -159,7 +164,8 @@ pub(super) async fn files(
     body: Body,
 ) -> Result<Response, Refusal> {
     let request: FilesRequest = read(body, api.settings.body_limit_bytes).await?;
-    let tar = api.place(&StageId::new(id)).await?.agent.files(&request).await?;
+    let Place { instance, agent, .. } = api.place(&StageId::new(id)).await?;
+    let tar = api.heard(&instance.id, agent.files(&request).await)?;
     let headers = [(header::CONTENT_TYPE, "application/x-tar"), (header::CONTENT_ENCODING, "zstd")];
     Ok((headers, Body::from_stream(tar)).into_response())
 }

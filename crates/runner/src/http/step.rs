@@ -62,8 +62,8 @@ async fn run(api: Arc<Api>, place: Place, mut step: StartStepRequest) -> Result<
     let Place { stage, instance, agent } = &place;
     let id = step.id.clone();
     let result = async {
-        start(&api, &place, &mut step).await?;
-        Ok(agent.poll_step(&id, api.settings.unreachable_for).await?)
+        api.heard(&instance.id, start(&api, &place, &mut step).await)?;
+        api.heard_of_step(&instance.id, agent.poll_step(&id, api.settings.unreachable_for).await)
     };
     let result = api.while_served(&stage.id, &instance.id, &id, result).await;
     let outcome = match &result {

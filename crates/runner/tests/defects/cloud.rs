@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use kiln_driver::fake::FakeDriver;
 use kiln_driver::{Driver, DriverError, LaunchRequest, Launched, Listed};
 use kiln_engine::Agents;
-use kiln_pool::Instance;
+use kiln_pool::{Cause, Instance};
 use tokio::sync::watch;
 
 /// A driver that tells what it was asked for.
@@ -134,11 +134,11 @@ pub struct Answers {
 
 impl Agents for Answers {
     fn boot<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>> {
-        self.health(instance)
+        async move { self.health(instance).await.map(drop) }.boxed()
     }
 
-    fn health<'a>(&'a self, _: &'a Instance) -> BoxFuture<'a, Result<(), String>> {
+    fn health<'a>(&'a self, _: &'a Instance) -> BoxFuture<'a, Result<Option<Cause>, String>> {
         let silent = self.silent.load(Ordering::SeqCst);
-        async move { if silent { Err("connection refused".to_owned()) } else { Ok(()) } }.boxed()
+        async move { if silent { Err("connection refused".to_owned()) } else { Ok(None) } }.boxed()
     }
 }

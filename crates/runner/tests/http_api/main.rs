@@ -1,5 +1,6 @@
 //! The runner's HTTP API over a real engine, a real database and real agents; only the machines are not there.
 
+mod agent_restart;
 mod callers;
 mod defects;
 mod description;

@@ -71,6 +71,7 @@ struct Machine {
     address: SocketAddr,
     agent: Arc<kiln_agent::agent::Agent>,
     serving: tokio::task::JoinHandle<()>,
+    settings: kiln_agent::settings::Settings,
     _dir: tempfile::TempDir,
 }
 
@@ -177,12 +178,30 @@ impl World {
         };
         std::fs::create_dir_all(&settings.engine_dir).expect("a directory");
         change(&mut settings);
-        let server = kiln_agent::server::Server::bind(settings).await.expect("an agent");
+        let server = kiln_agent::server::Server::bind(settings.clone()).await.expect("an agent");
         let address = server.address().expect("an address");
         self.driver.offer_agent(address, GOLDEN);
         let agent = server.agent();
         let serving = tokio::spawn(server.serve(std::future::pending()));
-        self.machines.lock().expect("lock").push(Machine { address, agent, serving, _dir: dir });
+        self.machines.lock().expect("lock").push(Machine { address, agent, serving, settings, _dir: dir });
+    }
+
+    /// A machine's agent ends without a word, and another one is started in its place, with what `before` left of its
+    /// state directory.
+    pub async fn restart_agent(&self, machine: usize, before: impl FnOnce(&std::path::Path)) {
+        let (settings, serving) = {
+            let mut machines = self.machines.lock().expect("lock");
+            let machine = &mut machines[machine];
+            let settings = kiln_agent::settings::Settings { bind: machine.address, ..machine.settings.clone() };
+            (settings, std::mem::replace(&mut machine.serving, tokio::spawn(std::future::ready(()))))
+        };
+        serving.abort();
+        drop(serving.await);
+        before(&settings.state_dir);
+        let server = kiln_agent::server::Server::bind(settings).await.expect("an agent");
+        let mut machines = self.machines.lock().expect("lock");
+        machines[machine].agent = server.agent();
+        machines[machine].serving = tokio::spawn(server.serve(std::future::pending()));
     }
 
     /// The agents fall silent; the machines go on.
@@ -210,6 +229,11 @@ impl World {
     /// Where a machine's agent listens.
     pub fn address(&self, machine: usize) -> SocketAddr {
         self.machines.lock().expect("lock")[machine].address
+    }
+
+    /// Where a machine's agent keeps its journal.
+    pub fn state_of(&self, machine: usize) -> std::path::PathBuf {
+        self.machines.lock().expect("lock")[machine].settings.state_dir.clone()
     }
 
     /// Whether a machine's agent was prepared for a stage.

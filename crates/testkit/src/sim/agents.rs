@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kiln_engine::Agents;
-use kiln_pool::Instance;
+use kiln_pool::{Cause, Instance};
 
 use super::driver::Working;
 use super::fault::Fault;
@@ -83,7 +83,7 @@ impl Agents for SimAgents {
         .boxed()
     }
 
-    fn health<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>> {
-        self.reach(instance, false).boxed()
+    fn health<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<Option<Cause>, String>> {
+        async move { self.reach(instance, false).await.map(|()| None) }.boxed()
     }
 }

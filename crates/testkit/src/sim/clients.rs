@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, Either, select};
 use kiln_engine::{Assigned, Demand, Engine, SetupError};
-use kiln_pool::{Code, InstanceId, Stage};
+use kiln_pool::{Cause, Code, InstanceId, Stage};
 
 use super::clock::{Owner, TaskId};
 use super::executor::Engines;
@@ -149,9 +149,9 @@ impl Client {
     async fn report_failed_setup(&self, instance: &InstanceId) {
         self.shared.world().marks.setup_failed.insert(instance.clone());
         let (id, instance) = (self.demand.id.clone(), instance.clone());
+        let refused = Cause::new(Code::SetupFailed, "the agent refused");
         // When this is lost, asking for the instance again shows that it is.
-        let asked = self
-            .ask(move |engine| async move { engine.set_up_failed(&id, &instance, "the agent refused").await }.boxed());
+        let asked = self.ask(move |engine| async move { engine.set_up_failed(&id, &instance, refused).await }.boxed());
         if let Some((_, answer)) = asked {
             drop(answer.await);
         }

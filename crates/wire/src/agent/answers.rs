@@ -8,7 +8,8 @@ use super::spec::*;
 use crate::message::{message, words};
 
 words! {
-    /// Why a step ended. Our addition to the protocol: the original says only `exit_code` and `error`.
+    /// Why a step ended, and why an agent serves a stage no more. Our addition to the protocol: the original says only
+    /// `exit_code` and `error`.
     pub enum Cause {
         /// Not ended yet, or said by an agent that does not know causes.
         Unknown = "",
@@ -26,6 +27,12 @@ words! {
         Destroyed = "destroyed",
         /// The step could not be started, or its result could not be read.
         Failed = "failed",
+        /// The agent was started again, alone or with its VM. What ran under the one before was ended, and the stage is over.
+        AgentRestarted = "agent_restarted",
+        /// A step changed what the agent needs to tell the truth about steps, so the stage is over.
+        Tampered = "tampered",
+        /// Only of a refusal: the call is meant for a stage that this agent was not set up with.
+        OtherEpoch = "other_epoch",
     }
 
     /// Whether what a step may run was reduced.
@@ -50,6 +57,8 @@ message! {
     pub struct ErrorBody {
         /// What went wrong.
         error_msg: String = "error_msg" always,
+        /// Ours: why a stage is not served any more. Present with status 410 alone.
+        reason: Cause = "reason",
     }
 
     /// Answer of `/healthz`.
@@ -58,6 +67,8 @@ message! {
         version: String = "version" always,
         /// Always true.
         ok: bool = "ok" always,
+        /// Ours: why the agent serves its stage no more, which callers are told with 410; absent while it does.
+        reason: Cause = "reason",
     }
 
     /// How a step ended.

@@ -37,6 +37,9 @@ pub const WORKSPACE: &str = "/kiln/v1/workspace";
 /// `POST`: fetches files.
 pub const FILES: &str = "/kiln/v1/files";
 
+/// Header of any request but those for health, identity and claim: the stage that it is meant for, as its setup named it.
+pub const EPOCH_HEADER: &str = "x-kiln-epoch";
+
 /// Header of an output answer: offset of the first byte of the body.
 pub const OFFSET_HEADER: &str = "x-kiln-offset";
 /// Header of an output answer: bytes in the spool when the answer began.

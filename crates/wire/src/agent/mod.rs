@@ -2,6 +2,18 @@
 //!
 //! The first group of messages is lite-engine's protocol, so that either end can be swapped in alone. The second,
 //! [`kiln`], is ours and lives under `/kiln/v1/`.
+//!
+//! # At most once, also when the agent dies
+//!
+//! An agent that is started again in a VM which somebody had claimed or used refuses the stage: [`POLL_STEP`] answers that
+//! each known step has ended, with exit code 255 and [`Cause::AgentRestarted`], and calls that would begin something answer
+//! 410 with that reason in their [`ErrorBody`]. What tells about the past goes on: [`HEALTHZ`], [`STREAM_OUTPUT`], the list,
+//! the output, [`DESTROY`].
+//!
+//! A caller may name its stage with each call, in the header [`kiln::EPOCH_HEADER`]: any text of visible ASCII characters,
+//! such as the stage's id. [`SETUP`] takes it over, and from then on a call with another one is answered 410 with
+//! [`Cause::OtherEpoch`], by an agent that has forgotten the stage as well as by the agent of another VM. Calls without the
+//! header are served, as those of clients that do not know it.
 
 mod answers;
 pub mod kiln;

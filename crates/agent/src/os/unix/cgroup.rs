@@ -89,6 +89,10 @@ impl Cgroup {
 
     /// Kills everything in it, at once and without a race with fork.
     pub(super) fn kill(&self) {
+        // An agent that a step of an earlier one started is in it as well.
+        if self.members().contains(&own_pid()) {
+            return;
+        }
         if let Err(error) = fs::write(self.dir.join("cgroup.kill"), "1") {
             tracing::debug!(dir = %self.dir.display(), %error, "cannot kill a cgroup");
         }
@@ -116,6 +120,10 @@ impl Cgroup {
     pub(super) fn remove(&self) {
         if self.keep { subdirs(&self.dir).iter().for_each(|dir| remove(dir)) } else { remove(&self.dir) }
     }
+}
+
+fn own_pid() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or(0)
 }
 
 fn subdirs(dir: &Path) -> Vec<PathBuf> {

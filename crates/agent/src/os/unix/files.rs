@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// Readable and writable by its owner alone.
@@ -53,4 +53,62 @@ pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
 /// Whether the file is a program.
 pub(crate) fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// What tells a file, and what is in it, from what it may be made into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// Which file of which disk.
+    file: (u64, u64),
+    /// Its size in bytes.
+    pub(crate) len: u64,
+    /// When it was last written.
+    written: (i64, i64),
+}
+
+impl Stamp {
+    /// That of an open file.
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
+        Ok(Self::from(&file.metadata()?))
+    }
+
+    /// That of what is at a path; a link is not followed.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self::from(&fs::symlink_metadata(path)?))
+    }
+
+    /// Whether both are of the same file, whatever is in it.
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        self.file == other.file
+    }
+}
+
+impl From<&fs::Metadata> for Stamp {
+    fn from(meta: &fs::Metadata) -> Self {
+        Self { file: (meta.dev(), meta.ino()), len: meta.len(), written: (meta.mtime(), meta.mtime_nsec()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_files_are_their_owners_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("file");
+        create_private(&path).expect("a file");
+        assert_eq!(path.metadata().expect("a file").permissions().mode() & 0o777, PRIVATE);
+    }
+
+    #[test]
+    fn reserved_room_is_no_content() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = create_private(&dir.path().join("file")).expect("a file");
+        // Some file systems of containers cannot; they say so.
+        if reserve(&file, 0, 1 << 20).is_ok() {
+            let meta = file.metadata().expect("a file");
+            assert!(meta.len() == 0 && meta.blocks() >= 2048, "{} bytes, {} blocks", meta.len(), meta.blocks());
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 
 use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, clock_settime};
+use nix::time::{ClockId, clock_gettime, clock_settime};
 
 /// Bytes of entropy that one call to the kernel takes.
 const POOL_BYTES: usize = 256;
@@ -48,6 +48,12 @@ pub(crate) fn add_entropy(bytes: &[u8]) -> io::Result<()> {
 /// Sets the wall clock.
 pub(crate) fn set_clock(unix_time_ns: i64) -> io::Result<()> {
     Ok(clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::new(unix_time_ns / NANOS, unix_time_ns % NANOS))?)
+}
+
+/// Milliseconds by the clock that stands still while the machine sleeps, from some moment of the boot on.
+pub(crate) fn since_boot_ms() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap_or(TimeSpec::new(0, 0));
+    u64::try_from(time.tv_sec() * 1000 + time.tv_nsec() / 1_000_000).unwrap_or(0)
 }
 
 /// Sets the kernel's host name.

@@ -16,6 +16,26 @@ pub(super) struct Process {
     pub(super) start: u64,
 }
 
+impl Process {
+    /// What it is found by later: its number and its start.
+    pub(super) fn handle(&self) -> String {
+        format!("{}/{}", self.pid, self.start)
+    }
+
+    /// Reads a handle. Whether the process lives is not known.
+    pub(super) fn of_handle(text: &str) -> Option<Self> {
+        let (pid, start) = text.split_once('/')?;
+        let pid = pid.parse().ok().filter(|pid| *pid > 1)?;
+        Some(Self { pid, parent: 0, group: 0, session: 0, zombie: false, start: start.parse().ok()? })
+    }
+
+    /// Whether one of these is it, or of the group or session that it led.
+    pub(super) fn left_something(&self, all: &HashMap<i32, Self>) -> bool {
+        let reused = all.get(&self.pid).is_some_and(|now| now.start != self.start);
+        !reused && all.values().any(|p| [p.pid, p.group, p.session].contains(&self.pid))
+    }
+}
+
 /// All processes by their number.
 pub(super) fn all() -> HashMap<i32, Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -73,6 +93,19 @@ mod tests {
         };
         assert_eq!((p.pid, p.parent, p.group, p.session, p.zombie, p.start), (77, 5, 6, 7, false, 9876));
         assert!(parse("").is_none() && parse("77 (a) R 1 2").is_none());
+    }
+
+    #[test]
+    fn handles() {
+        let this = find(own()).expect("this process");
+        let read = Process::of_handle(&this.handle()).expect("a handle");
+        assert_eq!((read.pid, read.start), (this.pid, this.start));
+        assert!(read.left_something(&all()));
+        // Its number belongs to another one.
+        assert!(!Process { start: this.start + 1, ..read }.left_something(&all()));
+        for broken in ["", "7", "1/5", "0/5", "-4/5", "7/x", "7/5/5"] {
+            assert_eq!(Process::of_handle(broken), None, "{broken}");
+        }
     }
 
     #[test]

@@ -18,9 +18,9 @@ use super::cgroup::{Cgroup, Parent};
 use super::output::{CommandRuns, Output};
 use super::spawn::{Plan, Spawned, WAYS, spawn};
 use super::terminal::{Ends, Keyboard};
-use super::tree::{MARK, Tree};
+use super::tree::{MARK, Seen, Tree};
 use super::wait::Ending;
-use super::{oom, orphans};
+use super::{oom, orphans, proc};
 use crate::ending::{Exit, Wish};
 
 /// What carries out a file that is no program.
@@ -74,6 +74,7 @@ pub(crate) struct Process {
     pid: Option<i32>,
     tree: Tree,
     cgroup: Option<Cgroup>,
+    handle: Option<String>,
     oom_before: u64,
 }
 
@@ -103,7 +104,8 @@ impl Processes {
         let tree = Tree::of_step(spawned.pid, start.mark, cgroup.clone());
         let ending = Ending::of(spawned.pid, spawned.pidfd)?;
         let pid = Some(spawned.pid);
-        let process = Process { ending, pid, tree, cgroup, oom_before: oom::kills_so_far() };
+        let handle = proc::find(spawned.pid).map(|process| process.handle());
+        let process = Process { ending, pid, tree, cgroup, handle, oom_before: oom::kills_so_far() };
         Ok(Started { process, output, runs, keyboard: ends.keyboard })
     }
 
@@ -111,6 +113,21 @@ impl Processes {
     pub(crate) async fn end_all(&self, wish: Wish) {
         let tree = Tree::of_all(&self.mark, self.cgroups.as_deref(), self.adopts);
         tree.end(tree.seen().await, wish).await;
+    }
+
+    /// Ends what an earlier process of the agent left: steps of its mark, and what the processes of these handles
+    /// started. Without a mark those of anybody, if that is wanted.
+    pub(crate) async fn end_left(&self, mark: Option<&str>, handles: &[&str], anybody: bool, wish: Wish) {
+        if mark.is_none() && !anybody {
+            return;
+        }
+        let all = proc::all();
+        let mains = handles.iter().filter_map(|handle| proc::Process::of_handle(handle));
+        let cgroups = mark.filter(|_| self.cgroups.is_some()).and_then(Parent::create);
+        for main in mains.filter(|main| main.left_something(&all)) {
+            Tree::of_left(mark, Some(&main), cgroups.as_ref()).end(Seen::of_left(main), wish.clone()).await;
+        }
+        Tree::of_left(mark, None, cgroups.as_ref()).end(Seen::default(), wish).await;
     }
 }
 
@@ -146,6 +163,11 @@ impl Process {
         if let Some(pid) = self.pid.take() {
             orphans::forget(pid);
         }
+    }
+
+    /// What it is found by when this agent has ended.
+    pub(crate) fn handle(&self) -> Option<String> {
+        self.handle.clone()
     }
 
     /// Whether the kernel ended one of them for lack of memory.

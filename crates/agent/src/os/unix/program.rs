@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use super::orphans::adopt as adopt_orphans;
 
@@ -21,6 +21,28 @@ pub fn asked_to_end() -> io::Result<impl Future<Output = ()>> {
             _ = int.recv() => {}
         }
     })
+}
+
+/// Tells when this process goes on after it was stopped.
+pub(crate) struct Resumed(Option<Signal>);
+
+/// Listens to that from now on. Where it cannot be listened to it is never told.
+pub(crate) fn resumed() -> Resumed {
+    let heard = signal(SignalKind::from_raw(nix::libc::SIGCONT));
+    Resumed(heard.inspect_err(|error| tracing::warn!(%error, "it is not noticed when the agent is stopped")).ok())
+}
+
+impl Resumed {
+    /// Returns the next time.
+    pub(crate) async fn next(&mut self) {
+        let told = match &mut self.0 {
+            Some(signal) => signal.recv().await,
+            None => None,
+        };
+        if told.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// When memory runs out, a step is to go, not its supervisor.

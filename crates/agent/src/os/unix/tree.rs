@@ -82,6 +82,14 @@ impl Tree {
         Self { top, variable: format!("{MARK}={mark}-").into_bytes(), cgroup: cgroups.map(Parent::whole) }
     }
 
+    /// The steps of an earlier agent whose marks begin with `mark`; without one, the steps of anybody. What they are
+    /// known by beside their mark is in [`Seen::of_left`].
+    pub(super) fn of_left(mark: Option<&str>, main: Option<&Process>, cgroups: Option<&Parent>) -> Self {
+        let variable = mark.map_or_else(|| format!("{MARK}="), |mark| format!("{MARK}={mark}-"));
+        let top = main.map_or(Top::None, |main| Top::Main(main.pid));
+        Self { top, variable: variable.into_bytes(), cgroup: cgroups.map(Parent::whole) }
+    }
+
     /// Those that can be seen now. For a step: to be called before the main process is reaped.
     pub(super) async fn seen(&self) -> Seen {
         let tree = self.clone();
@@ -275,6 +283,11 @@ impl Tree {
 }
 
 impl Seen {
+    /// The main process of an earlier agent's step, dead or alive.
+    pub(super) fn of_left(main: Process) -> Self {
+        Self { members: HashMap::from([(main.pid, main.start)]), main: Some(main) }
+    }
+
     fn is_main(&self, process: &Process) -> bool {
         self.main.is_some_and(|main| (main.pid, main.start) == (process.pid, process.start))
     }

@@ -200,9 +200,15 @@ fn reason(cause: Option<&Cause>) -> &'static str {
         Some(Code::NoCapacity) => "pool_exhausted",
         Some(Code::LaunchFailed | Code::NoRoom | Code::LaunchTimeout) => "cloud_create_failed",
         Some(Code::HibernateFailed) => "resume_failed",
-        Some(Code::BootTimeout | Code::DiedBooting | Code::Died | Code::Vanished | Code::Unreachable) => {
-            "health_failed"
-        }
+        Some(
+            Code::BootTimeout
+            | Code::DiedBooting
+            | Code::Died
+            | Code::Vanished
+            | Code::Unreachable
+            | Code::AgentRestarted
+            | Code::AgentTampered,
+        ) => "health_failed",
         Some(Code::SetupFailed) => "setup_failed",
         Some(Code::StageDeadline | Code::Unattended) => "timeout",
         _ => "unknown",

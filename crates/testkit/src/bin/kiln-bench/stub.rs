@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use kiln_agent_client::{Agent, AgentError};
 use kiln_driver::{Driver, DriverError, Labels, LaunchRequest, Launched, Listed};
 use kiln_engine::Agents;
-use kiln_pool::{Config, End, Instance, InstanceId, Life};
+use kiln_pool::{Cause, Config, End, Instance, InstanceId, Life};
 use kiln_runner::http::StageAgents;
 use tokio::sync::Mutex as Turns;
 use tokio::time::Interval;
@@ -151,7 +151,7 @@ impl Agents for StubAgents {
         .boxed()
     }
 
-    fn health<'a>(&'a self, _: &'a Instance) -> BoxFuture<'a, Result<(), String>> {
-        async { Ok(()) }.boxed()
+    fn health<'a>(&'a self, _: &'a Instance) -> BoxFuture<'a, Result<Option<Cause>, String>> {
+        async { Ok(None) }.boxed()
     }
 }
