@@ -12,6 +12,7 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
+use crate::encoding;
 use crate::tally::Tally;
 
 /// Greatest size of a report that is read, in bytes.
@@ -55,8 +56,7 @@ pub fn read(xml: &[u8], secrets: &Arc<Secrets>) -> Result<Tests, JunitError> {
     if xml.len() > REPORT_MAX_BYTES {
         return Err(JunitError::TooLarge(xml.len()));
     }
-    // Counts are right whatever the encoding is; a letter that is not UTF-8 is shown as unknown.
-    let xml = String::from_utf8_lossy(xml);
+    let xml = encoding::text(xml);
     let mut reader = Reader::from_str(&xml);
     reader.config_mut().check_end_names = true;
     let (mut tally, mut case, mut suites) = (Tally::new(), None, false);

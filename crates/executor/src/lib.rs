@@ -15,6 +15,7 @@ mod again;
 mod attempt;
 mod collect;
 mod context;
+mod encoding;
 mod environment;
 mod fleet;
 mod gone;

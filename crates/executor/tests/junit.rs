@@ -84,6 +84,11 @@ fn each_case_tells_how_it_ended_and_how_long_it_took() {
 fn another_encoding_is_counted_all_the_same() {
     let xml = b"<testsuite><testcase name='\xfc'><failure message='\xe4'/></testcase></testsuite>";
     assert_eq!(shown(&read(xml).unwrap()), "1 = 0+1+0+0\n|\u{fffd}|\u{fffd}");
+    let xml = b"<?xml version='1.0' encoding='ISO-8859-1'?><testsuite><testcase name='caf\xe9'><failure/></testcase></testsuite>";
+    assert_eq!(shown(&read(xml).unwrap()), "1 = 0+1+0+0\n|caf\u{e9}|");
+    let text = "\u{feff}<?xml version='1.0' encoding='UTF-16'?><testsuite><testcase name='caf\u{e9}'><failure/></testcase></testsuite>";
+    let xml: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(shown(&read(&xml).unwrap()), "1 = 0+1+0+0\n|caf\u{e9}|");
 }
 
 #[test]

@@ -107,10 +107,10 @@ pub fn summary(report: &RunReport) -> String {
         let _infallible = writeln!(out, "  {}", counts(&tests));
         let failures: Vec<&TestCase> = tests.cases.iter().filter(|case| tally::is_broken(case.result)).collect();
         for failure in failures.iter().take(FAILURES_SHOWN) {
-            let class = if failure.class.is_empty() { String::new() } else { format!("{}: ", failure.class) };
-            let _infallible = writeln!(out, "    {RED}✗{RESET} {class}{}", failure.name);
+            let class = if failure.class.is_empty() { String::new() } else { format!("{}: ", shown(&failure.class)) };
+            let _infallible = writeln!(out, "    {RED}✗{RESET} {class}{}", shown(&failure.name));
             for line in failure.message.lines().take(5) {
-                let _infallible = writeln!(out, "        {DIM}{line}{RESET}");
+                let _infallible = writeln!(out, "        {DIM}{}{RESET}", shown(line));
             }
         }
         let more = (tests.failed + tests.errors).saturating_sub(failures.len().min(FAILURES_SHOWN) as u64);
@@ -120,4 +120,24 @@ pub fn summary(report: &RunReport) -> String {
     }
     let _infallible = writeln!(out, "{} in {}", mark(report.status), seconds(report.duration));
     out
+}
+
+/// Returns a text of a report as one line that does nothing to a terminal: without colours, and with spaces for control characters.
+fn shown(text: &str) -> String {
+    let plain = anstream::adapter::strip_str(text).to_string();
+    plain.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_reports_stay_on_their_line_and_colour_nothing() {
+        assert_eq!(
+            shown("evil \n[s/globs] \u{2717} failed\rx \u{1b}[31mred\u{1b}[0m\t."),
+            "evil  [s/globs] \u{2717} failed x red ."
+        );
+        assert_eq!(shown("plain ü"), "plain ü");
+    }
 }
