@@ -2,10 +2,12 @@
 //!
 //! The automaton is that of Aho and Corasick (1975): a tree of the forms, in which each node also knows the node of its longest
 //! proper suffix. Its nodes are numbered level by level, so the children of a node are neighbours and need no pointers of their
-//! own: 13 bytes a node. Before the tree is entered, a bit table over three bytes tells whether a form can begin at a place at
-//! all, which is where nearly all of the time of ordinary output is spent.
+//! own: 13 bytes a node. Before the tree is entered, a table over blocks of three bytes tells how far the next place can be at which
+//! a form begins (Wu and Manber, 1994), which is where nearly all of the time of ordinary output is spent.
 
 use std::ops::Range;
+
+use crate::skip::{BLOCK, Skip};
 
 /// Longest form. Longer values are cut into pieces by whoever makes the forms.
 pub(crate) const FORM_MAX_BYTES: usize = u16::MAX as usize;
@@ -14,9 +16,6 @@ pub(crate) const FORM_MIN_BYTES: usize = 2;
 /// Most nodes; about 52 MB.
 const NODES_MAX: usize = 4 << 20;
 
-const WINDOW: usize = 3;
-const FILTER_BITS: u32 = 16;
-
 /// A node; the root is 0.
 pub(crate) type Node = u32;
 
@@ -24,7 +23,7 @@ pub(crate) const ROOT: Node = 0;
 
 /// The forms, ready to be searched for.
 pub(crate) struct Automaton {
-    filter: Box<[u64]>,
+    skip: Skip,
     /// The root's children by their byte; the root itself where there is none.
     roots: [Node; 256],
     /// By node: the byte that leads to it,
@@ -48,7 +47,7 @@ impl Automaton {
     pub(crate) fn build(forms: &[Vec<u8>]) -> Result<Self, TooMany> {
         debug_assert!(forms.iter().all(|form| (FORM_MIN_BYTES..=FORM_MAX_BYTES).contains(&form.len())));
         let mut built = Self {
-            filter: filter(forms),
+            skip: Skip::over(forms),
             roots: [ROOT; 256],
             labels: vec![0],
             first_child: Vec::new(),
@@ -143,7 +142,7 @@ impl Automaton {
     ) -> Node {
         let mut begin = at - self.depth(node);
         if node == ROOT {
-            at = self.candidate(bytes, at);
+            at = self.skip.next(bytes, at);
             begin = at;
         }
         while at < bytes.len() {
@@ -154,9 +153,9 @@ impl Automaton {
                 found(at - form, at);
             }
             let depth = self.depth(node);
-            if depth < WINDOW && at - depth > begin {
+            if depth < BLOCK && at - depth > begin {
                 // Nothing begins before here; the table tells faster than the tree where something may.
-                at = self.candidate(bytes, at - depth);
+                at = self.skip.next(bytes, at - depth);
                 (begin, node) = (at, ROOT);
             }
         }
@@ -167,45 +166,14 @@ impl Automaton {
         node
     }
 
-    /// Returns the first place from `from` on where a form may begin, as far as the bytes tell.
-    fn candidate(&self, bytes: &[u8], from: usize) -> usize {
-        let may_begin = |window: &[u8]| {
-            let hash = hash(window);
-            self.filter[hash / 64] >> (hash % 64) & 1 == 1
-        };
-        let at = bytes[from..].windows(WINDOW).position(may_begin);
-        // The last places have too few bytes behind them for the table.
-        at.map_or_else(|| bytes.len().saturating_sub(WINDOW - 1).max(from), |at| from + at)
-    }
-
     /// Returns the bytes that it takes.
     pub(crate) fn memory_bytes(&self) -> usize {
         let nodes = self.labels.capacity() + 2 * (self.ends.capacity() + self.depth.capacity());
-        size_of::<Self>() + nodes + 4 * (self.first_child.capacity() + self.suffix.capacity()) + 8 * self.filter.len()
+        size_of::<Self>()
+            + nodes
+            + 4 * (self.first_child.capacity() + self.suffix.capacity())
+            + self.skip.memory_bytes()
     }
-}
-
-fn filter(forms: &[Vec<u8>]) -> Box<[u64]> {
-    let mut bits = vec![0_u64; 1 << (FILTER_BITS - 6)].into_boxed_slice();
-    let mut set = |window: [u8; WINDOW]| {
-        let hash = hash(&window);
-        bits[hash / 64] |= 1 << (hash % 64);
-    };
-    for form in forms {
-        match form[..] {
-            [a, b, c, ..] => set([a, b, c]),
-            [a, b] => (0..=u8::MAX).for_each(|c| set([a, b, c])),
-            // Not within the bounds.
-            [] | [_] => {}
-        }
-    }
-    bits
-}
-
-fn hash(window: &[u8]) -> usize {
-    let number = u32::from(window[0]) << 16 | u32::from(window[1]) << 8 | u32::from(window[2]);
-    // Knuth's multiplicative hash: 2^32 divided by the golden ratio.
-    (number.wrapping_mul(0x9E37_79B1) >> (32 - FILTER_BITS)) as usize
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod automaton;
 mod forms;
 mod masked;
 mod secrets;
+mod skip;
 mod stream;
 mod texts;
 
