@@ -13,6 +13,7 @@ use kiln_wire::agent::{Cause, DestroyRequest, PollStepResponse, SetupRequest, St
 use tokio::sync::watch;
 
 use crate::container::Containers;
+use crate::credentials;
 use crate::durations::millis;
 use crate::ending::Stop;
 use crate::host::{Host, HostError};
@@ -193,7 +194,7 @@ impl Agent {
 
     /// Prepares the machine for a stage, which its caller may name by `epoch`. A repetition changes nothing.
     pub async fn setup(&self, request: SetupRequest, epoch: &str) -> Result<(), AgentError> {
-        self.secrets.add(&request.secrets);
+        self.secrets.add(credentials::of_setup(&request));
         let _turn = self.turn.lock().await;
         self.admit()?;
         {
@@ -222,7 +223,7 @@ impl Agent {
 
     /// Starts a step and returns. A step of the same id is not started again.
     pub fn start_step(self: &Arc<Self>, request: StartStepRequest) -> Result<(), AgentError> {
-        self.secrets.add(&request.secrets);
+        self.secrets.add(credentials::of_step(&request));
         if request.id.is_empty() {
             return Err(AgentError::NoId);
         }

@@ -17,6 +17,7 @@
 pub mod agent;
 pub mod archive;
 pub mod container;
+pub mod credentials;
 pub mod dotenv;
 pub mod durations;
 pub mod ending;
