@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::hidden;
+
 /// The ends that are no accident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -33,9 +35,9 @@ pub fn report(result: anyhow::Result<Exit>) -> ExitCode {
         Err(error) => {
             // Work that failed leaves its moving line; the error stands alone.
             drop(crate::ui::bars().clear());
-            anstream::eprintln!("\u{1b}[1;31merror\u{1b}[0m: {error}");
+            anstream::eprintln!("\u{1b}[1;31merror\u{1b}[0m: {}", hidden::mask(error.to_string()));
             for cause in error.chain().skip(1) {
-                anstream::eprintln!("  because: {cause}");
+                anstream::eprintln!("  because: {}", hidden::mask(cause.to_string()));
             }
             if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::from(3) }
         }

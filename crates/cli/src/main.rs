@@ -6,6 +6,7 @@ mod commands;
 mod drivers;
 mod exit;
 mod git;
+mod hidden;
 mod home;
 mod identity;
 mod images;
@@ -79,5 +80,5 @@ fn keep_files_private() {
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("KILN_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| hidden::Log).without_time().init();
 }

@@ -22,7 +22,7 @@ use crate::images::Choice;
 use crate::signals::Signals;
 use crate::timings::Timings;
 use crate::ui::Output;
-use crate::{git, home, kept, local, progress, runner_access, secrets, ui};
+use crate::{git, hidden, home, kept, local, progress, runner_access, secrets, ui};
 
 /// Reads the file, refuses what cannot be run, runs the rest.
 pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
@@ -157,6 +157,7 @@ fn read_plan(args: &RunArgs) -> anyhow::Result<Option<Plan>> {
 
 fn options(args: &RunArgs, plan: &Plan) -> anyhow::Result<Options> {
     let secrets = secrets::read(&args.secret, args.secret_file.as_deref())?;
+    hidden::hide(secrets.iter().map(|(_, value)| value.as_str()));
     check_stages(args, plan)?;
     let workspace = workspace(args)?;
     let facts = git::facts(&workspace, &args.event, args.branch.as_deref());
