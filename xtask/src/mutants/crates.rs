@@ -2,8 +2,9 @@
 
 use super::mutant::Mutant;
 use super::suite::{
-    AGENT_CLIENT, AGENT_SELF_TEST, DRIVER, RUNNER, RUNNER_GUARD, RUNNER_HEALTH, RUNNER_READERS, RUNNER_READY, STORE,
-    STORE_BREAKAGE, STORE_GROUPS, STORE_PLACE, STORE_ROWS,
+    AGENT_CLIENT, AGENT_SECRETS, AGENT_SELF_TEST, AGENT_SETTINGS, AGENT_SPOOL, DRIVER, MASK, RUN_SECRETS, RUNNER,
+    RUNNER_GUARD, RUNNER_HEALTH, RUNNER_READERS, RUNNER_READY, STORE, STORE_BREAKAGE, STORE_GROUPS, STORE_PLACE,
+    STORE_ROWS,
 };
 
 /// All of them.
@@ -69,6 +70,52 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a self-test leaves its output behind",
         suite: AGENT_SELF_TEST,
         edits: &[("agent/src/agent/self_test/trace.rs", "        self.0.remove();", "        let _kept = &self.0;")],
+    },
+    Mutant {
+        name: "a refusal quotes a secret",
+        suite: AGENT_SECRETS,
+        edits: &[("agent/src/http/reply.rs", "secrets.mask(ErrorBody", "Secrets::default().mask(ErrorBody")],
+    },
+    Mutant {
+        name: "steps see the settings of the agent",
+        suite: AGENT_SETTINGS,
+        edits: &[(
+            "agent/src/settings.rs",
+            "!names.contains(name)).collect()",
+            "!names.contains(name) || true).collect()",
+        )],
+    },
+    Mutant {
+        name: "what a disk took of a write that failed is not counted",
+        suite: AGENT_SPOOL,
+        edits: &[(
+            "agent/src/spool/writer.rs",
+            "self.state.len += more as u64;",
+            "self.state.len += if written == bytes.len() { more as u64 } else { 0 };",
+        )],
+    },
+    Mutant {
+        name: "room for the end of the output is not set aside",
+        suite: AGENT_SPOOL,
+        edits: &[(
+            "agent/src/spool/writer.rs",
+            "        self.reserve(self.state.len + wanted + END_BYTES)",
+            "        self.reserve(self.state.len + wanted)",
+        )],
+    },
+    Mutant {
+        name: "of secrets that overlap a part remains",
+        suite: MASK,
+        edits: &[("mask/src/stream.rs", "to.max(last.1));", "last.1);")],
+    },
+    Mutant {
+        name: "an agent is trusted to mask what its step prints",
+        suite: RUN_SECRETS,
+        edits: &[(
+            "executor/src/attempt.rs",
+            "Masker::new(Arc::clone(&place.run.secrets))",
+            "Masker::new(Arc::default())",
+        )],
     },
     Mutant {
         name: "a stranger with a leftover's pid is killed",

@@ -39,6 +39,16 @@ pub const RUNNER_GUARD: Suite = Suite::Tests { program: "http_api", word: "guard
 pub const RUNNER_READY: Suite = Suite::Tests { program: "http_api", word: "ready::" };
 /// How the agent tests its machine.
 pub const AGENT_SELF_TEST: Suite = Suite::Tests { program: "self_test", word: "" };
+/// What the agent says when it knows secrets.
+pub const AGENT_SECRETS: Suite = Suite::Tests { program: "secrets", word: "" };
+/// The agent's settings, and what of them steps see.
+pub const AGENT_SETTINGS: Suite = Suite::Unit { of: "agent", word: "settings::" };
+/// What becomes of a step's output on a disk with little room.
+pub const AGENT_SPOOL: Suite = Suite::Unit { of: "agent", word: "spool::" };
+/// What is hidden of a text.
+pub const MASK: Suite = Suite::Unit { of: "mask", word: "" };
+/// What a run tells when it knows secrets.
+pub const RUN_SECRETS: Suite = Suite::Tests { program: "runs", word: "secrets::" };
 /// Whether the runner says that it is well. The tests of full disks mount one, which takes root.
 pub const RUNNER_HEALTH: Suite = Suite::Tests { program: "http_api", word: "unwritten::" };
 /// What becomes of calls to an agent.
