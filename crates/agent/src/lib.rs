@@ -16,6 +16,7 @@
 
 pub mod agent;
 pub mod archive;
+mod bulk;
 pub mod container;
 pub mod credentials;
 pub mod dotenv;
@@ -30,6 +31,7 @@ mod lock;
 pub mod log;
 pub mod machine;
 pub mod os;
+mod outgoing;
 pub mod server;
 pub mod settings;
 pub mod spool;

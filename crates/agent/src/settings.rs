@@ -70,6 +70,8 @@ pub struct Settings {
     pub kill_grace: Duration,
     /// How long output is still read after a step's main process ended, when something else holds it open.
     pub drain_grace: Duration,
+    /// How long a transfer of output, files or a workspace may stand still because of its peer.
+    pub stalled_for: Duration,
     /// How long the step of a self-test may take.
     pub self_test_within: Duration,
     /// Power off (or end, see [`Self::change_kernel`]) without contact for this long.
@@ -104,6 +106,7 @@ impl Default for Settings {
             body_limit_bytes: 16 * MIB as usize,
             kill_grace: Duration::from_secs(10),
             drain_grace: Duration::from_millis(500),
+            stalled_for: Duration::from_secs(60),
             self_test_within: Duration::from_secs(10),
             lease: None,
             max_age: None,

@@ -48,6 +48,11 @@ impl Contact {
         Open(self.clone())
     }
 
+    /// Requests that are being answered.
+    pub fn open_requests(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// A claim: age counts from now, with the limits it brought.
     pub fn claimed(&self, lease_s: i64, max_age_s: i64) {
         let mut times = lock(&self.times);

@@ -1,30 +1,40 @@
-//! Joins blocking readers and writers to bodies.
+//! Joins blocking readers and writers to bodies. Both are used on threads that are no runtime's.
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures::StreamExt as _;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-/// Chunks that may wait between the two sides.
+use crate::outgoing::{self, Outgoing};
+
+/// Chunks of a body that came and were not read yet.
 const QUEUE: usize = 4;
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Reads a body from a blocking thread.
+/// Reads a body.
 pub(super) struct BodyReader {
     chunks: mpsc::Receiver<io::Result<Bytes>>,
     rest: Bytes,
 }
 
-/// Starts to carry a body.
-pub(super) fn reader(body: Body) -> BodyReader {
+/// Starts to carry a body. One of which nothing comes for `unsent_for` ends with an error.
+pub(super) fn reader(body: Body, unsent_for: Duration) -> BodyReader {
     let (sender, chunks) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let mut stream = body.into_data_stream();
-        while let Some(chunk) = stream.next().await {
+        loop {
+            let chunk = match tokio::time::timeout(unsent_for, stream.next()).await {
+                Ok(Some(chunk)) => chunk.map_err(io::Error::other),
+                Ok(None) => return,
+                Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "nothing more of it came")),
+            };
+            let broken = chunk.is_err();
             // Nobody reads any more when the archive was refused.
-            if sender.send(chunk.map_err(io::Error::other)).await.is_err() {
+            if sender.send(chunk).await.is_err() || broken {
                 return;
             }
         }
@@ -46,27 +56,23 @@ impl Read for BodyReader {
     }
 }
 
-/// Writes a body from a blocking thread.
+/// Writes a body.
 pub(super) struct BodyWriter {
-    chunks: mpsc::Sender<io::Result<Bytes>>,
+    to: Outgoing,
     buffer: Vec<u8>,
+    runtime: Handle,
 }
 
-/// A writer, and the chunks it makes. A body that ends without [`BodyWriter::done`] ends with an error.
-pub(super) fn writer() -> (BodyWriter, mpsc::Receiver<io::Result<Bytes>>) {
-    let (chunks, receiver) = mpsc::channel(QUEUE);
-    (BodyWriter { chunks, buffer: Vec::with_capacity(CHUNK_BYTES) }, receiver)
+/// A writer, and the body that it makes. The body ends with an error unless [`BodyWriter::end`] says otherwise.
+pub(super) fn writer(unread_for: Duration) -> (BodyWriter, Body) {
+    let (to, body) = outgoing::body(unread_for);
+    (BodyWriter { to, buffer: Vec::with_capacity(CHUNK_BYTES), runtime: Handle::current() }, body)
 }
 
 impl BodyWriter {
-    fn send(&mut self, chunk: io::Result<Bytes>) -> io::Result<()> {
-        self.chunks.blocking_send(chunk).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-
-    /// Tells the peer that the rest is missing.
-    pub(super) fn fail(&mut self, error: io::Error) {
-        // A peer that is gone needs not be told.
-        drop(self.send(Err(error)));
+    /// Ends the body: whole, or broken off with an error.
+    pub(super) fn end(self, outcome: io::Result<()>) {
+        self.to.end(outcome);
     }
 }
 
@@ -83,7 +89,9 @@ impl Write for BodyWriter {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        let room = self.runtime.block_on(self.to.room())?;
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES));
-        self.send(Ok(chunk.into()))
+        room.send(chunk.into());
+        Ok(())
     }
 }

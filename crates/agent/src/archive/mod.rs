@@ -1,7 +1,7 @@
 //! The workspace going in, and files coming back, as tar streams.
 //!
-//! Both ways work on a blocking thread that is joined to the connection by a short queue, so that neither a large
-//! tree nor a slow peer costs memory.
+//! Both ways work on a thread of their own that is joined to the connection by a short queue, so that neither a large
+//! tree nor a slow peer costs memory, or holds up what supervises steps.
 
 mod bridge;
 mod pack;
@@ -29,6 +29,9 @@ pub enum ArchiveError {
         /// The entry.
         path: PathBuf,
     },
+    /// The system has no thread left.
+    #[error("cannot start to work on the archive: {0}")]
+    Thread(std::io::Error),
     /// The archive is broken, or the disk is full.
     #[error("cannot unpack into {path}: {source}")]
     Unpack {

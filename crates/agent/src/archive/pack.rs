@@ -7,13 +7,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use axum::body::Body;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse as _, Response};
-use futures::stream::unfold;
 use kiln_wire::agent::kiln::FilesRequest;
 
 use super::ArchiveError;
 use super::bridge::{self, BodyWriter};
+use crate::bulk::{Slot, Stall, on_thread};
 use crate::glob::Glob;
 use crate::watchdog::Open;
 
@@ -25,24 +23,26 @@ const MOST_ENTRIES: u64 = 1_000_000;
 const MOST_DEPTH: usize = 256;
 const LEVEL: i32 = 1;
 
-/// An answer with the files, packed by zstd. Names are relative to the base; files that an absolute glob matches
+/// A body with the files, packed by zstd. Names are relative to the base; files that an absolute glob matches
 /// elsewhere are named by their whole path without the first slash.
-pub(crate) fn pack(request: FilesRequest, home: Option<String>, open: Open) -> Result<Response, ArchiveError> {
+pub(crate) fn pack(
+    request: FilesRequest,
+    home: Option<String>,
+    open: Open,
+    slot: Slot,
+    stall: Stall,
+) -> Result<Body, ArchiveError> {
     let base = PathBuf::from(&request.base);
     if !base.is_absolute() {
         return Err(ArchiveError::Directory { what: "base", path: base });
     }
-    let (writer, chunks) = bridge::writer();
-    tokio::task::spawn_blocking(move || write(&base, &request, home.as_deref(), writer));
-    let stream = unfold((chunks, open), |(mut chunks, open)| async move {
-        let chunk = chunks.recv().await?;
-        Some((chunk, (chunks, open)))
+    let (writer, body) = bridge::writer(stall.0);
+    let started = on_thread("pack", move || {
+        write(&base, &request, home.as_deref(), writer);
+        drop((open, slot));
     });
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar")),
-        (header::CONTENT_ENCODING, HeaderValue::from_static("zstd")),
-    ];
-    Ok((headers, Body::from_stream(stream)).into_response())
+    started.map_err(ArchiveError::Thread)?;
+    Ok(body)
 }
 
 fn write(base: &Path, request: &FilesRequest, home: Option<&str>, mut to: BodyWriter) {
@@ -63,10 +63,10 @@ fn write(base: &Path, request: &FilesRequest, home: Option<&str>, mut to: BodyWr
         }
         archive.into_inner()?.finish()?.flush()
     })();
-    if let Err(error) = packed {
+    if let Err(error) = &packed {
         tracing::warn!(%error, "cannot pack files");
-        to.fail(error);
     }
+    to.end(packed);
 }
 
 struct Walk<'a, W: io::Write> {

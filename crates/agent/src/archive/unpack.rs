@@ -7,6 +7,7 @@ use axum::body::Body;
 use kiln_wire::agent::kiln::UnpackedResponse;
 
 use super::{ArchiveError, bridge};
+use crate::bulk::{Slot, Stall, on_thread};
 
 /// Largest window of a zstd stream that is accepted: 2^24 bytes, more than any level below 20 uses.
 const WINDOW_LOG_MAX: u32 = 24;
@@ -20,15 +21,23 @@ const CLOSED_DIRS: usize = 1000;
 ///
 /// No entry can be placed outside: names with `..` or an absolute path are refused, links are made but never followed,
 /// and a hard link must stay inside.
-pub(crate) async fn unpack(body: Body, dir: PathBuf, zstd: bool) -> Result<UnpackedResponse, ArchiveError> {
+pub(crate) async fn unpack(
+    body: Body,
+    dir: PathBuf,
+    zstd: bool,
+    slot: Slot,
+    stall: Stall,
+) -> Result<UnpackedResponse, ArchiveError> {
     let plain = dir.is_absolute() && !dir.components().any(|part| part == Component::ParentDir);
     if !plain {
         return Err(ArchiveError::Directory { what: "path", path: dir });
     }
-    let from = bridge::reader(body);
+    let from = bridge::reader(body, stall.0);
     let fail = |path: PathBuf| move |source| ArchiveError::Unpack { path, source };
     let target = dir.clone();
-    let work = tokio::task::spawn_blocking(move || {
+    let work = on_thread("unpack", move || {
+        // Held as long as the thread works, also when nobody waits for it any more.
+        let _slot = slot;
         let failed = fail(dir.clone());
         std::fs::create_dir_all(&dir).map_err(failed)?;
         if !zstd {
@@ -40,7 +49,8 @@ pub(crate) async fn unpack(body: Body, dir: PathBuf, zstd: bool) -> Result<Unpac
         });
         entries(decoder.map_err(fail(dir.clone()))?, &dir)
     });
-    work.await.map_err(|error| ArchiveError::Unpack { path: target, source: error.into() })?
+    let done = work.map_err(ArchiveError::Thread)?.await;
+    done.map_err(|_| ArchiveError::Unpack { path: target, source: std::io::Error::other("a defect of the agent") })?
 }
 
 fn entries(from: impl Read, dir: &Path) -> Result<UnpackedResponse, ArchiveError> {

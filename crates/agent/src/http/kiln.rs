@@ -3,16 +3,19 @@
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use kiln_wire::agent::Empty;
 use kiln_wire::agent::kiln::{
     CancelRequest, ClaimRequest, FilesRequest, Identity, ResizeRequest, SelfTestResponse, StepList, UnpackedResponse,
 };
+use tokio::sync::mpsc;
 
 use super::Api;
 use super::reply::{Refusal, Reply, read};
 use crate::archive;
+use crate::bulk::on_thread;
 
 pub(super) async fn identity(State(api): State<Api>) -> Reply<Identity> {
     api.answer(api.agent.machine.identity())
@@ -45,18 +48,27 @@ pub(super) async fn cancel(State(api): State<Api>, body: Body) -> Reply<Empty> {
 pub(super) async fn input(State(api): State<Api>, RawQuery(query): RawQuery, body: Body) -> Reply<Empty> {
     let _open = api.agent.contact.open();
     let mut keyboard = api.agent.keyboard(&parameter(query.as_deref(), "id=")).await?;
+    let slot = api.bulk.typed.slot().await;
+    let (keys, mut pressed) = mpsc::channel::<Bytes>(1);
+    // The terminal takes no more while the step does not read; that must hold up this request alone.
+    let typed = on_thread("keyboard", move || {
+        while let Some(bytes) = pressed.blocking_recv() {
+            if keyboard.type_in(&bytes).is_err() {
+                // The step has ended; what is typed now is for nobody.
+                break;
+            }
+        }
+        drop(slot);
+    });
+    let typed = typed.map_err(Refusal::internal)?;
     let mut body = body.into_data_stream();
     while let Some(bytes) = body.next().await {
-        let bytes = bytes.map_err(Refusal::bad)?;
-        // The terminal takes no more while the step does not read; that must hold up this request alone.
-        let typed = tokio::task::spawn_blocking(move || (keyboard.type_in(&bytes), keyboard)).await;
-        let (outcome, same) = typed.map_err(Refusal::internal)?;
-        if outcome.is_err() {
-            // The step has ended; what is typed now is for nobody.
+        if keys.send(bytes.map_err(Refusal::bad)?).await.is_err() {
             break;
         }
-        keyboard = same;
     }
+    drop(keys);
+    typed.await.map_err(Refusal::internal)?;
     api.answer(Empty {})
 }
 
@@ -88,11 +100,18 @@ pub(super) async fn workspace(
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the tar stream plain or as zstd"));
         }
     };
-    api.answer(archive::unpack(body, path.into(), packed).await?)
+    let slot = api.bulk.unpacked.slot().await;
+    api.answer(archive::unpack(body, path.into(), packed, slot, api.stall()).await?)
 }
 
 pub(super) async fn files(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
     let request: FilesRequest = read(body, api.agent.settings.body_limit_bytes).await?;
     let home = api.agent.settings.base_env.get("HOME").cloned();
-    Ok(archive::pack(request, home, api.agent.contact.open())?)
+    let slot = api.bulk.packed.slot().await;
+    let body = archive::pack(request, home, api.agent.contact.open(), slot, api.stall())?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar")),
+        (header::CONTENT_ENCODING, HeaderValue::from_static("zstd")),
+    ];
+    Ok((headers, body).into_response())
 }

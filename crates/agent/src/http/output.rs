@@ -1,5 +1,6 @@
 //! Output of steps, as it comes and from any offset.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
-use futures::stream::try_unfold;
 use kiln_wire::agent::StreamOutputRequest;
 use kiln_wire::agent::kiln::{CUT_HEADER, ENDED_HEADER, LENGTH_HEADER, OFFSET_HEADER, OutputRequest};
 
@@ -16,9 +15,9 @@ use super::Api;
 use super::reply::{Refusal, read};
 use crate::agent::AgentError;
 use crate::durations::millis;
+use crate::outgoing::{self, Outgoing};
 use crate::spool::Reader;
 use crate::step::Step;
-use crate::watchdog::Open;
 
 /// How long a reader may come before its step.
 const STEP_PATIENCE: Duration = Duration::from_secs(5);
@@ -33,7 +32,7 @@ pub(super) async fn stream_output(State(api): State<Api>, body: Body) -> Result<
     if offset > len {
         return Err(Refusal::internal(format!("offset {offset} is beyond the end of the output, which is at {len}")));
     }
-    respond(&step, offset, true, api.agent.contact.open())
+    respond(&api, &step, offset, true).await
 }
 
 /// Our route.
@@ -49,7 +48,7 @@ pub(super) async fn output(State(api): State<Api>, body: Body) -> Result<Respons
         let message = format!("offset {} is beyond the end of the output, which is at {len}", request.offset);
         return Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, message));
     }
-    respond(&step, request.offset, request.follow, api.agent.contact.open())
+    respond(&api, &step, request.offset, request.follow).await
 }
 
 /// The step, if it is known within that time. Once the stage is over, no other ones will be.
@@ -59,7 +58,8 @@ async fn step(api: &Api, id: &str, patience: Duration) -> Result<Arc<Step>, Agen
 }
 
 /// Without `follow`, what is there now is all.
-fn respond(step: &Arc<Step>, offset: u64, follow: bool, open: Open) -> Result<Response, Refusal> {
+async fn respond(api: &Api, step: &Arc<Step>, offset: u64, follow: bool) -> Result<Response, Refusal> {
+    let slot = api.bulk.readers.slot().await;
     let reader = step.spool.reader().map_err(|e| Refusal::internal(format!("cannot read the output: {e}")))?;
     let progress = step.spool.progress();
     let headers = [
@@ -70,19 +70,35 @@ fn respond(step: &Arc<Step>, offset: u64, follow: bool, open: Open) -> Result<Re
         (HeaderName::from_static(CUT_HEADER), flag(progress.cut)),
     ];
     let until = if follow { u64::MAX } else { progress.len };
-    Ok((headers, stream(reader, offset, until, open)).into_response())
+    let (to, body) = outgoing::body(api.stall().0);
+    let open = api.agent.contact.open();
+    tokio::spawn(async move {
+        let carried = carry(reader, offset, until, &to).await;
+        to.end(carried);
+        drop((open, slot));
+    });
+    Ok((headers, body).into_response())
 }
 
 fn flag(value: bool) -> HeaderValue {
     HeaderValue::from_static(if value { "true" } else { "false" })
 }
 
-/// The body asks for the next chunk only when the last one was taken, so a slow reader costs one chunk of memory.
-fn stream(reader: Reader, offset: u64, until: u64, open: Open) -> Body {
-    Body::from_stream(try_unfold((reader, offset, open), move |(mut reader, offset, open)| async move {
+/// Reads the next chunk only when the last one was taken, so a slow reader costs one chunk of memory.
+async fn carry(mut reader: Reader, mut offset: u64, until: u64, to: &Outgoing) -> io::Result<()> {
+    while offset < until {
+        let room = to.room().await?;
         let most = CHUNK_BYTES.min(usize::try_from(until - offset).unwrap_or(CHUNK_BYTES));
-        let bytes = if most == 0 { Vec::new() } else { reader.read(offset, most).await? };
-        let next = offset + bytes.len() as u64;
-        Ok::<_, std::io::Error>((!bytes.is_empty()).then(|| (Bytes::from(bytes), (reader, next, open))))
-    }))
+        let bytes = tokio::select! {
+            bytes = reader.read(offset, most) => bytes?,
+            // A step may be silent for hours.
+            () = to.gone() => return Ok(()),
+        };
+        if bytes.is_empty() {
+            break;
+        }
+        offset += bytes.len() as u64;
+        room.send(bytes.into());
+    }
+    Ok(())
 }

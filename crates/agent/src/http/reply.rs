@@ -114,7 +114,7 @@ impl From<ArchiveError> for Refusal {
     fn from(error: ArchiveError) -> Self {
         match error {
             ArchiveError::Directory { .. } | ArchiveError::Outside { .. } => Self::bad(error),
-            ArchiveError::Unpack { .. } => Self::internal(error),
+            ArchiveError::Unpack { .. } | ArchiveError::Thread(_) => Self::internal(error),
         }
     }
 }

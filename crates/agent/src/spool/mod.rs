@@ -14,11 +14,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::os::files::{self, Stamp};
 
 pub use writer::{Limits, Writer};
+
+/// Reads of spools at a time. Supervision has the rest of the runtime's threads for such work, however many read.
+static READS: Semaphore = Semaphore::const_new(8);
 
 /// How far a spool is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -128,6 +131,8 @@ impl Reader {
         };
         let wanted = (len - offset).min(most as u64) as usize;
         let file = self.file.clone();
+        // Nobody closes the semaphore.
+        let _turn = READS.acquire().await.map_err(io::Error::other)?;
         let read = tokio::task::spawn_blocking(move || {
             let mut out = vec![0; wanted];
             files::read_exact_at(&file, &mut out, offset).map(|()| out)

@@ -1,0 +1,81 @@
+//! Places for bulk transfers, whose other end may be slow: output, files, the workspace, what is typed.
+//!
+//! Control never waits for them. They use no thread that supervision uses, each kind has a number of places, and a
+//! transfer that stands still because of its peer loses its own after a [`Stall`]. What finds no place waits for one.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// Readers of output at a time. Each costs some 200 KiB while it stands still.
+const READERS: usize = 128;
+/// Archives that are packed, and unpacked, at a time. Each costs a thread and some MiB.
+const PACKED: usize = 4;
+const UNPACKED: usize = 4;
+/// Terminals that are typed into at a time. Each costs a thread.
+const TYPED: usize = 16;
+
+/// How long a bulk transfer may stand still because of its peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stall(pub(crate) Duration);
+
+/// A place for a transfer, taken as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    _taken: Option<OwnedSemaphorePermit>,
+}
+
+/// The places of each kind.
+#[derive(Debug, Clone)]
+pub(crate) struct Bulk {
+    pub(crate) readers: Places,
+    pub(crate) packed: Places,
+    pub(crate) unpacked: Places,
+    pub(crate) typed: Places,
+}
+
+/// The places of one kind.
+#[derive(Debug, Clone)]
+pub(crate) struct Places(Arc<Semaphore>);
+
+impl Places {
+    fn new(places: usize) -> Self {
+        Self(Arc::new(Semaphore::new(places)))
+    }
+
+    /// Waits for a place.
+    pub(crate) async fn slot(&self) -> Slot {
+        // Nobody closes the semaphore.
+        Slot { _taken: Arc::clone(&self.0).acquire_owned().await.ok() }
+    }
+}
+
+impl Default for Bulk {
+    fn default() -> Self {
+        Self {
+            readers: Places::new(READERS),
+            packed: Places::new(PACKED),
+            unpacked: Places::new(UNPACKED),
+            typed: Places::new(TYPED),
+        }
+    }
+}
+
+/// Does blocking work on a thread of its own, and returns where its result comes. The runtime's threads for such work are
+/// those that supervision needs, and this may block for as long as a peer likes.
+///
+/// # Errors
+/// When the system has no thread left.
+pub(crate) fn on_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<oneshot::Receiver<T>> {
+    let (done, result) = oneshot::channel();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // Nobody may wait for it any more.
+        drop(done.send(work()));
+    })?;
+    Ok(result)
+}
