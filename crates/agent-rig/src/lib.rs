@@ -86,6 +86,19 @@ impl Rig {
         let agent = self.agent.clone();
         tokio::spawn(async move { agent.end_steps().await });
     }
+
+    /// Ends the agent as a crash does, with what it ran left behind, and starts another one on the same files. The link leads there
+    /// as soon as it serves.
+    pub fn restart(&self, link: &Link) {
+        self.serving.abort();
+        link.close();
+        let (settings, link) = (self.agent.settings.clone(), link.clone());
+        tokio::spawn(async move {
+            let server = Server::bind(settings).await.expect("an agent");
+            link.lead_to(server.address().expect("an address"));
+            server.serve(std::future::pending()).await;
+        });
+    }
 }
 
 /// Starts an agent with these certificates.

@@ -17,6 +17,8 @@ pub struct Link {
 
 #[derive(Clone, Copy)]
 struct State {
+    /// Where connections lead.
+    to: SocketAddr,
     /// How often the connections were cut.
     cuts: u64,
     /// How many of the next ones are ended at once.
@@ -30,9 +32,9 @@ impl Link {
     pub async fn to(to: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
-        let state = Arc::new(watch::Sender::new(State { cuts: 0, refused: 0, still: false }));
+        let state = Arc::new(watch::Sender::new(State { to, cuts: 0, refused: 0, still: false }));
         // It ends with the test's runtime.
-        tokio::spawn(listen(listener, to, state.clone()));
+        tokio::spawn(listen(listener, state.clone()));
         Self { address, state }
     }
 
@@ -49,6 +51,11 @@ impl Link {
         });
     }
 
+    /// Leads new connections elsewhere, and refuses none of them.
+    pub fn lead_to(&self, to: SocketAddr) {
+        self.state.send_modify(|state| (state.to, state.refused) = (to, 0));
+    }
+
     /// Lets nothing pass any more. Connections stay open, as those of a machine that stands still.
     pub fn stand_still(&self) {
         self.state.send_modify(|state| state.still = true);
@@ -60,9 +67,9 @@ impl Link {
     }
 }
 
-async fn listen(listener: TcpListener, to: SocketAddr, state: Arc<watch::Sender<State>>) {
+async fn listen(listener: TcpListener, state: Arc<watch::Sender<State>>) {
     while let Ok((from, _)) = listener.accept().await {
-        let State { cuts, refused, .. } = *state.borrow();
+        let State { to, cuts, refused, .. } = *state.borrow();
         if refused > 0 {
             state.send_modify(|state| state.refused = state.refused.saturating_sub(1));
             continue;

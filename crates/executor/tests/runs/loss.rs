@@ -142,6 +142,31 @@ async fn a_step_does_not_run_again_on_an_instance_that_is_gone() {
 }
 
 #[tokio::test]
+async fn a_step_does_not_run_again_after_its_agent_was_restarted() {
+    let text = steps(
+        r#"
+        - step:
+            name: long
+            type: Run
+            spec: {command: 'echo x >> $DIR/runs; echo begun; exec sleep 1000'}
+            failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: Retry, spec: {retryCount: 3, retryIntervals: [1ms], onRetryFailure: {action: {type: Ignore}}}}}}]
+        - step: {name: next, type: Run, when: {stageStatus: All}, spec: {command: echo x >> $DIR/runs}}
+        "#,
+    );
+    let told = Scenario::new(&text)
+        .with(|options| options.patience.unreachable_for = Duration::from_secs(10))
+        .when("a.long | begun", Act::Restart("a"))
+        .run()
+        .await;
+    let [long, next] = &told.report.stages[0].steps[..] else { panic!("{:?}", told.report) };
+    assert_eq!((long.cause, long.attempts), (Some(Cause::Infrastructure), 1));
+    let message = long.message.as_deref().unwrap_or_default();
+    assert!(message.contains("the agent in the VM was restarted"), "{message}");
+    assert_eq!((next.status, next.cause), (Status::Failed, Some(Cause::Infrastructure)));
+    assert_eq!(told.file("runs"), "x\n");
+}
+
+#[tokio::test]
 async fn a_stage_that_gets_no_instance_fails_with_the_reason_and_the_others_go_on() {
     let text = stages(
         r#"

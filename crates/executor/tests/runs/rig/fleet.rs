@@ -73,6 +73,12 @@ impl Agents {
         self.machines()[stage].rig.kill();
     }
 
+    /// The agent of a stage crashes and is started again, as a service of its machine is.
+    pub fn restart(&self, stage: &str) {
+        let machines = self.machines();
+        machines[stage].rig.restart(&machines[stage].link);
+    }
+
     /// The connections to a stage's agent break.
     pub fn cut(&self, stage: &str) {
         self.machines()[stage].link.cut();

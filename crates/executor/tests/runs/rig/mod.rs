@@ -26,6 +26,8 @@ pub enum Act {
     Cancel,
     /// The agent crashes.
     Kill(&'static str),
+    /// The agent crashes and is started again.
+    Restart(&'static str),
     /// The connections to the agent break; new ones can be made.
     Cut(&'static str),
     /// The connections break, and so many of the next ones.
@@ -59,7 +61,7 @@ pub struct Told {
     /// What was asked of the fleet, in order.
     pub calls: Vec<String>,
     transcript: Transcript,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// Wraps steps, as items of a YAML list, into a pipeline with the one stage `a`.
@@ -170,7 +172,7 @@ impl Scenario {
         let report = report.unwrap_or_else(|_| panic!("the run does not end:\n{}", transcript.as_told()));
         assert!(acts.is_empty(), "this line never came: {}\n{}", acts[0].0, transcript.as_told());
         let calls = agents.calls();
-        Told { events, report: report.into_inner(), calls, transcript, _dir: dir }
+        Told { events, report: report.into_inner(), calls, transcript, dir }
     }
 }
 
@@ -178,6 +180,7 @@ fn carry_out(act: &Act, agents: &Agents, cancel: &CancellationToken, dir: &Path)
     match act {
         Act::Cancel => cancel.cancel(),
         Act::Kill(stage) => agents.kill(stage),
+        Act::Restart(stage) => agents.restart(stage),
         Act::Cut(stage) => agents.cut(stage),
         Act::Freeze(stage) => agents.freeze(stage),
         Act::Refuse(stage, connections) => agents.refuse_connections(stage, *connections),
@@ -217,6 +220,12 @@ impl Told {
             _ => None,
         };
         self.events.iter().filter_map(of_it).collect()
+    }
+
+    /// Returns a file of the test's folder.
+    #[track_caller]
+    pub fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(name)).expect("a file")
     }
 
     /// Returns everything that was told, as JSON.
