@@ -1,7 +1,7 @@
-//! Transfers whose other end may be slow: the workspace going in, files coming back, what is typed.
+//! Transfers whose other end may be slow: the sources of a stage, files of a VM, typed input.
 //!
-//! HTTP/1.1 has no pings, and a VM that stands still leaves its connections open. So while nothing comes, the agent is
-//! asked over the control connection whether it is still there.
+//! HTTP/1.1 has no pings, and a VM that stands still leaves its connections open. So while a transfer stands still, the client asks
+//! over the control connection whether the agent still answers.
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -88,7 +88,7 @@ impl Agent {
     /// Returns what `work` returns.
     ///
     /// # Errors
-    /// What `work` fails with, or [`AgentError::Silent`] when the agent does not answer any more meanwhile.
+    /// The error of `work`, or [`AgentError::Silent`] when the agent stops answering before `work` is done.
     async fn unless_silent<T>(
         &self,
         path: &'static str,
@@ -101,7 +101,7 @@ impl Agent {
         }
     }
 
-    /// Returns when the agent does not answer any more. Of one that is reached through a runner, the runner tells.
+    /// Returns when the agent does not answer any more. Never returns for an agent behind a runner, which ends such transfers itself.
     async fn silent(&self) {
         if self.passed_on {
             return std::future::pending().await;

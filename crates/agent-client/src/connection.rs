@@ -16,23 +16,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{AgentError, Credentials, PING_ANSWER, PING_EVERY};
 
-/// A connection is made within this or not at all.
+/// How long it may take to connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Bulk transfers with one agent at a time; further ones wait for one of them to end.
+/// Greatest number of bulk transfers with one agent at a time. Further ones wait until one of them ends.
 pub const BULK_MOST: usize = 128;
-/// Bulk connections that are kept for the next transfer, and for how long: less than the agent keeps them.
+/// How many idle bulk connections are kept for the next transfer, and for how long. The agent keeps them for longer.
 const BULK_IDLE_MOST: usize = 2;
 const BULK_IDLE: Duration = Duration::from_secs(5);
 const HTTP_1: &[u8] = b"http/1.1";
 
-/// A way to an agent for bulk transfers.
+/// The client for bulk transfers with one agent, and how many may run.
 #[derive(Clone, Debug)]
 pub(crate) struct Bulk {
     pub(crate) http: reqwest::Client,
     slots: Arc<Semaphore>,
 }
 
-/// A bulk transfer's place among those that run. It is free again when this is dropped.
+/// The right to run a bulk transfer. Dropping it lets another one run.
 pub(crate) type Slot = Option<OwnedSemaphorePermit>;
 
 impl Bulk {
@@ -40,7 +40,7 @@ impl Bulk {
         Self { http, slots: Arc::new(Semaphore::new(BULK_MOST)) }
     }
 
-    /// Waits until another transfer may run.
+    /// Waits for the right to run a transfer.
     pub(crate) async fn slot(&self) -> Slot {
         // Nobody closes the semaphore.
         Arc::clone(&self.slots).acquire_owned().await.ok()
@@ -83,7 +83,7 @@ pub(crate) fn connect(
 fn builder(reach: &Reach, server_name: &str) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .no_proxy()
-        // An agent is in the hands of its VM's root: it sends us nowhere.
+        // Root of the VM may have taken the agent over, so no redirect of it is followed.
         .redirect(reqwest::redirect::Policy::none())
         .https_only(true)
         .connect_timeout(CONNECT_WITHIN);

@@ -8,7 +8,7 @@ const GONE: u16 = 410;
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// No connection, or it broke before the answer was whole.
+    /// There was no connection, or it broke before the answer was whole.
     #[error("the agent did not answer {path}")]
     Connection {
         /// The route.
@@ -17,25 +17,25 @@ pub enum AgentError {
         #[source]
         source: reqwest::Error,
     },
-    /// It does not answer on any connection any more.
+    /// The agent does not answer on any connection any more.
     #[error("the agent fell silent during {path}")]
     Silent {
         /// The route.
         path: &'static str,
     },
-    /// The agent answered that it will not or cannot.
+    /// The agent refused the call.
     #[error("the agent refused {path} ({status}): {message}")]
     Refused {
         /// The route.
         path: &'static str,
         /// HTTP status.
         status: u16,
-        /// What it said.
+        /// The agent's message.
         message: String,
         /// Why it serves the stage no more; unknown unless the status is 410 and the agent ours.
         reason: Cause,
     },
-    /// The answer is not what the route answers.
+    /// The answer has not the form of the route's answers.
     #[error("the agent's answer to {path} is malformed")]
     Malformed {
         /// The route.
@@ -44,18 +44,18 @@ pub enum AgentError {
         #[source]
         source: serde_json::Error,
     },
-    /// The answer has no end in sight.
+    /// The answer is longer than any that the route gives.
     #[error("the agent's answer to {path} has more than {limit_bytes} bytes")]
     TooLong {
         /// The route.
         path: &'static str,
-        /// What is read of it at most.
+        /// Greatest number of bytes that are read.
         limit_bytes: usize,
     },
-    /// Our own certificate or the CA is unusable.
+    /// The client's certificate or the CA cannot be used.
     #[error("the connection to the agent could not be prepared")]
     Tls(#[from] kiln_tls::TlsError),
-    /// Its site has not told where it listens.
+    /// The instance's site has not told where its agent listens.
     #[error("where the agent of {0} listens is not known yet")]
     Unknown(String),
     /// The HTTP client could not be made.
@@ -65,7 +65,7 @@ pub enum AgentError {
 
 impl AgentError {
     pub(crate) fn of(path: &'static str, source: reqwest::Error) -> Self {
-        // The address says nothing to people: it is a forwarded port.
+        // The URL names a forwarded port, which tells people nothing.
         Self::Connection { path, source: source.without_url() }
     }
 
@@ -82,7 +82,7 @@ impl AgentError {
         }
     }
 
-    /// Whether trying again may help: nothing was answered.
+    /// Returns whether the call failed without an answer, so that another try may help.
     #[must_use]
     pub fn is_connection(&self) -> bool {
         matches!(self, Self::Connection { .. } | Self::Silent { .. })

@@ -1,9 +1,9 @@
 //! Client of the agent's API over mTLS.
 //!
-//! An [`Agent`] is one address, one expected name and one certificate of ours. It keeps a connection for control, pings
-//! it, and turns a VM that went silent into an error within [`PING_EVERY`] + [`PING_ANSWER`]. Long polls have no other
-//! limit: a step may run for hours. Bulk transfers have connections of their own, see [`BULK_MOST`], so that a reader
-//! that does not read holds up nothing else; a VM that goes silent under one is noticed within [`PING_EVERY`] +
+//! An [`Agent`] has an address, the name that the agent's certificate must carry, and the client's own certificate. It keeps a
+//! connection for control and pings it, so that a call to a VM that has gone silent fails within [`PING_EVERY`] + [`PING_ANSWER`].
+//! Long polls have no other limit, because a step may run for hours. Bulk transfers have connections of their own, see
+//! [`BULK_MOST`], so that a slow reader holds up nothing else. One to a VM that has gone silent fails within [`PING_EVERY`] +
 //! [`HEALTH_WITHIN`].
 
 mod bulk;
@@ -27,46 +27,46 @@ pub use connection::BULK_MOST;
 pub use error::AgentError;
 pub use output::OutputChunk;
 
-/// An idle or waiting connection is pinged this often.
+/// How often an idle or waiting connection is pinged.
 pub const PING_EVERY: Duration = Duration::from_secs(15);
-/// A connection whose ping has no answer after this is dead.
+/// How long the answer to a ping may take. Without one the connection is dead.
 pub const PING_ANSWER: Duration = Duration::from_secs(5);
-/// Calls that do not wait for anything in the VM are answered within this.
+/// How long the answer to a call may take that waits for nothing in the VM.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Pause between two tries of a health check.
 const HEALTH_PAUSE: Duration = Duration::from_millis(20);
-/// One try of a health check.
+/// How long one try of a health check may take.
 pub const HEALTH_WITHIN: Duration = Duration::from_secs(10);
-/// Pause before a broken poll or stream is taken up again.
+/// Pause before a poll or a stream that broke is made anew.
 const RESUME_PAUSE: Duration = Duration::from_millis(200);
 
-/// Longest answer; the exported variables and outputs of a step are in one.
+/// Greatest length of an answer. The longest one holds the exported variables and outputs of a step.
 pub const ANSWER_MAX_BYTES: usize = 64 << 20;
-/// What is read of a refusal.
+/// How much of a refusal is read.
 const REFUSAL_MAX_BYTES: usize = 64 << 10;
 
 /// Status of a route that the agent does not have.
 const NO_SUCH_ROUTE: u16 = 404;
 
-/// What came of a self-test that did not fail.
+/// The outcome of a self-test that did not fail.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SelfTest {
     /// The VM carried out a step.
     Passed(kiln::SelfTestResponse),
-    /// The agent has no such route: it is an older one, or somebody else's.
+    /// The agent has no such route, because it is an older one or not Kiln's.
     Unknown,
 }
 
-/// What we need to speak to agents: the CA that signed theirs, and a certificate of our own.
+/// What a client of agents needs: the CA that signed their certificates, and a certificate of its own.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// PEM of the CA.
     pub ca_pem: String,
-    /// Our client certificate.
+    /// The client's certificate and key.
     pub client: Identity,
 }
 
-/// An agent's address, name and our connections to it.
+/// A client of one agent.
 #[derive(Clone, Debug)]
 pub struct Agent {
     control: reqwest::Client,
@@ -78,23 +78,23 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Prepares to speak to the agent at `reach` whose certificate must carry `server_name`. Connects at the first call.
+    /// Makes a client of the agent at `reach`, whose certificate must carry `server_name`. It connects at the first call.
     pub fn new(reach: &Reach, server_name: &str, credentials: &Credentials) -> Result<Self, AgentError> {
         let (control, bulk, base) = connection::connect(reach, server_name, credentials)?;
         Ok(Self { control, bulk, base, passed_on: false, epoch: None })
     }
 
-    /// Speaks to a stage's agent through the runner, which passes on what a stage needs: `base` is the runner's URL of the
-    /// stage. Claims, identities and terminals are not passed on.
+    /// Makes a client that speaks to a stage's agent through the runner. `base` is the runner's URL of the stage. The runner passes on
+    /// what a stage needs, and no claims, identities and terminals.
     #[must_use]
     pub fn through_runner(http: reqwest::Client, base: &str) -> Self {
-        // A runner speaks HTTP/1.1, where each request has a connection of its own.
+        // A runner speaks HTTP/1.1, in which each request has a connection of its own.
         let bulk = Bulk::new(http.clone());
         Self { control: http, bulk, base: base.trim_end_matches('/').to_owned(), passed_on: true, epoch: None }
     }
 
-    /// The same agent, told with each call which stage that is meant for, over the same connections. An agent that was set up
-    /// with another one, or has forgotten its stage, refuses the calls; one that is not Kiln's does not look at it.
+    /// Returns a client over the same connections that names the stage in each call. An agent that was set up for another stage, or has
+    /// forgotten its stage, refuses such calls. An agent that is not Kiln's does not look at the name.
     #[must_use]
     pub fn for_stage(&self, stage: &str) -> Self {
         Self { epoch: Some(epoch_of(stage)), ..self.clone() }
@@ -103,7 +103,7 @@ impl Agent {
     /// Asks once whether the agent serves.
     pub async fn health(&self) -> Result<wire::HealthResponse, AgentError> {
         if self.passed_on {
-            // The runner has the list from the agent itself.
+            // The runner gets the list from the agent, so that an answer means that the agent serves.
             let request = self.request(&self.control, Method::GET, kiln::STEPS).timeout(HEALTH_WITHIN);
             let _: kiln::StepList = decode(kiln::STEPS, send(kiln::STEPS, request).await?).await?;
             return Ok(wire::HealthResponse { ok: true, ..wire::HealthResponse::default() });
@@ -112,7 +112,7 @@ impl Agent {
         decode(wire::HEALTHZ, send(wire::HEALTHZ, request).await?).await
     }
 
-    /// Asks until the agent serves; after `within`, the last error.
+    /// Asks until the agent serves. After `within` it returns the last error.
     pub async fn wait_healthy(&self, within: Duration) -> Result<wire::HealthResponse, AgentError> {
         let deadline = Instant::now() + within;
         loop {
@@ -124,21 +124,21 @@ impl Agent {
         }
     }
 
-    /// Gives a clone its own identity. Afterwards, make a new [`Agent`] with the new name.
+    /// Gives a clone its identity. Calls after that need a new [`Agent`] with the new name.
     pub async fn claim(&self, request: &kiln::ClaimRequest) -> Result<kiln::Identity, AgentError> {
         self.post(kiln::CLAIM, request).await
     }
 
-    /// Who the VM is.
+    /// Returns who the VM is.
     pub async fn identity(&self) -> Result<kiln::Identity, AgentError> {
         let request = self.request(&self.control, Method::GET, kiln::IDENTITY).timeout(ANSWER_WITHIN);
         decode(kiln::IDENTITY, send(kiln::IDENTITY, request).await?).await
     }
 
-    /// Lets the VM prove that it can carry out a step. Only for one on which no stage was set up.
+    /// Lets the VM prove that it can carry out a step, before a stage is set up there.
     ///
     /// # Errors
-    /// When it could not, when a stage was set up, or when no answer came.
+    /// When the VM cannot, when a stage is set up there, or when no answer came.
     pub async fn self_test(&self) -> Result<SelfTest, AgentError> {
         match self.post(kiln::SELF_TEST, &wire::Empty {}).await {
             Ok(passed) => Ok(SelfTest::Passed(passed)),
@@ -152,15 +152,15 @@ impl Agent {
         self.post::<_, wire::Empty>(wire::SETUP, request).await.map(drop)
     }
 
-    /// Starts a step; safe to repeat with the same id.
+    /// Starts a step. A second start with the same id changes nothing.
     pub async fn start_step(&self, request: &wire::StartStepRequest) -> Result<(), AgentError> {
         self.post::<_, wire::Empty>(wire::START_STEP, request).await.map(drop)
     }
 
-    /// Waits for a step's end. Connections that break are made anew until `unreachable_for` has passed without any.
+    /// Waits for a step's end. A connection that breaks is made anew, until the agent was out of reach for `unreachable_for`.
     pub async fn poll_step(&self, id: &str, unreachable_for: Duration) -> Result<wire::PollStepResponse, AgentError> {
         let body = wire::PollStepRequest { id: id.to_owned() };
-        // Until a poll fails, the agent holds its connection, for as long as the step takes.
+        // The agent answers a poll when the step ends, so patience is counted from the first poll that fails.
         let mut silent_since = None;
         loop {
             let error = match self.post_unbounded(wire::POLL_STEP, &body).await {
@@ -180,12 +180,12 @@ impl Agent {
         }
     }
 
-    /// Ends a step and everything it started.
+    /// Ends a step and all processes that it started.
     pub async fn cancel(&self, request: &kiln::CancelRequest) -> Result<(), AgentError> {
         self.post::<_, wire::Empty>(kiln::CANCEL, request).await.map(drop)
     }
 
-    /// The steps that the agent knows.
+    /// Returns the steps that the agent knows.
     pub async fn steps(&self) -> Result<kiln::StepList, AgentError> {
         let request = self.request(&self.control, Method::GET, kiln::STEPS).timeout(ANSWER_WITHIN);
         decode(kiln::STEPS, send(kiln::STEPS, request).await?).await
@@ -196,7 +196,7 @@ impl Agent {
         self.post::<_, wire::Empty>(kiln::RESIZE, request).await.map(drop)
     }
 
-    /// Ends the stage: every process of it.
+    /// Ends the stage and all its processes.
     pub async fn destroy(&self) -> Result<wire::DestroyResponse, AgentError> {
         self.post(wire::DESTROY, &wire::DestroyRequest::default()).await
     }
@@ -224,18 +224,19 @@ impl Agent {
     }
 }
 
-/// A stage's id as the text of a header: bytes that are not visible ASCII, and `%`, are written as `%` and two digits.
+/// Returns a stage's id as the value of a header. `%` and bytes that are not visible ASCII are written as `%` and two hexadecimal
+/// digits.
 fn epoch_of(stage: &str) -> HeaderValue {
     let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
     let text: String = stage
         .bytes()
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect();
-    // Visible ASCII is always a value of a header.
+    // Any visible ASCII text can be the value of a header.
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Where the runner takes a request to a stage's agent, below the stage.
+/// Returns the runner's path, below that of the stage, for a route of the agent.
 fn at_runner(path: &str) -> &str {
     match path {
         wire::START_STEP | kiln::STEPS => "/steps",
@@ -263,7 +264,7 @@ async fn send(path: &'static str, request: reqwest::RequestBuilder) -> Result<re
     Err(AgentError::Refused { path, status: status.as_u16(), message, reason })
 }
 
-/// The body, and whether it has more than that many bytes; then the rest is left.
+/// Returns the first `most` bytes of the body or a few more, and whether the body is longer than `most`.
 async fn read(path: &'static str, mut answer: reqwest::Response, most: usize) -> Result<(Vec<u8>, bool), AgentError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|e| AgentError::of(path, e))? {
@@ -290,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    /// An agent that answers everything with this head and then spaces without end.
+    /// Returns a client of an agent that answers every request with this head and then spaces without end.
     async fn rogue(head: &'static str) -> Agent {
         kiln_tls::install_provider();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
@@ -306,7 +307,7 @@ mod tests {
         Agent::through_runner(reqwest::Client::builder().no_proxy().build().expect("a client"), &base)
     }
 
-    /// The step that took so long was lost at once, before anybody could tell why its agent was gone.
+    /// Counted from the beginning of the poll, patience was over at once for a step that had run for longer.
     #[tokio::test]
     async fn patience_begins_when_a_poll_breaks_off_and_not_when_it_began() {
         const PATIENCE: Duration = Duration::from_secs(1);

@@ -79,7 +79,7 @@ impl Rig {
         self.dir.path().join(name).to_string_lossy().into_owned()
     }
 
-    /// Ends the agent as a crash does: it stops to listen and to answer, within a call too, and says nothing. What it ran is ended
+    /// Ends the agent as a crash does: it stops listening and answering, within a call too, and says nothing. What it ran is ended
     /// as well, because it would outlive the test.
     pub fn kill(&self) {
         self.serving.abort();
