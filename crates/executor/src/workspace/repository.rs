@@ -27,8 +27,12 @@ const LINKS: &[&str] = &["commondir", "gitdir", "locked"];
 const DATA: &[&str] = &["objects", "refs", "hooks", "info"];
 /// The folder of the logs of what references were, with the URLs that were fetched from.
 const LOGS: &str = "logs";
-/// What git writes URLs into.
-const WITH_URLS: &[&str] = &["FETCH_HEAD"];
+/// Folders into whose files git writes URLs: the logs, and what stood in place of settings once.
+const WITH_URLS: &[&str] = &[LOGS, "remotes", "branches"];
+/// Files beside the settings into which git writes none. Into others it may, as into `FETCH_HEAD` or the message of a merge.
+const WITHOUT_URLS: &[&str] = &["HEAD", "index", "packed-refs", "shallow", "sharedindex"];
+/// Greatest size of a file in which URLs are looked for, in bytes. A larger one is not sent.
+const TEXT_MAX_BYTES: u64 = 64 << 20;
 /// The settings of a repository whose own could not be read.
 const PLAIN: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n";
 
@@ -126,7 +130,11 @@ impl Copy<'_> {
             } else if kind.is_dir() && ["modules", "worktrees"].contains(&file.as_str()) {
                 self.repositories(&path, &name)?;
             } else {
-                unless_gone(self.data(&path, &name, file == LOGS || WITH_URLS.contains(&file.as_str())))?;
+                let with_urls = match kind.is_dir() {
+                    true => WITH_URLS.contains(&file.as_str()),
+                    false => !WITHOUT_URLS.iter().any(|start| file.starts_with(start)),
+                };
+                unless_gone(self.data(&path, &name, with_urls))?;
             }
         }
         Ok(())
@@ -152,13 +160,17 @@ impl Copy<'_> {
 
     /// Adds a file or a folder as it is, but for the credentials in the URLs of its text.
     fn data(&mut self, path: &Path, name: &Path, with_urls: bool) -> io::Result<()> {
-        let kind = path.symlink_metadata()?.file_type();
+        let found = path.symlink_metadata()?;
+        let kind = found.file_type();
         let mut source = Source::Disk(path.to_owned());
         if kind.is_dir() {
             for entry in fs::read_dir(path)? {
                 let entry = entry?;
                 unless_gone(self.data(&entry.path(), &name.join(entry.file_name()), with_urls))?;
             }
+        } else if kind.is_file() && with_urls && found.len() > TEXT_MAX_BYTES {
+            self.tree.leave_out(name, None);
+            return Ok(());
         } else if kind.is_file() && with_urls {
             // Names of people in other encodings stay as they are where there is nothing to leave out.
             if let Some(text) = without_credentials(&String::from_utf8_lossy(&fs::read(path)?)) {
@@ -193,7 +205,10 @@ impl Copy<'_> {
         for store in stores {
             self.tree.private.insert(store.strip_prefix(self.root).unwrap_or(&store).to_owned());
         }
-        for file in included {
+        // A link leads to a file that may be among the sources.
+        let linked = file.is_symlink().then(|| file.canonicalize()).transpose()?;
+        let linked = linked.filter(|target| target.starts_with(self.root));
+        for file in included.into_iter().chain(linked) {
             self.included(&file)?;
         }
         Ok(())

@@ -29,7 +29,7 @@ const MOVED: &[&str] = &["core.worktree", "core.bare"];
 /// What stands in the names of settings of other programs that hold a secret.
 const WORDS: &[&str] =
     &["token", "passw", "passphrase", "askpass", "smtppass", "secret", "apikey", "privatekey", "credential"];
-/// What stands in values that hold one, such as commands.
+/// What stands in values, and in URLs, that hold one.
 const IN_VALUES: &[&str] = &["authorization:", "bearer ", "private-token:", "password=", "token="];
 /// Where a helper that keeps credentials in a file names it.
 const STORE_FILE: &str = "--file";
@@ -131,11 +131,12 @@ fn bare_host(value: &str) -> Option<String> {
 
 fn is_secret(setting: &Setting, key: &str, value: &str) -> bool {
     let name = setting.name.replace(['-', '_'], "");
-    let value = value.to_ascii_lowercase();
+    let secret = |text: &str| IN_VALUES.iter().any(|word| text.to_ascii_lowercase().contains(word));
     SECTIONS.contains(&setting.section.as_str())
         || SETTINGS.contains(&key)
         || WORDS.iter().any(|word| name.contains(word))
-        || IN_VALUES.iter().any(|word| value.contains(word))
+        || secret(value)
+        || setting.subsection.as_deref().is_some_and(secret)
 }
 
 /// Returns the name of a setting for people, which holds no secret.
@@ -144,6 +145,8 @@ fn shown(setting: &Setting) -> String {
         None => format!("{}.{}", setting.section, setting.name),
         Some(subsection) => {
             let subsection = without_credentials(subsection).unwrap_or_else(|| subsection.clone());
+            // What follows a URL's path may be a secret, too.
+            let subsection = subsection.split('?').next().unwrap_or_default();
             format!("{}.{subsection}.{}", setting.section, setting.name)
         }
     }

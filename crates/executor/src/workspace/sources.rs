@@ -1,5 +1,6 @@
 //! Reads a working tree: what git does not ignore, and the repositories in it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,8 +12,8 @@ use super::repository::{self, GIT};
 use super::stream::Source;
 use super::tree::Tree;
 
-/// Where git keeps passwords when it is told to keep them in a file.
-const CREDENTIALS: &str = ".git-credentials";
+/// Files in which git keeps passwords when it is told to, at the end of their paths.
+const CREDENTIALS: &[&str] = &[".git-credentials", ".config/git/credentials"];
 
 /// Looks at the tree below `root`.
 ///
@@ -31,7 +32,7 @@ pub fn read(root: &Path) -> io::Result<Tree> {
     }
     for name in std::mem::take(&mut tree.private) {
         tree.entries.remove(&name);
-        tree.leave_out(&name, None);
+        tree.left_out.insert(name, BTreeSet::new());
     }
     Ok(tree)
 }
@@ -55,7 +56,7 @@ fn walk(root: &Path, tree: &mut Tree) -> io::Result<Vec<PathBuf>> {
         if name.as_os_str().is_empty() {
             continue;
         }
-        if entry.file_name() == CREDENTIALS {
+        if CREDENTIALS.iter().any(|end| name.ends_with(end)) {
             tree.leave_out(name, None);
         } else if entry.file_type().is_some_and(|t| t.is_file() || t.is_dir() || t.is_symlink()) {
             tree.entries.insert(name.to_owned(), Source::Disk(entry.path().to_owned()));

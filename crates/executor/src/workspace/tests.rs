@@ -201,7 +201,7 @@ fn headers_helpers_keys_and_secrets_of_other_programs_stay_here() {
          sslKey = /home/me/SECRET\n cookieFile = /home/me/SECRET\n[credential]\n helper = \"!echo password=SECRET\"\n\
          [credential \"https://example.org\"]\n username = SECRET\n[core]\n sshCommand = sshpass -p SECRET ssh\n askPass = /SECRET\n\
          [sendemail]\n smtpPass = SECRET\n smtpServer = mail\n[github]\n token = SECRET\n user = me\n[alias]\n pr = \"!curl -H 'Authorization: SECRET' x\"\n\
-         [remote \"origin\"]\n url = https://example.org/a.git?private_token=SECRET\n",
+         [remote \"origin\"]\n url = https://example.org/a.git?private_token=SECRET\n[http \"https://example.org/?token=SECRET\"]\n sslVerify = true\n",
         &["http.https://example.org/.sslverify=true", "sendemail.smtpserver=mail", "github.user=me"],
         &[
             "alias.pr",
@@ -213,6 +213,7 @@ fn headers_helpers_keys_and_secrets_of_other_programs_stay_here() {
             "http.cookiefile",
             "http.extraheader",
             "http.https://example.org/.extraheader",
+            "http.https://example.org/.sslverify",
             "http.sslkey",
             "remote.origin.url",
             "sendemail.smtppass",
@@ -279,6 +280,18 @@ fn files_of_credentials_stay_here() {
 }
 
 #[test]
+fn settings_that_are_links_are_looked_at_where_they_lead() {
+    let here = Here::new();
+    fs::rename(here.path("repo/.git/config"), here.path("repo/settings")).unwrap();
+    std::os::unix::fs::symlink("../settings", here.path("repo/.git/config")).unwrap();
+    here.git("repo", &["config", "http.extraheader", SECRET]);
+    here.git("repo", &["config", "user.name", "me"]);
+    let there = here.send("repo");
+    assert_eq!(there.git(&["status", "--porcelain"]), "?? settings");
+    assert_eq!(there.git(&["config", "user.name"]), "me");
+}
+
+#[test]
 fn what_git_notes_about_its_fetches_has_no_credentials() {
     let here = Here::new();
     here.write("repo/.git/FETCH_HEAD", &format!("0000\t\tbranch 'main' of https://me:{SECRET}@example.org/a\n"));
@@ -286,9 +299,13 @@ fn what_git_notes_about_its_fetches_has_no_credentials() {
     let line =
         log.replace("commit (initial): first", &format!("pull https://me:{SECRET}@example.org/a main: Fast-forward"));
     here.write("repo/.git/logs/HEAD", &line);
+    here.write("repo/.git/MERGE_MSG", &format!("Merge branch 'x' of https://{SECRET}@example.org/a\n"));
+    here.write("repo/.git/remotes/old", &format!("URL: https://me:{SECRET}@example.org/a\n"));
+    here.write("repo/.git/branches/older", &format!("https://me:{SECRET}@example.org/a\n"));
     let there = here.send("repo");
     there.assert_whole();
     assert_eq!(there.git(&["reflog", "--format=%gs"]), "pull https://example.org/a main: Fast-forward");
+    assert_eq!(there.git(&["remote", "get-url", "old"]), "https://example.org/a");
 }
 
 #[test]
