@@ -2,6 +2,7 @@
 //!
 //! The tests of the agent and of those who speak to it share it. Nothing is shipped from it.
 
+pub mod certificates;
 mod client;
 mod link;
 mod wait;

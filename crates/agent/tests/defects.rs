@@ -1,13 +1,44 @@
-//! The defects of the agent that ours replaces, each by its number in the list of what must not happen again, as far
-//! as they concern the routes we serve. Number 2 is tested where the supervision is; 11 and 12 are about a log
-//! service that we do not speak to, but for what a second setup must renew.
+//! The defects of the agent that ours replaces: what must not happen again, each by its number or heading in the list of them.
+//!
+//! | defect | what it was | test, or why it does not concern steps on the host |
+//! |---|---|---|
+//! | 1 | no environment, or no setup: the step hangs | `defect_1_*` |
+//! | 2 | a panic loses the step | `supervise/run.rs`: `defect_2_a_panic_still_ends_the_step` |
+//! | 3 | of two pollers one is never answered | `defect_3_*` |
+//! | 4 | a reader that hangs up ends the agent | `defect_4_*` |
+//! | 5 | a slow reader holds the step and the other readers | `defect_5_*`; all of `bulk.rs` |
+//! | 6 | a step of the distributed mode cannot be polled | `defect_6_*` |
+//! | 7 | SIGTERM attempts without an interval never end in SIGKILL | `defect_7_*` |
+//! | 8 | timeout and destroy leave processes; no cancel; a grandchild holds the step | `defect_8_*`; all of `supervision.rs` |
+//! | 9 | destroy without setup, twice, or after two setups | `defect_9_*` |
+//! | 10 | a missing socket of the container engine becomes a directory | `defect_10_*` |
+//! | 11 | a second setup does not renew what the first one set | `defect_11_*`, of what setup gives to steps: there is no log service |
+//! | 12 | output that cannot be written is lost, and fails the step | `defect_12_*`; uploads: there is no log service |
+//! | 13 | descriptors, threads and locks that are left behind | `defect_13_*` |
+//! | Memory | output, steps, lines, bodies, files without a bound | `memory_defect_*`; `program.rs`: two gigabytes of output; reports and call graphs: not read by the agent |
+//! | Secrets | borders of chunks, one within another, drone mode | `secrets_defect_one_*`; `secrets.rs` |
+//! | | a race of two steps' secrets | `secrets_defect_of_steps_that_start_at_once_*` |
+//! | | values of the output files are not masked, and shown when they cannot be read | `secrets_defect_a_file_of_outputs_*` |
+//! | | a failed setup tells its environment | `secrets_defect_a_failed_setup_*`; `program.rs`: `the_log_shows_no_secret` |
+//! | | the token of the test service in every step | `secrets_defect_tokens_of_services_*` |
+//! | | modes of the shared directory and of `.netrc` | `secrets_defect_files_for_all_users_*` |
+//! | | the mode of another client key, the unit file with a proxy's password | neither file is written |
+//! | Security | one key for both ends and all machines | `certificates.rs`: the key of another agent is refused |
+//! | | a step of another user keeps group 0 | `security_defect_a_step_of_another_user_*` |
+//! | | an archive may name any path | `transfer.rs`: `nothing_can_be_placed_outside`; `files` of a request name any path on purpose: they are the runner's |
+//! | | the name of the CA's setting is taken twice | the agent has no client mode |
+//! | | the socket of the container engine in every container; proxy scripts; signed links; pushes without verification; tokens for all | containers, log service, platform and tokens are not there |
+//! | Test selection | names with spaces, wrong order, wrong cache | tests are not selected by the agent |
 
+#[path = "rig/program.rs"]
+mod program;
 mod rig;
 
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use kiln_wire::agent::{Cause, ProcessConfig};
+use program::{Program, memory_bytes};
 use rig::{Rig, alive, content, step, until, until_dead};
 use serde_json::json;
 
@@ -192,6 +223,17 @@ async fn defect_11_a_second_setup_renews_what_the_first_one_set() {
 }
 
 #[tokio::test]
+async fn defect_12_output_that_cannot_be_kept_does_not_fail_the_step() {
+    // The disk is taken to be full.
+    let rig = Rig::with(|settings| settings.disk_reserve_bytes = u64::MAX / 2).await;
+    let end = rig.client.run(&step("s1", "yes 0123456789 | head -c 300000; echo the end")).await;
+    assert_eq!((end.exit_code, end.cause), (0, Cause::Exited), "{}", end.error);
+    let output = rig.client.output("s1", 0).await;
+    assert!(output.contains("bytes of output were dropped here") && output.ends_with("the end\n"), "{output}");
+    assert!(rig.agent.list().steps[0].output_cut);
+}
+
+#[tokio::test]
 async fn defect_13_many_steps_and_readers_leave_no_descriptors_and_no_threads() {
     let rig = Rig::start().await;
     let count = |of: &str| std::fs::read_dir(format!("/proc/self/{of}")).expect("proc").count();
@@ -233,6 +275,32 @@ async fn memory_defect_a_request_body_is_bounded() {
 }
 
 #[tokio::test]
+async fn memory_defect_a_line_without_end_is_not_kept_in_memory() {
+    const TOTAL: u64 = 100_000_000;
+    let program = Program::start(env!("CARGO_BIN_EXE_kiln-agent"), "--env-file");
+    let mut loud = step("s1", &format!("head -c {TOTAL} /dev/zero | tr '\\0' x"));
+    loud.secrets = vec!["a secret to look for".into()];
+    assert_eq!(program.client.run(&loud).await.output_bytes, TOTAL);
+    let most = memory_bytes(program.child.id(), "VmHWM");
+    assert!(most < 32 << 20, "{most} bytes were resident");
+}
+
+#[tokio::test]
+async fn memory_defect_what_a_step_hands_over_is_bounded() {
+    const MOST: usize = 16 << 20;
+    let rig = Rig::start().await;
+    let end = rig.client.run(&step("s1", "head -c 50000000 /dev/zero | tr '\\0' x > $PLUGIN_ARTIFACT_FILE")).await;
+    assert_eq!(end.exit_code, 0);
+    let text = base64_length(MOST);
+    assert!(end.artifact.len() <= text, "{} characters, {text} are the most", end.artifact.len());
+}
+
+/// Characters of so many bytes in base64.
+fn base64_length(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
+#[tokio::test]
 async fn secrets_defect_one_that_is_written_in_two_parts_or_begins_another_is_masked() {
     let rig = Rig::start().await;
     rig.client.ok("/setup", &json!({"secrets": ["abc", "abcdefgh"]})).await;
@@ -240,6 +308,62 @@ async fn secrets_defect_one_that_is_written_in_two_parts_or_begins_another_is_ma
     request.secrets = vec!["other-secret".into()];
     rig.client.run(&request).await;
     assert_eq!(rig.client.output("s1", 0).await, "x ************** y **************d **************");
+}
+
+#[tokio::test]
+async fn secrets_defect_of_steps_that_start_at_once_each_secret_is_masked() {
+    let rig = Rig::start().await;
+    rig.client.ok("/setup", &json!({"secrets": ["of-the-stage"]})).await;
+    let runs = (0..20).map(|n| {
+        let mut request = step(&format!("s{n}"), &format!("echo of-the-stage own-secret-{n}"));
+        request.secrets = vec![format!("own-secret-{n}")];
+        let client = rig.client.clone();
+        async move {
+            client.run(&request).await;
+            client.output(&request.id, 0).await
+        }
+    });
+    for output in futures::future::join_all(runs).await {
+        assert_eq!(output, "************** **************\n");
+    }
+}
+
+#[tokio::test]
+async fn secrets_defect_a_file_of_outputs_that_cannot_be_read_is_not_shown() {
+    let rig = Rig::start().await;
+    let script = "printf 'no pair: hidden-1\\n=hidden-2\\n\\0\\377\\n' | tee $HARNESS_OUTPUT_SECRET_FILE > $DRONE_OUTPUT; echo done";
+    let mut request = step("s1", script);
+    request.output_vars = vec!["MISSING".into()];
+    let end = rig.client.run(&request).await;
+    assert_eq!((end.exit_code, rig.client.output("s1", 0).await.as_str()), (0, "done\n"), "{}", end.error);
+    assert!(!end.error.contains("hidden"), "{}", end.error);
+}
+
+#[tokio::test]
+async fn secrets_defect_tokens_of_services_are_not_given_to_steps() {
+    let rig = Rig::start().await;
+    let services = json!({
+        "ti_config": {"url": "https://ti.example", "token": "ti-token"},
+        "log_config": {"url": "", "token": "log-token"},
+    });
+    rig.client.ok("/setup", &services).await;
+    rig.client.run(&step("s1", "env; env | base64 -d 2>/dev/null; :")).await;
+    let output = rig.client.output("s1", 0).await;
+    assert!(!output.contains("-token") && !output.contains("dGktdG9rZW4"), "{output}");
+}
+
+#[tokio::test]
+async fn security_defect_a_step_of_another_user_does_not_keep_group_0() {
+    let rig = Rig::start().await;
+    rig.client.run(&step("own", "id -u")).await;
+    if rig.client.output("own", 0).await.trim() != "0" {
+        println!("not run: only root can become another user");
+        return;
+    }
+    let mut request = step("s1", "id -u; id -g; id -G");
+    request.user = "54321".into();
+    rig.client.run(&request).await;
+    assert_eq!(rig.client.output("s1", 0).await, "54321\n54321\n54321\n");
 }
 
 #[tokio::test]

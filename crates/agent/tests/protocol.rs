@@ -1,11 +1,11 @@
-//! The form of the protocol: paths, methods, errors, versions of HTTP, certificates.
+//! The form of the protocol: paths, methods, errors, versions of HTTP.
 
 mod rig;
 
 use std::time::Duration;
 
 use kiln_wire::agent::StepKind;
-use rig::{Client, NAME, Pem, Rig, pem, serve, step};
+use rig::{Client, NAME, Rig, pem, step};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -141,57 +141,4 @@ async fn both_versions_of_http_are_served() {
     let old = Client::with_protocols(rig.address, NAME, &identity, &["http/1.1"]);
     assert_eq!(old.get("/healthz").await.version(), reqwest::Version::HTTP_11);
     assert_eq!(old.run(&step("s1", "exit 9")).await.exit_code, 9);
-}
-
-#[tokio::test]
-async fn only_clients_of_the_authority_are_served() {
-    let rig = Rig::start().await;
-    let other = kiln_tls::Authority::create().expect("a CA");
-    let foreign = other.issue_client("runner").expect("a certificate");
-    let server = rig.authority.issue_server("other").expect("a certificate");
-    for identity in [foreign, server] {
-        let client = Client::new(rig.address, NAME, &pem(&rig.authority, &identity));
-        assert!(client.http.get(format!("{}/healthz", client.base)).send().await.is_err());
-    }
-}
-
-/// Issuer and subject have one name, there is no extended usage and no authority key id, the key is in the older form
-/// with its own header, and both ends present the same pair.
-#[tokio::test]
-async fn the_originals_certificates_are_accepted() {
-    let both = originals_certificates();
-    let (_dir, address, _agent) = serve(&both, |_| {}).await;
-    let client = Client::new(address, "drone", &both);
-    assert_eq!(client.get("/healthz").await.status(), 200);
-    assert_eq!(client.run(&step("s1", "exit 3")).await.exit_code, 3);
-}
-
-fn originals_certificates() -> Pem {
-    use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
-    let mut subject = DistinguishedName::new();
-    subject.push(DnType::OrganizationName, "drone.vm.generated");
-    let params = |names: Vec<String>| {
-        let mut params = CertificateParams::new(names).expect("names");
-        params.distinguished_name = subject.clone();
-        params
-    };
-    let mut ca = params(vec![]);
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let (ca_key, key) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
-    let ca_pem = ca.self_signed(&ca_key).expect("a CA").pem();
-    let cert = params(vec!["drone".into()]).signed_by(&key, &Issuer::new(ca, ca_key)).expect("a certificate").pem();
-    Pem { ca: ca_pem, cert, key: sec1(&key.serialize_der()) }
-}
-
-/// Rewrites a PKCS#8 key of P-256 as `EC PRIVATE KEY` (RFC 5915) with the name of the curve, as Go writes it.
-fn sec1(pkcs8: &[u8]) -> String {
-    use base64::Engine as _;
-    const HEAD: [u8; 5] = [0x02, 0x01, 0x01, 0x04, 0x20];
-    const CURVE: [u8; 12] = [0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-    let at = pkcs8.windows(HEAD.len()).position(|w| w == HEAD).expect("a P-256 key");
-    let (private, public) = pkcs8[at..].split_at(HEAD.len() + 32);
-    let content = [private, &CURVE, public].concat();
-    let der = [&[0x30, u8::try_from(content.len()).expect("a short key")], content.as_slice()].concat();
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    format!("-----BEGIN EC PRIVATE KEY-----\n{text}\n-----END EC PRIVATE KEY-----\n")
 }
