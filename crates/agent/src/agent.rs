@@ -16,11 +16,12 @@ use crate::container::Containers;
 use crate::credentials;
 use crate::durations::millis;
 use crate::ending::Stop;
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, account_of, make_home};
 use crate::journal::{Begin, Found, Journal, JournalError, Record};
 use crate::load::Load;
 use crate::lock::lock;
 use crate::machine::{ClaimError, Machine};
+use crate::os::account::Account;
 use crate::os::terminal::Keyboard;
 use crate::os::{identity, machine};
 use crate::settings::Settings;
@@ -209,9 +210,12 @@ impl Agent {
         }
         self.journal.write(&Record::Setup { epoch: epoch.to_owned() })?;
         self.machine.close();
-        let (engine_dir, home) = (self.settings.engine_dir.clone(), self.settings.base_env.get("HOME").cloned());
-        let prepared =
-            tokio::task::spawn_blocking(move || stage::prepare(&request, &engine_dir, home.as_ref()).map(|()| request));
+        let account = self.step_account().map_err(AgentError::Setup)?;
+        let (engine_dir, home) = (self.settings.engine_dir.clone(), self.home(account.as_ref()));
+        let prepared = tokio::task::spawn_blocking(move || {
+            account.as_ref().map_or(Ok(()), make_home)?;
+            stage::prepare(&request, &engine_dir, home.as_ref(), account.as_ref()).map(|()| request)
+        });
         let broken = |e: tokio::task::JoinError| HostError::File { path: "setup".into(), source: e.into() };
         let request = prepared.await.map_err(broken).and_then(|r| r).map_err(AgentError::Setup)?;
         self.steps.forget_ended();
@@ -219,6 +223,16 @@ impl Agent {
         stage.name(epoch);
         stage.set(request);
         Ok(())
+    }
+
+    /// Whom steps run as that do not say it; none for the agent's own user.
+    pub(crate) fn step_account(&self) -> Result<Option<Account>, HostError> {
+        account_of(&self.settings, "")
+    }
+
+    /// The home of that account.
+    pub(crate) fn home(&self, account: Option<&Account>) -> Option<String> {
+        account.and_then(|account| account.home.clone()).or_else(|| self.settings.base_env.get("HOME").cloned())
     }
 
     /// Starts a step and returns. A step of the same id is not started again.

@@ -27,6 +27,8 @@ Settings come from the environment, and before it from FILE (KEY=VALUE lines):
   KILN_CHANGE_KERNEL  false: the machine is not the agent's own. A claim leaves
                     clock, host name and entropy alone, and where it would power
                     off it only ends itself and its steps (true)
+  KILN_STEP_USER    whom steps run as that do not say it, by name or number
+                    (the agent's own user)
   KILN_ROOT_DIR     root of the files that a claim changes (/)
 ";
 

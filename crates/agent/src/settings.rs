@@ -78,6 +78,8 @@ pub struct Settings {
     pub lease: Option<Duration>,
     /// Power off (or end) at this age.
     pub max_age: Option<Duration>,
+    /// Whom steps run as that do not say it, by name or number; empty for the agent's own user.
+    pub step_user: String,
     /// Environment that every step starts from; without the settings.
     pub base_env: BTreeMap<String, String>,
     /// Log more.
@@ -110,6 +112,7 @@ impl Default for Settings {
             self_test_within: Duration::from_secs(10),
             lease: None,
             max_age: None,
+            step_user: String::new(),
             base_env: BTreeMap::new(),
             debug: false,
         }
@@ -139,6 +142,9 @@ impl Settings {
         read.path("KILN_STATE_DIR", &mut out.state_dir);
         read.path("KILN_ROOT_DIR", &mut out.root_dir);
         read.flag("KILN_CHANGE_KERNEL", &mut out.change_kernel)?;
+        if let Some((_, user)) = read.find("KILN_STEP_USER") {
+            out.step_user = user.to_owned();
+        }
         if let Some(n) = read.number("KILN_STEP_OUTPUT_LIMIT_MIB")? {
             out.step_output_limit_bytes = n.saturating_mul(MIB);
         }

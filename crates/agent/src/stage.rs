@@ -7,6 +7,7 @@ use std::path::Path;
 use kiln_wire::agent::{File, SetupRequest};
 
 use crate::host::{HostError, make_dir, make_file};
+use crate::os::account::Account;
 
 /// Most stages whose exported environment is remembered.
 const EXPORTS_KEPT: usize = 64;
@@ -83,12 +84,17 @@ impl Stage {
     }
 }
 
-/// Makes the files and directories of a setup.
-pub fn prepare(request: &SetupRequest, engine_dir: &Path, home: Option<&String>) -> Result<(), HostError> {
+/// Makes the files and directories of a setup, for steps that run as this account if they do not say otherwise.
+pub(crate) fn prepare(
+    request: &SetupRequest,
+    engine_dir: &Path,
+    home: Option<&String>,
+    account: Option<&Account>,
+) -> Result<(), HostError> {
     // Steps of any user put files there; the sticky bit keeps them from removing each other's.
     make_dir(engine_dir, 0o1777)?;
     for file in request.files.iter().chain(netrc(request, home).iter()) {
-        make_file(file)?;
+        make_file(file, account)?;
     }
     for volume in request.volumes.iter().filter_map(|volume| volume.host.as_ref()) {
         let path = Path::new(&volume.path);

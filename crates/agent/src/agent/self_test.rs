@@ -66,9 +66,10 @@ impl Agent {
         let _made = Missing::of([self.settings.engine_dir.as_path(), &self.spool_dir()]);
         let folder = Folder(dir.clone());
         let setup = read_back(&SetupRequest::default())?;
-        let home = self.settings.base_env.get("HOME").cloned();
-        let prepared =
-            tokio::task::spawn_blocking(move || stage::prepare(&setup, &folder.0, home.as_ref()).map(|()| folder));
+        let account = self.step_account().map_err(SelfTestError::Setup)?;
+        let prepared = tokio::task::spawn_blocking(move || {
+            stage::prepare(&setup, &folder.0, None, account.as_ref()).map(|()| folder)
+        });
         let broken = |e: tokio::task::JoinError| HostError::File { path: dir.clone(), source: e.into() };
         let _folder = prepared.await.map_err(broken).and_then(|prepared| prepared).map_err(SelfTestError::Setup)?;
         let value = random_hex(VALUE_BYTES);

@@ -8,6 +8,8 @@ use kiln_wire::agent::kiln::UnpackedResponse;
 
 use super::{ArchiveError, bridge};
 use crate::bulk::{Slot, Stall, on_thread};
+use crate::host::make_dir_of;
+use crate::os::account::Account;
 
 /// Largest window of a zstd stream that is accepted: 2^24 bytes, more than any level below 20 uses.
 const WINDOW_LOG_MAX: u32 = 24;
@@ -17,7 +19,8 @@ const OWNER_ALL: u32 = 0o700;
 /// Directories closed to their owner that are kept for the end.
 const CLOSED_DIRS: usize = 1000;
 
-/// Unpacks `body`, packed by zstd or not, into `dir`, which is made.
+/// Unpacks `body`, packed by zstd or not, into `dir`, which is made. All of it is made as the account makes files, or the
+/// agent's own user: it belongs to it, and lies where it may write.
 ///
 /// No entry can be placed outside: names with `..` or an absolute path are refused, links are made but never followed,
 /// and a hard link must stay inside.
@@ -25,6 +28,7 @@ pub(crate) async fn unpack(
     body: Body,
     dir: PathBuf,
     zstd: bool,
+    account: Option<Account>,
     slot: Slot,
     stall: Stall,
 ) -> Result<UnpackedResponse, ArchiveError> {
@@ -39,7 +43,8 @@ pub(crate) async fn unpack(
         // Held as long as the thread works, also when nobody waits for it any more.
         let _slot = slot;
         let failed = fail(dir.clone());
-        std::fs::create_dir_all(&dir).map_err(failed)?;
+        make_dir_of(&dir, account.as_ref()).map_err(failed)?;
+        let _acting = account.as_ref().map(Account::act);
         if !zstd {
             return entries(from, &dir);
         }

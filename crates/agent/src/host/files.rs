@@ -1,17 +1,21 @@
 //! Files that a request asks for before anything runs.
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use kiln_wire::agent::File;
 
 use super::HostError;
+use crate::os::account::Account;
 use crate::os::files::set_mode;
 
-/// Makes a file or directory with its parents; one that exists is overwritten.
-pub(crate) fn make_file(file: &File) -> Result<(), HostError> {
+/// Makes a file or directory with its parents, which belong to the account; one that exists is overwritten, and belongs to whom it
+/// did.
+pub(crate) fn make_file(file: &File, account: Option<&Account>) -> Result<(), HostError> {
     let path = Path::new(&file.path);
     let made = (|| {
+        let new = missing(path);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
@@ -23,7 +27,7 @@ pub(crate) fn make_file(file: &File) -> Result<(), HostError> {
         if file.mode != 0 {
             set_mode(path, file.mode)?;
         }
-        Ok(())
+        own(&new, account)
     })();
     made.map_err(|source| HostError::File { path: path.into(), source })
 }
@@ -32,4 +36,22 @@ pub(crate) fn make_file(file: &File) -> Result<(), HostError> {
 pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<(), HostError> {
     let made = fs::create_dir_all(path).and_then(|()| set_mode(path, mode));
     made.map_err(|source| HostError::File { path: path.into(), source })
+}
+
+/// What is not there of a path and the directories above it, from its end on.
+pub(super) fn missing(path: &Path) -> Vec<PathBuf> {
+    let named = path.ancestors().filter(|part| !part.as_os_str().is_empty());
+    named.take_while(|part| part.symlink_metadata().is_err()).map(Path::to_owned).collect()
+}
+
+/// Gives these to the account, if it is another one than the agent's.
+pub(super) fn own(paths: &[PathBuf], account: Option<&Account>) -> io::Result<()> {
+    account.map_or(Ok(()), |account| paths.iter().try_for_each(|path| account.own(path)))
+}
+
+/// Makes a directory with those above it, which belong to the account; one that exists is left as it is.
+pub(crate) fn make_dir_of(path: &Path, account: Option<&Account>) -> io::Result<()> {
+    let new = missing(path);
+    fs::create_dir_all(path)?;
+    own(&new, account)
 }

@@ -6,9 +6,11 @@ mod environment;
 mod error;
 mod files;
 mod script;
+mod user;
 
 pub use error::HostError;
-pub(crate) use files::{make_dir, make_file};
+pub(crate) use files::{make_dir, make_dir_of, make_file};
+pub(crate) use user::{account_of, make_home};
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,6 @@ use std::path::{Path, PathBuf};
 use futures::future::{BoxFuture, ready};
 
 use crate::ending::{Exit, Wish};
-use crate::os::account;
 use crate::os::process::{Process, Processes, Start};
 use crate::settings::Settings;
 use crate::supervise::{Left, Order, Running, Runtime, StartError, Started};
@@ -25,20 +26,22 @@ use crate::supervise::{Left, Order, Running, Runtime, StartError, Started};
 #[derive(Debug)]
 pub(crate) struct Host {
     processes: Processes,
+    settings: Settings,
 }
 
 impl Host {
     /// The host, for steps whose marks begin with `mark`.
     pub(crate) fn new(mark: &str, settings: &Settings) -> Self {
-        Self { processes: Processes::new(mark, settings.cgroups, settings.adopt_orphans) }
+        let processes = Processes::new(mark, settings.cgroups, settings.adopt_orphans);
+        Self { processes, settings: settings.clone() }
     }
 
     fn begin(&self, order: &Order<'_>) -> Result<Started, HostError> {
         let request = order.request;
         let (mut entrypoint, mut commands) = command::words(request)?;
-        let account = account::find(&request.user)?;
+        let account = account_of(&self.settings, &request.user)?;
         for file in &request.files {
-            make_file(file)?;
+            make_file(file, account.as_ref())?;
         }
         let made = order.hand_over.prepare().and_then(|vars_dir| match (vars_dir, &account) {
             (Some(dir), Some(account)) => account.own(dir),

@@ -93,6 +93,7 @@ pub(super) async fn workspace(
 ) -> Reply<UnpackedResponse> {
     let _open = api.agent.contact.open();
     let path = parameter(query.as_deref(), "path=");
+    let account = api.agent.step_account().map_err(Refusal::internal)?;
     let packed = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => false,
         Some(b"zstd") => true,
@@ -101,12 +102,13 @@ pub(super) async fn workspace(
         }
     };
     let slot = api.bulk.unpacked.slot().await;
-    api.answer(archive::unpack(body, path.into(), packed, slot, api.stall()).await?)
+    api.answer(archive::unpack(body, path.into(), packed, account, slot, api.stall()).await?)
 }
 
 pub(super) async fn files(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
     let request: FilesRequest = read(body, api.agent.settings.body_limit_bytes).await?;
-    let home = api.agent.settings.base_env.get("HOME").cloned();
+    let account = api.agent.step_account().map_err(Refusal::internal)?;
+    let home = api.agent.home(account.as_ref());
     let slot = api.bulk.packed.slot().await;
     let body = archive::pack(request, home, api.agent.contact.open(), slot, api.stall())?;
     let headers = [

@@ -4,6 +4,8 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::os::files;
 
@@ -27,10 +29,21 @@ pub(super) trait Disk: Debug + Send + Sync {
 pub(super) struct Spooled {
     pub(super) file: File,
     pub(super) path: PathBuf,
+    /// Set when somebody else made it shorter: what is written afterwards hides that.
+    pub(super) shortened: Arc<AtomicBool>,
+}
+
+impl Spooled {
+    fn look(&self, least: u64) {
+        if self.file.metadata().is_ok_and(|meta| meta.len() < least) {
+            self.shortened.store(true, Ordering::Release);
+        }
+    }
 }
 
 impl Disk for Spooled {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.look(offset);
         files::write_at(&self.file, bytes, offset)
     }
 
@@ -39,6 +52,7 @@ impl Disk for Spooled {
     }
 
     fn release(&mut self, len: u64) -> io::Result<()> {
+        self.look(len);
         self.file.set_len(len)
     }
 

@@ -40,6 +40,8 @@ pub struct Spool {
     path: PathBuf,
     /// The file as it was made.
     made: Option<Stamp>,
+    /// Somebody else made the file shorter.
+    shortened: Arc<AtomicBool>,
     /// Nobody needs it any more, so it may be gone.
     removed: AtomicBool,
     progress: watch::Receiver<Progress>,
@@ -58,8 +60,10 @@ pub fn create(path: PathBuf, limits: Limits) -> io::Result<(Writer, Arc<Spool>)>
     let file = files::create_private(&path)?;
     let (sender, progress) = watch::channel(Progress::default());
     let made = Stamp::of(&file).ok();
-    let spool = Arc::new(Spool { path: path.clone(), made, removed: AtomicBool::new(false), progress });
-    Ok((Writer::new(Box::new(disk::Spooled { file, path }), limits, sender), spool))
+    let shortened = Arc::<AtomicBool>::default();
+    let disk = disk::Spooled { file, path: path.clone(), shortened: shortened.clone() };
+    let spool = Spool { path, made, shortened, removed: AtomicBool::new(false), progress };
+    Ok((Writer::new(Box::new(disk), limits, sender), Arc::new(spool)))
 }
 
 /// What is kept of a step of an earlier process of the agent: its output is at its end, with or without a file.
@@ -67,7 +71,7 @@ pub(crate) fn left(path: PathBuf, limits: Limits) -> Arc<Spool> {
     let made = Stamp::at(&path).ok();
     let len = made.map_or(0, |stamp| stamp.len);
     let (_, progress) = watch::channel(Progress { len, ended: true, cut: len >= limits.bytes });
-    Arc::new(Spool { path, made, removed: AtomicBool::new(false), progress })
+    Arc::new(Spool { path, made, shortened: Arc::default(), removed: AtomicBool::new(false), progress })
 }
 
 impl Spool {
@@ -86,7 +90,9 @@ impl Spool {
         let (made, least) = (self.made?, self.progress().len);
         let damage = match Stamp::at(&self.path) {
             Ok(now) if !now.is_same_file(&made) => Some("the output that it kept was replaced"),
-            Ok(now) if now.len < least => Some("the output that it kept was shortened"),
+            Ok(now) if now.len < least || self.shortened.load(Ordering::Acquire) => {
+                Some("the output that it kept was shortened")
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some("the output that it kept was removed"),
             // What cannot be looked at does not show that somebody changed something.
             Ok(_) | Err(_) => None,
@@ -212,6 +218,10 @@ mod tests {
             write(&mut writer, b"hello");
             assert_eq!(spool.damage(), None);
             spoil(spool.path());
+            assert_eq!(spool.damage(), seen);
+            write(&mut writer, b" again");
+            assert_eq!(spool.damage(), seen, "what is written afterwards hides nothing");
+            writer.finish();
             assert_eq!(spool.damage(), seen);
             spool.remove();
             assert_eq!(spool.damage(), None, "the agent may");

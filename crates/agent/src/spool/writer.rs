@@ -238,7 +238,7 @@ mod tests {
         let room = Arc::new(Mutex::new(room));
         let (sender, progress) = watch::channel(Progress::default());
         let disk = Small { file, room: Arc::clone(&room), placed_to: 0, can_reserve };
-        let spool = Spool { path, made: None, removed: false.into(), progress };
+        let spool = Spool { path, made: None, shortened: Arc::default(), removed: false.into(), progress };
         Rig { _dir: dir, room, writer: Writer::new(Box::new(disk), AMPLE, sender), spool }
     }
 
@@ -313,7 +313,8 @@ mod tests {
         assert_eq!(*room.lock().expect("a number"), (1 << 20) - LINE.len() as u64);
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("real");
-        let mut real = disk::Spooled { file: File::create(&path).expect("a file"), path: path.clone() };
+        let file = File::create(&path).expect("a file");
+        let mut real = disk::Spooled { file, path: path.clone(), shortened: Arc::default() };
         real.write_at(LINE, 0).expect("a disk with room");
         // Not every disk can.
         drop(real.reserve(0, 1 << 20));

@@ -45,7 +45,7 @@ message! {
         environment: BTreeMap<String, String> = "environment",
         /// Directory the command starts in.
         working_dir: String = "working_dir",
-        /// Numeric user id, or empty for the agent's own user.
+        /// Numeric user id; empty for the user of the agent's setting, or its own.
         user: String = "user",
         /// Files made before the command starts.
         files: Vec<File> = "files",

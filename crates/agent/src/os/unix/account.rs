@@ -3,8 +3,11 @@
 
 use std::fs::File;
 use std::io;
+use std::marker::PhantomData;
 use std::os::unix::fs::{chown, fchown};
 use std::path::Path;
+
+use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 
 /// Who a step runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,9 +44,29 @@ impl Account {
         chown(path, Some(self.uid), Some(self.gid))
     }
 
+    /// From now on this thread makes and opens files as the account, until the value is dropped. Only for the root user.
+    pub(crate) fn act(&self) -> Acting {
+        Acting { gid: setfsgid(Gid::from_raw(self.gid)), uid: setfsuid(Uid::from_raw(self.uid)), thread: PhantomData }
+    }
+
     /// Makes an open file its own.
     pub(crate) fn own_file(&self, file: &File) -> io::Result<()> {
         fchown(file, Some(self.uid), Some(self.gid))
+    }
+}
+
+/// A thread that acts as an account. It stays on that thread.
+#[derive(Debug)]
+pub(crate) struct Acting {
+    uid: Uid,
+    gid: Gid,
+    thread: PhantomData<*const ()>,
+}
+
+impl Drop for Acting {
+    fn drop(&mut self) {
+        setfsuid(self.uid);
+        setfsgid(self.gid);
     }
 }
 
