@@ -210,6 +210,23 @@ async fn a_stage_that_waits_says_why_and_goes_on_when_it_has_its_instance() {
 }
 
 #[tokio::test]
+async fn an_instance_that_cannot_be_given_back_is_told_and_changes_no_result() {
+    let text = steps(r#"- step: {name: one, type: Run, spec: {command: "true"}}"#);
+    Scenario::new(&text).fleet(|agents| agents.fail_releases()).run().await.check(
+        "
+        run p
+        a started
+        a ready
+        a.one started
+        a.one passed
+        a note: instance vm-a could not be ended: no instance could be had: the runner is away
+        a passed
+        run passed
+        ",
+    );
+}
+
+#[tokio::test]
 async fn the_loss_of_one_instance_leaves_the_stage_beside_it_alone() {
     let text = stages(
         r#"

@@ -137,3 +137,40 @@ async fn characters_are_told_whole_wherever_the_output_is_cut() {
     let told = Scenario::new(&text).run().await;
     assert_eq!(told.output("a", "s"), "ä€😀\u{fffd}!");
 }
+
+#[tokio::test]
+async fn the_nearer_of_two_variables_is_taken_and_the_callers_before_both() {
+    let text = steps(
+        r#"
+        - step: {name: s, type: Run, spec: {command: 'echo $A $B $HARNESS_STAGE_ID $CI', envVariables: {A: step, B: step, CI: mine}}}
+        "#,
+    );
+    let told = Scenario::new(&text).with(|options| options.env = vec![("A".into(), "caller".into())]).run().await;
+    assert_eq!(told.output("a", "s"), "caller step a mine\n");
+}
+
+#[tokio::test]
+async fn iterations_know_their_number_and_their_values() {
+    let text = stages(
+        r#"
+        - stage:
+            name: a
+            type: CI
+            strategy: {matrix: {os: [x, y]}}
+            spec:
+              execution:
+                steps:
+                  - step:
+                      name: s
+                      type: Run
+                      strategy: {repeat: {items: [p, q], maxConcurrency: 1}}
+                      spec: {command: 'echo <+matrix.os> <+repeat.item> $HARNESS_STAGE_INDEX of $HARNESS_STAGE_TOTAL'}
+        "#,
+    );
+    let told = Scenario::new(&text).run().await;
+    let said =
+        [("a_0", "s_0"), ("a_0", "s_1"), ("a_1", "s_0"), ("a_1", "s_1")].map(|(stage, step)| told.output(stage, step));
+    assert_eq!(said, ["x p 0 of 2\n", "x q 0 of 2\n", "y p 1 of 2\n", "y q 1 of 2\n"]);
+    let names: Vec<&str> = told.report.stages.iter().map(|stage| stage.name.as_str()).collect();
+    assert!(names.contains(&"a (os=x)") && names.contains(&"a (os=y)"), "{names:?}");
+}

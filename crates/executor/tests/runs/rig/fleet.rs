@@ -33,6 +33,7 @@ pub struct Agents {
     frozen_first: bool,
     /// How many connections to a new agent break.
     refused_first: u64,
+    releases_fail: bool,
     /// Whether an instance may be held, as one of a runner may.
     holds: bool,
 }
@@ -62,6 +63,11 @@ impl Agents {
 
     pub fn refuse_first(&mut self, connections: u64) {
         self.refused_first = connections;
+    }
+
+    /// What is given back is not taken.
+    pub fn fail_releases(&mut self) {
+        self.releases_fail = true;
     }
 
     pub fn be_a_runner(&mut self) {
@@ -128,8 +134,9 @@ impl Fleet for Agents {
     ) -> BoxFuture<'a, Result<Lease, FleetError>> {
         async move {
             let stage = bare(&want.stage);
-            self.note("acquire", stage);
+            self.note("acquire", &want.stage);
             if let Some(why) = self.refused.get(stage) {
+                self.note("refuse", &want.stage);
                 return Err(FleetError::Refused(why.clone()));
             }
             if let Some(gate) = self.held_up.get(stage) {
@@ -160,6 +167,9 @@ impl Fleet for Agents {
     fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), FleetError>> {
         async move {
             self.note("release", &lease.stage);
+            if self.releases_fail {
+                return Err(FleetError::Refused("the runner is away".to_owned()));
+            }
             let agent = self.machines()[bare(&lease.stage)].rig.agent.clone();
             agent.end_steps().await;
             Ok(())
