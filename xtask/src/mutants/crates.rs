@@ -2,9 +2,9 @@
 
 use super::mutant::Mutant;
 use super::suite::{
-    AGENT_CLIENT, AGENT_SECRETS, AGENT_SELF_TEST, AGENT_SETTINGS, AGENT_SPOOL, DRIVER, MASK, RUN_SECRETS, RUNNER,
-    RUNNER_GUARD, RUNNER_HEALTH, RUNNER_READERS, RUNNER_READY, STORE, STORE_BREAKAGE, STORE_GROUPS, STORE_PLACE,
-    STORE_ROWS,
+    AGENT_CLIENT, AGENT_SECRETS, AGENT_SELF_TEST, AGENT_SETTINGS, AGENT_SPOOL, DRIVER, MASK, OUTPUT_TEXT, RUN_CANCEL,
+    RUN_LOSS, RUN_SECRETS, RUNNER, RUNNER_GUARD, RUNNER_HEALTH, RUNNER_READERS, RUNNER_READY, SOURCES, STORE,
+    STORE_BREAKAGE, STORE_GROUPS, STORE_PLACE, STORE_ROWS, TALLY,
 };
 
 /// All of them.
@@ -115,6 +115,56 @@ pub const MUTANTS: &[Mutant] = &[
             "executor/src/attempt.rs",
             "Masker::new(Arc::clone(&place.run.secrets))",
             "Masker::new(Arc::default())",
+        )],
+    },
+    Mutant {
+        name: "credentials in a repository's settings enter VMs",
+        suite: SOURCES,
+        edits: &[("executor/src/workspace/settings.rs", "    if out {", "    if out && false {")],
+    },
+    Mutant {
+        name: "a step is not started again when the connection breaks",
+        suite: RUN_LOSS,
+        edits: &[(
+            "executor/src/attempt.rs",
+            "again(place.patience(), || place.agent.start_step(request)).await",
+            "place.agent.start_step(request).await",
+        )],
+    },
+    Mutant {
+        name: "a step runs again on an instance that is gone",
+        suite: RUN_LOSS,
+        edits: &[(
+            "executor/src/step.rs",
+            "Decision::Retry(_) if kind == ErrorKind::Infrastructure => Decision::Fail",
+            "Decision::Retry(_) if kind == ErrorKind::Infrastructure && attempt > 3 => Decision::Fail",
+        )],
+    },
+    Mutant {
+        name: "a run that is cancelled waits for its sources to be sent",
+        suite: RUN_CANCEL,
+        edits: &[(
+            "executor/src/stage.rs",
+            "            () = self.context.cancel.cancelled() => Err(self.cancelled()),",
+            "            () = std::future::pending() => Err(self.cancelled()),",
+        )],
+    },
+    Mutant {
+        name: "a character that two pieces of output share is lost",
+        suite: OUTPUT_TEXT,
+        edits: &[(
+            "executor/src/text.rs",
+            "let Some(wrong) = error.error_len() else { break };",
+            "let wrong = error.error_len().unwrap_or(1);",
+        )],
+    },
+    Mutant {
+        name: "test cases that passed leave no room for one that failed",
+        suite: TALLY,
+        edits: &[(
+            "executor/src/tally.rs",
+            "let room = if is_broken(case.result) {",
+            "let room = if is_broken(case.result) && false {",
         )],
     },
     Mutant {

@@ -47,6 +47,16 @@ pub const AGENT_SETTINGS: Suite = Suite::Unit { of: "agent", word: "settings::" 
 pub const AGENT_SPOOL: Suite = Suite::Unit { of: "agent", word: "spool::" };
 /// What is hidden of a text.
 pub const MASK: Suite = Suite::Unit { of: "mask", word: "" };
+/// What becomes of a run whose agents, connections and instances are lost.
+pub const RUN_LOSS: Suite = Suite::Tests { program: "runs", word: "loss::" };
+/// What becomes of a run that is cancelled.
+pub const RUN_CANCEL: Suite = Suite::Tests { program: "runs", word: "cancel::" };
+/// What of the sources enters a VM.
+pub const SOURCES: Suite = Suite::Unit { of: "executor", word: "workspace::" };
+/// How output becomes text.
+pub const OUTPUT_TEXT: Suite = Suite::Unit { of: "executor", word: "text::" };
+/// Which test cases are kept.
+pub const TALLY: Suite = Suite::Unit { of: "executor", word: "tally::" };
 /// What a run tells when it knows secrets.
 pub const RUN_SECRETS: Suite = Suite::Tests { program: "runs", word: "secrets::" };
 /// Whether the runner says that it is well. The tests of full disks mount one, which takes root.
