@@ -28,9 +28,10 @@ pub fn settled(w: &World, probes: &[StageId]) -> Result<(), Unsettled> {
         let Some(stage) = w.rows.stages.get(id) else {
             return Err(("every_stage_ends", format!("{id} was never heard")));
         };
-        // An operator's last word may have come after the probe.
-        let drained = stage.candidates.iter().any(|c| w.rows.drained.contains(&c.pool));
-        if !drained && stage.cause.as_ref().is_some_and(|cause| UNSERVED.contains(&cause.code)) {
+        // An operator's last word may have come after the probe: a pool is drained, or the file has it no more.
+        let (drained, pools) = (&w.rows.drained, &w.config.pools);
+        let withdrawn = stage.candidates.iter().any(|c| drained.contains(&c.pool) || !pools.contains_key(&c.pool));
+        if !withdrawn && stage.cause.as_ref().is_some_and(|cause| UNSERVED.contains(&cause.code)) {
             return Err(("demand_is_served", format!("{id} was not served in a calm world: {:?}", stage.cause)));
         }
     }
