@@ -159,7 +159,7 @@ impl Agent {
 
     /// Waits for a step's end. A connection that breaks is made anew, until the agent was out of reach for `unreachable_for`.
     pub async fn poll_step(&self, id: &str, unreachable_for: Duration) -> Result<wire::PollStepResponse, AgentError> {
-        let body = wire::PollStepRequest { id: id.to_owned() };
+        let body = wire::PollStepRequest { id: id.to_owned(), secrets: true };
         // The agent answers a poll when the step ends, so patience is counted from the first poll that fails.
         let mut silent_since = None;
         loop {

@@ -46,8 +46,6 @@ pub(crate) enum Shape {
     Number,
     /// Names to texts.
     Texts,
-    /// A list of texts.
-    Lines,
     /// Whatever another service makes of it.
     Any,
     /// An object with these fields.
@@ -101,9 +99,6 @@ fn has_shape(what: &str, value: &Value, shape: Shape) -> Expected {
         Shape::Texts if !value.as_object().is_some_and(|map| map.values().all(Value::is_string)) => {
             wrong("an object of texts")
         }
-        Shape::Lines if !value.as_array().is_some_and(|list| list.iter().all(Value::is_string)) => {
-            wrong("a list of texts")
-        }
         Shape::Object(known) => fields(what, value, known),
         Shape::List(known) => match value.as_array() {
             None => wrong("a list"),
@@ -111,14 +106,7 @@ fn has_shape(what: &str, value: &Value, shape: Shape) -> Expected {
                 items.iter().enumerate().try_for_each(|(n, item)| fields(&format!("{what}[{n}]"), item, known))
             }
         },
-        Shape::Text
-        | Shape::Word(_)
-        | Shape::Flag
-        | Shape::Whole
-        | Shape::Number
-        | Shape::Texts
-        | Shape::Lines
-        | Shape::Any => Ok(()),
+        Shape::Text | Shape::Word(_) | Shape::Flag | Shape::Whole | Shape::Number | Shape::Texts | Shape::Any => Ok(()),
     }
 }
 

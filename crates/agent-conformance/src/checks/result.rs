@@ -38,7 +38,6 @@ const RESULT: &[Field] = &[
     ("cause", Shape::Text, NotZero),
     ("signal", Shape::Whole, NotZero),
     ("cancel_reason", Shape::Text, NotZero),
-    ("kiln_secrets", Shape::Lines, NotZero),
     ("output_bytes", Shape::Whole, NotZero),
     ("duration_ms", Shape::Whole, NotZero),
 ];

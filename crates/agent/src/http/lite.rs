@@ -67,7 +67,11 @@ pub(super) async fn start_step(State(api): State<Api>, body: Body) -> Reply<Empt
 
 pub(super) async fn poll_step(State(api): State<Api>, body: Body) -> Reply<PollStepResponse> {
     let request: PollStepRequest = read(body, api.agent.settings.body_limit_bytes).await?;
-    api.answer(api.agent.poll_step(&request.id).await?)
+    let mut response = api.agent.poll_step(&request.id).await?;
+    if !request.secrets {
+        response.secrets.clear();
+    }
+    api.answer(response)
 }
 
 pub(super) async fn destroy(State(api): State<Api>, body: Body) -> Reply<DestroyResponse> {

@@ -78,7 +78,11 @@ pub(super) async fn poll(State(api): State<Arc<Api>>, Path(id): Path<String>, bo
     let Place { stage, instance, agent } = api.place(&StageId::new(id)).await?;
     let result =
         async { api.heard_of_step(&instance.id, agent.poll_step(&request.id, api.settings.unreachable_for).await) };
-    Ok(Json(api.while_served(&stage.id, &instance.id, &request.id, result).await?))
+    let mut result = api.while_served(&stage.id, &instance.id, &request.id, result).await?;
+    if !request.secrets {
+        result.secrets.clear();
+    }
+    Ok(Json(result))
 }
 
 pub(super) async fn cancel(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Body) -> Reply<Empty> {

@@ -15,6 +15,12 @@ async fn results_of_steps() {
     // A step that fails is a success of the request.
     let failed = runner.ok("POST", "/step", &step("s1", "failed", "exit 3")).await;
     assert_eq!((failed["exited"].as_bool(), failed["exit_code"].as_i64()), (Some(true), Some(3)));
+    let secret =
+        runner.ok("POST", "/step", &step("s1", "secret", "echo S=made > $HARNESS_OUTPUT_SECRET_FILE; exit 3")).await;
+    assert!(!secret.to_string().contains("made"), "{secret}");
+    let asked = json!({"id": "secret", "kiln_secrets": true});
+    let asked = runner.ok("POST", "/kiln/v1/stages/s1/steps/poll", &asked).await;
+    assert_eq!(asked["kiln_secrets"], json!(["made"]));
     let mut outputs =
         step("s1", "outputs", "echo A=1 > \"$DRONE_OUTPUT\"; echo \"B=$FROM_SETUP\" >> \"$DRONE_OUTPUT\"");
     outputs["start_step_request"]["output_vars"] = json!(["A", "B"]);

@@ -101,8 +101,8 @@ message! {
         signal: i32 = "signal",
         /// Ours: what the one who cancelled it gave as the reason.
         cancel_reason: String = "cancel_reason",
-        /// Ours: values that the step wrote down as secrets and that are no outputs, because it failed. Whoever shows
-        /// anything of the step masks them.
+        /// Ours, for those who ask for it: values that the step wrote down as secrets and that are no outputs, because it failed.
+        /// Whoever shows anything of the step masks them.
         secrets: Vec<String> = "kiln_secrets",
         /// Ours: bytes of output in the spool.
         output_bytes: u64 = "output_bytes",

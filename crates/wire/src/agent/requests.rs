@@ -44,6 +44,8 @@ message! {
     pub struct PollStepRequest {
         /// The step.
         id: String = "id",
+        /// Ours: whether the answer has `kiln_secrets`, where there are any.
+        secrets: bool = "kiln_secrets",
     }
 
     /// Asks for a step's output as it comes.
