@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use kiln_e2e::Turn;
+use kiln_wire::run::Event;
 use serde_json::Value;
 
 /// How one run of the program ended.
@@ -24,7 +25,11 @@ pub fn run(args: &[&str]) -> Run {
     command.args(["run", "--output", "json"]).args(args).current_dir(root()).stdin(Stdio::null());
     let done = command.output().expect("starting kiln");
     let stdout = String::from_utf8(done.stdout).expect("events are UTF-8");
-    let event = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not an event ({error}): {line}"));
+    let event = |line| {
+        let read = serde_json::from_str::<Event>(line).unwrap_or_else(|error| panic!("not an event ({error}): {line}"));
+        assert_ne!(read, Event::Unknown, "{line}");
+        serde_json::from_str(line).expect("JSON")
+    };
     Run {
         code: done.status.code(),
         events: stdout.lines().map(event).collect(),

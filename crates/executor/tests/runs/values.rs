@@ -1,6 +1,6 @@
 //! Values that steps leave for others, secret ones, and text that is no value.
 
-use crate::rig::{Scenario, stages, steps};
+use crate::rig::{Act, Scenario, stages, steps};
 
 #[tokio::test]
 async fn outputs_reach_later_steps_and_stages() {
@@ -128,14 +128,27 @@ async fn no_secret_is_told_neither_a_given_one_nor_one_that_a_step_made() {
 
 #[tokio::test]
 async fn characters_are_told_whole_wherever_the_output_is_cut() {
-    // Each byte of the text is printed by itself.
+    // The second half of a character is printed when what stands before its first half has arrived.
     let text = steps(
         r#"
-        - step: {name: s, type: Run, spec: {command: 'for b in "\303" "\244" "\342" "\202" "\254" "\360" "\237" "\230" "\200" "\377" "!"; do printf "$b"; sleep 0.05; done'}}
+        - step:
+            name: s
+            type: Run
+            spec:
+              command: |-
+                after() { until [ -e $DIR/$1 ]; do sleep 0.02; done; }
+                printf 'one\n\303'
+                after one; printf '\244 two\n\342\202'
+                after two; printf '\254 three\n\360\237\230'
+                after three; printf '\200\377!'
         "#,
     );
-    let told = Scenario::new(&text).run().await;
-    assert_eq!(told.output("a", "s"), "ä€😀\u{fffd}!");
+    let scenario = Scenario::new(&text)
+        .when("a.s | one", Act::Touch("one"))
+        .when("a.s | ä two", Act::Touch("two"))
+        .when("a.s | € three", Act::Touch("three"));
+    let told = scenario.run().await;
+    assert_eq!(told.output("a", "s"), "one\nä two\n€ three\n😀\u{fffd}!");
 }
 
 #[tokio::test]
