@@ -40,6 +40,15 @@ fn accepted(runner: &Runner) -> usize {
     table.lines().skip(1).filter(|line| established(&line.split_whitespace().collect::<Vec<_>>())).count()
 }
 
+/// What lies in the kernel for callers of the runner that do not take it, in bytes of each, as the kernel writes them.
+fn untaken(runner: &Runner) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("the kernel's table");
+    let port = format!(":{:04X}", runner.address.port());
+    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let queues = rows.filter(|columns| columns[1].ends_with(&port)).map(|columns| columns[4][..8].to_owned());
+    queues.filter(|bytes| bytes != "00000000").collect()
+}
+
 /// Each connection was looked at by itself: 25 new stages in a second cost more time than there was, callers hung up while they
 /// waited, and their stages were not stored.
 #[tokio::test]
@@ -115,6 +124,49 @@ async fn readers_that_do_not_read_are_hung_up_on() {
         assert!(!rest.ends_with(b"0\r\n\r\n"), "{path}: the whole answer was there, {} bytes", rest.len());
     }
     world.clean().await;
+    runner.end().await;
+}
+
+/// Their answers filled the one connection to the agent, so that no step of the stage could be started, waited for or cancelled.
+#[tokio::test]
+async fn readers_that_do_not_read_hold_up_no_other_call_of_their_stage() {
+    let runner = Runner::with_machines(1).await;
+    runner.set_up("s1").await;
+    let dir = runner.world.dir.path().display().to_string();
+    let script = format!("head -c {ENOUGH} /dev/urandom | base64 > {dir}/big; cat {dir}/big");
+    let done = runner.ok("POST", "/step", &step("s1", "big", &script)).await;
+    assert_eq!(done["exited"], true, "{done}");
+    let files = json!({"base": dir, "paths": ["big"]});
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        for (route, body) in [("output", json!({"id": "big", "follow": true})), ("files", files.clone())] {
+            let mut reader = send(&runner, "POST", &format!("/kiln/v1/stages/s1/{route}"), &body).await;
+            let mut head = [0; 12];
+            let begins = reader.read_exact(&mut head);
+            tokio::time::timeout(PATIENCE, begins).await.expect("readers hold up readers").expect("an answer");
+            silent.push(reader);
+        }
+    }
+    let mut before = Vec::new();
+    until("the answers to be stuck", async || {
+        let now = untaken(&runner);
+        let stuck = now.len() == silent.len() && now == before;
+        before = now;
+        stuck.then_some(())
+    })
+    .await;
+    let calls = async {
+        assert_eq!(runner.ok("POST", "/step", &step("s1", "short", "exit 3")).await["exit_code"], 3);
+        let endless = runner.spawn("/step", step("s1", "endless", "sleep 1000"));
+        until("the step", async || runner.world.steps_on(0).contains(&"endless".to_owned()).then_some(())).await;
+        runner.ok("POST", "/kiln/v1/stages/s1/steps/cancel", &json!({"id": "endless"})).await;
+        assert_eq!(endless.await.expect("no panic").1["cause"], "cancelled");
+        let output = runner.send("POST", "/kiln/v1/stages/s1/output", r#"{"id": "short"}"#).await;
+        assert_eq!(output.status(), 200);
+    };
+    tokio::time::timeout(PATIENCE, calls).await.expect("calls wait for readers");
+    drop(silent);
+    runner.world.clean().await;
     runner.end().await;
 }
 
