@@ -340,4 +340,58 @@ mod tests {
         let AgentError::Refused { status: 500, message, .. } = error else { panic!("{error:?}") };
         assert_eq!(message.len(), REFUSAL_MAX_BYTES + "…".len());
     }
+
+    /// The header that names the stage in the next request that an agent gets.
+    async fn named_by(stage: Option<&str>) -> Option<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let agent = Agent::through_runner(reqwest::Client::builder().no_proxy().build().expect("a client"), &base);
+        let agent = stage.map_or_else(|| agent.clone(), |stage| agent.for_stage(stage));
+        let asked = tokio::spawn(async move { agent.steps().await });
+        let (mut stream, _) = listener.accept().await.expect("a request");
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.expect("a header"));
+        }
+        drop(stream);
+        asked.await.expect("no panic").expect_err("no answer");
+        let text = String::from_utf8(request).expect("text");
+        text.lines().find_map(|line| line.strip_prefix("x-kiln-epoch: ")).map(ToOwned::to_owned)
+    }
+
+    #[tokio::test]
+    async fn a_stage_of_any_id_is_named_in_visible_characters() {
+        kiln_tls::install_provider();
+        assert_eq!(named_by(None).await, None);
+        for (stage, named) in [("run-1-build", "run-1-build"), ("a b%ü\n", "a%20b%25%C3%BC%0A")] {
+            assert_eq!(named_by(Some(stage)).await.as_deref(), Some(named));
+        }
+    }
+
+    #[tokio::test]
+    async fn why_a_stage_is_over_is_told_by_status_and_word() {
+        kiln_tls::install_provider();
+        for (head, reason) in [
+            ("410 Gone", Some(wire::Cause::AgentRestarted)),
+            // Somebody else's word, or none.
+            ("409 Conflict", None),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+            let base = format!("http://{}", listener.local_addr().expect("an address"));
+            let agent = Agent::through_runner(reqwest::Client::builder().no_proxy().build().expect("a client"), &base);
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.expect("a request");
+                let mut request = [0; 4096];
+                let _asked = stream.read(&mut request).await;
+                let body = r#"{"error_msg":"it is over","reason":"agent_restarted"}"#;
+                let answer = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                let _told = stream.write_all(answer.as_bytes()).await;
+                let mut rest = Vec::new();
+                let _read = stream.read_to_end(&mut rest).await;
+            });
+            let error = agent.start_step(&wire::StartStepRequest::default()).await.expect_err("a refusal");
+            assert_eq!(error.over(), reason, "{error}");
+            assert!(error.to_string().contains("it is over"), "{error}");
+        }
+    }
 }

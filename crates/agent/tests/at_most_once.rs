@@ -277,6 +277,22 @@ async fn an_agent_that_cannot_write_its_journal_begins_nothing() {
 }
 
 #[tokio::test]
+async fn a_disk_without_room_for_a_journal_keeps_anything_from_beginning() {
+    let program = start();
+    let beside = program.dir.path().join("state/journal.new");
+    for (path, body) in
+        [("/kiln/v1/claim", json!({"id": "i-1"})), ("/setup", json!({})), ("/start_step", json!(step("s1", "true")))]
+    {
+        // What is written there finds no room.
+        std::os::unix::fs::symlink("/dev/full", &beside).expect("a link");
+        let (status, message) = program.client.refused(path, &body).await;
+        assert!(status == 500 && message.contains("No space left on device"), "{path}: {status} {message}");
+    }
+    assert!(!beside.exists() && !beside.with_extension("").exists());
+    program.client.ok("/kiln/v1/claim", &json!({"id": "i-1"})).await;
+}
+
+#[tokio::test]
 async fn an_agent_that_is_told_to_stop_leaves_its_journal_too() {
     let mut program = start();
     program.client.ok("/setup", &json!({})).await;

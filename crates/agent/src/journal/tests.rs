@@ -82,3 +82,39 @@ fn damage_is_seen_and_own_lines_are_none() {
         assert_eq!(journal.damage(), seen);
     }
 }
+
+/// A disk of one MiB and a half, if this process may have one.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mount = ["-t", "tmpfs", "-o", "size=1536k", "tmpfs"];
+        let mounted = std::process::Command::new("mount").args(mount).arg(dir.path()).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(Self(dir))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(std::process::Command::new("umount").arg(self.0.path()).status());
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_later_keeps_no_step_from_starting() {
+    let Some(disk) = Disk::mount() else { return };
+    let journal = journal(&disk.0);
+    journal.write(&start(0)).expect("a line");
+    let mut file = File::create(disk.0.path().join("all")).expect("a file");
+    while file.write_all(&[b'x'; 4096]).is_ok() {}
+    for n in 1..2000 {
+        journal.write(&start(n)).expect("a line");
+    }
+    // When even what was set aside is used up, nothing is half written.
+    let full = (2000..100_000).find(|n| journal.write(&start(*n)).is_err()).expect("an end of the disk");
+    assert_eq!((found(&disk.0).steps.len(), journal.damage()), (full, None));
+    file.set_len(0).expect("a file");
+    journal.write(&start(full)).expect("a line");
+    assert_eq!(found(&disk.0).steps.len(), full + 1);
+}

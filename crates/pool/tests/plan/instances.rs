@@ -158,7 +158,7 @@ fn one_whose_agent_was_started_again_ends_unless_it_is_held() {
         w.health.insert("i1".into(), Health { over, ..Health::default() });
     };
     let told = "terminate i1: agent_restarted: as it said";
-    let world = |line| World::new(&[("a", 1, 9)]).with(&[line, "s assigned instance=i1 set_up"]).change(restarted);
+    let world = |line| World::new(&[("a", 0, 9)]).with(&[line, "s assigned instance=i1 set_up"]).change(restarted);
     world("i1 claimed stage=s").check(told);
     world("i1 claimed stage=s held=60").check("");
     World::new(&[("a", 0, 9)]).with(&["i1 ready"]).change(restarted).check(told);
