@@ -270,7 +270,7 @@ mod tests {
     async fn each_way_starts_the_same() {
         // Environment, directory, group, signals: none is blocked, and PIPE, which the agent ignores, is not.
         let script = "echo $GIVEN; pwd; [ $(cut -d' ' -f5 /proc/$$/stat) = $$ ] && echo leads; \
-             grep SigBlk /proc/$$/status; kill -PIPE $$; exit 3";
+             grep SigBlk /proc/self/status; kill -PIPE $$; exit 3";
         let expected = "a value\n/tmp\nleads\nSigBlk:\t0000000000000000\n";
         for way in [Way::Clone, Way::Fork] {
             let (exit, text) = run(script, "/bin/sh", "/tmp", None, way).await.expect("a process");
