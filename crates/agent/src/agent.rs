@@ -23,7 +23,7 @@ use crate::lock::lock;
 use crate::machine::{ClaimError, Machine};
 use crate::os::account::Account;
 use crate::os::terminal::Keyboard;
-use crate::os::{identity, machine};
+use crate::os::{identity, machine, memory};
 use crate::settings::Settings;
 use crate::spool::{self, Limits, Writer};
 use crate::stage::{self, Stage};
@@ -337,6 +337,8 @@ impl Agent {
         let _turn = self.turn.lock().await;
         self.end_steps().await;
         lock(&self.stage).end(&request.stage_runtime_id);
+        // The machine may wait for long before it is destroyed, or sleep until the next stage.
+        memory::give_back();
     }
 
     /// Ends every process of every step, also those that outlived their step.

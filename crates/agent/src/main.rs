@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use kiln_agent::os::program;
+use kiln_agent::os::{memory, program};
 use kiln_agent::server::Server;
 use kiln_agent::settings::{Settings, SettingsError};
 use kiln_agent::{dotenv, log, watchdog};
@@ -58,6 +58,7 @@ fn run() -> Result<()> {
             Ok(())
         }
         Action::Serve { env_file } => {
+            memory::keep_little();
             let settings = settings(env_file)?;
             log::start(settings.debug);
             let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -9,6 +9,7 @@
 //! | `identity` | the files that say who the machine is | `/etc/hostname`, `/etc/hosts`, `/etc/machine-id` | the registry |
 //! | `load` | processor time and memory in use | `/proc/stat`, `/proc/meminfo` | `GetSystemTimes`, `GlobalMemoryStatusEx` |
 //! | `machine` | clock, host name, entropy, random bytes | `clock_settime`, `sethostname`, `RNDADDENTROPY` | `SetSystemTime`, `SetComputerNameEx`, `ProcessPrng` |
+//! | `memory` | memory that the agent does not need any more is given back | `mallopt`, `malloc_trim` | nothing: the heap does |
 //! | `net` | a peer that vanishes is noticed | `TCP_KEEPIDLE` and its kin | `SIO_KEEPALIVE_VALS` |
 //! | `output` | what a step prints, until its command has ended | a pipe and `poll` | a named pipe, overlapped |
 //! | `power` | the machine is powered off | `poweroff`, `reboot` | `InitiateSystemShutdownEx` |
@@ -20,9 +21,9 @@
 mod unix;
 
 #[cfg(unix)]
-pub use unix::program;
-#[cfg(unix)]
 pub(crate) use unix::{account, files, identity, load, machine, net, output, power, process, terminal};
+#[cfg(unix)]
+pub use unix::{memory, program};
 
 #[cfg(not(unix))]
 compile_error!("the agent has no part for this operating system yet; see crates/agent/src/os/mod.rs for what it needs");

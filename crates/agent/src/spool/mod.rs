@@ -54,10 +54,13 @@ pub(crate) fn name(mark: &str) -> String {
 
 /// Creates the spool file; one of that name is overwritten.
 pub fn create(path: PathBuf, limits: Limits) -> io::Result<(Writer, Arc<Spool>)> {
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
-    let file = files::create_private(&path)?;
+    let file = files::create_private(&path).or_else(|error| match (error.kind(), path.parent()) {
+        (io::ErrorKind::NotFound, Some(dir)) => {
+            std::fs::create_dir_all(dir)?;
+            files::create_private(&path)
+        }
+        _ => Err(error),
+    })?;
     let (sender, progress) = watch::channel(Progress::default());
     let made = Stamp::of(&file).ok();
     let shortened = Arc::<AtomicBool>::default();

@@ -61,6 +61,9 @@ impl Writer {
     /// Adds output. Never fails: when it cannot be kept it is dropped, and the spool says so.
     pub fn write(&mut self, settled: Settled<'_>) {
         let mut bytes = &*settled;
+        if bytes.is_empty() {
+            return;
+        }
         if self.cut.is_none() {
             let within = self.limits.bytes.saturating_sub(self.state.len).min(bytes.len() as u64);
             if within < bytes.len() as u64 {

@@ -101,6 +101,9 @@ impl Registry {
 impl Steps {
     /// Forgets the oldest ended steps until at most `kept` of them remain.
     fn evict(&mut self, kept: usize) {
+        if self.by_id.len() <= kept {
+            return;
+        }
         let ended = |step: &Arc<Step>| step.ended().is_some();
         let mut over = self.by_id.values().filter(|step| ended(step)).count().saturating_sub(kept);
         let by_id = &mut self.by_id;

@@ -7,6 +7,7 @@
 //! ```
 //! What is supervised is behind [`Runtime`]: the host's processes, or a container. Nothing here knows which.
 
+mod crew;
 mod hand_over;
 mod pump;
 mod result;

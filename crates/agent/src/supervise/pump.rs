@@ -9,12 +9,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::crew;
 use crate::os::output::{CommandRuns, News, Output};
 use crate::spool::Writer;
 use kiln_mask::Masker;
-
-const CHUNK_BYTES: usize = 64 * 1024;
-const STACK_BYTES: usize = 128 * 1024;
 
 /// The running thread.
 pub(super) struct Pump {
@@ -40,13 +38,13 @@ impl Pump {
     ) -> io::Result<Self> {
         let (finished, done) = oneshot::channel();
         let mut worker = Worker { from, masker, to, drain_grace };
-        std::thread::Builder::new().name("pump".into()).stack_size(STACK_BYTES).spawn(move || {
+        crew::run(Box::new(move |buffer| {
             worker.pass(&first);
-            let mut from = worker.run();
+            let mut from = worker.run(buffer);
             // Nobody waits any more when the agent is being shut down.
             let _ = finished.send(());
             from.discard();
-        })?;
+        }))?;
         Ok(Self { runs, done })
     }
 
@@ -63,12 +61,11 @@ impl Worker {
         self.masker.push(bytes, |settled| self.to.write(settled));
     }
 
-    fn run(mut self) -> Output {
-        let mut buffer = vec![0; CHUNK_BYTES];
+    fn run(mut self, buffer: &mut [u8]) -> Output {
         let mut deadline: Option<Instant> = None;
         let mut open = true;
         while open || deadline.is_none() {
-            match self.from.next(&mut buffer, deadline) {
+            match self.from.next(buffer, deadline) {
                 News::Bytes(n) => self.pass(&buffer[..n]),
                 News::CommandEnded => deadline = Some(Instant::now() + self.drain_grace),
                 News::Closed => open = false,

@@ -85,7 +85,7 @@ async fn supervise(mut job: Job) -> PollStepResponse {
         Ok(outcome) => outcome,
         Err(error) => return result::broken(&format!("its exit status cannot be read: {error}")),
     };
-    let memory_ran_out = running.memory_ran_out();
+    let memory_ran_out = exit != Exit::Code(0) && running.memory_ran_out();
     drop(running);
     let mut response = result::ended(exit, stop.as_ref(), memory_ran_out);
     let secrets = job.secrets.clone();

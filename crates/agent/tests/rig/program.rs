@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -34,7 +35,12 @@ impl Program {
 
     /// With further settings, which end in a line break. The machine is never the agent's own.
     pub fn start_with(program: &str, flag: &str, more: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        Self::start_in(&std::env::temp_dir(), program, flag, more)
+    }
+
+    /// With all that it keeps below a directory.
+    pub fn start_in(base: &Path, program: &str, flag: &str, more: &str) -> Self {
+        let dir = tempfile::tempdir_in(base).expect("a directory");
         let authority = Authority::create().expect("a CA");
         let server = pem(&authority, &authority.issue_server(NAME).expect("a certificate"));
         let at = |name: &str| dir.path().join(name).display().to_string();
@@ -109,4 +115,13 @@ pub fn memory_bytes(pid: u32, key: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
     let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("the key");
     line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+/// Time that the process has spent on processors, its threads together.
+pub fn processor_time(pid: u32) -> std::time::Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a status");
+    let (_, fields) = stat.rsplit_once(") ").expect("its fields");
+    let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks"));
+    // All kernels count a hundred ticks a second for programs, whatever they count for themselves.
+    std::time::Duration::from_millis(10 * ticks.sum::<u64>())
 }

@@ -6,6 +6,7 @@
 
 use std::ffi::c_void;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 
 use nix::libc;
@@ -42,7 +43,7 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// `entry` may only make system calls and touch what `argument` points to, both without a change to what else the
 /// process holds in memory, and it must end by executing a program or by `_exit`.
 pub(super) unsafe fn in_memory(
-    stack: &mut [u128],
+    stack: &mut [MaybeUninit<u128>],
     cgroup: Option<RawFd>,
     entry: Entry,
     argument: *mut c_void,

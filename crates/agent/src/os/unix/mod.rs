@@ -8,6 +8,7 @@ pub(crate) mod files;
 pub(crate) mod identity;
 pub(crate) mod load;
 pub(crate) mod machine;
+pub mod memory;
 pub(crate) mod net;
 mod oom;
 pub(crate) mod orphans;

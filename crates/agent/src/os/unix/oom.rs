@@ -1,9 +1,29 @@
 //! Whether the kernel ended something for lack of memory.
 
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::lock::lock;
+
+/// How long a count is used for steps that start. The file has hundreds of lines, and a step that starts next after such
+/// an end would be told of it only if it fails too.
+const FRESH: Duration = Duration::from_millis(20);
+
+/// The last count, and when it was read.
+static LAST: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
+
 /// The kernel's count of such ends since its boot. Used where no cgroup counts per step.
 pub(super) fn kills_so_far() -> u64 {
     // A kernel without the counter says 0 forever: then only a cgroup can tell.
-    std::fs::read_to_string("/proc/vmstat").map_or(0, |text| count(&text, "oom_kill"))
+    let kills = std::fs::read_to_string("/proc/vmstat").map_or(0, |text| count(&text, "oom_kill"));
+    *lock(&LAST) = Some((Instant::now(), kills));
+    kills
+}
+
+/// That count, for a step that starts now.
+pub(super) fn kills_before() -> u64 {
+    let last = *lock(&LAST);
+    last.filter(|(at, _)| at.elapsed() < FRESH).map_or_else(kills_so_far, |(_, kills)| kills)
 }
 
 /// The number behind `key` in a file of `key number` lines.

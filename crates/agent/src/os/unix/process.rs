@@ -105,7 +105,7 @@ impl Processes {
         let ending = Ending::of(spawned.pid, spawned.pidfd)?;
         let pid = Some(spawned.pid);
         let handle = proc::find(spawned.pid).map(|process| process.handle());
-        let process = Process { ending, pid, tree, cgroup, handle, oom_before: oom::kills_so_far() };
+        let process = Process { ending, pid, tree, cgroup, handle, oom_before: oom::kills_before() };
         Ok(Started { process, output, runs, keyboard: ends.keyboard })
     }
 

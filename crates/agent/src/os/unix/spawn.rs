@@ -27,7 +27,7 @@ use super::child::{Child, enter};
 use super::clone;
 
 /// The child's stack until it executes its program. It makes system calls from a few small functions.
-const STACK_BYTES: usize = 64 * 1024;
+const STACK_BYTES: usize = 16 * 1024;
 
 /// How a process is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ fn by_clone(plan: &Plan<'_>, cgroup: Option<&File>) -> Result<Spawned, Failure> 
     let mut child = pointers.child(plan, procs.as_ref(), None);
     let way = if cgroup.is_some() { Way::IntoCgroup } else { Way::Clone };
     let cgroup = cgroup.map(File::as_raw_fd);
-    let mut stack = vec![0_u128; STACK_BYTES / size_of::<u128>()];
+    let mut stack = Box::new_uninit_slice(STACK_BYTES / size_of::<u128>());
     let signals = Signals::block();
     // SAFETY: the child runs `enter`, which makes only system calls and touches only `child`, what that points to, and
     // its own stack. All of these live until the call returns, which it does when the child has executed its program
