@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// Readers of output at a time. Each costs some 200 KiB while it stands still.
 const READERS: usize = 128;
@@ -17,9 +18,29 @@ const UNPACKED: usize = 4;
 /// Terminals that are typed into at a time. Each costs a thread.
 const TYPED: usize = 16;
 
-/// How long a bulk transfer may stand still because of its peer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stall(pub(crate) Duration);
+/// How long a bulk transfer may stand still because of its peer, and what is said of that to the connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Stall {
+    pub(crate) within: Duration,
+    stuck: CancellationToken,
+}
+
+impl Stall {
+    /// Of one connection.
+    pub(crate) fn new(within: Duration) -> Self {
+        Self { within, stuck: CancellationToken::new() }
+    }
+
+    /// A reader of this connection does not read. Over HTTP/2 what lies there for it may keep all other answers back.
+    pub(crate) fn reader_is_stuck(&self) {
+        self.stuck.cancel();
+    }
+
+    /// Returns when a reader of this connection does not read.
+    pub(crate) async fn stuck(&self) {
+        self.stuck.cancelled().await;
+    }
+}
 
 /// A place for a transfer, taken as long as this lives.
 #[derive(Debug)]

@@ -4,25 +4,26 @@
 //! free. So a reader that stands still holds up nobody for long, and can ask again from where it was.
 
 use std::io;
-use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures::stream::unfold;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::bulk::Stall;
+
 /// The end of a body at which it is made.
 pub(crate) struct Outgoing {
     chunks: mpsc::Sender<Bytes>,
     outcome: oneshot::Sender<io::Result<()>>,
-    unread_for: Duration,
+    stall: Stall,
 }
 
 /// Room for one chunk.
 pub(crate) type Room<'a> = mpsc::Permit<'a, Bytes>;
 
-/// A body of at most one chunk that is made and not taken yet. A reader that takes none for `unread_for` is given up.
-pub(crate) fn body(unread_for: Duration) -> (Outgoing, Body) {
+/// A body of at most one chunk that is made and not taken yet. A reader that takes none for too long is given up.
+pub(crate) fn body(stall: Stall) -> (Outgoing, Body) {
     let (chunks, made) = mpsc::channel(1);
     let (outcome, told) = oneshot::channel();
     let stream = unfold((made, Some(told)), |(mut made, told)| async move {
@@ -35,7 +36,7 @@ pub(crate) fn body(unread_for: Duration) -> (Outgoing, Body) {
             Err(error) => Some((Err(error), (made, None))),
         }
     });
-    (Outgoing { chunks, outcome, unread_for }, Body::from_stream(stream))
+    (Outgoing { chunks, outcome, stall }, Body::from_stream(stream))
 }
 
 impl Outgoing {
@@ -44,11 +45,12 @@ impl Outgoing {
     /// # Errors
     /// When the reader is gone, or has taken nothing for too long.
     pub(crate) async fn room(&self) -> io::Result<Room<'_>> {
-        match tokio::time::timeout(self.unread_for, self.chunks.reserve()).await {
+        match tokio::time::timeout(self.stall.within, self.chunks.reserve()).await {
             Ok(Ok(room)) => Ok(room),
             Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
             Err(_) => {
                 tracing::info!("a reader that does not read is given up");
+                self.stall.reader_is_stuck();
                 Err(io::Error::new(io::ErrorKind::TimedOut, "the reader does not read"))
             }
         }

@@ -149,6 +149,31 @@ async fn readers_that_do_not_read_leave_the_other_calls_of_their_connection_alon
     assert_eq!(first.bytes().await.expect("a body").len(), 60_000_000);
 }
 
+/// More unread answers than the window of the connection holds keep all others back. The client is sent to another connection.
+#[tokio::test]
+async fn readers_that_fill_the_window_of_their_connection_lose_it() {
+    let rig = Rig::with(|settings| settings.stalled_for = Duration::from_millis(300)).await;
+    rig.client.ok("/setup", &json!({})).await;
+    rig.client.run(&step("loud", "yes 0123456789 | head -c 60000000")).await;
+    let (mut unread, request) = (Vec::new(), json!({"id": "loud"}));
+    for _ in 0..4 {
+        let asked = rig.client.try_send("/stream_output", &request);
+        // The later ones may not even be answered any more.
+        unread.extend(tokio::time::timeout(Duration::from_millis(300), asked).await.ok().and_then(Result::ok));
+    }
+    assert!(!unread.is_empty());
+    until("another connection", async || {
+        let health = rig.client.http.get(format!("{}/healthz", rig.client.base)).send();
+        let health = tokio::time::timeout(Duration::from_secs(1), async { health.await.ok()?.text().await.ok() });
+        health.await.ok().flatten()
+    })
+    .await;
+    control_goes_on(&rig.client, "another connection").await;
+    for answer in unread {
+        assert!(answer.bytes().await.is_err(), "the output looks whole");
+    }
+}
+
 /// More steps are waited for at a time than HTTP/2 peers usually allow streams.
 #[tokio::test]
 async fn polls_of_many_steps_leave_the_other_calls_of_their_connection_alone() {
@@ -228,7 +253,6 @@ fn strangers(connect: &(impl Fn() -> TcpStream + Sync)) -> Vec<TcpStream> {
 
 /// A new client is served long before any stranger's time is up.
 async fn is_served_at_once(program: &Program) {
-    until_open(program, 200).await;
     let began = Instant::now();
     let health =
         tokio::time::timeout(PATIENCE, apart(program).get("/healthz")).await.expect("strangers take the places");

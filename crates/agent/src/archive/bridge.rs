@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use crate::bulk::Stall;
 use crate::outgoing::{self, Outgoing};
 
 /// Chunks of a body that came and were not read yet.
@@ -64,8 +65,8 @@ pub(super) struct BodyWriter {
 }
 
 /// A writer, and the body that it makes. The body ends with an error unless [`BodyWriter::end`] says otherwise.
-pub(super) fn writer(unread_for: Duration) -> (BodyWriter, Body) {
-    let (to, body) = outgoing::body(unread_for);
+pub(super) fn writer(stall: Stall) -> (BodyWriter, Body) {
+    let (to, body) = outgoing::body(stall);
     (BodyWriter { to, buffer: Vec::with_capacity(CHUNK_BYTES), runtime: Handle::current() }, body)
 }
 

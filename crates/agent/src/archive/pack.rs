@@ -36,7 +36,7 @@ pub(crate) fn pack(
     if !base.is_absolute() {
         return Err(ArchiveError::Directory { what: "base", path: base });
     }
-    let (writer, body) = bridge::writer(stall.0);
+    let (writer, body) = bridge::writer(stall);
     let started = on_thread("pack", move || {
         write(&base, &request, home.as_deref(), writer);
         drop((open, slot));

@@ -36,7 +36,7 @@ pub(crate) async fn unpack(
     if !plain {
         return Err(ArchiveError::Directory { what: "path", path: dir });
     }
-    let from = bridge::reader(body, stall.0);
+    let from = bridge::reader(body, stall.within);
     let fail = |path: PathBuf| move |source| ArchiveError::Unpack { path, source };
     let target = dir.clone();
     let work = on_thread("unpack", move || {

@@ -1,5 +1,6 @@
 //! The routes that are ours.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 use super::Api;
 use super::reply::{Refusal, Reply, read};
 use crate::archive;
-use crate::bulk::on_thread;
+use crate::bulk::{Stall, on_thread};
 
 pub(super) async fn identity(State(api): State<Api>) -> Reply<Identity> {
     api.answer(api.agent.machine.identity())
@@ -88,6 +89,7 @@ fn parameter(query: Option<&str>, name: &str) -> String {
 pub(super) async fn workspace(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
+    Extension(stall): Extension<Stall>,
     headers: HeaderMap,
     body: Body,
 ) -> Reply<UnpackedResponse> {
@@ -102,15 +104,19 @@ pub(super) async fn workspace(
         }
     };
     let slot = api.bulk.unpacked.slot().await;
-    api.answer(archive::unpack(body, path.into(), packed, account, slot, api.stall()).await?)
+    api.answer(archive::unpack(body, path.into(), packed, account, slot, stall).await?)
 }
 
-pub(super) async fn files(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
+pub(super) async fn files(
+    State(api): State<Api>,
+    Extension(stall): Extension<Stall>,
+    body: Body,
+) -> Result<Response, Refusal> {
     let request: FilesRequest = read(body, api.agent.settings.body_limit_bytes).await?;
     let account = api.agent.step_account().map_err(Refusal::internal)?;
     let home = api.agent.home(account.as_ref());
     let slot = api.bulk.packed.slot().await;
-    let body = archive::pack(request, home, api.agent.contact.open(), slot, api.stall())?;
+    let body = archive::pack(request, home, api.agent.contact.open(), slot, stall)?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar")),
         (header::CONTENT_ENCODING, HeaderValue::from_static("zstd")),

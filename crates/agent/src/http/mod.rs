@@ -19,20 +19,13 @@ use futures::FutureExt as _;
 use kiln_wire::agent::{self as wire, kiln as own};
 
 use crate::agent::Agent;
-use crate::bulk::{Bulk, Stall};
+use crate::bulk::Bulk;
 
 /// What handlers see.
 #[derive(Clone)]
 pub(crate) struct Api {
     pub agent: Arc<Agent>,
     pub bulk: Bulk,
-}
-
-impl Api {
-    /// How long a bulk transfer may stand still because of its peer.
-    fn stall(&self) -> Stall {
-        Stall(self.agent.settings.stalled_for)
-    }
 }
 
 /// All routes, each with and without a slash at its end.

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -14,6 +15,7 @@ use kiln_wire::agent::kiln::{CUT_HEADER, ENDED_HEADER, LENGTH_HEADER, OFFSET_HEA
 use super::Api;
 use super::reply::{Refusal, read};
 use crate::agent::AgentError;
+use crate::bulk::Stall;
 use crate::durations::millis;
 use crate::outgoing::{self, Outgoing};
 use crate::spool::Reader;
@@ -24,7 +26,11 @@ const STEP_PATIENCE: Duration = Duration::from_secs(5);
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The original's route. It serves any step, not only those with `log_drone`.
-pub(super) async fn stream_output(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
+pub(super) async fn stream_output(
+    State(api): State<Api>,
+    Extension(stall): Extension<Stall>,
+    body: Body,
+) -> Result<Response, Refusal> {
     let request: StreamOutputRequest = read(body, api.agent.settings.body_limit_bytes).await?;
     let step = step(&api, &request.id, STEP_PATIENCE).await?;
     let offset = u64::try_from(request.offset).map_err(|_| Refusal::bad("offset must not be negative"))?;
@@ -32,11 +38,15 @@ pub(super) async fn stream_output(State(api): State<Api>, body: Body) -> Result<
     if offset > len {
         return Err(Refusal::internal(format!("offset {offset} is beyond the end of the output, which is at {len}")));
     }
-    respond(&api, &step, offset, true).await
+    respond(&api, &step, offset, true, stall).await
 }
 
 /// Our route.
-pub(super) async fn output(State(api): State<Api>, body: Body) -> Result<Response, Refusal> {
+pub(super) async fn output(
+    State(api): State<Api>,
+    Extension(stall): Extension<Stall>,
+    body: Body,
+) -> Result<Response, Refusal> {
     let request: OutputRequest = read(body, api.agent.settings.body_limit_bytes).await?;
     let patience = request.wait_ms.map_or(STEP_PATIENCE, millis);
     let step = step(&api, &request.id, patience).await.map_err(|error| match error {
@@ -48,7 +58,7 @@ pub(super) async fn output(State(api): State<Api>, body: Body) -> Result<Respons
         let message = format!("offset {} is beyond the end of the output, which is at {len}", request.offset);
         return Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, message));
     }
-    respond(&api, &step, request.offset, request.follow).await
+    respond(&api, &step, request.offset, request.follow, stall).await
 }
 
 /// The step, if it is known within that time. Once the stage is over, no other ones will be.
@@ -58,7 +68,7 @@ async fn step(api: &Api, id: &str, patience: Duration) -> Result<Arc<Step>, Agen
 }
 
 /// Without `follow`, what is there now is all.
-async fn respond(api: &Api, step: &Arc<Step>, offset: u64, follow: bool) -> Result<Response, Refusal> {
+async fn respond(api: &Api, step: &Arc<Step>, offset: u64, follow: bool, stall: Stall) -> Result<Response, Refusal> {
     let slot = api.bulk.readers.slot().await;
     let reader = step.spool.reader().map_err(|e| Refusal::internal(format!("cannot read the output: {e}")))?;
     let progress = step.spool.progress();
@@ -70,7 +80,7 @@ async fn respond(api: &Api, step: &Arc<Step>, offset: u64, follow: bool) -> Resu
         (HeaderName::from_static(CUT_HEADER), flag(progress.cut)),
     ];
     let until = if follow { u64::MAX } else { progress.len };
-    let (to, body) = outgoing::body(api.stall().0);
+    let (to, body) = outgoing::body(stall);
     let open = api.agent.contact.open();
     tokio::spawn(async move {
         let carried = carry(reader, offset, until, &to).await;

@@ -4,12 +4,13 @@
 //! |---|---|
 //! | does not end its handshake | [`HANDSHAKE_WITHIN`], or when its place is needed |
 //! | does not end the header of a request | [`HEADER_WITHIN`] |
-//! | takes nothing of its answers | the settings' `stalled_for` |
+//! | takes nothing of its answers | the settings' `stalled_for`; over HTTP/2 it gets no new request answered then, and is hung up on after as long again |
 //! | vanished | some [`KEEP_ALIVE`] |
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -22,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::handshakes::Handshake;
 use super::unread::Unread;
+use crate::bulk::Stall;
 use crate::os::net;
 
 /// A peer proves who it is within this. One with a certificate needs some milliseconds.
@@ -108,7 +110,13 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 async fn talk(stream: Box<dyn Stream>, connected: Connected) {
-    let Connected { mut tls, app, mut stopping, .. } = connected;
+    let Connected { mut tls, app, mut stopping, stalled_for, .. } = connected;
+    let stall = Stall::new(stalled_for);
+    let told = stall.clone();
+    let app = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(told.clone());
+        app.call(request)
+    });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_WITHIN).max_buf_size(BUFFER_BYTES);
     let mut http2 = builder.http2();
@@ -129,6 +137,15 @@ async fn talk(stream: Box<dyn Stream>, connected: Connected) {
             // Requests that are being answered still are.
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        () = stall.stuck() => {
+            // New requests go over another connection at once. Those that are answered over this one have a while to end, as
+            // they may be kept back; whoever made them asks again.
+            connection.as_mut().graceful_shutdown();
+            let Ok(ended) = tokio::time::timeout(stalled_for, connection).await else {
+                return tracing::info!("a peer that does not read its answers is hung up on");
+            };
+            ended
         }
     };
     if let Err(error) = ended {
