@@ -18,7 +18,7 @@ use crate::sink::Sink;
 use crate::why::Why;
 
 /// What the caller of a run decides.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// The directory whose tree the stages get.
     pub workspace: std::path::PathBuf,

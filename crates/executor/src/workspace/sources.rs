@@ -84,7 +84,8 @@ fn add_with_parents(root: &Path, file: &Path, tree: &mut Tree) {
 
 /// Returns the files of a repository that are tracked although a pattern ignores them. Without git there are none.
 fn tracked_and_ignored(dir: &Path) -> Vec<PathBuf> {
-    let arguments = ["ls-files", "-z", "--cached", "--ignored", "--exclude-standard"];
+    // A repository of somebody else must not say what is run here.
+    let arguments = ["-c", "core.fsmonitor=false", "ls-files", "-z", "--cached", "--ignored", "--exclude-standard"];
     let output = Command::new("git").arg("-C").arg(dir).args(arguments).stdin(Stdio::null()).output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else { return Vec::new() };
     let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
