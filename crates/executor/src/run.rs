@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use kiln_mask::Masked;
-use kiln_pipeline::condition::{Prior, Verdict, decide};
+use kiln_pipeline::condition::{Verdict, decide, unmet_status};
 use kiln_pipeline::plan::{Plan, Stage};
-use kiln_pipeline::scope::{self, Place};
+use kiln_pipeline::scope::Place;
 use kiln_pipeline::strategy::{Iteration, expand};
 use kiln_wire::run::{Event, RunReport, StageReport, Status};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use crate::context::{Context, Images, Options, lock, name_of};
 use crate::fleet::{Fleet, error_chain};
 use crate::sink::Sink;
 use crate::stage::StageRun;
+use crate::status;
 use crate::walk::{End, walk};
 use crate::why::Why;
 
@@ -84,7 +85,7 @@ impl<'a> Run<'a> {
         let place = Place { stage: Some((stage, &stage.id)), failed: prior == End::Failed, ..Place::default() };
         let expansion = match expand(strategy, &self.context.scope(&place)) {
             Ok(expansion) => expansion,
-            Err(error) => return self.fail(stage, &stage.id, error_chain(&error)),
+            Err(error) => return self.not_expanded(stage, prior, error_chain(&error)),
         };
         let runs = expansion.iterations.iter().map(|iteration| async move {
             let id = format!("{}_{}", stage.id, iteration.index);
@@ -97,26 +98,30 @@ impl<'a> Run<'a> {
     /// Runs one iteration of a stage, if its conditions are met.
     async fn one(&self, stage: &Stage, id: &str, iteration: Option<&Iteration>, prior: End) -> End {
         if self.context.cancel.is_cancelled() {
-            return self.end(blank(
-                stage,
-                id,
-                iteration,
-                Status::Cancelled,
-                Some(self.context.why().before_its_turn()),
-            ));
+            let message = self.context.why().before_its_turn();
+            return self.end(blank(stage, id, iteration, Status::Cancelled, Some(message)));
         }
         self.context.describe_stage(stage, id);
         let iterations = iteration.into_iter().collect();
         let failed = prior == End::Failed;
         let place = Place { stage: Some((stage, id)), iterations, failed, ..Place::default() };
-        let before = if failed { Prior::Failure } else { Prior::Success };
-        match decide(&stage.when, before, &self.context.scope(&place), &self.context.options.facts) {
+        match decide(&stage.when, prior.into(), &self.context.scope(&place), &self.context.options.facts) {
             Err(error) => return self.fail(stage, id, format!("its condition has no value: {}", error_chain(&error))),
             Ok(Verdict::Skip(why)) => return self.skip(stage, id, &why),
             Ok(Verdict::Run) => {}
         }
         let report = StageRun::new(&self.context, stage, id, iteration).carry_out().await;
         self.end(report)
+    }
+
+    /// Records a stage whose iterations could not be worked out. What would not have run anyway has not failed.
+    fn not_expanded(&self, stage: &Stage, prior: End, error: String) -> End {
+        let (status, message) = match unmet_status(&stage.when, prior.into()) {
+            _ if self.context.cancel.is_cancelled() => (Status::Cancelled, self.context.why().before_its_turn()),
+            Some(why) => (Status::Skipped, why.to_owned()),
+            None => (Status::Failed, error),
+        };
+        self.end(blank(stage, &stage.id, None, status, Some(message)))
     }
 
     fn fail(&self, stage: &Stage, id: &str, message: String) -> End {
@@ -129,14 +134,8 @@ impl<'a> Run<'a> {
 
     /// Records how a stage ended, and tells the sink.
     fn end(&self, report: StageReport) -> End {
-        let (word, end) = match report.status {
-            Status::Passed => (scope::SUCCEEDED, End::Clear),
-            Status::Skipped => (scope::SKIPPED, End::Clear),
-            Status::Ignored => (scope::IGNORE_FAILED, End::Clear),
-            Status::Failed => (scope::FAILED, End::Failed),
-            Status::Cancelled => (scope::ABORTED, End::Failed),
-        };
-        self.context.record_stage(&report.id, word);
+        let end = status::end(report.status);
+        self.context.record_stage(&report.id, status::word(report.status));
         if end == End::Failed {
             self.context.record_failure(&report.name);
         }

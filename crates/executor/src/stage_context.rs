@@ -9,7 +9,7 @@ use kiln_wire::run::{Event, StepReport};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::Context;
+use crate::context::{Context, lock};
 use crate::gone::Gone;
 use crate::why::Why;
 
@@ -44,6 +44,12 @@ impl StageContext<'_> {
     /// Tells the sink.
     pub(crate) fn tell(&self, event: Event) {
         self.run.tell(event);
+    }
+
+    /// Tells how a step ended, and keeps it for the stage's report.
+    pub(crate) fn finish(&self, report: StepReport) {
+        self.tell(Event::StepFinished { stage: self.id.to_owned(), report: report.clone() });
+        lock(&self.steps).push(report);
     }
 
     /// Tells something that holds for every stage of the run, unless another stage told it.

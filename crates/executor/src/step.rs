@@ -1,106 +1,29 @@
-//! Steps and groups: decides whether they run and how often, and what their end means for the stage.
+//! One step: runs it as often as its failure strategies say, and takes what it left.
 
 use std::time::Instant;
 
 use futures::FutureExt as _;
-use futures::StreamExt as _;
-use futures::future::BoxFuture;
-use kiln_pipeline::condition::{Prior, Verdict, decide};
 use kiln_pipeline::failure::{self, Decision};
-use kiln_pipeline::plan::{ErrorKind, FailureStrategy, Group, Step, StepNode, Variable};
-use kiln_pipeline::scope::{self, Place};
-use kiln_pipeline::strategy::{Iteration, expand};
+use kiln_pipeline::plan::{ErrorKind, FailureStrategy, Step};
 use kiln_wire::run::{Cause, Event, Status, StepReport};
 
 use crate::again::again;
 use crate::attempt::{self, attempt, follow_output};
 use crate::collect;
-use crate::context::{lock, name_of};
+use crate::context::name_of;
 use crate::fleet::{Lease, error_chain};
+use crate::nest::Nest;
 use crate::outcome::{Judged, judge};
 use crate::request::{Prepared, prepare};
 use crate::stage_context::StageContext;
-use crate::walk::{End, walk};
+use crate::status;
+use crate::walk::End;
 use crate::why::Why;
 
-/// The groups and iterations around a step.
-#[derive(Clone, Default)]
-pub(crate) struct Nest<'n> {
-    groups: Vec<String>,
-    variables: Vec<&'n Variable>,
-    iterations: Vec<Iteration>,
-    /// Failure strategies of the groups, innermost first.
-    failure: Vec<&'n [FailureStrategy]>,
-}
-
 impl<'a> StageContext<'a> {
-    /// Runs a step or a group, with all its iterations. Boxed, because groups hold steps and groups.
-    pub(crate) fn node<'r>(
-        &'r self,
-        lease: &'r Lease,
-        node: &'a StepNode,
-        nest: Nest<'a>,
-        prior: End,
-    ) -> BoxFuture<'r, End>
-    where
-        'a: 'r,
-    {
-        self.iterations(lease, node, nest, prior).boxed()
-    }
-
-    async fn iterations(&self, lease: &Lease, node: &'a StepNode, nest: Nest<'a>, prior: End) -> End {
-        let (id, strategy) = match node {
-            StepNode::Step(step) => (&step.id, &step.strategy),
-            StepNode::Group(group) => (&group.id, &group.strategy),
-        };
-        let Some(strategy) = strategy else { return self.one(lease, node, nest, id.clone(), prior).await };
-        let expansion = match expand(strategy, &self.run.scope(&self.place(&nest, prior))) {
-            Ok(expansion) => expansion,
-            Err(error) => return self.not_run(node, id, Status::Failed, &error_chain(&error), &nest),
-        };
-        let runs = expansion.iterations.into_iter().map(|iteration| {
-            let id = format!("{id}_{}", iteration.index);
-            let mut nest = nest.clone();
-            nest.iterations.push(iteration);
-            self.one(lease, node, nest, id, prior)
-        });
-        let ends = futures::stream::iter(runs).buffer_unordered(expansion.max_concurrency);
-        ends.fold(End::Clear, |sum, end| async move { sum.and(end) }).await
-    }
-
-    async fn one(&self, lease: &Lease, node: &'a StepNode, nest: Nest<'a>, id: String, prior: End) -> End {
-        let when = match node {
-            StepNode::Step(step) => &step.when,
-            StepNode::Group(group) => &group.when,
-        };
-        if let Some(why) = self.why() {
-            return self.not_run(node, &id, Status::Cancelled, &why.before_its_turn(), &nest);
-        }
-        let before = if prior == End::Failed { Prior::Failure } else { Prior::Success };
-        let scope = self.run.scope(&self.place(&nest, prior));
-        match decide(when, before, &scope, &self.run.options.facts) {
-            Err(error) => {
-                let message = format!("its condition has no value: {}", error_chain(&error));
-                return self.not_run(node, &id, Status::Failed, &message, &nest);
-            }
-            Ok(Verdict::Skip(why)) => return self.not_run(node, &id, Status::Skipped, &why, &nest),
-            Ok(Verdict::Run) => {}
-        }
-        match node {
-            StepNode::Step(step) => self.step(lease, step, &id, &nest, prior).await,
-            StepNode::Group(group) => self.group(lease, group, nest, id, prior).await,
-        }
-    }
-
-    async fn group(&self, lease: &Lease, group: &'a Group, mut nest: Nest<'a>, id: String, prior: End) -> End {
-        nest.groups.push(id);
-        nest.variables.extend(&group.variables);
-        nest.failure.insert(0, &group.failure);
-        walk(&group.steps, prior, |node, before| self.node(lease, node, nest.clone(), before)).await
-    }
-
-    async fn step(&self, lease: &Lease, step: &'a Step, id: &str, nest: &Nest<'a>, prior: End) -> End {
-        let key = key(nest, id);
+    /// Runs a step as often as its failure strategies say.
+    pub(crate) async fn step(&self, lease: &Lease, step: &'a Step, id: &str, nest: &Nest<'a>, prior: End) -> End {
+        let key = nest.key(id);
         let name = name_of(&step.name, nest.iterations.last());
         let since = Instant::now();
         let mut attempts = 0;
@@ -127,17 +50,17 @@ impl<'a> StageContext<'a> {
                 decision => break (judged, decision),
             }
         };
-        let (status, end, word) = conclude(&judged, decision);
+        let status = conclude(&judged, decision);
         if decision == Decision::Abort {
             self.run.end(Why::Aborted);
         }
         let outputs: Vec<(String, String)> = judged.outputs.iter().map(|o| (o.name.clone(), o.value.clone())).collect();
-        self.run.record_step(self.id, &nest.groups, id, &outputs, word);
+        self.run.record_step(self.id, &nest.groups, id, &outputs, status::word(status));
         let Judged { cause, exit_code, message, tests, outputs: _, secrets: _ } = judged;
         let report =
             StepReport { id: key, name, status, cause, exit_code, message, attempts, duration: since.elapsed(), tests };
         self.finish(report);
-        end
+        status::end(status)
     }
 
     fn decide(&self, step: &Step, nest: &Nest<'_>, kind: ErrorKind, attempt: u32) -> Decision {
@@ -178,7 +101,8 @@ impl<'a> StageContext<'a> {
                 let gone = crate::gone::Gone::new();
                 let place = attempt::Place { stage, step: &key, agent: &agent, gone: &gone, cancel: &cancel, run };
                 if let Err(error) = follow_output(&place, &id).await {
-                    tracing::debug!(step = key, %error, "the background step's output ended early");
+                    let message = format!("the rest of the output of {key} is missing: {}", error_chain(&error));
+                    run.tell(Event::Note { stage: stage.to_owned(), message });
                 }
             };
             // The receiver lives longer than the stage's steps, so the send does not fail.
@@ -218,74 +142,14 @@ impl<'a> StageContext<'a> {
         let (stage, gone, cancel, run) = (self.id, &self.gone, &self.cancel, self.run);
         attempt::Place { stage, step: key, agent: &lease.agent, gone, cancel, run }
     }
-
-    fn place<'p>(&'p self, nest: &'p Nest<'_>, prior: End) -> Place<'p> {
-        Place {
-            stage: Some((self.stage, self.id)),
-            groups: nest.groups.clone(),
-            variables: nest.variables.clone(),
-            step: None,
-            iterations: self.iteration.into_iter().chain(&nest.iterations).collect(),
-            failed: prior == End::Failed,
-        }
-    }
-
-    /// Records a step or a group that was not started.
-    fn not_run(&self, node: &StepNode, id: &str, status: Status, message: &str, nest: &Nest<'_>) -> End {
-        let (name, word) = match node {
-            StepNode::Step(step) => (&step.name, status_word(status)),
-            StepNode::Group(group) => (&group.name, status_word(status)),
-        };
-        self.run.record_step(self.id, &nest.groups, id, &[], word);
-        self.finish(StepReport {
-            id: key(nest, id),
-            name: name_of(name, nest.iterations.last()),
-            status,
-            cause: match status {
-                Status::Failed => Some(Cause::Plan),
-                Status::Cancelled => Some(Cause::Cancelled),
-                _ => None,
-            },
-            exit_code: None,
-            message: Some(message.to_owned()),
-            attempts: 0,
-            duration: std::time::Duration::ZERO,
-            tests: None,
-        });
-        if status == Status::Skipped { End::Clear } else { End::Failed }
-    }
-
-    fn finish(&self, report: StepReport) {
-        self.tell(Event::StepFinished { stage: self.id.to_owned(), report: report.clone() });
-        lock(&self.steps).push(report);
-    }
 }
 
-/// Returns a step's id with those of its groups: `group.step`.
-fn key(nest: &Nest<'_>, id: &str) -> String {
-    nest.groups.iter().map(String::as_str).chain([id]).collect::<Vec<_>>().join(".")
-}
-
-fn conclude(judged: &Judged, decision: Decision) -> (Status, End, &'static str) {
-    let status = match (judged.cause, decision) {
+/// Returns how a step ended, of which a failure strategy may think otherwise.
+fn conclude(judged: &Judged, decision: Decision) -> Status {
+    match (judged.cause, decision) {
         (Some(Cause::Cancelled), _) => Status::Cancelled,
         (None, _) | (Some(_), Decision::MarkAsSuccess) => Status::Passed,
         (Some(_), Decision::Ignore) => Status::Ignored,
         (Some(_), _) => Status::Failed,
-    };
-    let end = match status {
-        Status::Failed | Status::Cancelled => End::Failed,
-        _ => End::Clear,
-    };
-    (status, end, status_word(status))
-}
-
-fn status_word(status: Status) -> &'static str {
-    match status {
-        Status::Passed => scope::SUCCEEDED,
-        Status::Failed => scope::FAILED,
-        Status::Ignored => scope::IGNORE_FAILED,
-        Status::Skipped => scope::SKIPPED,
-        Status::Cancelled => scope::ABORTED,
     }
 }

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use kiln_pipeline::condition::Prior;
 use kiln_pipeline::plan::Graph;
 
 /// What the end of an item means for the items that need it.
@@ -20,6 +21,15 @@ impl End {
     #[must_use]
     pub fn and(self, other: End) -> End {
         if self == End::Clear { other } else { End::Failed }
+    }
+}
+
+impl From<End> for Prior {
+    fn from(end: End) -> Self {
+        match end {
+            End::Clear => Self::Success,
+            End::Failed => Self::Failure,
+        }
     }
 }
 

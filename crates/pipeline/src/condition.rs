@@ -24,15 +24,25 @@ pub enum Verdict {
     Skip(String),
 }
 
+/// Returns why an item does not run for the state of the items before it, whatever its further conditions say.
+#[must_use]
+pub fn unmet_status(when: &When, prior: Prior) -> Option<&'static str> {
+    match (when.status, prior) {
+        (StatusFilter::Success, Prior::Failure) => Some("something before it failed"),
+        (StatusFilter::Failure, Prior::Success) => Some("nothing before it failed"),
+        (StatusFilter::Success, Prior::Success) | (StatusFilter::Failure, Prior::Failure) | (StatusFilter::Any, _) => {
+            None
+        }
+    }
+}
+
 /// Decides about one item.
 ///
 /// # Errors
 /// A condition without a value: its item must fail, since neither running nor skipping it would be what was asked.
 pub fn decide(when: &When, prior: Prior, scope: &Scope, facts: &Facts) -> Result<Verdict, EvalError> {
-    match (when.status, prior) {
-        (StatusFilter::Success, Prior::Failure) => return Ok(Verdict::Skip("something before it failed".into())),
-        (StatusFilter::Failure, Prior::Success) => return Ok(Verdict::Skip("nothing before it failed".into())),
-        _ => {}
+    if let Some(why) = unmet_status(when, prior) {
+        return Ok(Verdict::Skip(why.to_owned()));
     }
     for condition in &when.conditions {
         match condition {

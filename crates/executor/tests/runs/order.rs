@@ -154,6 +154,44 @@ async fn a_matrix_of_stages_has_an_instance_for_each_and_one_that_fails_fails_al
 }
 
 #[tokio::test]
+async fn a_matrix_over_values_of_what_failed_is_skipped_like_any_other_step_or_stage() {
+    let text = stages(
+        r#"
+        - stage:
+            name: a
+            type: CI
+            spec:
+              execution:
+                steps:
+                  - step: {name: make, type: Run, spec: {command: exit 1, outputVariables: [{name: L, type: String, value: L}]}}
+                  - step:
+                      name: next
+                      type: Run
+                      strategy: {repeat: {items: '<+execution.steps.make.output.outputVariables.L.split(",")>'}}
+                      spec: {command: 'echo <+repeat.item>'}
+        - stage:
+            name: b
+            type: CI
+            strategy: {repeat: {items: '<+pipeline.stages.a.spec.execution.steps.make.output.outputVariables.L.split(",")>'}}
+            spec: {execution: {steps: [{step: {name: s, type: Run, spec: {command: "true"}}}]}}
+        "#,
+    );
+    Scenario::new(&text).run().await.check(
+        "
+        run p
+        a started
+        a ready
+        a.make started
+        a.make failed (ExitCode 1): exit code 1
+        a.next skipped: something before it failed
+        a failed
+        b skipped: something before it failed
+        run failed
+        ",
+    );
+}
+
+#[tokio::test]
 async fn a_matrix_of_steps_runs_no_more_at_once_than_it_says() {
     // A step that finds another one running fails.
     let text = steps(
