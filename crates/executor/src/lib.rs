@@ -27,6 +27,7 @@ mod patience;
 mod request;
 mod run;
 mod sink;
+mod sources;
 mod stage;
 mod stage_context;
 mod status;

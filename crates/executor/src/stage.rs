@@ -1,20 +1,17 @@
 //! One stage on one instance: gets the instance, sends the sources, runs the steps, ends the instance.
 
-use std::io;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use bytes::Bytes;
-use futures::stream::{BoxStream, FuturesUnordered};
-use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use kiln_agent_client::AgentError;
 use kiln_pipeline::plan::Stage;
 use kiln_pipeline::strategy::Iteration;
 use kiln_wire::agent::SetupRequest;
 use kiln_wire::run::{Event, Phase, StageReport, Status};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use crate::again::again;
 use crate::context::{Context, lock, name_of};
 use crate::fleet::{Lease, Want, error_chain};
 use crate::gone::Gone;
@@ -22,7 +19,6 @@ use crate::nest::Nest;
 use crate::stage_context::{Beside, StageContext};
 use crate::walk::{End, walk};
 use crate::why::Why;
-use crate::workspace;
 
 /// One iteration of a stage.
 pub struct StageRun<'a> {
@@ -196,9 +192,7 @@ impl<'a> StageRun<'a> {
             phases.push(Phase { name: name.to_owned(), duration: clock.elapsed() });
             clock = Instant::now();
         };
-        // A second stream replaces what arrived of one that broke.
-        let sent = again(&self.context.run.options.patience, || self.send_sources(lease)).await;
-        sent.map_err(|e| format!("the workspace could not be sent: {}", error_chain(&e)))??;
+        self.context.send_sources(lease).await?;
         phase("workspace");
         self.context.tell(Event::InstanceReady {
             stage: self.context.id.to_owned(),
@@ -206,43 +200,6 @@ impl<'a> StageRun<'a> {
             phases,
         });
         Ok(())
-    }
-
-    /// Sends the sources. The inner error says why they could not be read on this machine.
-    async fn send_sources(&self, lease: &Lease) -> Result<Result<(), String>, AgentError> {
-        let tree = match self.context.stage.workspace {
-            false => Ok(workspace::empty()),
-            true => self.sources().await,
-        };
-        let tree = match tree {
-            Err(unread) => return Ok(Err(unread)),
-            Ok(tree) => tree,
-        };
-        // A file that cannot be read breaks the stream, which looks like a broken connection and is not to be repeated.
-        let (broken, told) = oneshot::channel();
-        let mut broken = Some(broken);
-        let tree = tree.inspect_err(move |error| {
-            // Without a receiver nobody waits for the answer any more.
-            drop(broken.take().map(|broken| broken.send(error.to_string())));
-        });
-        let sent = lease.agent.put_workspace(&self.context.stage.workspace_dir, tree.boxed()).await;
-        match (sent, told.now_or_never()) {
-            (Err(_), Some(Ok(why))) => Ok(Err(format!("the workspace could not be read: {why}"))),
-            (sent, _) => sent.map(|_| Ok(())),
-        }
-    }
-
-    /// Returns the working tree as a stream, and tells what of it stays here.
-    async fn sources(&self) -> Result<BoxStream<'static, io::Result<Bytes>>, String> {
-        let root = self.context.run.options.workspace.clone();
-        let unread = |why: String| format!("the workspace {} could not be read: {why}", root.display());
-        let read = tokio::task::spawn_blocking({
-            let root = root.clone();
-            move || workspace::read(&root)
-        });
-        let tree = read.await.map_err(|e| unread(e.to_string()))?.map_err(|e| unread(e.to_string()))?;
-        tree.notes().into_iter().for_each(|note| self.context.note_once(note));
-        Ok(tree.pack())
     }
 
     async fn keep(&self, lease: &Lease, ended: &Ended) {
