@@ -42,7 +42,7 @@ pub enum AgentError {
         path: &'static str,
         /// Why.
         #[source]
-        source: serde_json::Error,
+        source: kiln_wire::Unreadable,
     },
     /// The answer is longer than any that the route gives.
     #[error("the agent's answer to {path} has more than {limit_bytes} bytes")]

@@ -281,7 +281,7 @@ async fn decode<A: DeserializeOwned>(path: &'static str, answer: reqwest::Respon
     if cut {
         return Err(AgentError::TooLong { path, limit_bytes: ANSWER_MAX_BYTES });
     }
-    serde_json::from_slice(&bytes).map_err(|source| AgentError::Malformed { path, source })
+    serde_json::from_slice(&bytes).map_err(|error| AgentError::Malformed { path, source: error.into() })
 }
 
 #[cfg(test)]

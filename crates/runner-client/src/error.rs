@@ -61,7 +61,7 @@ pub enum RunnerError {
         url: String,
         /// What cannot be read.
         #[source]
-        source: serde_json::Error,
+        source: kiln_wire::Unreadable,
     },
     /// An answer that does not end.
     #[error("the answer of {url} is longer than {} MiB, so it was not read to its end", crate::ANSWER_MAX_BYTES >> 20)]

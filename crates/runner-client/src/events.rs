@@ -54,7 +54,8 @@ impl Events {
         let url = self.runner.url.clone();
         loop {
             if let Some(text) = self.ready.pop_front() {
-                let message = serde_json::from_str(&text).map_err(|source| RunnerError::Malformed { url, source })?;
+                let message = serde_json::from_str(&text)
+                    .map_err(|error| RunnerError::Malformed { url, source: error.into() })?;
                 return Ok(Next::Change(Answer { text, message }));
             }
             let Ok(chunk) = tokio::time::timeout(SILENCE_MAX, self.body.chunk()).await else {

@@ -171,8 +171,8 @@ impl Runner {
         let bytes = self.bytes(answer).await?;
         // Some routes answer with nothing.
         let json: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
-        let message =
-            serde_json::from_slice(json).map_err(|source| RunnerError::Malformed { url: self.url.clone(), source })?;
+        let message = serde_json::from_slice(json)
+            .map_err(|error| RunnerError::Malformed { url: self.url.clone(), source: error.into() })?;
         Ok(Answer { text: String::from_utf8_lossy(&bytes).trim_end().to_owned(), message })
     }
 

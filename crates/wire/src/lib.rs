@@ -12,3 +12,6 @@ mod millis;
 pub mod reach;
 pub mod run;
 pub mod runner;
+mod unreadable;
+
+pub use unreadable::Unreadable;

@@ -5,10 +5,10 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use kiln_mask::{Masked, Secrets, Texts};
+use kiln_wire::Unreadable;
 use kiln_wire::agent::{Cause, ErrorBody};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::error::Category;
 
 use super::Api;
 use crate::agent::AgentError;
@@ -132,19 +132,8 @@ impl From<ClaimError> for Refusal {
 /// Reads a JSON body. Its content type is not looked at: the original's client sends none.
 pub(super) async fn read<T: DeserializeOwned>(body: Body, limit_bytes: usize) -> Result<T, Refusal> {
     let bytes = collect(body, limit_bytes).await?;
-    serde_json::from_slice(&bytes).map_err(|error| invalid(&error))
-}
-
-/// Says where a request is wrong. What stands there is not quoted: its secrets are not known yet.
-fn invalid(error: &serde_json::Error) -> Refusal {
-    let what = match error.classify() {
-        Category::Data => {
-            format!("a value has another type than its field at line {} column {}", error.line(), error.column())
-        }
-        // These quote nothing.
-        Category::Eof | Category::Syntax | Category::Io => error.to_string(),
-    };
-    Refusal::bad(format!("the request is not valid: {what}"))
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Refusal::bad(format!("the request is not valid: {}", Unreadable::from(error))))
 }
 
 /// Apart from `read`, so that it is compiled once and not for every message.

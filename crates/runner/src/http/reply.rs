@@ -10,6 +10,7 @@ use bytes::Bytes;
 use kiln_agent_client::AgentError;
 use kiln_engine::{OperatorError, SetupError, StoreError};
 use kiln_pool::Cause;
+use kiln_wire::Unreadable;
 use kiln_wire::runner::ErrorBody;
 use kiln_wire::runner::kiln::EndCause;
 use serde::Serialize;
@@ -180,8 +181,10 @@ pub(super) async fn read_or_default<T: DeserializeOwned + Default>(
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    T::deserialize(&mut reader)
-        .map_err(|error| Refusal::unread(StatusCode::BAD_REQUEST, format!("the request is not valid: {error}")))
+    T::deserialize(&mut reader).map_err(|error| {
+        let message = format!("the request is not valid: {}", Unreadable::from(error));
+        Refusal::unread(StatusCode::BAD_REQUEST, message)
+    })
 }
 
 /// Reads the body into memory.
@@ -200,4 +203,18 @@ async fn limited(body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
         let message = format!("the request breaks off, or is larger than {limit_bytes} bytes");
         Refusal::unread(StatusCode::PAYLOAD_TOO_LARGE, message)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_cannot_be_read_is_refused_without_a_quote_of_it() {
+        let body = br#"{"id": "s", "setup_request": {"secrets": ["hunter2"], "envs": {"A": ["hunter2"]}}}"#;
+        let refused = decode::<kiln_wire::runner::SetupVmRequest>(body).expect_err("no request");
+        let expect = "the request is not valid: a value has another type than its field at line 1 column ";
+        assert!(refused.message.starts_with(expect), "{}", refused.message);
+        assert!(!refused.message.contains("hunter2"), "{}", refused.message);
+    }
 }
