@@ -175,3 +175,24 @@ async fn two_gigabytes_of_output_leave_the_agent_small_and_a_late_reader_gets_it
     let most = memory_bytes(program.child.id(), "VmHWM");
     assert!(most < 32 * MIB, "{most} bytes were resident");
 }
+
+#[tokio::test]
+async fn an_idle_agent_gives_back_what_a_stage_took() {
+    let program = Program::start(PROGRAM, "--env-file");
+    // What is its own; the pages of its file belong to nobody in particular.
+    let own = || memory_bytes(program.child.id(), "RssAnon");
+    program.client.ok("/setup", &json!({})).await;
+    program.client.ok("/destroy", &json!({})).await;
+    let fresh = own();
+    let script = "for i in 1 2 3 4 5 6 7 8; do echo a line of output; done; V=1";
+    for round in 0..4 {
+        let names: Vec<String> = (0..8).map(|n| format!("s{round}-{n}")).collect();
+        futures::future::join_all(names.iter().map(async |name| program.client.run(&step(name, script)).await)).await;
+    }
+    let lines = "yes a line of output | head -c 20000000";
+    assert_eq!(program.client.run(&step("large", lines)).await.exit_code, 0);
+    let read = (0..16).map(async |_| assert_eq!(program.client.output("large", 0).await.len(), 20_000_000));
+    futures::future::join_all(read).await;
+    program.client.ok("/destroy", &json!({})).await;
+    until("the memory to be given back", async || (own() < fresh + 3 * MIB).then_some(())).await;
+}

@@ -8,6 +8,8 @@
 //! burst      many stages at once on few agents, on none, and at a steady pace
 //! stages     500 stages at once on one runner
 //! claims     100,000 claims by two and three runners of one PostgreSQL, and what becomes of the work of one that is killed
+//! agent      a step's start, fifty at once, output and memory of the agent, beside what the machine itself needs for the same; further
+//!            arguments name parts of that. The static agent of tools/build is measured where there is one
 //! warm       /setup and the first step on warm local VMs; further arguments name other builds of `kiln` to compare with
 //! ```
 
@@ -18,6 +20,7 @@ use anyhow::{Context, Result, bail};
 use crate::cargo;
 
 const USAGE: &str = "usage: cargo xtask bench build|claim|roundtrip|queue|burst|stages|claims|all
+       cargo xtask bench agent [start|many|output|memory]...
        cargo xtask bench warm [KILN...]   # needs tools/build and tools/image; other builds of kiln go before this one";
 /// Claims that runners of one PostgreSQL make together.
 const CLAIMS: &str = "100000";
@@ -32,6 +35,9 @@ const PROGRAMS: [&str; 4] = ["kiln-bench", "kiln-claims", "kiln-chaos", "kiln-te
 pub fn bench(args: &[&str]) -> Result<()> {
     if let ["warm", others @ ..] = args {
         return warm(others);
+    }
+    if let ["agent", parts @ ..] = args {
+        return agent(parts);
     }
     let [what] = args else { bail!("{USAGE}") };
     let all = *what == "all";
@@ -58,6 +64,9 @@ pub fn bench(args: &[&str]) -> Result<()> {
             run("kiln-bench", &["moved", "--runners", runners])?;
         }
     }
+    if all {
+        agent(&[])?;
+    }
     Ok(())
 }
 
@@ -68,6 +77,22 @@ fn warm(others: &[&str]) -> Result<()> {
     let ours = cargo::target().join("release/kiln");
     let programs: Vec<&str> = others.iter().copied().chain(ours.to_str()).collect();
     run("kiln-bench", &["warm", "--kiln", &programs.join(",")])
+}
+
+/// Measures the agent by itself.
+fn agent(parts: &[&str]) -> Result<()> {
+    let arguments = ["bench", "--locked", "-p", "kiln-agent", "--bench", "agent", "--"];
+    let mut command = cargo::command();
+    command.args(arguments.iter().chain(parts)).current_dir(cargo::root());
+    let built = cargo::target().join("release/kiln-agent");
+    if built.exists() {
+        command.env("KILN_AGENT_PROGRAM", built);
+    }
+    let status = command.status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("the benchmark of the agent: {status}");
+    }
+    Ok(())
 }
 
 /// Kills the real runner again and again; the arguments are those of `kiln-chaos`.

@@ -12,6 +12,8 @@ mod hand_over;
 mod pump;
 mod result;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use hand_over::HandOver;
 pub(crate) use result::over;

@@ -234,13 +234,13 @@ mod tests {
     use super::*;
     use crate::ending::Exit;
 
-    /// Runs a script by one way, and gives its exit and output; `None` where that way is not to be had.
+    /// Runs a script by the last of these ways, the others being refused, and gives its exit and output.
     async fn run(
         script: &str,
         program: &str,
         dir: &str,
         cgroup: Option<&Cgroup>,
-        way: Way,
+        ways: &[Way],
     ) -> io::Result<(Exit, String)> {
         let strings = [program, "-c", script].map(|s| CString::new(s).expect("a string"));
         let dir = CString::new(dir).expect("a string");
@@ -257,8 +257,8 @@ mod tests {
             identity: None,
             cgroup,
         };
-        let spawned = spawn(&plan, &[way])?;
-        assert_eq!(spawned.way, way);
+        let spawned = spawn(&plan, ways)?;
+        assert_eq!(Some(&spawned.way), ways.last());
         drop(writer);
         let exit = Ending::of(spawned.pid, spawned.pidfd)?.wait().await?;
         let mut text = String::new();
@@ -273,9 +273,9 @@ mod tests {
              grep SigBlk /proc/self/status; kill -PIPE $$; exit 3";
         let expected = "a value\n/tmp\nleads\nSigBlk:\t0000000000000000\n";
         for way in [Way::Clone, Way::Fork] {
-            let (exit, text) = run(script, "/bin/sh", "/tmp", None, way).await.expect("a process");
+            let (exit, text) = run(script, "/bin/sh", "/tmp", None, &[way]).await.expect("a process");
             assert_eq!((exit, text.as_str()), (Exit::Signal(13), expected), "{way:?}");
-            let (exit, _) = run("kill -9 $$", "/bin/sh", "/", None, way).await.expect("a process");
+            let (exit, _) = run("kill -9 $$", "/bin/sh", "/", None, &[way]).await.expect("a process");
             assert_eq!(exit, Exit::KILLED, "{way:?}");
         }
     }
@@ -283,8 +283,9 @@ mod tests {
     #[tokio::test]
     async fn each_way_tells_why_a_program_was_not_executed() {
         for way in [Way::Clone, Way::Fork] {
-            let failed =
-                async |program: &str, dir: &str| run("", program, dir, None, way).await.expect_err("no process").kind();
+            let failed = async |program: &str, dir: &str| {
+                run("", program, dir, None, &[way]).await.expect_err("no process").kind()
+            };
             assert_eq!(failed("/no/such/program", "/").await, io::ErrorKind::NotFound, "{way:?}");
             assert_eq!(failed("/bin/sh", "/no/such/directory").await, io::ErrorKind::NotFound, "{way:?}");
             assert_eq!(failed("/etc/passwd", "/").await, io::ErrorKind::PermissionDenied, "{way:?}");
@@ -298,7 +299,7 @@ mod tests {
         for way in WAYS {
             let cgroup = parent.child("step").expect("a cgroup");
             let script = "grep ^0:: /proc/$$/cgroup";
-            let (exit, text) = run(script, "/bin/sh", "/", Some(&cgroup), way).await.expect("a process");
+            let (exit, text) = run(script, "/bin/sh", "/", Some(&cgroup), &[way]).await.expect("a process");
             assert_eq!(exit, Exit::Code(0));
             assert!(text.ends_with("/test-of-spawn/step\n"), "{way:?}: {text}");
             cgroup.remove();
@@ -311,9 +312,56 @@ mod tests {
         let cgroup = parent.child("step").expect("a cgroup");
         // It is gone, so nothing can be started in it.
         cgroup.remove();
-        let refused = run("true", "/bin/sh", "/", Some(&cgroup), Way::IntoCgroup).await;
+        let refused = run("true", "/bin/sh", "/", Some(&cgroup), &[Way::IntoCgroup]).await;
         assert!(refused.is_err());
-        assert_eq!(run("true", "/bin/sh", "/", Some(&cgroup), Way::Clone).await.expect("a process").0, Exit::Code(0));
+        assert_eq!(
+            run("true", "/bin/sh", "/", Some(&cgroup), &[Way::Clone]).await.expect("a process").0,
+            Exit::Code(0)
+        );
+    }
+
+    /// Makes the kernel refuse `clone3` to this thread, as filters of container engines do.
+    fn refuse_clone3(error: c_int) {
+        let step = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
+        let filter = [
+            // The number of the system call, which stands first.
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_clone3 as u32, 0, 1),
+            step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | error as u32, 0, 0),
+            step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+        // SAFETY: the program and its steps live, and the kernel only reads them. It holds for this thread alone.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+        }
+    }
+
+    #[test]
+    fn where_a_filter_refuses_clone3_a_step_is_started_by_fork_and_is_in_its_cgroup() {
+        for (error, name) in [(libc::ENOSYS, "test-of-nosys"), (libc::EPERM, "test-of-perm")] {
+            let test = std::thread::spawn(move || {
+                refuse_clone3(error);
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                runtime.block_on(async {
+                    for way in [Way::IntoCgroup, Way::Clone] {
+                        let Some(parent) = Parent::create(name) else { return };
+                        let cgroup = parent.child("step").expect("a cgroup");
+                        let refused = run("true", "/bin/sh", "/", Some(&cgroup), &[way]).await;
+                        assert_eq!(refused.expect_err("a refusal").raw_os_error(), Some(error));
+                        let script = "grep ^0:: /proc/$$/cgroup";
+                        let started = run(script, "/bin/sh", "/", Some(&cgroup), &[way, Way::Fork]).await;
+                        let (exit, text) = started.expect("a process");
+                        assert_eq!(exit, Exit::Code(0));
+                        assert!(text.ends_with(&format!("/{name}/step\n")), "{text}");
+                    }
+                    let (exit, _) = run("exit 4", "/bin/sh", "/", None, &WAYS).await.expect("a process");
+                    assert_eq!(exit, Exit::Code(4));
+                });
+            });
+            test.join().expect("no panic");
+        }
     }
 
     #[tokio::test]
