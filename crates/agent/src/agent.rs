@@ -4,7 +4,7 @@ mod over;
 mod self_test;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -119,6 +119,7 @@ pub struct Agent {
     /// What an earlier process of the agent left.
     found: Option<Found>,
     over: OnceLock<Over>,
+    stopping: AtomicBool,
     /// Where the machine is the agent's own.
     program: Option<ProgramFile>,
 }
@@ -152,6 +153,7 @@ impl Agent {
             journal: Arc::new(Journal::new(&settings.state_dir, begin)),
             found,
             over: OnceLock::new(),
+            stopping: AtomicBool::new(false),
             program: settings.change_kernel.then(ProgramFile::own).flatten(),
             settings,
         };

@@ -100,6 +100,7 @@ impl Server {
             let connected = Connected { tls, app, stopping, stalled_for, places: places.clone() };
             connections.spawn(connection::handle(stream, connected, handshakes.begin()));
         }
+        self.agent.is_to_stop();
         // Nobody could supervise the steps any more, nor answer for them; their pollers still hear of the end.
         self.agent.end_steps().await;
         stopping.send_replace(true);

@@ -88,6 +88,25 @@ async fn an_agent_that_was_stopped_and_goes_on_says_so() {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_asked_to_end_and_woken_as_a_service_is_blames_no_step() {
+    let program = started().await;
+    let ready = program.dir.path().join("ready");
+    // It outlives the request for a while, so that its end is told after the wake.
+    let script = format!("trap '' TERM; echo > {}; while :; do sleep 0.02; done", ready.display());
+    program.client.ok("/start_step", &step("s1", &script)).await;
+    until("the trap", async || std::fs::metadata(&ready).ok()).await;
+    let polled = tokio::spawn({
+        let client = program.client.clone();
+        async move { client.poll("s1").await }
+    });
+    for signal in ["-TERM", "-CONT"] {
+        let told = std::process::Command::new("kill").args([signal, &program.child.id().to_string()]).status();
+        assert!(told.expect("kill").success());
+    }
+    assert_eq!(polled.await.expect("a result").cause, Cause::Destroyed);
+}
+
+#[tokio::test]
 async fn a_step_that_kills_the_agent_is_ended_by_the_next_one() {
     let mut program = started().await;
     let pid = program.dir.path().join("pid");

@@ -45,7 +45,7 @@ fn keys_are_private_and_settings_are_the_agents() {
     assert_eq!(files["/etc/kiln/agent.env"], ("0600".to_owned(), env.to_owned()));
     assert!(files["/etc/systemd/system/kiln-max-age.timer"].1.contains("OnActiveSec=7200s"));
     let unit = &files["/etc/systemd/system/kiln-agent.service"].1;
-    for line in ["Restart=always", "Delegate=yes", "OOMPolicy=continue"] {
+    for line in ["Restart=always", "KillMode=mixed", "Delegate=yes", "OOMPolicy=continue"] {
         assert!(unit.lines().any(|l| l == line), "{line} is not in:\n{unit}");
     }
 }

@@ -2,9 +2,10 @@
 
 use super::mutant::Mutant;
 use super::suite::{
-    AGENT_CLIENT, AGENT_SECRETS, AGENT_SELF_TEST, AGENT_SETTINGS, AGENT_SPOOL, DRIVER, MASK, OUTPUT_TEXT, RUN_CANCEL,
-    RUN_LOSS, RUN_SECRETS, RUNNER, RUNNER_GUARD, RUNNER_HEALTH, RUNNER_READERS, RUNNER_READY, SOURCES, STORE,
-    STORE_BREAKAGE, STORE_GROUPS, STORE_PLACE, STORE_ROWS, TALLY,
+    AGENT_CLIENT, AGENT_EPOCH, AGENT_RESTARTS, AGENT_SECRETS, AGENT_SELF_TEST, AGENT_SETTINGS, AGENT_SPOOL,
+    AGENT_STEP_USER, AGENT_TAMPERING, DRIVER, MASK, OUTPUT_TEXT, RUN_CANCEL, RUN_LOSS, RUN_SECRETS, RUNNER,
+    RUNNER_GUARD, RUNNER_HEALTH, RUNNER_READERS, RUNNER_READY, RUNNER_RESTARTS, SOURCES, STORE, STORE_BREAKAGE,
+    STORE_GROUPS, STORE_PLACE, STORE_ROWS, TALLY,
 };
 
 /// All of them.
@@ -241,5 +242,56 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a self-test does not look at what its step handed over",
         suite: AGENT_SELF_TEST,
         edits: &[("agent/src/agent/self_test.rs", "if got != value {", "if got != value && got.len() > value.len() {")],
+    },
+    Mutant {
+        name: "an agent that starts again looks for no journal",
+        suite: AGENT_RESTARTS,
+        edits: &[(
+            "agent/src/journal/found.rs",
+            "Ok(text) => Some(Self { dir: dir.into(), ..Self::of(&text) }),",
+            "Ok(_) => None,",
+        )],
+    },
+    Mutant {
+        name: "what ran under an agent that died goes on",
+        suite: AGENT_RESTARTS,
+        edits: &[("agent/src/server.rs", "        agent.end_left().await;\n", "")],
+    },
+    Mutant {
+        name: "calls for another stage are served",
+        suite: AGENT_EPOCH,
+        edits: &[(
+            "agent/src/agent/over.rs",
+            "if stage.epoch() == given || unknown {",
+            "if stage.epoch() == given || !unknown {",
+        )],
+    },
+    Mutant {
+        name: "what a step does to the agent counts for nothing",
+        suite: AGENT_TAMPERING,
+        edits: &[(
+            "agent/src/agent/over.rs",
+            "if let Some(what) = self.journal.damage().or_else(|| step.spool.damage()) {",
+            "if let Some(what) = step.spool.damage().filter(|what| what.is_empty()) {",
+        )],
+    },
+    Mutant {
+        name: "a workspace belongs to the agent",
+        suite: AGENT_STEP_USER,
+        edits: &[("agent/src/archive/unpack.rs", "        let _acting = account.as_ref().map(Account::act);\n", "")],
+    },
+    Mutant {
+        name: "an agent's word that it was started again ends nothing",
+        suite: RUNNER_RESTARTS,
+        edits: &[(
+            "pool/src/plan/instances.rs",
+            "over.filter(|_| !self.instance.is_held(self.input.now_ms))",
+            "over.filter(|_| false)",
+        )],
+    },
+    Mutant {
+        name: "a runner names its stage to no agent",
+        suite: RUNNER_RESTARTS,
+        edits: &[("runner/src/agents.rs", "|stage| agent.for_stage(stage.as_str())", "|_| agent.clone()")],
     },
 ];

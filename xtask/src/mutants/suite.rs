@@ -43,6 +43,16 @@ pub const AGENT_SELF_TEST: Suite = Suite::Tests { program: "self_test", word: ""
 pub const AGENT_SECRETS: Suite = Suite::Tests { program: "secrets", word: "" };
 /// The agent's settings, and what of them steps see.
 pub const AGENT_SETTINGS: Suite = Suite::Unit { of: "agent", word: "settings::" };
+/// What an agent that is started again does with the work of the one before.
+pub const AGENT_RESTARTS: Suite = Suite::Tests { program: "at_most_once", word: "" };
+/// Which stage's calls the agent serves.
+pub const AGENT_EPOCH: Suite = Suite::Tests { program: "epoch", word: "" };
+/// What becomes of a stage whose steps tamper with the agent.
+pub const AGENT_TAMPERING: Suite = Suite::Tests { program: "tampering", word: "" };
+/// Steps of another user than the agent's, which takes root.
+pub const AGENT_STEP_USER: Suite = Suite::Tests { program: "step_user", word: "" };
+/// What becomes of a stage whose agent was started again.
+pub const RUNNER_RESTARTS: Suite = Suite::Tests { program: "http_api", word: "agent_restart::" };
 /// What becomes of a step's output on a disk with little room.
 pub const AGENT_SPOOL: Suite = Suite::Unit { of: "agent", word: "spool::" };
 /// What is hidden of a text.

@@ -7,6 +7,7 @@
 //! There is no way back. What tells about the past is answered as before, what would begin something is refused.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ use crate::supervise::{self, Left, Runtime};
 
 /// How often it is looked whether somebody tampered with the agent, beside the ends of steps.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A system that asks a process to end also wakes it, in case it was stopped. So a wake says nothing when the agent is asked to
+/// end within this time.
+const WAKE_DOUBT: Duration = Duration::from_millis(300);
 
 /// Why a stage is over, for programs and for people.
 #[derive(Debug, Clone)]
@@ -142,7 +147,13 @@ impl Agent {
                 () = resumed.next() => true,
                 () = tokio::time::sleep(LOOK_EVERY) => false,
             };
+            if stopped {
+                tokio::time::sleep(WAKE_DOUBT).await;
+            }
             let Some(agent) = agent.upgrade() else { return };
+            if agent.stopping.load(Ordering::Acquire) {
+                return;
+            }
             // Before there is a stage nobody could be deceived.
             if !agent.journal.is_begun() {
                 continue;
@@ -153,6 +164,11 @@ impl Agent {
                 return;
             }
         }
+    }
+
+    /// The agent was asked to end, and ends its steps itself.
+    pub(crate) fn is_to_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
     }
 
     fn damage(&self) -> Option<&'static str> {
