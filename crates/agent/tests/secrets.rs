@@ -54,7 +54,7 @@ async fn a_refusal_quotes_no_secret() {
     assert_eq!(status, 400, "{message}");
     assert!(message.contains(MASK) && !message.contains(SECRET), "{message}");
     // Secrets of a request that cannot be read are not known yet.
-    let wrong = json!({"secrets": ["hunter2"], "envs": {"A": ["hunter2"]}, "timeout": "hunter2"});
+    let wrong = json!({"secrets": ["hunter2"], "timeout": "hunter2"});
     for path in ["/setup", "/start_step"] {
         let (status, message) = rig.client.refused(path, &wrong).await;
         assert_eq!(status, 400);

@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_request_that_cannot_be_read_is_refused_without_a_quote_of_it() {
-        let body = br#"{"id": "s", "setup_request": {"secrets": ["hunter2"], "envs": {"A": ["hunter2"]}}}"#;
+        let body = br#"{"id": "s", "setup_request": {"secrets": ["hunter2"], "timeout": "hunter2"}}"#;
         let refused = decode::<kiln_wire::runner::SetupVmRequest>(body).expect_err("no request");
         let expect = "the request is not valid: a value has another type than its field at line 1 column ";
         assert!(refused.message.starts_with(expect), "{}", refused.message);
