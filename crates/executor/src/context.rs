@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kiln_mask::Secrets;
+use kiln_pipeline::Dialect;
+use kiln_pipeline::expr::Template;
 use kiln_pipeline::facts::Facts;
 use kiln_pipeline::plan::{Plan, PoolRequest, Stage};
 use kiln_pipeline::scope::{Book, Place};
@@ -37,6 +39,9 @@ pub struct Options {
     /// How long to wait for what does not answer.
     pub patience: Patience,
 }
+
+/// The beginning of an expression.
+const EXPRESSION: &str = "<+";
 
 /// Chooses the image for a stage's pool.
 pub type Images<'a> = &'a (dyn Fn(&PoolRequest) -> Result<String, String> + Send + Sync);
@@ -156,17 +161,27 @@ impl<'a> Context<'a> {
         lock(&self.told).insert(note.to_owned())
     }
 
+    /// Returns what people call an iteration of a stage.
+    pub(crate) fn stage_name(&self, stage: &Stage, id: &str, iteration: Option<&Iteration>) -> String {
+        let place = Place { stage: Some((stage, id)), iterations: iteration.into_iter().collect(), ..Place::default() };
+        self.name(&stage.name, &place, iteration)
+    }
+
+    /// Returns a name with the values of its expressions, or else with the title of its iteration. A name whose expressions have no
+    /// value is shown as it stands in the file.
+    pub(crate) fn name(&self, name: &str, place: &Place<'_>, iteration: Option<&Iteration>) -> String {
+        if name.contains(EXPRESSION) && self.plan.dialect == Dialect::Harness {
+            return Template::render_text(name, &self.scope(place)).unwrap_or_else(|| name.to_owned());
+        }
+        match iteration {
+            Some(iteration) if !iteration.title.is_empty() => format!("{name} ({})", iteration.title),
+            _ => name.to_owned(),
+        }
+    }
+
     /// Tells whoever watches the run.
     pub(crate) fn tell(&self, event: Event) {
         (self.sink)(self.secrets.mask(event));
-    }
-}
-
-/// Returns a name with the title of its iteration.
-pub(crate) fn name_of(name: &str, iteration: Option<&Iteration>) -> String {
-    match iteration {
-        Some(iteration) if !iteration.title.is_empty() => format!("{name} ({})", iteration.title),
-        _ => name.to_owned(),
     }
 }
 

@@ -32,6 +32,11 @@ impl<'n> Nest<'n> {
 }
 
 impl StageContext<'_> {
+    /// Returns what people call a step or a group there.
+    pub(crate) fn name(&self, name: &str, nest: &Nest<'_>, prior: End) -> String {
+        self.run.name(name, &self.place(nest, prior), nest.iterations.last())
+    }
+
     /// Returns the place of an expression there. `prior` says how the items before it ended.
     pub(crate) fn place<'p>(&'p self, nest: &'p Nest<'_>, prior: End) -> Place<'p> {
         Place {

@@ -10,7 +10,6 @@ use kiln_pipeline::plan::{Group, StepNode, When};
 use kiln_pipeline::strategy::expand;
 use kiln_wire::run::{Cause, Status, StepReport};
 
-use crate::context::name_of;
 use crate::fleet::{Lease, error_chain};
 use crate::nest::Nest;
 use crate::stage_context::StageContext;
@@ -54,15 +53,15 @@ impl<'a> StageContext<'a> {
 
     async fn one(&self, lease: &Lease, node: &'a StepNode, nest: Nest<'a>, id: String, prior: End) -> End {
         if let Some(why) = self.why() {
-            return self.not_run(node, &id, Status::Cancelled, &why.before_its_turn(), &nest);
+            return self.not_run(node, &id, Status::Cancelled, &why.before_its_turn(), &nest, prior);
         }
         let scope = self.run.scope(&self.place(&nest, prior));
         match decide(when(node), prior.into(), &scope, &self.run.options.facts) {
             Err(error) => {
                 let message = format!("its condition has no value: {}", error_chain(&error));
-                return self.not_run(node, &id, Status::Failed, &message, &nest);
+                return self.not_run(node, &id, Status::Failed, &message, &nest, prior);
             }
-            Ok(Verdict::Skip(why)) => return self.not_run(node, &id, Status::Skipped, &why, &nest),
+            Ok(Verdict::Skip(why)) => return self.not_run(node, &id, Status::Skipped, &why, &nest, prior),
             Ok(Verdict::Run) => {}
         }
         match node {
@@ -83,16 +82,16 @@ impl<'a> StageContext<'a> {
             StepNode::Group(group) => &group.id,
         };
         if let Some(why) = self.why() {
-            return self.not_run(node, id, Status::Cancelled, &why.before_its_turn(), &nest);
+            return self.not_run(node, id, Status::Cancelled, &why.before_its_turn(), &nest, prior);
         }
         match unmet_status(when(node), prior.into()) {
-            Some(why) => self.not_run(node, id, Status::Skipped, why, &nest),
-            None => self.not_run(node, id, Status::Failed, error, &nest),
+            Some(why) => self.not_run(node, id, Status::Skipped, why, &nest, prior),
+            None => self.not_run(node, id, Status::Failed, error, &nest, prior),
         }
     }
 
     /// Records a step or a group that was not started.
-    fn not_run(&self, node: &StepNode, id: &str, status: Status, message: &str, nest: &Nest<'_>) -> End {
+    fn not_run(&self, node: &StepNode, id: &str, status: Status, message: &str, nest: &Nest<'_>, prior: End) -> End {
         let name = match node {
             StepNode::Step(step) => &step.name,
             StepNode::Group(group) => &group.name,
@@ -100,7 +99,7 @@ impl<'a> StageContext<'a> {
         self.run.record_step(self.id, &nest.groups, id, &[], status::word(status));
         self.finish(StepReport {
             id: nest.key(id),
-            name: name_of(name, nest.iterations.last()),
+            name: self.name(name, nest, prior),
             status,
             cause: match status {
                 Status::Failed => Some(Cause::Plan),

@@ -12,7 +12,7 @@ use kiln_pipeline::strategy::{Iteration, expand};
 use kiln_wire::run::{Event, RunReport, StageReport, Status};
 use tokio_util::sync::CancellationToken;
 
-use crate::context::{Context, Images, Options, lock, name_of};
+use crate::context::{Context, Images, Options, lock};
 use crate::fleet::{Fleet, error_chain};
 use crate::sink::Sink;
 use crate::stage::StageRun;
@@ -77,7 +77,8 @@ impl<'a> Run<'a> {
     /// Runs a stage with all its iterations.
     async fn stage(&self, stage: &Stage, prior: End) -> End {
         if !self.context.options.stages.is_empty() && !self.context.options.stages.contains(&stage.id) {
-            return self.skip(stage, &stage.id, "not among the stages asked for");
+            let message = "not among the stages asked for".to_owned();
+            return self.not_run(stage, &stage.id, None, Status::Skipped, message);
         }
         let Some(strategy) = &stage.strategy else {
             return self.one(stage, &stage.id, None, prior).await;
@@ -99,15 +100,18 @@ impl<'a> Run<'a> {
     async fn one(&self, stage: &Stage, id: &str, iteration: Option<&Iteration>, prior: End) -> End {
         if self.context.cancel.is_cancelled() {
             let message = self.context.why().before_its_turn();
-            return self.end(blank(stage, id, iteration, Status::Cancelled, Some(message)));
+            return self.not_run(stage, id, iteration, Status::Cancelled, message);
         }
         self.context.describe_stage(stage, id);
         let iterations = iteration.into_iter().collect();
         let failed = prior == End::Failed;
         let place = Place { stage: Some((stage, id)), iterations, failed, ..Place::default() };
         match decide(&stage.when, prior.into(), &self.context.scope(&place), &self.context.options.facts) {
-            Err(error) => return self.fail(stage, id, format!("its condition has no value: {}", error_chain(&error))),
-            Ok(Verdict::Skip(why)) => return self.skip(stage, id, &why),
+            Err(error) => {
+                let message = format!("its condition has no value: {}", error_chain(&error));
+                return self.not_run(stage, id, iteration, Status::Failed, message);
+            }
+            Ok(Verdict::Skip(why)) => return self.not_run(stage, id, iteration, Status::Skipped, why),
             Ok(Verdict::Run) => {}
         }
         let report = StageRun::new(&self.context, stage, id, iteration).carry_out().await;
@@ -121,15 +125,20 @@ impl<'a> Run<'a> {
             Some(why) => (Status::Skipped, why.to_owned()),
             None => (Status::Failed, error),
         };
-        self.end(blank(stage, &stage.id, None, status, Some(message)))
+        self.not_run(stage, &stage.id, None, status, message)
     }
 
-    fn fail(&self, stage: &Stage, id: &str, message: String) -> End {
-        self.end(blank(stage, id, None, Status::Failed, Some(message)))
-    }
-
-    fn skip(&self, stage: &Stage, id: &str, why: &str) -> End {
-        self.end(blank(stage, id, None, Status::Skipped, Some(why.to_owned())))
+    /// Records an iteration of a stage that was not started.
+    fn not_run(&self, stage: &Stage, id: &str, iteration: Option<&Iteration>, status: Status, message: String) -> End {
+        self.end(StageReport {
+            id: id.to_owned(),
+            name: self.context.stage_name(stage, id, iteration),
+            status,
+            message: Some(message),
+            instance: None,
+            duration: Duration::ZERO,
+            steps: Vec::new(),
+        })
     }
 
     /// Records how a stage ended, and tells the sink.
@@ -142,23 +151,5 @@ impl<'a> Run<'a> {
         self.context.tell(Event::StageFinished { report: report.clone() });
         lock(&self.reports).push(report);
         end
-    }
-}
-
-fn blank(
-    stage: &Stage,
-    id: &str,
-    iteration: Option<&Iteration>,
-    status: Status,
-    message: Option<String>,
-) -> StageReport {
-    StageReport {
-        id: id.to_owned(),
-        name: name_of(&stage.name, iteration),
-        status,
-        message,
-        instance: None,
-        duration: Duration::ZERO,
-        steps: Vec::new(),
     }
 }

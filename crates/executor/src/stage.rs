@@ -12,7 +12,7 @@ use kiln_wire::agent::SetupRequest;
 use kiln_wire::run::{Event, Phase, StageReport, Status};
 use tokio::sync::mpsc;
 
-use crate::context::{Context, lock, name_of};
+use crate::context::{Context, lock};
 use crate::fleet::{Lease, Want, error_chain};
 use crate::gone::Gone;
 use crate::nest::Nest;
@@ -49,7 +49,7 @@ impl<'a> StageRun<'a> {
     /// Runs the stage and ends its instance, whatever happens.
     pub(crate) async fn carry_out(self) -> StageReport {
         let since = Instant::now();
-        let name = name_of(&self.context.stage.name, self.context.iteration);
+        let name = self.context.stage_name();
         self.context.tell(Event::StageStarted { stage: self.context.id.to_owned(), name: name.clone() });
         let (instance, ended) = match self.acquire().await {
             Err(ended) => (None, ended),

@@ -33,6 +33,11 @@ pub(crate) struct StageContext<'a> {
 }
 
 impl StageContext<'_> {
+    /// Returns what people call the stage.
+    pub(crate) fn stage_name(&self) -> String {
+        self.run.stage_name(self.stage, self.id, self.iteration)
+    }
+
     /// Returns why the stage ends before its end, if it does.
     pub(crate) fn why(&self) -> Option<Why> {
         if self.run.cancel.is_cancelled() {

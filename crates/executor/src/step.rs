@@ -10,7 +10,6 @@ use kiln_wire::run::{Cause, Event, Status, StepReport};
 use crate::again::again;
 use crate::attempt::{self, attempt, follow_output};
 use crate::collect;
-use crate::context::name_of;
 use crate::fleet::{Lease, error_chain};
 use crate::nest::Nest;
 use crate::outcome::{Judged, judge};
@@ -24,7 +23,7 @@ impl<'a> StageContext<'a> {
     /// Runs a step as often as its failure strategies say.
     pub(crate) async fn step(&self, lease: &Lease, step: &'a Step, id: &str, nest: &Nest<'a>, prior: End) -> End {
         let key = nest.key(id);
-        let name = name_of(&step.name, nest.iterations.last());
+        let name = self.name(&step.name, nest, prior);
         let since = Instant::now();
         let mut attempts = 0;
         let (judged, decision) = loop {

@@ -4,7 +4,7 @@ use kiln_mask::Masked;
 use kiln_wire::run::Event;
 
 use super::lines::Lines;
-use super::summary::{ended, seconds};
+use super::summary::{called, ended, seconds};
 use super::{View, summary};
 use crate::print;
 
@@ -18,13 +18,15 @@ impl View for Plain {
     fn show(&mut self, event: &Masked<Event>) {
         match &**event {
             Event::RunStarted { name, .. } => print::line(format!("pipeline {name}")),
-            Event::StageStarted { stage, .. } => print::line(format!("[{stage}] waiting for an instance")),
+            Event::StageStarted { stage, name } => {
+                print::line(format!("[{stage}] {}waiting for an instance", called(stage, name)));
+            }
             Event::InstanceReady { stage, instance, phases } => {
                 let total = phases.iter().map(|p| p.duration).sum();
                 print::line(format!("[{stage}] on instance {instance} after {}", seconds(total)));
             }
-            Event::StepStarted { stage, step, attempt, .. } => match attempt {
-                1 => print::line(format!("[{stage}/{step}] started")),
+            Event::StepStarted { stage, step, name, attempt } => match attempt {
+                1 => print::line(format!("[{stage}/{step}] {}started", called(step, name))),
                 n => print::line(format!("[{stage}/{step}] started, attempt {n}")),
             },
             Event::Output { stage, step, text } => {

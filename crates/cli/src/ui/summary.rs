@@ -75,6 +75,14 @@ pub fn stage_ended(stage: &StageReport) -> String {
     line
 }
 
+/// Returns a name with a colon, where it says more than the id does: an iteration's values, or other words.
+#[must_use]
+pub fn called(id: &str, name: &str) -> String {
+    let own = id.rsplit('.').next().unwrap_or(id);
+    let as_id: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if as_id.eq_ignore_ascii_case(own) || name == own { String::new() } else { format!("{}: ", shown(name)) }
+}
+
 /// How to look into an instance that is kept.
 #[must_use]
 pub fn kept(instance: &str, duration: Duration) -> String {
@@ -131,6 +139,15 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_told_where_it_says_more_than_the_id() {
+        assert_eq!(called("say_hello", "say hello"), "");
+        assert_eq!(called("group.say_hello", "Say hello"), "");
+        assert_eq!(called("after-other", "after-other"), "");
+        assert_eq!(called("test_0", "test (os=x)"), "test (os=x): ");
+        assert_eq!(called("b", "build\non x"), "build on x: ");
+    }
 
     #[test]
     fn names_in_reports_stay_on_their_line_and_colour_nothing() {

@@ -192,6 +192,33 @@ async fn a_matrix_over_values_of_what_failed_is_skipped_like_any_other_step_or_s
 }
 
 #[tokio::test]
+async fn names_tell_their_iteration_by_expression_or_by_title() {
+    let text = stages(
+        r#"
+        - stage:
+            name: build on <+matrix.os>
+            identifier: a
+            type: CI
+            strategy: {matrix: {os: [x, y]}}
+            when: {pipelineStatus: Success, condition: <+matrix.os> == "x"}
+            spec:
+              execution:
+                steps:
+                  - step: {name: show <+matrix.os> to <+pipeline.name>, identifier: show, type: Run, spec: {command: "true"}}
+                  - step: {name: plain, type: Run, strategy: {repeat: {items: [p]}}, spec: {command: "true"}}
+                  - step: {name: what <+matrix.other>, identifier: what, type: Run, when: {stageStatus: Failure}, spec: {command: "true"}}
+        "#,
+    );
+    let told = Scenario::new(&text).run().await;
+    let mut stages: Vec<_> = told.report.stages.iter().collect();
+    stages.sort_by_key(|stage| &stage.id);
+    assert_eq!([&stages[0].name, &stages[1].name], ["build on x", "build on y"]);
+    assert_eq!(stages[1].status, kiln_wire::run::Status::Skipped);
+    let steps: Vec<&str> = stages[0].steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(steps, ["show x to p", "plain (p)", "what <+matrix.other>"]);
+}
+
+#[tokio::test]
 async fn a_matrix_of_steps_runs_no_more_at_once_than_it_says() {
     // A step that finds another one running fails.
     let text = steps(

@@ -59,6 +59,12 @@ impl Template {
         names.filter(|name| seen.insert(*name)).collect()
     }
 
+    /// Returns a text with the values of its expressions. Without one for each of them there is no such text.
+    #[must_use]
+    pub fn render_text(text: &str, scope: &Scope) -> Option<String> {
+        Self::parse(text, &Location::default()).ok()?.render(scope).ok()
+    }
+
     /// Joins templates to one text.
     pub(crate) fn joined(templates: Vec<Template>) -> Self {
         let mut joined = Self { text: String::new(), parts: Vec::new() };
