@@ -1,7 +1,7 @@
 //! What is known about the working tree, asked of the user's own `git`.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use kiln_executor::without_credentials;
 use kiln_pipeline::facts::Facts;
@@ -37,7 +37,7 @@ pub fn facts(dir: &Path, event: &str, branch: Option<&str>) -> Facts {
 }
 
 fn last_commit(dir: &Path) -> [String; 4] {
-    let text = git(dir, &["log", "-1", "--format=%H%x00%an%x00%ae%x00%s"]).unwrap_or_default();
+    let text = git(dir, &["log", "-1", "--no-show-signature", "--format=%H%x00%an%x00%ae%x00%s"]).unwrap_or_default();
     let mut fields = text.split('\0').map(str::to_owned);
     std::array::from_fn(|_| fields.next().unwrap_or_default())
 }
@@ -53,7 +53,7 @@ fn repository(remote: &str) -> String {
 }
 
 fn git(dir: &Path, args: &[&str]) -> Option<String> {
-    let output = Command::new("git").arg("-C").arg(dir).args(args).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let output = kiln_executor::git(dir).args(args).stderr(Stdio::null()).output();
     let output = output.ok().filter(|o| o.status.success())?;
     let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
     (!text.is_empty()).then_some(text)
@@ -62,6 +62,25 @@ fn git(dir: &Path, args: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repository_of_another_user_has_facts_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let people = ["-c", "user.name=me", "-c", "user.email=me"];
+        for args in
+            [&["init", "--quiet", "--initial-branch=side"][..], &["commit", "--quiet", "--allow-empty", "-m", "x"]]
+        {
+            let done = kiln_executor::git(dir.path()).args(people).args(args).status().unwrap();
+            assert!(done.success(), "{args:?}");
+        }
+        // Only root can give files away; for others the repository stays their own.
+        for path in [dir.path().join(".git"), dir.path().to_owned()] {
+            drop(std::os::unix::fs::chown(path, Some(12345), None));
+        }
+        assert_eq!(root(dir.path()), dir.path().canonicalize().ok());
+        let facts = facts(dir.path(), "push", None);
+        assert_eq!((facts.get("branch"), facts.get("message")), ("side", "x"));
+    }
 
     #[test]
     fn remotes_are_read() {

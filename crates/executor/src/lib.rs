@@ -43,4 +43,4 @@ pub use fleet::{Fleet, FleetError, Lease, RunnerFleet, Want};
 pub use patience::Patience;
 pub use run::Run;
 pub use sink::Sink;
-pub use workspace::without_credentials;
+pub use workspace::{git, without_credentials};

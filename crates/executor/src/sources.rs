@@ -58,6 +58,7 @@ impl StageContext<'_> {
         });
         let tree = read.await.map_err(|e| unread(e.to_string()))?.map_err(|e| unread(e.to_string()))?;
         tree.notes().into_iter().for_each(|note| self.note_once(note));
+        tree.left_behind().into_iter().for_each(|note| self.note_once_about("what is ignored", note));
         Ok(tree.pack())
     }
 }

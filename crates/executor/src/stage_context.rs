@@ -64,6 +64,13 @@ impl StageContext<'_> {
         }
     }
 
+    /// Tells something that holds for every stage of the run, unless another stage told it in these or other words.
+    pub(crate) fn note_once_about(&self, what: &str, message: String) {
+        if self.run.is_new(what) {
+            self.note(message);
+        }
+    }
+
     /// Tells a remark about the stage.
     pub(crate) fn note(&self, message: String) {
         self.tell(Event::Note { stage: self.id.to_owned(), message });

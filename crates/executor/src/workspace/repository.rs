@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::objects;
 use super::settings::{self, Place, Sent};
 use super::stream::Source;
 use super::tree::Tree;
@@ -18,9 +19,13 @@ pub(super) const GIT: &str = ".git";
 const SETTINGS: &[&str] = &["config", "config.worktree"];
 /// Beginnings of names that copies of the settings, and files of credentials, have.
 const PRIVATE: &[&str] = &["config", ".config", "credentials", ".credentials", "git-credentials", ".git-credentials"];
-/// What a worktree has of its own, and so is not taken from the repository that it shares.
-const OWN: &[&str] =
-    &["HEAD", "index", "config.worktree", "modules", "worktrees", "ORIG_HEAD", "FETCH_HEAD", "COMMIT_EDITMSG"];
+/// What a worktree has of its own, and so is not taken from the repository that it shares. So are its references and texts, whose names
+/// are in capitals.
+const OWN: &[&str] = &["index", "config.worktree", "modules", "worktrees", "rebase-merge", "rebase-apply", "sequencer"];
+/// The same, further below.
+const OWN_BELOW: &[&str] = &["logs/HEAD", "refs/bisect", "refs/rewritten", "refs/worktree", "info/sparse-checkout"];
+/// Where references are that a worktree and its repository keep in one table each.
+const REFTABLE: &str = "reftable";
 /// What says where a worktree's parts are on this machine.
 const LINKS: &[&str] = &["commondir", "gitdir", "locked"];
 /// Folders that hold data, in which any name may occur.
@@ -33,8 +38,13 @@ const WITH_URLS: &[&str] = &[LOGS, "remotes", "branches"];
 const WITHOUT_URLS: &[&str] = &["HEAD", "index", "packed-refs", "shallow", "sharedindex"];
 /// Greatest size of a file in which URLs are looked for, in bytes. A larger one is not sent.
 const TEXT_MAX_BYTES: u64 = 64 << 20;
+/// The folder of objects.
+const OBJECTS: &str = "objects";
 /// The settings of a repository whose own could not be read.
 const PLAIN: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n";
+/// The settings of every copy: its files have the times and sizes that the index knows, and only these. Without them each file would
+/// count as changed until git has read all of them.
+const COPIED: &str = "[core]\n\tcheckStat = minimal\n\ttrustctime = false\n";
 
 /// Returns whether a folder of the sources is a bare repository.
 pub(super) fn is_bare(dir: &Path) -> bool {
@@ -48,7 +58,7 @@ pub(super) fn add(git: &Path, root: &Path, tree: &mut Tree) -> io::Result<()> {
     if found.is_dir() {
         // A bare repository may be one of the sources, and be tracked.
         let tracked = git.file_name().is_some_and(|file| file != GIT);
-        return Copy { root, tree, moved: false, tracked, skip: &[] }.folder(git, name);
+        return Copy { root, tree, moved: false, tracked, skip: Skip::Nothing }.folder(git, name);
     }
     let Some(target) = target(git) else {
         tree.notes.push(format!("git does not work in the copy: {} leads nowhere", name.display()));
@@ -60,9 +70,22 @@ pub(super) fn add(git: &Path, root: &Path, tree: &mut Tree) -> io::Result<()> {
         return Ok(());
     }
     if let Some(common) = common(&target) {
-        Copy { root, tree, moved: true, tracked: false, skip: OWN }.folder(&common, name)?;
+        if target.join(REFTABLE).exists() {
+            tree.notes.push(format!(
+                "git does not know the branches in the copy, because {} keeps references in tables",
+                name.display()
+            ));
+        }
+        Copy { root, tree, moved: true, tracked: false, skip: Skip::Own }.folder(&common, name)?;
+        let own: Vec<PathBuf> = OWN_BELOW.iter().map(|own| name.join(own)).collect();
+        tree.entries.retain(|name, _| !own.iter().any(|own| name.starts_with(own)));
     }
-    Copy { root, tree, moved: true, tracked: false, skip: LINKS }.folder(&target, name)
+    Copy { root, tree, moved: true, tracked: false, skip: Skip::Links }.folder(&target, name)
+}
+
+/// Returns whether it is a file or a link to a repository that is not there.
+pub(super) fn leads_nowhere(git: &Path) -> bool {
+    git.symlink_metadata().is_ok_and(|found| !found.is_dir()) && target(git).is_none()
 }
 
 /// Returns the folder that a `.git` file or link leads to.
@@ -103,8 +126,29 @@ struct Copy<'a> {
     moved: bool,
     /// Whether its files stay as they are where there is nothing to leave out.
     tracked: bool,
-    /// Names at its top that are not sent.
-    skip: &'static [&'static str],
+    /// What at its top is not sent.
+    skip: Skip,
+}
+
+/// What at the top of a repository is not sent.
+#[derive(Debug, Clone, Copy)]
+enum Skip {
+    Nothing,
+    /// What a worktree has of its own.
+    Own,
+    /// What says where a worktree's parts are.
+    Links,
+}
+
+impl Skip {
+    fn has(self, file: &str) -> bool {
+        let is_reference = file.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        match self {
+            Self::Nothing => false,
+            Self::Own => is_reference || OWN.contains(&file) || file.starts_with("sharedindex."),
+            Self::Links => LINKS.contains(&file),
+        }
+    }
 }
 
 impl Copy<'_> {
@@ -115,18 +159,24 @@ impl Copy<'_> {
             let entry = entry?;
             let (path, file) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
             let (name, kind) = (name.join(entry.file_name()), entry.file_type()?);
-            if self.skip.contains(&file.as_str()) || file.ends_with(".lock") {
+            if self.skip.has(&file) || file.ends_with(".lock") {
                 continue;
             }
             if path.is_file() && SETTINGS.contains(&file.as_str()) {
-                self.settings(&path, &name)?;
+                self.settings(&path, &name, if file == SETTINGS[0] { COPIED } else { "" })?;
             } else if self.tree.read.contains(&name) {
                 // It is included, and was added for that.
             } else if !kind.is_dir() && PRIVATE.iter().any(|start| file.starts_with(start)) {
                 self.tree.leave_out(&name, None);
             } else if kind.is_dir() && !DATA.contains(&file.as_str()) && path.join("HEAD").is_file() && file != LOGS {
-                Copy { root: self.root, tree: &mut *self.tree, moved: false, tracked: self.tracked, skip: &[] }
-                    .folder(&path, &name)?;
+                Copy {
+                    root: self.root,
+                    tree: &mut *self.tree,
+                    moved: false,
+                    tracked: self.tracked,
+                    skip: Skip::Nothing,
+                }
+                .folder(&path, &name)?;
             } else if kind.is_dir() && ["modules", "worktrees"].contains(&file.as_str()) {
                 self.repositories(&path, &name)?;
             } else {
@@ -135,6 +185,9 @@ impl Copy<'_> {
                     false => !WITHOUT_URLS.iter().any(|start| file.starts_with(start)),
                 };
                 unless_gone(self.data(&path, &name, with_urls))?;
+            }
+            if file == OBJECTS && !self.tracked {
+                objects::borrow(&path, &name, self.tree)?;
             }
         }
         Ok(())
@@ -149,8 +202,14 @@ impl Copy<'_> {
             if !entry.file_type()?.is_dir() {
                 unless_gone(self.data(&path, &name, false))?;
             } else if path.join("HEAD").is_file() {
-                Copy { root: self.root, tree: &mut *self.tree, moved: false, tracked: self.tracked, skip: &[] }
-                    .folder(&path, &name)?;
+                Copy {
+                    root: self.root,
+                    tree: &mut *self.tree,
+                    moved: false,
+                    tracked: self.tracked,
+                    skip: Skip::Nothing,
+                }
+                .folder(&path, &name)?;
             } else {
                 self.repositories(&path, &name)?;
             }
@@ -184,8 +243,8 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Adds settings, and what they lead to.
-    fn settings(&mut self, file: &Path, name: &Path) -> io::Result<()> {
+    /// Adds settings, with more of them behind, and what they lead to.
+    fn settings(&mut self, file: &Path, name: &Path, more: &str) -> io::Result<()> {
         self.tree.read.insert(name.to_owned());
         let place = Place { file, root: self.root, moved: self.moved };
         let sent = match settings::read(&place) {
@@ -198,7 +257,7 @@ impl Copy<'_> {
         let Sent { text, left_out, included, stores } = sent;
         let source = match self.tracked && left_out.is_empty() {
             true => Source::Disk(file.to_owned()),
-            false => Source::Text { bytes: text.into_bytes(), like: file.to_owned() },
+            false => Source::Text { bytes: (text + more).into_bytes(), like: file.to_owned() },
         };
         self.tree.entries.insert(name.to_owned(), source);
         left_out.into_iter().for_each(|what| self.tree.leave_out(name, Some(what)));
@@ -223,8 +282,8 @@ impl Copy<'_> {
         }
         let of_git = name.components().any(|part| part.as_os_str() == GIT);
         if of_git || self.tree.entries.contains_key(&name) {
-            Copy { root: self.root, tree: &mut *self.tree, moved: false, tracked: !of_git, skip: &[] }
-                .settings(file, &name)?;
+            Copy { root: self.root, tree: &mut *self.tree, moved: false, tracked: !of_git, skip: Skip::Nothing }
+                .settings(file, &name, "")?;
         }
         Ok(())
     }

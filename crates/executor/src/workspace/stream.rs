@@ -79,6 +79,10 @@ fn append_file(tar: &mut tar::Builder<impl Write>, name: &Path, path: &Path) -> 
         found => found?,
     };
     if !found.is_file() {
+        // Of what is neither, such as a socket, only the name could be sent.
+        if !found.is_dir() && !found.is_symlink() {
+            return Ok(());
+        }
         return tar.append_path_with_name(path, name);
     }
     let file = match File::open(path) {

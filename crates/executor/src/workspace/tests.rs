@@ -5,6 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod files;
+mod repositories;
+
+use super::git::Git;
 use super::{sources, stream};
 
 /// A secret. It must occur nowhere in a copy.
@@ -19,6 +23,8 @@ struct Here {
 struct There {
     dir: tempfile::TempDir,
     notes: Vec<String>,
+    /// What is said to be ignored.
+    left: Option<String>,
 }
 
 /// Runs git as a machine does that knows nobody.
@@ -78,11 +84,17 @@ impl Here {
     /// Sends a folder, and asserts that no secret arrives.
     #[track_caller]
     fn send(&self, name: &str) -> There {
-        let tree = sources::read(&self.path(name)).unwrap();
-        let notes = tree.notes();
+        self.send_with(name, &Git::default())
+    }
+
+    /// Sends a folder with the git that is given.
+    #[track_caller]
+    fn send_with(&self, name: &str, git: &Git) -> There {
+        let tree = sources::read_with(&self.path(name), git).unwrap();
+        let (notes, left) = (tree.notes(), tree.left_behind());
         let mut packed = Vec::new();
         stream::write(&tree.entries, &mut packed).unwrap();
-        let there = There { dir: tempfile::tempdir().unwrap(), notes };
+        let there = There { dir: tempfile::tempdir().unwrap(), notes, left };
         let mut archive = tar::Archive::new(zstd::Decoder::new(packed.as_slice()).unwrap());
         archive.unpack(there.dir.path()).unwrap();
         let told = there.notes.join("\n");
@@ -127,6 +139,29 @@ impl There {
         assert_eq!(self.git(&["log", "--format=%s"]), "first");
         assert_eq!(self.git(&["describe", "--tags"]), "v1");
         self.git(&["fsck", "--strict"]);
+    }
+
+    /// Asserts that git says the same of the copy as of the folder that was sent.
+    #[track_caller]
+    fn assert_like(&self, here: &Path) {
+        // At first, because it takes the index as it arrived.
+        if git(here, &["diff-index", "--quiet", "HEAD", "--"]).is_ok() {
+            self.git(&["diff-index", "--quiet", "HEAD", "--"]);
+        }
+        for args in [
+            &["status", "--porcelain", "--untracked-files=all"][..],
+            &["ls-files", "-v", "--stage"],
+            &["log", "--format=%H %D"],
+            &["describe", "--tags", "--always", "--dirty"],
+            &["submodule", "status", "--recursive"],
+        ] {
+            assert_eq!(git(self.dir.path(), args), git(here, args), "{args:?}");
+        }
+    }
+
+    /// Returns the names of the files that are no part of a repository's `.git`.
+    fn names(&self) -> Vec<String> {
+        self.files().into_keys().filter(|name| !name.split('/').any(|part| part == ".git")).collect()
     }
 }
 
@@ -391,7 +426,7 @@ fn settings_that_git_cannot_read_stay_here_and_the_rest_works() {
     here.settings(&format!("[broken {SECRET}\n"));
     let there = here.send("repo");
     there.assert_whole();
-    let note = &there.notes[0];
+    let note = there.notes.last().unwrap();
     assert!(note.starts_with(".git/config is not sent, because git could not read it: "), "{note}");
 }
 
@@ -400,34 +435,4 @@ fn a_repository_that_leads_nowhere_is_told() {
     let here = Here::new();
     here.write("lost/.git", "gitdir: /nonexistent\n");
     assert_eq!(here.send("lost").notes, ["git does not work in the copy: .git leads nowhere"]);
-}
-
-#[test]
-fn patterns_that_git_ignores_leave_the_repository_and_tracked_files_alone() {
-    let here = Here::new();
-    here.write("repo/lib/wrapper.jar", "jar");
-    here.write("repo/lib/other.jar", "jar");
-    here.write("repo/.gitignore", "*.jar\n.git\n");
-    here.write("repo/.ignore", "a.txt\n");
-    here.git("repo", &["add", "--force", "lib/wrapper.jar", ".gitignore", ".ignore"]);
-    here.git("repo", &["commit", "--quiet", "--amend", "-m", "first"]);
-    here.git("repo", &["tag", "--force", "v1"]);
-    here.write("repo/.git/info/exclude", "tags\nconfig\nlogs\nobjects\n");
-    let there = here.send("repo");
-    there.assert_whole();
-    assert!(there.dir.path().join("lib/wrapper.jar").exists());
-    assert!(!there.dir.path().join("lib/other.jar").exists());
-}
-
-#[test]
-fn the_tree_is_packed_without_what_git_ignores() {
-    let here = Here { dir: tempfile::tempdir().unwrap() };
-    for (name, text) in [(".gitignore", "*.o\n"), ("src/a.c", "int a;"), ("src/a.o", "x"), ("src/deep/b", "")] {
-        here.write(&format!("plain/{name}"), text);
-    }
-    std::os::unix::fs::symlink("a.c", here.path("plain/src/link")).unwrap();
-    let there = here.send("plain");
-    let names: Vec<String> = there.files().into_keys().collect();
-    assert_eq!(names, [".gitignore", "src/a.c", "src/deep/b", "src/link"]);
-    assert_eq!(there.notes, Vec::<String>::new());
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+use super::left::Left;
 use super::stream::{self, Entries};
 
 /// A working tree, ready to be sent.
@@ -19,6 +20,8 @@ pub struct Tree {
     pub(super) private: BTreeSet<PathBuf>,
     /// Settings that were looked at already.
     pub(super) read: BTreeSet<PathBuf>,
+    /// What is not sent because it is ignored.
+    pub(super) left: Left,
     /// What else is not as it is here.
     pub(super) notes: Vec<String>,
 }
@@ -36,8 +39,8 @@ impl Tree {
             .left_out
             .iter()
             .map(|(file, what)| match what.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                [] => file.display().to_string(),
-                ref what => format!("in {}: {}", file.display(), what.join(", ")),
+                [] => shown(file),
+                ref what => format!("in {}: {}", shown(file), what.join(", ")),
             })
             .collect();
         let credentials =
@@ -45,9 +48,27 @@ impl Tree {
         credentials.into_iter().chain(self.notes.iter().cloned()).collect()
     }
 
+    /// Returns what is not sent because it is ignored, in the words of a note. It may change while builds go on here.
+    #[must_use]
+    pub fn left_behind(&self) -> Option<String> {
+        self.left.note()
+    }
+
     /// Packs the tree as tar, compressed with zstd.
     #[must_use]
     pub fn pack(self) -> BoxStream<'static, io::Result<Bytes>> {
         stream::pack(self.entries)
     }
+}
+
+/// Returns a path as it stands in a line of text: line breaks and other control characters are written as escapes.
+pub(super) fn shown(path: &Path) -> String {
+    path.to_string_lossy().chars().fold(String::new(), |mut text, c| {
+        if c.is_control() {
+            text.extend(c.escape_default())
+        } else {
+            text.push(c)
+        }
+        text
+    })
 }

@@ -5,6 +5,44 @@ use std::process::Command;
 use crate::rig::{Scenario, stages};
 
 #[tokio::test]
+async fn what_is_ignored_is_told_once_also_when_it_grows() {
+    let stage = |name: &str| {
+        format!(
+            r#"
+            - stage:
+                name: {name}
+                type: CI
+                spec:
+                  cloneCodebase: true
+                  execution:
+                    steps:
+                      - step: {{name: look, type: Run, spec: {{command: 'ls -A; echo more >> $DIR/workspace/a.o'}}}}
+            "#
+        )
+    };
+    let scenario = Scenario::new(&stages(&(stage("a") + &stage("b")))).file(".gitignore", "*.o\n").file("a.o", "xyz");
+    scenario.run().await.check(
+        "
+        run p
+        a started
+        a note: not sent, because it is ignored: a.o (3 B)
+        a ready
+        a.look started
+        a.look | .gitignore
+        a.look passed
+        a passed
+        b started
+        b ready
+        b.look started
+        b.look | .gitignore
+        b.look passed
+        b passed
+        run passed
+        ",
+    );
+}
+
+#[tokio::test]
 async fn git_works_in_a_stage_and_credentials_that_stay_here_are_told_once() {
     let stage = |name: &str| {
         format!(
