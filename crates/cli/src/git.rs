@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use kiln_executor::without_credentials;
+use kiln_executor::workspace::without_credentials;
 use kiln_pipeline::facts::Facts;
 
 /// The repository that holds `dir`, if it lies in one.
@@ -53,7 +53,7 @@ fn repository(remote: &str) -> String {
 }
 
 fn git(dir: &Path, args: &[&str]) -> Option<String> {
-    let output = kiln_executor::git(dir).args(args).stderr(Stdio::null()).output();
+    let output = kiln_executor::workspace::git(dir).args(args).stderr(Stdio::null()).output();
     let output = output.ok().filter(|o| o.status.success())?;
     let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
     (!text.is_empty()).then_some(text)
@@ -70,7 +70,7 @@ mod tests {
         for args in
             [&["init", "--quiet", "--initial-branch=side"][..], &["commit", "--quiet", "--allow-empty", "-m", "x"]]
         {
-            let done = kiln_executor::git(dir.path()).args(people).args(args).status().unwrap();
+            let done = kiln_executor::workspace::git(dir.path()).args(people).args(args).status().unwrap();
             assert!(done.success(), "{args:?}");
         }
         // Only root can give files away; for others the repository stays their own.

@@ -36,11 +36,10 @@ pub mod tally;
 mod text;
 mod walk;
 mod why;
-mod workspace;
+pub mod workspace;
 
 pub use context::{Images, Options};
 pub use fleet::{Fleet, FleetError, Lease, RunnerFleet, Want};
 pub use patience::Patience;
 pub use run::Run;
 pub use sink::Sink;
-pub use workspace::{git, without_credentials};

@@ -29,4 +29,5 @@ mod tests;
 pub use git::git;
 pub use sources::read;
 pub use stream::empty;
+pub use tree::Tree;
 pub use url::without_credentials;
