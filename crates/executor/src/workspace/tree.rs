@@ -10,6 +10,9 @@ use futures::stream::BoxStream;
 use super::left::Left;
 use super::stream::{self, Entries};
 
+/// Greatest number of files that a note names.
+const FILES_MAX: usize = 12;
+
 /// A working tree, ready to be sent.
 #[derive(Debug, Default)]
 pub struct Tree {
@@ -35,14 +38,18 @@ impl Tree {
     /// Returns what people should know of how the copy differs. No secret stands in it.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let parts: Vec<String> = self
+        let mut parts: Vec<String> = self
             .left_out
             .iter()
+            .take(FILES_MAX)
             .map(|(file, what)| match what.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                 [] => shown(file),
                 ref what => format!("in {}: {}", shown(file), what.join(", ")),
             })
             .collect();
+        if let more @ 1.. = self.left_out.len().saturating_sub(FILES_MAX) {
+            parts.push(format!("and in {more} more files"));
+        }
         let credentials =
             (!parts.is_empty()).then(|| format!("credentials stay on this machine: {}", parts.join("; ")));
         credentials.into_iter().chain(self.notes.iter().cloned()).collect()
@@ -71,4 +78,19 @@ pub(super) fn shown(path: &Path) -> String {
         }
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_names_some_files_and_counts_the_rest() {
+        let mut tree = Tree::default();
+        assert_eq!(tree.notes(), Vec::<String>::new());
+        (10..30).for_each(|n| tree.leave_out(Path::new(&format!("f{n}")), None));
+        let names: Vec<String> = (10..22).map(|n| format!("f{n}")).collect();
+        let expect = format!("credentials stay on this machine: {}; and in 8 more files", names.join("; "));
+        assert_eq!(tree.notes(), [expect]);
+    }
 }
