@@ -114,3 +114,66 @@ impl Agent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::HEALTH_WITHIN;
+    use crate::connection::Bulk;
+
+    /// Answers output with its first bytes and no more, and health as it is told.
+    async fn answer(mut stream: TcpStream, is_there: bool) {
+        let mut request = [0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut request).await {
+            let health = request[..length].starts_with(b"GET /healthz");
+            let text = match (health, is_there) {
+                (false, _) => "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+                (true, true) => "HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"ok\":true}",
+                (true, false) => "",
+            };
+            stream.write_all(text.as_bytes()).await.expect("it reads");
+        }
+    }
+
+    /// The output of an agent that says no more after the first bytes.
+    async fn begun(is_there: bool) -> (Agent, Body) {
+        kiln_tls::install_provider();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer(stream, is_there));
+            }
+        });
+        let client = || reqwest::Client::builder().no_proxy().build().expect("a client");
+        let agent = Agent { bulk: Bulk::new(client()), base, ..Agent::through_runner(client(), "") };
+        let agent = Agent { passed_on: false, ..agent };
+        let mut body = agent.post_bulk(kiln::OUTPUT, &kiln::OutputRequest::default()).await.expect("an answer");
+        let first = body.next(&agent, kiln::OUTPUT).await.expect("bytes").expect("bytes");
+        assert_eq!(first, "first");
+        (agent, body)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_falls_silent_under_a_transfer_is_noticed() {
+        let (agent, mut body) = begun(false).await;
+        let began = Instant::now();
+        let next = tokio::time::timeout(Duration::from_secs(3600), body.next(&agent, kiln::OUTPUT)).await;
+        let error = next.expect("it is waited for without end").expect_err("it says nothing");
+        assert!(matches!(error, AgentError::Silent { .. }) && error.is_connection(), "{error:?}");
+        assert!(began.elapsed() <= PING_EVERY + HEALTH_WITHIN + Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_is_silent_for_hours_is_waited_for() {
+        let (agent, mut body) = begun(true).await;
+        let next = tokio::time::timeout(Duration::from_secs(3600), body.next(&agent, kiln::OUTPUT)).await;
+        assert!(next.is_err(), "its agent is there");
+    }
+}
