@@ -83,9 +83,9 @@ pub struct RunArgs {
     /// File of secrets: lines of NAME=VALUE; values of several lines stand within quotes
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub secret_file: Option<PathBuf>,
-    /// Value of a variable or of an <+input>, by name or path; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
-    pub var: Vec<(String, String)>,
+    /// What is given for the file's variables and inputs
+    #[command(flatten)]
+    pub given: GivenArgs,
     /// What the build is for, as conditions see it
     #[arg(long, value_name = "EVENT", default_value = "push")]
     pub event: String,
@@ -101,9 +101,6 @@ pub struct RunArgs {
     /// Print where the time went until each stage's first output
     #[arg(long)]
     pub timings: bool,
-    /// Unknown keys are warnings, not errors
-    #[arg(long)]
-    pub lenient: bool,
     /// Image that serves a pool: `POOL=IMAGE`, or `IMAGE` for all pools; may be repeated
     #[arg(long, value_name = "[POOL=]IMAGE")]
     pub image: Vec<String>,
@@ -172,6 +169,20 @@ pub struct ValidateArgs {
     /// How findings are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// What is given for the files' variables and inputs
+    #[command(flatten)]
+    pub given: GivenArgs,
+}
+
+/// What the caller says about how a pipeline file is read.
+#[derive(Debug, Clone, Default, Args)]
+pub struct GivenArgs {
+    /// Value of a variable or of an <+input>, by name or path; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub var: Vec<(String, String)>,
+    /// Input set of a Harness pipeline; may be repeated, and the last one that has a value counts
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub inputs: Vec<PathBuf>,
     /// Unknown keys are warnings, not errors
     #[arg(long)]
     pub lenient: bool,

@@ -13,6 +13,7 @@ mod images;
 mod inherited;
 mod kept;
 mod local;
+mod pipeline_file;
 mod print;
 mod progress;
 mod runner_access;

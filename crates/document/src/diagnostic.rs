@@ -1,5 +1,7 @@
 //! Findings about a file: each has a code, a place, a message and a suggestion.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use serde::Serialize;
@@ -101,6 +103,44 @@ fn shorten(text: &mut String) {
     }
 }
 
+/// Leaves of equal notes the first one, which says where else it holds: a note that is true of many places of a file is
+/// about the file.
+fn once(list: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    /// Most further lines that are named.
+    const NAMED: usize = 5;
+    let mut kept: Vec<Diagnostic> = Vec::with_capacity(list.len());
+    let mut first: HashMap<(&'static str, String), usize> = HashMap::new();
+    let mut others: HashMap<usize, Vec<u32>> = HashMap::new();
+    for found in list {
+        if found.severity == Severity::Note {
+            match first.entry((found.code, found.message.clone())) {
+                Entry::Occupied(at) => {
+                    others.entry(*at.get()).or_default().push(found.location.line);
+                    continue;
+                }
+                Entry::Vacant(place) => {
+                    place.insert(kept.len());
+                }
+            }
+        }
+        kept.push(found);
+    }
+    for (at, mut lines) in others {
+        lines.dedup();
+        lines.retain(|line| *line != kept[at].location.line);
+        let named: Vec<String> = lines.iter().take(NAMED).map(u32::to_string).collect();
+        match lines.len() {
+            0 => {}
+            1 => kept[at].message.push_str(&format!(" (also in line {})", named[0])),
+            n if n > NAMED => {
+                kept[at].message.push_str(&format!(" (also in lines {} and {} more)", named.join(", "), n - NAMED));
+            }
+            _ => kept[at].message.push_str(&format!(" (also in lines {})", named.join(", "))),
+        }
+    }
+    kept
+}
+
 /// Collects findings in the order in which they are made.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -147,12 +187,18 @@ impl Findings {
         self.heaviest
     }
 
-    /// Returns all findings in the order of their places. The last one says how many were left out.
+    /// Lets every finding so far be changed, all but its severity.
+    pub fn revise(&mut self, revise: impl Fn(&mut Diagnostic)) {
+        self.list.iter_mut().for_each(revise);
+    }
+
+    /// Returns all findings in the order of their places, equal notes once. The last one says how many were left out.
     #[must_use]
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.list
             .sort_by_key(|found| (found.location.span.start, found.location.line, std::cmp::Reverse(found.severity)));
         self.list.dedup();
+        self.list = once(self.list);
         if self.left_out > 0 {
             let severity = self.heaviest.unwrap_or(Severity::Note);
             let message = format!("{} further findings are left out", self.left_out);

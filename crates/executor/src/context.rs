@@ -116,7 +116,7 @@ impl<'a> Context<'a> {
 
     /// Returns why the run ends.
     pub(crate) fn why(&self) -> Why {
-        self.why.get().copied().unwrap_or(Why::Asked)
+        self.why.get().cloned().unwrap_or(Why::Asked)
     }
 
     /// Makes a stage known to expressions before it runs.
@@ -163,7 +163,7 @@ impl<'a> Context<'a> {
 
     /// Returns what people call an iteration of a stage.
     pub(crate) fn stage_name(&self, stage: &Stage, id: &str, iteration: Option<&Iteration>) -> String {
-        let place = Place { stage: Some((stage, id)), iterations: iteration.into_iter().collect(), ..Place::default() };
+        let place = Place { stage: Some((stage, id)), stage_iteration: iteration, ..Place::default() };
         self.name(&stage.name, &place, iteration)
     }
 

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use kiln_pipeline::plan::{EnvVar, StepNode};
+use kiln_pipeline::scope::Place;
 use kiln_wire::run::{Status, StepReport};
 
 use crate::context::lock;
+use crate::request::fits;
 use crate::stage_context::StageContext;
 
 impl StageContext<'_> {
@@ -38,6 +41,35 @@ impl StageContext<'_> {
             out.extend(self.failures());
         }
         out
+    }
+
+    /// Refuses a stage of which a step could not be started for its environment, as far as that is known before the
+    /// stage has an instance: what earlier steps of it leave is not.
+    ///
+    /// # Errors
+    /// In one line for people.
+    pub(crate) fn environment_fits(&self) -> Result<(), String> {
+        let place = Place { stage: Some((self.stage, self.id)), stage_iteration: self.iteration, ..Place::default() };
+        let scope = self.run.scope(&place);
+        let known = |list: &[EnvVar], into: &mut BTreeMap<String, String>| {
+            let values = list.iter().filter_map(|env| Some((env.name.clone(), env.value.render(&scope).ok()?)));
+            into.extend(values);
+        };
+        let mut shared = self.facts();
+        known(&self.stage.env, &mut shared);
+        let mut open: Vec<&StepNode> = self.stage.steps.nodes.iter().map(|node| &node.item).collect();
+        while let Some(node) = open.pop() {
+            match node {
+                StepNode::Group(group) => open.extend(group.steps.nodes.iter().map(|node| &node.item)),
+                StepNode::Step(step) => {
+                    let mut own = shared.clone();
+                    known(&step.run.env, &mut own);
+                    own.extend(self.run.options.env.iter().cloned());
+                    fits(&own).map_err(|why| format!("the step {} cannot be started: {why}", step.name))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Returns the variables that tell a Drone step about failures before it. As in Drone, one failure anywhere sets both statuses.

@@ -44,7 +44,8 @@ impl StageContext<'_> {
             groups: nest.groups.clone(),
             variables: nest.variables.clone(),
             step: None,
-            iterations: self.iteration.into_iter().chain(&nest.iterations).collect(),
+            stage_iteration: self.iteration,
+            iterations: nest.iterations.iter().collect(),
             failed: prior == End::Failed,
         }
     }

@@ -42,7 +42,7 @@ impl<'a> StageContext<'a> {
             Err(error) => return self.not_expanded(node, nest, prior, &error_chain(&error)),
         };
         let runs = expansion.iterations.into_iter().map(|iteration| {
-            let id = format!("{id}_{}", iteration.index);
+            let id = format!("{id}{}", iteration.postfix);
             let mut nest = nest.clone();
             nest.iterations.push(iteration);
             self.one(lease, node, nest, id, prior)

@@ -1,6 +1,6 @@
 //! Judges how an attempt ended.
 
-use kiln_pipeline::plan::ErrorKind;
+use kiln_pipeline::plan::{ErrorKind, Limit};
 use kiln_wire::agent::{Cause as AgentCause, OutputType, PollStepResponse};
 use kiln_wire::run::{Cause, Tests};
 
@@ -47,10 +47,11 @@ impl Judged {
     }
 }
 
-/// Judges how an attempt ended. `why` is the reason for the early end of its stage, if there is one.
-pub(crate) fn judge(outcome: Outcome, why: Option<Why>) -> Judged {
+/// Judges how an attempt ended. `why` is the reason for the early end of its stage, if there is one, and `limit` the step's
+/// own.
+pub(crate) fn judge(outcome: Outcome, why: Option<Why>, limit: Option<&Limit>) -> Judged {
     match outcome {
-        Outcome::Ended(answer) => ended(*answer, why),
+        Outcome::Ended(answer) => ended(*answer, why, limit),
         Outcome::Overdue if why.is_some() => Judged::failed(Cause::Cancelled, cancelled(why)),
         Outcome::Overdue => Judged::failed(Cause::Infrastructure, "its time was up and the agent did not end it"),
         Outcome::Gone(evidence) => Judged::failed(Cause::Infrastructure, format!("the instance ended: {evidence}")),
@@ -59,17 +60,20 @@ pub(crate) fn judge(outcome: Outcome, why: Option<Why>) -> Judged {
 }
 
 /// Returns why a step was cancelled. Without a reason of this run, somebody else asked the agent for it.
-fn cancelled(why: Option<Why>) -> &'static str {
-    why.map_or("cancelled", Why::text)
+fn cancelled(why: Option<Why>) -> String {
+    why.map_or_else(|| "cancelled".to_owned(), |why| why.text())
 }
 
-fn ended(answer: PollStepResponse, why: Option<Why>) -> Judged {
+fn ended(answer: PollStepResponse, why: Option<Why>, limit: Option<&Limit>) -> Judged {
     let exit_code = i32::try_from(answer.exit_code).ok();
     let failed = |cause, message: String| Judged { exit_code, ..Judged::failed(cause, message) };
     let mut judged = match answer.cause {
-        AgentCause::Cancelled => failed(Cause::Cancelled, cancelled(why).into()),
+        AgentCause::Cancelled => failed(Cause::Cancelled, cancelled(why)),
         AgentCause::Destroyed => failed(Cause::Cancelled, "ended with its stage".into()),
-        AgentCause::Timeout => failed(Cause::Timeout, "its time was up".into()),
+        AgentCause::Timeout => {
+            let limit = limit.map(|limit| format!(" (timeout: {})", limit.written)).unwrap_or_default();
+            failed(Cause::Timeout, format!("its time was up{limit}"))
+        }
         AgentCause::Failed => failed(Cause::ExitCode, answer.error),
         // Of the VM, not of the step: nothing runs there any more.
         AgentCause::AgentRestarted | AgentCause::Tampered => Judged::failed(Cause::Infrastructure, answer.error),

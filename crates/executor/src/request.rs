@@ -1,7 +1,9 @@
 //! Makes the request with which the agent runs a step.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kiln_pipeline::environment;
 use kiln_pipeline::expr::{Scope, Template};
 use kiln_pipeline::plan::{Shell, Step};
 use kiln_wire::agent::{OutputType, OutputV2, ProcessConfig, RunConfig, StartStepRequest};
@@ -33,6 +35,7 @@ pub fn prepare(stage: &StageContext<'_>, step: &Step, id: &str, scope: &Scope) -
         environment.insert(variable.name.clone(), text(&variable.name, &variable.value)?);
     }
     environment.extend(stage.run.options.env.iter().cloned());
+    fits(&environment)?;
     let script = text("command", &run.script)?;
     let reports = run.reports.iter().map(|glob| text("reports", glob)).collect::<Result<_, _>>()?;
     let working_dir = match &run.working_dir {
@@ -44,7 +47,7 @@ pub fn prepare(stage: &StageContext<'_>, step: &Step, id: &str, scope: &Scope) -
         id: format!("{id}-{}", uuid::Uuid::now_v7().simple()),
         name: step.name.clone(),
         detach: run.background,
-        timeout: step.timeout.map_or(0, whole_seconds),
+        timeout: step.timeout.as_ref().map_or(0, |limit| whole_seconds(limit.time)),
         secrets: stage.run.secrets.values(),
         environment,
         working_dir,
@@ -61,6 +64,12 @@ pub fn prepare(stage: &StageContext<'_>, step: &Step, id: &str, scope: &Scope) -
         ..StartStepRequest::default()
     };
     Ok(Prepared { request, reports })
+}
+
+/// Refuses an environment that no program can be started with.
+pub fn fits(environment: &BTreeMap<String, String>) -> Result<(), String> {
+    environment::fits(environment.iter().map(|(name, value)| (name.as_str(), value.len())))
+        .map_err(|problem| format!("{problem}: {}", environment::WAY_OUT))
 }
 
 fn render(what: &str, template: &Template, scope: &Scope, line: u32) -> Result<String, String> {

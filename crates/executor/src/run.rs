@@ -46,16 +46,16 @@ impl<'a> Run<'a> {
         self.context.tell(Event::RunStarted { name: self.context.plan.name.clone(), run_id: self.context.id.clone() });
         let walked = walk(&self.context.plan.stages, End::Clear, |stage, prior| self.stage(stage, prior));
         let mut timed_out = false;
-        let end = match self.context.plan.timeout {
+        let end = match &self.context.plan.timeout {
             None => walked.await,
             Some(limit) => {
                 let mut walked = std::pin::pin!(walked);
-                match tokio::time::timeout(limit, &mut walked).await {
+                match tokio::time::timeout(limit.time, &mut walked).await {
                     Ok(end) => end,
                     Err(_) => {
                         // The stages are told to end, and are waited for, so that no instance is left behind.
                         timed_out = true;
-                        self.context.end(Why::RunTimeout);
+                        self.context.end(Why::RunTimeout(limit.clone()));
                         walked.await
                     }
                 }
@@ -89,7 +89,7 @@ impl<'a> Run<'a> {
             Err(error) => return self.not_expanded(stage, prior, error_chain(&error)),
         };
         let runs = expansion.iterations.iter().map(|iteration| async move {
-            let id = format!("{}_{}", stage.id, iteration.index);
+            let id = format!("{}{}", stage.id, iteration.postfix);
             self.one(stage, &id, Some(iteration), prior).await
         });
         let ends = futures::stream::iter(runs).buffer_unordered(expansion.max_concurrency);
@@ -103,9 +103,8 @@ impl<'a> Run<'a> {
             return self.not_run(stage, id, iteration, Status::Cancelled, message);
         }
         self.context.describe_stage(stage, id);
-        let iterations = iteration.into_iter().collect();
         let failed = prior == End::Failed;
-        let place = Place { stage: Some((stage, id)), iterations, failed, ..Place::default() };
+        let place = Place { stage: Some((stage, id)), stage_iteration: iteration, failed, ..Place::default() };
         match decide(&stage.when, prior.into(), &self.context.scope(&place), &self.context.options.facts) {
             Err(error) => {
                 let message = format!("its condition has no value: {}", error_chain(&error));

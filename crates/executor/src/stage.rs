@@ -77,14 +77,14 @@ impl<'a> StageRun<'a> {
 
     async fn acquire(&self) -> Result<Lease, Ended> {
         let image = (self.context.run.images)(&self.context.stage.pool).map_err(Ended::failed)?;
+        self.context.environment_fits().map_err(Ended::failed)?;
         let waiting = |why: &str| self.context.note(format!("waits for an instance: {why}"));
         let stage = format!("{}-{}", self.context.run.id, self.context.id);
         let kept = self.context.run.options.keep_on_failure.unwrap_or_default();
-        let timeout = self
-            .context
-            .stage
-            .timeout
-            .map(|limit| limit.saturating_add(kept).saturating_add(self.context.run.options.patience.end_within));
+        let timeout =
+            self.context.stage.timeout.as_ref().map(|limit| {
+                limit.time.saturating_add(kept).saturating_add(self.context.run.options.patience.end_within)
+            });
         let setup = SetupRequest {
             secrets: self.context.run.secrets.values(),
             mount_docker_socket: Some(false),
@@ -104,18 +104,21 @@ impl<'a> StageRun<'a> {
     async fn on_instance(&self, lease: &Lease) -> Ended {
         let work = async {
             let limited = async {
-                match self.context.stage.timeout {
+                match &self.context.stage.timeout {
                     None => std::future::pending().await,
-                    Some(limit) => tokio::time::sleep(limit).await,
+                    Some(limit) => {
+                        tokio::time::sleep(limit.time).await;
+                        Why::StageTimeout(limit.clone())
+                    }
                 }
             };
             let mut work = std::pin::pin!(self.work(lease));
             tokio::select! {
                 ended = &mut work => ended,
-                () = limited => {
+                why = limited => {
                     self.context.cancel.cancel();
                     work.await;
-                    Ended::failed(Why::StageTimeout.text())
+                    Ended::failed(why.text())
                 }
             }
         };
@@ -163,7 +166,7 @@ impl<'a> StageRun<'a> {
     /// Returns how a stage ends with its run. The report of a run that somebody cancelled says enough.
     fn cancelled(&self) -> Ended {
         let why = Some(self.context.run.why()).filter(|why| *why != Why::Asked);
-        Ended { status: Status::Cancelled, message: why.map(|why| why.text().to_owned()) }
+        Ended { status: Status::Cancelled, message: why.map(|why| why.text()) }
     }
 
     /// Ends the background steps, and passes the rest of their output on.

@@ -43,7 +43,8 @@ impl StageContext<'_> {
         if self.run.cancel.is_cancelled() {
             return Some(self.run.why());
         }
-        self.cancel.is_cancelled().then_some(Why::StageTimeout)
+        // Only its time ends a stage alone.
+        self.stage.timeout.clone().filter(|_| self.cancel.is_cancelled()).map(Why::StageTimeout)
     }
 
     /// Tells the sink.

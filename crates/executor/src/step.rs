@@ -83,7 +83,7 @@ impl<'a> StageContext<'a> {
         };
         let at = self.attempt_place(lease, key);
         let outcome = attempt(&at, &prepared.request).await;
-        let judged = judge(outcome, self.why());
+        let judged = judge(outcome, self.why(), step.timeout.as_ref());
         self.run.secrets.add(&judged.secrets);
         if prepared.request.detach {
             return self.in_background(lease, key, prepared, judged);

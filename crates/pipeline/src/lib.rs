@@ -12,6 +12,7 @@
 pub mod condition;
 mod dialect;
 pub mod drone;
+pub mod environment;
 pub mod expr;
 pub mod facts;
 pub mod failure;
@@ -24,7 +25,7 @@ pub mod scope;
 pub mod strategy;
 
 pub use load::{Loaded, load};
-pub use options::Options;
+pub use options::{Options, Source};
 pub use plan::{Dialect, Plan};
 
 /// Returns one JSON Schema for files of either dialect, for editors.

@@ -6,7 +6,7 @@ use kiln_document::yaml;
 
 use crate::options::Options;
 use crate::plan::{Dialect, Plan};
-use crate::{dialect, drone, harness};
+use crate::{dialect, drone, environment, harness};
 
 /// What became of a file.
 #[derive(Debug)]
@@ -47,6 +47,9 @@ pub fn load(name: &str, bytes: &[u8], options: &Options) -> Loaded {
         // An expression in the place of the pipeline itself, for one.
         let place = documents.first().map(|document| document.location.clone()).unwrap_or_default();
         findings.push(Diagnostic::invalid("not-a-pipeline", &place, "there is no pipeline here that could be read"));
+    }
+    if let Some(plan) = &plan {
+        environment::check(plan, &mut findings);
     }
     if findings.heaviest() == Some(Severity::Invalid) {
         plan = None;

@@ -30,11 +30,20 @@ pub struct Plan {
     /// The language it was written in.
     pub dialect: Dialect,
     /// Time after which the whole run ends.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Limit>,
     /// `pipeline.variables`.
     pub variables: Vec<Variable>,
     /// The stages, each on an instance of its own.
     pub stages: Graph<Stage>,
+}
+
+/// A time limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// How long.
+    pub time: Duration,
+    /// As the file has it, for messages: `90s`.
+    pub written: String,
 }
 
 /// Items and their order. `needs` only ever names smaller indices, so the list is already in a valid order.
@@ -79,7 +88,7 @@ pub struct Stage {
     /// Strategies for steps that fail and have no matching strategy of their own.
     pub failure: Vec<FailureStrategy>,
     /// Time after which the stage ends.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Limit>,
     /// What runs in the instance.
     pub steps: Graph<StepNode>,
 }
@@ -163,7 +172,7 @@ pub struct Step {
     /// Strategies that come first when the step fails.
     pub failure: Vec<FailureStrategy>,
     /// Time after which the step ends.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Limit>,
     /// The program it runs.
     pub run: Run,
 }
@@ -315,6 +324,13 @@ pub enum StrategyKind {
         exclude: Vec<Vec<(String, Template)>>,
         /// Pattern of the iterations' names.
         node_name: Option<Template>,
+    },
+    /// An `<+input>` in the place of the whole strategy or matrix, for which nothing is given: there are no runs yet.
+    Input {
+        /// `strategy` or `matrix`.
+        what: &'static str,
+        /// The input.
+        value: Template,
     },
     /// `parallelism: N`: N copies, told apart by `<+strategy.iteration>`.
     Parallelism(Template),

@@ -119,6 +119,8 @@ impl Walk<'_> {
                     self.axis(axis, &at.below(&format!("matrix.{name}")));
                 }
             }
+            StrategyKind::Input { what: "matrix", value } => self.one(value, &at.below("matrix")),
+            StrategyKind::Input { value, .. } => self.one(value, &at),
             StrategyKind::Parallelism(count) => self.one(count, &at.below("parallelism")),
             StrategyKind::Times(count) => self.one(count, &at.below("repeat.times")),
             StrategyKind::Items(axis) => self.axis(axis, &at.below("repeat.items")),

@@ -31,7 +31,9 @@ pub struct Place<'a> {
     pub variables: Vec<&'a Variable>,
     /// Id and name of the step.
     pub step: Option<(&'a str, &'a str)>,
-    /// The iterations around it, outermost first.
+    /// The run of the stage's own strategy.
+    pub stage_iteration: Option<&'a Iteration>,
+    /// The runs of the strategies within the stage around it, outermost first.
     pub iterations: Vec<&'a Iteration>,
     /// Whether something before it has failed.
     pub failed: bool,
@@ -151,8 +153,11 @@ impl Book {
             root.set(&["step", "identifier"], id);
             root.set(&["step", "name"], name);
         }
+        if let Some(iteration) = place.stage_iteration {
+            describe_iteration(&mut root, iteration, "stage");
+        }
         for iteration in &place.iterations {
-            describe_iteration(&mut root, iteration);
+            describe_iteration(&mut root, iteration, "step");
         }
         let secrets = std::sync::Arc::clone(&self.secrets);
         Scope::new(root).with_secrets(move |name| secrets(name))
@@ -219,22 +224,29 @@ fn describe_codebase(root: &mut Value, facts: &Facts) {
     root.set(&["pipeline", "triggerType"], "MANUAL");
 }
 
-fn describe_iteration(root: &mut Value, iteration: &Iteration) {
-    if !iteration.matrix.is_empty() {
-        root.set(&["matrix"], iteration.matrix.clone());
-        root.set(&["strategy", "matrix"], iteration.matrix.clone());
-        root.set(&["step", "matrix"], iteration.matrix.clone());
+/// Describes a run of a strategy of `level`, `stage` or `step`. Names without a level are those of the innermost strategy
+/// that has them: an axis of the stage can be named in a step that has a matrix of its own.
+fn describe_iteration(root: &mut Value, iteration: &Iteration, level: &str) {
+    for (axis, value) in iteration.matrix.iter() {
+        for at in [&["matrix"] as &[&str], &["strategy", "matrix"], &[level, "matrix"], &[level, "strategy", "matrix"]]
+        {
+            let whole: Vec<&str> = at.iter().copied().chain([axis]).collect();
+            root.set(&whole, value.clone());
+        }
     }
-    root.set(&["repeat", "item"], iteration.item.clone());
-    root.set(&["strategy", "repeat", "item"], iteration.item.clone());
-    for at in [&["strategy"] as &[&str], &["stage", "strategy"], &["step", "strategy"]] {
+    if iteration.item != Value::Null {
+        for at in [&["repeat", "item"] as &[&str], &["strategy", "repeat", "item"], &[level, "repeat", "item"]] {
+            root.set(at, iteration.item.clone());
+        }
+    }
+    for at in [&["strategy"] as &[&str], &[level, "strategy"]] {
         let mut set = |field: &str, value: Value| {
             let whole: Vec<&str> = at.iter().copied().chain([field]).collect();
             root.set(&whole, value);
         };
         set("iteration", iteration.index.into());
         set("iterations", iteration.total.into());
-        set("identifierPostFix", format!("_{}", iteration.index).into());
+        set("identifierPostFix", iteration.postfix.as_str().into());
     }
 }
 

@@ -1,5 +1,7 @@
 //! Expands a matrix, a repetition or a parallelism into its runs.
 
+use std::collections::HashMap;
+
 use kiln_document::diagnostic::Location;
 
 use crate::expr::{EvalError, Map, Scope, Template, Value};
@@ -15,6 +17,9 @@ pub struct Iteration {
     pub index: u32,
     /// How many there are.
     pub total: u32,
+    /// What its id has after that of its item: `_0_1`, the positions on the axes, or `_2`; `_` and the `nodeName`, where
+    /// there is one.
+    pub postfix: String,
     /// Name for people: `jdk=11, os=linux`.
     pub title: String,
     /// `<+matrix.*>`
@@ -76,6 +81,18 @@ pub fn expand(strategy: &Strategy, scope: &Scope) -> Result<Expansion, StrategyE
     let at = &strategy.location;
     let mut iterations = match &strategy.kind {
         StrategyKind::Matrix { axes, exclude, node_name } => matrix(axes, exclude, node_name.as_ref(), scope, at)?,
+        StrategyKind::Input { what, value } => {
+            let value = value.value(scope);
+            return Err(match value {
+                Err(source) => StrategyError::Value { what: (*what).into(), at: at.clone(), source },
+                Ok(got) => StrategyError::Kind {
+                    what: (*what).into(),
+                    needs: "known before the run",
+                    got: got.to_string(),
+                    at: at.clone(),
+                },
+            });
+        }
         StrategyKind::Parallelism(count) => copies(number("parallelism", count, scope, at)?, at)?,
         StrategyKind::Times(count) => copies(number("repeat.times", count, scope, at)?, at)?,
         StrategyKind::Items(axis) => {
@@ -87,7 +104,11 @@ pub fn expand(strategy: &Strategy, scope: &Scope) -> Result<Expansion, StrategyE
     let total = u32::try_from(iterations.len()).unwrap_or(u32::MAX);
     for (index, iteration) in (0..).zip(&mut iterations) {
         (iteration.index, iteration.total) = (index, total);
+        if iteration.postfix.is_empty() {
+            iteration.postfix = format!("_{index}");
+        }
     }
+    tell_apart(&mut iterations);
     let all = iterations.len().max(1);
     let max_concurrency = match &strategy.max_concurrency {
         None => all,
@@ -101,7 +122,25 @@ pub fn expand(strategy: &Strategy, scope: &Scope) -> Result<Expansion, StrategyE
 }
 
 fn blank() -> Iteration {
-    Iteration { index: 0, total: 0, title: String::new(), matrix: Map::new(), item: Value::Null }
+    Iteration {
+        index: 0,
+        total: 0,
+        postfix: String::new(),
+        title: String::new(),
+        matrix: Map::new(),
+        item: Value::Null,
+    }
+}
+
+/// Adds the number of the run to postfixes that a `nodeName` gave to several runs: ids have to differ.
+fn tell_apart(iterations: &mut [Iteration]) {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for iteration in iterations.iter() {
+        *counts.entry(iteration.postfix.clone()).or_default() += 1;
+    }
+    for iteration in iterations.iter_mut().filter(|iteration| counts[&iteration.postfix] > 1) {
+        iteration.postfix = format!("{}_{}", iteration.postfix, iteration.index);
+    }
 }
 
 fn few(count: usize, at: &Location) -> Result<(), StrategyError> {
@@ -120,16 +159,19 @@ fn matrix(
     scope: &Scope,
     at: &Location,
 ) -> Result<Vec<Iteration>, StrategyError> {
-    let mut combinations = vec![Map::new()];
+    let mut combinations = vec![(String::new(), Map::new())];
     for (name, axis) in axes {
         let values = axis_values(name, axis, scope, at)?;
         few(combinations.len().saturating_mul(values.len()), at)?;
-        let with = |map: &Map, value: &Value| {
-            let mut map = map.clone();
-            map.insert(name, value.clone());
-            map
-        };
-        combinations = combinations.iter().flat_map(|map| values.iter().map(move |value| with(map, value))).collect();
+        let mut longer = Vec::new();
+        for (postfix, map) in &combinations {
+            for (position, value) in values.iter().enumerate() {
+                let mut map = map.clone();
+                map.insert(name, value.clone());
+                longer.push((format!("{postfix}_{position}"), map));
+            }
+        }
+        combinations = longer;
     }
     let mut excluded = Vec::new();
     for entry in exclude {
@@ -141,20 +183,28 @@ fn matrix(
             .iter()
             .any(|entry| entry.iter().all(|(name, value)| map.get(name).is_some_and(|v| v.to_string() == *value)))
     };
-    combinations.retain(|map| !left_out(map));
-    combinations
-        .into_iter()
-        .map(|matrix| Ok(Iteration { title: title(&matrix, node_name, scope, at)?, matrix, ..blank() }))
-        .collect()
+    combinations.retain(|(_, map)| !left_out(map));
+    let named = |(postfix, matrix): (String, Map)| {
+        let Some(template) = node_name else {
+            let title = matrix.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ");
+            return Ok(Iteration { title, postfix, matrix, ..blank() });
+        };
+        let mut scope = scope.clone();
+        for (name, value) in matrix.iter() {
+            scope.set(&["matrix", name], value.clone());
+        }
+        let title = text("nodeName", template, &scope, at)?;
+        let postfix = if title.is_empty() { postfix } else { format!("_{}", identifier(&title)) };
+        Ok(Iteration { title, postfix, matrix, ..blank() })
+    };
+    combinations.into_iter().map(named).collect()
 }
 
-fn title(matrix: &Map, node_name: Option<&Template>, scope: &Scope, at: &Location) -> Result<String, StrategyError> {
-    if let Some(template) = node_name {
-        let mut scope = scope.clone();
-        scope.set(&["matrix"], matrix.clone());
-        return text("nodeName", template, &scope, at);
-    }
-    Ok(matrix.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", "))
+/// Returns a name as the part of an id: what cannot stand there becomes `_`, and what is too long is left off.
+fn identifier(name: &str) -> String {
+    /// Most characters of a `nodeName` in an id, as in Harness.
+    const LONGEST: usize = 126;
+    name.chars().take(LONGEST).map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
 }
 
 fn axis_values(what: &str, axis: &Axis, scope: &Scope, at: &Location) -> Result<Vec<Value>, StrategyError> {
@@ -226,7 +276,7 @@ mod tests {
             Err(error) => error.to_string(),
             Ok(e) => {
                 let titles: Vec<_> =
-                    e.iterations.iter().map(|i| format!("{}/{} {}", i.index, i.total, i.title)).collect();
+                    e.iterations.iter().map(|i| format!("{}/{} {}", i.postfix, i.total, i.title)).collect();
                 format!("{} at {}", titles.join("; "), e.max_concurrency)
             }
         };
@@ -245,17 +295,33 @@ mod tests {
     fn strategies_stand_for_their_runs() {
         let template = |text: &str| Template::parse(text, &Location::default()).unwrap();
         let two = || vec![axis("a", &["1", "2"]), axis("b", &["x", "y"])];
-        check(matrix_of(two(), &[]), None, "0/4 a=1, b=x; 1/4 a=1, b=y; 2/4 a=2, b=x; 3/4 a=2, b=y at 4");
+        check(matrix_of(two(), &[]), None, "_0_0/4 a=1, b=x; _0_1/4 a=1, b=y; _1_0/4 a=2, b=x; _1_1/4 a=2, b=y at 4");
         check(
             matrix_of(two(), &[&[("a", "1"), ("b", "y")]]),
             Some("2"),
-            "0/3 a=1, b=x; 1/3 a=2, b=x; 2/3 a=2, b=y at 2",
+            "_0_0/3 a=1, b=x; _1_0/3 a=2, b=x; _1_1/3 a=2, b=y at 2",
         );
-        check(matrix_of(two(), &[&[("a", "1")]]), Some("0"), "0/2 a=2, b=x; 1/2 a=2, b=y at 2");
-        check(StrategyKind::Parallelism(template("3")), None, "0/3 0; 1/3 1; 2/3 2 at 3");
-        check(StrategyKind::Items(Axis::Expr(template("<+list>"))), None, "0/2 x; 1/2 y at 2");
-        check(StrategyKind::Items(Axis::Expr(template("<+words>"))), None, "0/2 p; 1/2 q at 2");
+        check(matrix_of(two(), &[&[("a", "1")]]), Some("0"), "_1_0/2 a=2, b=x; _1_1/2 a=2, b=y at 2");
+        check(StrategyKind::Parallelism(template("3")), None, "_0/3 0; _1/3 1; _2/3 2 at 3");
+        check(StrategyKind::Items(Axis::Expr(template("<+list>"))), None, "_0/2 x; _1/2 y at 2");
+        check(StrategyKind::Items(Axis::Expr(template("<+words>"))), None, "_0/2 p; _1/2 q at 2");
         check(StrategyKind::Times(template("0")), None, " at 1");
+    }
+
+    #[test]
+    fn a_node_name_is_the_runs_title_and_part_of_its_id() {
+        let template = |text: &str| Some(Template::parse(text, &Location::default()).unwrap());
+        let named = |node_name| {
+            let axes = vec![axis("a", &["1.2", "2"]), axis("b", &["x", "y"])];
+            StrategyKind::Matrix { axes, exclude: Vec::new(), node_name }
+        };
+        check(
+            named(template("v<+matrix.a>-<+matrix.b>")),
+            None,
+            "_v1_2_x/4 v1.2-x; _v1_2_y/4 v1.2-y; _v2_x/4 v2-x; _v2_y/4 v2-y at 4",
+        );
+        // Ids differ also where names do not.
+        check(named(template("<+matrix.b>")), None, "_x_0/4 x; _y_1/4 y; _x_2/4 x; _y_3/4 y at 4");
     }
 
     #[test]

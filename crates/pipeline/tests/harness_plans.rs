@@ -31,7 +31,7 @@ fn check(text: &str) -> String {
 
 fn outline(plan: &Plan) -> String {
     let mut out = format!("pipeline {} ({})", plan.id, plan.name);
-    plan.timeout.iter().for_each(|timeout| out += &format!(" timeout={timeout:?}"));
+    plan.timeout.iter().for_each(|limit| out += &format!(" timeout={:?}", limit.time));
     for variable in &plan.variables {
         let _ =
             write!(out, " {}{}={}", if variable.secret { "secret " } else { "" }, variable.name, variable.value.text());
@@ -54,7 +54,7 @@ fn outline(plan: &Plan) -> String {
         for env in &stage.env {
             let _ = writeln!(out, "  env {}={}", env.name, env.value.text());
         }
-        stage.timeout.iter().for_each(|timeout| out += &format!("  timeout={timeout:?}\n"));
+        stage.timeout.iter().for_each(|limit| out += &format!("  timeout={:?}\n", limit.time));
         steps(&mut out, 1, &stage.steps);
     }
     out
@@ -97,6 +97,7 @@ fn kind(kind: &StrategyKind) -> String {
         StrategyKind::Parallelism(count) => format!("parallelism {}", count.text()),
         StrategyKind::Times(count) => format!("times {}", count.text()),
         StrategyKind::Items(values) => format!("items {}", axis(values)),
+        StrategyKind::Input { what, value } => format!("{what} to be given {}", value.text()),
     }
 }
 
@@ -168,7 +169,7 @@ fn one(out: &mut String, depth: usize, step: &Step) {
         }
     }
     if step.timeout.is_some() || run.user.is_some() {
-        let _ = writeln!(out, "{pad}timeout={:?} user={:?}", step.timeout, run.user);
+        let _ = writeln!(out, "{pad}timeout={:?} user={:?}", step.timeout.as_ref().map(|limit| limit.time), run.user);
     }
 }
 

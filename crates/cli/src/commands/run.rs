@@ -14,7 +14,6 @@ use kiln_wire::run::{Event, RunReport, Status};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::RunArgs;
-use crate::commands::validate;
 use crate::drivers::Drivers;
 use crate::exit::{Exit, Usage};
 use crate::identity::Identity;
@@ -22,7 +21,7 @@ use crate::images::Choice;
 use crate::signals::Signals;
 use crate::timings::Timings;
 use crate::ui::Output;
-use crate::{git, hidden, home, kept, local, progress, runner_access, secrets, ui};
+use crate::{git, hidden, home, kept, local, pipeline_file, progress, runner_access, secrets, ui};
 
 /// Reads the file, refuses what cannot be run, runs the rest.
 pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
@@ -141,8 +140,7 @@ async fn end_all(driver: &kiln_driver_qemu::QemuDriver) {
 
 /// The plan of the file, or `None` when its findings were shown and it cannot be run.
 fn read_plan(args: &RunArgs) -> anyhow::Result<Option<Plan>> {
-    let inputs = args.var.iter().cloned().collect();
-    let loaded = validate::load(&args.file, &kiln_pipeline::Options { lenient: args.lenient, inputs })?;
+    let loaded = pipeline_file::load(&args.file, &args.given)?;
     let report = &loaded.report;
     let can_run = report.status() == kiln_document::Status::Ok;
     if !report.diagnostics.is_empty() && (args.output != Output::Json || !can_run) {
@@ -165,7 +163,7 @@ fn options(args: &RunArgs, plan: &Plan) -> anyhow::Result<Options> {
         workspace,
         env: args.env.clone(),
         secrets,
-        given: args.var.clone(),
+        given: args.given.var.clone(),
         stages: args.stage.clone(),
         facts,
         keep_on_failure: args.keep_on_failure,
@@ -188,7 +186,9 @@ fn check_given(args: &RunArgs, plan: &Plan, options: &Options) -> anyhow::Result
     }
     for input in plan.inputs() {
         let (name, line) = (&input.name, input.location.line);
-        missing.push(format!("{file}:{line}: a value is to be given; give it with --var {name}=VALUE"));
+        missing.push(format!(
+            "{file}:{line}: a value is to be given; give it with --var {name}=VALUE, or with --inputs FILE"
+        ));
     }
     anyhow::ensure!(missing.is_empty(), Usage(format!("nothing was started\n  {}", missing.join("\n  "))));
     Ok(())

@@ -170,7 +170,7 @@ fn the_ends_of_steps_are_told_apart() {
     let ignore = "    failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: Ignore}}}]\n";
     let outputs = "      outputVariables:\n        - {name: big, type: String, value: big}\n";
     let steps = step("memory", "tail /dev/zero", ignore)
-        + &step("time", "echo begun\nsleep 1000 & sleep 1000", &format!("    timeout: 2s\n{ignore}"))
+        + &step("time", "echo begun\nsleep 1000 & sleep 1000", &format!("    timeout: 10s\n{ignore}"))
         + &step("signal", "kill -TERM $$", ignore)
         + &step("code", "exit 42", ignore)
         + &step("large", "big=$(head -c 200000 /dev/zero | tr '\\0' x)\nexit 0", "")

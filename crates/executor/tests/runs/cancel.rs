@@ -43,15 +43,15 @@ async fn a_run_that_is_cancelled_while_a_stage_waits_gives_the_wait_up() {
 
 #[tokio::test]
 async fn a_run_whose_time_is_up_while_a_stage_waits_gives_the_wait_up() {
-    let text = stages(TWO_STAGES).replace("identifier: p\n", "identifier: p\n  timeout: 1s\n");
+    let text = stages(TWO_STAGES).replace("identifier: p\n", "identifier: p\n  timeout: 10s\n");
     let told = Scenario::new(&text).fleet(|agents| agents.hold_up("a")).run().await;
     told.check(
         "
         run p
         a started
         a note: waits for an instance: all are busy
-        a cancelled: the run's time was up
-        b cancelled: the run's time was up before its turn
+        a cancelled: the run's time was up (timeout: 10s)
+        b cancelled: the run's time was up (timeout: 10s) before its turn
         run failed
         ",
     );

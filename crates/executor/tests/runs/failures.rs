@@ -169,7 +169,7 @@ async fn a_step_whose_time_is_up_is_ended_with_all_it_started() {
         - step:
             name: slow
             type: Run
-            timeout: 1s
+            timeout: 10s
             spec: {command: 'sleep 1000 & echo $! > $DIR/pid; echo begun; wait'}
             failureStrategies: [{onFailure: {errors: [Timeout], action: {type: Ignore}}}]
         - step: {name: look, type: Run, spec: {command: 'grep -qs "^State:.[RSD]" /proc/$(cat $DIR/pid)/status && echo lives || echo dead'}}
@@ -182,7 +182,7 @@ async fn a_step_whose_time_is_up_is_ended_with_all_it_started() {
         a ready
         a.slow started
         a.slow | begun
-        a.slow ignored (Timeout 255): its time was up
+        a.slow ignored (Timeout 255): its time was up (timeout: 10s)
         a.look started
         a.look | dead
         a.look passed
@@ -199,7 +199,7 @@ async fn a_stage_whose_time_is_up_ends_what_runs_and_the_run_fails() {
         - stage:
             name: a
             type: CI
-            timeout: 1s
+            timeout: 10s
             spec: {execution: {steps: [{step: {name: slow, type: Run, spec: {command: exec sleep 1000}}}, {step: {name: next, type: Run, spec: {command: "true"}}}]}}
         - stage:
             name: b
@@ -214,9 +214,9 @@ async fn a_stage_whose_time_is_up_ends_what_runs_and_the_run_fails() {
         a started
         a ready
         a.slow started
-        a.slow cancelled (Cancelled 255): the stage's time was up
-        a.next cancelled (Cancelled): the stage's time was up before its turn
-        a failed: the stage's time was up
+        a.slow cancelled (Cancelled 255): the stage's time was up (timeout: 10s)
+        a.next cancelled (Cancelled): the stage's time was up (timeout: 10s) before its turn
+        a failed: the stage's time was up (timeout: 10s)
         b started
         b ready
         b.report started
@@ -231,15 +231,15 @@ async fn a_stage_whose_time_is_up_ends_what_runs_and_the_run_fails() {
 #[tokio::test]
 async fn a_run_whose_time_is_up_fails() {
     let text = steps("- step: {name: slow, type: Run, spec: {command: exec sleep 1000}}");
-    let text = text.replace("identifier: p\n", "identifier: p\n  timeout: 1s\n");
+    let text = text.replace("identifier: p\n", "identifier: p\n  timeout: 10s\n");
     Scenario::new(&text).run().await.check(
         "
         run p
         a started
         a ready
         a.slow started
-        a.slow cancelled (Cancelled 255): the run's time was up
-        a cancelled: the run's time was up
+        a.slow cancelled (Cancelled 255): the run's time was up (timeout: 10s)
+        a cancelled: the run's time was up (timeout: 10s)
         run failed
         ",
     );

@@ -259,7 +259,7 @@ async fn the_loss_of_one_instance_leaves_the_stage_beside_it_alone() {
 
 #[tokio::test]
 async fn an_agent_that_does_not_end_a_step_in_time_is_waited_for_no_longer() {
-    let text = steps("- step: {name: long, type: Run, timeout: 1s, spec: {command: echo begun; exec sleep 1000}}");
+    let text = steps("- step: {name: long, type: Run, timeout: 10s, spec: {command: echo begun; exec sleep 1000}}");
     Scenario::new(&text).when("a.long | begun", Act::Freeze("a")).run().await.check(
         "
         run p

@@ -4,6 +4,7 @@
 mod cancel;
 mod conditions;
 mod failures;
+mod loops;
 mod loss;
 mod order;
 mod reports;

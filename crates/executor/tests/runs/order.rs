@@ -127,24 +127,24 @@ async fn a_matrix_of_stages_has_an_instance_for_each_and_one_that_fails_fails_al
     let told = Scenario::new(&text).run().await;
     told.check_by_part(
         "
-        a_0 started
-        a_0 ready
-        a_0 passed
-        a_0.s started
-        a_0.s | x 1
-        a_0.s passed
-        a_1 started
-        a_1 ready
-        a_1 failed
-        a_1.s started
-        a_1.s | x 2
-        a_1.s failed (ExitCode 1): exit code 1
-        a_2 started
-        a_2 ready
-        a_2 passed
-        a_2.s started
-        a_2.s | y 1
-        a_2.s passed
+        a_0_0 started
+        a_0_0 ready
+        a_0_0 passed
+        a_0_0.s started
+        a_0_0.s | x 1
+        a_0_0.s passed
+        a_0_1 started
+        a_0_1 ready
+        a_0_1 failed
+        a_0_1.s started
+        a_0_1.s | x 2
+        a_0_1.s failed (ExitCode 1): exit code 1
+        a_1_0 started
+        a_1_0 ready
+        a_1_0 passed
+        a_1_0.s started
+        a_1_0.s | y 1
+        a_1_0.s passed
         b skipped: something before it failed
         run p
         run failed

@@ -122,7 +122,7 @@ async fn an_instance_is_kept_until_the_run_is_cancelled_or_it_ends_by_itself() {
 async fn the_instance_of_a_stage_whose_time_was_up_is_kept_and_one_that_is_gone_is_not() {
     let hour = |options: &mut kiln_executor::Options| options.keep_on_failure = Some(Duration::from_secs(3600));
     let long = steps("- step: {name: long, type: Run, spec: {command: echo begun; exec sleep 1000}}");
-    let limited = long.replace("type: CI\n", "type: CI\n        timeout: 1s\n");
+    let limited = long.replace("type: CI\n", "type: CI\n        timeout: 10s\n");
     Scenario::new(&limited).with(hour).when("a keeps", Act::Cancel).run().await.check(
         "
         run p
@@ -130,9 +130,9 @@ async fn the_instance_of_a_stage_whose_time_was_up_is_kept_and_one_that_is_gone_
         a ready
         a.long started
         a.long | begun
-        a.long cancelled (Cancelled 255): the stage's time was up
+        a.long cancelled (Cancelled 255): the stage's time was up (timeout: 10s)
         a keeps vm-a
-        a failed: the stage's time was up
+        a failed: the stage's time was up (timeout: 10s)
         run cancelled
         ",
     );

@@ -101,6 +101,29 @@ impl Template {
         self.parts.iter().all(|part| matches!(part, Part::Text(_)))
     }
 
+    /// Returns whether it is exactly one expression, whose value can be anything; other templates are text.
+    pub(crate) fn is_one_expression(&self) -> bool {
+        matches!(self.parts.as_slice(), [Part::Expr(_) | Part::Input { .. }])
+    }
+
+    /// Returns whether the text around its expressions holds words, commas and spaces only, so that it can be a list as
+    /// people write it.
+    pub(crate) fn joins_words(&self) -> bool {
+        let plain = |c: char| c.is_alphanumeric() || "_-., :/@".contains(c);
+        self.parts.iter().all(|part| !matches!(part, Part::Text(text) if !text.chars().all(plain)))
+    }
+
+    /// Returns whether a method is called on one of its expressions from outside: `<+a>.split(',')`.
+    pub(crate) fn calls_outside(&self) -> bool {
+        self.parts.windows(2).any(|pair| match pair {
+            [Part::Expr(_), Part::Text(text)] => text.strip_prefix('.').is_some_and(|rest| {
+                let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+                end > 0 && rest[end..].starts_with('(')
+            }),
+            _ => false,
+        })
+    }
+
     /// Returns the names of the secrets it takes, as far as they are written out, each once.
     pub fn secrets(&self) -> Vec<String> {
         let (mut names, mut seen) = (Vec::new(), BTreeSet::new());

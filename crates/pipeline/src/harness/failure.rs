@@ -11,7 +11,7 @@ use super::step_tables;
 use crate::plan::{ErrorKind, FailureAction, FailureStrategy};
 
 /// Most retries of a step; more would be a loop.
-const MAX_RETRIES: u32 = 1000;
+pub const MAX_RETRIES: u32 = 1000;
 
 /// Reads the strategies of a stage, group or step.
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<FailureStrategy> {

@@ -9,21 +9,65 @@ use kiln_document::diagnostic::{Diagnostic, Findings, Location};
 use kiln_document::schema::did_you_mean;
 use kiln_document::yaml::{Kind, Node, Resolved, Scalar};
 
+use super::input_sets::{self, ItemPath, Set, below};
+
 /// The paths by which values are given for inputs that are still open, by their place in the file.
 pub(super) type Open = HashMap<usize, String>;
 
-/// Puts the caller's values, and the defaults where there are none, in their places. Returns what is still open.
-pub(super) fn fill(root: &mut Node, given: &BTreeMap<String, String>, findings: &mut Findings) -> Open {
-    let mut fill = Fill { given, used: BTreeSet::new(), names: BTreeSet::new(), open: Open::new(), findings };
-    fill.walk(root, "");
-    let Fill { used, names, findings, open, .. } = fill;
-    for name in given.keys().filter(|name| !used.contains(*name) && !is_outside(name)) {
-        let message = format!("a value is given for `{name}`, which this pipeline does not have");
-        let mut found = Diagnostic::invalid("unknown-input", &Location::default(), message);
-        found.help = did_you_mean(name, names.iter().map(String::as_str));
-        findings.push(found);
+/// The caller's values, and what became of them.
+pub(super) struct Inputs<'a> {
+    given: &'a BTreeMap<String, String>,
+    sets: &'a [Set],
+    used: BTreeSet<String>,
+    names: BTreeSet<String>,
+}
+
+impl<'a> Inputs<'a> {
+    pub fn new(given: &'a BTreeMap<String, String>, sets: &'a [Set]) -> Inputs<'a> {
+        Inputs { given, sets, used: BTreeSet::new(), names: BTreeSet::new() }
     }
-    open
+
+    /// Puts the caller's values, and the defaults where there are none, in their places. Returns what is still open.
+    pub fn fill(&mut self, root: &mut Node, findings: &mut Findings) -> Open {
+        let values: Vec<BTreeMap<String, &Node>> = self.sets.iter().map(Set::values).collect();
+        let (used, names) = (&mut self.used, &mut self.names);
+        let mut fill =
+            Fill { given: self.given, sets: &values, defaults: true, used, names, open: Open::new(), findings };
+        fill.walk(root, "");
+        fill.open
+    }
+
+    /// Reports values that have no place in the pipeline.
+    pub fn unused(&self, findings: &mut Findings) {
+        for name in self.given.keys().filter(|name| !self.used.contains(*name) && !is_outside(name)) {
+            let message = format!("a value is given for `{name}`, which this pipeline does not have");
+            let mut found = Diagnostic::invalid("unknown-input", &Location::default(), message);
+            found.help = did_you_mean(name, self.names.iter().map(String::as_str));
+            findings.push(found);
+        }
+        // What is below a value that was taken as a whole was taken with it.
+        let taken = |path: &str| {
+            let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
+            ends.into_iter().any(|end| self.used.contains(&path[..end]))
+        };
+        self.sets.iter().for_each(|set| set.unused(taken, findings));
+    }
+}
+
+/// Puts the values of a template's `templateInputs` into its content. What has no value there is left as it is.
+pub(super) fn fill_template(content: &mut Node, given: &Node, findings: &mut Findings) {
+    let (nothing, sets) = (BTreeMap::new(), [input_sets::values(given, "")]);
+    let (mut used, mut names) = (BTreeSet::new(), BTreeSet::new());
+    let mut fill = Fill {
+        given: &nothing,
+        sets: &sets,
+        defaults: false,
+        used: &mut used,
+        names: &mut names,
+        open: Open::new(),
+        findings,
+    };
+    fill.walk(content, "");
 }
 
 /// Tells whether a path names something outside of the file: `codebase.tag`, `trigger.branch`.
@@ -83,15 +127,19 @@ fn unquoted(text: &str) -> String {
     inner.unwrap_or(text).to_owned()
 }
 
-struct Fill<'a> {
+struct Fill<'a, 'v> {
     given: &'a BTreeMap<String, String>,
-    used: BTreeSet<String>,
-    names: BTreeSet<String>,
+    /// Values of input sets by their paths; the last set comes first.
+    sets: &'a [BTreeMap<String, &'v Node>],
+    /// Whether an input that nobody gave takes its default.
+    defaults: bool,
+    used: &'a mut BTreeSet<String>,
+    names: &'a mut BTreeSet<String>,
     open: Open,
     findings: &'a mut Findings,
 }
 
-impl Fill<'_> {
+impl Fill<'_, '_> {
     fn walk(&mut self, node: &mut Node, path: &str) {
         match &mut node.kind {
             Kind::Mapping(entries) => {
@@ -100,36 +148,21 @@ impl Fill<'_> {
                     self.walk(value, &below(path, key));
                 }
             }
-            Kind::Sequence(items) if path.ends_with(".variables") => {
-                for item in items {
-                    self.variable(item, path);
-                }
-            }
             Kind::Sequence(items) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    self.item(item, path, index);
+                    match input_sets::item_path(item, path, index) {
+                        ItemPath::Whole(path) => self.walk(item, &path),
+                        ItemPath::Variable(path) => self.variable(item, &path),
+                        ItemPath::Entries(paths) => {
+                            let Kind::Mapping(entries) = &mut item.kind else { continue };
+                            for ((_, value), path) in entries.iter_mut().zip(paths) {
+                                self.walk(value, &path);
+                            }
+                        }
+                    }
                 }
             }
             Kind::Scalar(_) => self.scalar(node, path, None),
-        }
-    }
-
-    /// Fills the inputs of a list's item. Stages and steps are named by their identifiers, all others by their number.
-    fn item(&mut self, item: &mut Node, path: &str, index: usize) {
-        let Kind::Mapping(entries) = &mut item.kind else { return self.walk(item, &below(path, &index.to_string())) };
-        for (key, value) in entries {
-            match key.text().unwrap_or_default() {
-                "stage" | "step" | "stepGroup" => {
-                    let id = value.get("identifier").or_else(|| value.get("name")).and_then(Node::text);
-                    let inner = below(path, id.unwrap_or_default());
-                    self.walk(value, &inner);
-                }
-                "parallel" => self.walk(value, path),
-                other => {
-                    let inner = below(&below(path, &index.to_string()), other);
-                    self.walk(value, &inner);
-                }
-            }
         }
     }
 
@@ -139,13 +172,12 @@ impl Fill<'_> {
         let Kind::Mapping(entries) = &mut item.kind else { return };
         let default = entries.iter().find(|(key, _)| key.text() == Some("default"));
         let default = default.and_then(|(_, value)| value.text()).map(str::to_owned);
-        let full = below(path, &name);
         for (key, value) in entries {
             if key.text() == Some("value") && matches!(value.kind, Kind::Scalar(_)) {
-                self.scalar(value, &full, Some(&name));
+                self.scalar(value, path, Some(&name));
                 // A variable's `default` is what an input that nobody gave falls back to.
-                if let (Some(default), Some(Input { default: None, .. })) =
-                    (&default, value.text().and_then(Input::parse))
+                if let (true, Some(default), Some(Input { default: None, .. })) =
+                    (self.defaults, &default, value.text().and_then(Input::parse))
                 {
                     replace(value, default);
                 }
@@ -161,34 +193,101 @@ impl Fill<'_> {
         self.names.insert(path.to_owned());
         self.names.extend(variable.map(str::to_owned));
         let name = [Some(path), variable].into_iter().flatten().find(|name| self.given.contains_key(*name));
-        let value = match name {
+        let text = match name {
             Some(name) => {
                 self.used.insert(name.to_owned());
                 self.given.get(name).cloned()
             }
-            None => input.as_ref().and_then(|input| input.default.clone()),
+            None => None,
         };
-        let Some(value) = value else {
-            self.open.insert(node.location.span.start, path.to_owned());
+        let Some(input) = input else {
+            text.iter().for_each(|text| replace(node, text));
             return;
         };
-        if let Some(input) = input.filter(|input| !input.allowed.is_empty() && !input.allowed.contains(&value)) {
-            let message = format!("`{value}` is not allowed for `{path}`");
+        let in_set = self.sets.iter().rev().find_map(|set| set.get(path));
+        if in_set.is_some() {
+            self.used.insert(path.to_owned());
+        }
+        let value = match (text, in_set) {
+            (Some(text), _) => from_text(&text, path, &node.location),
+            // An input that is handed on as an input stays one.
+            (None, Some(value)) if value.text().is_none_or(|text| Input::parse(text).is_none()) => {
+                relocated((*value).clone(), &node.location)
+            }
+            (None, _) => match input.default.as_ref().filter(|_| self.defaults) {
+                Some(default) => from_text(default, path, &node.location),
+                None => {
+                    self.open.insert(node.location.span.start, path.to_owned());
+                    return;
+                }
+            },
+        };
+        let refused = |text: &str| !input.allowed.is_empty() && !input.allowed.iter().any(|allowed| allowed == text);
+        if let Some(text) = value.text().filter(|text| refused(text)) {
+            let message = format!("`{text}` is not allowed for `{path}`");
             let found = Diagnostic::invalid("input-not-allowed", &node.location, message);
             self.findings.push(found.help(format!("allowed: {}", input.allowed.join(", "))));
         }
-        replace(node, &value);
+        *node = value;
     }
 }
 
-/// Returns the path of a key below a path. The length is bounded: nobody types longer paths, and every value has one.
-fn below(path: &str, key: &str) -> String {
-    const MAX_PATH: usize = 500;
-    match path.len() + key.len() {
-        0..=MAX_PATH if path.is_empty() => key.to_owned(),
-        0..=MAX_PATH => format!("{path}.{key}"),
-        _ => path.to_owned(),
+/// Returns a value that is given as text. Where a strategy takes a list or a mapping, it is YAML, or values between commas.
+fn from_text(text: &str, path: &str, place: &Location) -> Node {
+    let scalar = |text: &str| {
+        let kind = Kind::Scalar(Scalar { text: text.to_owned(), resolved: Resolved::Text, plain: false });
+        Node { kind, location: place.clone() }
+    };
+    let Some(wanted) = Wanted::at(path) else { return scalar(text) };
+    if text.trim_start().starts_with(['[', '{']) {
+        let mut findings = Findings::new(false);
+        let documents = kiln_document::yaml::parse(text.as_bytes(), &mut findings);
+        if let (None, Ok([read])) = (findings.heaviest(), <[Node; 1]>::try_from(documents)) {
+            return relocated(read, place);
+        }
     }
+    match wanted {
+        Wanted::List if !text.contains(crate::expr::MARKER) => Node {
+            kind: Kind::Sequence(text.split(',').map(|item| scalar(item.trim())).collect()),
+            location: place.clone(),
+        },
+        Wanted::List | Wanted::Mapping => scalar(text),
+    }
+}
+
+/// What a place of a strategy takes.
+enum Wanted {
+    List,
+    Mapping,
+}
+
+impl Wanted {
+    fn at(path: &str) -> Option<Wanted> {
+        let mut segments = path.rsplit('.');
+        match (segments.next()?, segments.next(), segments.next()) {
+            ("strategy", _, _) | ("matrix" | "repeat", Some("strategy"), _) => Some(Wanted::Mapping),
+            ("nodeName" | "maxConcurrency", Some("matrix"), _) => None,
+            (_, Some("matrix"), Some("strategy")) | ("items", Some("repeat"), Some("strategy")) => Some(Wanted::List),
+            _ => None,
+        }
+    }
+}
+
+/// Returns a value as if it stood at another place, with all that is below it.
+fn relocated(mut node: Node, place: &Location) -> Node {
+    fn walk(node: &mut Node, place: &Location) {
+        node.location = place.clone();
+        match &mut node.kind {
+            Kind::Scalar(_) => {}
+            Kind::Sequence(items) => items.iter_mut().for_each(|item| walk(item, place)),
+            Kind::Mapping(entries) => entries.iter_mut().for_each(|(key, value)| {
+                walk(key, place);
+                walk(value, place);
+            }),
+        }
+    }
+    walk(&mut node, place);
+    node
 }
 
 fn replace(node: &mut Node, value: &str) {

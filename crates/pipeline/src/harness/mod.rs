@@ -1,7 +1,7 @@
 //! Reads Harness CI version 0 into a plan.
 //!
 //! ```text
-//! tree ──inputs──► tree with the caller's values ──tables──► shape checked ──stage, step──► Plan ──references──►
+//! tree ──inputs, templates──► tree with all values ──tables──► shape checked ──stage, step──► Plan ──references──►
 //! ```
 //! What the platform would do around the run (delegates, notifications, policies) gets a note. What changes the result
 //! and is not carried out is reported as unsupported, at its own place.
@@ -9,6 +9,7 @@
 mod cycles;
 mod failure;
 mod infrastructure;
+mod input_sets;
 mod inputs;
 mod reader;
 mod references;
@@ -19,27 +20,51 @@ mod step_tables;
 mod steps;
 mod strategy;
 mod tables;
+mod templates;
 mod words;
 
+use inputs::Inputs;
 use kiln_document::diagnostic::{Diagnostic, Findings};
 use kiln_document::yaml::Node;
 use reader::Reader;
+use references::Uses;
+use templates::Expansion;
 
 use crate::options::Options;
 use crate::plan::{Dialect, Plan};
 
+pub use failure::MAX_RETRIES;
 pub(crate) use schema::definition as schema;
+pub use templates::{MAX_DEPTH as MAX_TEMPLATES, MAX_LINKS};
 
 /// Most stages of a pipeline, and most steps of a list. Each of several items that run at the same time names all items
 /// before them, so the number of edges grows with the square.
-const MAX_ITEMS: usize = 1000;
+pub const MAX_ITEMS: usize = 1000;
 
 /// Reads the file. Returns none when it holds nothing to plan.
 pub(crate) fn read(root: &Node, options: &Options, findings: &mut Findings) -> Option<Plan> {
     let mut root = root.clone();
-    let open = inputs::fill(&mut root, &options.inputs, findings);
-    let mut reader = Reader::new(findings, open);
-    if !reader.check(&root, &tables::FILE) {
+    let sets = input_sets::read(&options.input_sets, findings);
+    let mut inputs = Inputs::new(&options.inputs, &sets);
+    // Before the templates, for what is handed on to them, and after, for what they ask for.
+    inputs.fill(&mut root, findings);
+    let mut templates = Expansion::read(&options.templates, findings);
+    templates.expand(&mut root, findings);
+    let open = inputs.fill(&mut root, findings);
+    inputs.unused(findings);
+    let refused = std::mem::take(&mut templates.refused);
+    let planned = planned(&root, Reader::new(findings, open, refused));
+    let plan = planned.map(|(plan, uses)| {
+        references::check(uses, findings);
+        cycles::check(&plan, findings);
+        plan
+    });
+    templates.revise(findings);
+    plan
+}
+
+fn planned(root: &Node, mut reader: Reader<'_>) -> Option<(Plan, Uses)> {
+    if !reader.check(root, &tables::FILE) {
         return None;
     }
     let pipeline = root.get("pipeline").or_else(|| {
@@ -54,7 +79,7 @@ pub(crate) fn read(root: &Node, options: &Options, findings: &mut Findings) -> O
     if reader.template_link(pipeline, "pipeline") {
         return None;
     }
-    let timeout = reader.duration(pipeline, "timeout");
+    let timeout = reader.limit(pipeline, "timeout");
     let variables = reader.variables(pipeline, "variables");
     let Some(list) = pipeline.get("stages") else {
         let place = root.entry("pipeline").map_or(&root.location, |(key, _)| &key.location);
@@ -68,8 +93,5 @@ pub(crate) fn read(root: &Node, options: &Options, findings: &mut Findings) -> O
         reader.push(Diagnostic::invalid("empty-list", &list.location, "`stages` is empty: the pipeline does nothing"));
     }
     let plan = Plan { name, id, dialect: Dialect::Harness, timeout, variables, stages };
-    let uses = std::mem::take(&mut reader.uses);
-    references::check(uses, findings);
-    cycles::check(&plan, findings);
-    Some(plan)
+    Some((plan, reader.uses))
 }

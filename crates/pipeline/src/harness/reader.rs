@@ -12,7 +12,7 @@ use super::inputs::Open;
 use super::references::Uses;
 use super::tables;
 use crate::expr::{self, Template};
-use crate::plan::{Condition, EnvVar, StatusFilter, Variable, When};
+use crate::plan::{Condition, EnvVar, Limit, StatusFilter, Variable, When};
 
 /// Returns whether a value is or holds an expression.
 pub(super) fn is_expression(node: &Node) -> bool {
@@ -23,13 +23,15 @@ pub(super) fn is_expression(node: &Node) -> bool {
 pub(super) struct Reader<'a> {
     findings: &'a mut Findings,
     open: Open,
+    /// Beginnings of the links to templates that were refused already.
+    refused: HashSet<usize>,
     /// What the templates refer to, to be checked when all names are known.
     pub uses: Uses,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(findings: &'a mut Findings, open: Open) -> Reader<'a> {
-        Reader { findings, open, uses: Uses::default() }
+    pub fn new(findings: &'a mut Findings, open: Open, refused: HashSet<usize>) -> Reader<'a> {
+        Reader { findings, open, refused, uses: Uses::default() }
     }
 
     pub fn push(&mut self, diagnostic: Diagnostic) {
@@ -114,9 +116,18 @@ impl<'a> Reader<'a> {
         value.text().filter(|text| !text.is_empty())
     }
 
-    /// Returns a duration, zero when it is written as zero.
-    pub fn duration(&mut self, node: &Node, key: &str) -> Option<Duration> {
-        self.fixed(node, key).and_then(duration::parse)
+    /// Returns a time limit; zero is none.
+    pub fn limit(&mut self, node: &Node, key: &str) -> Option<Limit> {
+        /// The shortest duration that Harness accepts.
+        const SHORTEST: Duration = Duration::from_secs(10);
+        let text = self.fixed(node, key)?;
+        let time = duration::parse(text).filter(|time| !time.is_zero())?;
+        if time < SHORTEST {
+            let place = node.get(key).map_or(&node.location, |value| &value.location);
+            let message = format!("`{key}` is at least 10s in Harness, not `{}`", text.trim());
+            self.push(Diagnostic::invalid("out-of-range", place, message).help(format!("write `{key}: 10s` or more")));
+        }
+        Some(Limit { time, written: text.trim().to_owned() })
     }
 
     /// Returns the boolean of a key.
@@ -203,11 +214,16 @@ impl<'a> Reader<'a> {
     /// Returns whether the mapping is made from a template, and reports it.
     pub fn template_link(&mut self, node: &Node, what: &str) -> bool {
         let Some((key, _)) = node.entry("template").filter(|(_, link)| !link.is_null()) else { return false };
-        let link = node.get("template").and_then(|link| link.get("templateRef")).and_then(Node::text);
+        let reference = node.get("template").and_then(|link| link.get("templateRef"));
+        if reference.is_some_and(|reference| self.refused.contains(&reference.location.span.start)) {
+            return true;
+        }
+        let link = reference.and_then(Node::text);
         let name = link.map(|link| format!(" `{link}`")).unwrap_or_default();
-        let message = format!("the {what} is made from the template{name}, which only the Harness platform has");
+        let message = format!("the {what} is made from the template{name}, which is not in this repository");
         let found = Diagnostic::unsupported("template", &key.location, message);
-        self.push(found.help("write the template's content out in its place"));
+        let help = "put the template's file below `.harness` in the repository, or write its content out in its place";
+        self.push(found.help(help));
         true
     }
 
@@ -252,6 +268,34 @@ impl<'a> Reader<'a> {
             read.push(EnvVar { name: text.to_owned(), value });
         }
         read
+    }
+
+    /// Returns the template of a value that is no text but a list or a number. There, `<+a>.split(',')` is one expression
+    /// as a whole, as in Harness; a list can also be values between commas, some of them expressions.
+    pub fn whole(&mut self, node: &Node) -> Template {
+        let text = node.text().unwrap_or_default();
+        let parsed = Template::parse(text, &node.location).and_then(|template| {
+            if template.is_one_expression() {
+                return Ok(template);
+            }
+            match Template::condition(text, &node.location) {
+                Err(_) if template.joins_words() => Ok(template),
+                whole => whole,
+            }
+        });
+        self.keep(parsed, text, &node.location)
+    }
+
+    /// Returns the template of an item of such a list: text, unless a method is called on an expression in it.
+    pub fn whole_with_method(&mut self, node: &Node) -> Template {
+        let text = node.text().unwrap_or_default();
+        match Template::parse(text, &node.location) {
+            Ok(template) if template.calls_outside() => {
+                let parsed = Template::condition(text, &node.location);
+                self.keep(parsed, text, &node.location)
+            }
+            parsed => self.keep(parsed, text, &node.location),
+        }
     }
 
     /// Returns the templates of a list, or of a single value in its place.

@@ -77,6 +77,8 @@ type Around = Option<Rc<Surrounding>>;
 struct Surrounding {
     /// Names of a matrix's axes; empty for other strategies.
     axes: Vec<String>,
+    /// Whether it may have axes beyond the known ones.
+    open: bool,
     outer: Around,
 }
 
@@ -97,6 +99,8 @@ struct StageNames {
     more_steps: bool,
     variables: Vec<String>,
     steps: HashMap<String, StepNames>,
+    /// Its own strategy.
+    around: Around,
 }
 
 #[derive(Debug)]
@@ -166,9 +170,22 @@ impl Uses {
     /// Begins a strategy: what is added from now on is inside it. Returns what [`Uses::leave`] takes.
     pub fn enter(&mut self, strategy: Option<&Strategy>) -> Outside {
         let outside = Outside(self.around.clone());
-        if let Some(StrategyKind::Matrix { axes, .. }) = strategy.map(|strategy| &strategy.kind) {
-            let axes = axes.iter().map(|(name, _)| name.clone()).collect();
-            self.around = Some(Rc::new(Surrounding { axes, outer: self.around.take() }));
+        let (axes, open) = match strategy.map(|strategy| &strategy.kind) {
+            Some(StrategyKind::Matrix { axes, .. }) => (axes.iter().map(|(name, _)| name.clone()).collect(), false),
+            Some(StrategyKind::Input { .. }) => (Vec::new(), true),
+            None | Some(StrategyKind::Parallelism(_) | StrategyKind::Times(_) | StrategyKind::Items(_)) => {
+                return outside;
+            }
+        };
+        self.around = Some(Rc::new(Surrounding { axes, open, outer: self.around.take() }));
+        outside
+    }
+
+    /// Begins the strategy of the current stage, as [`Uses::enter`].
+    pub fn enter_stage(&mut self, strategy: Option<&Strategy>) -> Outside {
+        let outside = self.enter(strategy);
+        if let Some(stage) = self.stages.last_mut() {
+            stage.around = self.around.clone();
         }
         outside
     }
@@ -202,7 +219,10 @@ pub(super) fn check(uses: Uses, findings: &mut Findings) {
             ["stage", "spec", "execution", "steps", rest @ ..]
             | ["execution", "steps", rest @ ..]
             | ["steps", rest @ ..] => stage.and_then(|stage| in_steps(stage, rest)),
-            ["matrix", name, ..] => in_matrix(name, &reference.around),
+            ["matrix", name, ..] => in_matrix(name, &reference.around, "no matrix surrounds this place"),
+            ["stage", "matrix", name, ..] => stage
+                .filter(|stage| !stage.opaque)
+                .and_then(|stage| in_matrix(name, &stage.around, "the stage has no matrix")),
             [root, _, ..] if guesses > 0 && !ROOTS.contains(root) => {
                 guesses -= 1;
                 unknown_root(root)
@@ -236,11 +256,11 @@ fn unknown_root(root: &str) -> Problem {
     Some((format!("there is nothing named `{root}`"), Some(format!("did you mean `{near}`?"))))
 }
 
-fn in_matrix(name: &str, around: &Around) -> Problem {
+fn in_matrix(name: &str, around: &Around, none: &str) -> Problem {
     let mut named: Vec<&str> = Vec::new();
     let mut at = around.as_deref();
     while let Some(matrix) = at {
-        if matrix.axes.iter().any(|axis| axis == name) {
+        if matrix.open || matrix.axes.iter().any(|axis| axis == name) {
             return None;
         }
         named.extend(matrix.axes.iter().map(String::as_str));
@@ -248,7 +268,7 @@ fn in_matrix(name: &str, around: &Around) -> Problem {
     }
     if named.is_empty() {
         return Some((
-            "no matrix surrounds this place".to_owned(),
+            none.to_owned(),
             Some("give the step, its group or its stage a `strategy` with `matrix`".to_owned()),
         ));
     }

@@ -123,10 +123,10 @@ impl Build<'_, '_> {
         let pool = infrastructure::pool(reader, spec, name_place(node), &self.pools);
         self.pools.push((id.clone(), pool.clone()));
         let strategy = strategy::read(reader, node);
-        let axes = reader.uses.enter(strategy.as_ref());
+        let axes = reader.uses.enter_stage(strategy.as_ref());
         let when = reader.when(node, "pipelineStatus");
         let failure = failure::read(reader, node);
-        let timeout = reader.duration(node, "timeout");
+        let timeout = reader.limit(node, "timeout");
         let workspace = reader.switch(spec, "cloneCodebase").unwrap_or(false);
         let list = spec.get("execution").and_then(|execution| execution.get("steps"));
         let steps = match list {

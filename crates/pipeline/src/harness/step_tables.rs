@@ -28,7 +28,7 @@ pub static STEP: Table = Table::closed(
         Key::read("type", Text, "Kind of step."),
         Key::read("spec", Any, "What the step does."),
         Key::read("when", Of(&WHEN_STEP), "Whether the step runs.").or_expression(),
-        Key::read("strategy", Of(&STRATEGY), "Several runs of the step on the same machine."),
+        Key::read("strategy", Of(&STRATEGY), "Several runs of the step on the same machine.").or_expression(),
         Key::read("failureStrategies", List(&Of(&FAILURE)), "What happens when it fails."),
         Key::read("timeout", Duration, "Ends the step when it passes."),
         Key::read("template", Any, "A template this step is made from."),
@@ -49,7 +49,7 @@ pub static GROUP: Table = Table::closed(
         Key::read("steps", List(&Any), "Steps in order."),
         Key::read("variables", List(&Of(&VARIABLE)), "Values for `<+stepGroup.variables.name>`."),
         Key::read("when", Of(&WHEN_STEP), "Whether the group runs.").or_expression(),
-        Key::read("strategy", Of(&STRATEGY), "Several runs of the group on the same machine."),
+        Key::read("strategy", Of(&STRATEGY), "Several runs of the group on the same machine.").or_expression(),
         Key::read("failureStrategies", List(&Of(&FAILURE)), "What happens when a step of it fails."),
         Key::read("timeout", Duration, "Ends the group when it passes."),
         Key::read("template", Any, "A template this group is made from."),
@@ -141,7 +141,8 @@ pub static WHEN_STEP: Table = Table::closed(
 pub static STRATEGY: Table = Table::closed(
     "`strategy`",
     &[
-        Key::read("matrix", Map(&Any), "Axes and their values, `exclude`, `maxConcurrency`, `nodeName`."),
+        Key::read("matrix", Map(&Any), "Axes and their values, `exclude`, `maxConcurrency`, `nodeName`.")
+            .or_expression(),
         Key::read("parallelism", Number, "How many copies."),
         Key::read("repeat", Of(&REPEAT), "One run per item, or a number of runs."),
         Key::read("maxConcurrency", Number, "How many at the same time."),

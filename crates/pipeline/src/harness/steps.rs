@@ -99,7 +99,7 @@ impl Build<'_, '_> {
         let axes = reader.uses.enter(strategy.as_ref());
         let when = reader.when(node, "stageStatus");
         let failure = failure::read(reader, node);
-        if let Some((key, _)) = node.entry("timeout").filter(|_| reader.duration(node, "timeout").is_some()) {
+        if let Some((key, _)) = node.entry("timeout").filter(|_| reader.limit(node, "timeout").is_some()) {
             reader.push(
                 Diagnostic::unsupported("unsupported-key", &key.location, "`timeout` is not run yet on a step group")
                     .help("give the steps their own `timeout`"),
@@ -136,7 +136,7 @@ impl Build<'_, '_> {
         let axes = reader.uses.enter(strategy.as_ref());
         let when = reader.when(node, "stageStatus");
         let failure = failure::read(reader, node);
-        let timeout = reader.duration(node, "timeout").filter(|timeout| !timeout.is_zero());
+        let timeout = reader.limit(node, "timeout");
         let run = run::read(reader, node, kind);
         reader.uses.leave(axes);
         let outputs: Vec<&str> = run.iter().flat_map(|run| &run.outputs).map(|output| output.name.as_str()).collect();
@@ -183,6 +183,14 @@ fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
 fn instead(kind: &str) -> &'static str {
     match kind {
         "RunTests" | "Test" => "run the test command in a `Run` step with `reports`",
+        "Action" | "GHAPlugin" => {
+            "a GitHub action is no program of its own: write the commands that it stands for into a `Run` step (`uses: \
+             actions/setup-go` installs Go, for one), or use an image that has the tools (`kiln image build --package`)"
+        }
+        "Bitrise" => {
+            "a Bitrise step is no program of its own: write the commands that it stands for into a `Run` step, or call \
+             the `bitrise` command line there where the image has it"
+        }
         "GitClone" => "clone with `git` in a `Run` step",
         kind if kind.starts_with("BuildAndPush") => "build the image with `docker` in a `Run` step",
         kind if kind.contains("Approval") => "leave approvals to the Harness platform",

@@ -1,6 +1,6 @@
 //! Reads `strategy`: matrix, parallelism, repeat.
 
-use kiln_document::diagnostic::Diagnostic;
+use kiln_document::diagnostic::{Diagnostic, Location};
 use kiln_document::schema::did_you_mean;
 use kiln_document::yaml::{Kind, Node};
 
@@ -14,6 +14,9 @@ const NO_AXES: &[&str] = &["exclude", "maxConcurrency", "nodeName"];
 /// Reads the strategy of a stage, group or step.
 pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Strategy> {
     let (key, strategy) = node.entry("strategy")?;
+    if is_expression(strategy) {
+        return Some(to_be_given(reader, "strategy", strategy, &key.location));
+    }
     let kinds: Vec<&str> =
         ["matrix", "parallelism", "repeat"].into_iter().filter(|kind| strategy.get(kind).is_some()).collect();
     if let [first, second, ..] = kinds.as_slice() {
@@ -28,6 +31,9 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Strategy> {
     }
     let own = positive(reader, strategy, "maxConcurrency");
     let (kind, inner) = match kinds.first() {
+        Some(&"matrix") if strategy.get("matrix").is_some_and(is_expression) => {
+            return Some(to_be_given(reader, "matrix", strategy.get("matrix")?, &key.location));
+        }
         Some(&"matrix") => matrix(reader, strategy.get("matrix")?)?,
         Some(&"parallelism") => (StrategyKind::Parallelism(positive(reader, strategy, "parallelism")?), None),
         Some(_) => repeat(reader, strategy.get("repeat")?)?,
@@ -41,6 +47,19 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Strategy> {
         }
     };
     Some(Strategy { kind, max_concurrency: inner.or(own), location: key.location.clone() })
+}
+
+/// Returns a strategy that is an expression as a whole. Only an `<+input>` can be given before the run, and the runs have
+/// to be known when the stage or step begins.
+fn to_be_given(reader: &mut Reader<'_>, what: &'static str, value: &Node, at: &Location) -> Strategy {
+    let template = reader.template(value);
+    if !template.inputs() {
+        let text = value.text().unwrap_or_default();
+        let message = format!("a strategy has to be written out, `{text}` is only known in the run");
+        let found = Diagnostic::unsupported("expression-not-possible", &value.location, message);
+        reader.push(found.help("an axis may be an expression: `matrix: {axis: <+...>}`"));
+    }
+    Strategy { kind: StrategyKind::Input { what, value: template }, max_concurrency: None, location: at.clone() }
 }
 
 type Read = Option<(StrategyKind, Option<Template>)>;
@@ -58,7 +77,7 @@ fn positive(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Template>
         }
         return None;
     }
-    Some(reader.template(value))
+    Some(reader.whole(value))
 }
 
 fn matrix(reader: &mut Reader<'_>, node: &Node) -> Read {
@@ -94,7 +113,7 @@ fn axis(reader: &mut Reader<'_>, value: &Node, what: &str) -> Option<Axis> {
             None
         }
         Kind::Sequence(items) => Some(Axis::List(items.iter().map(|item| axis_value(reader, item)).collect())),
-        Kind::Scalar(_) if is_expression(value) => Some(Axis::Expr(reader.template(value))),
+        Kind::Scalar(_) if is_expression(value) => Some(Axis::Expr(reader.whole(value))),
         _ => {
             let found = Diagnostic::invalid(
                 "wrong-type",
@@ -113,7 +132,7 @@ fn axis(reader: &mut Reader<'_>, value: &Node, what: &str) -> Option<Axis> {
 
 fn axis_value(reader: &mut Reader<'_>, node: &Node) -> AxisValue {
     match &node.kind {
-        Kind::Scalar(_) => AxisValue::Scalar(reader.template(node)),
+        Kind::Scalar(_) => AxisValue::Scalar(reader.whole_with_method(node)),
         Kind::Mapping(entries) => AxisValue::Object(
             entries
                 .iter()

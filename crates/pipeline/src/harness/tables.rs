@@ -41,8 +41,8 @@ pub static LANGUAGE: Language<'static> = Language {
     ],
 };
 
-/// The file.
-pub static FILE: Table = Table::closed("file", &[Key::read("pipeline", Of(&PIPELINE), "The pipeline.")]);
+/// The file. What stands beside the pipeline, such as `version:`, changes nothing that is carried out.
+pub static FILE: Table = Table::open("file", &[Key::read("pipeline", Of(&PIPELINE), "The pipeline.")]);
 
 /// `pipeline`
 pub static PIPELINE: Table = Table::closed(
@@ -137,7 +137,8 @@ pub static STAGE: Table = Table::closed(
         ),
         Key::read("pipelineVariables", List(&Of(&VARIABLE)), "Further variables."),
         Key::read("when", Of(&WHEN_STAGE), "Whether the stage runs.").or_expression(),
-        Key::read("strategy", Of(&STRATEGY), "Several runs of the stage, each on a machine of its own."),
+        Key::read("strategy", Of(&STRATEGY), "Several runs of the stage, each on a machine of its own.")
+            .or_expression(),
         Key::read("failureStrategies", List(&Of(&FAILURE)), "What happens when a step fails."),
         Key::read("timeout", Duration, "Ends the stage when it passes."),
         Key::read("template", Any, "A template this stage is made from."),
