@@ -47,3 +47,40 @@ fn drone_pipelines_run_one_after_the_other_and_secrets_are_masked() {
     assert!(told.contains("served by"), "{told}");
     assert!(told.contains("the token is ") && !told.contains("correct-horse-battery"), "{told}");
 }
+
+#[test]
+fn a_step_that_kills_its_agent_runs_once_and_its_stage_is_told_from_one_that_failed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("pipeline.yml");
+    std::fs::write(&file, KILLS_ITS_AGENT).expect("a file");
+    let run =
+        run(&["--workspace", directory.path().to_str().expect("a path in UTF-8"), file.to_str().expect("as before")]);
+    assert_ne!(run.code(), Some(0), "{}", run.told());
+    let step = run.step("lost", "kill");
+    assert_eq!((&step["cause"], step["attempts"].as_u64()), (&"infrastructure".into(), Some(1)), "{}", run.told());
+    assert_eq!(step["message"], "the agent in the VM was restarted; what ran then was ended", "{}", run.told());
+    assert_eq!(run.output("lost", "kill"), "before\n", "{}", run.told());
+}
+
+/// The step's parent is the agent. What is left of the step waits for an end that only the next agent gives it.
+const KILLS_ITS_AGENT: &str = r#"
+pipeline:
+  name: lost
+  identifier: lost
+  stages:
+    - stage:
+        name: lost
+        identifier: lost
+        type: CI
+        spec:
+          cloneCodebase: false
+          infrastructure: {type: VM, spec: {type: Pool, spec: {poolName: local, os: Linux}}}
+          execution:
+            steps:
+              - step:
+                  name: kill
+                  identifier: kill
+                  type: Run
+                  spec: {shell: Sh, command: "echo before; sleep 1; kill -9 $PPID; exec sleep 1000"}
+                  failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: Retry, spec: {retryCount: 3, retryIntervals: [1s], onRetryFailure: {action: {type: MarkAsFailure}}}}}}]
+"#;

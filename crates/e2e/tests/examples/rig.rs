@@ -51,6 +51,11 @@ impl Run {
         }
     }
 
+    /// What the program exited with.
+    pub fn code(&self) -> Option<i32> {
+        self.code
+    }
+
     #[track_caller]
     fn report(&self) -> &Value {
         let last = self.events.last();
