@@ -37,6 +37,15 @@ static LIMITS: [Limit; 3] = [
     Limit { path: &["disk", "size"], range: wide(&DISK_GIB), unit: "GiB" },
 ];
 
+/// Switches of a variant that the driver does not carry out, and why.
+const WITHOUT_EFFECT: [(&str, &str); 2] = [
+    ("hibernate", "warm instances on this machine stay awake"),
+    (
+        "enable_nested_virtualization",
+        "it sends requests to this variant, but whether its instances can run virtual machines is up to this machine's KVM",
+    ),
+];
+
 const fn wide(range: &RangeInclusive<u32>) -> RangeInclusive<i64> {
     *range.start() as i64..=*range.end() as i64
 }
@@ -70,12 +79,25 @@ impl Section for QemuSection {
     }
 
     fn check_variant(&self, variant: &Node, reader: &mut Reader<'_>) {
+        for (key, why) in WITHOUT_EFFECT {
+            if let (Some((place, _)), Some(true)) = (variant.entry(key), reader.switch(variant, key)) {
+                let message = format!("`{key}` has no effect here: {why}");
+                reader.push(Diagnostic::warning("no-effect", &place.location, message).help("leave it out"));
+            }
+        }
         for key in ["machine_type", "disk_type", "zones"] {
             if let (Some((place, _)), Some(_)) = (variant.entry(key), variant.get(key)) {
                 let message = format!("`{key}` has no effect here: instances on this machine have no such thing");
                 let found = Diagnostic::warning("no-effect", &place.location, message);
                 reader.push(found.help("write `kiln: {spec: {cpus: 4, memory: 8192}}` into the variant"));
             }
+        }
+    }
+
+    fn check_additions(&self, own: &Node, reader: &mut Reader<'_>) {
+        if let (Some((place, _)), Some(true)) = (own.entry("imds"), reader.switch(own, "imds")) {
+            let message = "`imds` has no effect here: no metadata service is on this machine";
+            reader.push(Diagnostic::warning("no-effect", &place.location, message).help("leave it out"));
         }
     }
 
@@ -180,6 +202,24 @@ mod tests {
             let codes: String = loaded.report.diagnostics.iter().map(|found| found.code).collect();
             assert_eq!(codes, code, "{keys}: {}", loaded.report.text(false));
             assert_eq!(loaded.is_ok(), code.is_empty());
+        }
+    }
+
+    #[test]
+    fn switches_that_the_driver_does_not_carry_out_are_warned_about() {
+        let variant = "variants: [{variant_id: v, resource_class: large, KEY}]";
+        for (keys, codes) in [
+            (variant.replace("KEY", "hibernate: true"), "no-effect"),
+            (variant.replace("KEY", "hibernate: false"), ""),
+            (variant.replace("KEY", "enable_nested_virtualization: yes"), "no-effect"),
+            ("kiln: {imds: true}".to_owned(), "no-effect"),
+            ("kiln: {imds: false}".to_owned(), ""),
+        ] {
+            let text = format!("instances: [{{name: a, type: qemu, spec: {{image: i}}, {keys}}}]");
+            let loaded = load("pool.yml", text.as_bytes(), &Options { env: &|_| None, sections: &[&QemuSection] });
+            let found: String = loaded.report.diagnostics.iter().map(|found| found.code).collect();
+            assert_eq!(found, codes, "{keys}: {}", loaded.report.text(false));
+            assert!(loaded.is_ok(), "{keys}");
         }
     }
 

@@ -11,6 +11,7 @@ use kiln_pool::schedule::{Schedule, ScheduleError};
 use kiln_pool::{Pool, Timing};
 
 use crate::reader::{Reader, Words, spoken};
+use crate::section::Section;
 use crate::tables;
 use crate::variant;
 
@@ -40,10 +41,12 @@ pub(crate) fn of_pool(
     pools: &[&str],
     variants: &[variant::Entry],
     limit: u32,
+    section: &dyn Section,
     reader: &mut Reader<'_>,
 ) -> OfPool {
     let checked = pool.get("kiln").and_then(|own| reader.checked(own, &Shape::Of(&tables::ADDITIONS), Words::Kiln));
     let Some(own) = checked else { return OfPool::default() };
+    section.check_additions(&own, reader);
     let schedules = reader
         .few(&own, "schedules", MAX_SCHEDULES)
         .iter()
@@ -82,7 +85,13 @@ fn schedule(node: &Node, variants: &[variant::Entry], limit: u32, reader: &mut R
     let zone = reader.text(node, "time_zone").unwrap_or_else(|| "UTC".to_owned());
     let cron = reader.text(node, "cron")?;
     match Schedule::new(&cron, &zone, duration_s, warm, variant) {
-        Ok(schedule) => Some(schedule),
+        Ok(schedule) => {
+            if let (false, Some(place)) = (schedule.ever_begins(), node.get("cron")) {
+                let message = format!("`{cron}` never comes: no month has such a day");
+                reader.warn("never-begins", &place.location, message, "correct day and month, or remove the schedule");
+            }
+            Some(schedule)
+        }
         Err(error) => {
             let (code, key) = match &error {
                 ScheduleError::Cron { .. } => ("bad-cron", "cron"),

@@ -36,6 +36,25 @@ pub(crate) fn read(root: &Node, drivers: Drivers<'_>, reader: &mut Reader<'_>) -
     Some(Config { pools, timing })
 }
 
+/// Returns what is to be said of a file that has its pools elsewhere than under `instances`: in a list at its top, or, as
+/// `drone-runner-aws` had it in 2021, one at the top of each document.
+pub(crate) fn other_format(root: &Node, drivers: Drivers<'_>) -> Option<Diagnostic> {
+    let (code, message, help) = match root.items() {
+        Some(items) if items.iter().any(|item| item.entries().is_some()) => {
+            ("no-instances", "the list of pools has no name", "write a line `instances:` above the list".to_owned())
+        }
+        Some(_) => return None,
+        None if root.get("instances").is_none() && root.get("name").is_some() => (
+            "format-2021",
+            "a pool stands at the top of the file, as it did in 2021; pools are a list under `instances` now",
+            format!("write {}, and move what described the instance into `spec`", drivers.example()),
+        ),
+        None => return None,
+    };
+    let place = root.get("name").map_or(&root.location, |name| &name.location);
+    Some(Diagnostic::invalid(code, place, message).help(help))
+}
+
 /// Returns the pools that have a name of their own.
 fn named<'n>(items: &'n [Node], reader: &mut Reader<'_>) -> Vec<(String, &'n Node)> {
     let mut named = Vec::new();

@@ -55,7 +55,7 @@ pub(crate) fn read(
     let limit = variant::raised(limit, warm, node, reader).unwrap_or(DEFAULT_LIMIT.max(warm));
     let variants = variant::read(node, section, reader);
     let tenants = tenant::read(node, section, reader);
-    let own = additions::of_pool(node, name, pools, &variants, limit, reader);
+    let own = additions::of_pool(node, name, pools, &variants, limit, section, reader);
     let flavors = flavors::all(Parts { pool: name, place, section, spec, warm, variants, tenants }, reader);
     tell_too_many(&flavors, limit, place, reader);
     Some(Pool {

@@ -57,6 +57,10 @@ pub fn load(name: &str, bytes: &[u8], options: &Options<'_>) -> Loaded {
             None
         }
         [] => None,
+        [root, ..] if let Some(found) = file::other_format(root, drivers) => {
+            reader.push(found);
+            None
+        }
         [root, others @ ..] => {
             if let Some(second) = others.first() {
                 let message = "the file has more than one document; only one is read";
@@ -68,6 +72,7 @@ pub fn load(name: &str, bytes: &[u8], options: &Options<'_>) -> Loaded {
         }
     };
     let config = config.filter(|_| reader.findings.heaviest() < Some(Severity::Invalid));
-    let diagnostics = reader.findings.into_sorted();
+    let findings = std::mem::take(&mut reader.findings).into_sorted();
+    let diagnostics = findings.into_iter().filter(|found| !reader.is_doubtful(found)).collect();
     Loaded { report: Report { file: name.to_owned(), source, diagnostics }, config }
 }

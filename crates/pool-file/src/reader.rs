@@ -1,7 +1,7 @@
 //! Values taken out of checked mappings: numbers, durations, names, switches.
 
 use std::collections::HashSet;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use kiln_document::diagnostic::{Diagnostic, Findings, Location, Severity};
 use kiln_document::duration;
@@ -19,6 +19,8 @@ pub struct Reader<'a> {
     pub(crate) findings: Findings,
     /// Byte offsets of the values that come from variables.
     substituted: HashSet<usize>,
+    /// Values that stand for variables without one.
+    unknown: Vec<Range<usize>>,
     /// All tables of the incumbent's words, to say where a misplaced key belongs.
     incumbent: &'a [&'static Table],
     /// Flavors that the file may still have.
@@ -39,12 +41,29 @@ pub(crate) const MAX_FLAVORS: usize = 1000;
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(incumbent: &'a [&'static Table]) -> Self {
-        Reader { findings: Findings::new(false), substituted: HashSet::new(), incumbent, flavors_left: MAX_FLAVORS }
+        Reader {
+            findings: Findings::new(false),
+            substituted: HashSet::new(),
+            unknown: Vec::new(),
+            incumbent,
+            flavors_left: MAX_FLAVORS,
+        }
     }
 
     /// Notes that a value comes from a variable.
     pub(crate) fn note_substituted(&mut self, at: &Location) {
         self.substituted.insert(at.span.start);
+    }
+
+    /// Notes that nobody knows a value.
+    pub(crate) fn note_unknown(&mut self, at: &Location) {
+        self.unknown.push(at.span.clone());
+    }
+
+    /// Returns whether a finding is about what holds a value that nobody knows, and so may be wrong.
+    pub(crate) fn is_doubtful(&self, found: &Diagnostic) -> bool {
+        let place = &found.location.span;
+        self.unknown.iter().any(|at| place != at && place.start <= at.start && at.end <= place.end)
     }
 
     /// Returns whether a value comes from a variable of the environment.

@@ -50,6 +50,9 @@ pub trait Section: fmt::Debug + Send + Sync {
     /// Reports keys of a variant that the driver has no use for.
     fn check_variant(&self, _variant: &Node, _reader: &mut Reader<'_>) {}
 
+    /// Reports keys of a pool's `kiln` mapping that the driver has no use for.
+    fn check_additions(&self, _own: &Node, _reader: &mut Reader<'_>) {}
+
     /// Adds to a pool's spec what only the pool as a whole says.
     fn complete(&self, _spec: &mut Value, _platform: &Platform) {}
 

@@ -3,6 +3,8 @@
 //! It happens in the tree, after the text was parsed: a value stays one value, whatever the variable holds, and cannot bring
 //! keys of its own. `$$` is a dollar sign; a `$` before anything but a name or a brace stands for itself.
 
+use std::collections::HashSet;
+
 use kiln_document::diagnostic::Diagnostic;
 use kiln_document::yaml::{Kind, Node, Scalar};
 
@@ -15,9 +17,10 @@ const MAX_SUBSTITUTED_BYTES: usize = 1024 * 1024;
 /// For those who mean a dollar sign.
 const DOLLAR: &str = "write `$$` where a dollar sign is meant";
 
-/// Puts the variables' values in. What is inside `user_data` is left alone: it is a program with dollar signs of its own.
+/// Puts the variables' values in. A variable that is not set is reported where it stands first. What is inside `user_data` is left alone: it is a program with dollar signs of its own.
 pub(crate) fn environment(root: &mut Node, env: &dyn Fn(&str) -> Option<String>, reader: &mut Reader<'_>) {
-    Walk { env, reader, left_bytes: MAX_SUBSTITUTED_BYTES, secret: false }.node(root);
+    let missing = HashSet::new();
+    Walk { env, reader, left_bytes: MAX_SUBSTITUTED_BYTES, secret: false, missing }.node(root);
 }
 
 struct Walk<'a, 'b> {
@@ -25,6 +28,8 @@ struct Walk<'a, 'b> {
     reader: &'a mut Reader<'b>,
     left_bytes: usize,
     secret: bool,
+    /// What was said of variables without a value.
+    missing: HashSet<String>,
 }
 
 impl Walk<'_, '_> {
@@ -61,8 +66,11 @@ impl Walk<'_, '_> {
                         true => ("a `$` in this secret begins no variable that is set".to_owned(), DOLLAR.to_owned()),
                         false => (message, help),
                     };
-                    self.reader.push(Diagnostic::invalid(code, &node.location, message).help(help));
                     // The file is invalid; nothing is to be said about a value that nobody knows.
+                    self.reader.note_unknown(&node.location);
+                    if self.secret || self.missing.insert(message.clone()) {
+                        self.reader.push(Diagnostic::invalid(code, &node.location, message).help(help));
+                    }
                     *scalar = Scalar::unquoted(String::new());
                 }
             },

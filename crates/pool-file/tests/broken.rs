@@ -80,7 +80,14 @@ fn the_file_as_a_whole() {
             ("only a comment", "no-pools", INVALID, "# nothing\n".to_owned()),
             ("no instances", "no-pools", INVALID, "version: '1'\n".to_owned()),
             ("an empty list", "no-pools", INVALID, "instances: []\n".to_owned()),
-            ("a list", "wrong-type", INVALID, "- name: a\n".to_owned()),
+            ("a list without a name", "no-instances", INVALID, "- name: a\n- name: $NOWHERE\n".to_owned()),
+            ("a list of texts", "wrong-type", INVALID, "- a\n".to_owned()),
+            (
+                "the format of 2021",
+                "format-2021",
+                INVALID,
+                "name: linux\nmax_pool_size: 2\naccount: {region: us-east-2}\ninstance: {ami: ami-1}\n---\nname: other\n".to_owned(),
+            ),
             ("instances are a mapping", "wrong-type", INVALID, "instances: {name: a}\n".to_owned()),
             ("a pool is text", "wrong-type", INVALID, "instances: [linux]\n".to_owned()),
             ("not YAML", "yaml-syntax", INVALID, "instances:\n- name: 'a\n".to_owned()),
@@ -206,9 +213,17 @@ fn variables_of_the_environment() {
         "variables",
         &[
             ("a missing variable", "missing-variable", INVALID, pool("limit: $NOWHERE")),
+            (
+                "a missing variable that is used twice, and where a value is needed",
+                "missing-variable",
+                INVALID,
+                "instances:\n- name: $NOWHERE\n  type: shed\n  limit: $NOWHERE\n  spec: {image: '$NOWHERE'}\n"
+                    .to_owned(),
+            ),
             ("a missing variable within text", "missing-variable", INVALID, amazon("tags: {team: 'a-${TEAM}'}")),
             ("a default", "bad-variable", INVALID, pool("limit: ${COUNT:-4}")),
             ("an open brace", "bad-variable", INVALID, pool("limit: '${COUNT'")),
+            ("a number with two readings", "two-readings", INVALID, pool("limit: 010\npool: 007")),
             ("an empty variable", "empty-variable", INVALID, pool("limit: $EMPTY")),
             (
                 "a dollar sign in a secret",
@@ -413,6 +428,12 @@ fn additions() {
             ("not a mapping", "wrong-type", INVALID, pool("kiln: true")),
             ("a schedule without anything", "missing-key", INVALID, kiln("schedules: [{}]")),
             ("a schedule is text", "wrong-type", INVALID, kiln("schedules: [daily]")),
+            (
+                "a day that never comes",
+                "never-begins",
+                WARNING,
+                kiln("schedules: [{cron: 0 8 31 2 *, duration: 10h, pool: 3}]"),
+            ),
             ("not cron", "bad-cron", INVALID, kiln("schedules: [{cron: daily, duration: 10h, pool: 3}]")),
             (
                 "not a time zone",

@@ -67,6 +67,12 @@ impl Schedule {
         Ok(Self { cron, expression, time_zone, zone_name, duration_s, warm, variant })
     }
 
+    /// Returns whether there is a time at which it begins: there is none on the 31st of February.
+    #[must_use]
+    pub fn ever_begins(&self) -> bool {
+        self.cron.find_next_occurrence(&Timestamp::UNIX_EPOCH.to_zoned(self.time_zone.clone()), true).is_ok()
+    }
+
     /// Whether it holds at this time (milliseconds since 1970).
     #[must_use]
     pub fn holds(&self, now_ms: i64) -> bool {
@@ -107,6 +113,20 @@ mod tests {
         // A Saturday.
         check("0 8 * * MON-FRI", "Europe/Zurich", 36_000, "2026-11-28T09:00:00Z", false);
         check("30 22 * * *", "UTC", 7_200, "2026-11-24T00:29:59Z", true);
+    }
+
+    #[test]
+    fn days_that_no_month_has_never_come() {
+        for (expression, ever) in [
+            ("0 8 31 2 *", false),
+            ("0 0 30 FEB *", false),
+            ("0 0 31 4,6 *", false),
+            ("0 0 29 2 *", true),
+            ("* * * * *", true),
+        ] {
+            let schedule = Schedule::new(expression, "Europe/Zurich", 60, 1, None).expect("a schedule");
+            assert_eq!(schedule.ever_begins(), ever, "{expression}");
+        }
     }
 
     #[test]

@@ -56,7 +56,10 @@ impl Walk<'_> {
             Shape::Bool => {
                 self.scalar(node, what, "true or false", |node| truth(node).is_some() || node.text() == Some(""))
             }
-            Shape::Number => self.scalar(node, what, "a number", |node| number(node) || node.text() == Some("")),
+            Shape::Number => {
+                self.scalar(node, what, "a number", |node| number(node) || node.text() == Some(""))
+                    && self.one_reading(node, what)
+            }
             Shape::Duration => self.duration(node, what),
             Shape::Enum(words) => self.word(node, what, words, false),
             Shape::OpenEnum(words) => self.word(node, what, words, true),
@@ -85,6 +88,16 @@ impl Walk<'_> {
         };
         let message = format!("{what} takes {wanted}, not {found}");
         self.findings.push(Diagnostic::invalid("wrong-type", &node.location, message));
+        false
+    }
+
+    /// Reports a number that means another one to the programs for which the file was written: they read YAML 1.1.
+    fn one_reading(&mut self, node: &Node, what: &str) -> bool {
+        let Some((octal, decimal)) = readings(node).filter(|(octal, decimal)| octal != decimal) else { return true };
+        let text = node.text().unwrap_or_default();
+        let message = format!("{what} is {octal} in YAML 1.1 and {decimal} in YAML 1.2: `{text}`");
+        let found = Diagnostic::invalid("two-readings", &node.location, message);
+        self.findings.push(found.help(format!("write `{octal}` or `{decimal}`")));
         false
     }
 
@@ -252,6 +265,14 @@ fn number(node: &Node) -> bool {
         }
         _ => false,
     }
+}
+
+/// Returns what a number that begins with a zero is in base 8, as YAML 1.1 has it, and in base 10.
+fn readings(node: &Node) -> Option<(i64, i64)> {
+    let Kind::Scalar(scalar) = &node.kind else { return None };
+    let digits = scalar.text.trim_start_matches(['+', '-']);
+    let is_octal = scalar.plain && scalar.resolved == Resolved::Int && digits.starts_with('0');
+    is_octal.then(|| Some((i64::from_str_radix(&scalar.text, 8).ok()?, scalar.text.parse().ok()?))).flatten()
 }
 
 fn fits(node: &Node, shape: &Shape) -> bool {
