@@ -6,8 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use super::repository::GIT;
-use super::tree::shown;
+use super::names::{GIT, shown};
 
 /// Variables of git that say where its own files and the user's settings are. All others are about one repository or one command: a
 /// hook, for one, runs with those of the repository that it belongs to.

@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::repository::GIT;
-use super::tree::{Tree, shown};
+use super::names::{GIT, shown};
 
 /// Files that are counted. What is ignored may be larger than all that is sent, and is not worth a wait.
 const MOST_COUNTED: u64 = 20_000;
@@ -28,8 +27,12 @@ struct Part {
 }
 
 impl Left {
-    /// Finds what the folders that are sent have besides.
-    pub(super) fn find<'f>(root: &Path, folders: impl Iterator<Item = &'f PathBuf>, tree: &Tree) -> Self {
+    /// Finds what the folders that are sent have besides. `is_known` says of a name whether it is sent, or was left out before.
+    pub(super) fn find<'f>(
+        root: &Path,
+        folders: impl Iterator<Item = &'f PathBuf>,
+        is_known: impl Fn(&Path) -> bool,
+    ) -> Self {
         let mut left = Self::default();
         let mut budget = MOST_COUNTED;
         for folder in folders {
@@ -37,8 +40,7 @@ impl Left {
             let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
             for entry in entries.flatten() {
                 let name = folder.join(entry.file_name());
-                let known = tree.entries.contains_key(&name) || tree.left_out.contains_key(&name);
-                if known || entry.file_name() == GIT {
+                if is_known(&name) || entry.file_name() == GIT {
                     continue;
                 }
                 let mut part = Part { name, files: 0, bytes: 0 };

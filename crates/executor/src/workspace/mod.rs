@@ -14,6 +14,7 @@
 
 mod git;
 mod left;
+mod names;
 mod objects;
 mod repository;
 mod settings;

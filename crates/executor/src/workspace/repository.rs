@@ -7,14 +7,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::names::GIT;
 use super::objects;
 use super::settings::{self, Place, Sent};
 use super::stream::Source;
 use super::tree::Tree;
 use super::url::without_credentials;
 
-/// The name of a repository's folder.
-pub(super) const GIT: &str = ".git";
 /// A repository's settings, and those of one worktree.
 const SETTINGS: &[&str] = &["config", "config.worktree"];
 /// Beginnings of names that copies of the settings, and files of credentials, have.

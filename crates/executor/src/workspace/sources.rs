@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::git::{self, Git, Unlisted};
 use super::left::Left;
-use super::repository::{self, GIT};
+use super::names::GIT;
+use super::repository;
 use super::stream::Source;
 use super::tree::Tree;
 use super::walk;
@@ -41,7 +42,7 @@ pub(super) fn read_with(root: &Path, git: &Git) -> io::Result<Tree> {
         tree.left_out.insert(name, BTreeSet::new());
     }
     let sent = folders.iter().filter(|(_, sent)| **sent).map(|(folder, _)| folder);
-    tree.left = Left::find(&root, sent, &tree);
+    tree.left = Left::find(&root, sent, |name| tree.entries.contains_key(name) || tree.left_out.contains_key(name));
     Ok(tree)
 }
 

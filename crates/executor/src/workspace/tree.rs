@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use super::left::Left;
+use super::names::shown;
 use super::stream::{self, Entries};
 
 /// Greatest number of files that a note names.
@@ -66,18 +67,6 @@ impl Tree {
     pub fn pack(self) -> BoxStream<'static, io::Result<Bytes>> {
         stream::pack(self.entries)
     }
-}
-
-/// Returns a path as it stands in a line of text: line breaks and other control characters are written as escapes.
-pub(super) fn shown(path: &Path) -> String {
-    path.to_string_lossy().chars().fold(String::new(), |mut text, c| {
-        if c.is_control() {
-            text.extend(c.escape_default())
-        } else {
-            text.push(c)
-        }
-        text
-    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ignore::WalkBuilder;
 
 use super::git;
-use super::repository::GIT;
+use super::names::GIT;
 
 /// What was found.
 #[derive(Debug, Default)]
