@@ -8,7 +8,7 @@ use std::process::Command;
 
 use futures::StreamExt as _;
 use program::{Program, memory_bytes};
-use rig::{alive, content, step, until, until_dead};
+use rig::{Client, NAME, alive, content, step, until, until_dead};
 use serde_json::json;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kiln-agent");
@@ -184,15 +184,17 @@ async fn an_idle_agent_gives_back_what_a_stage_took() {
     program.client.ok("/setup", &json!({})).await;
     program.client.ok("/destroy", &json!({})).await;
     let fresh = own();
+    let names: Vec<String> = (0..50).map(|n| format!("s{n}")).collect();
     let script = "for i in 1 2 3 4 5 6 7 8; do echo a line of output; done; V=1";
-    for round in 0..4 {
-        let names: Vec<String> = (0..8).map(|n| format!("s{round}-{n}")).collect();
-        futures::future::join_all(names.iter().map(async |name| program.client.run(&step(name, script)).await)).await;
-    }
-    let lines = "yes a line of output | head -c 20000000";
+    futures::future::join_all(names.iter().map(async |name| program.client.run(&step(name, script)).await)).await;
+    let lines = "yes a line of output | head -c 4000000";
     assert_eq!(program.client.run(&step("large", lines)).await.exit_code, 0);
-    let read = (0..16).map(async |_| assert_eq!(program.client.output("large", 0).await.len(), 20_000_000));
+    // Each over a connection of its own.
+    let readers: Vec<Client> =
+        (0..64).map(|_| Client::with_protocols(program.address, NAME, &program.runner, &["http/1.1"])).collect();
+    let read = readers.iter().map(async |reader| assert_eq!(reader.output("large", 0).await.len(), 4_000_000));
     futures::future::join_all(read).await;
+    drop(readers);
     program.client.ok("/destroy", &json!({})).await;
     until("the memory to be given back", async || (own() < fresh + 3 * MIB).then_some(())).await;
 }

@@ -28,6 +28,25 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode & 0o7777))
 }
 
+/// Reads from an offset as much as memory holds of the file, without a wait for the disk, and returns how much that is; none
+/// where the kernel cannot tell, or memory holds nothing of it.
+#[allow(unsafe_code)]
+#[cfg(target_env = "gnu")]
+pub(crate) fn read_held_at(file: &File, into: &mut [u8], offset: u64) -> Option<usize> {
+    use std::os::fd::AsRawFd as _;
+    let offset = i64::try_from(offset).ok()?;
+    let part = nix::libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    // SAFETY: the descriptor is open, and the one part is a live buffer of that length.
+    let read = unsafe { nix::libc::preadv2(file.as_raw_fd(), &raw const part, 1, offset, nix::libc::RWF_NOWAIT) };
+    usize::try_from(read).ok().filter(|read| *read > 0)
+}
+
+/// As above; this C library does not have the call.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn read_held_at(_file: &File, _into: &mut [u8], _offset: u64) -> Option<usize> {
+    None
+}
+
 /// Fills `into` from an offset, beside other readers of the same file.
 pub(crate) fn read_exact_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
     file.read_exact_at(into, offset)
