@@ -1,13 +1,18 @@
-//! Any bytes as a pipeline file: reading, telling about them and never a panic or a hang.
+//! Any bytes as a pipeline file, and as its own input set and template: reading, telling about them and never a panic or a
+//! hang.
 #![no_main]
 
 use kiln_document::Status;
-use kiln_pipeline::{Options, load};
+use kiln_pipeline::{Options, Source, load};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    for lenient in [false, true] {
-        let options = Options { lenient, ..Options::default() };
+    let further = || vec![Source { name: "further.yml".to_owned(), bytes: bytes.to_vec() }];
+    for (lenient, with_further) in [(false, false), (true, false), (false, true)] {
+        let mut options = Options { lenient, ..Options::default() };
+        if with_further {
+            (options.input_sets, options.templates) = (further(), further());
+        }
         let loaded = load("fuzz.yml", bytes, &options);
         // Every finding can be shown, to people and to programs.
         drop(loaded.report.text(true));
