@@ -202,3 +202,16 @@ fn steps_of_other_systems_are_refused_with_the_way_out() {
         assert!(help.contains(wanted) && help.contains(&kind.to_lowercase()), "{help}");
     }
 }
+
+#[test]
+fn a_note_that_holds_in_many_places_stands_once_with_their_lines() {
+    let stage = |name: &str| {
+        format!(
+            "    - stage: {{name: {name}, type: CI, spec: {{execution: {{steps: [{{step: {{name: t, type: Run, spec: {{command: x}}}}}}]}}}}}}\n"
+        )
+    };
+    let stages: String = ["a", "b", "c"].map(stage).concat();
+    let report = read(&format!("pipeline:\n  name: p\n  stages:\n{stages}")).report;
+    let notes: Vec<&str> = report.diagnostics.iter().map(|found| found.message.as_str()).collect();
+    assert_eq!(notes, ["the stage names no infrastructure, it gets a Linux machine (also in lines 5, 6)"]);
+}
