@@ -2,7 +2,7 @@
 //!
 //! Their place is here, behind the same seam as the host's processes: `start` pulls the image, creates the container
 //! with the step's environment, volumes and hand-over files, attaches, and copies what comes into a pipe that the
-//! supervision reads ([`crate::os::output`]); `ended` is the engine's wait, `end` its kill, and `memory_ran_out` what
+//! supervision reads (`crate::os::output`); `ended` is the engine's wait, `end` its kill, and `memory_ran_out` what
 //! its inspection says.
 
 use futures::future::{BoxFuture, ready};

@@ -5,7 +5,7 @@
 //!             │                  └─ time limit, wish ─► end ──┘
 //!             └─ output ──► pump ──► mask ──► spool
 //! ```
-//! What is supervised is behind [`Runtime`]: the host's processes, or a container. Nothing here knows which.
+//! What is supervised is behind `Runtime`: the host's processes, or a container. Nothing here knows which.
 
 mod crew;
 mod hand_over;
