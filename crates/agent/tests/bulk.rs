@@ -132,8 +132,9 @@ async fn output_that_nobody_reads_holds_up_no_call_and_costs_little_memory() {
     let request = json!({"id": "loud", "follow": true});
     let _held = unread(&apart(&program), "/kiln/v1/output", &request, 150, 128).await;
     control_goes_on(&program.client, "output").await;
-    let most = memory_bytes(program.child.id(), "VmHWM");
-    assert!(most < 32 * MIB, "{most} bytes were resident");
+    // The code of a program that was built for debugging is several times as large as that of the agent that is shipped.
+    let (most, code) = (memory_bytes(program.child.id(), "VmHWM"), memory_bytes(program.child.id(), "RssFile"));
+    assert!(most - code < 32 * MIB, "{most} bytes were resident, {code} of them code");
 }
 
 /// What a stock client does that has one connection for all.
