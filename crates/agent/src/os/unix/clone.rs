@@ -99,33 +99,8 @@ unsafe fn call(arguments: *const Arguments, entry: Entry, argument: *mut c_void)
     result
 }
 
-/// The system call. In this process it gives the child's number, or an error below zero.
-#[cfg(target_arch = "aarch64")]
-unsafe fn call(arguments: *const Arguments, entry: Entry, argument: *mut c_void) -> i64 {
-    let result: i64;
-    // SAFETY: the kernel changes x0 only. The child has all other registers, and the end of its stack, which is aligned
-    // to 16 bytes as a call wants it.
-    unsafe {
-        std::arch::asm!(
-            "svc 0",
-            "cbnz x0, 2f",
-            "mov x29, xzr",
-            "mov x0, x4",
-            "blr x3",
-            "brk 1",
-            "2:",
-            inlateout("x0") arguments => result,
-            in("x1") size_of::<Arguments>(),
-            in("x3") entry,
-            in("x4") argument,
-            in("x8") libc::SYS_clone3,
-        );
-    }
-    result
-}
-
-/// Other processors start their steps by `fork`.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+/// Other processors start their steps by `fork`, as long as nobody has run the few instructions that they need here.
+#[cfg(not(target_arch = "x86_64"))]
 unsafe fn call(_arguments: *const Arguments, _entry: Entry, _argument: *mut c_void) -> i64 {
     -i64::from(libc::ENOSYS)
 }
