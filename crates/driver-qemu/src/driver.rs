@@ -27,6 +27,7 @@ use crate::clone::record;
 use crate::error::QemuError;
 use crate::golden::recipe::Recipe;
 use crate::golden::saved::Golden;
+use crate::host::aside;
 use crate::host::lock;
 use crate::host::room::Host;
 use crate::images::{Image, Images};
@@ -328,8 +329,7 @@ impl Inner {
             return lock::remove_tree(&self.owner.instance_dir(id));
         }
         let (owner, id) = (self.owner.dir().to_owned(), id.to_owned());
-        let ended = tokio::task::spawn_blocking(move || adopt::end(&owner, &id)).await;
-        ended.map_err(|e| QemuError::Invalid(e.to_string()))?
+        aside(move || adopt::end(&owner, &id)).await
     }
 }
 

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use kiln_driver::user_data::AGENT_PORT;
@@ -18,10 +19,9 @@ use crate::clone::record::{Answer, Record};
 use crate::error::QemuError;
 use crate::golden::saved::Golden;
 use crate::host::files::{STAT_BLOCK_BYTES, private_dir};
-use crate::host::lock;
-use crate::host::proc;
+use crate::host::{aside, lock, proc};
 use crate::vm::machine::{self, Life};
-use crate::vm::qemu::Vm;
+use crate::vm::qemu::{Silent, Vm};
 use crate::vm::qmp::Qmp;
 
 /// Loading half a megabyte of state.
@@ -52,32 +52,13 @@ impl Instance {
                 "an earlier VM of instance {id} did not end yet: destroy it first"
             )));
         }
-        let half = HalfMade { dir: dir.clone(), armed: true };
+        let half = Arc::new(HalfMade { dir: dir.clone(), kept: AtomicBool::new(false) });
         let mut clock = Instant::now();
         let mut phase = || std::mem::replace(&mut clock, Instant::now()).elapsed();
 
-        private_dir(&dir)?;
-        let mut record = Record::intent(request, golden.key());
-        record.write(&dir)?;
-        let overlay = dir.join(machine::OVERLAY);
-        std::fs::copy(golden.overlay_template(), &overlay).map_err(QemuError::io("create", &overlay))?;
-        let state = golden.state_file();
-        let state = OwnedFd::from(File::open(&state).map_err(QemuError::io("open", &state))?);
-        let state_number = state.as_raw_fd();
-        let (mut vm, mut qmp) = match owner.life() {
-            Life::Tied => {
-                let machine = golden.clone_machine(id, overlay.clone(), Life::Tied);
-                Vm::start(id, machine.assemble(vec![state])?).await?
-            }
-            Life::Lasting => {
-                let machine = golden.clone_machine(id, overlay.clone(), Life::Lasting);
-                // QEMU itself holds both locks, so that they say the truth whoever dies.
-                let inherit = vec![state, golden.hold()?, adopt::sign_of_life(&dir)?];
-                Vm::start_lasting(id, machine.assemble(inherit)?, &dir).await?
-            }
-        };
-        record.process = Some(vm.name().clone());
-        record.write(&dir)?;
+        let make = make(request, golden, owner, Arc::clone(&half))?;
+        let Made { silent, state_number, mut record, .. } = aside(make).await?;
+        let (mut vm, mut qmp) = silent.speak().await?;
         let spawn = phase();
 
         let port = match load(&mut qmp, state_number).await {
@@ -88,9 +69,6 @@ impl Instance {
                 return Err(error);
             }
         };
-        // QEMU holds it open. Without a name it is gone with QEMU, even if nobody is left to remove it.
-        let disk = Mutex::new(Some(File::open(&overlay).map_err(QemuError::io("open", &overlay))?));
-        std::fs::remove_file(&overlay).map_err(QemuError::io("remove", &overlay))?;
         let answer = Answer {
             agent: ([127, 0, 0, 1], port).into(),
             server_name: golden.server_name.clone(),
@@ -99,7 +77,7 @@ impl Instance {
         };
         let launched = answer.launched(id);
         record.answer = Some(answer);
-        record.write(&dir)?;
+        let disk = aside(settle(record, Arc::clone(&half))).await?;
         let monitor = match owner.life() {
             Life::Tied => Some(qmp),
             Life::Lasting => {
@@ -108,7 +86,7 @@ impl Instance {
             }
         };
         half.keep();
-        Ok(Self { vm, launched, dir, disk, ended_for_disk: OnceLock::new(), _monitor: monitor })
+        Ok(Self { vm, launched, dir, disk: Mutex::new(Some(disk)), ended_for_disk: OnceLock::new(), _monitor: monitor })
     }
 
     /// Takes over a clone that an earlier owner has started.
@@ -148,7 +126,70 @@ impl Instance {
     /// Ends the VM and removes its files. Safe to repeat.
     pub(crate) async fn destroy(&self) -> Result<(), QemuError> {
         self.vm.end().await;
-        lock::remove_tree(&self.dir)
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let dir = self.dir.clone();
+        aside(move || {
+            // Its last holder gives the space back, which takes as long as the file system needs for it.
+            drop(disk);
+            lock::remove_tree(&dir)
+        })
+        .await
+    }
+}
+
+/// A clone whose process runs and does not have the golden VM's state yet.
+struct Made {
+    silent: Silent,
+    /// Descriptor of the state, as the process numbers it.
+    state_number: i32,
+    record: Record,
+    /// Dropped last: the process is gone before its files go.
+    _half: Arc<HalfMade>,
+}
+
+/// Returns the work that makes a clone's files and starts its process. It keeps the files from being removed while it writes them.
+fn make(
+    request: &LaunchRequest,
+    golden: &Golden,
+    owner: &Owner,
+    half: Arc<HalfMade>,
+) -> Result<impl FnOnce() -> Result<Made, QemuError> + Send + 'static, QemuError> {
+    let (id, life) = (request.token.clone(), owner.life());
+    let mut record = Record::intent(request, golden.key());
+    let (template, state) = (golden.overlay_template(), golden.state_file());
+    let machine = golden.clone_machine(&id, half.dir.join(machine::OVERLAY), life);
+    let golden_in_use = golden.hold()?;
+    Ok(move || {
+        let dir = &half.dir;
+        private_dir(dir)?;
+        record.write(dir)?;
+        let overlay = dir.join(machine::OVERLAY);
+        std::fs::copy(template, &overlay).map_err(QemuError::io("create", &overlay))?;
+        let state = OwnedFd::from(File::open(&state).map_err(QemuError::io("open", &state))?);
+        let state_number = state.as_raw_fd();
+        let silent = match life {
+            Life::Tied => Vm::spawn(&id, machine.assemble(vec![state])?)?,
+            Life::Lasting => {
+                // QEMU itself holds both locks, so that they say the truth whoever dies.
+                let inherit = vec![state, golden_in_use, adopt::sign_of_life(dir)?];
+                Vm::spawn_lasting(&id, machine.assemble(inherit)?, dir)?
+            }
+        };
+        record.process = Some(silent.name().clone());
+        record.write(dir)?;
+        Ok(Made { silent, state_number, record, _half: half })
+    })
+}
+
+/// Returns the work that writes down where a clone answers, and takes its disk's name away. It returns the disk.
+fn settle(record: Record, half: Arc<HalfMade>) -> impl FnOnce() -> Result<File, QemuError> + Send + 'static {
+    move || {
+        let overlay = half.dir.join(machine::OVERLAY);
+        // QEMU holds it open. Without a name it is gone with QEMU, even if nobody is left to remove it.
+        let disk = File::open(&overlay).map_err(QemuError::io("open", &overlay))?;
+        std::fs::remove_file(&overlay).map_err(QemuError::io("remove", &overlay))?;
+        record.write(&half.dir)?;
+        Ok(disk)
     }
 }
 
@@ -160,21 +201,21 @@ async fn load(qmp: &mut Qmp, state: i32) -> Result<u16, QemuError> {
     qmp.forwarded_port(AGENT_PORT).await
 }
 
-/// Removes the files of an instance whose start failed or was given up.
+/// Removes the files of an instance whose start failed or was given up, when nothing works on them any more.
 struct HalfMade {
     dir: PathBuf,
-    armed: bool,
+    kept: AtomicBool,
 }
 
 impl HalfMade {
-    fn keep(mut self) {
-        self.armed = false;
+    fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for HalfMade {
     fn drop(&mut self) {
-        if self.armed {
+        if !*self.kept.get_mut() {
             // What cannot be removed now goes with the owner's directory, or is found by its next process.
             let _ = lock::remove_tree(&self.dir);
         }

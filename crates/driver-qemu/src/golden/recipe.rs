@@ -21,6 +21,7 @@ use crate::error::QemuError;
 use crate::golden::saved::Golden;
 use crate::golden::seed::Seed;
 use crate::golden::shelf::{self, Newcomer, Record};
+use crate::host::aside;
 use crate::host::files::{self, hex, private_dir};
 use crate::host::lock;
 use crate::host::program;
@@ -202,7 +203,8 @@ impl Recipe<'_> {
         let bytes = self.image.virtual_bytes.max(u64::from(self.shape.disk_gib) << 30);
         program::create_overlay(&self.settings.qemu_img, &machine.disk, &self.image.disk_file(), bytes).await?;
         let began = std::time::Instant::now();
-        let (vm, mut qmp) = Vm::start(&server_name, machine.assemble(Vec::new())?).await?;
+        let (name, assembled) = (server_name.clone(), machine.assemble(Vec::new())?);
+        let (vm, mut qmp) = aside(move || Vm::spawn(&name, assembled)).await?.speak().await?;
         let outcome = self.boot_and_save(&vm, &mut qmp, half, &server_name, task).await;
         vm.end().await;
         outcome?;
@@ -302,5 +304,5 @@ async fn write_through(dir: &Path) -> Result<(), QemuError> {
         }
         Ok(())
     };
-    tokio::task::spawn_blocking(work).await.map_err(|e| QemuError::Invalid(e.to_string()))?
+    aside(work).await
 }

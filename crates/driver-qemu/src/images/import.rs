@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::{Image, Images, check_name, digest, now_unix_s};
 use crate::error::QemuError;
+use crate::host::aside;
 use crate::host::files::{STAT_BLOCK_BYTES, hex};
 use crate::host::program::{self, Needs};
 use crate::host::room;
@@ -194,7 +195,7 @@ async fn copy(from: &Path, to: &Path) -> Result<String, QemuError> {
         target.set_len(length).map_err(QemuError::io("write", &to))?;
         Ok(hex(&hasher.finalize()))
     };
-    tokio::task::spawn_blocking(work).await.map_err(|e| QemuError::Invalid(e.to_string()))?
+    aside(work).await
 }
 
 async fn fetch(url: &str, sha256: &str, path: &Path, task: &Task<'_>) -> Result<(), QemuError> {

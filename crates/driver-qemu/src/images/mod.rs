@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use import::Source;
 
 use crate::error::QemuError;
+use crate::host::aside;
 use crate::host::files::{self, private_dir};
 use crate::host::lock;
 use crate::paths::Layout;
@@ -186,7 +187,7 @@ async fn digest(path: &Path) -> Result<String, QemuError> {
         std::io::copy(&mut file, &mut hasher).map_err(QemuError::io("read", &path))?;
         Ok(files::hex(&hasher.finalize()))
     };
-    tokio::task::spawn_blocking(work).await.map_err(|e| QemuError::Invalid(e.to_string()))?
+    aside(work).await
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::QemuError;
+use crate::host::aside;
 use crate::host::files;
 use crate::host::proc;
 use crate::paths::Layout;
@@ -116,7 +117,8 @@ async fn probe(qemu: &Path, binary: &Binary, kernel: &Path) -> Result<(), Troubl
     command.args(["-chardev", "file,id=console,path=/dev/stdout", "-serial", "chardev:console"]);
     command.arg("-kernel").arg(kernel).args(["-append", "console=ttyS0 panic=0 nokaslr"]);
     let assembled = Assembled { command, inherit: files.into_inherited(), confinement, bounds: None };
-    let (vm, _monitor) = Vm::start("the KVM probe", assembled).await.map_err(|error| refused(&error))?;
+    let probe = aside(move || Vm::spawn("the KVM probe", assembled)).await.map_err(|error| refused(&error))?;
+    let (vm, _monitor) = probe.speak().await.map_err(|error| refused(&error))?;
     let outcome = tokio::select! {
         () = vm.console_holds(BOOTED_LINE) => Ok(()),
         _ = vm.exited() => Err(refused(&vm.ended_early())),

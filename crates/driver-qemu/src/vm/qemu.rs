@@ -58,10 +58,38 @@ impl Output {
     }
 }
 
+/// A QEMU that has been started and has not spoken yet.
+#[derive(Debug)]
+pub(crate) struct Silent {
+    vm: Vm,
+    monitor: std::os::unix::net::UnixStream,
+}
+
+impl Silent {
+    pub(crate) fn name(&self) -> &ProcessName {
+        self.vm.name()
+    }
+
+    /// Waits for the greeting of its monitor. A QEMU that gives none is ended.
+    pub(crate) async fn speak(self) -> Result<(Vm, Qmp), QemuError> {
+        let Self { vm, monitor } = self;
+        let stream = monitor.set_nonblocking(true).and_then(|()| UnixStream::from_std(monitor));
+        let stream = stream.map_err(QemuError::io("open the monitor of", &vm.what))?;
+        match Qmp::open(stream).await {
+            Ok(qmp) => Ok((vm, qmp)),
+            Err(error) => {
+                vm.end().await;
+                let evidence = format!("{error}; {}", vm.evidence());
+                Err(QemuError::VmEnded { what: vm.what.clone(), evidence })
+            }
+        }
+    }
+}
+
 impl Vm {
     /// Starts a QEMU that ends with this process. Its command line must have the monitor on standard input and the console on
-    /// standard output.
-    pub(crate) async fn start(what: &str, assembled: Assembled) -> Result<(Self, Qmp), QemuError> {
+    /// standard output. Blocks while the kernel loads the program.
+    pub(crate) fn spawn(what: &str, assembled: Assembled) -> Result<Silent, QemuError> {
         let Assembled { mut command, inherit, confinement, bounds } = assembled;
         let program = command.get_program().to_string_lossy().into_owned();
         let plumbing = |source| QemuError::Io { action: "make pipes for", path: program.clone().into(), source };
@@ -76,12 +104,12 @@ impl Vm {
         let group = bound(what, bounds, process.name().pid);
         let console = Output::Pipe(follow(console).map_err(plumbing)?);
         let errors = Output::Pipe(follow(errors).map_err(plumbing)?);
-        Self { what: what.to_owned(), process, group, console, errors }.speak(monitor).await
+        Ok(Silent { vm: Self { what: what.to_owned(), process, group, console, errors }, monitor })
     }
 
     /// Starts a QEMU, made to outlive its owner, with its files in `dir`. It does so after [`Vm::outlive`]; until then it is killed
-    /// when this value is dropped.
-    pub(crate) async fn start_lasting(what: &str, assembled: Assembled, dir: &Path) -> Result<(Self, Qmp), QemuError> {
+    /// when this value is dropped. Blocks while the kernel loads the program.
+    pub(crate) fn spawn_lasting(what: &str, assembled: Assembled, dir: &Path) -> Result<Silent, QemuError> {
         let Assembled { mut command, inherit, confinement, bounds } = assembled;
         let program = command.get_program().to_string_lossy().into_owned();
         let plumbing = |source| QemuError::Io { action: "make files for", path: dir.to_owned(), source };
@@ -102,7 +130,7 @@ impl Vm {
             console: Output::File(console),
             errors: Output::File(errors),
         };
-        vm.speak(monitor).await
+        Ok(Silent { vm, monitor })
     }
 
     /// Takes over a VM that an earlier owner has started. None when it is gone.
@@ -113,19 +141,6 @@ impl Vm {
         let (console, errors) = (Output::File(console), Output::File(errors));
         let group = Group::of_process(name.pid);
         Ok(process.map(|process| Self { what: what.to_owned(), process, group, console, errors }))
-    }
-
-    async fn speak(self, monitor: std::os::unix::net::UnixStream) -> Result<(Self, Qmp), QemuError> {
-        let stream = monitor.set_nonblocking(true).and_then(|()| UnixStream::from_std(monitor));
-        let stream = stream.map_err(QemuError::io("open the monitor of", &self.what))?;
-        match Qmp::open(stream).await {
-            Ok(qmp) => Ok((self, qmp)),
-            Err(error) => {
-                self.end().await;
-                let evidence = format!("{error}; {}", self.evidence());
-                Err(QemuError::VmEnded { what: self.what.clone(), evidence })
-            }
-        }
     }
 
     /// From now on it goes on when this value is dropped.
