@@ -1,7 +1,7 @@
 //! Many stages at once on real agents: who waits how long, and whether all are kept.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
@@ -30,6 +30,9 @@ const FLOOD_PER_S: u32 = 25;
 const FLOOD_FOR_S: u32 = 8;
 /// and stored within this after the last one was asked for.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
+
+/// An instance that is ready and serves nobody for longer than this while stages wait is listed.
+const LATE: Duration = Duration::from_millis(100);
 
 /// The pool of a runner whose agents are processes.
 const POOL: &str = "pool";
@@ -109,7 +112,7 @@ async fn cold() -> anyhow::Result<()> {
 
 /// A crowd on few places: how long an instance is ready before it serves one of those who wait.
 async fn crowd(runner: &Runner, pool: &str, stages: usize) -> anyhow::Result<()> {
-    let began = Instant::now();
+    let (began, began_at) = (Instant::now(), SystemTime::now());
     let served = (0..stages).map(|n| {
         let (api, stage) = (runner.api.clone(), format!("crowd-{n}"));
         async move {
@@ -120,11 +123,14 @@ async fn crowd(runner: &Runner, pool: &str, stages: usize) -> anyhow::Result<()>
     try_join_all(served).await?;
     let took = began.elapsed();
     let list = runner.api.get::<InstanceList>(INSTANCES, &[("all", "true")]).await?.message;
+    let began_unix_ms = i64::try_from(began_at.duration_since(UNIX_EPOCH)?.as_millis())?;
     let ready = |instance: &kiln_wire::runner::kiln::Instance| {
-        let waited = instance.claimed_unix_ms? - instance.ready_unix_ms?;
-        u64::try_from(waited).ok().map(Duration::from_millis)
+        let ready_unix_ms = instance.ready_unix_ms?;
+        let waited = u64::try_from(instance.claimed_unix_ms? - ready_unix_ms).ok()?;
+        Some((Duration::from_millis(waited), ready_unix_ms - began_unix_ms))
     };
-    let mut times: Vec<Duration> = list.instances.iter().filter_map(ready).collect();
+    let seen: Vec<(Duration, i64)> = list.instances.iter().filter_map(ready).collect();
+    let mut times: Vec<Duration> = seen.iter().map(|(waited, _)| *waited).collect();
     println!(
         "crowd={stages} places={PLACES} seen={} ready_to_assigned_p50_ms={} p99_ms={} most_ms={} stages_per_s={:.1}",
         times.len(),
@@ -133,6 +139,11 @@ async fn crowd(runner: &Runner, pool: &str, stages: usize) -> anyhow::Result<()>
         ms(percentile(&mut times, 100)),
         crate::numbers::per_second(stages, took),
     );
+    let mut late: Vec<_> = seen.into_iter().filter(|(waited, _)| *waited > LATE).collect();
+    late.sort_unstable_by_key(|(_, at_ms)| *at_ms);
+    for (waited, at_ms) in late {
+        println!("late: ready {at_ms} ms after the first was asked for, assigned {} ms later", ms(waited));
+    }
     Ok(())
 }
 
