@@ -82,12 +82,19 @@ impl Walk<'_> {
     }
 
     fn mismatch(&mut self, node: &Node, what: &str, wanted: &str) -> bool {
+        self.unfit(node, what, wanted, None)
+    }
+
+    /// Reports a value of the wrong kind, and what to do about it.
+    fn unfit(&mut self, node: &Node, what: &str, wanted: &str, help: Option<&str>) -> bool {
         let found = match node.text() {
             Some(text) if text.chars().count() <= 40 && !text.contains('\n') => format!("`{text}`"),
             _ => node.kind_name().to_owned(),
         };
         let message = format!("{what} takes {wanted}, not {found}");
-        self.findings.push(Diagnostic::invalid("wrong-type", &node.location, message));
+        let mut found = Diagnostic::invalid("wrong-type", &node.location, message);
+        found.help = help.map(str::to_owned);
+        self.findings.push(found);
         false
     }
 
@@ -130,7 +137,10 @@ impl Walk<'_> {
     }
 
     fn list(&mut self, node: &Node, what: &str, item: &Shape) -> bool {
-        let Some(items) = node.items() else { return self.mismatch(node, what, "a list") };
+        let Some(items) = node.items() else {
+            let help = node.text().map(|_| "put each item on a line of its own, behind a `- `");
+            return self.unfit(node, what, "a list", help);
+        };
         for element in items {
             self.value(element, item, &format!("an item of {what}"));
         }

@@ -1,20 +1,22 @@
-//! Events to a tree: nesting, aliases and merge keys, all within the limits.
+//! Events to a tree: nesting and aliases, all within the limits.
 
 use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
+use super::mapping::mapping;
 use super::problem::{location, syntax};
 use super::scalar::{Resolved, Scalar, resolve};
-use super::{Kind, MAX_ALIAS_BYTES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, Node};
+use super::{Kind, MAX_ALIAS_BYTES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, Node, Repeats};
 use crate::diagnostic::{Diagnostic, Findings, Location};
 
 /// Returns all documents that could be read.
-pub(super) fn documents(text: &str, findings: &mut Findings) -> Vec<Node> {
+pub(super) fn documents(text: &str, repeats: Repeats, findings: &mut Findings) -> Vec<Node> {
     let mut options = granit_parser::options! { flow_nesting_limit: MAX_DEPTH, block_nesting_limit: MAX_DEPTH };
     options.set_emit_comments(false);
     let mut builder = Builder {
         findings,
+        repeats,
         documents: Vec::new(),
         open: Vec::new(),
         anchors: HashMap::new(),
@@ -36,6 +38,7 @@ pub(super) fn documents(text: &str, findings: &mut Findings) -> Vec<Node> {
 
 struct Builder<'a> {
     findings: &'a mut Findings,
+    repeats: Repeats,
     documents: Vec<Node>,
     open: Vec<Open>,
     anchors: HashMap<usize, Anchored>,
@@ -104,7 +107,7 @@ impl Builder<'_> {
         let Some(open) = self.open.pop() else { return Ok(()) };
         let kind = match open.kind {
             OpenKind::Sequence(items) => Kind::Sequence(items),
-            OpenKind::Mapping { entries, .. } => Kind::Mapping(merged(entries, self.findings)),
+            OpenKind::Mapping { entries, .. } => Kind::Mapping(mapping(entries, self.repeats, self.findings)),
         };
         self.add(Node { kind, location: open.start.to(end) }, open.anchor, open.height)
     }
@@ -191,67 +194,5 @@ fn cost(node: &Node) -> (usize, usize) {
         Kind::Scalar(scalar) => (1, scalar.text.len()),
         Kind::Sequence(items) => items.iter().map(cost).fold((1, 0), sum),
         Kind::Mapping(entries) => entries.iter().map(|(key, value)| sum(cost(key), cost(value))).fold((1, 0), sum),
-    }
-}
-
-/// Carries out `<<` and tells about keys that stand twice; the first of them is kept.
-fn merged(entries: Vec<(Node, Node)>, findings: &mut Findings) -> Vec<(Node, Node)> {
-    let mut own: Vec<(Node, Node)> = Vec::with_capacity(entries.len());
-    let mut places: HashMap<String, Location> = HashMap::with_capacity(entries.len());
-    let mut merges = Vec::new();
-    for (key, value) in entries {
-        let Kind::Scalar(name) = &key.kind else {
-            findings.push(Diagnostic::invalid(
-                "key-not-text",
-                &key.location,
-                format!("a key is text, not {}", key.kind_name()),
-            ));
-            continue;
-        };
-        if name.plain && name.text == "<<" {
-            merges.push(value);
-            continue;
-        }
-        if let Some(first) = places.get(&name.text) {
-            let message = format!("the key `{}` stands twice in the same mapping", name.text);
-            let help =
-                format!("it stands first in line {}: keep one of them{}", first.line, missing_separator(&name.text));
-            findings.push(Diagnostic::invalid("duplicate-key", &key.location, message).help(help));
-            continue;
-        }
-        places.insert(name.text.clone(), key.location.clone());
-        own.push((key, value));
-    }
-    for merge in merges {
-        take_in(merge, &mut own, &mut places, findings);
-    }
-    own
-}
-
-fn missing_separator(key: &str) -> &'static str {
-    if key == "kind" { "; between two documents there must be a line `---`" } else { "" }
-}
-
-fn take_in(value: Node, own: &mut Vec<(Node, Node)>, places: &mut HashMap<String, Location>, findings: &mut Findings) {
-    let sources = match value.kind {
-        Kind::Sequence(items) => items,
-        _ => vec![value],
-    };
-    for source in sources {
-        let Kind::Mapping(entries) = source.kind else {
-            let message = format!("`<<` takes a mapping, not {}", source.kind_name());
-            findings.push(
-                Diagnostic::invalid("merge-not-mapping", &source.location, message)
-                    .help("name an anchor of a mapping: `<<: *name`"),
-            );
-            continue;
-        };
-        for (key, value) in entries {
-            let Some(name) = key.text() else { continue };
-            if !places.contains_key(name) {
-                places.insert(name.to_owned(), key.location.clone());
-                own.push((key, value));
-            }
-        }
     }
 }

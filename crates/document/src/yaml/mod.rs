@@ -7,6 +7,7 @@
 //! Every limit is a constant here. A file beyond a limit gives a finding and the tree that was read so far.
 
 mod build;
+mod mapping;
 mod problem;
 mod scalar;
 
@@ -116,11 +117,26 @@ impl Node {
     }
 }
 
+/// How a key counts that stands more than once in a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// It is an error. A mapping's own keys come before those that `<<` brings, wherever it stands.
+    Refused,
+    /// Keys are set in the order in which they stand, with what `<<` brings in its place. The last one counts, which is told,
+    /// and two mappings under one key are joined. So Go's readers of YAML have it.
+    LastCounts,
+}
+
 /// Reads all documents of a file. Errors in the text go to `findings`. The documents that could be read are returned all
 /// the same, so that findings about their content can be reported together. Empty documents are left out.
 pub fn parse(bytes: &[u8], findings: &mut Findings) -> Vec<Node> {
+    parse_with(bytes, Repeats::Refused, findings)
+}
+
+/// Reads all documents of a file as [`parse`] does, and keys that repeat as `repeats` says.
+pub fn parse_with(bytes: &[u8], repeats: Repeats, findings: &mut Findings) -> Vec<Node> {
     match problem::checked_text(bytes) {
-        Ok(text) => build::documents(text, findings),
+        Ok(text) => build::documents(text, repeats, findings),
         Err(problem) => {
             findings.push(problem);
             Vec::new()

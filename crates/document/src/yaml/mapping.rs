@@ -1,0 +1,185 @@
+//! Keys and values to a mapping: `<<` carried out, each key once.
+
+use std::collections::HashMap;
+
+use super::{Kind, Node, Repeats};
+use crate::diagnostic::{Diagnostic, Findings, Location};
+
+/// Entries of a mapping as they stand in the text.
+type Entries = Vec<(Node, Node)>;
+
+/// Carries out `<<` and tells about keys that stand more than once.
+pub(super) fn mapping(entries: Entries, repeats: Repeats, findings: &mut Findings) -> Entries {
+    let mut own = Mapping { entries: Vec::with_capacity(entries.len()), places: HashMap::new(), findings };
+    let mut merges = Vec::new();
+    for (key, value) in entries {
+        let Kind::Scalar(name) = &key.kind else {
+            let message = format!("a key is text, not {}", key.kind_name());
+            own.findings.push(Diagnostic::invalid("key-not-text", &key.location, message));
+            continue;
+        };
+        match (name.plain && name.text == "<<", repeats) {
+            (true, Repeats::Refused) => merges.push(value),
+            (true, Repeats::LastCounts) => own.bring(&key.location, value),
+            (false, Repeats::Refused) => own.add_once(key, value),
+            (false, Repeats::LastCounts) => own.set(key, value),
+        }
+    }
+    // Of two `<<`, the later one counts; of two mappings in its list, the earlier one.
+    for merge in merges.into_iter().rev() {
+        for entry in sources(merge, own.findings).into_iter().flatten() {
+            own.add_missing(entry);
+        }
+    }
+    own.entries.into_iter().map(|entry| (entry.key, entry.value)).collect()
+}
+
+/// Returns the entries of each mapping that a `<<` names.
+fn sources(value: Node, findings: &mut Findings) -> Vec<Entries> {
+    let sources = match value.kind {
+        Kind::Sequence(items) => items,
+        _ => vec![value],
+    };
+    let mut found = Vec::with_capacity(sources.len());
+    for source in sources {
+        let Kind::Mapping(entries) = source.kind else {
+            let message = format!("`<<` takes a mapping, not {}", source.kind_name());
+            findings.push(
+                Diagnostic::invalid("merge-not-mapping", &source.location, message)
+                    .help("name an anchor of a mapping: `<<: *name`"),
+            );
+            continue;
+        };
+        found.push(entries);
+    }
+    found
+}
+
+struct Mapping<'f> {
+    entries: Vec<Entry>,
+    /// Where each key stands in `entries`.
+    places: HashMap<String, usize>,
+    findings: &'f mut Findings,
+}
+
+struct Entry {
+    key: Node,
+    value: Node,
+    /// The place of the `<<` that brought it.
+    brought: Option<Location>,
+}
+
+impl Mapping<'_> {
+    fn find(&mut self, key: &Node) -> Option<usize> {
+        self.places.get(key.text().unwrap_or_default()).copied()
+    }
+
+    fn push(&mut self, key: Node, value: Node, brought: Option<Location>) {
+        self.places.insert(key.text().unwrap_or_default().to_owned(), self.entries.len());
+        self.entries.push(Entry { key, value, brought });
+    }
+
+    /// Adds a key, which must not be there yet.
+    fn add_once(&mut self, key: Node, value: Node) {
+        let Some(first) = self.find(&key) else { return self.push(key, value, None) };
+        let (name, line) = (key.text().unwrap_or_default(), self.entries[first].key.location.line);
+        let message = format!("the key `{name}` stands twice in the same mapping");
+        let help = format!("it stands first in line {line}: keep one of them{}", missing_separator(name));
+        self.findings.push(Diagnostic::invalid("duplicate-key", &key.location, message).help(help));
+    }
+
+    /// Adds a key that `<<` brings, unless it is there already.
+    fn add_missing(&mut self, (key, value): (Node, Node)) {
+        if self.find(&key).is_none() {
+            self.push(key, value, None);
+        }
+    }
+
+    /// Sets a key of the mapping's own, over what is there.
+    fn set(&mut self, key: Node, value: Node) {
+        let Some(at) = self.find(&key) else { return self.push(key, value, None) };
+        let (name, line) = (key.text().unwrap_or_default().to_owned(), key.location.line);
+        let there = &mut self.entries[at];
+        let first = there.key.location.line;
+        let both = put(&mut there.value, value);
+        match there.brought.take() {
+            None => {
+                let message = match both {
+                    Both::Joined { .. } => format!(
+                        "the key `{name}` stands twice: both mappings are used, and what stands in both is that of line {line}"
+                    ),
+                    Both::Replaced => format!("the key `{name}` stands twice: the value in line {line} is used"),
+                };
+                let help = format!("it stands first in line {first}: keep one of them{}", missing_separator(&name));
+                self.findings.push(Diagnostic::warning("duplicate-key", &key.location, message).help(help));
+            }
+            // What `<<` brings is there to be replaced.
+            Some(merge) if matches!(both, Both::Joined { kept: true }) => {
+                let message = format!("`{name}` also keeps what the `<<` in line {} brings", merge.line);
+                self.findings.push(Diagnostic::note("joined-mapping", &key.location, message));
+            }
+            Some(_) => {}
+        }
+        self.entries[at].key = key;
+    }
+
+    /// Sets what a `<<` names, over what is there. Of the mappings in its list, the first that has a key counts.
+    fn bring(&mut self, place: &Location, value: Node) {
+        for (key, value) in sources(value, self.findings).into_iter().rev().flatten() {
+            let Some(at) = self.find(&key) else {
+                self.push(key, value, Some(place.clone()));
+                continue;
+            };
+            let there = &mut self.entries[at];
+            let differs = there.brought.as_ref() != Some(place) && there.value.to_json() != value.to_json();
+            let line = there.brought.as_ref().unwrap_or(&there.key.location).line;
+            let both = put(&mut there.value, value);
+            if differs {
+                let name = key.text().unwrap_or_default();
+                let message = match both {
+                    Both::Replaced => format!("`{name}` is what this `<<` brings, not what stands in line {line}"),
+                    Both::Joined { .. } => format!(
+                        "`{name}` joins what stands in line {line} and what this `<<` brings, which counts for what is in both"
+                    ),
+                };
+                let help = "put `<<` first, and only once: of `<<: [*one, *other]`, the first one counts";
+                self.findings.push(Diagnostic::warning("duplicate-key", place, message).help(help));
+            }
+            there.key = key;
+            there.brought = Some(place.clone());
+        }
+    }
+}
+
+/// What became of two values of one key.
+enum Both {
+    Replaced,
+    /// They are one mapping; `kept` says whether something of the earlier one is left in it.
+    Joined {
+        kept: bool,
+    },
+}
+
+/// Puts a value in the place of another one. Two mappings become one, in which the keys of the later one count.
+fn put(there: &mut Node, value: Node) -> Both {
+    if !matches!((&there.kind, &value.kind), (Kind::Mapping(_), Kind::Mapping(_))) {
+        *there = value;
+        return Both::Replaced;
+    }
+    let earlier = std::mem::replace(there, value);
+    let (Kind::Mapping(entries), Kind::Mapping(earlier)) = (&mut there.kind, earlier.kind) else {
+        return Both::Replaced;
+    };
+    let names: std::collections::HashSet<String> =
+        entries.iter().filter_map(|(key, _)| key.text().map(str::to_owned)).collect();
+    let mut joined: Entries =
+        earlier.into_iter().filter(|(key, _)| key.text().is_none_or(|name| !names.contains(name))).collect();
+    let kept = !joined.is_empty();
+    joined.append(entries);
+    *entries = joined;
+    Both::Joined { kept }
+}
+
+fn missing_separator(key: &str) -> &'static str {
+    if key == "kind" { "; between two documents there must be a line `---`" } else { "" }
+}
