@@ -20,11 +20,13 @@ pub fn facts(dir: &Path, event: &str, branch: Option<&str>) -> Facts {
         (None, Some(branch)) => format!("refs/heads/{branch}"),
         (None, None) => String::new(),
     };
+    let default_branch = git(dir, &["symbolic-ref", "--short", "-q", "refs/remotes/origin/HEAD"]).unwrap_or_default();
     let remote = git(dir, &["remote", "get-url", "origin"]).unwrap_or_default();
     let [commit, author, email, message] = last_commit(dir);
     Facts::default()
         .with("event", event)
         .with("branch", branch.unwrap_or_default())
+        .with("default_branch", default_branch.strip_prefix("origin/").unwrap_or_default())
         .with("tag", tag.unwrap_or_default())
         .with("ref", reference)
         .with("commit", commit)
@@ -37,7 +39,7 @@ pub fn facts(dir: &Path, event: &str, branch: Option<&str>) -> Facts {
 }
 
 fn last_commit(dir: &Path) -> [String; 4] {
-    let text = git(dir, &["log", "-1", "--no-show-signature", "--format=%H%x00%an%x00%ae%x00%s"]).unwrap_or_default();
+    let text = git(dir, &["log", "-1", "--no-show-signature", "--format=%H%x00%an%x00%ae%x00%B"]).unwrap_or_default();
     let mut fields = text.split('\0').map(str::to_owned);
     std::array::from_fn(|_| fields.next().unwrap_or_default())
 }
@@ -67,9 +69,10 @@ mod tests {
     fn a_repository_of_another_user_has_facts_too() {
         let dir = tempfile::tempdir().unwrap();
         let people = ["-c", "user.name=me", "-c", "user.email=me"];
-        for args in
-            [&["init", "--quiet", "--initial-branch=side"][..], &["commit", "--quiet", "--allow-empty", "-m", "x"]]
-        {
+        for args in [
+            &["init", "--quiet", "--initial-branch=side"][..],
+            &["commit", "--quiet", "--allow-empty", "-m", "x\n\nwhy\n"],
+        ] {
             let done = kiln_executor::workspace::git(dir.path()).args(people).args(args).status().unwrap();
             assert!(done.success(), "{args:?}");
         }
@@ -79,7 +82,7 @@ mod tests {
         }
         assert_eq!(root(dir.path()), dir.path().canonicalize().ok());
         let facts = facts(dir.path(), "push", None);
-        assert_eq!((facts.get("branch"), facts.get("message")), ("side", "x"));
+        assert_eq!((facts.get("branch"), facts.get("message")), ("side", "x\n\nwhy"));
     }
 
     #[test]

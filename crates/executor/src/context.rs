@@ -50,6 +50,8 @@ pub type Images<'a> = &'a (dyn Fn(&PoolRequest) -> Result<String, String> + Send
 pub(crate) struct Context<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) options: &'a Options,
+    /// What is known about the build, with the time at which it began.
+    pub(crate) facts: Facts,
     pub(crate) fleet: &'a dyn Fleet,
     pub(crate) images: Images<'a>,
     sink: Sink<'a>,
@@ -81,10 +83,14 @@ impl<'a> Context<'a> {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let facts = match options.facts.get("created_unix_s") {
+            "" => options.facts.clone().with("created_unix_s", now.as_secs().to_string()),
+            _ => options.facts.clone(),
+        };
         let known = Arc::<Secrets>::default();
         known.add(options.secrets.iter().map(|(_, value)| value).filter(|value| !value.is_empty()));
         let secrets = options.secrets.clone();
-        let book = Book::new(plan, &options.facts, &options.given, &id, now_ms).with_secrets(move |name| {
+        let book = Book::new(plan, &facts, &options.given, &id, now_ms).with_secrets(move |name| {
             // `account.token` and `org.token` name the same local secret as `token`, unless given in full.
             let bare = name.strip_prefix("account.").or_else(|| name.strip_prefix("org.")).unwrap_or(name);
             let find = |wanted: &str| secrets.iter().find(|(n, _)| n == wanted).map(|(_, v)| v.clone());
@@ -93,6 +99,7 @@ impl<'a> Context<'a> {
         Self {
             plan,
             options,
+            facts,
             fleet,
             images,
             sink,

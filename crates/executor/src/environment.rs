@@ -1,7 +1,11 @@
 //! The environment variables that say where a step runs.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use kiln_pipeline::Dialect;
+use kiln_pipeline::drone::{self, Progress};
+use kiln_pipeline::expr::Scope;
 use kiln_pipeline::plan::{EnvVar, StepNode};
 use kiln_pipeline::scope::Place;
 use kiln_wire::run::{Status, StepReport};
@@ -14,7 +18,7 @@ impl StageContext<'_> {
     /// Returns the variables that steps of either dialect look for. A variable of the file replaces one of the same name.
     pub(crate) fn facts(&self) -> BTreeMap<String, String> {
         let run = self.run;
-        let facts = &run.options.facts;
+        let facts = &run.facts;
         let iteration = |pick: fn(&kiln_pipeline::strategy::Iteration) -> u32, otherwise: u32| {
             self.iteration.map_or(otherwise, pick).to_string()
         };
@@ -34,13 +38,44 @@ impl StageContext<'_> {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-        out.extend(kiln_pipeline::drone::environment(facts));
-        if run.plan.dialect == kiln_pipeline::Dialect::Drone {
-            out.insert("DRONE_STAGE_NAME".into(), self.stage.name.clone());
-            out.insert("DRONE_WORKSPACE".into(), self.stage.workspace_dir.clone());
-            out.extend(self.failures());
+        let build = drone::environment(facts);
+        match run.plan.dialect {
+            // Harness leaves out what the build does not have.
+            Dialect::Harness => out.extend(build.into_iter().filter(|(_, value)| !value.is_empty())),
+            Dialect::Drone => {
+                out.extend(build);
+                out.extend(drone::git_environment(facts));
+                out.insert("DRONE_STAGE_NAME".into(), self.stage.name.clone());
+                for name in ["DRONE_WORKSPACE", "DRONE_HOME"] {
+                    out.insert(name.into(), self.stage.workspace_dir.clone());
+                }
+                out.extend(self.progress().variables());
+            }
         }
         out
+    }
+
+    /// Lets `${DRONE_BUILD_STATUS}` and its like stand for what they are now, unless the caller gave them a value.
+    pub(crate) fn tell_progress(&self, scope: &mut Scope) {
+        if self.run.plan.dialect != Dialect::Drone {
+            return;
+        }
+        for (name, value) in self.progress().variables() {
+            let path = format!("drone.{name}");
+            if !self.run.options.given.iter().any(|(given, _)| *given == path) {
+                scope.set(&["drone", &name], value);
+            }
+        }
+    }
+
+    /// Returns what has happened so far, for a Drone step whose turn has come.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            failed_stages: self.run.failed(),
+            failed_steps: self.failed_steps(),
+            stage_started_unix_s: unix_s(self.started),
+            now_unix_s: unix_s(SystemTime::now()),
+        }
     }
 
     /// Refuses a stage of which a step could not be started for its environment, as far as that is known before the
@@ -72,18 +107,12 @@ impl StageContext<'_> {
         Ok(())
     }
 
-    /// Returns the variables that tell a Drone step about failures before it. As in Drone, one failure anywhere sets both statuses.
-    fn failures(&self) -> impl Iterator<Item = (String, String)> {
-        let (stages, steps) = (self.run.failed(), self.failed_steps());
-        let status = if stages.is_empty() && steps.is_empty() { "success" } else { "failure" };
-        let statuses = ["DRONE_BUILD_STATUS", "DRONE_STAGE_STATUS"].map(|name| (name.to_owned(), status.to_owned()));
-        let lists = [("DRONE_FAILED_STAGES", stages), ("DRONE_FAILED_STEPS", steps)];
-        let lists = lists.into_iter().filter(|(_, names)| !names.is_empty());
-        statuses.into_iter().chain(lists.map(|(name, names)| (name.to_owned(), names.join(","))))
-    }
-
     fn failed_steps(&self) -> Vec<String> {
         let failed = |report: &&StepReport| matches!(report.status, Status::Failed | Status::Cancelled);
         lock(&self.steps).iter().filter(failed).map(|report| report.name.clone()).collect()
     }
+}
+
+fn unix_s(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -55,6 +55,9 @@ impl<'a> StageContext<'a> {
         if let Some(why) = self.why() {
             return self.not_run(node, &id, Status::Cancelled, &why.before_its_turn(), &nest, prior);
         }
+        if let Some(why) = self.over.get() {
+            return self.not_run(node, &id, Status::Skipped, why, &nest, prior);
+        }
         let scope = self.run.scope(&self.place(&nest, prior));
         match decide(when(node), prior.into(), &scope, &self.run.options.facts) {
             Err(error) => {
@@ -72,7 +75,8 @@ impl<'a> StageContext<'a> {
 
     async fn group(&self, lease: &Lease, group: &'a Group, mut nest: Nest<'a>, id: String, prior: End) -> End {
         nest.enter(group, id);
-        walk(&group.steps, prior, |node, before| self.node(lease, node, nest.clone(), before)).await
+        let sight = self.run.plan.dialect.sight();
+        walk(&group.steps, sight, prior, |node, before| self.node(lease, node, nest.clone(), before)).await
     }
 
     /// Records a step or a group whose iterations could not be worked out. What would not have run anyway has not failed.

@@ -34,6 +34,17 @@ impl Judged {
         Self { cause: Some(cause), exit_code: None, message, outputs: Vec::new(), secrets: Vec::new(), tests: None }
     }
 
+    /// Makes an exit with the code that ends a stage well a pass, and returns whether it was one.
+    pub fn ends_well(&mut self, code: Option<i32>) -> bool {
+        let ends = self.cause == Some(Cause::ExitCode) && self.exit_code.is_some() && self.exit_code == code;
+        if ends {
+            self.cause = None;
+            self.message =
+                code.map(|code| format!("exit code {code} ends the pipeline, and what has not begun is skipped"));
+        }
+        ends
+    }
+
     /// Returns the kind of failure for which strategies decide, or `None` when there is nothing to decide.
     pub fn failed_for(&self) -> Option<ErrorKind> {
         match self.cause? {

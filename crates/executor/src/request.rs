@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kiln_pipeline::drone;
 use kiln_pipeline::environment;
 use kiln_pipeline::expr::{Scope, Template};
-use kiln_pipeline::plan::{Shell, Step};
+use kiln_pipeline::plan::{Dialect, Shell, Step};
 use kiln_wire::agent::{OutputType, OutputV2, ProcessConfig, RunConfig, StartStepRequest};
 
 use crate::fleet::error_chain;
 use crate::stage_context::StageContext;
+
+/// Makes the agent set variables whose value is empty.
+const KEEP_EMPTY: &str = "CI_USE_LESS_STRICT_EVALUATION_FOR_MAP_VARS";
 
 /// A step in which every expression has its value.
 pub struct Prepared {
@@ -35,8 +39,17 @@ pub fn prepare(stage: &StageContext<'_>, step: &Step, id: &str, scope: &Scope) -
         environment.insert(variable.name.clone(), text(&variable.name, &variable.value)?);
     }
     environment.extend(stage.run.options.env.iter().cloned());
+    // Without this the agent leaves out variables whose value is empty.
+    environment.insert(KEEP_EMPTY.into(), "true".into());
+    let mut script = text("command", &run.script)?;
+    if stage.run.plan.dialect == Dialect::Drone
+        && let Some(set) = environment.get("PATH").and_then(|path| drone::path::set(path, run.shell))
+    {
+        // What the instance has there is known only in it.
+        environment.remove("PATH");
+        script.insert_str(0, &set);
+    }
     fits(&environment)?;
-    let script = text("command", &run.script)?;
     let reports = run.reports.iter().map(|glob| text("reports", glob)).collect::<Result<_, _>>()?;
     let working_dir = match &run.working_dir {
         None => stage.stage.workspace_dir.clone(),

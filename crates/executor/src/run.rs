@@ -44,7 +44,8 @@ impl<'a> Run<'a> {
     pub async fn carry_out(self) -> Masked<RunReport> {
         let since = Instant::now();
         self.context.tell(Event::RunStarted { name: self.context.plan.name.clone(), run_id: self.context.id.clone() });
-        let walked = walk(&self.context.plan.stages, End::Clear, |stage, prior| self.stage(stage, prior));
+        let plan = self.context.plan;
+        let walked = walk(&plan.stages, plan.dialect.sight(), End::Clear, |stage, prior| self.stage(stage, prior));
         let mut timed_out = false;
         let end = match &self.context.plan.timeout {
             None => walked.await,

@@ -1,7 +1,7 @@
 //! One stage on one instance: gets the instance, sends the sources, runs the steps, ends the instance.
 
-use std::sync::Mutex;
-use std::time::Instant;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Instant, SystemTime};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -42,7 +42,9 @@ impl<'a> StageRun<'a> {
     pub(crate) fn new(run: &'a Context<'a>, stage: &'a Stage, id: &'a str, iteration: Option<&'a Iteration>) -> Self {
         let (beside, besides) = mpsc::unbounded_channel();
         let (cancel, gone, steps) = (run.cancel.child_token(), Gone::new(), Mutex::default());
-        let context = StageContext { run, stage, id, iteration, gone, cancel, steps, beside };
+        let (ended, over) = (OnceLock::new(), OnceLock::new());
+        let started = SystemTime::now();
+        let context = StageContext { run, stage, id, iteration, started, gone, cancel, ended, over, steps, beside };
         Self { context, besides: Mutex::new(Some(besides)) }
     }
 
@@ -139,7 +141,8 @@ impl<'a> StageRun<'a> {
             return ended;
         }
         // The conditions of steps look at their own stage only, not at the stages before it.
-        let steps = walk(&self.context.stage.steps, End::Clear, |node, before| {
+        let sight = self.context.run.plan.dialect.sight();
+        let steps = walk(&self.context.stage.steps, sight, End::Clear, |node, before| {
             self.context.node(lease, node, Nest::default(), before)
         });
         let mut steps = std::pin::pin!(steps);
@@ -158,7 +161,7 @@ impl<'a> StageRun<'a> {
         self.end_background(lease, beside).await;
         match end {
             _ if self.context.run.cancel.is_cancelled() => self.cancelled(),
-            End::Failed => Ended { status: Status::Failed, message: None },
+            End::Failed => Ended { status: Status::Failed, message: self.context.why().map(|why| why.text()) },
             End::Clear => Ended { status: Status::Passed, message: None },
         }
     }

@@ -1,6 +1,7 @@
 //! What the parts of one stage's run share.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
+use std::time::SystemTime;
 
 use futures::future::BoxFuture;
 use kiln_pipeline::plan::Stage;
@@ -23,10 +24,16 @@ pub(crate) struct StageContext<'a> {
     /// The stage's id with the number of its iteration.
     pub(crate) id: &'a str,
     pub(crate) iteration: Option<&'a Iteration>,
+    /// When it began.
+    pub(crate) started: SystemTime,
     /// Tells when the instance ends.
     pub(crate) gone: Gone,
-    /// Tells that this stage ends before its end: the run does, or the stage's time was up.
+    /// Tells that this stage ends before its end: the run does, the stage's time was up, or a step's failure ends it.
     pub(crate) cancel: CancellationToken,
+    /// The step's failure that ends it.
+    pub(crate) ended: OnceLock<Why>,
+    /// Why the steps that have not begun are skipped: one of them ended the stage well.
+    pub(crate) over: OnceLock<String>,
     pub(crate) steps: Mutex<Vec<StepReport>>,
     /// Takes work that goes on beside the steps, such as reading the output of background steps.
     pub(crate) beside: mpsc::UnboundedSender<Beside<'a>>,
@@ -43,8 +50,16 @@ impl StageContext<'_> {
         if self.run.cancel.is_cancelled() {
             return Some(self.run.why());
         }
-        // Only its time ends a stage alone.
-        self.stage.timeout.clone().filter(|_| self.cancel.is_cancelled()).map(Why::StageTimeout)
+        let why = || self.ended.get().cloned().or_else(|| self.stage.timeout.clone().map(Why::StageTimeout));
+        self.cancel.is_cancelled().then(why).flatten()
+    }
+
+    /// Ends the stage before its end, for the failure of a step.
+    pub(crate) fn end(&self, step: &str) {
+        if !self.cancel.is_cancelled() {
+            self.ended.get_or_init(|| Why::StepFailed(step.to_owned()));
+        }
+        self.cancel.cancel();
     }
 
     /// Tells the sink.

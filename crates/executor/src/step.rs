@@ -35,7 +35,10 @@ impl<'a> StageContext<'a> {
                 attempt: attempts,
             };
             self.tell(started);
-            let judged = self.attempt(lease, step, id, &key, nest, prior).await;
+            let mut judged = self.attempt(lease, step, id, &key, nest, prior).await;
+            if judged.ends_well(step.ends_well) {
+                self.over.get_or_init(|| format!("the step {name} ended the pipeline early, and well"));
+            }
             let Some(kind) = judged.failed_for() else { break (judged, Decision::Fail) };
             match self.decide(step, nest, kind, attempts) {
                 Decision::Retry(after) => {
@@ -50,8 +53,10 @@ impl<'a> StageContext<'a> {
             }
         };
         let status = conclude(&judged, decision);
-        if decision == Decision::Abort {
-            self.run.end(Why::Aborted);
+        match decision {
+            Decision::Abort => self.run.end(Why::Aborted),
+            Decision::EndStage => self.end(&name),
+            Decision::Retry(_) | Decision::Ignore | Decision::MarkAsSuccess | Decision::Fail => {}
         }
         let outputs: Vec<(String, String)> = judged.outputs.iter().map(|o| (o.name.clone(), o.value.clone())).collect();
         self.run.record_step(self.id, &nest.groups, id, &outputs, status::word(status));
@@ -76,7 +81,8 @@ impl<'a> StageContext<'a> {
     async fn attempt(&self, lease: &Lease, step: &'a Step, id: &str, key: &str, nest: &Nest<'a>, prior: End) -> Judged {
         let mut place = self.place(nest, prior);
         place.step = Some((id, &step.name));
-        let scope = self.run.scope(&place);
+        let mut scope = self.run.scope(&place);
+        self.tell_progress(&mut scope);
         let prepared = match prepare(self, step, id, &scope) {
             Ok(prepared) => prepared,
             Err(message) => return Judged::failed(Cause::Plan, message),

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
-use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use kiln_pipeline::condition::Prior;
-use kiln_pipeline::plan::Graph;
+use kiln_pipeline::plan::{Graph, Sight};
 
 /// What the end of an item means for the items that need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +33,9 @@ impl From<End> for Prior {
     }
 }
 
-/// Runs every item of the graph, and returns the end of all together. `run` gets the item, and whether an item that it needs, directly
-/// or through others, has failed. `before` is the end of what came before the graph.
-pub async fn walk<'a, T, F>(graph: &'a Graph<T>, before: End, run: impl Fn(&'a T, End) -> F) -> End
+/// Runs every item of the graph, and returns the end of all together. `run` gets the item, and whether an item within its `sight` has
+/// failed. `before` is the end of what came before the graph.
+pub async fn walk<'a, T, F>(graph: &'a Graph<T>, sight: Sight, before: End, run: impl Fn(&'a T, End) -> F) -> End
 where
     F: Future<Output = End>,
 {
@@ -44,17 +44,23 @@ where
     let mut running = FuturesUnordered::new();
     loop {
         for (at, node) in graph.nodes.iter().enumerate() {
-            let prior = node.needs.iter().try_fold(before, |sum, &need| ends[need].map(|end| sum.and(end)));
-            if let (false, Some(prior)) = (started[at], prior) {
+            let needed = node.needs.iter().try_fold(before, |sum, &need| ends[need].map(|end| sum.and(end)));
+            if let (false, Some(needed)) = (started[at], needed) {
                 started[at] = true;
+                let prior = match sight {
+                    Sight::Needed => needed,
+                    Sight::Ended => ends.iter().copied().flatten().fold(before, End::and),
+                };
                 let item = run(&node.item, prior);
                 // For later items a failure before this item is a failure, whether or not this item ran.
                 running.push(async move { (at, prior.and(item.await)) });
             }
         }
-        match running.next().await {
-            Some((at, end)) => ends[at] = Some(end),
-            None => break,
+        let Some((at, end)) = running.next().await else { break };
+        ends[at] = Some(end);
+        // What has ended too is known before the next item starts.
+        while let Some(Some((at, end))) = running.next().now_or_never() {
+            ends[at] = Some(end);
         }
     }
     ends.into_iter().flatten().fold(before, End::and)
@@ -64,13 +70,12 @@ where
 mod tests {
     use std::cell::RefCell;
 
-    use futures::FutureExt as _;
     use kiln_pipeline::plan::Node;
 
     use super::*;
 
     /// Walks a graph of `name needs...` lines; names in capitals fail. Says what was seen, in order.
-    fn check(lines: &[&str], expect: &str) {
+    fn check(sight: Sight, lines: &[&str], expect: &str) {
         let names: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
         let at = |name: &str| names.iter().position(|n| *n == name).unwrap();
         let nodes = lines.iter().map(|line| Node {
@@ -85,20 +90,27 @@ mod tests {
             seen.borrow_mut().push(format!("{sign}{name}"));
             async move { end }
         };
-        let end = walk(&graph, End::Clear, run).now_or_never().unwrap();
+        let end = walk(&graph, sight, End::Clear, run).now_or_never().unwrap();
         assert_eq!(format!("{} -> {end:?}", seen.borrow().join(" ")), expect);
     }
 
     #[test]
     fn items_start_when_what_they_need_has_ended() {
-        check(&["a", "b a", "c b"], "a b c -> Clear");
-        check(&["a", "b", "c a b"], "a b c -> Clear");
-        check(&[], " -> Clear");
+        for sight in [Sight::Needed, Sight::Ended] {
+            check(sight, &["a", "b a", "c b"], "a b c -> Clear");
+            check(sight, &["a", "b", "c a b"], "a b c -> Clear");
+            check(sight, &[], " -> Clear");
+        }
     }
 
     #[test]
     fn a_failure_is_known_to_all_that_come_after_it_and_to_nobody_beside_it() {
-        check(&["A", "b A", "c b"], "A !b !c -> Failed");
-        check(&["A", "b", "c b", "d A c"], "A b c !d -> Failed");
+        check(Sight::Needed, &["A", "b A", "c b"], "A !b !c -> Failed");
+        check(Sight::Needed, &["A", "b", "c b", "d A c"], "A b c !d -> Failed");
+    }
+
+    #[test]
+    fn a_failure_is_known_to_all_whose_turn_comes_after_it() {
+        check(Sight::Ended, &["root", "A root", "b root", "c b", "d"], "root d A b !c -> Failed");
     }
 }

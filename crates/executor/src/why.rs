@@ -13,6 +13,8 @@ pub(crate) enum Why {
     RunTimeout(Limit),
     /// The stage's time was up.
     StageTimeout(Limit),
+    /// The step of this name failed, and its failure strategy ends the stage.
+    StepFailed(String),
 }
 
 impl Why {
@@ -23,6 +25,7 @@ impl Why {
             Self::Aborted => "a step's failure ended the run".to_owned(),
             Self::RunTimeout(limit) => format!("the run's time was up (timeout: {})", limit.written),
             Self::StageTimeout(limit) => format!("the stage's time was up (timeout: {})", limit.written),
+            Self::StepFailed(step) => format!("the failure of the step {step} ended the pipeline"),
         }
     }
 

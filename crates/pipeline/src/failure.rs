@@ -17,6 +17,8 @@ pub enum Decision {
     Fail,
     /// The whole run ends.
     Abort,
+    /// Its stage fails at once.
+    EndStage,
 }
 
 /// Decides about a step that failed for `error` in its `attempt`-th attempt (from 1). `levels` are the strategies of
@@ -34,6 +36,7 @@ fn carry_out(action: &FailureAction, attempt: u32) -> Decision {
     match action {
         FailureAction::Ignore => Decision::Ignore,
         FailureAction::Abort => Decision::Abort,
+        FailureAction::EndStage => Decision::EndStage,
         FailureAction::MarkAsSuccess => Decision::MarkAsSuccess,
         FailureAction::MarkAsFailure => Decision::Fail,
         FailureAction::Retry { count, intervals, .. } if attempt <= *count => {

@@ -23,10 +23,16 @@ pub struct Loaded {
 #[must_use]
 pub fn load(name: &str, bytes: &[u8], options: &Options) -> Loaded {
     let mut findings = Findings::new(options.lenient);
-    let documents = yaml::parse(bytes, &mut findings);
+    let mut documents = yaml::parse(bytes, &mut findings);
+    let detected = dialect::detect(&documents);
+    if matches!(detected, Ok(Dialect::Drone)) {
+        // Drone's reader takes keys that repeat.
+        findings = Findings::new(options.lenient);
+        documents = yaml::parse_with(bytes, yaml::Repeats::LastCounts, &mut findings);
+    }
     let readable = findings.heaviest() < Some(Severity::Invalid);
     let mut plan = None;
-    let dialect = match dialect::detect(&documents) {
+    let dialect = match detected {
         Ok(Dialect::Harness) => {
             plan = documents.first().and_then(|root| harness::read(root, options, &mut findings));
             Some(Dialect::Harness)

@@ -20,6 +20,27 @@ pub enum Dialect {
     Drone,
 }
 
+/// Which items a condition on the state of earlier items looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// Those that the item needs, directly or through others.
+    Needed,
+    /// All of the same graph that have ended.
+    Ended,
+}
+
+impl Dialect {
+    /// Returns which items a condition on the state of earlier items looks at. Drone asks for the state of the whole
+    /// pipeline, or of the whole build, when an item's turn comes.
+    #[must_use]
+    pub fn sight(self) -> Sight {
+        match self {
+            Dialect::Harness => Sight::Needed,
+            Dialect::Drone => Sight::Ended,
+        }
+    }
+}
+
 /// A whole file.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -173,6 +194,8 @@ pub struct Step {
     pub failure: Vec<FailureStrategy>,
     /// Time after which the step ends.
     pub timeout: Option<Limit>,
+    /// The exit code with which the step passes and ends its stage: what has not begun is skipped.
+    pub ends_well: Option<i32>,
     /// The program it runs.
     pub run: Run,
 }
@@ -389,6 +412,8 @@ pub enum FailureAction {
     Ignore,
     /// The whole run ends.
     Abort,
+    /// The stage fails at once: its running steps are cancelled.
+    EndStage,
     /// The step counts as passed.
     MarkAsSuccess,
     /// The step is failed and the stage with it (also what rollbacks and manual intervention become locally).

@@ -121,30 +121,16 @@ steps:
 }
 
 #[test]
-fn depends_on_makes_a_graph_in_any_file_order() {
+fn depends_on_makes_a_graph() {
     let plan = plan(
         "\
-kind: pipeline
-type: exec
-name: release
-depends_on: [linux, windows]
-steps:
-- name: publish
-  depends_on: [sign, clone]
-  commands: [x]
-- name: lint
-  commands: [x]
-- name: sign
-  depends_on: [lint]
-  commands: [x]
----
 kind: pipeline
 type: exec
 name: windows
 platform: {os: windows, arch: arm64}
 clone: {disable: true}
 steps:
-- name: a
+- name: clone
   commands: [x]
 ---
 kind: pipeline
@@ -155,11 +141,25 @@ steps:
 - name: a
   image: ignored
   commands: [x]
+---
+kind: pipeline
+type: exec
+name: release
+depends_on: [linux, windows]
+steps:
+- name: lint
+  commands: [x]
+- name: sign
+  depends_on: [lint]
+  commands: [x]
+- name: publish
+  depends_on: [sign, clone]
+  commands: [x]
 ",
     );
     insta::assert_snapshot!(outline(&plan), @r"
     0 windows after [] on any Windows Arm64, source false in C:\drone\src
-        0 a after []
+        0 clone after []
     1 linux after [] on any Darwin Amd64, source true in /go/src/hello
         0 a after []
     2 release after [0, 1] on any Linux Amd64, source true in /drone/src
@@ -222,7 +222,60 @@ steps:
     let scope = scope(&Facts::default());
     assert_eq!(
         variables(&run(&plan, 0, 1).env, &scope),
-        "DRONE_STEP_NAME=second\nDRONE_STEP_NUMBER=2\nB=three\nA=one\n"
+        "DRONE_STEP_NAME=second\nDRONE_STEP_NUMBER=2\nA=one\nB=three\n"
+    );
+}
+
+/// Keys that repeat mean what they mean to Drone's reader of YAML, and a message names the value that is used.
+#[test]
+fn repeated_keys() {
+    let file = |step: &str| {
+        format!(
+            "kind: pipeline\ntype: vm\nname: p\ncommon:\n- &a {{environment: {{A: a, S: a}}, commands: [a]}}\n- &b {{environment: {{B: b, S: b}}}}\nsteps:\n- name: s\n{step}"
+        )
+    };
+    let check = |step: &str, expect: &str, told: &[(Severity, &str)]| {
+        let loaded = load(".drone.yml", file(step).as_bytes(), &Options::default());
+        let found: Vec<(Severity, &str)> =
+            loaded.report.diagnostics.iter().map(|found| (found.severity, found.message.as_str())).collect();
+        let unknown = (Severity::Warning, "unknown key `common` in a pipeline");
+        assert_eq!(found, [&[unknown], told].concat(), "{step}");
+        let plan = loaded.plan.expect("a plan");
+        let step = run(&plan, 0, 0);
+        let values = variables(&step.env, &scope(&Facts::default()));
+        let values: Vec<&str> = values.lines().skip(2).collect();
+        let command = step.script.text().trim().lines().last().unwrap_or_default().to_owned();
+        assert_eq!(format!("{} | {command}", values.join(" ")), expect, "{}", file(""));
+    };
+    let warned = |message| (Severity::Warning, message);
+    check(
+        "  commands: [x]\n  commands: [y]\n",
+        " | y",
+        &[warned("the key `commands` stands twice: the value in line 10 is used")],
+    );
+    check(
+        "  environment: {A: one, A: two}\n  commands: [x]\n",
+        "A=two | x",
+        &[warned("the key `A` stands twice: the value in line 9 is used")],
+    );
+    check(
+        "  environment: {A: one, B: one}\n  commands: [x]\n  environment: {B: two}\n",
+        "A=one B=two | x",
+        &[warned(
+            "the key `environment` stands twice: both mappings are used, and what stands in both is that of line 11",
+        )],
+    );
+    let both =
+        warned("`environment` joins what stands in line 9 and what this `<<` brings, which counts for what is in both");
+    check("  <<: *a\n  <<: *b\n", "A=a B=b S=b | a", &[both]);
+    check("  <<: [*a, *b]\n", "B=b A=a S=a | a", &[]);
+    let kept = (Severity::Note, "`environment` also keeps what the `<<` in line 9 brings");
+    check("  <<: *a\n  environment: {S: own}\n", "A=a S=own | a", &[kept]);
+    check("  <<: *a\n  environment: {S: own, A: own}\n", "S=own A=own | a", &[]);
+    check(
+        "  commands: [own]\n  <<: *a\n",
+        "A=a S=a | a",
+        &[warned("`commands` is what this `<<` brings, not what stands in line 9")],
     );
 }
 
@@ -267,6 +320,7 @@ steps:
     DRONE_STAGE_NUMBER=1
     DRONE_STAGE_OS=linux
     DRONE_STAGE_ARCH=amd64
+    DRONE_STAGE_VARIANT=
     DRONE_STAGE_DEPENDS_ON=
     TAG=1.2
     DRONE_STEP_NAME=a
@@ -282,7 +336,7 @@ steps:
     insta::assert_snapshot!(step.script.render(&scope).expect("a script"), @r#"
     set -e
 
-    printf '%s\n' '+ echo "$${HOME} ${DRONE_TAG^^}"'
+    printf '%s\n' '+ echo "${HOME} V1.2"'
     echo "${HOME} V1.2"
 
     printf '%s\n' '+ if true; then

@@ -7,8 +7,11 @@ use std::path::PathBuf;
 use kiln_document::{Severity, Status};
 use kiln_pipeline::{Options, load};
 
-/// A file whose own text is broken: two documents without a line between them.
-const BROKEN: &str = "DayMarket__ml-feature-platform.yml";
+/// Files that Drone refuses too.
+const BROKEN: [&str; 1] = [
+    // Text in the place of a list of commands.
+    "4nte__mqtt-mirror.yml",
+];
 
 fn files() -> Vec<PathBuf> {
     let Some(directory) = kiln_corpus::folder("drone") else { return Vec::new() };
@@ -27,7 +30,7 @@ fn every_file_is_ok_or_unsupported() {
         let bytes = std::fs::read(path).expect("a corpus file can be read");
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let loaded = load(&name, &bytes, &Options::default());
-        if name != BROKEN {
+        if !BROKEN.contains(&&*name) {
             assert_ne!(loaded.report.status(), Status::Invalid, "{}", loaded.report.text(false));
             assert!(loaded.plan.is_some(), "{name} has a plan");
         }

@@ -201,7 +201,7 @@ steps:
 - {name: good, commands: ["echo $DRONE_BUILD_STATUS $DRONE_STAGE_STATUS ${DRONE_FAILED_STAGES:-none} ${DRONE_FAILED_STEPS:-none}"]}
 - {name: ignored, commands: [exit 1], failure: ignore}
 - {name: bad, commands: [exit 1]}
-- {name: tell, commands: ["env | grep -e _STATUS -e FAILED | sort"], when: {status: [failure]}}
+- {name: tell, commands: ["env | grep -e DRONE_.*_STATUS -e FAILED | sort"], when: {status: [failure]}}
 ---
 kind: pipeline
 type: vm
@@ -210,7 +210,7 @@ clone: {disable: true}
 depends_on: [build-it]
 trigger: {status: [failure]}
 steps:
-- {name: tell, commands: ["env | grep -e _STATUS -e FAILED | sort"]}
+- {name: tell, commands: ["env | grep -e DRONE_.*_STATUS -e FAILED | sort"]}
 "#;
     let text = text.replace("${", "$${");
     let told = Scenario::new(&text).run().await;

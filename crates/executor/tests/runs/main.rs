@@ -3,6 +3,7 @@
 
 mod cancel;
 mod conditions;
+mod drone;
 mod failures;
 mod loops;
 mod loss;

@@ -13,14 +13,18 @@
 mod conditions;
 mod environment;
 mod order;
+pub mod path;
 mod pipeline;
+mod progress;
 mod reader;
+mod remote;
 mod schema;
 mod script;
 mod settings;
 mod step;
 mod surroundings;
 mod tables;
+mod versions;
 
 use kiln_document::diagnostic::{Diagnostic, Findings, Severity};
 use kiln_document::schema::did_you_mean;
@@ -29,7 +33,9 @@ use kiln_document::yaml::Node;
 use crate::options::Options;
 use crate::plan::{Dialect, Graph, Plan, Stage};
 
-pub use environment::environment;
+pub use environment::{environment, git_environment};
+pub use progress::Progress;
+
 use order::Item;
 use reader::{Identifiers, Reader};
 pub(crate) use schema::definition as schema;
@@ -64,7 +70,7 @@ pub(crate) fn read(documents: &[Node], options: &Options, findings: &mut Finding
     }
     let name = stages[0].item.name.clone();
     let id = stages[0].item.id.clone();
-    let nodes = order::sort(&mut reader, stages, "pipeline");
+    let nodes = order::resolve(&mut reader, stages, "pipeline");
     let stages = Graph { nodes };
     Some(Plan { name, id, dialect: Dialect::Drone, timeout: None, variables: Vec::new(), stages })
 }

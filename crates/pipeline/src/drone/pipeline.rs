@@ -1,7 +1,7 @@
 //! Reads one `kind: pipeline` document into a stage.
 
 use kiln_document::diagnostic::{Diagnostic, Location};
-use kiln_document::schema::did_you_mean;
+use kiln_document::schema::{did_you_mean, truth};
 use kiln_document::yaml::Node;
 
 use super::order::Item;
@@ -44,7 +44,8 @@ pub(super) fn read(
     let dependencies = reader.texts(document, "depends_on");
     let depends_on: Vec<_> = dependencies.into_iter().map(|(name, place)| (name.to_owned(), place.clone())).collect();
     let pool = document.get("pool").and_then(|pool| reader.fixed(pool, "use")).map(str::to_owned);
-    let mut env = stage_variables(&surroundings, name, number, &depends_on);
+    let mut env = stage_variables(document, &surroundings, name, number, &depends_on);
+    secrets(reader, document);
     env.extend(settings::environment(reader, document));
     let stage = Stage {
         id: identifiers.make(name),
@@ -161,8 +162,21 @@ fn workspace(reader: &mut Reader<'_>, document: &Node, os: Os) -> String {
     if absolute(&directory) { directory } else { format!("{default}{separator}{directory}") }
 }
 
+/// Refuses secrets in the variables of a pipeline.
+fn secrets(reader: &mut Reader<'_>, document: &Node) {
+    for (key, value) in document.get("environment").and_then(Node::entries).unwrap_or_default() {
+        if value.get("from_secret").is_some() {
+            let name = key.text().unwrap_or_default();
+            let message = format!("`{name}` takes text: Drone has no `from_secret` in the `environment` of a pipeline");
+            let found = Diagnostic::invalid("pipeline-secret", &value.location, message);
+            reader.push(found.help("move it to the `environment` of each step that needs it"));
+        }
+    }
+}
+
 /// Returns the variables that every step gets about its stage.
 fn stage_variables(
+    document: &Node,
     surroundings: &Surroundings,
     name: &str,
     number: usize,
@@ -177,6 +191,9 @@ fn stage_variables(
         Arch::Amd64 => "amd64",
         Arch::Arm64 => "arm64",
     };
+    let platform = |key: &str| document.get("platform").and_then(|of| of.get(key)?.text()).unwrap_or_default();
+    let is_on = |key: &str| document.get("clone").and_then(|clone| truth(clone.get(key)?)).unwrap_or(false);
+    let of_git = [("GIT_SSL_NO_VERIFY", "skip_verify"), ("GIT_TRACE", "trace")].into_iter();
     let needs: Vec<&str> = depends_on.iter().map(|(name, _)| name.as_str()).collect();
     [
         ("DRONE_STAGE_KIND", "pipeline".to_owned()),
@@ -185,9 +202,11 @@ fn stage_variables(
         ("DRONE_STAGE_NUMBER", number.to_string()),
         ("DRONE_STAGE_OS", os.to_owned()),
         ("DRONE_STAGE_ARCH", arch.to_owned()),
+        ("DRONE_STAGE_VARIANT", platform("variant").to_owned()),
         ("DRONE_STAGE_DEPENDS_ON", needs.join(",")),
     ]
     .into_iter()
+    .chain(of_git.filter(|(_, key)| is_on(key)).map(|(name, _)| (name, "true".to_owned())))
     .map(|(name, value)| EnvVar { name: name.to_owned(), value: Template::literal(value) })
     .collect()
 }
@@ -200,14 +219,16 @@ fn steps(reader: &mut Reader<'_>, document: &Node, surroundings: &Surroundings) 
         let place = document.entry("steps").map_or(&document.location, |(key, _)| &key.location);
         reader.push(Diagnostic::warning("no-steps", place, "the pipeline has no steps"));
     }
-    let named = |step: &&Node| {
-        step.get("depends_on").is_some_and(|names| names.items().map_or(names.text() != Some(""), |n| !n.is_empty()))
-    };
+    let named = |step: &&Node| step.get("depends_on").and_then(Node::items).is_some_and(|names| !names.is_empty());
     let graph = steps.iter().any(|step| named(&step)) || services.iter().any(|step| named(&step));
     let mut items: Vec<Item<StepNode>> = Vec::new();
     let mut identifiers = Identifiers::default();
     let all = services.iter().map(|node| (node, true)).chain(steps.iter().map(|node| (node, false)));
     let mut last_service = None;
+    for (nothing, service) in all.clone().filter(|(node, _)| node.is_null()) {
+        let message = format!("an item of `{}` is empty", if service { "services" } else { "steps" });
+        reader.push(Diagnostic::invalid("empty-step", &nothing.location, message).help("remove its `-`"));
+    }
     for (node, service) in all.filter(|(node, _)| node.entries().is_some()) {
         let at = items.len();
         let mut item = step::read(reader, node, surroundings, service, at + 1, &mut identifiers);
@@ -219,5 +240,17 @@ fn steps(reader: &mut Reader<'_>, document: &Node, surroundings: &Surroundings) 
         }
         items.push(item);
     }
-    Graph { nodes: order::sort(reader, items, "step") }
+    if !document.get("clone").is_some_and(|clone| reader.switch(clone, "disable")) {
+        cloned(reader, &items);
+    }
+    Graph { nodes: order::resolve(reader, items, "step") }
+}
+
+/// Refuses a step that has the name of the one that Drone puts before all others.
+fn cloned(reader: &mut Reader<'_>, steps: &[Item<StepNode>]) {
+    for step in steps.iter().filter(|step| step.name == order::CLONE) {
+        let message = "Drone has a step `clone` of its own, and no other may have that name";
+        let help = "give the step another name, or leave Drone's own out with `clone: {disable: true}`";
+        reader.push(Diagnostic::invalid("duplicate-name", &step.location, message).help(help));
+    }
 }

@@ -8,7 +8,7 @@ use kiln_document::yaml::Node;
 
 use super::environment::{self, Name};
 use super::tables;
-use crate::expr::Template;
+use crate::expr::{InShell, Template};
 
 /// Takes values out of checked mappings. A value of the wrong type was reported by the check and reads as absent.
 pub(super) struct Reader<'a> {
@@ -41,7 +41,7 @@ impl<'a> Reader<'a> {
         let text = node.text().unwrap_or_default();
         match Template::substituted(text, &node.location) {
             Ok(template) => {
-                self.emptied(&template, &node.location);
+                self.replaced(&template, &node.location);
                 template
             }
             Err(found) => {
@@ -57,15 +57,46 @@ impl<'a> Reader<'a> {
         Some(self.template(value))
     }
 
+    /// Warns about what is replaced otherwise than a shell would do it.
+    fn replaced(&mut self, template: &Template, place: &Location) {
+        for (name, in_shell) in template.unlike_shell() {
+            let (sign, message) = match in_shell {
+                InShell::Failure => (
+                    ":?",
+                    format!("`${{{name}:?...}}` fails nothing: it is the text behind it where `{name}` is empty"),
+                ),
+                InShell::Alternative => (
+                    ":+",
+                    format!("`${{{name}:+...}}` is the text behind it where `{name}` is empty, and else its value"),
+                ),
+            };
+            let help =
+                format!("Drone reads `{sign}` like `:-`; write `$${{{name}{sign}...}}` where the shell's is meant");
+            self.push(Diagnostic::warning("unlike-shell", place, message).help(help));
+        }
+        self.emptied(template, place);
+    }
+
     /// Warns about unknown names, which become empty text. That is seldom what was meant.
     fn emptied(&mut self, template: &Template, place: &Location) {
-        for name in template.variables() {
+        for name in template.emptied() {
             if self.given.contains_key(&format!("drone.{name}")) {
                 continue;
             }
             let given = format!("give it a value with `--var drone.{name}=...`");
             let (message, help) = match environment::name(name) {
                 Name::Known => continue,
+                Name::Step => (
+                    format!("`${{{name}}}` becomes nothing: only the step's own environment has it"),
+                    format!("write `$${{{name}}}` or `${name}`"),
+                ),
+                Name::Unknown(_) if name.contains('-') => {
+                    let (before, after) = name.split_once('-').unwrap_or_default();
+                    (
+                        format!("`${{{name}}}` becomes nothing: for Drone a `-` is part of the name"),
+                        format!("write `${{{before}:-{after}}}` for a default"),
+                    )
+                }
                 Name::Server => (format!("`${{{name}}}` becomes nothing: only a Drone server knows it"), given),
                 Name::Unknown(Some(near)) => (
                     format!("`${{{name}}}` becomes nothing: Drone has no such variable"),

@@ -1,15 +1,15 @@
 //! Turns commands into a script.
 
-use crate::expr::Template;
+use crate::expr::{Quote, Template};
 use crate::plan::Shell;
 
-/// Returns the script of a list of commands: each is shown, as the file has it, before it runs, and the first one that
-/// fails ends the step.
+/// Returns the script of a list of commands: each is shown before it runs, with what was replaced in it, and the first
+/// one that fails ends the step.
 pub(super) fn script(commands: Vec<Template>, shell: Shell) -> Template {
     let mut parts = vec![Template::literal(prologue(shell))];
     for command in commands {
-        parts.push(Template::literal(format!("\n{}\n", show(command.text(), shell))));
-        parts.push(command);
+        parts.push(Template::literal("\n"));
+        parts.push(show(command, shell));
         parts.push(Template::literal(epilogue(shell)));
     }
     Template::joined(parts)
@@ -23,15 +23,13 @@ fn prologue(shell: Shell) -> &'static str {
     }
 }
 
-/// Returns a line that prints a command. The text is quoted, and nothing in it is replaced, because a value could hold
-/// quotes.
-fn show(command: &str, shell: Shell) -> String {
-    let command = command.trim_end();
+/// Returns a command behind a line that prints it.
+fn show(command: Template, shell: Shell) -> Template {
     match shell {
         // `echo` of some shells reads backslashes.
-        Shell::Sh | Shell::Bash => format!("printf '%s\\n' '+ {}'", command.replace('\'', "'\\''")),
-        Shell::Pwsh | Shell::Powershell => format!("Write-Output '+ {}'", command.replace('\'', "''")),
-        Shell::Python => String::new(),
+        Shell::Sh | Shell::Bash => command.shown("printf '%s\\n' '+ ", Quote::Sh, "'\n"),
+        Shell::Pwsh | Shell::Powershell => command.shown("Write-Output '+ ", Quote::PowerShell, "'\n"),
+        Shell::Python => Template::joined(vec![Template::literal("\n"), command]),
     }
 }
 
@@ -61,7 +59,7 @@ mod tests {
         check(
             &["a 'b'", "c ${TAG}\nd\n"],
             Shell::Sh,
-            "set -e\n\nprintf '%s\\n' '+ a '\\''b'\\'''\na 'b'\n\nprintf '%s\\n' '+ c ${TAG}\nd'\nc it's\nd\n\n",
+            "set -e\n\nprintf '%s\\n' '+ a '\\''b'\\'''\na 'b'\n\nprintf '%s\\n' '+ c it'\\''s\nd'\nc it's\nd\n\n",
         );
         check(
             &["a 'b'"],

@@ -10,6 +10,12 @@ use super::{conditions, script, settings, tables};
 use crate::expr::Template;
 use crate::plan::{Container, EnvVar, ErrorKind, FailureAction, FailureStrategy, Os, Run, Shell, Step, StepNode};
 
+/// The exit code that ends a pipeline early and well.
+const ENDS_WELL: i32 = 78;
+
+/// Most characters of a step's name, as in Drone.
+const LONGEST_NAME: usize = 100;
+
 /// Reads a step. `number` counts the steps of the pipeline from 1.
 pub(super) fn read(
     reader: &mut Reader<'_>,
@@ -30,6 +36,7 @@ pub(super) fn read(
         strategy: None,
         failure: failure(node),
         timeout: None,
+        ends_well: Some(ENDS_WELL),
         run: run(reader, node, surroundings, service, &location, &name, number),
     };
     Item { name, location, depends_on, after: Vec::new(), item: StepNode::Step(Box::new(step)) }
@@ -39,25 +46,34 @@ fn name(reader: &mut Reader<'_>, node: &Node, service: bool, number: usize) -> (
     if let Some((key, value)) = node.entry("name")
         && let Some(text) = value.text().filter(|text| !text.is_empty())
     {
+        if text.chars().count() > LONGEST_NAME {
+            let message = format!("a name has at most {LONGEST_NAME} characters");
+            reader.push(Diagnostic::invalid("name-too-long", &value.location, message));
+        }
         if text.contains("${") {
             let message = "nothing is replaced in a name";
             reader.push(Diagnostic::warning("substitution-not-possible", &value.location, message));
         }
         return (text.to_owned(), key.location.to(&value.location));
     }
-    let what = if service { "service" } else { "step" };
     let place = node.entries().and_then(|entries| entries.first()).map_or(node, |(key, _)| key);
-    let made = format!("{what}-{number}");
-    let message = format!("the {what} has no `name`, it is called `{made}`");
-    reader.push(Diagnostic::warning("missing-key", &place.location, message));
-    (made, place.location.clone())
+    let found = if service {
+        let message = format!("the service has no `name`, it is called `service-{number}`");
+        Diagnostic::warning("missing-key", &place.location, message)
+    } else {
+        Diagnostic::invalid("missing-key", &place.location, "the step has no `name`").help("give it one: `name: build`")
+    };
+    reader.push(found);
+    (format!("{}-{number}", if service { "service" } else { "step" }), place.location.clone())
 }
 
 fn failure(node: &Node) -> Vec<FailureStrategy> {
-    match node.get("failure").and_then(Node::text) {
-        Some("ignore") => vec![FailureStrategy { errors: vec![ErrorKind::All], action: FailureAction::Ignore }],
-        _ => Vec::new(),
-    }
+    let action = match node.get("failure").and_then(Node::text) {
+        Some("ignore") => FailureAction::Ignore,
+        Some("fast" | "fast-fail" | "fail-fast") => FailureAction::EndStage,
+        _ => return Vec::new(),
+    };
+    vec![FailureStrategy { errors: vec![ErrorKind::All], action }]
 }
 
 fn run(

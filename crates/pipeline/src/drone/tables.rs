@@ -1,6 +1,6 @@
 //! The keys of the dialect, after Drone's published reference of each pipeline type and its runners' own types.
 
-use kiln_document::schema::{Key, Language, Shape, Table};
+use kiln_document::schema::{Key, Language, Role, Shape, Table};
 
 use Shape::{Any, AnyOf, Bool, List, Map, Number, Of, OneOrMore, OpenEnum, Text};
 
@@ -17,6 +17,11 @@ const PODS: &str = "there is no Kubernetes here";
 const SINGULAR: &str = "Drone passes over it, its conditions are named in the singular";
 const OLD: &str = "Drone knows it no more since version 1";
 
+/// A list that changes nothing here.
+const fn list(name: &'static str) -> Key {
+    Key::new(name, List(&Any), Role::Describes, "")
+}
+
 /// A `kind: pipeline` document of any type.
 pub static PIPELINE: Table = Table::closed(
     "pipeline",
@@ -32,14 +37,14 @@ pub static PIPELINE: Table = Table::closed(
         Key::read("steps", List(&Of(&STEP)), "Steps, one after another unless one has `depends_on`."),
         Key::read("services", List(&Of(&STEP)), "Steps that go on beside the others."),
         Key::read("trigger", Of(&TRIGGER), "For which builds it runs."),
-        Key::read("depends_on", OneOrMore(&Text), "Pipelines that must have ended before."),
+        Key::read("depends_on", List(&Text), "Pipelines that must have ended before."),
         Key::describes("version"),
         Key::describes("description"),
         Key::no_effect("concurrency", Of(&CONCURRENCY), "it limits builds of a server beside each other"),
         Key::no_effect("node", Map(&Text), "it picks a runner, and this is the only one"),
         // They belong to containers, which are reported step by step.
-        Key::describes("volumes"),
-        Key::describes("image_pull_secrets"),
+        list("volumes"),
+        list("image_pull_secrets"),
         // Types with servers of their own.
         Key::read("server", Any, "The machine that an `ssh` pipeline runs on."),
         Key::no_effect("token", Any, MACHINE),
@@ -67,29 +72,33 @@ pub static STEP: Table = Table::closed(
     "step",
     &[
         Key::read("name", Text, "What people and `depends_on` call it."),
-        Key::read("commands", OneOrMore(&Text), "Commands of its script; the first one that fails ends it."),
+        Key::read("commands", List(&Text), "Commands of its script; the first one that fails ends it."),
         Key::read("image", Text, "The container it runs in; on the machine itself when there is none."),
-        Key::read("entrypoint", OneOrMore(&Text), "Program of the container instead of the image's own."),
+        Key::read("entrypoint", List(&Text), "Program of the container instead of the image's own."),
         Key::read("settings", Map(&Any), "Settings of a plugin."),
         Key::read("environment", Map(&VALUE), "Variables, over those of the pipeline."),
         Key::read("detach", Bool, "Goes on beside the later steps."),
-        Key::read("depends_on", OneOrMore(&Text), "Steps that must have ended before."),
+        Key::read("depends_on", List(&Text), "Steps that must have ended before."),
         Key::read("when", Of(&WHEN), "For which builds it runs."),
-        Key::read("failure", OpenEnum(&["always", "fail", "fast", "ignore"]), "What its failure means."),
+        Key::read(
+            "failure",
+            OpenEnum(&["always", "fail", "fast", "fast-fail", "fail-fast", "ignore"]),
+            "What its failure means.",
+        ),
         Key::read("shell", OpenEnum(&["sh", "bash", "pwsh", "powershell", "python"]), "What reads the commands."),
         Key::read("user", Text, "The user it runs as."),
         Key::read("working_dir", Text, "Its directory, the source when there is none."),
         // They say how a container is made.
-        Key::describes("command"),
+        list("command"),
         Key::describes("pull"),
         Key::describes("push"),
         Key::describes("build"),
         Key::describes("privileged"),
-        Key::describes("volumes"),
-        Key::describes("devices"),
-        Key::describes("dns"),
-        Key::describes("dns_search"),
-        Key::describes("extra_hosts"),
+        list("volumes"),
+        list("devices"),
+        list("dns"),
+        list("dns_search"),
+        list("extra_hosts"),
         Key::describes("hostname"),
         Key::describes("network"),
         Key::describes("network_mode"),
@@ -148,7 +157,7 @@ static PLATFORM: Table = Table::closed(
     &[
         Key::read("os", Text, "`linux`, `windows` or `darwin`"),
         Key::read("arch", Text, "`amd64` or `arm64`"),
-        Key::describes("variant"),
+        Key::read("variant", Text, "A variant of the processor."),
         Key::describes("version"),
         Key::describes("os_name"),
     ],
@@ -164,8 +173,8 @@ static CLONE: Table = Table::open(
         Key::read("disable", Bool, "Leaves the source out."),
         Key::no_effect("depth", Number, TREE),
         Key::no_effect("retries", Number, TREE),
-        Key::no_effect("skip_verify", Bool, TREE),
-        Key::no_effect("trace", Bool, TREE),
+        Key::read("skip_verify", Bool, "Lets git in the steps accept any certificate."),
+        Key::read("trace", Bool, "Lets git in the steps tell what it does."),
         Key::no_effect("recursive", Bool, TREE),
         Key::no_effect("image", Any, TREE),
         Key::no_effect("resources", Any, TREE),
@@ -215,8 +224,8 @@ const CONDITION: Shape = AnyOf(&[Of(&CONSTRAINT), OneOrMore(&Text)]);
 static CONSTRAINT: Table = Table::closed(
     "condition",
     &[
-        Key::read("include", OneOrMore(&Text), "One of these must match."),
-        Key::read("exclude", OneOrMore(&Text), "None of these may match."),
+        Key::read("include", List(&Text), "One of these must match."),
+        Key::read("exclude", List(&Text), "None of these may match."),
     ],
 );
 

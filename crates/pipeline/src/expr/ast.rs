@@ -29,6 +29,39 @@ pub(super) enum Part {
     },
     /// Drone's `${NAME}`.
     Variable(Box<Variable>),
+    /// A text that stands twice.
+    Shown(Box<Shown>),
+}
+
+/// A text that stands twice: quoted, within `before` and `between`, and then as it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Shown {
+    pub parts: Vec<Part>,
+    pub before: &'static str,
+    pub quote: Quote,
+    pub between: &'static str,
+}
+
+/// How a text is written within single quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quote {
+    /// Of a POSIX shell.
+    Sh,
+    /// Of PowerShell.
+    PowerShell,
+}
+
+impl Quote {
+    /// Returns the text as it stands between single quotes.
+    pub(super) fn apply(self, text: &str) -> String {
+        text.replace(
+            '\'',
+            match self {
+                Quote::Sh => "'\\''",
+                Quote::PowerShell => "''",
+            },
+        )
+    }
 }
 
 /// Drone's `${name...}`.
@@ -36,6 +69,17 @@ pub(super) enum Part {
 pub(super) struct Variable {
     pub name: String,
     pub operation: Operation,
+    /// Whether the text is this variable and nothing else.
+    pub whole: bool,
+}
+
+/// What a shell does with a default of Drone's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InShell {
+    /// `${NAME:+word}`: takes the word where there is a value.
+    Alternative,
+    /// `${NAME:?word}`: fails where there is none.
+    Failure,
 }
 
 /// An operation on the value.
@@ -43,13 +87,34 @@ pub(super) struct Variable {
 pub(super) enum Operation {
     Plain,
     Length,
-    Upper { first: bool },
-    Lower { first: bool },
-    Slice { from: Vec<Part>, length: Option<Vec<Part>> },
-    Default(Vec<Part>),
-    RemovePrefix { pattern: Vec<Part>, longest: bool },
-    RemoveSuffix { pattern: Vec<Part>, longest: bool },
-    Replace { at: At, from: Vec<Part>, to: Vec<Part> },
+    Upper {
+        first: bool,
+    },
+    Lower {
+        first: bool,
+    },
+    Slice {
+        from: Vec<Part>,
+        length: Option<Vec<Part>>,
+    },
+    /// What takes the place of an empty value, and what a shell would do instead.
+    Default {
+        word: Vec<Part>,
+        in_shell: Option<InShell>,
+    },
+    RemovePrefix {
+        pattern: Vec<Part>,
+        longest: bool,
+    },
+    RemoveSuffix {
+        pattern: Vec<Part>,
+        longest: bool,
+    },
+    Replace {
+        at: At,
+        from: Vec<Part>,
+        to: Vec<Part>,
+    },
 }
 
 /// The part of the value that is replaced.
@@ -112,6 +177,25 @@ pub(super) enum Operator {
     Multiply,
     Divide,
     Remainder,
+}
+
+impl Variable {
+    /// Calls `visit` with this variable and those in the words of its operation.
+    pub(super) fn walk<'v>(&'v self, visit: &mut dyn FnMut(&'v Variable)) {
+        visit(self);
+        let words: [&[Part]; 2] = match &self.operation {
+            Operation::Plain | Operation::Length | Operation::Upper { .. } | Operation::Lower { .. } => [&[], &[]],
+            Operation::Slice { from, length } => [from, length.as_deref().unwrap_or_default()],
+            Operation::Default { word, .. } => [word, &[]],
+            Operation::RemovePrefix { pattern, .. } | Operation::RemoveSuffix { pattern, .. } => [pattern, &[]],
+            Operation::Replace { from, to, .. } => [from, to],
+        };
+        for part in words.into_iter().flatten() {
+            if let Part::Variable(variable) = part {
+                variable.walk(visit);
+            }
+        }
+    }
 }
 
 impl Expr {
@@ -184,8 +268,10 @@ impl Expr {
 /// Calls [`Expr::walk`] on each expression of a template.
 pub(super) fn walk_parts(parts: &[Part], visit: &mut dyn FnMut(&Expr)) {
     for part in parts {
-        if let Part::Expr(expr) = part {
-            expr.walk(visit);
+        match part {
+            Part::Expr(expr) => expr.walk(visit),
+            Part::Shown(shown) => walk_parts(&shown.parts, visit),
+            Part::Text(_) | Part::Input { .. } | Part::Variable(_) => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use kiln_document::schema::closest;
 
-use super::ast::{Expr, Operator, Part, Variable};
+use super::ast::{Expr, Operator, Part, Shown, Variable};
 use super::{
     EvalError, MAX_INDIRECTIONS, MAX_OPERATIONS, MAX_TEXT_BYTES, PATTERN_COST, Scope, Value, functions, methods,
     operators,
@@ -35,6 +35,7 @@ impl<'a> Evaluation<'a> {
                 Part::Expr(expr) => text.push_str(&self.expr(expr)?.to_string()),
                 Part::Input { default } => text.push_str(default.as_deref().ok_or(EvalError::Input)?),
                 Part::Variable(variable) => text.push_str(&self.variable(variable)?),
+                Part::Shown(shown) => self.shown(shown, &mut text)?,
             }
             limit_text(text.len())?;
         }
@@ -87,7 +88,19 @@ impl<'a> Evaluation<'a> {
         };
         let value = find(build, &variable.name).or_else(stage).map(Value::to_string).unwrap_or_default();
         self.spend(variable.operation.cost())?;
-        variable.operation.apply(&value, |parts| self.render(parts))
+        let value = variable.operation.apply(&value, |parts| self.render(parts))?;
+        // Drone replaces in the text of the file, and quotes what has several lines.
+        let quoted = value.contains('\n') && !variable.whole;
+        Ok(if quoted { serde_json::Value::from(value).to_string() } else { value })
+    }
+
+    fn shown(&self, shown: &Shown, text: &mut String) -> Evaluated<()> {
+        let rendered = self.render(&shown.parts)?;
+        text.push_str(shown.before);
+        text.push_str(&shown.quote.apply(rendered.trim_end()));
+        text.push_str(shown.between);
+        text.push_str(&rendered);
+        Ok(())
     }
 
     fn map_key(&self, key: &Expr) -> Evaluated<String> {

@@ -32,7 +32,7 @@ mod value;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-pub use ast::Path;
+pub use ast::{InShell, Path, Quote};
 pub use error::EvalError;
 pub use scope::Scope;
 pub use template::Template;

@@ -70,7 +70,9 @@ impl Parser<'_> {
     fn angle_expr(&mut self) -> Parsed<Expr> {
         self.nested(|parser| match parser.angle(false)? {
             Part::Expr(expr) => Ok(expr),
-            Part::Text(_) | Part::Input { .. } | Part::Variable(_) => Err(parser.unexpected("a value")),
+            Part::Text(_) | Part::Input { .. } | Part::Variable(_) | Part::Shown(_) => {
+                Err(parser.unexpected("a value"))
+            }
         })
     }
 

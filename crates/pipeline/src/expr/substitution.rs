@@ -6,9 +6,10 @@
 //! the file when the step's turn has come, from the map `drone` of the scope.
 //!
 //! The functions are those of Drone's documentation, after the bash ones of the same spelling: patterns of `/` are
-//! plain text, those of `#` and `%` are globs, where `*` also crosses a slash.
+//! plain text, those of `#` and `%` are globs, where `*` also crosses a slash. They differ from bash where Drone does:
+//! `:+` and `:?` are defaults like `:-`, a `-` is part of a name, and a place that is no number changes nothing.
 
-use super::ast::{At, Operation, Part, Variable};
+use super::ast::{At, InShell, Operation, Part, Variable};
 use super::parser::Fault;
 use super::{EvalError, MAX_NESTING, PATTERN_COST, functions};
 
@@ -29,6 +30,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Part>, Fault> {
         }
     }
     flush(&mut parts, &mut plain);
+    if let [Part::Variable(variable)] = parts.as_mut_slice() {
+        variable.whole = true;
+    }
     Ok(parts)
 }
 
@@ -37,6 +41,10 @@ fn flush(parts: &mut Vec<Part>, plain: &mut String) {
         parts.push(Part::Text(std::mem::take(plain)));
     }
 }
+
+/// What stands before a default, and what a shell does there if it does something else.
+const DEFAULTS: [(&str, Option<InShell>); 5] =
+    [(":=", None), (":-", None), (":+", Some(InShell::Alternative)), (":?", Some(InShell::Failure)), ("=", None)];
 
 struct Parser<'a> {
     text: &'a str,
@@ -85,7 +93,7 @@ impl Parser<'_> {
             return Err(self.bad(start));
         }
         self.depth -= 1;
-        Ok(Part::Variable(Box::new(Variable { name, operation })))
+        Ok(Part::Variable(Box::new(Variable { name, operation, whole: false })))
     }
 
     /// Parses a name. As in Drone, a `-` is a part of it.
@@ -116,10 +124,8 @@ impl Parser<'_> {
             Ok(Operation::RemoveSuffix { pattern: self.word("}", start)?, longest: false })
         } else if self.eat("/") {
             self.replace(start)
-        } else if self.eat(":=") || self.eat(":-") || self.eat("=") {
-            Ok(Operation::Default(self.word("}", start)?))
-        } else if self.rest().starts_with(":?") || self.rest().starts_with(":+") {
-            Err(self.bad(start))
+        } else if let Some((_, in_shell)) = DEFAULTS.into_iter().find(|(sign, _)| self.eat(sign)) {
+            Ok(Operation::Default { word: self.word("}", start)?, in_shell })
         } else if self.eat(":") {
             let from = self.word(":}", start)?;
             let length = if self.eat(":") { Some(self.word("}", start)?) } else { None };
@@ -190,14 +196,6 @@ impl Operation {
         value: &str,
         render: impl Fn(&[Part]) -> Result<String, EvalError>,
     ) -> Result<String, EvalError> {
-        let number = |parts: &[Part]| -> Result<usize, EvalError> {
-            let text = render(parts)?;
-            text.trim().parse().map_err(|_| EvalError::Type {
-                what: "${name:from:length}".to_owned(),
-                needs: "whole numbers".to_owned(),
-                got: format!("`{text}`"),
-            })
-        };
         Ok(match self {
             Operation::Plain => value.to_owned(),
             Operation::Length => value.chars().count().to_string(),
@@ -206,14 +204,11 @@ impl Operation {
             Operation::Upper { first: true } => first(value, |c| c.to_uppercase().collect()),
             Operation::Lower { first: true } => first(value, |c| c.to_lowercase().collect()),
             Operation::Slice { from, length } => {
-                let rest = value.chars().skip(number(from)?);
-                match length {
-                    Some(length) => rest.take(number(length)?).collect(),
-                    None => rest.collect(),
-                }
+                let length = length.as_ref().map(|length| render(length)).transpose()?;
+                slice(value, &render(from)?, length.as_deref()).unwrap_or_else(|| value.to_owned())
             }
-            Operation::Default(text) if value.is_empty() => render(text)?,
-            Operation::Default(_) => value.to_owned(),
+            Operation::Default { word, .. } if value.is_empty() => render(word)?,
+            Operation::Default { .. } => value.to_owned(),
             Operation::RemovePrefix { pattern, longest } => {
                 functions::without_prefix(value, &render(pattern)?, *longest)?
             }
@@ -237,6 +232,18 @@ impl Operation {
             }
         })
     }
+}
+
+/// Returns a part of a text, or none where a place is no number. One below zero counts from the end.
+fn slice(text: &str, from: &str, length: Option<&str>) -> Option<String> {
+    let from: i64 = from.parse().ok()?;
+    let skipped = usize::try_from(from.unsigned_abs()).unwrap_or(usize::MAX);
+    let skipped = if from < 0 { text.chars().count().saturating_sub(skipped) } else { skipped };
+    let rest = text.chars().skip(skipped);
+    Some(match length {
+        None => rest.collect(),
+        Some(length) => rest.take(length.parse().ok()?).collect(),
+    })
 }
 
 fn first(text: &str, change: impl Fn(char) -> String) -> String {

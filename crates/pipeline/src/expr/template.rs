@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kiln_document::diagnostic::{Diagnostic, Location, Severity};
 
-use super::ast::{Expr, Part, walk_parts};
+use super::ast::{Expr, InShell, Operation, Part, Quote, Shown, Variable, walk_parts};
 use super::eval::Evaluation;
 use super::parser::{self, Fault};
 use super::place::{floor_boundary, place};
@@ -49,14 +49,43 @@ impl Template {
         Ok(Self { text: text.to_owned(), parts })
     }
 
-    /// Returns the names in `${NAME}`, each once.
-    pub fn variables(&self) -> Vec<&str> {
-        let mut seen = BTreeSet::new();
-        let names = self.parts.iter().filter_map(|part| match part {
-            Part::Variable(variable) => Some(variable.name.as_str()),
-            _ => None,
+    /// Returns the names in `${NAME}` that leave nothing where they have no value, each once: those with a default, and
+    /// those whose length is asked for, leave something.
+    pub fn emptied(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        self.variables(&mut |variable| {
+            if !matches!(variable.operation, Operation::Default { .. } | Operation::Length) {
+                names.push(variable.name.as_str());
+            }
         });
-        names.filter(|name| seen.insert(*name)).collect()
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(*name));
+        names
+    }
+
+    /// Returns the names of `${NAME:+word}` and `${NAME:?word}`, which are defaults here and something else in a shell.
+    pub fn unlike_shell(&self) -> Vec<(&str, InShell)> {
+        let mut found = Vec::new();
+        self.variables(&mut |variable| {
+            if let Operation::Default { in_shell: Some(in_shell), .. } = &variable.operation {
+                found.push((variable.name.as_str(), *in_shell));
+            }
+        });
+        found
+    }
+
+    fn variables<'v>(&'v self, visit: &mut dyn FnMut(&'v Variable)) {
+        for part in &self.parts {
+            if let Part::Variable(variable) = part {
+                variable.walk(visit);
+            }
+        }
+    }
+
+    /// Returns a text that stands twice: quoted, within `before` and `between`, and then as it is.
+    pub(crate) fn shown(self, before: &'static str, quote: Quote, between: &'static str) -> Self {
+        let shown = Shown { parts: self.parts, before, quote, between };
+        Self { text: self.text, parts: vec![Part::Shown(Box::new(shown))] }
     }
 
     /// Returns a text with the values of its expressions. Without one for each of them there is no such text.

@@ -373,8 +373,15 @@ fn places_of_faults() {
 #[test]
 fn substitutions_of_drone() {
     let mut scope = scope();
-    let names =
-        [("A", "abc.def/ghi.v1"), ("TAG", "v1.2.3"), ("SHA", "0123456789abcdef"), ("Q", "it's"), ("M", "hELLO")];
+    let names = [
+        ("A", "abc.def/ghi.v1"),
+        ("TAG", "v1.2.3"),
+        ("SHA", "0123456789abcdef"),
+        ("Q", "it's"),
+        ("M", "hELLO"),
+        ("NEGATIVE", "-2"),
+        ("LINES", "a\n\n\"b\""),
+    ];
     scope.set(&["drone"], Map::from_iter(names));
     scope.set(&["env", "DRONE_STAGE_NAME"], "build");
     scope.set(&["env", "OTHER"], "no");
@@ -403,19 +410,24 @@ fn substitutions_of_drone() {
         ("${M^} ${M^^} ${SHA,,} ${M,}", "HELLO HELLO 0123456789abcdef hELLO"),
         ("${NONE:-x} ${NONE=${TAG}-y} ${TAG:=z}", "x v1.2.3-y v1.2.3"),
         ("[${OTHER}${NONE}${DRONE_STAGE_NAME}]", "[build]"),
+        ("${TAG:+x} ${NONE:+x} ${TAG:?x} ${NONE:?not there}", "v1.2.3 x v1.2.3 not there"),
+        ("[${TAG-d}] [${NONE-d}]", "[] []"),
+        ("${SHA:-3} ${SHA: -3} ${SHA:x} ${SHA:0:x}", &format!("{0} {0} {0} {0}", "0123456789abcdef")),
+        ("${M:${NONE:=2}} ${SHA:${NEGATIVE}} ${SHA:${NEGATIVE}:2}", "LLO ef ef"),
+        ("echo ${LINES} '${LINES}'", r#"echo "a\n\n\"b\"" '"a\n\n\"b\""'"#),
+        ("${LINES}", "a\n\n\"b\""),
+        ("${LINES:0:1}!", "a!"),
     ] {
         let template = Template::substituted(text, &Location::default()).unwrap();
         assert_eq!(template.render(&scope).as_deref(), Ok(expected), "{text}");
     }
-    for text in ["${}", "${", "${A", "${A[@]}", "${!A}", "${A/b}", "${A:?x}", &"${A:-".repeat(100)] {
+    for text in ["${}", "${", "${A", "${A[@]}", "${!A}", "${A/b}", "${A?x}", "${A+x}", &"${A:-".repeat(100)] {
         assert_eq!(Template::substituted(text, &Location::default()).unwrap_err().code, "bad-substitution", "{text}");
     }
-    let template = Template::substituted("${A:x} ${B}${A}", &Location::default()).unwrap();
-    assert_eq!(template.variables(), ["A", "B"]);
-    assert_eq!(
-        template.render(&scope).unwrap_err().to_string(),
-        "`${name:from:length}` needs whole numbers and got `x`"
-    );
+    let text = "${A:1} ${B}${A} ${C:-${D}} ${#E} ${F:+${G:?x}}";
+    let template = Template::substituted(text, &Location::default()).unwrap();
+    assert_eq!(template.emptied(), ["A", "B", "D"]);
+    assert_eq!(template.unlike_shell(), [("F", InShell::Alternative), ("G", InShell::Failure)]);
     let without = Scope::new(Map::new());
     assert_eq!(template.render(&without).unwrap_err().to_string(), "`<+drone.A>` names nothing here");
 }

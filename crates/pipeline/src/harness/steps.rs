@@ -142,7 +142,7 @@ impl Build<'_, '_> {
         let outputs: Vec<&str> = run.iter().flat_map(|run| &run.outputs).map(|output| output.name.as_str()).collect();
         reader.uses.step(&id, &outputs, kind == "Plugin");
         let location = name_place(node).clone();
-        Some(Step { id, name, location, when, strategy, failure, timeout, run: run? })
+        Some(Step { id, name, location, when, strategy, failure, timeout, ends_well: None, run: run? })
     }
 }
 
