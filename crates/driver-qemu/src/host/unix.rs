@@ -12,19 +12,21 @@ use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, FcntlArg, FdFlag, OFlag, fallocate, fcntl, open};
+use nix::fcntl::{FallocateFlags, FcntlArg, FdFlag, fallocate, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::stat::Mode;
-use nix::unistd::{Pid, getpid, getppid, setsid, write};
+use nix::unistd::{Pid, getpid, getppid, setsid};
 
 type Order = (Command, mpsc::SyncSender<io::Result<Child>>);
 
 /// How much less urgent than this process a VM is that outlives it. Each step is a factor of about 1.25 in the share of a
 /// processor that both want. So a runner decides within milliseconds while every core computes for its VMs.
 const NICER: u8 = 10;
-const NICER_TEXT: &[u8] = b"10";
+/// How often the kernel is asked to make a session less urgent,
+const SESSION_TRIES: u32 = 4;
+/// and the pause between two times, which is that of the kernel.
+const SESSION_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the kernel does to a child when this process ends.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +79,8 @@ pub(crate) fn spawn_tied(mut command: Command, inherit: Vec<OwnedFd>, death: Dea
 pub(crate) fn spawn_lasting(mut command: Command, inherit: Vec<OwnedFd>) -> io::Result<Child> {
     let detach = move || {
         setsid()?;
-        give_way();
+        // SAFETY: the call takes an integer and touches no memory. What is not granted changes nothing for the VM.
+        unsafe { libc::nice(NICER.into()) };
         for fd in &inherit {
             fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
@@ -86,18 +89,24 @@ pub(crate) fn spawn_lasting(mut command: Command, inherit: Vec<OwnedFd>) -> io::
     // SAFETY: between fork and exec the closure only makes system calls, which is async-signal-safe, and it allocates
     // nothing. The descriptors it names are owned by the closure, so they are open.
     unsafe { command.pre_exec(detach) };
-    command.spawn()
+    let child = command.spawn()?;
+    make_session_nicer(child.id());
+    Ok(child)
 }
 
-/// Makes the caller, the leader of a new session, [less urgent](NICER). Allocates nothing.
+/// Makes the session that this process leads [less urgent](NICER), where the kernel shares processors among sessions
+/// (`sched_autogroup_enabled`): there a process's own niceness counts only within its session. What the kernel does not
+/// grant changes nothing for the VM. Blocks for some tenths of a second where others ask at the same time.
 ///
-/// A kernel that shares processors among sessions (`sched_autogroup_enabled`) heeds the niceness of the session; any other
-/// that of the process. A kernel that grants neither changes nothing for the VM.
-fn give_way() {
-    // SAFETY: the call takes an integer and touches no memory.
-    unsafe { libc::nice(NICER.into()) };
-    if let Ok(session) = open(c"/proc/self/autogroup", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
-        let _ = write(session, NICER_TEXT);
+/// Done by the parent: a child that has become another user may not.
+fn make_session_nicer(leader: u32) {
+    let path = format!("/proc/{leader}/autogroup");
+    for _ in 0..SESSION_TRIES {
+        match std::fs::write(&path, NICER.to_string()) {
+            // The kernel takes few of these in a second from those who are not root.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(SESSION_PAUSE),
+            Ok(()) | Err(_) => return,
+        }
     }
 }
 
@@ -200,10 +209,16 @@ pub(crate) fn is_root() -> bool {
 mod tests {
     use super::*;
 
+    const NOBODY: u32 = 65534;
+
     #[test]
     fn what_outlives_its_owner_gives_way_to_it() {
         let mut command = Command::new("cat");
         command.stdin(std::process::Stdio::piped());
+        if nix::unistd::geteuid().is_root() {
+            // As a VM of a runner that is root does.
+            command.uid(NOBODY).gid(NOBODY);
+        }
         let mut child = spawn_lasting(command, Vec::new()).expect("cat");
         let (own, its) = (niceness("self"), niceness(&child.id().to_string()));
         let session = std::fs::read_to_string(format!("/proc/{}/autogroup", child.id()));
