@@ -1,8 +1,8 @@
 //! What can be said on the command line.
 
-pub mod runner;
-
 pub mod operator;
+pub mod runner;
+pub mod tests;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -49,6 +49,9 @@ pub enum Command {
     Stage(operator::StageCommand),
     /// Print what changes on a runner
     Events(operator::EventsArgs),
+    /// Show test reports, and split tests into shares
+    #[command(subcommand)]
+    Tests(tests::TestsCommand),
     /// Open a shell in an instance that `kiln run --keep-on-failure` keeps
     Shell(ShellArgs),
     /// Show what works on this machine, what is missing and how to mend it
@@ -98,6 +101,12 @@ pub struct RunArgs {
     /// How the run is shown
     #[arg(long, short, value_enum, default_value_t = Output::Auto)]
     pub output: Output,
+    /// Also write what `--output json` prints to this file, with every test case
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub json_file: Option<PathBuf>,
+    /// Also append a summary in Markdown to this file, such as `"$GITHUB_STEP_SUMMARY"`
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub summary: Option<PathBuf>,
     /// Print where the time went until each stage's first output
     #[arg(long)]
     pub timings: bool,

@@ -57,6 +57,7 @@ async fn dispatch(command: Command, started: std::time::Instant) -> anyhow::Resu
         Command::Instance(command) => commands::instance::instance(command).await,
         Command::Stage(command) => commands::stage::stage(command).await,
         Command::Events(args) => commands::events::events(args).await,
+        Command::Tests(command) => commands::tests::tests(&command),
         Command::Shell(args) => commands::shell::shell(args).await,
         Command::Doctor(args) => commands::doctor::doctor(args).await,
         Command::Completions { shell } => {

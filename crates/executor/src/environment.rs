@@ -8,6 +8,7 @@ use kiln_pipeline::drone::{self, Progress};
 use kiln_pipeline::expr::Scope;
 use kiln_pipeline::plan::{EnvVar, StepNode};
 use kiln_pipeline::scope::Place;
+use kiln_pipeline::strategy::Iteration;
 use kiln_wire::run::{Status, StepReport};
 
 use crate::context::lock;
@@ -15,13 +16,15 @@ use crate::request::fits;
 use crate::stage_context::StageContext;
 
 impl StageContext<'_> {
-    /// Returns the variables that steps of either dialect look for. A variable of the file replaces one of the same name.
-    pub(crate) fn facts(&self) -> BTreeMap<String, String> {
+    /// Returns the variables that steps of either dialect look for. A variable of the file replaces one of the same name. `own` is the
+    /// innermost iteration around the step within its stage; whoever splits work looks at that, or at the stage's
+    /// (`HARNESS_NODE_INDEX`).
+    pub(crate) fn facts(&self, own: Option<&Iteration>) -> BTreeMap<String, String> {
         let run = self.run;
         let facts = &run.facts;
-        let iteration = |pick: fn(&kiln_pipeline::strategy::Iteration) -> u32, otherwise: u32| {
-            self.iteration.map_or(otherwise, pick).to_string()
-        };
+        let index = |iteration: Option<&Iteration>| iteration.map_or(0, |i| i.index).to_string();
+        let total = |iteration: Option<&Iteration>| iteration.map_or(1, |i| i.total).to_string();
+        let node = own.or(self.iteration);
         let mut out: BTreeMap<String, String> = [
             ("CI", "true"),
             ("KILN", "true"),
@@ -32,8 +35,12 @@ impl StageContext<'_> {
             ("HARNESS_STAGE_ID", self.id),
             ("HARNESS_STAGE_NAME", &self.stage.name),
             ("HARNESS_WORKSPACE", &self.stage.workspace_dir),
-            ("HARNESS_STAGE_INDEX", &iteration(|i| i.index, 0)),
-            ("HARNESS_STAGE_TOTAL", &iteration(|i| i.total, 1)),
+            ("HARNESS_STAGE_INDEX", &index(self.iteration)),
+            ("HARNESS_STAGE_TOTAL", &total(self.iteration)),
+            ("HARNESS_STEP_INDEX", &index(own)),
+            ("HARNESS_STEP_TOTAL", &total(own)),
+            ("HARNESS_NODE_INDEX", &index(node)),
+            ("HARNESS_NODE_TOTAL", &total(node)),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -90,7 +97,7 @@ impl StageContext<'_> {
             let values = list.iter().filter_map(|env| Some((env.name.clone(), env.value.render(&scope).ok()?)));
             into.extend(values);
         };
-        let mut shared = self.facts();
+        let mut shared = self.facts(None);
         known(&self.stage.env, &mut shared);
         let mut open: Vec<&StepNode> = self.stage.steps.nodes.iter().map(|node| &node.item).collect();
         while let Some(node) = open.pop() {

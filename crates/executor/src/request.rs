@@ -10,6 +10,7 @@ use kiln_pipeline::plan::{Dialect, Shell, Step};
 use kiln_wire::agent::{OutputType, OutputV2, ProcessConfig, RunConfig, StartStepRequest};
 
 use crate::fleet::error_chain;
+use crate::nest::Nest;
 use crate::stage_context::StageContext;
 
 /// Makes the agent set variables whose value is empty.
@@ -27,14 +28,20 @@ pub struct Prepared {
 ///
 /// # Errors
 /// In one line for people: an expression has no value, or the step cannot be run.
-pub fn prepare(stage: &StageContext<'_>, step: &Step, id: &str, scope: &Scope) -> Result<Prepared, String> {
+pub(crate) fn prepare(
+    stage: &StageContext<'_>,
+    step: &Step,
+    id: &str,
+    nest: &Nest<'_>,
+    scope: &Scope,
+) -> Result<Prepared, String> {
     let run = &step.run;
     let text = |what: &str, template: &Template| render(what, template, scope, step.location.line);
     if let Some(container) = &run.container {
         let image = text("image", &container.image)?;
         return Err(format!("line {}: steps in containers ({image}) cannot be run yet", container.location.line));
     }
-    let mut environment = stage.facts();
+    let mut environment = stage.facts(nest.iterations.last());
     for variable in stage.stage.env.iter().chain(&run.env) {
         environment.insert(variable.name.clone(), text(&variable.name, &variable.value)?);
     }

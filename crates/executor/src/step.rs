@@ -5,7 +5,8 @@ use std::time::Instant;
 use futures::FutureExt as _;
 use kiln_pipeline::failure::{self, Decision};
 use kiln_pipeline::plan::{ErrorKind, FailureStrategy, Step};
-use kiln_wire::run::{Cause, Event, Status, StepReport};
+use kiln_test_report::{Failed, show};
+use kiln_wire::run::{Cause, Event, ReportProblem, Status, StepReport, Tests};
 
 use crate::again::again;
 use crate::attempt::{self, attempt, follow_output};
@@ -25,9 +26,10 @@ impl<'a> StageContext<'a> {
         let key = nest.key(id);
         let name = self.name(&step.name, nest, prior);
         let since = Instant::now();
-        let mut attempts = 0;
+        let mut tries = Tries::default();
         let (judged, decision) = loop {
-            attempts += 1;
+            tries.number += 1;
+            let attempts = tries.number;
             let started = Event::StepStarted {
                 stage: self.id.to_owned(),
                 step: key.clone(),
@@ -35,7 +37,7 @@ impl<'a> StageContext<'a> {
                 attempt: attempts,
             };
             self.tell(started);
-            let mut judged = self.attempt(lease, step, id, &key, nest, prior).await;
+            let mut judged = self.attempt(lease, step, id, nest, prior, &mut tries).await;
             if judged.ends_well(step.ends_well) {
                 self.over.get_or_init(|| format!("the step {name} ended the pipeline early, and well"));
             }
@@ -61,6 +63,7 @@ impl<'a> StageContext<'a> {
         let outputs: Vec<(String, String)> = judged.outputs.iter().map(|o| (o.name.clone(), o.value.clone())).collect();
         self.run.record_step(self.id, &nest.groups, id, &outputs, status::word(status));
         let Judged { cause, exit_code, message, tests, outputs: _, secrets: _ } = judged;
+        let attempts = tries.number;
         let report =
             StepReport { id: key, name, status, cause, exit_code, message, attempts, duration: since.elapsed(), tests };
         self.finish(report);
@@ -78,12 +81,21 @@ impl<'a> StageContext<'a> {
         }
     }
 
-    async fn attempt(&self, lease: &Lease, step: &'a Step, id: &str, key: &str, nest: &Nest<'a>, prior: End) -> Judged {
+    async fn attempt(
+        &self,
+        lease: &Lease,
+        step: &'a Step,
+        id: &str,
+        nest: &Nest<'a>,
+        prior: End,
+        tries: &mut Tries,
+    ) -> Judged {
+        let key = &nest.key(id);
         let mut place = self.place(nest, prior);
         place.step = Some((id, &step.name));
         let mut scope = self.run.scope(&place);
         self.tell_progress(&mut scope);
-        let prepared = match prepare(self, step, id, &scope) {
+        let prepared = match prepare(self, step, id, nest, &scope) {
             Ok(prepared) => prepared,
             Err(message) => return Judged::failed(Cause::Plan, message),
         };
@@ -94,7 +106,7 @@ impl<'a> StageContext<'a> {
         if prepared.request.detach {
             return self.in_background(lease, key, prepared, judged);
         }
-        self.collect(lease, &prepared, judged).await
+        self.collect(lease, key, &prepared, judged, tries).await
     }
 
     /// Takes a background step that has begun for passed, and lets its output be read beside the later steps.
@@ -117,28 +129,53 @@ impl<'a> StageContext<'a> {
         judged
     }
 
-    async fn collect(&self, lease: &Lease, prepared: &Prepared, mut judged: Judged) -> Judged {
-        if prepared.reports.is_empty() || judged.cause == Some(Cause::Infrastructure) {
+    async fn collect(
+        &self,
+        lease: &Lease,
+        key: &str,
+        prepared: &Prepared,
+        mut judged: Judged,
+        tries: &mut Tries,
+    ) -> Judged {
+        let globs = &prepared.reports;
+        if globs.is_empty() || judged.cause == Some(Cause::Infrastructure) {
             return judged;
         }
-        let fetched = again(&self.run.options.patience, || {
-            collect::reports(&lease.agent, &prepared.request.working_dir, &prepared.reports, &self.run.secrets)
-        });
+        let fetched =
+            again(&self.run.options.patience, || collect::fetch(&lease.agent, &prepared.request.working_dir, globs));
+        let collected = async {
+            let fetched = fetched.await.map_err(|error| error_chain(&error))?.map_err(|error| error.to_string())?;
+            let tell = |cases| {
+                let (stage, step, attempt) = (self.id.to_owned(), key.to_owned(), tries.number);
+                self.tell(Event::TestCases { stage, step, attempt, cases });
+            };
+            Ok(collect::read(fetched, globs, &self.run.secrets, &tries.failed, tell).await)
+        };
         let cut_short = async {
             self.cancel.cancelled().await;
             tokio::time::sleep(self.run.options.patience.cancelled_within).await;
         };
-        let fetched = tokio::select! {
-            fetched = fetched => fetched.map_err(|error| error_chain(&error)),
+        let collected = tokio::select! {
+            collected = collected => collected,
             evidence = self.gone.wait() => Err(format!("the instance ended: {evidence}")),
             () = cut_short => Err("the stage ends".to_owned()),
         };
-        match fetched {
+        judged.tests = match collected {
             Ok(collected) => {
-                judged.tests = collected.tests;
-                collected.notes.into_iter().for_each(|note| self.note(note));
+                tries.failed.extend(&collected.failed);
+                if collected.tests.is_none() {
+                    self.note(format!("no report matches {}", globs.join(", ")));
+                }
+                collected.tests
             }
-            Err(why) => self.note(format!("the reports could not be fetched: {why}")),
+            Err(why) => {
+                let message = format!("the reports could not be fetched: {why}");
+                let problem = ReportProblem { file: globs.join(", "), line: None, message };
+                Some(Tests { problems: vec![problem], ..Tests::default() })
+            }
+        };
+        for problem in judged.tests.iter().flat_map(|tests| &tests.problems) {
+            self.note(show::problem(problem));
         }
         judged
     }
@@ -147,6 +184,15 @@ impl<'a> StageContext<'a> {
         let (stage, gone, cancel, run) = (self.id, &self.gone, &self.cancel, self.run);
         attempt::Place { stage, step: key, agent: &lease.agent, gone, cancel, run }
     }
+}
+
+/// What is known of the attempts at a step.
+#[derive(Default)]
+struct Tries {
+    /// Number of the present one, from 1.
+    number: u32,
+    /// Test cases that failed in those before it.
+    failed: Failed,
 }
 
 /// Returns how a step ended, of which a failure strategy may think otherwise.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kiln_wire::run::{Cause, Event, Phase, RunReport, StageReport, Status, StepReport, TestCase, TestResult, Tests};
+use kiln_wire::run::{
+    Cause, Event, Phase, ReportProblem, RunReport, StageReport, Status, StepReport, TestCase, TestResult, Tests,
+};
 use serde_json::{Value, json};
 
 const DOCUMENT: &str = include_str!("../../../docs/run-events.md");
@@ -12,14 +14,27 @@ fn ms(n: u64) -> Duration {
 }
 
 fn case(result: TestResult, duration: Option<Duration>) -> TestCase {
-    TestCase { class: "C".into(), name: "n".into(), result, duration, message: "m".into() }
+    let flaky = duration.is_none();
+    TestCase { class: "C".into(), name: "n".into(), file: "f".into(), result, flaky, duration, message: "m".into() }
 }
 
 fn step(status: Status, cause: Option<Cause>) -> StepReport {
     let results = [TestResult::Passed, TestResult::Failed, TestResult::Error, TestResult::Skipped];
     let cases = results.into_iter().map(|result| case(result, Some(ms(7)))).chain([case(TestResult::Passed, None)]);
-    let tests =
-        Tests { total: 9, passed: 3, failed: 2, errors: 2, skipped: 2, cases: cases.collect(), cases_left_out: 4 };
+    let problem = |line| ReportProblem { file: "r.xml".into(), line, message: "m".into() };
+    let tests = Tests {
+        total: 9,
+        passed: 3,
+        failed: 2,
+        errors: 2,
+        skipped: 2,
+        flaky: 1,
+        duration: ms(14),
+        cases: cases.collect(),
+        cases_left_out: 4,
+        slowest: vec![case(TestResult::Passed, Some(ms(7)))],
+        problems: vec![problem(None), problem(Some(7))],
+    };
     StepReport {
         id: "g.s_0".into(),
         name: "S".into(),
@@ -72,6 +87,12 @@ fn every_event() -> Vec<Event> {
         },
         Event::StepStarted { stage: stage(), step: "s".into(), name: name(), attempt: 1 },
         Event::Output { stage: stage(), step: "s".into(), text: "ä\n\u{1b}[0m\0".into() },
+        Event::TestCases {
+            stage: stage(),
+            step: "s".into(),
+            attempt: 2,
+            cases: vec![case(TestResult::Failed, None), case(TestResult::Passed, Some(ms(1)))],
+        },
         Event::StepRetry { stage: stage(), step: "s".into(), message: "m".into(), after: ms(10) },
         Event::InstanceKept {
             stage: stage(),
@@ -97,6 +118,7 @@ fn word(event: &Event) -> &'static str {
         Event::InstanceReady { .. } => "instance_ready",
         Event::StepStarted { .. } => "step_started",
         Event::Output { .. } => "output",
+        Event::TestCases { .. } => "test_cases",
         Event::StepRetry { .. } => "step_retry",
         Event::StepFinished { .. } => "step_finished",
         Event::InstanceKept { .. } => "instance_kept",

@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kiln-engine", &["kiln-driver", "kiln-pool"]),
     ("kiln-store", &["kiln-engine", "kiln-pool", "kiln-wire"]),
     ("kiln-mask", &["kiln-wire"]),
+    ("kiln-test-report", &["kiln-mask", "kiln-wire"]),
     ("kiln-agent", &["kiln-mask", "kiln-tls", "kiln-wire"]),
     // For tests.
     ("kiln-agent-rig", &["kiln-agent", "kiln-tls", "kiln-wire"]),
@@ -44,7 +45,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // The example of a driver, for tests.
     ("kiln-driver-process", &["kiln-document", "kiln-driver", "kiln-pool", "kiln-pool-file", "kiln-tls"]),
-    ("kiln-executor", &["kiln-agent-client", "kiln-mask", "kiln-pipeline", "kiln-runner-client", "kiln-wire"]),
+    (
+        "kiln-executor",
+        &["kiln-agent-client", "kiln-mask", "kiln-pipeline", "kiln-runner-client", "kiln-test-report", "kiln-wire"],
+    ),
     (
         "kiln-cli",
         &[
@@ -60,6 +64,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "kiln-pool-file",
             "kiln-runner",
             "kiln-runner-client",
+            "kiln-test-report",
             "kiln-tls",
             "kiln-wire",
         ],

@@ -66,7 +66,7 @@ pub const SOURCES: Suite = Suite::Unit { of: "executor", word: "workspace::" };
 /// How output becomes text.
 pub const OUTPUT_TEXT: Suite = Suite::Unit { of: "executor", word: "text::" };
 /// Which test cases are kept.
-pub const TALLY: Suite = Suite::Unit { of: "executor", word: "tally::" };
+pub const TALLY: Suite = Suite::Unit { of: "test-report", word: "tally::" };
 /// What a run tells when it knows secrets.
 pub const RUN_SECRETS: Suite = Suite::Tests { program: "runs", word: "secrets::" };
 /// Whether the runner says that it is well. The tests of full disks mount one, which takes root.

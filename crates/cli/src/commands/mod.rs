@@ -9,4 +9,5 @@ pub mod run;
 pub mod runner;
 pub mod shell;
 pub mod stage;
+pub mod tests;
 pub mod validate;

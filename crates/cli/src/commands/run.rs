@@ -21,6 +21,7 @@ use crate::images::Choice;
 use crate::signals::Signals;
 use crate::timings::Timings;
 use crate::ui::Output;
+use crate::ui::files::Files;
 use crate::{git, hidden, home, kept, local, pipeline_file, progress, runner_access, secrets, ui};
 
 /// Reads the file, refuses what cannot be run, runs the rest.
@@ -67,7 +68,7 @@ async fn carry_out(
     fleet: &dyn Fleet,
     images: Images<'_>,
 ) -> anyhow::Result<Option<Exit>> {
-    let view = Mutex::new(Screen::new(args, started));
+    let view = Mutex::new(Screen::new(args, started)?);
     let sink = |event: Masked<Event>| view.lock().unwrap_or_else(PoisonError::into_inner).show(&event);
     let cancel = CancellationToken::new();
     let signals = Signals::listen().context("signals cannot be listened to")?;
@@ -90,13 +91,16 @@ fn exit(report: &RunReport, cancel: &CancellationToken) -> Exit {
 /// Shows events and keeps what else follows from them.
 struct Screen {
     view: Box<dyn ui::View>,
+    files: Files,
     timings: Option<Timings>,
     kept: Vec<kept::Note>,
 }
 
 impl Screen {
-    fn new(args: &RunArgs, started: Instant) -> Self {
-        Self { view: ui::view(args.output), timings: args.timings.then(|| Timings::new(started)), kept: Vec::new() }
+    fn new(args: &RunArgs, started: Instant) -> anyhow::Result<Self> {
+        let files = Files::open(args.json_file.as_deref(), args.summary.as_deref())?;
+        let timings = args.timings.then(|| Timings::new(started));
+        Ok(Self { view: ui::view(args.output), files, timings, kept: Vec::new() })
     }
 
     fn show(&mut self, event: &Masked<Event>) {
@@ -108,6 +112,7 @@ impl Screen {
             }
         }
         self.view.show(event);
+        self.files.show(event);
         if let Some(timings) = &mut self.timings {
             timings.note(event);
             if matches!(**event, Event::RunFinished { .. }) {

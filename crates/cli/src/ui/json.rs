@@ -1,6 +1,6 @@
 //! Events as JSON, one per line.
 
-use std::io::Write as _;
+use std::io::Write;
 
 use kiln_mask::Masked;
 use kiln_wire::run::Event;
@@ -12,10 +12,14 @@ pub struct Json;
 
 impl View for Json {
     fn show(&mut self, event: &Masked<Event>) {
-        let mut out = std::io::stdout().lock();
-        let written = serde_json::to_writer(&mut out, event).map_err(std::io::Error::from).and_then(|()| writeln!(out));
-        if written.is_err() {
+        if write(&mut std::io::stdout().lock(), event).is_err() {
             // The reader went away. The run goes on to its end, so that its instances are ended in order.
         }
     }
+}
+
+/// Writes an event as one line.
+pub fn write(to: &mut impl Write, event: &Masked<Event>) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *to, event)?;
+    writeln!(to)
 }

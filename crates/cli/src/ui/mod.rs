@@ -1,7 +1,9 @@
 //! How a run is shown while it goes on.
 
+pub mod files;
 mod json;
 mod lines;
+mod markdown;
 mod plain;
 pub mod summary;
 mod tree;

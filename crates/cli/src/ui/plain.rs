@@ -48,7 +48,8 @@ impl View for Plain {
             Event::Note { stage, message } => print::line(format!("[{stage}] note: {message}")),
             Event::StageFinished { report } => print::line(format!("[{}] {}", report.id, summary::stage_ended(report))),
             Event::RunFinished { report } => print::text(summary::summary(report)),
-            Event::Unknown => {}
+            // Those that are worth a look stand in the summary.
+            Event::TestCases { .. } | Event::Unknown => {}
         }
     }
 }

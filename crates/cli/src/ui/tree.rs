@@ -106,7 +106,8 @@ impl View for Tree {
                 drop(self.bars.clear());
                 print::text(summary::summary(report));
             }
-            Event::Unknown => {}
+            // Those that are worth a look stand in the summary.
+            Event::TestCases { .. } | Event::Unknown => {}
         }
     }
 }

@@ -55,7 +55,7 @@ async fn what_is_no_report_is_told_and_fails_nothing() {
         a started
         a ready
         a.t started
-        a note: out/b.xml: the report has no <testsuite> element
+        a note: out/b.xml:1: the report has no element: it is no XML
         a.t passed [3 tests = 1 + 1 + 0 + 1]
         a passed
         run passed
@@ -73,6 +73,107 @@ async fn what_is_no_report_is_told_and_fails_nothing() {
         run passed
         ",
     );
+}
+
+/// All cases that a run told of a step, attempt by attempt.
+fn told_cases(events: &[Event]) -> Vec<(u32, String)> {
+    let cases = events.iter().filter_map(|event| match event {
+        Event::TestCases { attempt, cases, .. } => Some(cases.iter().map(|case| (*attempt, case.name.clone()))),
+        _ => None,
+    });
+    cases.flatten().collect()
+}
+
+#[tokio::test]
+async fn every_case_is_told_also_those_for_which_a_report_has_no_room() {
+    let command = r#"mkdir out; { echo "<testsuite>"; for i in $(seq 1700); do echo "<testcase name=\"t$i\"/>"; done; echo "</testsuite>"; } >out/a.xml"#;
+    let told = with_reports(&command.replace('\'', "")).run().await;
+    let tests = told.report.stages[0].steps[0].tests.as_ref().unwrap();
+    assert_eq!((tests.total, tests.cases.len(), tests.cases_left_out), (1700, 1000, 700));
+    let cases = told_cases(&told.events);
+    assert_eq!(cases.len(), 1700);
+    assert!(cases.iter().enumerate().all(|(n, case)| *case == (1, format!("t{}", n + 1))), "{:?}", cases.last());
+}
+
+#[tokio::test]
+async fn a_report_that_cannot_be_read_is_in_the_report_of_its_step() {
+    let told = with_reports("mkdir out; head -3 junit.xml > out/a.xml; echo hi > out/s3cret-word.xml").run().await;
+    let tests = told.report.stages[0].steps[0].tests.as_ref().unwrap();
+    let problems: Vec<(&str, Option<u64>)> =
+        tests.problems.iter().map(|problem| (problem.file.as_str(), problem.line)).collect();
+    assert_eq!(problems, [("out/a.xml", Some(1)), ("out/**************.xml", Some(1))]);
+    assert!(tests.problems[0].message.ends_with("; the 2 tests before that are counted"), "{:?}", tests.problems);
+    assert_eq!((tests.total, tests.failed), (2, 1));
+    assert!(!told.json().contains("s3cret-word"));
+}
+
+#[tokio::test]
+async fn reports_that_are_too_large_are_told_with_the_limit() {
+    let command = "mkdir out; for i in 1 2 3 4 5 6 7 8; do truncate -s 70M out/$i.xml; done; cp junit.xml out/0.xml";
+    let told = with_reports(command).run().await;
+    let tests = told.report.stages[0].steps[0].tests.as_ref().unwrap();
+    let problems: Vec<(&str, &str)> =
+        tests.problems.iter().map(|problem| (problem.file.as_str(), problem.message.as_str())).collect();
+    assert_eq!(
+        problems,
+        [
+            ("out/1.xml", "the report has more than 64 MiB, and the rest is not read"),
+            ("out/2.xml", "the reports have more than 128 MiB; this one and those after it are not read"),
+        ]
+    );
+    assert_eq!(tests.total, 3);
+}
+
+#[tokio::test]
+async fn the_name_of_a_report_makes_no_line_of_its_own() {
+    let told = with_reports(r#"mkdir out; echo hi > "$(printf "out/a\nb.xml")""#).run().await;
+    told.check(
+        "
+        run p
+        a started
+        a ready
+        a.t started
+        a note: out/a b.xml:1: the report has no element: it is no XML
+        a.t passed [0 tests = 0 + 0 + 0 + 0]
+        a passed
+        run passed
+        ",
+    );
+}
+
+#[tokio::test]
+async fn a_case_that_passes_when_its_step_runs_again_is_flaky() {
+    let text = steps(
+        r#"
+        - step:
+            name: t
+            type: Run
+            failureStrategies:
+              - onFailure: {errors: [AllErrors], action: {type: Retry, spec: {retryCount: 1, retryIntervals: [1s], onRetryFailure: {action: {type: MarkAsFailure}}}}}
+            spec:
+              command: |
+                mkdir -p out
+                if [ -e again ]; then verdict=; else verdict='<failure/>'; fi
+                echo "<testsuite><testcase name='a'>$verdict</testcase><testcase name='b'/></testsuite>" >out/a.xml
+                [ -e again ] || { touch again; exit 1; }
+              reports: {type: JUnit, spec: {paths: ["out/*.xml"]}}
+        "#,
+    );
+    let told = Scenario::new(&text).run().await;
+    let step = &told.report.stages[0].steps[0];
+    let tests = step.tests.as_ref().unwrap();
+    assert_eq!((step.attempts, tests.total, tests.passed, tests.flaky), (2, 2, 2, 1));
+    let flaky: Vec<&str> = tests.cases.iter().filter(|case| case.flaky).map(|case| case.name.as_str()).collect();
+    assert_eq!(flaky, ["a"]);
+    let names = |attempt| ["a", "b"].map(|name| (attempt, name.to_owned()));
+    assert_eq!(told_cases(&told.events), [names(1), names(2)].concat());
+}
+
+#[tokio::test]
+async fn results_of_visual_studio_are_read_too() {
+    let trx = r#"<TestRun><Results><UnitTestResult testId="1" testName="T" outcome="Failed"/></Results></TestRun>"#;
+    let told = with_reports("mkdir out; cp a.trx out/a.xml").file("a.trx", trx).run().await;
+    assert_eq!(told.report.stages[0].steps[0].tests.as_ref().map(|tests| (tests.total, tests.failed)), Some((1, 1)));
 }
 
 const BAD: &str = "- step: {name: bad, type: Run, spec: {command: exit 1}}";

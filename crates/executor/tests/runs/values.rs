@@ -178,12 +178,24 @@ async fn iterations_know_their_number_and_their_values() {
                       type: Run
                       strategy: {repeat: {items: [p, q], maxConcurrency: 1}}
                       spec: {command: 'echo <+matrix.os> <+repeat.item> $HARNESS_STAGE_INDEX of $HARNESS_STAGE_TOTAL'}
+                  - step:
+                      name: e
+                      type: Run
+                      strategy: {parallelism: 3}
+                      spec: {command: 'echo $HARNESS_STEP_INDEX of $HARNESS_STEP_TOTAL, $HARNESS_NODE_INDEX of $HARNESS_NODE_TOTAL'}
+                  - step:
+                      name: f
+                      type: Run
+                      spec: {command: 'echo $HARNESS_STEP_INDEX of $HARNESS_STEP_TOTAL, $HARNESS_NODE_INDEX of $HARNESS_NODE_TOTAL'}
         "#,
     );
     let told = Scenario::new(&text).run().await;
     let said =
         [("a_0", "s_0"), ("a_0", "s_1"), ("a_1", "s_0"), ("a_1", "s_1")].map(|(stage, step)| told.output(stage, step));
     assert_eq!(said, ["x p 0 of 2\n", "x q 0 of 2\n", "y p 1 of 2\n", "y q 1 of 2\n"]);
+    // Whoever splits work looks at the innermost loop around a step.
+    assert_eq!(told.output("a_1", "e_2"), "2 of 3, 2 of 3\n");
+    assert_eq!(told.output("a_1", "f"), "0 of 1, 1 of 2\n");
     let names: Vec<&str> = told.report.stages.iter().map(|stage| stage.name.as_str()).collect();
     assert!(names.contains(&"a (os=x)") && names.contains(&"a (os=y)"), "{names:?}");
 }

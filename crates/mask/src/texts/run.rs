@@ -2,7 +2,7 @@
 //!
 //! Ids are none of its texts: they are made of the file's identifiers, and tie the events together.
 
-use kiln_wire::run::{Event, Phase, RunReport, StageReport, StepReport, TestCase, Tests};
+use kiln_wire::run::{Event, Phase, ReportProblem, RunReport, StageReport, StepReport, TestCase, Tests};
 
 use crate::Texts;
 
@@ -16,6 +16,7 @@ impl Texts for Event {
             Self::StepStarted { name, stage: _, step: _, attempt: _ } => mask(name),
             // It came through a masker already, which knows what a border of two pieces cuts.
             Self::Output { text, stage: _, step: _ } => mask(text),
+            Self::TestCases { cases, stage: _, step: _, attempt: _ } => cases.texts(mask),
             Self::StepRetry { message, stage: _, step: _, after: _ } => mask(message),
             Self::StepFinished { report, stage: _ } => report.texts(mask),
             Self::InstanceKept { stage: _, instance: _, agent: _, workspace_dir: _, duration: _ } => {}
@@ -62,16 +63,39 @@ impl Texts for StepReport {
 
 impl Texts for Tests {
     fn texts(&mut self, mask: &mut Mask<'_>) {
-        let Self { cases, total: _, passed: _, failed: _, errors: _, skipped: _, cases_left_out: _ } = self;
+        let Self {
+            cases,
+            slowest,
+            problems,
+            total: _,
+            passed: _,
+            failed: _,
+            errors: _,
+            skipped: _,
+            flaky: _,
+            duration: _,
+            cases_left_out: _,
+        } = self;
         cases.texts(mask);
+        slowest.texts(mask);
+        problems.texts(mask);
     }
 }
 
 impl Texts for TestCase {
     fn texts(&mut self, mask: &mut Mask<'_>) {
-        let Self { class, name, message, result: _, duration: _ } = self;
+        let Self { class, name, file, message, result: _, flaky: _, duration: _ } = self;
         mask(class);
         mask(name);
+        mask(file);
+        mask(message);
+    }
+}
+
+impl Texts for ReportProblem {
+    fn texts(&mut self, mask: &mut Mask<'_>) {
+        let Self { file, message, line: _ } = self;
+        mask(file);
         mask(message);
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cases::TestCase;
 use super::report::{RunReport, StageReport, StepReport};
 use crate::millis;
 use crate::reach::Reach;
@@ -55,6 +56,17 @@ pub enum Event {
         step: String,
         /// The text, which ends anywhere in a line but never within a character. What is not UTF-8 is U+FFFD.
         text: String,
+    },
+    /// Test cases of a step's reports, in their order: some of them, and the others in further events before the step's end.
+    TestCases {
+        /// The stage's id.
+        stage: String,
+        /// The step's id.
+        step: String,
+        /// Number of the attempt, from 1.
+        attempt: u32,
+        /// The cases.
+        cases: Vec<TestCase>,
     },
     /// A step failed and will run again.
     StepRetry {

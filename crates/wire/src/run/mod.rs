@@ -7,6 +7,6 @@ mod cases;
 mod event;
 mod report;
 
-pub use cases::{TestCase, TestResult, Tests};
+pub use cases::{ReportProblem, TestCase, TestResult, Tests};
 pub use event::{Event, Phase};
 pub use report::{Cause, RunReport, StageReport, Status, StepReport};

@@ -45,6 +45,7 @@ fn stage_of(event: &Event) -> Option<&str> {
         | Event::InstanceReady { stage, .. }
         | Event::StepStarted { stage, .. }
         | Event::Output { stage, .. }
+        | Event::TestCases { stage, .. }
         | Event::StepRetry { stage, .. }
         | Event::StepFinished { stage, .. }
         | Event::InstanceKept { stage, .. }
@@ -66,6 +67,13 @@ fn take(stage: &mut Stage, event: &Event) {
         }
         Event::Output { step, text, .. } => {
             assert!(stage.begun.contains_key(step) && !text.is_empty(), "out of turn: {event:?}");
+        }
+        Event::TestCases { step, attempt, cases, .. } => {
+            let begun = stage.begun.get(step).copied();
+            assert!(
+                begun == Some(*attempt) && !cases.is_empty() && !is_finished(stage, step),
+                "out of turn: {event:?}"
+            );
         }
         Event::StepRetry { step, .. } => {
             assert!(stage.begun.contains_key(step) && !is_finished(stage, step), "out of turn: {event:?}");
