@@ -4,7 +4,7 @@ mod rig;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rig::Rig;
@@ -79,6 +79,68 @@ async fn a_workspace_is_unpacked_with_modes_and_links() {
     assert_eq!(std::fs::metadata(at("sealed")).expect("a directory").permissions().mode() & 0o777, 0o555);
     assert_eq!(std::fs::metadata(at("link")).expect("a file").permissions().mode() & 0o777, 0o755);
     assert_eq!(std::fs::metadata(at("long/er/path.txt")).expect("a file").len(), 300_000);
+}
+
+#[tokio::test]
+async fn what_is_there_is_replaced_and_not_written_through() {
+    let rig = Rig::start().await;
+    std::fs::write(rig.path("outside"), "as it was").expect("a file");
+    std::fs::create_dir(rig.path("w")).expect("a directory");
+    std::fs::write(rig.path("w/read-only"), "old and longer").expect("a file");
+    std::fs::set_permissions(rig.path("w/read-only"), std::fs::Permissions::from_mode(0o444)).expect("a file");
+    std::os::unix::fs::symlink(rig.path("outside"), rig.path("w/link")).expect("a link");
+    std::fs::hard_link(rig.path("outside"), rig.path("w/hard")).expect("a link");
+    let body = tar(|b| ["read-only", "link", "hard", "twice", "twice"].iter().for_each(|name| file(b, name, b"new")));
+    assert_eq!(put(&rig, &rig.path("w"), body, true).await.0, 200);
+    for name in ["read-only", "link", "hard", "twice"] {
+        let path = rig.path(&format!("w/{name}"));
+        assert!(!Path::new(&path).is_symlink(), "{name}");
+        assert_eq!(std::fs::read_to_string(&path).expect("a file"), "new", "{name}");
+        assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o7777, 0o644, "{name}");
+    }
+    assert_eq!(std::fs::read_to_string(rig.path("outside")).expect("a file"), "as it was");
+}
+
+#[tokio::test]
+async fn files_keep_their_modes_and_times_and_may_lie_behind_links_of_the_archive() {
+    let rig = Rig::start().await;
+    let at = |b: &mut tar::Builder<Vec<u8>>, name: &str, mode: u32, time: u64| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        header.set_mode(mode);
+        header.set_mtime(time);
+        b.append_data(&mut header, name, &b"1"[..]).expect("an entry");
+    };
+    let before_1970 = -86_400_i64;
+    let files = [
+        ("setuid", 0o4755, 1_700_000_000),
+        ("none", 0, 2),
+        ("a/b/c/d", 0o600, 1_600_000_000),
+        ("./a/b/dot", 0o644, 1_500_000_000),
+        ("zero", 0o644, 0),
+        ("old", 0o644, before_1970.cast_unsigned()),
+        ("real/in", 0o644, 5),
+        ("link/in", 0o640, 6),
+    ];
+    let body = tar(|b| {
+        add(b, "link", tar::EntryType::Symlink, "real", b"", 0o777);
+        files.iter().for_each(|(name, mode, time)| at(b, name, *mode, *time));
+    });
+    let (status, answer) = put(&rig, &rig.path("w"), body, true).await;
+    assert_eq!((status, answer), (200, json!({"entries": 9, "bytes": 8})));
+    let expect = |name: &str, mode: u32, time: i64| {
+        let found = std::fs::metadata(rig.path(&format!("w/{name}"))).expect("a file");
+        assert_eq!((found.mode() & 0o7777, found.mtime(), found.atime()), (mode, time, time), "{name}");
+    };
+    for (name, mode, time) in files {
+        match name {
+            // The same file as `link/in`, which came later.
+            "real/in" => expect(name, 0o640, 6),
+            // Some tools take a file of the first second of 1970 for none.
+            "zero" => expect(name, mode, 1),
+            _ => expect(name, mode, time.cast_signed()),
+        }
+    }
 }
 
 #[tokio::test]

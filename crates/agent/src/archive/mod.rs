@@ -5,6 +5,7 @@
 
 mod bridge;
 mod pack;
+mod place;
 mod unpack;
 
 pub(crate) use pack::pack;

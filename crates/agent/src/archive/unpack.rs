@@ -1,11 +1,12 @@
 //! Unpacks a tar stream into a directory.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use axum::body::Body;
 use kiln_wire::agent::kiln::UnpackedResponse;
 
+use super::place::Place;
 use super::{ArchiveError, bridge};
 use crate::bulk::{Slot, Stall, on_thread};
 use crate::host::make_dir_of;
@@ -64,6 +65,7 @@ fn entries(from: impl Read, dir: &Path) -> Result<UnpackedResponse, ArchiveError
     archive.set_preserve_permissions(true);
     archive.set_preserve_mtime(true);
     archive.set_overwrite(true);
+    let mut place = Place::new(dir).map_err(fail)?;
     let mut done = UnpackedResponse::default();
     let mut dirs = Vec::new();
     for entry in archive.entries().map_err(fail)? {
@@ -81,6 +83,11 @@ fn entries(from: impl Read, dir: &Path) -> Result<UnpackedResponse, ArchiveError
             continue;
         }
         done.bytes += entry.size();
+        let at = |source: io::Error| fail(io::Error::new(source.kind(), format!("{}: {source}", path.display())));
+        if place.file(&path, &mut entry).map_err(at)? {
+            continue;
+        }
+        place.forget();
         if !entry.unpack_in(dir).map_err(fail)? {
             return Err(ArchiveError::Outside { path });
         }

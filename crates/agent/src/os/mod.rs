@@ -6,6 +6,7 @@
 //! |---|---|---|---|
 //! | `account` | whom a step runs as, by name or number | `/etc/passwd`, `/etc/group` | a logon token |
 //! | `files` | private files, modes, free space, reads at an offset | modes, `pread`, `statvfs` | access lists, `seek_read`, `GetDiskFreeSpaceEx` |
+//! | `folder` | files are made in a folder that is held open | `openat` | `NtCreateFile` with a root |
 //! | `identity` | the files that say who the machine is | `/etc/hostname`, `/etc/hosts`, `/etc/machine-id` | the registry |
 //! | `load` | processor time and memory in use | `/proc/stat`, `/proc/meminfo` | `GetSystemTimes`, `GlobalMemoryStatusEx` |
 //! | `machine` | clock, host name, entropy, random bytes | `clock_settime`, `sethostname`, `RNDADDENTROPY` | `SetSystemTime`, `SetComputerNameEx`, `ProcessPrng` |
@@ -21,7 +22,7 @@
 mod unix;
 
 #[cfg(unix)]
-pub(crate) use unix::{account, files, identity, load, machine, net, output, power, process, terminal};
+pub(crate) use unix::{account, files, folder, identity, load, machine, net, output, power, process, terminal};
 #[cfg(unix)]
 pub use unix::{memory, program};
 

@@ -5,6 +5,7 @@ mod cgroup;
 mod child;
 mod clone;
 pub(crate) mod files;
+pub(crate) mod folder;
 pub(crate) mod identity;
 pub(crate) mod load;
 pub(crate) mod machine;

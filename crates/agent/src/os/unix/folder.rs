@@ -1,0 +1,55 @@
+//! Folders that are held open, and files that are made in them: nobody can put a link in the place of what is above such a file.
+
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, futimens};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+/// Of files while they are written.
+const PRIVATE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+/// What is opened is a folder. It needs no permission to be read.
+const FOLDER: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+/// What is opened was not there before.
+const NEW: OFlag = OFlag::O_WRONLY.union(OFlag::O_CREAT).union(OFlag::O_EXCL).union(OFlag::O_CLOEXEC);
+
+/// A folder that is held open.
+#[derive(Debug)]
+pub(crate) struct Folder(OwnedFd);
+
+impl Folder {
+    /// Opens the folder at a path.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(open(path, FOLDER, Mode::empty())?))
+    }
+
+    /// Opens a folder in this one. A link to one is none.
+    pub(crate) fn folder(&self, name: &OsStr) -> io::Result<Self> {
+        Ok(Self(openat(&self.0, name, FOLDER | OFlag::O_NOFOLLOW, Mode::empty())?))
+    }
+
+    /// Makes a file, which its owner alone can read. It replaces a file or a link of that name.
+    pub(crate) fn make(&self, name: &OsStr) -> io::Result<File> {
+        let new = || openat(&self.0, name, NEW, PRIVATE);
+        let made = new().or_else(|error| match error {
+            Errno::EEXIST => unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir).and_then(|()| new()),
+            other => Err(other),
+        });
+        Ok(File::from(made?))
+    }
+}
+
+/// Sets when a file was written, in seconds since 1970, and its permissions as chmod(1) takes them.
+pub(crate) fn finish(file: &File, written_s: Option<i64>, mode: Option<u32>) -> io::Result<()> {
+    if let Some(written) = written_s.map(|seconds| TimeSpec::new(seconds, 0)) {
+        futimens(file, &written, &written)?;
+    }
+    mode.map_or(Ok(()), |mode| file.set_permissions(Permissions::from_mode(mode & 0o7777)))
+}
