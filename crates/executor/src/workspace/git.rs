@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use super::names::{GIT, shown};
 
@@ -94,8 +95,12 @@ impl Git {
     /// # Errors
     /// Why git cannot.
     pub(super) fn list(&self, dir: &Path) -> Result<Listing, Unlisted> {
-        let tracked = self.output(dir, &["ls-files", "-z", "--stage"])?;
-        let others = self.output(dir, &["ls-files", "-z", "--others", "--exclude-standard"])?;
+        let (tracked, others) = thread::scope(|scope| {
+            // It goes through all folders, while the other one reads the index alone.
+            let others = scope.spawn(|| self.output(dir, &["ls-files", "-z", "--others", "--exclude-standard"]));
+            (self.output(dir, &["ls-files", "-z", "--stage"]), others.join())
+        });
+        let (tracked, others) = (tracked?, others.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         let mut listing = Listing::default();
         for line in names(&tracked.stdout) {
             // `100644 4b825dc6... 0`, a tab, and the name. A file in conflict has several lines.

@@ -93,7 +93,11 @@ impl Here {
         let tree = sources::read_with(&self.path(name), git).unwrap();
         let (notes, left) = (tree.notes(), tree.left_behind());
         let mut packed = Vec::new();
-        stream::write(&tree.entries, &mut packed).unwrap();
+        let pack = |chunk: Vec<u8>| {
+            packed.extend(chunk);
+            Ok(())
+        };
+        stream::write(&tree.entries, pack).unwrap();
         let there = There { dir: tempfile::tempdir().unwrap(), notes, left };
         let mut archive = tar::Archive::new(zstd::Decoder::new(packed.as_slice()).unwrap());
         archive.unpack(there.dir.path()).unwrap();

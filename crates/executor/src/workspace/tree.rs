@@ -62,7 +62,7 @@ impl Tree {
         self.left.note()
     }
 
-    /// Packs the tree as tar, compressed with zstd.
+    /// Packs the tree as tar in zstd.
     #[must_use]
     pub fn pack(self) -> BoxStream<'static, io::Result<Bytes>> {
         stream::pack(self.entries)
