@@ -267,11 +267,11 @@ fn repeated_keys() {
     );
     let both =
         warned("`environment` joins what stands in line 9 and what this `<<` brings, which counts for what is in both");
-    check("  <<: *a\n  <<: *b\n", "A=a B=b S=b | a", &[both]);
-    check("  <<: [*a, *b]\n", "B=b A=a S=a | a", &[]);
-    let kept = (Severity::Note, "`environment` also keeps what the `<<` in line 9 brings");
+    check("  <<: *a\n  <<: *b\n", "A=a S=b B=b | a", &[both]);
+    check("  <<: [*a, *b]\n", "B=b S=a A=a | a", &[]);
+    let kept = (Severity::Note, "`environment` also keeps what `<<` brings");
     check("  <<: *a\n  environment: {S: own}\n", "A=a S=own | a", &[kept]);
-    check("  <<: *a\n  environment: {S: own, A: own}\n", "S=own A=own | a", &[]);
+    check("  <<: *a\n  environment: {S: own, A: own}\n", "A=own S=own | a", &[]);
     check(
         "  commands: [own]\n  <<: *a\n",
         "A=a S=a | a",
@@ -457,6 +457,14 @@ fn large_files_are_read() {
         head.to_owned()
             + &many(4_000, &|n| format!("- name: s{n}\n  depends_on: [s{}]\n  commands: [x]\n", (n + 1) % 4_000)),
         head.to_owned() + &many(4_000, &|_| "- name: same\n  depends_on: [other]\n  commands: [x]\n".to_owned()),
+        head.to_owned()
+            + "- name: s\n"
+            + &many(15_000, &|n| format!("  environment: {{V{n}: x}}\n"))
+            + "  commands: [x]\n",
+        head.to_owned()
+            + "- name: s\n"
+            + &many(15_000, &|n| format!("  <<: {{environment: {{V{n}: x}}}}\n"))
+            + "  commands: [x]\n",
         head.to_owned() + "- name: s\n  commands:\n  - \"" + &many(40_000, &|n| format!("${{V{n}}}")) + "\"\n",
     ];
     for text in files {

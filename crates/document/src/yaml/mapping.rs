@@ -1,6 +1,7 @@
 //! Keys and values to a mapping: `<<` carried out, each key once.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 
 use super::{Kind, Node, Repeats};
 use crate::diagnostic::{Diagnostic, Findings, Location};
@@ -67,6 +68,8 @@ struct Entry {
     value: Node,
     /// The place of the `<<` that brought it.
     brought: Option<Location>,
+    /// Where each key stands in a value that two mappings were joined to.
+    names: Option<HashMap<String, usize>>,
 }
 
 impl Mapping<'_> {
@@ -76,7 +79,7 @@ impl Mapping<'_> {
 
     fn push(&mut self, key: Node, value: Node, brought: Option<Location>) {
         self.places.insert(key.text().unwrap_or_default().to_owned(), self.entries.len());
-        self.entries.push(Entry { key, value, brought });
+        self.entries.push(Entry { key, value, brought, names: None });
     }
 
     /// Adds a key, which must not be there yet.
@@ -101,7 +104,7 @@ impl Mapping<'_> {
         let (name, line) = (key.text().unwrap_or_default().to_owned(), key.location.line);
         let there = &mut self.entries[at];
         let first = there.key.location.line;
-        let both = put(&mut there.value, value);
+        let both = there.put(value);
         match there.brought.take() {
             None => {
                 let message = match both {
@@ -114,8 +117,8 @@ impl Mapping<'_> {
                 self.findings.push(Diagnostic::warning("duplicate-key", &key.location, message).help(help));
             }
             // What `<<` brings is there to be replaced.
-            Some(merge) if matches!(both, Both::Joined { kept: true }) => {
-                let message = format!("`{name}` also keeps what the `<<` in line {} brings", merge.line);
+            Some(_) if matches!(both, Both::Joined { kept: true }) => {
+                let message = format!("`{name}` also keeps what `<<` brings");
                 self.findings.push(Diagnostic::note("joined-mapping", &key.location, message));
             }
             Some(_) => {}
@@ -131,9 +134,9 @@ impl Mapping<'_> {
                 continue;
             };
             let there = &mut self.entries[at];
-            let differs = there.brought.as_ref() != Some(place) && there.value.to_json() != value.to_json();
+            let differs = there.brought.as_ref() != Some(place) && !same_text(&there.value, &value);
             let line = there.brought.as_ref().unwrap_or(&there.key.location).line;
-            let both = put(&mut there.value, value);
+            let both = there.put(value);
             if differs {
                 let name = key.text().unwrap_or_default();
                 let message = match both {
@@ -160,24 +163,45 @@ enum Both {
     },
 }
 
-/// Puts a value in the place of another one. Two mappings become one, in which the keys of the later one count.
-fn put(there: &mut Node, value: Node) -> Both {
-    if !matches!((&there.kind, &value.kind), (Kind::Mapping(_), Kind::Mapping(_))) {
-        *there = value;
-        return Both::Replaced;
+impl Entry {
+    /// Puts a value in the place of the one that is there. Two mappings become one, in which the keys of the later one
+    /// count. What that costs depends on the size of the later one alone, because a file can have many.
+    fn put(&mut self, value: Node) -> Both {
+        let Kind::Mapping(there) = &mut self.value.kind else { return self.replace(value) };
+        let entries = match value.kind {
+            Kind::Mapping(entries) => entries,
+            Kind::Scalar(_) | Kind::Sequence(_) => return self.replace(value),
+        };
+        let names = self.names.get_or_insert_with(|| {
+            there.iter().enumerate().map(|(at, (key, _))| (key.text().unwrap_or_default().to_owned(), at)).collect()
+        });
+        let (earlier, mut replaced) = (there.len(), 0);
+        for (key, value) in entries {
+            match names.entry(key.text().unwrap_or_default().to_owned()) {
+                Occupied(at) => {
+                    there[*at.get()] = (key, value);
+                    replaced += 1;
+                }
+                Vacant(place) => {
+                    place.insert(there.len());
+                    there.push((key, value));
+                }
+            }
+        }
+        self.value.location = value.location;
+        Both::Joined { kept: replaced < earlier }
     }
-    let earlier = std::mem::replace(there, value);
-    let (Kind::Mapping(entries), Kind::Mapping(earlier)) = (&mut there.kind, earlier.kind) else {
-        return Both::Replaced;
-    };
-    let names: std::collections::HashSet<String> =
-        entries.iter().filter_map(|(key, _)| key.text().map(str::to_owned)).collect();
-    let mut joined: Entries =
-        earlier.into_iter().filter(|(key, _)| key.text().is_none_or(|name| !names.contains(name))).collect();
-    let kept = !joined.is_empty();
-    joined.append(entries);
-    *entries = joined;
-    Both::Joined { kept }
+
+    fn replace(&mut self, value: Node) -> Both {
+        self.value = value;
+        self.names = None;
+        Both::Replaced
+    }
+}
+
+/// Returns whether both are the same text.
+fn same_text(one: &Node, other: &Node) -> bool {
+    matches!((&one.kind, &other.kind), (Kind::Scalar(one), Kind::Scalar(other)) if one.text == other.text)
 }
 
 fn missing_separator(key: &str) -> &'static str {
