@@ -56,9 +56,9 @@ impl StageContext<'_> {
                 for name in ["DRONE_WORKSPACE", "DRONE_HOME"] {
                     out.insert(name.into(), self.stage.workspace_dir.clone());
                 }
-                out.extend(self.progress().variables());
             }
         }
+        out.extend(self.progress().variables());
         out
     }
 
@@ -75,7 +75,7 @@ impl StageContext<'_> {
         }
     }
 
-    /// Returns what has happened so far, for a Drone step whose turn has come.
+    /// Returns what has happened so far, for a step whose turn has come.
     pub(crate) fn progress(&self) -> Progress {
         Progress {
             failed_stages: self.run.failed(),

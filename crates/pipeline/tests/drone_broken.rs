@@ -231,6 +231,7 @@ steps:
 kind: pipeline
 type: vm
 name: empty
+trigger: {status: [failure]}
 ";
     let loaded = load(".drone.yml", text.as_bytes(), &Options::default());
     assert_eq!(loaded.report.status(), Status::Ok);

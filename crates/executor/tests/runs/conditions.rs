@@ -226,6 +226,20 @@ steps:
 }
 
 #[tokio::test]
+async fn harness_steps_are_told_what_failed_before_them() {
+    let text = steps(
+        r#"
+        - step: {name: good, type: Run, spec: {command: "echo $DRONE_BUILD_STATUS"}}
+        - step: {name: bad, type: Run, spec: {command: exit 1}}
+        - step: {name: tell, type: Run, when: {stageStatus: Failure}, spec: {command: "echo $DRONE_BUILD_STATUS $CI_BUILD_STATUS $DRONE_FAILED_STEPS"}}
+        "#,
+    );
+    let told = Scenario::new(&text).run().await;
+    assert_eq!(told.output("a", "good"), "success\n");
+    assert_eq!(told.output("a", "tell"), "failure failure bad\n");
+}
+
+#[tokio::test]
 async fn a_condition_without_a_value_fails_its_step() {
     let text = steps(
         r#"

@@ -9,7 +9,7 @@ use super::reader::{Identifiers, Reader};
 use super::surroundings::{Machine, Surroundings};
 use super::{conditions, order, settings, step, tables};
 use crate::expr::Template;
-use crate::plan::{Arch, EnvVar, Graph, Os, PoolRequest, Stage, StepNode};
+use crate::plan::{Arch, EnvVar, Graph, Os, PoolRequest, Stage, StatusFilter, StepNode};
 
 /// The types of Drone's own runners.
 const TYPES: [(&str, Machine); 9] = [
@@ -43,6 +43,16 @@ pub(super) fn read(
     let surroundings = Surroundings { machine, kind, os, arch };
     let dependencies = reader.texts(document, "depends_on");
     let depends_on: Vec<_> = dependencies.into_iter().map(|(name, place)| (name.to_owned(), place.clone())).collect();
+    let when = conditions::read(reader, document, "trigger");
+    if when.status == StatusFilter::Failure && depends_on.is_empty() {
+        let place = document
+            .get("trigger")
+            .and_then(|trigger| trigger.entry("status"))
+            .map_or(&location, |(key, _)| &key.location);
+        let message = "the pipeline waits for no other, so that nothing has failed when its turn comes";
+        let help = "name the pipelines whose failure it is for: `depends_on: [...]`";
+        reader.push(Diagnostic::warning("status-of-nothing", place, message).help(help));
+    }
     let pool = document.get("pool").and_then(|pool| reader.fixed(pool, "use")).map(str::to_owned);
     let mut env = stage_variables(document, &surroundings, name, number, &depends_on);
     secrets(reader, document);
@@ -56,7 +66,7 @@ pub(super) fn read(
         workspace_dir: workspace(reader, document, os),
         variables: Vec::new(),
         env,
-        when: conditions::read(reader, document, "trigger"),
+        when,
         strategy: None,
         failure: Vec::new(),
         timeout: None,
