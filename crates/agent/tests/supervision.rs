@@ -80,6 +80,24 @@ async fn destroy_ends_a_process_that_left_everything_while_its_step_runs() {
 }
 
 #[tokio::test]
+async fn a_process_whose_name_is_no_text_is_ended_as_any_other() {
+    for cgroups in [true, false] {
+        let rig = with_cgroups(cgroups).await;
+        let pid = rig.path("pid");
+        let script = format!(
+            "name=$(printf '{}\\377'); cp \"$(command -v sleep)\" \"$name\"; \
+             env -i setsid -f sh -c 'echo $$ > {pid}; exec \"$0\" 1000' \"$name\"; exec \"$name\" 1000",
+            rig.path("")
+        );
+        rig.client.ok("/start_step", &step("s1", &script)).await;
+        let pid = content(pid).await;
+        rig.client.ok("/kiln/v1/cancel", &json!({"id": "s1", "grace_ms": 0})).await;
+        assert_eq!(rig.client.poll("s1").await.cause, Cause::Cancelled);
+        assert!(!alive(&pid), "with cgroups: {cgroups}");
+    }
+}
+
+#[tokio::test]
 async fn a_chain_of_processes_that_start_the_next_and_end_is_caught() {
     for cgroups in [true, false] {
         let rig = with_cgroups(cgroups).await;

@@ -1,7 +1,11 @@
 //! The processes of the machine, as `/proc` shows them.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
+
+/// All that is looked at of `/proc/PID/stat` is within so many bytes: its first 22 fields, which one read gives.
+const STAT_BYTES: usize = 512;
 
 /// A process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +49,9 @@ pub(super) fn all() -> HashMap<i32, Process> {
 
 /// The process of this number.
 pub(super) fn find(pid: i32) -> Option<Process> {
-    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    let mut stat = [0; STAT_BYTES];
+    let read = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut stat).ok()?;
+    parse(&stat[..read])
 }
 
 /// The children of a process, its zombies too. One quick read, but for kernels that do not list them
@@ -72,8 +78,9 @@ pub(super) fn own() -> i32 {
     i32::try_from(std::process::id()).unwrap_or(0)
 }
 
-/// Reads `/proc/PID/stat`. The name may hold anything, so fields are counted from its last parenthesis.
-fn parse(stat: &str) -> Option<Process> {
+/// Reads `/proc/PID/stat`. The name may hold any bytes, so fields are counted from its last parenthesis.
+fn parse(stat: &[u8]) -> Option<Process> {
+    let stat = String::from_utf8_lossy(stat);
     let pid = stat.split(' ').next()?.parse().ok()?;
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     let number = |at: usize| fields.get(at)?.parse().ok();
@@ -88,11 +95,12 @@ mod tests {
 
     #[test]
     fn stat_with_a_hostile_name() {
-        let Some(p) = parse("77 (a) R 1 (b) S 5 6 7 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 9876 0 0\n") else {
-            panic!("not read")
-        };
-        assert_eq!((p.pid, p.parent, p.group, p.session, p.zombie, p.start), (77, 5, 6, 7, false, 9876));
-        assert!(parse("").is_none() && parse("77 (a) R 1 2").is_none());
+        for name in [&b"(a) R 1 (b"[..], b"\xff\xfe"] {
+            let stat = [b"77 (", name, b") S 5 6 7 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 9876 0 0\n"].concat();
+            let p = parse(&stat).expect("a process");
+            assert_eq!((p.pid, p.parent, p.group, p.session, p.zombie, p.start), (77, 5, 6, 7, false, 9876));
+        }
+        assert!(parse(b"").is_none() && parse(b"77 (a) R 1 2").is_none());
     }
 
     #[test]
