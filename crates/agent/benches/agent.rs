@@ -1,8 +1,9 @@
 //! Measures the agent over mTLS on loopback, beside what the machine itself needs for the same, and prints a table:
 //! `cargo bench -p kiln-agent [-- PART...]`, with the parts `start`, `many`, `output` and `memory`.
 //!
-//! The agent is a process of its own, so that its memory can be read. `KILN_AGENT_PROGRAM` names another build of it,
-//! for instance the static one. What is compared is measured in turn, so that another load of the machine weighs on both.
+//! The agent is a process of its own, so that its memory can be read. `KILN_AGENT_PROGRAM` names another build of it than
+//! the one that cargo makes for this, as the static one; `cargo xtask bench agent` does so. What is compared is measured in
+//! turn, so that another load of the machine weighs on both.
 
 mod bare;
 #[path = "../tests/rig/program.rs"]
@@ -15,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::future::join_all;
-use kiln_wire::agent::StartStepRequest;
 use program::{Program, memory_bytes, processor_time};
 use rig::{Client, NAME, step};
 use serde_json::json;
@@ -30,6 +30,9 @@ const BATCHES: usize = 20;
 const COPY_BYTES: u64 = 500_000_000;
 /// and how often they are copied.
 const COPIES: usize = 5;
+/// The file that is printed holds a part of it.
+const PARTS: usize = 10;
+const LINE: &str = "2026-11-23T22:00:00Z INFO compiling crate number 12345 of the tree, please wait";
 const MEGABYTE: f64 = 1e6;
 /// Readers of a large output at once.
 const READERS: usize = 128;
@@ -39,7 +42,9 @@ async fn main() {
     let path = std::env::var("KILN_AGENT_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_kiln-agent").into());
     let parts: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|p| p == part);
-    println!("{:<44} {:>10}  {:>16}", "", "", "limit");
+    let bytes = std::fs::metadata(&path).expect("a program").len();
+    println!("{path}, {bytes} bytes");
+    println!("{:<50} {:>10}  {:>16}", "", "", "limit");
     if wanted("memory") {
         memory(&path).await;
     }
@@ -104,28 +109,52 @@ async fn many(path: &str) {
 }
 
 /// Output to a reader that follows it, as the runner does, beside a bare copy over TLS; then into the spool and out of it.
+///
+/// What prints takes its share of the machine too, and with two processors more than all else does. So the bare copy is one of memory,
+/// and one of what the same script prints; and of the scripts one is cheap, and one prints as a loop of small writes does.
 async fn output(path: &str) {
     let agent = agent(path);
     let bulk = bulk(&agent);
-    let (mut copies, mut followed) = (Vec::new(), Vec::new());
-    for n in 0..COPIES {
-        copies.push(bare::copy(COPY_BYTES).await);
-        followed.push(timed(async || follow(&agent, &bulk, &format!("followed-{n}")).await).await);
+    let file = agent.dir.path().join("lines");
+    let lines = format!("{LINE}\n").repeat(COPY_BYTES as usize / PARTS / (LINE.len() + 1) + 1);
+    std::fs::write(&file, &lines[..COPY_BYTES as usize / PARTS]).expect("a file");
+    let cat = format!("cat{}", format!(" {}", file.display()).repeat(PARTS));
+    for (what, script) in [("cat", cat.as_str()), ("yes | head", yes().as_str())] {
+        let (mut memory, mut printed, mut followed) = (Vec::new(), Vec::new(), Vec::new());
+        for n in 0..COPIES {
+            memory.push(bare::copy(COPY_BYTES, None).await);
+            printed.push(bare::copy(COPY_BYTES, Some(script)).await);
+            // What was kept before is dropped.
+            agent.client.ok("/setup", &json!({"envs": {"ROUND": format!("{what} {n}")}})).await;
+            let follow = async || {
+                agent.client.ok("/start_step", &step("followed", script)).await;
+                read(&bulk, "followed", COPY_BYTES).await;
+            };
+            followed.push(timed(follow).await);
+        }
+        let (memory, printed, followed) = (middle(&mut memory), middle(&mut printed), middle(&mut followed));
+        row("bare copy of memory over TLS", rate(memory), "");
+        row(&format!("bare copy of what `{what}` prints"), rate(printed), "");
+        row(&format!("output of `{what}` to a reader that follows"), rate(followed), "");
+        row("  to a bare copy of memory", ratio(memory, followed), if what == "cat" { "at least 0.50" } else { "" });
+        row("  to a bare copy of what it prints", ratio(printed, followed), "");
     }
-    let (copy, followed) = (middle(&mut copies), middle(&mut followed));
-    row("bare copy over TLS", rate(copy), "");
-    row("output to a reader that follows", rate(followed), "");
-    row("  to a bare copy", ratio(copy, followed), "at least 0.50");
+    kept(&agent, &bulk).await;
+    row("most resident", megabytes(memory_bytes(agent.child.id(), "VmHWM")), "32.0 MB");
+}
+
+/// Output into the spool and out of it, with and without secrets.
+async fn kept(agent: &Program, bulk: &Client) {
     let secrets: Vec<String> = (0..20).map(|n| format!("secret-number-{n}-with-some-length")).collect();
     for (what, secrets) in [("plain", &[][..]), ("masked", &secrets)] {
         agent.client.ok("/setup", &json!({ "secrets": secrets })).await;
-        let spooled = timed(async || assert_eq!(agent.client.run(&print(what)).await.output_bytes, COPY_BYTES)).await;
+        let print = step(what, &yes());
+        let spooled = timed(async || assert_eq!(agent.client.run(&print).await.output_bytes, COPY_BYTES)).await;
         row(&format!("output to the spool, {what}"), rate(spooled), "");
-        let late = timed(async || read(&bulk, what, COPY_BYTES).await).await;
+        let late = timed(async || read(bulk, what, COPY_BYTES).await).await;
         row(&format!("output to a late reader, {what}"), rate(late), "");
     }
     agent.client.ok("/destroy", &json!({})).await;
-    row("most resident", megabytes(memory_bytes(agent.child.id(), "VmHWM")), "32.0 MB");
 }
 
 /// A client for what is large: over HTTP/1.1, as the runner's.
@@ -133,14 +162,9 @@ fn bulk(agent: &Program) -> Client {
     Client::with_protocols(agent.address, NAME, &agent.runner, &["http/1.1"])
 }
 
-fn print(id: &str) -> StartStepRequest {
-    let line = "2026-11-23T22:00:00Z INFO compiling crate number 12345 of the tree, please wait";
-    step(id, &format!("yes '{line}' | head -c {COPY_BYTES}"))
-}
-
-async fn follow(agent: &Program, bulk: &Client, name: &str) {
-    agent.client.ok("/start_step", &print(name)).await;
-    read(bulk, name, COPY_BYTES).await;
+/// A script that prints lines as fast as two processes can hand them on.
+fn yes() -> String {
+    format!("yes '{LINE}' | head -c {COPY_BYTES}")
 }
 
 async fn read(bulk: &Client, name: &str, bytes: u64) {
@@ -210,5 +234,5 @@ fn megabytes(bytes: u64) -> String {
 }
 
 fn row(what: &str, value: String, limit: &str) {
-    println!("{what:<44} {value:>10}  {limit:>16}");
+    println!("{what:<50} {value:>10}  {limit:>16}");
 }

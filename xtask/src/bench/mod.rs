@@ -13,6 +13,7 @@
 //! warm       /setup and the first step on warm local VMs; further arguments name other builds of `kiln` to compare with
 //! ```
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -84,15 +85,33 @@ fn agent(parts: &[&str]) -> Result<()> {
     let arguments = ["bench", "--locked", "-p", "kiln-agent", "--bench", "agent", "--"];
     let mut command = cargo::command();
     command.args(arguments.iter().chain(parts)).current_dir(cargo::root());
-    let built = cargo::target().join("release/kiln-agent");
-    if built.exists() {
+    let built = static_agent();
+    if let Some(built) = &built {
         command.env("KILN_AGENT_PROGRAM", built);
     }
     let status = command.status().context("cannot start cargo")?;
+    if let Some(built) = &built {
+        // For a benchmark cargo builds the programs of its package too, and puts the agent that is not static where `kiln` looks for
+        // its own.
+        let beside = cargo::target().join("release/kiln-agent");
+        std::fs::remove_file(&beside).or_else(absent)?;
+        std::fs::copy(built, &beside).with_context(|| format!("cannot put {} back", beside.display()))?;
+    }
     if !status.success() {
         bail!("the benchmark of the agent: {status}");
     }
     Ok(())
+}
+
+/// The static agent where cargo has put it for `tools/build`, which says for which target; the one that was built last.
+fn static_agent() -> Option<PathBuf> {
+    let targets = std::fs::read_dir(cargo::target()).ok()?.flatten();
+    let built = targets.map(|target| target.path().join("agent/kiln-agent"));
+    built.filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path))).max().map(|(_, path)| path)
+}
+
+fn absent(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// Kills the real runner again and again; the arguments are those of `kiln-chaos`.
