@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -92,7 +92,7 @@ impl HandOver {
 
     /// Removes what an earlier step of the same id left. Makes the directory for the variables and gives its path, if
     /// variables are wanted; the step must be able to write there.
-    pub(crate) fn prepare(&self) -> std::io::Result<Option<&Path>> {
+    pub(crate) fn prepare(&self) -> io::Result<Option<&Path>> {
         self.clear();
         if self.wanted.is_empty() {
             return Ok(None);
@@ -170,10 +170,19 @@ impl HandOver {
         }
     }
 
+    /// Whether there is nothing to collect, and nothing to clean up.
+    pub(super) fn is_empty(&self) -> bool {
+        // What cannot be looked at may be there.
+        let missing = |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        self.wanted.is_empty() && self.files().into_iter().all(missing)
+    }
+
+    fn files(&self) -> [&Path; 6] {
+        [&self.outputs, &self.secrets, &self.exports, &self.artifact, &self.native_artifact, &self.annotations]
+    }
+
     fn clear(&self) {
-        let files =
-            [&self.outputs, &self.secrets, &self.exports, &self.artifact, &self.native_artifact, &self.annotations];
-        for file in files {
+        for file in self.files() {
             // Most steps write none of them.
             drop(fs::remove_file(file));
         }

@@ -88,6 +88,10 @@ async fn supervise(mut job: Job) -> PollStepResponse {
     let memory_ran_out = exit != Exit::Code(0) && running.memory_ran_out();
     drop(running);
     let mut response = result::ended(exit, stop.as_ref(), memory_ran_out);
+    if hand_over.is_empty() {
+        // As for most steps; another thread would cost more than the look.
+        return response;
+    }
     let secrets = job.secrets.clone();
     let collected = tokio::task::spawn_blocking(move || {
         secrets.add(hand_over.collect(response.exit_code == 0, &mut response));
