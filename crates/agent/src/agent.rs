@@ -1,5 +1,6 @@
 //! The agent's state and what its routes do with it.
 
+mod idle;
 mod over;
 mod self_test;
 
@@ -23,7 +24,7 @@ use crate::lock::lock;
 use crate::machine::{ClaimError, Machine};
 use crate::os::account::Account;
 use crate::os::terminal::Keyboard;
-use crate::os::{identity, machine, memory};
+use crate::os::{identity, machine};
 use crate::settings::Settings;
 use crate::spool::{self, Limits, Writer};
 use crate::stage::{self, Stage};
@@ -340,7 +341,7 @@ impl Agent {
         self.end_steps().await;
         lock(&self.stage).end(&request.stage_runtime_id);
         // The machine may wait for long before it is destroyed, or sleep until the next stage.
-        memory::give_back();
+        idle::give_back().await;
     }
 
     /// Ends every process of every step, also those that outlived their step.

@@ -77,16 +77,17 @@ impl Server {
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let app = TowerToHyperService::new(router(self.agent.clone()));
         tokio::spawn(Agent::keep_watch(Arc::downgrade(&self.agent)));
+        tokio::spawn(Agent::keep_lean(Arc::downgrade(&self.agent)));
         let (stopping, _) = watch::channel(false);
         let (places, handshakes) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Handshakes::default()));
         let stalled_for = self.agent.settings.stalled_for;
         let mut connections = tokio::task::JoinSet::new();
         let mut stop = std::pin::pin!(stop);
         loop {
-            // Ended connections are taken out as they end.
-            while connections.try_join_next().is_some() {}
             let stream = tokio::select! {
                 () = &mut stop => break,
+                // What one took of memory is given back as it ends, not when the next one begins.
+                Some(_) = connections.join_next() => continue,
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
                     Err(error) => {

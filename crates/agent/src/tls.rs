@@ -7,10 +7,15 @@ use std::sync::Arc;
 use kiln_wire::agent::kiln::ClaimRequest;
 use tokio::sync::watch;
 use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::server::ServerSessionMemoryCache;
 
 use crate::machine::ClaimError;
 use crate::os::files::replace_private;
 use crate::settings::Settings;
+
+/// Sessions that a client may resume. It is one runner that calls, and a client keeps but the last few; each one that is kept here
+/// lies between what else was in memory then, which cannot be given back for it.
+const SESSIONS: usize = 16;
 
 /// Why the certificates of the settings are not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +56,7 @@ impl Tls {
         }
         let read =
             |path: &Path| std::fs::read(path).map_err(|source| CertificateError::Read { path: path.into(), source });
-        let config = kiln_tls::server_config(&read(&files[0])?, &read(&files[1])?, &read(&files[2])?)?;
+        let config = config(&read(&files[0])?, &read(&files[1])?, &read(&files[2])?)?;
         Ok(Self { config: watch::Sender::new(Some(Arc::new(config))), files })
     }
 
@@ -65,7 +70,7 @@ impl Tls {
         };
         let ca = if claim.ca_pem.is_empty() { self.present(0)? } else { claim.ca_pem.clone() };
         let [cert, key] = pem;
-        let config = kiln_tls::server_config(ca.as_bytes(), cert.as_bytes(), key.as_bytes())?;
+        let config = config(ca.as_bytes(), cert.as_bytes(), key.as_bytes())?;
         Ok(Some(NewTls { config: Arc::new(config), pem: [ca, cert, key] }))
     }
 
@@ -89,4 +94,10 @@ impl Tls {
         }
         self.config.send_replace(Some(new.config));
     }
+}
+
+fn config(ca_pem: &[u8], cert_pem: &[u8], key_pem: &[u8]) -> Result<ServerConfig, kiln_tls::TlsError> {
+    let mut config = kiln_tls::server_config(ca_pem, cert_pem, key_pem)?;
+    config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+    Ok(config)
 }

@@ -48,6 +48,11 @@ impl Contact {
         Open(self.clone())
     }
 
+    /// When a request last began or ended.
+    pub(crate) fn last(&self) -> Instant {
+        lock(&self.times).last
+    }
+
     /// Requests that are being answered.
     pub fn open_requests(&self) -> usize {
         self.open.load(Ordering::Relaxed)
