@@ -10,8 +10,13 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// Readers of output at a time. Each costs some 200 KiB while it stands still.
+/// Readers of output at a time.
 const READERS: usize = 128;
+/// What readers share for the chunks that are made for them, in bytes. Each holds about three while it stands still,
+const CHUNKS_BYTES: usize = 4 << 20;
+/// and one is at least and at most so large. The larger one is, the less often somebody is woken up for the same output.
+const CHUNK_LEAST_BYTES: usize = 32 << 10;
+const CHUNK_MOST_BYTES: usize = 128 << 10;
 /// Archives that are packed, and unpacked, at a time. Each costs a thread and some MiB.
 const PACKED: usize = 4;
 const UNPACKED: usize = 4;
@@ -57,6 +62,17 @@ pub(crate) struct Bulk {
     pub(crate) typed: Places,
 }
 
+impl Bulk {
+    /// How large a chunk of output is, with as many readers as there are now.
+    pub(crate) fn chunk_bytes(&self) -> usize {
+        chunk_bytes(READERS - self.readers.0.available_permits())
+    }
+}
+
+fn chunk_bytes(readers: usize) -> usize {
+    (CHUNKS_BYTES / readers.max(1)).clamp(CHUNK_LEAST_BYTES, CHUNK_MOST_BYTES)
+}
+
 /// The places of one kind.
 #[derive(Debug, Clone)]
 pub(crate) struct Places(Arc<Semaphore>);
@@ -99,4 +115,24 @@ pub(crate) fn on_thread<T: Send + 'static>(
         drop(done.send(work()));
     })?;
     Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_more_read_the_smaller_are_their_chunks() {
+        let bulk = Bulk::default();
+        let mut slots = Vec::new();
+        assert_eq!(bulk.chunk_bytes(), CHUNK_MOST_BYTES);
+        for readers in 1..=READERS {
+            slots.push(bulk.readers.slot().await);
+            let chunk = bulk.chunk_bytes();
+            assert!((CHUNK_LEAST_BYTES..=CHUNK_MOST_BYTES).contains(&chunk) && chunk * readers <= CHUNKS_BYTES);
+        }
+        assert_eq!(bulk.chunk_bytes(), CHUNK_LEAST_BYTES);
+        slots.clear();
+        assert_eq!(bulk.chunk_bytes(), CHUNK_MOST_BYTES);
+    }
 }

@@ -15,7 +15,7 @@ use kiln_wire::agent::kiln::{CUT_HEADER, ENDED_HEADER, LENGTH_HEADER, OFFSET_HEA
 use super::Api;
 use super::reply::{Refusal, read};
 use crate::agent::AgentError;
-use crate::bulk::Stall;
+use crate::bulk::{Bulk, Stall};
 use crate::durations::millis;
 use crate::outgoing::{self, Outgoing};
 use crate::spool::Reader;
@@ -23,7 +23,6 @@ use crate::step::Step;
 
 /// How long a reader may come before its step.
 const STEP_PATIENCE: Duration = Duration::from_secs(5);
-const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The original's route. It serves any step, not only those with `log_drone`.
 pub(super) async fn stream_output(
@@ -81,9 +80,9 @@ async fn respond(api: &Api, step: &Arc<Step>, offset: u64, follow: bool, stall: 
     ];
     let until = if follow { u64::MAX } else { progress.len };
     let (to, body) = outgoing::body(stall);
-    let open = api.agent.contact.open();
+    let (open, bulk) = (api.agent.contact.open(), api.bulk.clone());
     tokio::spawn(async move {
-        let carried = carry(reader, offset, until, &to).await;
+        let carried = carry(reader, offset, until, &bulk, &to).await;
         to.end(carried);
         drop((open, slot));
     });
@@ -95,10 +94,10 @@ fn flag(value: bool) -> HeaderValue {
 }
 
 /// Reads the next chunk only when the last one was taken, so a slow reader costs one chunk of memory.
-async fn carry(mut reader: Reader, mut offset: u64, until: u64, to: &Outgoing) -> io::Result<()> {
+async fn carry(mut reader: Reader, mut offset: u64, until: u64, bulk: &Bulk, to: &Outgoing) -> io::Result<()> {
     while offset < until {
         let room = to.room().await?;
-        let most = CHUNK_BYTES.min(usize::try_from(until - offset).unwrap_or(CHUNK_BYTES));
+        let most = usize::try_from(until - offset).unwrap_or(usize::MAX).min(bulk.chunk_bytes());
         let bytes = tokio::select! {
             bytes = reader.read(offset, most) => bytes?,
             // A step may be silent for hours.

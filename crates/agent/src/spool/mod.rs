@@ -139,16 +139,17 @@ impl Reader {
             }
         };
         let wanted = (len - offset).min(most as u64) as usize;
-        let mut out = vec![0; wanted];
         // What was written just now is still in memory, and to have a thread read it would cost more than the read.
-        if let Some(read) = files::read_held_at(&self.file, &mut out, offset) {
-            out.truncate(read);
-            return Ok(out);
+        if let Some(held) = files::read_held_at(&self.file, wanted, offset) {
+            return Ok(held);
         }
         let file = self.file.clone();
         // Nobody closes the semaphore.
         let _turn = READS.acquire().await.map_err(io::Error::other)?;
-        let read = tokio::task::spawn_blocking(move || files::read_exact_at(&file, &mut out, offset).map(|()| out));
+        let read = tokio::task::spawn_blocking(move || {
+            let mut out = vec![0; wanted];
+            files::read_exact_at(&file, &mut out, offset).map(|()| out)
+        });
         read.await.map_err(io::Error::other)?
     }
 }

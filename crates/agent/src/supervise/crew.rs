@@ -12,13 +12,13 @@ use crate::lock::lock;
 /// What a thread does, with its buffer.
 pub(super) type Work = Box<dyn FnOnce(&mut [u8]) + Send>;
 
-/// Bytes of a thread's buffer.
-const BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes of a thread's buffer. Of one so large, memory is taken only as far as it was ever filled, and given back with it.
+const BUFFER_BYTES: usize = 256 * 1024;
 const STACK_BYTES: usize = 128 * 1024;
 /// How long a thread waits for the next step.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Most threads that wait.
-const MOST_IDLE: usize = 16;
+/// Most threads that wait. One costs some 12 KiB, and what its buffer was filled with.
+const MOST_IDLE: usize = 64;
 
 /// Those that wait; the one that waits since last goes first.
 static IDLE: Mutex<Vec<Idle>> = Mutex::new(Vec::new());

@@ -9,6 +9,7 @@
 
 mod crew;
 mod hand_over;
+mod pace;
 mod pump;
 mod result;
 mod run;

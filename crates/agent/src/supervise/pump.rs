@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::crew;
+use super::pace::Pace;
 use crate::os::output::{CommandRuns, News, Output};
 use crate::spool::Writer;
 use kiln_mask::Masker;
@@ -64,9 +65,15 @@ impl Worker {
     fn run(mut self, buffer: &mut [u8]) -> Output {
         let mut deadline: Option<Instant> = None;
         let mut open = true;
+        let mut pace = Pace::default();
         while open || deadline.is_none() {
             match self.from.next(buffer, deadline) {
-                News::Bytes(n) => self.pass(&buffer[..n]),
+                News::Bytes(n) => {
+                    self.pass(&buffer[..n]);
+                    if let Some(pause) = pace.pause(n, n < buffer.len(), Instant::now(), || self.from.widen()) {
+                        std::thread::sleep(pause);
+                    }
+                }
                 News::CommandEnded => deadline = Some(Instant::now() + self.drain_grace),
                 News::Closed => open = false,
                 News::TimeOut => {}

@@ -28,22 +28,45 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode & 0o7777))
 }
 
-/// Reads from an offset as much as memory holds of the file, without a wait for the disk, and returns how much that is; none
-/// where the kernel cannot tell, or memory holds nothing of it.
+/// Reads up to `most` bytes from an offset, as much as memory holds of the file, without a wait for the disk; none where the kernel
+/// cannot tell, or memory holds nothing of it.
+#[cfg(target_env = "gnu")]
+pub(crate) fn read_held_at(file: &File, most: usize, offset: u64) -> Option<Vec<u8>> {
+    use nix::libc::{EOPNOTSUPP, RWF_NOWAIT};
+    match read_some_at(file, most, offset, RWF_NOWAIT) {
+        // A file system that is nothing but memory does not say that it is.
+        Err(error) if error.raw_os_error() == Some(EOPNOTSUPP) && is_in_memory(file) => {
+            read_some_at(file, most, offset, 0).ok()
+        }
+        read => read.ok(),
+    }
+    .filter(|read| !read.is_empty())
+}
+
 #[allow(unsafe_code)]
 #[cfg(target_env = "gnu")]
-pub(crate) fn read_held_at(file: &File, into: &mut [u8], offset: u64) -> Option<usize> {
+fn read_some_at(file: &File, most: usize, offset: u64, flags: i32) -> io::Result<Vec<u8>> {
     use std::os::fd::AsRawFd as _;
-    let offset = i64::try_from(offset).ok()?;
-    let part = nix::libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
-    // SAFETY: the descriptor is open, and the one part is a live buffer of that length.
-    let read = unsafe { nix::libc::preadv2(file.as_raw_fd(), &raw const part, 1, offset, nix::libc::RWF_NOWAIT) };
-    usize::try_from(read).ok().filter(|read| *read > 0)
+    let offset = i64::try_from(offset).map_err(io::Error::other)?;
+    let mut out = Vec::<u8>::with_capacity(most);
+    let part = nix::libc::iovec { iov_base: out.as_mut_ptr().cast(), iov_len: most };
+    // SAFETY: the descriptor is open, and the one part is within the memory of `out`.
+    let read = unsafe { nix::libc::preadv2(file.as_raw_fd(), &raw const part, 1, offset, flags) };
+    let read = usize::try_from(read).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the call has written so many bytes, which is at most what it was given.
+    unsafe { out.set_len(read) };
+    Ok(out)
+}
+
+#[cfg(target_env = "gnu")]
+fn is_in_memory(file: &File) -> bool {
+    use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
+    fstatfs(file).is_ok_and(|system| system.filesystem_type() == TMPFS_MAGIC)
 }
 
 /// As above; this C library does not have the call.
 #[cfg(not(target_env = "gnu"))]
-pub(crate) fn read_held_at(_file: &File, _into: &mut [u8], _offset: u64) -> Option<usize> {
+pub(crate) fn read_held_at(_file: &File, _most: usize, _offset: u64) -> Option<Vec<u8>> {
     None
 }
 
@@ -118,6 +141,21 @@ mod tests {
         let path = dir.path().join("file");
         create_private(&path).expect("a file");
         assert_eq!(path.metadata().expect("a file").permissions().mode() & 0o777, PRIVATE);
+    }
+
+    #[cfg(target_env = "gnu")]
+    #[test]
+    fn what_memory_holds_is_read_without_a_wait() {
+        // A disk whose file system cannot tell what memory holds gives nothing; one that is memory gives all.
+        let dirs = [(Path::new("/dev/shm"), true), (&std::env::temp_dir(), false)];
+        for (dir, always) in dirs.into_iter().filter(|(dir, _)| dir.is_dir()) {
+            let path = tempfile::NamedTempFile::new_in(dir).expect("a file");
+            fs::write(&path, "0123456789").expect("a file");
+            let file = File::open(&path).expect("a file");
+            let held = read_held_at(&file, 4, 3);
+            assert!(held.as_deref() == Some(b"3456") || (held.is_none() && !always), "{held:?} in {}", dir.display());
+            assert_eq!(read_held_at(&file, 4, 10), None, "the end");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::os::fd::AsFd as _;
 use std::time::Instant;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// What a step prints, and the news that its command ended.
@@ -14,6 +15,9 @@ pub(crate) struct Output {
     /// Its other end is closed when the command has ended; none once that was told.
     command: Option<PipeReader>,
 }
+
+/// What the pipe of a step holds that prints much, in bytes. It is what an unprivileged process may have.
+const WIDE_BYTES: i32 = 1 << 20;
 
 /// Dropping it tells the reader that the command has ended.
 #[derive(Debug)]
@@ -66,6 +70,11 @@ impl Output {
                 return News::TimeOut;
             }
         }
+    }
+
+    /// Lets the pipe hold more, so that the step goes on printing meanwhile. False where it cannot, as a terminal.
+    pub(crate) fn widen(&self) -> bool {
+        fcntl(&self.from, FcntlArg::F_SETPIPE_SZ(WIDE_BYTES)).is_ok()
     }
 
     /// Empties the pipe until nobody holds its other end.
