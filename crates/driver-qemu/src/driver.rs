@@ -260,7 +260,7 @@ impl Inner {
         let work = async {
             let shape = Shape { cpus: request.cpus, memory_mib: request.memory_mib, disk_gib: request.disk_gib };
             let golden = self.golden(&request.image, shape).await?;
-            let error = match Instance::start(request, &golden, &self.owner).await {
+            let error = match Instance::start(request, &golden, &self.owner, slot.hold_files().await).await {
                 Ok(instance) => return Ok((golden, instance)),
                 Err(error) => error,
             };
@@ -276,7 +276,7 @@ impl Inner {
             // Its lock goes with it, or the next one would wait for this one.
             drop(golden);
             let golden = self.golden(&request.image, shape).await?;
-            let instance = Instance::start(request, &golden, &self.owner).await?;
+            let instance = Instance::start(request, &golden, &self.owner, slot.hold_files().await).await?;
             Ok((golden, instance))
         };
         let outcome = tokio::select! {
@@ -284,6 +284,8 @@ impl Inner {
             // Dropping the work ends whatever it had started.
             _ = given_up.wait_for(|given_up| *given_up) => Err(QemuError::Cancelled(request.token.clone())),
         };
+        // What is done aside goes on for a moment, and removes its files then.
+        drop(slot.hold_files().await);
         match outcome {
             Ok((golden, instance)) => {
                 golden.prove();

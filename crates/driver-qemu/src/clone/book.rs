@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kiln_driver::{Labels, LaunchRequest, Listed};
 use kiln_pool::Life;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::clone::adopt::Survivor;
 use crate::clone::instance::Instance;
@@ -31,6 +31,8 @@ pub(crate) struct Slot {
     pub(crate) labels: Labels,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) given_up: watch::Sender<bool>,
+    /// Held by whatever still writes or removes files of a start, also of one that was given up.
+    files: Arc<Mutex<()>>,
 }
 
 #[derive(Clone)]
@@ -47,7 +49,8 @@ impl Slot {
     }
 
     fn new(memory_mib: u32, labels: Labels, phase: Phase) -> Self {
-        Self { memory_mib, labels, phase: watch::Sender::new(phase), given_up: watch::Sender::new(false) }
+        let (phase, given_up) = (watch::Sender::new(phase), watch::Sender::new(false));
+        Self { memory_mib, labels, phase, given_up, files: Arc::default() }
     }
 
     /// Returns what a listing shows of it; none of one that failed to start, or was destroyed.
@@ -59,6 +62,11 @@ impl Slot {
             Phase::Failed(_) | Phase::Ended => return None,
         };
         Some(Listed { id: id.to_owned(), life, labels: self.labels.clone(), launched })
+    }
+
+    /// Waits until nothing works on its files.
+    pub(crate) async fn hold_files(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.files).lock_owned().await
     }
 
     /// Waits until it starts no more, and returns its phase.

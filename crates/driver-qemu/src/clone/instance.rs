@@ -12,6 +12,7 @@ use kiln_driver::user_data::AGENT_PORT;
 use kiln_driver::{LaunchRequest, Launched};
 use kiln_pool::{End, EndKind};
 use serde_json::json;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::clone::adopt;
 use crate::clone::owner::Owner;
@@ -43,8 +44,14 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Starts a clone. On failure, nothing of it remains.
-    pub(crate) async fn start(request: &LaunchRequest, golden: &Golden, owner: &Owner) -> Result<Self, QemuError> {
+    /// Starts a clone. On failure, nothing of it remains. `files` is held until nothing works on its files any more, also
+    /// when the start is given up.
+    pub(crate) async fn start(
+        request: &LaunchRequest,
+        golden: &Golden,
+        owner: &Owner,
+        files: OwnedMutexGuard<()>,
+    ) -> Result<Self, QemuError> {
         let id = &request.token;
         let dir = owner.instance_dir(id);
         if adopt::lives(&dir) {
@@ -52,7 +59,7 @@ impl Instance {
                 "an earlier VM of instance {id} did not end yet: destroy it first"
             )));
         }
-        let half = Arc::new(HalfMade { dir: dir.clone(), kept: AtomicBool::new(false) });
+        let half = Arc::new(HalfMade { dir: dir.clone(), kept: AtomicBool::new(false), _files: files });
         let mut clock = Instant::now();
         let mut phase = || std::mem::replace(&mut clock, Instant::now()).elapsed();
 
@@ -205,6 +212,8 @@ async fn load(qmp: &mut Qmp, state: i32) -> Result<u16, QemuError> {
 struct HalfMade {
     dir: PathBuf,
     kept: AtomicBool,
+    /// Let go when the files are removed.
+    _files: OwnedMutexGuard<()>,
 }
 
 impl HalfMade {
