@@ -2,9 +2,15 @@
 
 mod rig;
 
+use std::sync::Arc;
+
 use kiln_tls::Authority;
 use rig::certificates::{ENDED, NOW, Original, TO_COME};
 use rig::{Client, NAME, Pem, Rig, pem, serve, step};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{ClientConfig, HandshakeKind};
 
 /// Whether a caller with these certificates is answered by the agent at the address.
 async fn is_answered(address: std::net::SocketAddr, name: &str, caller: &Pem) -> bool {
@@ -68,4 +74,38 @@ async fn a_caller_without_a_certificate_is_not_answered() {
         let url = format!("https://{name}:{}/healthz", address.port());
         assert!(nameless.expect("a client").get(url).send().await.is_err(), "{name}");
     }
+}
+
+/// How a connection of this caller was shaken hands on, once a request was answered over it.
+async fn handshake(rig: &Rig, config: &Arc<ClientConfig>) -> Option<HandshakeKind> {
+    let connector = TlsConnector::from(Arc::clone(config));
+    let stream = TcpStream::connect(rig.address).await.expect("a connection");
+    let mut stream = connector.connect(NAME.try_into().expect("a name"), stream).await.expect("a handshake");
+    let request = b"GET /healthz HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("a write");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    stream.get_ref().1.handshake_kind()
+}
+
+/// The agent keeps few sessions, and those are the last ones.
+#[tokio::test]
+async fn a_caller_resumes_its_latest_session_however_many_there_were() {
+    let rig = Rig::start().await;
+    let runner = pem(&rig.authority, &rig.authority.issue_client("runner").expect("a certificate"));
+    let config = || {
+        let config = kiln_tls::client_config(runner.ca.as_bytes(), runner.cert.as_bytes(), runner.key.as_bytes());
+        let mut config = config.expect("a configuration");
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    };
+    let (early, late) = (config(), config());
+    for caller in [&early, &late] {
+        assert_eq!(handshake(&rig, caller).await, Some(HandshakeKind::Full));
+    }
+    for _ in 0..20 {
+        assert_eq!(handshake(&rig, &late).await, Some(HandshakeKind::Resumed));
+    }
+    assert_eq!(handshake(&rig, &early).await, Some(HandshakeKind::Full), "its session gave place to later ones");
 }

@@ -196,5 +196,5 @@ async fn an_idle_agent_gives_back_what_a_stage_took() {
     futures::future::join_all(read).await;
     drop(readers);
     program.client.ok("/destroy", &json!({})).await;
-    until("the memory to be given back", async || (own() < fresh + 3 * MIB).then_some(())).await;
+    until("the memory to be given back", async || (own() < fresh + 2 * MIB).then_some(())).await;
 }
