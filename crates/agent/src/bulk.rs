@@ -16,7 +16,7 @@ const READERS: usize = 128;
 const CHUNKS_BYTES: usize = 4 << 20;
 /// and one is at least and at most so large. The larger one is, the less often somebody is woken up for the same output.
 const CHUNK_LEAST_BYTES: usize = 32 << 10;
-const CHUNK_MOST_BYTES: usize = 128 << 10;
+pub(crate) const CHUNK_MOST_BYTES: usize = 128 << 10;
 /// Archives that are packed, and unpacked, at a time. Each costs a thread and some MiB.
 const PACKED: usize = 4;
 const UNPACKED: usize = 4;
