@@ -12,7 +12,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use super::rig::{NAME, pem};
 
 /// Bytes of a write and of a read.
-const CHUNK_BYTES: usize = 64 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Starts so many `sh -c true` and waits for all.
 pub(crate) fn spawn(count: usize) {
