@@ -23,8 +23,8 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all went well; 1 the pipeline failed, or a file is not ok; 2 wrong usage or a \
-                          file that cannot be run; 3 Kiln itself or the machine failed; 130 ended by Ctrl-C.";
+const EXIT_CODES: &str = "Exit codes: 0 all went well; 1 the pipeline failed, or a file is not ok; 2 wrong usage, or a \
+                          file that cannot be read or run; 3 Kiln itself or the machine failed; 130 ended by Ctrl-C.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -68,15 +68,12 @@ pub enum Command {
 /// `kiln run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The pipeline file
+    /// The pipeline file; `-` is standard input
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// Directory whose tree the stages get [default: the file's repository, else its directory]
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub workspace: Option<PathBuf>,
-    /// Run only this stage, by its identifier; may be repeated
-    #[arg(long, value_name = "ID")]
-    pub stage: Vec<String>,
     /// Environment variable of every step; may be repeated
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
     pub env: Vec<(String, String)>,
@@ -89,12 +86,6 @@ pub struct RunArgs {
     /// What is given for the file's variables and inputs
     #[command(flatten)]
     pub given: GivenArgs,
-    /// What the build is for, as conditions see it
-    #[arg(long, value_name = "EVENT", default_value = "push")]
-    pub event: String,
-    /// Branch, as conditions see it [default: the working tree's]
-    #[arg(long)]
-    pub branch: Option<String>,
     /// Keep a failed stage's instance this long for a look (`30m`, `1h`)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub keep_on_failure: Option<Duration>,
@@ -172,20 +163,32 @@ pub enum Accel {
 /// `kiln validate`
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// Pipeline files
+    /// Pipeline files; `-` is standard input
     #[arg(required = true, value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     /// How findings are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
-    /// What is given for the files' variables and inputs
+    /// Check for a run on a runner's instances, instead of VMs of this machine
+    #[arg(long)]
+    pub runner: bool,
+    /// What is asked of the files, as `kiln run` is
     #[command(flatten)]
     pub given: GivenArgs,
 }
 
-/// What the caller says about how a pipeline file is read.
+/// What the caller says about how a pipeline file is read, and which part of it is meant.
 #[derive(Debug, Clone, Default, Args)]
 pub struct GivenArgs {
+    /// Only this stage, by its identifier; may be repeated
+    #[arg(long, value_name = "ID")]
+    pub stage: Vec<String>,
+    /// What the build is for, as conditions see it
+    #[arg(long, value_name = "EVENT", default_value = "push")]
+    pub event: String,
+    /// Branch, as conditions see it [default: the working tree's]
+    #[arg(long)]
+    pub branch: Option<String>,
     /// Value of a variable or of an <+input>, by name or path; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub var: Vec<(String, String)>,
@@ -292,4 +295,27 @@ fn within(range: &RangeInclusive<u32>) -> RangedI64ValueParser<u32> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     kiln_document::duration::parse(text).ok_or_else(|| "expected a duration such as 30s, 10m or 1h 30m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use kiln_driver_qemu::Settings;
+
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_the_help_are_those_of_the_program() {
+        let Ok(Cli { command: Command::Run(run) }) = Cli::try_parse_from(["kiln", "run", "p.yml"]) else {
+            panic!("no run")
+        };
+        let (host, settings) = (&run.vm.host, Settings::default());
+        assert_eq!(host.disk_reserve, settings.disk_reserve_mib);
+        assert_eq!(host.disk_watermark, settings.disk_watermark_mib);
+        assert!((host.memory_overcommit - settings.memory_overcommit).abs() < f64::EPSILON);
+        assert_eq!((run.vm.cpus, run.vm.memory), (DEFAULT_SHAPE.cpus, DEFAULT_SHAPE.memory_mib));
+        let help = Cli::command().find_subcommand_mut("runner").expect("the command").render_long_help().to_string();
+        let token = format!("at least {} bytes", kiln_runner::http::Token::MIN_BYTES);
+        assert!(help.contains(&token), "{help}");
+    }
 }

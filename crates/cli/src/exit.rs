@@ -11,12 +11,26 @@ pub enum Exit {
     Ok,
     /// The pipeline failed, or a file is not ok.
     Failed,
-    /// Wrong usage, or a file that cannot be run.
+    /// Wrong usage, or a file that cannot be read or run.
     Usage,
     /// Ended by Ctrl-C.
     Interrupted,
     /// What a command in a shell ended with.
     Code(u8),
+}
+
+impl Exit {
+    /// The worse one of two ends of parts of the work. What could not be done at all is worse than what was found wrong.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        let weight = |exit| match exit {
+            Self::Ok => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Interrupted | Self::Code(_) => 3,
+        };
+        if weight(other) > weight(self) { other } else { self }
+    }
 }
 
 /// An error that the caller can mend by calling otherwise.

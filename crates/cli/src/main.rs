@@ -2,6 +2,7 @@
 
 mod ages;
 mod args;
+mod check;
 mod commands;
 mod drivers;
 mod exit;
@@ -11,6 +12,7 @@ mod home;
 mod identity;
 mod images;
 mod inherited;
+mod input;
 mod kept;
 mod local;
 mod pipeline_file;

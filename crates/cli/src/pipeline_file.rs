@@ -1,7 +1,6 @@
 //! Reading a pipeline file, and the files that belong to it: input sets, and templates of the same repository.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use kiln_document::yaml::MAX_BYTES;
@@ -9,54 +8,67 @@ use kiln_pipeline::{Loaded, Options, Source};
 
 use crate::args::GivenArgs;
 use crate::exit::Usage;
-use crate::git;
+use crate::{git, input};
 
 /// Most files in which templates are looked for.
 const MAX_TEMPLATE_FILES: usize = 1000;
 /// Deepest folders in which they are looked for, below `.harness`.
 const MAX_FOLDERS: usize = 12;
 
-/// Reads and checks a pipeline file, with what the caller gives for it.
-pub fn load(path: &Path, given: &GivenArgs) -> anyhow::Result<Loaded> {
-    let name = path.display().to_string();
-    let bytes = content(path)?;
+/// What the caller gives for pipeline files, read.
+pub struct Given {
+    lenient: bool,
+    inputs: BTreeMap<String, String>,
+    input_sets: Vec<Source>,
+}
+
+impl Given {
+    /// Reads the input sets.
+    pub fn read(args: &GivenArgs) -> Result<Self, Usage> {
+        let read = |path: &PathBuf| match input::read(path, MAX_BYTES) {
+            Ok(bytes) => Ok(Source { name: input::name(path), bytes }),
+            Err(error) => Err(Usage(format!("could not read {}: {error}", path.display()))),
+        };
+        let input_sets = args.inputs.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { lenient: args.lenient, inputs: args.var.iter().cloned().collect(), input_sets })
+    }
+}
+
+/// Reads a pipeline file, with what the caller gives for it.
+pub fn load(path: &Path, given: &Given) -> std::io::Result<Loaded> {
+    let bytes = input::read(path, MAX_BYTES)?;
     let links = bytes.windows(LINK.len()).any(|window| window == LINK);
-    let input_sets = given.inputs.iter().map(|path| source(path)).collect::<Result<_, _>>()?;
-    let inputs: BTreeMap<String, String> = given.var.iter().cloned().collect();
     let templates = if links { templates(path) } else { Vec::new() };
-    Ok(kiln_pipeline::load(&name, &bytes, &Options { lenient: given.lenient, inputs, input_sets, templates }))
+    let Given { lenient, inputs, input_sets } = given;
+    let options = Options { lenient: *lenient, inputs: inputs.clone(), input_sets: input_sets.clone(), templates };
+    Ok(kiln_pipeline::load(&input::name(path), &bytes, &options))
 }
 
 /// What a file that names templates holds.
 const LINK: &[u8] = b"templateRef";
 
-/// Reads a file up to one byte more than is allowed, which tells the parser that there is more; it says so with its own
-/// limit.
-fn content(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        std::fs::File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    Ok(read().map_err(|error| Usage(format!("could not read {}: {error}", path.display())))?)
+/// The folder of a pipeline file; that of this process for one from standard input.
+pub fn beside(pipeline: &Path) -> &Path {
+    pipeline.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn source(path: &Path) -> anyhow::Result<Source> {
-    Ok(Source { name: path.display().to_string(), bytes: content(path)? })
+/// The repository that a pipeline file lies in, else its folder.
+pub fn root(pipeline: &Path) -> PathBuf {
+    git::root(beside(pipeline)).unwrap_or_else(|| beside(pipeline).to_owned())
 }
 
 /// Returns the files of the repository that may hold templates: those below its `.harness`, and those beside the pipeline. One
 /// that cannot be read is left out, so a link to it is told as a link to what is not there.
 fn templates(pipeline: &Path) -> Vec<Source> {
-    let beside = pipeline.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let root = git::root(beside).unwrap_or_else(|| beside.to_owned());
+    let (beside, root) = (beside(pipeline), root(pipeline));
     let mut files = Vec::new();
     collect(&root.join(".harness"), MAX_FOLDERS, &mut files);
     collect(beside, 0, &mut files);
     let mut seen = std::collections::BTreeSet::new();
     files.retain(|file| file.canonicalize().is_ok_and(|real| seen.insert(real)));
     let shown = |file: &Path| file.strip_prefix(&root).unwrap_or(file).display().to_string();
-    let sources = files.iter().filter_map(|file| Some(Source { name: shown(file), bytes: content(file).ok()? }));
+    let sources =
+        files.iter().filter_map(|file| Some(Source { name: shown(file), bytes: input::read(file, MAX_BYTES).ok()? }));
     sources.collect()
 }
 
@@ -89,6 +101,10 @@ mod tests {
   {identifier: t, versionLabel: v1, type: Stage, spec: {type: CI, timeout: <+input>, spec: {platform: {os: Linux, arch: Amd64}, execution: {steps: [{step: {name: a, type: Run, spec: {command: x}}}]}}}}
 ";
 
+    fn read(args: &GivenArgs) -> Given {
+        Given::read(args).expect("input sets")
+    }
+
     fn timeout(loaded: &Loaded) -> Option<&str> {
         loaded.plan.as_ref().and_then(|plan| Some(plan.stages.nodes[0].item.timeout.as_ref()?.written.as_str()))
     }
@@ -99,13 +115,13 @@ mod tests {
         let pipeline = dir.path().join("pipeline.yml");
         std::fs::write(&pipeline, PIPELINE).expect("a file");
         let given = GivenArgs { var: vec![("pipeline.stages.s.timeout".into(), "3m".into())], ..GivenArgs::default() };
-        let none = load(&pipeline, &GivenArgs::default()).expect("a report");
+        let none = load(&pipeline, &read(&GivenArgs::default())).expect("a report");
         assert_eq!(none.report.status(), kiln_document::Status::Unsupported);
         for folder in [".harness/templates/deep", ""] {
             let folder = dir.path().join(folder);
             std::fs::create_dir_all(&folder).expect("a folder");
             std::fs::write(folder.join("t.yaml"), TEMPLATE).expect("a file");
-            let loaded = load(&pipeline, &given).expect("a report");
+            let loaded = load(&pipeline, &read(&given)).expect("a report");
             assert_eq!(timeout(&loaded), Some("3m"), "{}", loaded.report.text(false));
             std::fs::remove_file(folder.join("t.yaml")).expect("it was there");
         }
@@ -121,10 +137,10 @@ mod tests {
             "inputSet: {pipeline: {stages: [{stage: {identifier: s, template: {templateInputs: {timeout: 4m}}}}]}}";
         std::fs::write(&set, inputs).expect("a file");
         let given = GivenArgs { inputs: vec![set], ..GivenArgs::default() };
-        let loaded = load(&pipeline, &given).expect("a report");
+        let loaded = load(&pipeline, &read(&given)).expect("a report");
         assert_eq!(timeout(&loaded), Some("4m"), "{}", loaded.report.text(false));
         let given = GivenArgs { inputs: vec![dir.path().join("none.yml")], ..GivenArgs::default() };
-        let error = load(&pipeline, &given).expect_err("it is not there").to_string();
+        let error = Given::read(&given).err().expect("it is not there").to_string();
         assert!(error.contains("none.yml"), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -46,6 +47,9 @@ pub struct Diagnostic {
     pub location: Location,
     /// How to correct it.
     pub help: Option<String>,
+    /// The part of the file that it is about, such as a stage, where it is about one that can be used without the others.
+    #[serde(skip)]
+    pub part: Option<Arc<str>>,
 }
 
 /// Number of findings of each severity that are kept for one file. Further ones are only counted.
@@ -61,7 +65,7 @@ impl Location {
 
 impl Diagnostic {
     fn new(severity: Severity, code: &'static str, location: &Location, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { code, severity, message: message.into(), location: location.clone(), help: None }
+        Diagnostic { code, severity, message: message.into(), location: location.clone(), help: None, part: None }
     }
 
     /// Returns a finding about something that the format does not allow.
@@ -82,6 +86,13 @@ impl Diagnostic {
     /// Returns a finding that is worth knowing.
     pub fn note(code: &'static str, location: &Location, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(Severity::Note, code, location, message)
+    }
+
+    /// Says which part of the file it is about.
+    #[must_use]
+    pub fn of_part(mut self, part: &str) -> Diagnostic {
+        self.part = Some(part.into());
+        self
     }
 
     /// Adds the suggestion.
@@ -115,6 +126,8 @@ fn once(list: Vec<Diagnostic>) -> Vec<Diagnostic> {
         if found.severity == Severity::Note {
             match first.entry((found.code, found.message.clone())) {
                 Entry::Occupied(at) => {
+                    let kept: &mut Diagnostic = &mut kept[*at.get()];
+                    kept.part = kept.part.take().filter(|part| found.part.as_ref() == Some(part));
                     others.entry(*at.get()).or_default().push(found.location.line);
                     continue;
                 }
@@ -172,6 +185,20 @@ impl Findings {
             self.list.push(diagnostic);
         } else {
             self.left_out += 1;
+        }
+    }
+
+    /// Returns a mark for [`Findings::belong_to`].
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Says of the findings since a mark which part of the file they are about, where they do not say so themselves.
+    pub fn belong_to(&mut self, part: &str, since: usize) {
+        let part: Arc<str> = part.into();
+        for found in self.list.iter_mut().skip(since) {
+            found.part.get_or_insert_with(|| Arc::clone(&part));
         }
     }
 

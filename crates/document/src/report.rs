@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Location, Severity};
 
 /// A file's worst finding in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,6 +39,21 @@ struct ReportJson<'a> {
 }
 
 impl Report {
+    /// Returns the report of a file that could not be read.
+    #[must_use]
+    pub fn unreadable(file: &str, error: &std::io::Error) -> Report {
+        let found =
+            Diagnostic::invalid("unreadable", &Location::default(), format!("the file could not be read: {error}"));
+        Report { file: file.to_owned(), source: String::new(), diagnostics: vec![found] }
+    }
+
+    /// Leaves out what is about other parts of the file than these, unless it makes the file as a whole invalid.
+    pub fn confine(&mut self, parts: &[String]) {
+        let concerns = |part: &str| parts.iter().any(|wanted| wanted == part);
+        self.diagnostics
+            .retain(|found| found.severity == Severity::Invalid || found.part.as_deref().is_none_or(concerns));
+    }
+
     /// Returns the worst finding in one word. Warnings and notes count as [`Status::Ok`].
     #[must_use]
     pub fn status(&self) -> Status {

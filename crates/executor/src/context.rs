@@ -44,7 +44,7 @@ pub struct Options {
 const EXPRESSION: &str = "<+";
 
 /// Chooses the image for a stage's pool.
-pub type Images<'a> = &'a (dyn Fn(&PoolRequest) -> Result<String, String> + Send + Sync);
+pub type Images<'a> = &'a (dyn Fn(&PoolRequest) -> String + Send + Sync);
 
 /// What all parts of one run share.
 pub(crate) struct Context<'a> {

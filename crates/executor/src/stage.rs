@@ -78,7 +78,7 @@ impl<'a> StageRun<'a> {
     }
 
     async fn acquire(&self) -> Result<Lease, Ended> {
-        let image = (self.context.run.images)(&self.context.stage.pool).map_err(Ended::failed)?;
+        let image = (self.context.run.images)(&self.context.stage.pool);
         self.context.environment_fits().map_err(Ended::failed)?;
         let waiting = |why: &str| self.context.note(format!("waits for an instance: {why}"));
         let stage = format!("{}-{}", self.context.run.id, self.context.id);

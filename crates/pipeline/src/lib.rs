@@ -20,6 +20,7 @@ pub mod harness;
 mod load;
 mod options;
 pub mod plan;
+pub mod reach;
 pub mod requirements;
 pub mod scope;
 pub mod strategy;

@@ -1,11 +1,14 @@
 //! What a plan needs from the caller before it can run: secrets, and values for `<+input>`.
 
+use std::collections::BTreeSet;
+
 use kiln_document::diagnostic::Location;
 
 use crate::expr::Template;
 use crate::plan::{
-    Axis, AxisValue, Condition, EnvVar, Graph, Plan, Run, Step, StepNode, Strategy, StrategyKind, Variable, When,
+    Axis, AxisValue, Condition, EnvVar, Graph, Plan, Run, Stage, Step, StepNode, Strategy, StrategyKind, Variable, When,
 };
+use crate::reach::Reach;
 
 /// One thing that the caller is to give.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,50 +20,104 @@ pub struct Requirement {
 }
 
 impl Plan {
-    /// Returns the secrets that the plan refers to by name, each once. Names that an expression computes are not known
-    /// before the run.
+    /// Returns the secrets to which what can run refers by name, each once. Names that an expression computes are not
+    /// known before the run.
     #[must_use]
-    pub fn secrets(&self) -> Vec<Requirement> {
+    pub fn secrets(&self, reach: &Reach<'_>) -> Vec<Requirement> {
         let mut found: Vec<Requirement> = Vec::new();
-        self.visit(&mut |template, at| {
+        self.visit(reach, false, &mut |template, at| {
             for name in template.secrets() {
                 if !found.iter().any(|other| other.name == name) {
                     found.push(Requirement { name, location: at.location.clone() });
                 }
             }
         });
+        found.sort_by_key(|one| one.location.span.start);
         found
     }
 
-    /// Returns the values that are still to be given: `<+input>`s without a value or a default, where the run needs
+    /// Returns the values that are still to be given: `<+input>`s without a value or a default, where what can run needs
     /// one.
     #[must_use]
-    pub fn inputs(&self) -> Vec<Requirement> {
+    pub fn inputs(&self, reach: &Reach<'_>) -> Vec<Requirement> {
         let mut found: Vec<Requirement> = Vec::new();
-        self.visit(&mut |template, at| {
+        // As in Harness, whoever runs a pipeline gives all its variables.
+        self.visit(reach, reach.is_whole(), &mut |template, at| {
             if template.inputs() && !found.iter().any(|other| other.name == at.path) {
                 found.push(Requirement { name: at.path.clone(), location: at.location.clone() });
             }
         });
+        found.sort_by_key(|one| one.location.span.start);
         found
     }
 
-    fn visit(&self, visitor: &mut dyn FnMut(&Template, &At)) {
-        let mut walk = Walk { visitor };
-        walk.variables(&self.variables, "pipeline");
-        for node in &self.stages.nodes {
+    /// Visits what can run, and of the variables of the pipeline `all` or those that it asks for.
+    fn visit(&self, reach: &Reach<'_>, all: bool, visitor: &mut dyn FnMut(&Template, &At)) {
+        let mut asked = Asked { names: BTreeSet::new(), all };
+        let mut noting = |template: &Template, at: &At| {
+            asked.note(template);
+            visitor(template, at);
+        };
+        for node in self.stages.nodes.iter().filter(|node| reach.is_asked(&node.item)) {
             let stage = &node.item;
             let path = format!("pipeline.stages.{}", stage.id);
             let at = At { path: path.clone(), location: stage.location.clone() };
+            let mut walk = Walk { visitor: &mut noting, reach, stage };
+            // How many runs there are is asked before whether they run.
+            walk.strategy(stage.strategy.as_ref(), &at);
+            if !reach.stage(stage) {
+                continue;
+            }
             walk.variables(&stage.variables, &path);
             walk.when(&stage.when, &at);
-            walk.strategy(stage.strategy.as_ref(), &at);
             // Most of a stage's environment repeats its variables, which have better places.
             let env = stage.env.iter().filter(|env| stage.variables.iter().all(|variable| variable.name != env.name));
             walk.env(env, &at.below("envVariables"));
             walk.graph(&stage.steps, &format!("{path}.spec.execution.steps"));
         }
+        let mut seen = BTreeSet::new();
+        // Variables may ask for others, also for those before them.
+        while let Some(next) = self.variables.iter().find(|v| asked.has(&v.name) && !seen.contains(&v.name)) {
+            seen.insert(next.name.clone());
+            variable(next, "pipeline", &mut |template, at| {
+                asked.note(template);
+                visitor(template, at);
+            });
+        }
     }
+}
+
+/// The variables of the pipeline that something asks for.
+struct Asked {
+    names: BTreeSet<String>,
+    /// Whether a name is computed, so that any may be meant.
+    all: bool,
+}
+
+impl Asked {
+    fn note(&mut self, template: &Template) {
+        for path in template.references() {
+            match path.segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                ["pipeline"] | ["pipeline", "variables"] => self.all = true,
+                ["pipeline", "variables", name, ..] => drop(self.names.insert((*name).to_owned())),
+                _ => {}
+            }
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.all || self.names.contains(name)
+    }
+}
+
+/// Gives `visitor` the templates of a declared variable.
+fn variable(variable: &Variable, path: &str, visitor: &mut dyn FnMut(&Template, &At)) {
+    let at = At { path: format!("{path}.variables.{}", variable.name), location: variable.location.clone() };
+    if variable.secret && variable.value.is_literal() && !variable.value.text().is_empty() {
+        // The text of a secret variable is the name of a secret.
+        visitor(&Template::secret(variable.value.text()), &at);
+    }
+    visitor(&variable.value, &at);
 }
 
 /// A place, by the caller's name for it and in the file.
@@ -78,6 +135,8 @@ impl At {
 
 struct Walk<'a> {
     visitor: &'a mut dyn FnMut(&Template, &At),
+    reach: &'a Reach<'a>,
+    stage: &'a Stage,
 }
 
 impl Walk<'_> {
@@ -86,14 +145,7 @@ impl Walk<'_> {
     }
 
     fn variables(&mut self, variables: &[Variable], path: &str) {
-        for variable in variables {
-            let at = At { path: format!("{path}.variables.{}", variable.name), location: variable.location.clone() };
-            if variable.secret && variable.value.is_literal() && !variable.value.text().is_empty() {
-                // The text of a secret variable is the name of a secret.
-                self.one(&Template::secret(variable.value.text()), &at);
-            }
-            self.one(&variable.value, &at);
-        }
+        variables.iter().for_each(|one| variable(one, path, self.visitor));
     }
 
     fn env<'e>(&mut self, env: impl IntoIterator<Item = &'e EnvVar>, at: &At) {
@@ -152,9 +204,12 @@ impl Walk<'_> {
                 StepNode::Step(step) => self.step(step, path),
                 StepNode::Group(group) => {
                     let at = At { path: format!("{path}.{}", group.id), location: group.location.clone() };
+                    self.strategy(group.strategy.as_ref(), &at);
+                    if !self.reach.item(self.stage, &group.when) {
+                        continue;
+                    }
                     self.variables(&group.variables, &at.path);
                     self.when(&group.when, &at);
-                    self.strategy(group.strategy.as_ref(), &at);
                     self.graph(&group.steps, &format!("{}.steps", at.path));
                 }
             }
@@ -163,8 +218,11 @@ impl Walk<'_> {
 
     fn step(&mut self, step: &Step, path: &str) {
         let at = At { path: format!("{path}.{}", step.id), location: step.location.clone() };
-        self.when(&step.when, &at);
         self.strategy(step.strategy.as_ref(), &at);
+        if !self.reach.item(self.stage, &step.when) {
+            return;
+        }
+        self.when(&step.when, &at);
         self.run(&step.run, &at.below("spec"));
     }
 

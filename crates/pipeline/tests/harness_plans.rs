@@ -2,17 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use kiln_document::{Severity, Status};
+use kiln_pipeline::facts::Facts;
 use kiln_pipeline::plan::{
     Axis, AxisValue, Condition, FailureStrategy, Graph, Plan, Step, StepNode, Strategy, StrategyKind, When,
 };
+use kiln_pipeline::reach::Reach;
 use kiln_pipeline::{Loaded, Options, load};
 
 fn loaded(text: &str, inputs: &[(&str, &str)]) -> Loaded {
     let inputs: BTreeMap<String, String> =
         inputs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     load("pipeline.yml", text.as_bytes(), &Options { inputs, ..Options::default() })
+}
+
+/// The reach of a run of all stages.
+fn all(plan: &Plan) -> Reach<'_> {
+    static FACTS: LazyLock<Facts> = LazyLock::new(Facts::default);
+    Reach::new(plan, &[], &FACTS, &[])
 }
 
 /// The plan in a short notation, then the findings.
@@ -275,12 +284,13 @@ fn a_full_pipeline() {
 
 #[test]
 fn what_a_plan_needs() {
-    let loaded = loaded(FULL, &[]);
+    let text = FULL.replace("command: echo last", "command: echo <+pipeline.variables.token>");
+    let loaded = loaded(&text, &[]);
     let plan = loaded.plan.expect("a plan");
     let secrets: Vec<(String, u32)> =
-        plan.secrets().into_iter().map(|secret| (secret.name, secret.location.line)).collect();
+        plan.secrets(&all(&plan)).into_iter().map(|secret| (secret.name, secret.location.line)).collect();
     assert_eq!(secrets, [("deploy_token".to_owned(), 8), ("account.key".to_owned(), 25)]);
-    assert_eq!(plan.inputs(), []);
+    assert_eq!(plan.inputs(&all(&plan)), []);
 }
 
 const CONTAINERS: &str = "
@@ -339,7 +349,11 @@ pipeline:
 fn inputs_are_listed_until_they_are_given() {
     let open = loaded(INPUTS, &[]);
     let names = |loaded: &Loaded| -> Vec<String> {
-        loaded.plan.as_ref().map(|plan| plan.inputs().into_iter().map(|input| input.name).collect()).unwrap_or_default()
+        loaded
+            .plan
+            .as_ref()
+            .map(|plan| plan.inputs(&all(plan)).into_iter().map(|input| input.name).collect())
+            .unwrap_or_default()
     };
     let step = "pipeline.stages.s.spec.execution.steps.a.spec";
     assert_eq!(

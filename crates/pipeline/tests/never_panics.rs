@@ -1,6 +1,8 @@
 //! Whatever the bytes are, reading them ends, and ends with a verdict that fits its findings.
 
 use kiln_document::{Severity, Status};
+use kiln_pipeline::facts::Facts;
+use kiln_pipeline::reach::Reach;
 use kiln_pipeline::{Dialect, Options, load};
 use proptest::prelude::*;
 
@@ -28,7 +30,9 @@ fn verdict(bytes: &[u8]) {
             for (index, node) in plan.stages.nodes.iter().enumerate() {
                 assert!(node.needs.iter().all(|need| *need < index), "a need comes before its node");
             }
-            let needed = plan.secrets().len() + plan.inputs().len();
+            let facts = Facts::default();
+            let reach = Reach::new(plan, &[], &facts, &[]);
+            let needed = plan.secrets(&reach).len() + plan.inputs(&reach).len();
             assert!(needed <= bytes.len(), "nothing is needed that the file does not name");
         }
     }

@@ -70,7 +70,7 @@ pub enum PoolCommand {
     },
     /// Check pool files without running anything
     Check {
-        /// Pool files
+        /// Pool files; `-` is standard input
         #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
         files: Vec<PathBuf>,
         /// How findings are printed

@@ -1,16 +1,17 @@
 //! `kiln pool`: what a runner keeps warm, and whether its file is right.
 
 use std::io::IsTerminal as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use kiln_document::Report;
 use kiln_runner_client::{RunnerError, route};
 use kiln_wire::runner::kiln::{self as wire, DrainRequest, Flavor, Pool, PoolList, Wanted};
 
 use crate::args::Format;
 use crate::args::operator::{Asking, PoolCommand};
-use crate::exit::{Exit, Usage};
+use crate::exit::Exit;
 use crate::table::{Cell, Side, Table, clean, terminal_width};
-use crate::{drivers, print, runner_access, unreadable};
+use crate::{drivers, input, print, runner_access, unreadable};
 
 /// Carries out one of the commands.
 pub async fn pool(command: PoolCommand) -> anyhow::Result<Exit> {
@@ -24,50 +25,37 @@ pub async fn pool(command: PoolCommand) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn check(files: &[std::path::PathBuf], format: Format) -> anyhow::Result<Exit> {
-    let (mut all_ok, mut unread) = (true, None);
+fn check(files: &[PathBuf], format: Format) -> anyhow::Result<Exit> {
+    input::at_most_one(files.iter().map(PathBuf::as_path))?;
+    let mut worst = Exit::Ok;
     for path in files {
-        let loaded = match load(path) {
-            Ok(loaded) => loaded,
-            Err(Usage(why)) => {
-                // The others are checked all the same.
-                if let Some(before) = unread.replace(why) {
-                    eprintln!("error: {before}");
-                }
-                continue;
-            }
+        let (report, config, exit) = match load(path) {
+            Ok(loaded) if loaded.is_ok() => (loaded.report, loaded.config, Exit::Ok),
+            Ok(loaded) => (loaded.report, None, Exit::Failed),
+            Err(error) => (Report::unreadable(&input::name(path), &error), None, Exit::Usage),
         };
-        all_ok &= loaded.is_ok();
+        worst = worst.worse(exit);
         if format == Format::Json {
-            print::line(loaded.report.json());
+            print::line(report.json());
             continue;
         }
-        let findings = loaded.report.text(std::io::stdout().is_terminal());
+        let findings = report.text(std::io::stdout().is_terminal());
         if !findings.is_empty() {
             print::line(findings);
         }
-        print::line(format!("{}: {}", loaded.report.file, if loaded.is_ok() { "ok" } else { "not ok" }));
-        if let Some(config) = loaded.config.as_ref().filter(|_| loaded.is_ok()) {
+        print::line(format!("{}: {}", report.file, if exit == Exit::Ok { "ok" } else { "not ok" }));
+        if let Some(config) = &config {
             print::text(summary(config).text(terminal_width()));
         }
     }
-    match unread {
-        Some(why) => Err(Usage(why).into()),
-        None => Ok(if all_ok { Exit::Ok } else { Exit::Failed }),
-    }
+    Ok(worst)
 }
 
-fn load(path: &Path) -> Result<kiln_pool_file::Loaded, Usage> {
-    use std::io::Read as _;
-    let name = path.display().to_string();
-    let mut bytes = Vec::new();
-    // One byte more than allowed tells the reader that there is more, and it says so with its own limit.
-    let read = std::fs::File::open(path)
-        .and_then(|file| file.take(kiln_pool_file::MAX_BYTES as u64 + 1).read_to_end(&mut bytes));
-    read.map_err(|e| Usage(format!("could not read {name}: {e}")))?;
+fn load(path: &Path) -> std::io::Result<kiln_pool_file::Loaded> {
+    let bytes = input::read(path, kiln_pool_file::MAX_BYTES)?;
     let env = |variable: &str| std::env::var(variable).ok();
     let options = kiln_pool_file::Options { env: &env, sections: &drivers::SECTIONS };
-    Ok(kiln_pool_file::load(&name, &bytes, &options))
+    Ok(kiln_pool_file::load(&input::name(path), &bytes, &options))
 }
 
 /// What a file asks for, so that one sees whether that was meant.

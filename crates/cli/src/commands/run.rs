@@ -1,6 +1,6 @@
 //! `kiln run`: a pipeline file on local VMs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -9,29 +9,35 @@ use kiln_driver::Driver as _;
 use kiln_driver_qemu::Ownership;
 use kiln_executor::{Fleet, Images, Options, Run, RunnerFleet};
 use kiln_mask::Masked;
+use kiln_pipeline::facts::Facts;
 use kiln_pipeline::plan::{Plan, PoolRequest};
 use kiln_wire::run::{Event, RunReport, Status};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::RunArgs;
+use crate::check::{self, Place};
 use crate::drivers::Drivers;
 use crate::exit::{Exit, Usage};
 use crate::identity::Identity;
 use crate::images::Choice;
+use crate::pipeline_file::Given;
 use crate::signals::Signals;
 use crate::timings::Timings;
 use crate::ui::Output;
 use crate::ui::files::Files;
-use crate::{git, hidden, home, kept, local, pipeline_file, progress, runner_access, secrets, ui};
+use crate::{git, hidden, home, input, kept, local, pipeline_file, progress, runner_access, secrets, ui};
 
 /// Reads the file, refuses what cannot be run, runs the rest.
 pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
-    let Some(plan) = read_plan(&args)? else { return Ok(Exit::Usage) };
-    let options = options(&args, &plan)?;
+    input::at_most_one(args.given.inputs.iter().chain([&args.file]).map(PathBuf::as_path))?;
+    let workspace = workspace(&args)?;
+    let facts = git::facts(&workspace, &args.given.event, args.given.branch.as_deref());
+    let Some(plan) = read_plan(&args, &facts)? else { return Ok(Exit::Usage) };
+    let options = options(&args, workspace, facts)?;
     check_given(&args, &plan, &options)?;
     let Some(url) = &args.runner else { return here(&args, &plan, &options, started).await };
     let fleet = RunnerFleet::new(runner_access::at(url, &args.access).map_err(runner_access::report)?);
-    let images = |_: &PoolRequest| Ok(String::new());
+    let images = |_: &PoolRequest| String::new();
     let ended = carry_out(&args, &plan, &options, started, &fleet, &images).await?;
     // Without an answer to the second Ctrl-C: the runner ends what nobody comes for.
     Ok(ended.unwrap_or(Exit::Interrupted))
@@ -44,9 +50,6 @@ async fn here(args: &RunArgs, plan: &Plan, options: &Options, started: Instant) 
     let (host, ownership, listener) = (&args.vm.host, Ownership::Process, progress::listener());
     let driver = Drivers { layout: &layout, host, ownership, identity: &identity, listener }.local()?;
     let choice = Choice::read(&args.image, &driver.images())?;
-    for node in &plan.stages.nodes {
-        choice.image(&node.item.pool).map_err(|why| Usage(format!("stage {} cannot run here: {why}", node.item.id)))?;
-    }
     let core = local::core(&args.vm, driver.clone(), identity).await?;
     let fleet = local::LocalFleet::new(&core, local::POOL);
     let images = |pool: &_| choice.image(pool);
@@ -144,8 +147,11 @@ async fn end_all(driver: &kiln_driver_qemu::QemuDriver) {
 }
 
 /// The plan of the file, or `None` when its findings were shown and it cannot be run.
-fn read_plan(args: &RunArgs) -> anyhow::Result<Option<Plan>> {
-    let loaded = pipeline_file::load(&args.file, &args.given)?;
+fn read_plan(args: &RunArgs, facts: &Facts) -> anyhow::Result<Option<Plan>> {
+    let unread = |error| Usage(format!("could not read {}: {error}", input::name(&args.file)));
+    let mut loaded = pipeline_file::load(&args.file, &Given::read(&args.given)?).map_err(unread)?;
+    let place = if args.runner.is_some() { Place::Runner } else { Place::Here };
+    check::check(&mut loaded, &args.given, facts, place);
     let report = &loaded.report;
     let can_run = report.status() == kiln_document::Status::Ok;
     if !report.diagnostics.is_empty() && (args.output != Output::Json || !can_run) {
@@ -158,18 +164,15 @@ fn read_plan(args: &RunArgs) -> anyhow::Result<Option<Plan>> {
     loaded.plan.map(Some).context("the file gave no plan")
 }
 
-fn options(args: &RunArgs, plan: &Plan) -> anyhow::Result<Options> {
+fn options(args: &RunArgs, workspace: PathBuf, facts: Facts) -> anyhow::Result<Options> {
     let secrets = secrets::read(&args.secret, args.secret_file.as_deref())?;
     hidden::hide(secrets.iter().map(|(_, value)| value.as_str()));
-    check_stages(args, plan)?;
-    let workspace = workspace(args)?;
-    let facts = git::facts(&workspace, &args.event, args.branch.as_deref());
     Ok(Options {
         workspace,
         env: args.env.clone(),
         secrets,
         given: args.given.var.clone(),
-        stages: args.stage.clone(),
+        stages: args.given.stage.clone(),
         facts,
         keep_on_failure: args.keep_on_failure,
         ..Options::default()
@@ -178,33 +181,12 @@ fn options(args: &RunArgs, plan: &Plan) -> anyhow::Result<Options> {
 
 /// Refuses a run that would fail half-way for want of a secret or a value.
 fn check_given(args: &RunArgs, plan: &Plan, options: &Options) -> anyhow::Result<()> {
-    let file = args.file.display();
-    // A single stage may need less than the whole file; what it lacks, its steps tell.
-    let has = |name: &str| {
-        let bare = name.strip_prefix("account.").or_else(|| name.strip_prefix("org.")).unwrap_or(name);
-        !args.stage.is_empty() || options.secrets.iter().any(|(given, _)| given == name || given == bare)
-    };
-    let mut missing = Vec::new();
-    for secret in plan.secrets().iter().filter(|secret| !has(&secret.name)) {
-        let (name, line) = (&secret.name, secret.location.line);
-        missing.push(format!("{file}:{line}: the secret {name} is not given; give it with --secret {name}=VALUE"));
-    }
-    for input in plan.inputs() {
-        let (name, line) = (&input.name, input.location.line);
-        missing.push(format!(
-            "{file}:{line}: a value is to be given; give it with --var {name}=VALUE, or with --inputs FILE"
-        ));
-    }
-    anyhow::ensure!(missing.is_empty(), Usage(format!("nothing was started\n  {}", missing.join("\n  "))));
-    Ok(())
-}
-
-fn check_stages(args: &RunArgs, plan: &Plan) -> anyhow::Result<()> {
-    let known: Vec<&str> = plan.stages.nodes.iter().map(|node| node.item.id.as_str()).collect();
-    for wanted in &args.stage {
-        let there = known.contains(&wanted.as_str());
-        anyhow::ensure!(there, Usage(format!("--stage {wanted}: no such stage; there are: {}", known.join(", "))));
-    }
+    let secrets: Vec<&str> = options.secrets.iter().map(|(name, _)| name.as_str()).collect();
+    let missing = check::missing(plan, &args.given, &options.facts, &secrets);
+    let file = input::name(&args.file);
+    let told: Vec<String> =
+        missing.told().map(|(place, what, how)| format!("{file}:{}: {what}; {how}", place.line)).collect();
+    anyhow::ensure!(told.is_empty(), Usage(format!("nothing was started\n  {}", told.join("\n  "))));
     Ok(())
 }
 
@@ -214,6 +196,5 @@ fn workspace(args: &RunArgs) -> anyhow::Result<PathBuf> {
         anyhow::ensure!(dir.is_dir(), Usage(format!("--workspace {}: no such directory", dir.display())));
         return Ok(dir.clone());
     }
-    let beside = args.file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(git::root(beside).unwrap_or_else(|| beside.to_owned()))
+    Ok(pipeline_file::root(&args.file))
 }

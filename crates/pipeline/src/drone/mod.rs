@@ -58,7 +58,10 @@ pub(crate) fn read(documents: &[Node], options: &Options, findings: &mut Finding
         match kind(&mut reader, document) {
             Kind::Pipeline => {
                 let number = stages.len() + 1;
-                stages.push(pipeline::read(&mut reader, document, &mut identifiers, number));
+                let since = reader.mark();
+                let stage = pipeline::read(&mut reader, document, &mut identifiers, number);
+                reader.about(&stage.item.id, since);
+                stages.push(stage);
             }
             Kind::Other => other_kinds = true,
             Kind::Nothing => {}

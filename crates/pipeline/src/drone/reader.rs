@@ -26,6 +26,16 @@ impl<'a> Reader<'a> {
         self.findings.push(diagnostic);
     }
 
+    /// Returns a mark for [`Reader::about`].
+    pub fn mark(&self) -> usize {
+        self.findings.mark()
+    }
+
+    /// Says that what was found since a mark is about one stage.
+    pub fn about(&mut self, stage: &str, since: usize) {
+        self.findings.belong_to(stage, since);
+    }
+
     /// Returns the heaviest finding so far.
     pub fn heaviest(&self) -> Option<Severity> {
         self.findings.heaviest()

@@ -241,6 +241,7 @@ fn diagnostic(text: &str, location: &Location, fault: Fault) -> Diagnostic {
         message,
         location: exact.unwrap_or_else(|| location.clone()),
         help: fault.help.map(Into::into),
+        part: None,
     }
 }
 

@@ -38,6 +38,16 @@ impl<'a> Reader<'a> {
         self.findings.push(diagnostic);
     }
 
+    /// Returns a mark for [`Reader::about`].
+    pub fn mark(&self) -> usize {
+        self.findings.mark()
+    }
+
+    /// Says that what was found since a mark is about one stage.
+    pub fn about(&mut self, stage: &str, since: usize) {
+        self.findings.belong_to(stage, since);
+    }
+
     /// Checks a mapping against its table; false when it is no mapping, which is reported.
     pub fn check(&mut self, node: &Node, table: &'static Table) -> bool {
         let what = schema::with_article(table.name);

@@ -96,9 +96,16 @@ impl Build<'_, '_> {
             self.reader.check(node, &tables::STAGE);
             return None;
         }
+        let since = self.reader.mark();
         let (id, name) = self.reader.identity(node, "stage");
-        self.reader.unique(&id, name_place(node), "stage", &mut self.seen);
-        self.reader.uses.stage(&id);
+        let stage = self.identified(node, &id, name);
+        self.reader.about(&id, since);
+        stage
+    }
+
+    fn identified(&mut self, node: &Node, id: &str, name: String) -> Option<Stage> {
+        self.reader.unique(id, name_place(node), "stage", &mut self.seen);
+        self.reader.uses.stage(id);
         if self.reader.template_link(node, "stage") || !self.is_build(node) {
             self.reader.uses.opaque_stage();
             return None;
@@ -112,7 +119,7 @@ impl Build<'_, '_> {
         if !self.reader.check(spec, &tables::STAGE_SPEC) {
             return None;
         }
-        self.read(node, spec, id, name)
+        self.read(node, spec, id.to_owned(), name)
     }
 
     fn read(&mut self, node: &Node, spec: &Node, id: String, name: String) -> Option<Stage> {

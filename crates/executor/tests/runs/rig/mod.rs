@@ -185,7 +185,7 @@ impl Scenario {
                 carry_out(&act, &agents, &cancel, dir.path());
             }
         };
-        let images = |_: &_| Ok(String::new());
+        let images = |_: &_| String::new();
         let run = Run::new(&plan, &options, &agents, &images, &sink, &cancel).carry_out();
         let report = tokio::time::timeout(PATIENCE, run).await;
         let (transcript, events, acts) = told.into_inner().expect("no panic");
