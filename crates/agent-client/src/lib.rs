@@ -11,6 +11,7 @@ mod connection;
 mod error;
 mod output;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_tls::Identity;
@@ -20,6 +21,7 @@ use reqwest::Method;
 use reqwest::header::HeaderValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use connection::Bulk;
 
@@ -66,6 +68,21 @@ pub struct Credentials {
     pub client: Identity,
 }
 
+/// What is told of an agent that is out of reach, until the wait ends that found it so.
+struct OutOfReach<'a>(&'a watch::Sender<bool>);
+
+impl OutOfReach<'_> {
+    fn set(&self, is_so: bool) {
+        self.0.send_if_modified(|before| std::mem::replace(before, is_so) != is_so);
+    }
+}
+
+impl Drop for OutOfReach<'_> {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
+
 /// A client of one agent.
 #[derive(Clone, Debug)]
 pub struct Agent {
@@ -75,13 +92,15 @@ pub struct Agent {
     passed_on: bool,
     /// Names the stage in each request.
     epoch: Option<HeaderValue>,
+    /// Whether a wait for a step's end has lost its connection and made no other one.
+    is_out_of_reach: Arc<watch::Sender<bool>>,
 }
 
 impl Agent {
     /// Makes a client of the agent at `reach`, whose certificate must carry `server_name`. It connects at the first call.
     pub fn new(reach: &Reach, server_name: &str, credentials: &Credentials) -> Result<Self, AgentError> {
         let (control, bulk, base) = connection::connect(reach, server_name, credentials)?;
-        Ok(Self { control, bulk, base, passed_on: false, epoch: None })
+        Ok(Self { control, bulk, base, passed_on: false, epoch: None, is_out_of_reach: Arc::default() })
     }
 
     /// Makes a client that speaks to a stage's agent through the runner. `base` is the runner's URL of the stage. The runner passes on
@@ -90,7 +109,8 @@ impl Agent {
     pub fn through_runner(http: reqwest::Client, base: &str) -> Self {
         // A runner speaks HTTP/1.1, in which each request has a connection of its own.
         let bulk = Bulk::new(http.clone());
-        Self { control: http, bulk, base: base.trim_end_matches('/').to_owned(), passed_on: true, epoch: None }
+        let base = base.trim_end_matches('/').to_owned();
+        Self { control: http, bulk, base, passed_on: true, epoch: None, is_out_of_reach: Arc::default() }
     }
 
     /// Returns a client over the same connections that names the stage in each call. An agent that was set up for another stage, or has
@@ -98,6 +118,12 @@ impl Agent {
     #[must_use]
     pub fn for_stage(&self, stage: &str) -> Self {
         Self { epoch: Some(epoch_of(stage)), ..self.clone() }
+    }
+
+    /// Tells whether the agent is out of reach of those who wait for the end of a step.
+    #[must_use]
+    pub fn out_of_reach(&self) -> watch::Receiver<bool> {
+        self.is_out_of_reach.subscribe()
     }
 
     /// Asks once whether the agent serves.
@@ -162,6 +188,7 @@ impl Agent {
         let body = wire::PollStepRequest { id: id.to_owned(), secrets: true };
         // The agent answers a poll when the step ends, so patience is counted from the first poll that fails.
         let mut silent_since = None;
+        let out_of_reach = OutOfReach(&self.is_out_of_reach);
         loop {
             let error = match self.post_unbounded(wire::POLL_STEP, &body).await {
                 Ok(answer) => return decode(wire::POLL_STEP, answer).await,
@@ -171,8 +198,10 @@ impl Agent {
                 return Err(error);
             }
             let since = *silent_since.get_or_insert_with(Instant::now);
+            out_of_reach.set(true);
             if self.health().await.is_ok() {
                 silent_since = None;
+                out_of_reach.set(false);
             } else if since.elapsed() >= unreachable_for {
                 return Err(error);
             }

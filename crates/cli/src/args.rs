@@ -298,7 +298,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
+mod numbers {
     use clap::CommandFactory as _;
     use kiln_driver_qemu::Settings;
 

@@ -28,8 +28,14 @@ pub fn check(loaded: &mut Loaded, given: &GivenArgs, facts: &Facts, place: Place
         report.confine(&given.stage);
     }
     let reach = Reach::new(plan, &given.stage, facts, &given.var);
-    let stages = plan.stages.nodes.iter().map(|node| &node.item);
-    report.diagnostics.extend(stages.filter(|stage| reach.stage(stage)).filter_map(|stage| unfit(stage, place)));
+    for node in &plan.stages.nodes {
+        let stage = &node.item;
+        let found = reach.stage(stage).then(|| unfit(stage, place)).flatten();
+        // The dialect may have said it of the very word.
+        let is_told =
+            |of: &Diagnostic| report.diagnostics.iter().any(|other| (other.code, &other.part) == (of.code, &of.part));
+        report.diagnostics.extend(found.filter(|found| !is_told(found)));
+    }
 }
 
 /// What a run needs and was not given.

@@ -27,6 +27,7 @@ mod timeline;
 mod timings;
 mod ui;
 mod unreadable;
+mod waits;
 
 use clap::Parser as _;
 
@@ -55,9 +56,9 @@ async fn dispatch(command: Command, started: std::time::Instant) -> anyhow::Resu
         Command::Runner(args) => commands::runner::runner(*args).await,
         Command::Validate(args) => commands::validate::validate(&args),
         Command::Image(command) => commands::image::image(command).await,
-        Command::Pool(command) => commands::pool::pool(command).await,
-        Command::Instance(command) => commands::instance::instance(command).await,
-        Command::Stage(command) => commands::stage::stage(command).await,
+        Command::Pool(command) => waits::shown("the runner", commands::pool::pool(command)).await,
+        Command::Instance(command) => waits::shown("the runner", commands::instance::instance(command)).await,
+        Command::Stage(command) => waits::shown("the runner", commands::stage::stage(command)).await,
         Command::Events(args) => commands::events::events(args).await,
         Command::Tests(command) => commands::tests::tests(&command),
         Command::Shell(args) => commands::shell::shell(args).await,

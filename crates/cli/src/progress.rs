@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use kiln_driver_qemu::{Listener, Progress};
+use tokio::sync::watch;
 
 use crate::ui::bars;
 use crate::ui::summary::seconds;
@@ -23,8 +24,40 @@ pub fn listener() -> Listener {
         Progress::Began { task } => eprintln!("{task} ..."),
         Progress::Step { .. } => {}
         Progress::Done { task, took } => eprintln!("{task}: done in {}", seconds(took)),
+        // The error says so.
+        Progress::Failed { .. } => {}
         Progress::Note(text) => eprintln!("note: {text}"),
     })
+}
+
+/// The tasks that go on now, in the order in which they began.
+pub type Tasks = watch::Receiver<Vec<String>>;
+
+/// Returns the listener of a run, and its tasks: a stage that waits for them says so. On a terminal they are shown as they go on too.
+pub fn of_run(is_live: bool) -> (Listener, Tasks) {
+    let (sender, tasks) = watch::channel(Vec::new());
+    let shown = is_live.then(listener);
+    let listener: Listener = Arc::new(move |progress| {
+        note(&sender, &progress);
+        match (&shown, progress) {
+            (Some(shown), progress) => shown(progress),
+            (None, Progress::Note(text)) => eprintln!("note: {text}"),
+            (None, _) => {}
+        }
+    });
+    (listener, tasks)
+}
+
+fn note(tasks: &watch::Sender<Vec<String>>, progress: &Progress) {
+    match progress {
+        Progress::Began { task } => tasks.send_modify(|tasks| tasks.push(task.clone())),
+        Progress::Done { task, .. } | Progress::Failed { task } => tasks.send_modify(|tasks| {
+            if let Some(at) = tasks.iter().position(|other| other == task) {
+                tasks.remove(at);
+            }
+        }),
+        Progress::Step { .. } | Progress::Note(_) => {}
+    }
 }
 
 fn live(tasks: &mut HashMap<String, ProgressBar>, progress: Progress) {
@@ -50,6 +83,12 @@ fn live(tasks: &mut HashMap<String, ProgressBar>, progress: Progress) {
             }
             say(&format!("{task}: done in {}", seconds(took)));
         }
+        Progress::Failed { task } => {
+            if let Some(bar) = tasks.remove(&task) {
+                bar.finish_and_clear();
+                bars().remove(&bar);
+            }
+        }
         Progress::Note(text) => say(&format!("note: {text}")),
     }
 }
@@ -57,4 +96,22 @@ fn live(tasks: &mut HashMap<String, ProgressBar>, progress: Progress) {
 fn say(line: &str) {
     // A terminal that is gone shows nothing; the work goes on.
     drop(bars().println(line));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_knows_the_tasks_that_go_on() {
+        let (listener, tasks) = of_run(false);
+        let (one, two) = ("one".to_owned(), "two".to_owned());
+        for task in [&one, &two, &one] {
+            listener(Progress::Began { task: task.clone() });
+        }
+        listener(Progress::Done { task: one.clone(), took: Duration::ZERO });
+        assert_eq!(*tasks.borrow(), [two.clone(), one.clone()]);
+        listener(Progress::Failed { task: two });
+        assert_eq!(*tasks.borrow(), [one]);
+    }
 }

@@ -1,5 +1,6 @@
 //! The history of an instance or a stage for people: how long it was in each state, and why it left it.
 
+use kiln_document::count::counted;
 use kiln_wire::runner::kiln::{Change, EndCause};
 
 use crate::ages::{age, clock, lasted};
@@ -45,7 +46,7 @@ pub fn cause(cause: &EndCause) -> String {
             let mut text = format!("{:<10}{code}\n", "ended by");
             let left_out = many.len().saturating_sub(EVIDENCE_LINES);
             if left_out > 0 {
-                text.push_str(&format!("  | ({left_out} lines more in --format json)\n"));
+                text.push_str(&format!("  | ({} more in --format json)\n", counted(left_out, "line")));
             }
             many[left_out..].iter().for_each(|line| text.push_str(&format!("  | {}\n", clean(line))));
             text

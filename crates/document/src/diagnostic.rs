@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::count::counted;
+
 /// A place in a source file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Location {
@@ -228,7 +230,8 @@ impl Findings {
         self.list = once(self.list);
         if self.left_out > 0 {
             let severity = self.heaviest.unwrap_or(Severity::Note);
-            let message = format!("{} further findings are left out", self.left_out);
+            let verb = if self.left_out == 1 { "is" } else { "are" };
+            let message = format!("{} {verb} left out", counted(self.left_out, "further finding"));
             self.list.push(Diagnostic::new(severity, "too-many-findings", &Location::default(), message));
         }
         self.list

@@ -8,6 +8,7 @@
 //! The crate knows no file format of its own: the tables of keys and the readers live with whoever owns the format. It
 //! does no I/O and reads no clock and no environment.
 
+pub mod count;
 pub mod diagnostic;
 pub mod duration;
 pub mod report;

@@ -25,6 +25,11 @@ pub enum Progress {
         /// How long it took.
         took: Duration,
     },
+    /// It ended without what it was for. The error is the caller's to tell.
+    Failed {
+        /// The task of [`Progress::Began`].
+        task: String,
+    },
     /// A line that the person should read once, such as the choice of software emulation.
     Note(String),
 }
@@ -32,27 +37,37 @@ pub enum Progress {
 /// Receives progress. Called from any thread; should return at once.
 pub type Listener = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// A task whose end is told only when it ended well.
+/// A task. One that is dropped before it is done has failed.
 pub(crate) struct Task<'a> {
     listener: &'a Listener,
     name: String,
     began: std::time::Instant,
+    is_done: bool,
 }
 
 impl<'a> Task<'a> {
     pub(crate) fn begin(listener: &'a Listener, name: impl Into<String>) -> Self {
         let name = name.into();
         listener(Progress::Began { task: name.clone() });
-        Self { listener, name, began: std::time::Instant::now() }
+        Self { listener, name, began: std::time::Instant::now(), is_done: false }
     }
 
     pub(crate) fn step(&self, detail: impl Into<String>) {
         (self.listener)(Progress::Step { task: self.name.clone(), detail: detail.into() });
     }
 
-    pub(crate) fn done(self) -> Duration {
+    pub(crate) fn done(mut self) -> Duration {
         let took = self.began.elapsed();
-        (self.listener)(Progress::Done { task: self.name, took });
+        self.is_done = true;
+        (self.listener)(Progress::Done { task: self.name.clone(), took });
         took
+    }
+}
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            (self.listener)(Progress::Failed { task: std::mem::take(&mut self.name) });
+        }
     }
 }

@@ -3,10 +3,12 @@
 //! The agent says how the step ended. This module decides when to stop waiting for the agent: the instance ended, the agent does not
 //! answer any more, the step's time has long passed, or the run was cancelled.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use kiln_agent_client::{Agent, AgentError};
 use kiln_mask::Masker;
 use kiln_wire::agent::{PollStepResponse, StartStepRequest, kiln::CancelRequest};
@@ -18,6 +20,7 @@ use crate::context::Context;
 use crate::fleet::error_chain;
 use crate::gone::Gone;
 use crate::patience::Patience;
+use crate::pieces::{Piece, Pieces};
 use crate::text::Decoder;
 
 /// How an attempt ended, as far as that is known.
@@ -52,6 +55,11 @@ impl Place<'_> {
     fn patience(&self) -> &Patience {
         &self.run.options.patience
     }
+
+    /// Waits for something that the step needs, and tells the sink when that lasts.
+    fn wait<'w, T: Send + 'w>(&'w self, what: &'w str, work: impl Future<Output = T> + Send + 'w) -> BoxFuture<'w, T> {
+        self.run.wait_for((self.stage, Some(self.step)), what, work)
+    }
 }
 
 /// Runs one attempt to its end.
@@ -74,14 +82,13 @@ pub async fn attempt(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
 /// When the output cannot be read any more.
 pub async fn follow_output(place: &Place<'_>, id: &str) -> Result<(), AgentError> {
     let mut output = std::pin::pin!(place.agent.output(id, 0, place.patience().unreachable_for));
-    let tell = |text: String| {
-        if !text.is_empty() {
-            place.run.tell(Event::Output { stage: place.stage.to_owned(), step: place.step.to_owned(), text });
-        }
+    let tell = |piece: Piece| {
+        let (stage, step, Piece { text, continues, goes_on }) = (place.stage.to_owned(), place.step.to_owned(), piece);
+        place.run.tell(Event::Output { stage, step, text, continues, goes_on });
     };
     // The agent masks too, but nothing in an instance is trusted.
     let mut masker = Masker::new(Arc::clone(&place.run.secrets));
-    let mut decoder = Decoder::default();
+    let (mut decoder, mut pieces) = (Decoder::default(), Pieces::default());
     let read = loop {
         match output.next().await {
             None => break Ok(()),
@@ -89,28 +96,32 @@ pub async fn follow_output(place: &Place<'_>, id: &str) -> Result<(), AgentError
             Some(Ok(chunk)) => {
                 let mut text = String::new();
                 masker.push(&chunk.bytes, |settled| text.push_str(&decoder.push(&settled)));
-                tell(text);
+                pieces.push(&text, tell);
             }
         }
     };
     let mut text = String::new();
     masker.finish(|settled| text.push_str(&decoder.push(&settled)));
-    tell(text + &decoder.finish());
+    pieces.push(&(text + &decoder.finish()), tell);
+    pieces.finish(tell);
     read
 }
 
 async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
     // The agent knows the step by its id, so a second start changes nothing.
-    if let Err(error) = again(place.patience(), || place.agent.start_step(request)).await {
+    let started = again(place.patience(), || place.agent.start_step(request));
+    if let Err(error) = place.wait("the step to begin", started).await {
         return Outcome::Agent(error);
     }
     let mut output = std::pin::pin!(follow_output(place, &request.id));
     let mut poll = std::pin::pin!(place.agent.poll_step(&request.id, place.patience().unreachable_for));
+    let mut out_of_reach = std::pin::pin!(out_of_reach(place));
     // The agent answers for a background step as soon as it has begun. Its output is read beside the later steps.
     let (mut drained, mut broken) = (request.detach, None);
     let answer = loop {
         tokio::select! {
             answer = &mut poll => break answer,
+            never = &mut out_of_reach => match never {},
             read = &mut output, if !drained => {
                 drained = true;
                 broken = read.err().map(|error| error_chain(&error));
@@ -122,7 +133,8 @@ async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
         Err(error) => Outcome::Agent(error),
         Ok(answer) => {
             if !drained {
-                broken = match tokio::time::timeout(place.patience().drain_within, output).await {
+                let drained = tokio::time::timeout(place.patience().drain_within, output);
+                broken = match place.wait("the rest of the output", drained).await {
                     Ok(read) => read.err().map(|error| error_chain(&error)),
                     Err(_) => Some("it did not come in time".to_owned()),
                 };
@@ -134,6 +146,17 @@ async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
             Outcome::Ended(Box::new(answer))
         }
     }
+}
+
+/// Tells of each time that the agent is out of reach. Never returns.
+async fn out_of_reach(place: &Place<'_>) -> Infallible {
+    let mut agent = place.agent.out_of_reach();
+    // Neither fails: the agent is there for longer.
+    while agent.wait_for(|is_so| *is_so).await.is_ok() {
+        let back = async { drop(agent.wait_for(|is_so| !*is_so).await) };
+        place.wait("the agent, which does not answer", back).await;
+    }
+    std::future::pending().await
 }
 
 async fn overdue(limit: Option<Duration>) {
@@ -155,5 +178,6 @@ async fn cancelled(place: &Place<'_>, id: &str) {
         }
     };
     // An agent that does not answer has no more time than one that does.
-    drop(tokio::time::timeout(place.patience().cancelled_within, ended).await);
+    let ended = tokio::time::timeout(place.patience().cancelled_within, ended);
+    drop(place.wait("the end of the step, which is cancelled", ended).await);
 }

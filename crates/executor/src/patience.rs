@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::wait::Telling;
+
 /// Limits of waiting.
 #[derive(Debug, Clone)]
 pub struct Patience {
@@ -17,6 +19,8 @@ pub struct Patience {
     pub background_within: Duration,
     /// How long a stage may take beyond its timeout to end in order, before its instance is ended for it.
     pub end_within: Duration,
+    /// When a wait is told.
+    pub telling: Telling,
 }
 
 impl Default for Patience {
@@ -28,6 +32,7 @@ impl Default for Patience {
             drain_within: Duration::from_secs(30),
             background_within: Duration::from_secs(10),
             end_within: Duration::from_secs(300),
+            telling: Telling::default(),
         }
     }
 }

@@ -17,8 +17,12 @@ use crate::fleet::{Lease, Want, error_chain};
 use crate::gone::Gone;
 use crate::nest::Nest;
 use crate::stage_context::{Beside, StageContext};
+use crate::wait::Reason;
 use crate::walk::{End, walk};
 use crate::why::Why;
+
+/// What a stage waits for at first.
+const AN_INSTANCE: &str = "an instance";
 
 /// One iteration of a stage.
 pub struct StageRun<'a> {
@@ -58,7 +62,8 @@ impl<'a> StageRun<'a> {
             Ok(lease) => {
                 let ended = self.on_instance(&lease).await;
                 self.keep(&lease, &ended).await;
-                if let Err(error) = self.context.run.fleet.release(&lease).await {
+                let released = self.context.run.fleet.release(&lease);
+                if let Err(error) = self.context.wait("the end of the instance", released).await {
                     self.context.note(format!("instance {} could not be ended: {}", lease.id, error_chain(&error)));
                 }
                 (Some(lease.id), ended)
@@ -80,7 +85,11 @@ impl<'a> StageRun<'a> {
     async fn acquire(&self) -> Result<Lease, Ended> {
         let image = (self.context.run.images)(&self.context.stage.pool);
         self.context.environment_fits().map_err(Ended::failed)?;
-        let waiting = |why: &str| self.context.note(format!("waits for an instance: {why}"));
+        let reason = Reason::new(AN_INSTANCE);
+        let waiting = |why: &str| match why {
+            "" => reason.set(AN_INSTANCE.to_owned()),
+            why => reason.set(format!("{AN_INSTANCE}: {why}")),
+        };
         let stage = format!("{}-{}", self.context.run.id, self.context.id);
         let kept = self.context.run.options.keep_on_failure.unwrap_or_default();
         let timeout =
@@ -93,13 +102,15 @@ impl<'a> StageRun<'a> {
             ..SetupRequest::default()
         };
         let want = Want { stage, pool: &self.context.stage.pool, image, timeout, setup };
+        let acquired = self.context.run.fleet.acquire(&want, &waiting);
         tokio::select! {
-            lease = self.context.run.fleet.acquire(&want, &waiting) => {
+            lease = self.context.run.wait((self.context.id, None), &reason, acquired) => {
                 return lease.map_err(|e| Ended::failed(error_chain(&e)));
             }
             () = self.context.cancel.cancelled() => {}
         }
-        self.context.run.fleet.abandon(&want.stage).await;
+        let abandoned = self.context.run.fleet.abandon(&want.stage);
+        self.context.wait("the end of the wait for an instance", abandoned).await;
         Err(self.cancelled())
     }
 
@@ -182,7 +193,8 @@ impl<'a> StageRun<'a> {
             while beside.next().await.is_some() {}
             Ok::<_, AgentError>(())
         };
-        let why = match tokio::time::timeout(self.context.run.options.patience.background_within, all).await {
+        let ended = tokio::time::timeout(self.context.run.options.patience.background_within, all);
+        let why = match self.context.wait("the end of the background steps", ended).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error_chain(&error),
             Err(_) => "the agent did not do it in time".to_owned(),
@@ -198,7 +210,7 @@ impl<'a> StageRun<'a> {
             phases.push(Phase { name: name.to_owned(), duration: clock.elapsed() });
             clock = Instant::now();
         };
-        self.context.send_sources(lease).await?;
+        self.context.wait("the sources to be sent", self.context.send_sources(lease)).await?;
         phase("workspace");
         self.context.tell(Event::InstanceReady {
             stage: self.context.id.to_owned(),
@@ -217,7 +229,8 @@ impl<'a> StageRun<'a> {
         }
         let Some(agent) = lease.address.clone() else {
             let minutes = duration.as_secs().div_ceil(60);
-            self.context.note(match self.context.run.fleet.hold(lease, duration).await {
+            let held = self.context.run.fleet.hold(lease, duration);
+            self.context.note(match self.context.wait("the instance to be held", held).await {
                 Ok(_) => format!("instance {} is held for {minutes} min: kiln instance show {}", lease.id, lease.id),
                 Err(error) => format!("instance {} could not be held: {}", lease.id, error_chain(&error)),
             });

@@ -155,6 +155,7 @@ impl<'a> StageContext<'a> {
             self.cancel.cancelled().await;
             tokio::time::sleep(self.run.options.patience.cancelled_within).await;
         };
+        let collected = self.run.wait_for((self.id, Some(key)), "the test reports", collected);
         let collected = tokio::select! {
             collected = collected => collected,
             evidence = self.gone.wait() => Err(format!("the instance ended: {evidence}")),

@@ -86,6 +86,9 @@ impl fmt::Display for WaitReason {
                 write!(f, "waits for {flavor}: the limit of {limit} of pool {pool} is reached")
             }
             Self::FlavorLimit { flavor, limit } => write!(f, "waits for {flavor}: its limit of {limit} is reached"),
+            Self::LaunchesFail { flavor, failures: 1, evidence } => {
+                write!(f, "waits for {flavor}: the last launch failed: {evidence}")
+            }
             Self::LaunchesFail { flavor, failures, evidence } => {
                 write!(f, "waits for {flavor}: the last {failures} launches failed: {evidence}")
             }

@@ -1,9 +1,11 @@
 //! What a run tells, written and read again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kiln_wire::run::{
-    Cause, Event, Phase, ReportProblem, RunReport, StageReport, Status, StepReport, TestCase, TestResult, Tests,
+    Cause, Event, LINE_MAX_BYTES, Phase, ReportProblem, RunReport, StageReport, Status, StepReport, TestCase,
+    TestResult, Tests,
 };
 use serde_json::{Value, json};
 
@@ -48,6 +50,10 @@ fn step(status: Status, cause: Option<Cause>) -> StepReport {
     }
 }
 
+fn output(text: &str, continues: bool, goes_on: bool) -> Event {
+    Event::Output { stage: "st".into(), step: "s".into(), text: text.into(), continues, goes_on }
+}
+
 /// Every event, with every status and cause in the reports.
 fn every_event() -> Vec<Event> {
     let stage = || "st".to_owned();
@@ -80,13 +86,16 @@ fn every_event() -> Vec<Event> {
     let mut all = vec![
         Event::RunStarted { name: name(), run_id: "r".into() },
         Event::StageStarted { stage: stage(), name: name() },
+        Event::Waiting { stage: stage(), step: None, what: "an instance".into(), waited: ms(2000) },
+        Event::Waiting { stage: stage(), step: Some("s".into()), what: "it".into(), waited: ms(3) },
         Event::InstanceReady {
             stage: stage(),
             instance: "i-1".into(),
             phases: vec![Phase { name: "setup".into(), duration: ms(1) }],
         },
         Event::StepStarted { stage: stage(), step: "s".into(), name: name(), attempt: 1 },
-        Event::Output { stage: stage(), step: "s".into(), text: "ä\n\u{1b}[0m\0".into() },
+        output("ä\n\u{1b}[0m\0", false, false),
+        output("xxx", true, true),
         Event::TestCases {
             stage: stage(),
             step: "s".into(),
@@ -115,6 +124,7 @@ fn word(event: &Event) -> &'static str {
     match event {
         Event::RunStarted { .. } => "run_started",
         Event::StageStarted { .. } => "stage_started",
+        Event::Waiting { .. } => "waiting",
         Event::InstanceReady { .. } => "instance_ready",
         Event::StepStarted { .. } => "step_started",
         Event::Output { .. } => "output",
@@ -170,6 +180,31 @@ fn the_document_has_an_example_of_every_event_and_each_is_what_is_written() {
     for event in every_event() {
         assert!(event == Event::Unknown || shown.contains(&word(&event)), "no example of {}", word(&event));
     }
+}
+
+/// The names of all fields of a value.
+fn fields(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => object.iter().for_each(|(name, value)| {
+            names.insert(name.clone());
+            fields(value, names);
+        }),
+        Value::Array(items) => items.iter().for_each(|item| fields(item, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn the_document_has_every_field_that_is_written() {
+    let mut names = BTreeSet::new();
+    every_event().iter().for_each(|event| fields(&written(event), &mut names));
+    let is_told = |name: &String| DOCUMENT.contains(&format!("\"{name}\":")) || DOCUMENT.contains(&format!("`{name}`"));
+    assert_eq!(names.into_iter().filter(|name| !is_told(name)).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn the_document_has_the_programs_limits() {
+    assert!(DOCUMENT.contains(&format!("A line of more than {LINE_MAX_BYTES} bytes is cut")));
 }
 
 #[test]

@@ -128,8 +128,8 @@ pub const MUTANTS: &[Mutant] = &[
         suite: RUN_LOSS,
         edits: &[(
             "executor/src/attempt.rs",
-            "again(place.patience(), || place.agent.start_step(request)).await",
-            "place.agent.start_step(request).await",
+            "again(place.patience(), || place.agent.start_step(request));",
+            "place.agent.start_step(request);",
         )],
     },
     Mutant {

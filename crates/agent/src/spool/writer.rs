@@ -92,8 +92,8 @@ impl Writer {
         if let Some(why) = self.cut {
             let tail: Vec<u8> = self.tail.iter().copied().collect();
             let missing = self.dropped - tail.len() as u64;
-            let end =
-                [format!("\n[kiln: {missing} bytes of output were dropped here: {why}]\n").as_bytes(), &tail].concat();
+            let bytes = if missing == 1 { "byte of output was" } else { "bytes of output were" };
+            let end = [format!("\n[kiln: {missing} {bytes} dropped here: {why}]\n").as_bytes(), &tail].concat();
             // Room was set aside for this; if even that fails, the flag still tells the reader.
             self.append(&end);
         }

@@ -47,11 +47,12 @@ pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
 async fn here(args: &RunArgs, plan: &Plan, options: &Options, started: Instant) -> anyhow::Result<Exit> {
     let layout = home::layout()?;
     let identity = Identity::of(&layout)?;
-    let (host, ownership, listener) = (&args.vm.host, Ownership::Process, progress::listener());
+    let (listener, tasks) = progress::of_run(args.output.form() == Output::Tree);
+    let (host, ownership) = (&args.vm.host, Ownership::Process);
     let driver = Drivers { layout: &layout, host, ownership, identity: &identity, listener }.local()?;
     let choice = Choice::read(&args.image, &driver.images())?;
     let core = local::core(&args.vm, driver.clone(), identity).await?;
-    let fleet = local::LocalFleet::new(&core, local::POOL);
+    let fleet = local::LocalFleet::new(&core, local::POOL, tasks);
     let images = |pool: &_| choice.image(pool);
     match carry_out(args, plan, options, started, &fleet, &images).await? {
         Some(exit) => Ok(exit),

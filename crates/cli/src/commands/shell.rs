@@ -18,7 +18,7 @@ use crate::args::ShellArgs;
 use crate::exit::{Exit, Usage};
 use crate::identity::Identity;
 use crate::kept::Kept;
-use crate::{home, kept};
+use crate::{home, kept, waits};
 
 /// An instance that was ended is not waited for longer.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
@@ -28,7 +28,8 @@ pub async fn shell(args: ShellArgs) -> anyhow::Result<Exit> {
     let kept = kept::find(args.instance.as_deref())?;
     let credentials = Identity::of(&home::layout()?)?.credentials;
     let agent = Agent::new(&kept.agent, &kept.instance, &credentials)?;
-    agent.health().await.with_context(|| format!("instance {} does not answer; it has ended", kept.instance))?;
+    let answered = waits::shown("the instance's agent", agent.health()).await;
+    answered.with_context(|| format!("instance {} does not answer; it has ended", kept.instance))?;
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if !interactive && args.command.is_empty() {
         anyhow::bail!(Usage(

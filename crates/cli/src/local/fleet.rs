@@ -16,6 +16,8 @@ use kiln_runner::host::TokioHost;
 use kiln_runner::stages::Stages;
 use kiln_wire::run::Phase;
 
+use crate::progress::Tasks;
+
 /// A stage waits for room as long as it takes: the run's own limits end it.
 const WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A row is looked at this often while something is waited for.
@@ -34,14 +36,15 @@ pub struct LocalFleet {
     host: Arc<TokioHost>,
     stages: Arc<Stages>,
     pool: String,
+    tasks: Tasks,
 }
 
 impl LocalFleet {
-    /// Stages get their instances from this pool of the core.
+    /// Stages get their instances from this pool of the core, and may wait for the driver's tasks.
     #[must_use]
-    pub fn new(core: &Core, pool: &str) -> Self {
+    pub fn new(core: &Core, pool: &str, tasks: Tasks) -> Self {
         let (engine, agents, host) = (Arc::clone(&core.engine), Arc::clone(&core.agents), Arc::clone(&core.host));
-        Self { engine, agents, host, stages: Arc::new(core.stages()), pool: pool.to_owned() }
+        Self { engine, agents, host, stages: Arc::new(core.stages()), pool: pool.to_owned(), tasks }
     }
 
     async fn set_up(&self, want: &Want<'_>, waiting: &(dyn Fn(&str) + Send + Sync)) -> Result<Assigned, FleetError> {
@@ -62,7 +65,7 @@ impl LocalFleet {
 
     /// Tells why the stage waits, and returns when waiting has no point.
     async fn follow(&self, id: &StageId, waiting: &(dyn Fn(&str) + Send + Sync)) -> FleetError {
-        let (mut told, mut free_since_ms) = (None, None);
+        let (mut told, mut free_since_ms) = (String::new(), None);
         loop {
             let seen = self.host.signals();
             match self.hopeless(&mut free_since_ms).await {
@@ -72,11 +75,15 @@ impl LocalFleet {
             }
             if let Ok(Some(stage)) = self.engine.store().stage(id).await
                 && stage.state == StageState::Waiting
-                && let Some(why @ (WaitReason::PoolLimit { .. } | WaitReason::FlavorLimit { .. })) = stage.why
-                && told.as_ref() != Some(&why)
             {
-                waiting(&why.to_string());
-                told = Some(why);
+                let why = match stage.why {
+                    Some(why @ (WaitReason::PoolLimit { .. } | WaitReason::FlavorLimit { .. })) => why.to_string(),
+                    _ => self.tasks.borrow().join(", "),
+                };
+                if why != told {
+                    waiting(&why);
+                    told = why;
+                }
             }
             self.host.wait(seen, LOOK_EVERY_MS).await;
         }

@@ -1,65 +1,59 @@
-//! Cutting output into lines, a step at a time.
+//! The output of steps as lines, a step at a time.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-/// A line is shown in pieces of at most this many bytes, so that output without line ends needs no memory.
-const LINE_MAX_BYTES: usize = 16 << 10;
+use super::row::{Line, Row};
+
+/// What shows that a line is cut, where it is cut and where it goes on.
+const GOES_ON: &str = "[kiln: the line goes on]";
 
 /// The unfinished last line of each step.
 #[derive(Default)]
 pub struct Lines {
-    rest: HashMap<String, String>,
+    /// By stage and step.
+    rows: BTreeMap<(String, String), Row>,
 }
 
 impl Lines {
-    /// Adds a step's output and gives the lines it completes, without their ends.
-    pub fn push(&mut self, key: &str, text: &str) -> Vec<String> {
-        let rest = self.rest.entry(key.to_owned()).or_default();
+    /// Adds a step's output, and returns the lines that it completes. `goes_on` says that a line is cut at its end.
+    pub fn push(&mut self, stage: &str, step: &str, text: &str, goes_on: bool) -> Vec<String> {
+        let row = self.rows.entry((stage.to_owned(), step.to_owned())).or_default();
         let mut lines = Vec::new();
-        for piece in text.split_inclusive('\n') {
-            rest.push_str(piece);
-            if rest.ends_with('\n') || rest.len() >= LINE_MAX_BYTES {
-                lines.push(without_end(rest));
-                rest.clear();
-            }
+        row.push(text, |line| lines.push(marked(line)));
+        if goes_on {
+            lines.push(marked(row.end(true)));
         }
         lines
     }
 
-    /// Gives what is left of a step's last line and forgets the step.
-    pub fn finish(&mut self, key: &str) -> Option<String> {
-        self.rest.remove(key).filter(|rest| !rest.is_empty()).map(|rest| without_end(&rest))
+    /// Returns what the unfinished line of a step shows now, without colours.
+    pub fn unfinished(&self, stage: &str, step: &str) -> String {
+        self.rows.get(&(stage.to_owned(), step.to_owned())).map(Row::plain).unwrap_or_default()
+    }
+
+    /// Returns what is left of a step's last line, and forgets the step.
+    pub fn finish(&mut self, stage: &str, step: &str) -> Option<String> {
+        self.rows.remove(&(stage.to_owned(), step.to_owned())).and_then(rest)
+    }
+
+    /// Returns what is left of the last lines of a stage's steps, each with its step, and forgets them.
+    pub fn finish_stage(&mut self, of_stage: &str) -> Vec<(String, String)> {
+        let finished = self.rows.extract_if(.., |(stage, _), _| stage == of_stage);
+        finished.filter_map(|((_, step), row)| Some((step, rest(row)?))).collect()
     }
 }
 
-fn without_end(line: &str) -> String {
-    let line = line.strip_suffix('\n').unwrap_or(line);
-    line.strip_suffix('\r').unwrap_or(line).to_owned()
+fn rest(mut row: Row) -> Option<String> {
+    (!row.is_empty()).then(|| marked(row.end(false)))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_cut_wherever_the_chunks_fall() {
-        let text = "one\ntwo\r\nthree";
-        for at in 0..text.len() {
-            let mut lines = Lines::default();
-            let mut got = lines.push("s", &text[..at]);
-            got.extend(lines.push("s", &text[at..]));
-            assert_eq!(got, ["one", "two"], "cut at {at}");
-            assert_eq!(lines.finish("s").as_deref(), Some("three"));
-            assert_eq!(lines.finish("s"), None);
-        }
+fn marked(line: Line) -> String {
+    let Line { mut text, continues, goes_on } = line;
+    if continues {
+        text.insert_str(0, &format!("{GOES_ON} "));
     }
-
-    #[test]
-    fn a_line_without_end_needs_no_memory() {
-        let (mut lines, piece) = (Lines::default(), "x".repeat(4096));
-        let shown: usize = (0..100).map(|_| lines.push("s", &piece).iter().map(String::len).sum::<usize>()).sum();
-        let rest = lines.finish("s").map_or(0, |l| l.len());
-        assert_eq!(shown + rest, 409_600);
-        assert!(rest < LINE_MAX_BYTES);
+    if goes_on {
+        text.push_str(&format!(" {GOES_ON}"));
     }
+    text
 }

@@ -5,6 +5,7 @@ mod json;
 mod lines;
 mod markdown;
 mod plain;
+mod row;
 pub mod summary;
 mod tree;
 
@@ -30,6 +31,18 @@ pub enum Output {
     Json,
 }
 
+impl Output {
+    /// Returns the form itself, in place of [`Output::Auto`].
+    #[must_use]
+    pub fn form(self) -> Self {
+        match self {
+            Self::Auto if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() => Self::Tree,
+            Self::Auto => Self::Plain,
+            form => form,
+        }
+    }
+}
+
 /// Shows events as they come. Called from one thread at a time.
 pub trait View: Send {
     /// Shows one event.
@@ -45,13 +58,9 @@ pub fn bars() -> &'static MultiProgress {
 /// The view for a form.
 #[must_use]
 pub fn view(output: Output) -> Box<dyn View> {
-    match output {
+    match output.form() {
         Output::Json => Box::new(json::Json),
-        Output::Plain => Box::new(plain::Plain::default()),
         Output::Tree => Box::new(tree::Tree::new()),
-        Output::Auto if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() => {
-            Box::new(tree::Tree::new())
-        }
-        Output::Auto => Box::new(plain::Plain::default()),
+        Output::Plain | Output::Auto => Box::new(plain::Plain::default()),
     }
 }

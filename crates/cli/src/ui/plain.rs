@@ -16,48 +16,146 @@ pub struct Plain {
 
 impl View for Plain {
     fn show(&mut self, event: &Masked<Event>) {
-        match &**event {
-            Event::RunStarted { name, .. } => print::line(format!("pipeline {name}")),
-            Event::StageStarted { stage, name } => {
-                print::line(format!("[{stage}] {}waiting for an instance", called(stage, name)));
-            }
-            Event::InstanceReady { stage, instance, phases } => {
-                let total = phases.iter().map(|p| p.duration).sum();
-                print::line(format!("[{stage}] on instance {instance} after {}", seconds(total)));
-            }
-            Event::StepStarted { stage, step, name, attempt } => match attempt {
-                1 => print::line(format!("[{stage}/{step}] {}started", called(step, name))),
-                n => print::line(format!("[{stage}/{step}] started, attempt {n}")),
-            },
-            Event::Output { stage, step, text } => {
-                for line in self.lines.push(&format!("{stage}/{step}"), text) {
-                    print::line(format!("[{stage}/{step}] {line}"));
-                }
-            }
-            Event::StepRetry { stage, step, message, after } => {
-                self.rest(stage, step);
-                print::line(format!("[{stage}/{step}] {message}; runs again in {}", seconds(*after)));
-            }
-            Event::StepFinished { stage, report } => {
-                self.rest(stage, &report.id);
-                print::line(format!("[{stage}/{}] {}", report.id, ended(report)));
-            }
-            Event::InstanceKept { stage, instance, duration, .. } => {
-                print::line(format!("[{stage}] {}", summary::kept(instance, *duration)));
-            }
-            Event::Note { stage, message } => print::line(format!("[{stage}] note: {message}")),
-            Event::StageFinished { report } => print::line(format!("[{}] {}", report.id, summary::stage_ended(report))),
-            Event::RunFinished { report } => print::text(summary::summary(report)),
-            // Those that are worth a look stand in the summary.
-            Event::TestCases { .. } | Event::Unknown => {}
+        self.lines_of(event, print::line);
+        if let Event::RunFinished { report } = &**event {
+            print::text(summary::summary(report));
         }
     }
 }
 
 impl Plain {
-    fn rest(&mut self, stage: &str, step: &str) {
-        if let Some(line) = self.lines.finish(&format!("{stage}/{step}")) {
-            print::line(format!("[{stage}/{step}] {line}"));
+    /// Gives `print` the lines that an event makes.
+    fn lines_of(&mut self, event: &Event, mut print: impl FnMut(String)) {
+        match event {
+            Event::RunStarted { name, .. } => print(format!("pipeline {name}")),
+            Event::StageStarted { stage, name } => {
+                print(format!("[{stage}] {}waiting for an instance", called(stage, name)));
+            }
+            Event::Waiting { stage, step, what, waited } => {
+                let step = step.as_ref().map(|step| format!("/{step}")).unwrap_or_default();
+                print(format!("[{stage}{step}] {}", summary::waiting(what, *waited)));
+            }
+            Event::InstanceReady { stage, instance, phases } => {
+                let total = phases.iter().map(|p| p.duration).sum();
+                print(format!("[{stage}] on instance {instance} after {}", seconds(total)));
+            }
+            Event::StepStarted { stage, step, name, attempt } => match attempt {
+                1 => print(format!("[{stage}/{step}] {}started", called(step, name))),
+                n => print(format!("[{stage}/{step}] started, attempt {n}")),
+            },
+            Event::Output { stage, step, text, goes_on, .. } => {
+                for line in self.lines.push(stage, step, text, *goes_on) {
+                    print(format!("[{stage}/{step}] {line}"));
+                }
+            }
+            Event::StepRetry { stage, step, message, after } => {
+                self.rest(stage, step, &mut print);
+                print(format!("[{stage}/{step}] {message}; runs again in {}", seconds(*after)));
+            }
+            Event::StepFinished { stage, report } => {
+                self.rest(stage, &report.id, &mut print);
+                print(format!("[{stage}/{}] {}", report.id, ended(report)));
+            }
+            Event::InstanceKept { stage, instance, duration, .. } => {
+                print(format!("[{stage}] {}", summary::kept(instance, *duration)));
+            }
+            Event::Note { stage, message } => print(format!("[{stage}] note: {message}")),
+            Event::StageFinished { report } => {
+                // Background steps go on printing after they were told to have begun.
+                for (step, line) in self.lines.finish_stage(&report.id) {
+                    print(format!("[{}/{step}] {line}", report.id));
+                }
+                print(format!("[{}] {}", report.id, summary::stage_ended(report)));
+            }
+            // Those test cases that are worth a look stand in the summary.
+            Event::TestCases { .. } | Event::RunFinished { .. } | Event::Unknown => {}
         }
+    }
+
+    fn rest(&mut self, stage: &str, step: &str, print: &mut impl FnMut(String)) {
+        if let Some(line) = self.lines.finish(stage, step) {
+            print(format!("[{stage}/{step}] {line}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kiln_wire::run::{StageReport, Status, StepReport};
+
+    use super::*;
+
+    fn output(text: &str, goes_on: bool) -> Event {
+        Event::Output { stage: "a".into(), step: "s".into(), text: text.into(), continues: false, goes_on }
+    }
+
+    fn step_finished() -> Event {
+        let report = StepReport {
+            id: "s".into(),
+            name: "s".into(),
+            status: Status::Passed,
+            cause: None,
+            exit_code: Some(0),
+            message: None,
+            attempts: 1,
+            duration: Duration::ZERO,
+            tests: None,
+        };
+        Event::StepFinished { stage: "a".into(), report }
+    }
+
+    fn stage_finished() -> Event {
+        let (id, name, status, duration) = ("a".into(), "a".into(), Status::Passed, Duration::ZERO);
+        let report = StageReport { id, name, status, message: None, instance: None, duration, steps: Vec::new() };
+        Event::StageFinished { report }
+    }
+
+    /// Compares the lines that events make, without those on how things ended.
+    #[track_caller]
+    fn check(events: &[Event], expect: &[&str]) {
+        let (mut plain, mut lines) = (Plain::default(), Vec::new());
+        events.iter().for_each(|event| plain.lines_of(event, |line| lines.push(line)));
+        lines.retain(|line| !line.contains("passed"));
+        assert_eq!(lines, expect);
+    }
+
+    #[test]
+    fn each_line_has_its_prefix_also_behind_open_sequences() {
+        check(&[output("one \u{1b}]0;t\ntwo\n", false)], &["[a/s] one ", "[a/s] two"]);
+    }
+
+    #[test]
+    fn a_progress_bar_shows_its_last_state_when_its_line_ends() {
+        check(&[output("\r10%", false), output("\r20%", false)], &[]);
+        check(&[output("\r10%", false), output("\r20%\n", false)], &["[a/s] 20%"]);
+        check(&[output("\r10%", false), output("\r20%", false), step_finished()], &["[a/s] 20%"]);
+    }
+
+    #[test]
+    fn pieces_of_a_long_line_are_marked() {
+        check(
+            &[output("xx", false), output("x", true), output("yyy", true), output("z\nend", false), step_finished()],
+            &[
+                "[a/s] xxx [kiln: the line goes on]",
+                "[a/s] [kiln: the line goes on] yyy [kiln: the line goes on]",
+                "[a/s] [kiln: the line goes on] z",
+                "[a/s] end",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_a_background_step_prints_at_last_is_not_lost() {
+        check(&[step_finished(), output("bye", false), stage_finished()], &["[a/s] bye"]);
+    }
+
+    #[test]
+    fn an_attempt_begins_with_a_line_of_its_own() {
+        let message = "exit code 1".to_owned();
+        let retry = Event::StepRetry { stage: "a".into(), step: "s".into(), message, after: Duration::ZERO };
+        let lines = ["[a/s] one", "[a/s] exit code 1; runs again in 0.0 s", "[a/s] two"];
+        check(&[output("one", false), retry, output("two\n", false)], &lines);
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use kiln_document::count::counted;
 pub use kiln_test_report::show::seconds;
 use kiln_test_report::show::{self, one_line};
 use kiln_test_report::tally;
@@ -36,7 +37,7 @@ pub fn ended(step: &StepReport) -> String {
         let _infallible = write!(line, " in {}", seconds(step.duration));
     }
     if step.attempts > 1 {
-        let _infallible = write!(line, ", {} attempts", step.attempts);
+        let _infallible = write!(line, ", {}", counted(step.attempts, "attempt"));
     }
     if let Some(message) = &step.message {
         let _infallible = write!(line, ": {}", one_line(message));
@@ -66,6 +67,12 @@ pub fn called(id: &str, name: &str) -> String {
     let own = id.rsplit('.').next().unwrap_or(id);
     let as_id: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if as_id.eq_ignore_ascii_case(own) || name == own { String::new() } else { format!("{}: ", one_line(name)) }
+}
+
+/// One line on a wait that lasts.
+#[must_use]
+pub fn waiting(what: &str, waited: Duration) -> String {
+    format!("waiting for {what}, {} so far", seconds(waited))
 }
 
 /// How to look into an instance that is kept.

@@ -171,6 +171,13 @@ fn what_is_unsupported_counts_for_its_own_stage_alone() {
 }
 
 #[test]
+fn a_platform_is_told_once() {
+    let folder = Folder::new(&[("p.yml", &HARNESS.replace("os: Linux", "os: Windows"))]);
+    let codes = "p.yml unsupported platform stage-type platform needed needed";
+    folder.check(&["p.yml"], "", 1, &[codes]);
+}
+
+#[test]
 fn secrets_are_wanted_only_by_what_can_run() {
     let folder = Folder::new(&[("p.yml", HARNESS)]);
     let said = folder.kiln(&["run", "p.yml", "--stage", "a"], "");

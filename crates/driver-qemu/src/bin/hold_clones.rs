@@ -30,6 +30,7 @@ async fn main() -> Result<(), Failure> {
         Progress::Began { task } => eprintln!("{task} ..."),
         Progress::Step { task, detail } => eprintln!("{task}: {detail}"),
         Progress::Done { task, took } => eprintln!("{task}: done in {:.1} s", took.as_secs_f64()),
+        Progress::Failed { task } => eprintln!("{task}: failed"),
         Progress::Note(line) => eprintln!("{line}"),
     });
     let agent = AgentBinary::File(PathBuf::from(agent));

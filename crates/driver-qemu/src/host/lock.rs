@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::QemuError;
-use crate::progress::{Listener, Progress};
+use crate::progress::{Listener, Task};
 
 /// How often a lock that another process holds is tried again.
 const TRY_EVERY: Duration = Duration::from_millis(100);
@@ -46,14 +46,17 @@ async fn acquire(
     attempt: fn(&File) -> Result<(), TryLockError>,
 ) -> Result<File, QemuError> {
     let file = open(path)?;
-    let mut told = false;
+    let mut wait: Option<Task<'_>> = None;
     loop {
         match attempt(&file) {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if told => {}
+            Ok(()) => {
+                wait.map(Task::done);
+                return Ok(file);
+            }
             Err(TryLockError::WouldBlock) => {
-                listener(Progress::Note(format!("another kiln is busy with {what}; waiting for it")));
-                told = true;
+                wait.get_or_insert_with(|| {
+                    Task::begin(listener, format!("waiting for another kiln, which is busy with {what}"))
+                });
             }
             Err(TryLockError::Error(source)) => return Err(QemuError::io("lock", path)(source)),
         }

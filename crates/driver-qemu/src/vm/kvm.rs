@@ -13,7 +13,7 @@ use crate::host::aside;
 use crate::host::files;
 use crate::host::proc;
 use crate::paths::Layout;
-use crate::progress::{Listener, Progress};
+use crate::progress::{Listener, Progress, Task};
 use crate::vm::accel::{Accel, AccelChoice};
 use crate::vm::binary::Binary;
 use crate::vm::confinement::Confinement;
@@ -88,7 +88,9 @@ pub(crate) async fn decide(
     let answer = match (known(layout, &binary.version), kernel) {
         (Some(answer), _) => answer,
         (None, Some(kernel)) => {
+            let task = Task::begin(listener, "trying whether KVM works here");
             let answer = probe(qemu, binary, kernel).await;
+            task.done();
             remember(layout, &binary.version, answer.clone())?;
             answer
         }

@@ -68,7 +68,7 @@ pub enum FleetError {
 /// Gives instances to stages and takes them back.
 pub trait Fleet: Send + Sync {
     /// Returns an instance for the stage, with its agent prepared. While the stage waits, `waiting` is told why, each time the
-    /// reason changes. A stage whose wait is given up must be [abandoned](Fleet::abandon).
+    /// reason changes; an empty one is none in particular. A stage whose wait is given up must be [abandoned](Fleet::abandon).
     ///
     /// # Errors
     /// When no instance can be had, or the runner or the agent does not answer.

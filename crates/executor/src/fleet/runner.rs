@@ -9,7 +9,7 @@ use kiln_runner_client::{Runner, RunnerError};
 use kiln_wire::run::Phase;
 use kiln_wire::runner::SetupVmRequest;
 
-use crate::fleet::{Fleet, FleetError, Lease, Want};
+use crate::fleet::{Fleet, FleetError, Lease, Want, error_chain};
 
 /// Pause between two looks at a stage.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -31,12 +31,13 @@ impl RunnerFleet {
         let mut told = String::new();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            if let Ok(Some(found)) = self.runner.stage(stage).await
-                && !found.stage.why.is_empty()
-                && found.stage.why != told
-            {
-                waiting(&found.stage.why);
-                told = found.stage.why;
+            let why = match self.runner.stage(stage).await {
+                Ok(found) => found.map(|found| found.stage.why).unwrap_or_default(),
+                Err(error) => error_chain(&error),
+            };
+            if why != told {
+                waiting(&why);
+                told = why;
             }
         }
     }

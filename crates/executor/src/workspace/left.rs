@@ -68,7 +68,10 @@ impl Left {
             (0, false) => format!("; {bytes} together"),
             (0, true) => format!(" and more; more than {bytes} together"),
             (_, false) => format!(" and {others} more; {bytes} together"),
-            (_, true) => format!(" and more than {others} others; more than {bytes} together"),
+            (_, true) => format!(
+                " and more than {others} {}; more than {bytes} together",
+                if others == 1 { "other" } else { "others" }
+            ),
         };
         let last = names.pop()?;
         names.push(last + &rest);

@@ -23,16 +23,13 @@ async fn a_run_that_is_cancelled_before_it_begins_asks_for_nothing() {
 
 #[tokio::test]
 async fn a_run_that_is_cancelled_while_a_stage_waits_gives_the_wait_up() {
-    let told = Scenario::new(&stages(TWO_STAGES))
-        .fleet(|agents| agents.hold_up("a"))
-        .when("a note: waits", Act::Cancel)
-        .run()
-        .await;
+    let told =
+        Scenario::new(&stages(TWO_STAGES)).fleet(|agents| agents.hold_up("a")).when("a waits", Act::Cancel).run().await;
     told.check(
         "
         run p
         a started
-        a note: waits for an instance: all are busy
+        a waits for an instance: all are busy
         a cancelled
         b cancelled: the run was cancelled before its turn
         run cancelled
@@ -49,7 +46,7 @@ async fn a_run_whose_time_is_up_while_a_stage_waits_gives_the_wait_up() {
         "
         run p
         a started
-        a note: waits for an instance: all are busy
+        a waits for an instance: all are busy
         a cancelled: the run's time was up (timeout: 10s)
         b cancelled: the run's time was up (timeout: 10s) before its turn
         run failed

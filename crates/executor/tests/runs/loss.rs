@@ -194,12 +194,12 @@ async fn a_stage_that_gets_no_instance_fails_with_the_reason_and_the_others_go_o
 #[tokio::test]
 async fn a_stage_that_waits_says_why_and_goes_on_when_it_has_its_instance() {
     let text = steps(r#"- step: {name: one, type: Run, spec: {command: "true"}}"#);
-    let scenario = Scenario::new(&text).fleet(|agents| agents.hold_up("a")).when("a note: waits", Act::LetGo("a"));
+    let scenario = Scenario::new(&text).fleet(|agents| agents.hold_up("a")).when("a waits", Act::LetGo("a"));
     scenario.run().await.check(
         "
         run p
         a started
-        a note: waits for an instance: all are busy
+        a waits for an instance: all are busy
         a ready
         a.one started
         a.one passed

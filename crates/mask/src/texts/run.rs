@@ -12,10 +12,11 @@ impl Texts for Event {
     fn texts(&mut self, mask: &mut Mask<'_>) {
         match self {
             Self::RunStarted { name, run_id: _ } | Self::StageStarted { name, stage: _ } => mask(name),
+            Self::Waiting { what, stage: _, step: _, waited: _ } => mask(what),
             Self::InstanceReady { phases, stage: _, instance: _ } => phases.texts(mask),
             Self::StepStarted { name, stage: _, step: _, attempt: _ } => mask(name),
             // It came through a masker already, which knows what a border of two pieces cuts.
-            Self::Output { text, stage: _, step: _ } => mask(text),
+            Self::Output { text, stage: _, step: _, continues: _, goes_on: _ } => mask(text),
             Self::TestCases { cases, stage: _, step: _, attempt: _ } => cases.texts(mask),
             Self::StepRetry { message, stage: _, step: _, after: _ } => mask(message),
             Self::StepFinished { report, stage: _ } => report.texts(mask),

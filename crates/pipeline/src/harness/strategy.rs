@@ -1,5 +1,6 @@
 //! Reads `strategy`: matrix, parallelism, repeat.
 
+use kiln_document::count::counted;
 use kiln_document::diagnostic::{Diagnostic, Location};
 use kiln_document::schema::did_you_mean;
 use kiln_document::yaml::{Kind, Node};
@@ -228,7 +229,7 @@ fn sliced(reader: &mut Reader<'_>, node: &Node, axis: Axis) -> Option<Axis> {
     };
     let (start, end) = (bound("start", 0), bound("end", usize::MAX).min(items.len()));
     if start >= end {
-        let message = format!("`start` and `end` leave none of the {} items", items.len());
+        let message = format!("`start` and `end` leave none of the {}", counted(items.len(), "item"));
         reader.push(Diagnostic::invalid("empty-list", &node.location, message));
         return None;
     }

@@ -122,7 +122,7 @@ fn a_place_without_room_is_left_for_the_next_one() {
         .change(full("east"))
         .change(full("west"))
         .with(&["s waiting"])
-        .check("explain s: waits for a: the last 1 launches failed: no room in west");
+        .check("explain s: waits for a: the last launch failed: no room in west");
 }
 
 #[test]

@@ -9,6 +9,9 @@ use super::report::{RunReport, StageReport, StepReport};
 use crate::millis;
 use crate::reach::Reach;
 
+/// Longest piece of a line, in bytes. A longer line is told in pieces, which are marked.
+pub const LINE_MAX_BYTES: usize = 16 << 10;
+
 /// Something that happened in a run. `stage` and `step` are the ids that reports carry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -26,6 +29,19 @@ pub enum Event {
         stage: String,
         /// Its name, for people.
         name: String,
+    },
+    /// A stage has waited for some time, or goes on waiting for something else.
+    Waiting {
+        /// The stage's id.
+        stage: String,
+        /// The step's id, where it is a step that waits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<String>,
+        /// What is waited for, in words that follow "waiting for".
+        what: String,
+        /// How long the wait has lasted so far, in milliseconds.
+        #[serde(rename = "waited_ms", with = "millis")]
+        waited: Duration,
     },
     /// A stage has an instance that is ready for its steps.
     InstanceReady {
@@ -56,6 +72,12 @@ pub enum Event {
         step: String,
         /// The text, which ends anywhere in a line but never within a character. What is not UTF-8 is U+FFFD.
         text: String,
+        /// Whether the text goes on with a line that was cut for its length.
+        #[serde(default, skip_serializing_if = "is_false")]
+        continues: bool,
+        /// Whether a line is cut at the end of the text, because it is longer than [`LINE_MAX_BYTES`].
+        #[serde(default, skip_serializing_if = "is_false")]
+        goes_on: bool,
     },
     /// Test cases of a step's reports, in their order: some of them, and the others in further events before the step's end.
     TestCases {
@@ -124,6 +146,10 @@ pub enum Event {
     /// An event of a newer Kiln. It is read, and never told.
     #[serde(other)]
     Unknown,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A named span of time.

@@ -8,5 +8,5 @@ mod event;
 mod report;
 
 pub use cases::{ReportProblem, TestCase, TestResult, Tests};
-pub use event::{Event, Phase};
+pub use event::{Event, LINE_MAX_BYTES, Phase};
 pub use report::{Cause, RunReport, StageReport, Status, StepReport};

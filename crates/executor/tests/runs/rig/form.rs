@@ -42,6 +42,7 @@ fn stage_of(event: &Event) -> Option<&str> {
         Event::RunStarted { .. } | Event::RunFinished { .. } | Event::Unknown => None,
         Event::StageFinished { report } => Some(&report.id),
         Event::StageStarted { stage, .. }
+        | Event::Waiting { stage, .. }
         | Event::InstanceReady { stage, .. }
         | Event::StepStarted { stage, .. }
         | Event::Output { stage, .. }
@@ -57,6 +58,10 @@ fn stage_of(event: &Event) -> Option<&str> {
 fn take(stage: &mut Stage, event: &Event) {
     match event {
         Event::StageStarted { .. } => assert!(!std::mem::replace(&mut stage.started, true), "begun twice: {event:?}"),
+        Event::Waiting { step, .. } => {
+            let is_begun = step.as_ref().is_none_or(|step| stage.begun.contains_key(step));
+            assert!(stage.started && is_begun, "out of turn: {event:?}");
+        }
         Event::InstanceReady { .. } => {
             assert!(stage.started && !std::mem::replace(&mut stage.ready, true), "out of turn: {event:?}");
         }

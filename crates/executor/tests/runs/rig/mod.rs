@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use kiln_executor::wait::Telling;
 use kiln_executor::{Options, Patience, Run};
 use kiln_mask::Masked;
 use kiln_pipeline::plan::{Graph, Limit, Plan, StepNode};
@@ -126,6 +127,7 @@ impl Scenario {
             background_within: Duration::from_secs(2),
             drain_within: Duration::from_secs(2),
             overdue_after: Duration::from_millis(500),
+            telling: Telling { after: Duration::from_millis(300), ..Telling::default() },
             ..Patience::default()
         };
         let options = Options { workspace, patience, ..Options::default() };
@@ -246,7 +248,7 @@ impl Told {
     /// Returns all text of a step.
     pub fn output(&self, of_stage: &str, of_step: &str) -> String {
         let of_it = |event: &Event| match event {
-            Event::Output { stage, step, text } if stage == of_stage && step == of_step => Some(text.clone()),
+            Event::Output { stage, step, text, .. } if stage == of_stage && step == of_step => Some(text.clone()),
             _ => None,
         };
         self.events.iter().filter_map(of_it).collect()

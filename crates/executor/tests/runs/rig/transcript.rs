@@ -19,12 +19,20 @@ impl Transcript {
         match event {
             Event::RunStarted { name, .. } => self.say(format!("run {name}")),
             Event::StageStarted { stage, .. } => self.say(format!("{stage} started")),
+            Event::Waiting { stage, what, .. } if what.starts_with("an instance: ") => {
+                self.say(format!("{stage} waits for {what}"));
+            }
+            // How long other waits take differs from run to run, so they are no part of the transcript.
+            Event::Waiting { stage, step, what, .. } => {
+                let step = step.as_ref().map(|step| format!(".{step}")).unwrap_or_default();
+                return vec![format!("{stage}{step} waits for {what}")];
+            }
             Event::InstanceReady { stage, .. } => self.say(format!("{stage} ready")),
             Event::StepStarted { stage, step, attempt: 1, .. } => self.say(format!("{stage}.{step} started")),
             Event::StepStarted { stage, step, attempt, .. } => {
                 self.say(format!("{stage}.{step} started, attempt {attempt}"));
             }
-            Event::Output { stage, step, text } => self.print(&format!("{stage}.{step}"), text),
+            Event::Output { stage, step, text, .. } => self.print(&format!("{stage}.{step}"), text),
             // How they are cut into events is not the same in every run.
             Event::TestCases { .. } => {}
             Event::StepRetry { stage, step, message, .. } => {
