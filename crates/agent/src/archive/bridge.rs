@@ -1,10 +1,10 @@
 //! Joins blocking readers and writers to bodies. Both are used on threads that are no runtime's.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use futures::StreamExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -43,17 +43,27 @@ pub(super) fn reader(body: Body, unsent_for: Duration) -> BodyReader {
     BodyReader { chunks, rest: Bytes::new() }
 }
 
-impl Read for BodyReader {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+impl BufRead for BodyReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.rest.is_empty() {
             match self.chunks.blocking_recv() {
                 Some(chunk) => self.rest = chunk?,
-                None => return Ok(0),
+                None => break,
             }
         }
-        let n = to.len().min(self.rest.len());
-        to[..n].copy_from_slice(&self.rest.split_to(n));
-        Ok(n)
+        Ok(&self.rest)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.rest.advance(bytes);
+    }
+}
+
+impl Read for BodyReader {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(to)?;
+        self.consume(read);
+        Ok(read)
     }
 }
 

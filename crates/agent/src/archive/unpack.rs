@@ -49,7 +49,7 @@ pub(crate) async fn unpack(
         if !zstd {
             return entries(from, &dir);
         }
-        let decoder = zstd::stream::read::Decoder::new(from).and_then(|mut decoder| {
+        let decoder = zstd::stream::read::Decoder::with_buffer(from).and_then(|mut decoder| {
             decoder.window_log_max(WINDOW_LOG_MAX)?;
             Ok(decoder)
         });
