@@ -1,7 +1,7 @@
 //! Whether compression is worth it, which depends on both ends and on what is between them: it is tried out.
 //!
 //! ```text
-//!             slow, or faster compressed                 faster stored
+//!         slow, or clearly faster compressed             as fast stored
 //!  ┌──────────────────────────────────┐   ┌─────────────────────────────────────┐
 //!  └─► compressed ── after a while, ──┴─► stored ── after a while, ─► compressed ─┘
 //!                    for one stretch                for one stretch
@@ -22,11 +22,14 @@ pub(super) enum Packing {
 /// Bytes of content that are sent in one way until their pace counts: what is on the way still went in the other.
 const SETTLE_BYTES: u64 = 16 << 20;
 /// Bytes of content whose pace is measured then.
-const STRETCH_BYTES: u64 = 16 << 20;
+const STRETCH_BYTES: u64 = 32 << 20;
+/// How many times as much has to leave compressed in a second. What is as quick both ways, such as packs of git that nothing makes smaller,
+/// says nothing about what follows it, and the processors have other work.
+const GAIN: f64 = 1.25;
 /// Where less content than this leaves in a second, it stays compressed: not the processors are what is slow.
 const SLOW_BYTES_PER_S: f64 = 100e6;
 /// The other way is tried again after so many stretches.
-const TRY_EVERY: u32 = 24;
+const TRY_EVERY: u32 = 20;
 
 /// How to pack, by what was measured.
 #[derive(Debug)]
@@ -36,8 +39,8 @@ pub(super) struct Pace {
     bytes: u64,
     /// When what counts of it began.
     since: Option<Instant>,
-    /// Bytes a second in the way that was found to be better, while the other is tried.
-    to_beat: Option<f64>,
+    /// Bytes a second the other way, while this one is tried.
+    other: Option<f64>,
     /// Stretches until the other way is tried.
     patience: u32,
 }
@@ -45,7 +48,7 @@ pub(super) struct Pace {
 impl Default for Pace {
     /// Begins compressed: on a slow network it matters, on a fast one the beginning takes no time.
     fn default() -> Self {
-        Self { packing: Packing::Compressed, bytes: 0, since: None, to_beat: None, patience: 0 }
+        Self { packing: Packing::Compressed, bytes: 0, since: None, other: None, patience: 0 }
     }
 }
 
@@ -70,14 +73,21 @@ impl Pace {
     }
 
     fn measured(&mut self, pace: f64) {
-        match self.to_beat.take() {
-            // The way that was tried is no better.
-            Some(to_beat) if to_beat >= pace => self.turn(),
-            Some(_) => {}
+        match self.other.take() {
+            Some(other) => {
+                let (stored, compressed) = match self.packing {
+                    Packing::Stored => (pace, other),
+                    Packing::Compressed => (other, pace),
+                };
+                let better = if compressed > stored * GAIN { Packing::Compressed } else { Packing::Stored };
+                if better != self.packing {
+                    self.turn();
+                }
+            }
             None if self.patience > 0 => self.patience -= 1,
             None if self.packing == Packing::Compressed && pace < SLOW_BYTES_PER_S => {}
             None => {
-                self.to_beat = Some(pace);
+                self.other = Some(pace);
                 self.patience = TRY_EVERY;
                 self.turn();
             }
@@ -123,6 +133,9 @@ mod tests {
         // An agent on this machine, and a network of one gigabit.
         check(1000, 450, 90..=97);
         check(118, 236, 3..=10);
+        // Packs of git, here and there.
+        check(500, 520, 90..=97);
+        check(118, 118, 90..=97);
         // A network of ten megabits, and an emulated processor.
         check(1, 2, 0..=0);
         check(20, 35, 0..=0);
@@ -130,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_small_tree_is_compressed() {
-        assert_eq!(stored(30, 1000, 450), 0);
+        assert_eq!(stored(48, 1000, 450), 0);
     }
 
     #[test]
@@ -147,5 +160,6 @@ mod tests {
         };
         assert_eq!(send(100, 1000, 450), Packing::Stored);
         assert_eq!(send(1000, 50, 100), Packing::Compressed);
+        assert_eq!(send(1000, 50, 90), Packing::Compressed);
     }
 }
