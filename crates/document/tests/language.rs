@@ -2,7 +2,8 @@
 
 use kiln_document::diagnostic::Findings;
 use kiln_document::schema::{Key, Language, Shape, Table, check};
-use kiln_document::{Report, Severity, Status, yaml};
+use kiln_document::yaml::{self, Repeats};
+use kiln_document::{Report, Severity, Status};
 
 static OVEN: Table = Table::closed(
     "oven",
@@ -67,4 +68,33 @@ fn a_report_points_into_the_file() {
       = help: did you mean `shelves`?
     ");
     insta::assert_snapshot!(report.json(), @r#"{"file":"oven.yml","status":"invalid","diagnostics":[{"code":"unknown-key","severity":"invalid","message":"unknown key `shelfs` in an oven","line":2,"column":1,"help":"did you mean `shelves`?"}]}"#);
+}
+
+/// Each reading of a mapping whose keys repeat, as JSON, with the codes of what is told.
+#[test]
+fn keys_that_repeat_count_as_the_format_says() {
+    let read = |text: &str, repeats| {
+        let mut findings = Findings::new(false);
+        let documents = yaml::parse_with(text.as_bytes(), repeats, &mut findings);
+        let value = documents.last().map(|last| last.get("it").unwrap_or(last).to_json().to_string());
+        let codes: Vec<_> = findings.into_sorted().into_iter().map(|found| (found.severity, found.code)).collect();
+        (value.unwrap_or_default(), codes)
+    };
+    let anchors = "a: &a {x: a, y: a}\nb: &b {x: b, z: b}\n";
+    let twice = [(Severity::Warning, "duplicate-key")];
+    for (own, refused, last_counts, told) in [
+        ("{x: 1, x: 2}", r#"{"x":1}"#, r#"{"x":2}"#, &twice[..]),
+        ("{<<: *a, <<: *b}", r#"{"x":"b","y":"a","z":"b"}"#, r#"{"x":"b","y":"a","z":"b"}"#, &twice),
+        ("{<<: [*a, *b]}", r#"{"x":"a","y":"a","z":"b"}"#, r#"{"x":"a","y":"a","z":"b"}"#, &[]),
+        ("{<<: *a, x: own}", r#"{"x":"own","y":"a"}"#, r#"{"x":"own","y":"a"}"#, &[]),
+        ("{x: own, <<: *a}", r#"{"x":"own","y":"a"}"#, r#"{"x":"a","y":"a"}"#, &twice),
+        ("{m: {x: 1, y: 1}, m: {x: 2}}", r#"{"m":{"x":1,"y":1}}"#, r#"{"m":{"x":2,"y":1}}"#, &twice),
+    ] {
+        let text = format!("{anchors}it: {own}\n");
+        let (value, codes) = read(&text, Repeats::Refused);
+        let is_error = own.contains("x: 1, x") || own.contains("m: ");
+        assert_eq!((value.as_str(), codes.len()), (refused, usize::from(is_error)), "{own}");
+        let (value, codes) = read(&text, Repeats::LastCounts);
+        assert_eq!((value.as_str(), codes.as_slice()), (last_counts, told), "{own}");
+    }
 }
