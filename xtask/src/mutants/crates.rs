@@ -3,7 +3,7 @@
 use super::mutant::Mutant;
 use super::suite::{
     AGENT_CLIENT, AGENT_EPOCH, AGENT_RESTARTS, AGENT_SECRETS, AGENT_SELF_TEST, AGENT_SETTINGS, AGENT_SPOOL,
-    AGENT_STEP_USER, AGENT_TAMPERING, DRIVER, MASK, OUTPUT_TEXT, RUN_CANCEL, RUN_LOSS, RUN_SECRETS, RUNNER,
+    AGENT_STEP_USER, AGENT_TAMPERING, DRIVER, MASK, OUTPUT_TEXT, RUN_CANCEL, RUN_DRONE, RUN_LOSS, RUN_SECRETS, RUNNER,
     RUNNER_GUARD, RUNNER_HEALTH, RUNNER_READERS, RUNNER_READY, RUNNER_RESTARTS, SOURCES, STORE, STORE_BREAKAGE,
     STORE_GROUPS, STORE_PLACE, STORE_ROWS, TALLY,
 };
@@ -149,6 +149,25 @@ pub const MUTANTS: &[Mutant] = &[
             "            () = self.context.cancel.cancelled() => Err(self.cancelled()),",
             "            () = std::future::pending() => Err(self.cancelled()),",
         )],
+    },
+    Mutant {
+        name: "the status of a Drone step is that of what it needs",
+        suite: RUN_DRONE,
+        edits: &[(
+            "executor/src/walk.rs",
+            "Sight::Ended => ends.iter().copied().flatten().fold(before, End::and),",
+            "Sight::Ended => needed,",
+        )],
+    },
+    Mutant {
+        name: "an exit code of 78 fails its step",
+        suite: RUN_DRONE,
+        edits: &[("executor/src/outcome.rs", "        if ends {", "        if ends && false {")],
+    },
+    Mutant {
+        name: "a fast failure lets the steps beside it go on",
+        suite: RUN_DRONE,
+        edits: &[("executor/src/step.rs", "Decision::EndStage => self.end(&name),", "Decision::EndStage => {}")],
     },
     Mutant {
         name: "a character that two pieces of output share is lost",

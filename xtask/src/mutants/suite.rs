@@ -61,6 +61,8 @@ pub const MASK: Suite = Suite::Unit { of: "mask", word: "" };
 pub const RUN_LOSS: Suite = Suite::Tests { program: "runs", word: "loss::" };
 /// What becomes of a run that is cancelled.
 pub const RUN_CANCEL: Suite = Suite::Tests { program: "runs", word: "cancel::" };
+/// What Drone files mean while they run.
+pub const RUN_DRONE: Suite = Suite::Tests { program: "runs", word: "drone::" };
 /// What of the sources enters a VM.
 pub const SOURCES: Suite = Suite::Unit { of: "executor", word: "workspace::" };
 /// How output becomes text.
