@@ -29,11 +29,11 @@ pub async fn content(path: impl AsRef<Path>) -> String {
     .to_owned()
 }
 
-/// Returns whether a process lives; a zombie does not.
+/// Returns whether a process lives, whatever bytes its name is; a zombie does not.
 #[must_use]
 pub fn alive(pid: &str) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    String::from_utf8_lossy(&stat).rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 /// Waits until a process has ended.

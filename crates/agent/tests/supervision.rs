@@ -83,17 +83,21 @@ async fn destroy_ends_a_process_that_left_everything_while_its_step_runs() {
 async fn a_process_whose_name_is_no_text_is_ended_as_any_other() {
     for cgroups in [true, false] {
         let rig = with_cgroups(cgroups).await;
-        let pid = rig.path("pid");
+        let (main, other) = (rig.path("main"), rig.path("other"));
         let script = format!(
-            "name=$(printf '{}\\377'); cp \"$(command -v sleep)\" \"$name\"; \
-             env -i setsid -f sh -c 'echo $$ > {pid}; exec \"$0\" 1000' \"$name\"; exec \"$name\" 1000",
+            "name=$(printf '{}\\377'); cp \"$(command -v sleep)\" \"$name\"; echo $$ > {main}; \
+             env -i setsid -f sh -c 'echo $$ > {other}; exec \"$0\" 1000' \"$name\"; exec \"$name\" 1000",
             rig.path("")
         );
         rig.client.ok("/start_step", &step("s1", &script)).await;
-        let pid = content(pid).await;
+        let (main, other) = (content(main).await, content(other).await);
+        for pid in [&main, &other] {
+            let name = || std::fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name == b"\xff\n");
+            until("the name", async || name().then_some(())).await;
+        }
         rig.client.ok("/kiln/v1/cancel", &json!({"id": "s1", "grace_ms": 0})).await;
         assert_eq!(rig.client.poll("s1").await.cause, Cause::Cancelled);
-        assert!(!alive(&pid), "with cgroups: {cgroups}");
+        assert!(!alive(&main) && !alive(&other), "with cgroups: {cgroups}");
     }
 }
 
