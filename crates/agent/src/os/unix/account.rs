@@ -9,6 +9,8 @@ use std::path::Path;
 
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 
+use super::files::read_text;
+
 /// Who a step runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
@@ -31,10 +33,7 @@ pub(crate) fn find(user: &str) -> Result<Option<Account>, UnknownUser> {
     if user.is_empty() {
         return Ok(None);
     }
-    // A missing file is an empty one: numeric users still work.
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let group = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    let account = look_up(user, &passwd, &group).ok_or_else(|| UnknownUser { user: user.into() })?;
+    let account = look_up_in(Path::new("/etc"), user).ok_or_else(|| UnknownUser { user: user.into() })?;
     Ok(Some(account).filter(|account| account.uid != nix::unistd::geteuid().as_raw()))
 }
 
@@ -68,6 +67,12 @@ impl Drop for Acting {
         setfsuid(self.uid);
         setfsgid(self.gid);
     }
+}
+
+fn look_up_in(etc: &Path, user: &str) -> Option<Account> {
+    // A missing file is an empty one: numeric users still work.
+    let read = |name: &str| read_text(etc.join(name)).unwrap_or_default();
+    look_up(user, &read("passwd"), &read("group"))
 }
 
 fn look_up(user: &str, passwd: &str, group: &str) -> Option<Account> {
@@ -107,6 +112,17 @@ mod tests {
             assert_eq!((account.uid, account.gid, account.groups), (1000, 100, vec![100, 999]));
             assert_eq!(account.home.as_deref(), Some("/home/ann"));
         }
+    }
+
+    #[test]
+    fn a_name_in_another_encoding_hides_no_account() {
+        let etc = tempfile::tempdir().expect("a directory");
+        let passwd = [b"bob:x:7:7:B\xf6b:/home/bob:/bin/sh\n", PASSWD.as_bytes()].concat();
+        std::fs::write(etc.path().join("passwd"), passwd).expect("a file");
+        std::fs::write(etc.path().join("group"), [b"caf\xe9:x:5:\n", GROUP.as_bytes()].concat()).expect("a file");
+        let ann = look_up_in(etc.path(), "ann").expect("an account");
+        assert_eq!((ann.uid, ann.groups), (1000, vec![100, 999]));
+        assert_eq!(look_up_in(etc.path(), "bob").map(|bob| bob.uid), Some(7));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::files::read_text;
 use super::oom;
 
 /// The directory under which the cgroups of this agent's steps are made.
@@ -23,8 +24,9 @@ pub(super) struct Cgroup {
 impl Parent {
     /// Finds the hierarchy and makes a directory of this name; none where that is not allowed.
     pub(super) fn create(name: &str) -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        // Whoever mounts something may give its place any name.
+        let mounts = read_text("/proc/self/mountinfo").ok()?;
+        let own = read_text("/proc/self/cgroup").unwrap_or_default();
         let mount = mounts.lines().find_map(mount_point)?;
         let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or("");
         // The top is tried first: below it a controller can be switched on, because no process lives in our

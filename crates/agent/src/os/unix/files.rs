@@ -23,6 +23,11 @@ pub(crate) fn replace_private(path: &Path, text: &str) -> io::Result<()> {
     fs::rename(&beside, path)
 }
 
+/// Reads a file of the system. What in it is no UTF-8, as a name in an older encoding, becomes a mark and spoils nothing else.
+pub(super) fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+    fs::read(path).map(|text| String::from_utf8_lossy(&text).into_owned())
+}
+
 /// Sets the permissions, as chmod(1) takes them.
 pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode & 0o7777))

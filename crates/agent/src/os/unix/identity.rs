@@ -26,35 +26,58 @@ pub(crate) fn boot_id() -> String {
 /// Draws a new machine id.
 pub(crate) fn write_machine_id(root: &Path) -> io::Result<()> {
     let id = crate::machine::random_hex(16);
-    replace(&root.join("etc/machine-id"), &format!("{id}\n"))?;
+    replace(&root.join("etc/machine-id"), format!("{id}\n"))?;
     let dbus = root.join("var/lib/dbus/machine-id");
     // Usually a link to the other one.
     if dbus.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
-        replace(&dbus, &format!("{id}\n"))?;
+        replace(&dbus, format!("{id}\n"))?;
     }
     Ok(())
 }
 
 /// Writes the host name, and lets it resolve.
 pub(crate) fn write_hostname(root: &Path, name: &str) -> io::Result<()> {
-    replace(&root.join("etc/hostname"), &format!("{name}\n"))?;
+    replace(&root.join("etc/hostname"), format!("{name}\n"))?;
     let hosts = root.join("etc/hosts");
-    let present = fs::read_to_string(&hosts).unwrap_or_default();
-    let kept = present.lines().filter(|line| !line.starts_with("127.0.1.1"));
-    let mut text: String = kept.map(|line| format!("{line}\n")).collect();
-    text.push_str(&format!("127.0.1.1 {name}\n"));
-    replace(&hosts, &text)
+    // Lines may be in any encoding, and are kept as they are.
+    let present = fs::read(&hosts).unwrap_or_default();
+    let mut text = Vec::new();
+    for line in present.split_inclusive(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"127.0.1.1")) {
+        text.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+        text.push(b'\n');
+    }
+    text.extend_from_slice(format!("127.0.1.1 {name}\n").as_bytes());
+    replace(&hosts, text)
 }
 
 /// Writes beside and renames, so that nobody reads a half; where that is not possible, as on a mounted file, in place.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+fn replace(path: &Path, text: impl AsRef<[u8]>) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;
     }
     let beside = path.with_extension("kiln-new");
-    fs::write(&beside, text)?;
+    fs::write(&beside, &text)?;
     fs::rename(&beside, path).or_else(|_| {
         drop(fs::remove_file(&beside));
-        fs::write(path, text)
+        fs::write(path, &text)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_name_takes_the_place_of_the_one_before_and_other_lines_stay_as_they_are() {
+        let root = tempfile::tempdir().expect("a directory");
+        let hosts = root.path().join("etc/hosts");
+        fs::create_dir(root.path().join("etc")).expect("a directory");
+        fs::write(&hosts, b"127.0.0.1 localhost\n127.0.1.1 before\n10.0.0.1 registry # caf\xe9").expect("a file");
+        for name in ["first", "second"] {
+            write_hostname(root.path(), name).expect("a host name");
+        }
+        let expected = b"127.0.0.1 localhost\n10.0.0.1 registry # caf\xe9\n127.0.1.1 second\n";
+        assert_eq!(fs::read(&hosts).expect("a file"), expected);
+        assert_eq!(fs::read_to_string(root.path().join("etc/hostname")).expect("a file"), "second\n");
+    }
 }
