@@ -143,18 +143,20 @@ impl<R: Read> Walk<R> {
         let source = self.reader.get_mut();
         let line = source.line();
         source.advance(begin.len());
+        let mut least_bytes = end.len();
         loop {
-            let Ok(rest) = source.rest(end.len()) else { return Err(self.stopped(line)) };
+            let Ok(rest) = source.rest(least_bytes) else { return Err(self.stopped(line)) };
             if let Some(at) = memchr::memmem::find(rest.as_bytes(), end.as_bytes()) {
                 each(&rest[..at]);
                 source.advance(at + end.len());
                 return Ok(());
             }
-            if rest.len() < end.len() {
+            if rest.len() < least_bytes {
                 return Err(Fault { line: Some(line), kind: Kind::Cut { within: format!("`{begin}`") } });
             }
             // The end may have begun.
             let bytes = rest.floor_char_boundary(rest.len() - (end.len() - 1));
+            least_bytes = if bytes == 0 { rest.len() + 1 } else { end.len() };
             each(&rest[..bytes]);
             source.advance(bytes);
         }

@@ -40,7 +40,15 @@ fn a_report_that_was_cut_says_where_and_counts_what_is_whole() {
         "2 = 2+0+0+0\n! x.xml:3: the report ends within <failure>, as if its writer had been ended before it was done; the 2 tests before \
          that are counted",
     );
-    for (begin, within) in [("<![CDATA[ a]]", "`<![CDATA[`"), ("<!-- a --", "`<!--`"), ("<? a ?", "`<?`")] {
+    for (begin, within) in [
+        ("<![CDATA[ a]]", "`<![CDATA[`"),
+        ("<!-- a --", "`<!--`"),
+        ("<? a ?", "`<?`"),
+        // A character of several bytes is the last.
+        ("<![CDATA[ €", "`<![CDATA[`"),
+        ("<!--😀", "`<!--`"),
+        ("<?ä", "`<?`"),
+    ] {
         check(
             &format!("<testsuite>{begin}"),
             &format!(

@@ -138,6 +138,7 @@ fn a_secret_of_markup_is_masked_wherever_it_stands() {
     // A reference that is unknown does not leave the others of its attribute as they stand.
     for (attribute, expect) in [
         ("a &lt;5&gt;&amp;pass &nbsp; b", "a ************** &nbsp; b"),
+        ("a &#60;5&#x3e;&#38;pass &nbsp; b", "a ************** &nbsp; b"),
         ("two\nlines", "**************"),
         ("two&#10;lines", "**************"),
     ] {
