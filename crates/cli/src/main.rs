@@ -62,7 +62,7 @@ async fn dispatch(command: Command, started: std::time::Instant) -> anyhow::Resu
         Command::Events(args) => commands::events::events(args).await,
         Command::Tests(command) => commands::tests::tests(&command),
         Command::Shell(args) => commands::shell::shell(args).await,
-        Command::Doctor(args) => commands::doctor::doctor(args).await,
+        Command::Doctor(args) => waits::shown("the checks of this machine", commands::doctor::doctor(args)).await,
         Command::Completions { shell } => {
             use clap::CommandFactory as _;
             clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut std::io::stdout());

@@ -10,7 +10,7 @@ use crate::args::Format;
 use crate::args::operator::EventsArgs;
 use crate::exit::Exit;
 use crate::table::clean;
-use crate::{print, runner_access};
+use crate::{print, runner_access, waits};
 
 /// What the runner remembers comes in one go; a pause of this length is its end.
 const PAST_PAUSE: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub async fn events(args: EventsArgs) -> anyhow::Result<Exit> {
 
 async fn past(runner: &Runner, format: Format) -> Result<(), RunnerError> {
     let asked_ms = now_ms();
-    let mut stream = runner.events(Some(0)).await?;
+    let mut stream = waits::shown("the runner", runner.events(Some(0))).await?;
     let mut seen = false;
     while let Ok(next) = tokio::time::timeout(PAST_PAUSE, stream.next()).await {
         match next? {
@@ -53,7 +53,7 @@ async fn past(runner: &Runner, format: Format) -> Result<(), RunnerError> {
 
 async fn follow(runner: &Runner, format: Format) -> Result<(), RunnerError> {
     let mut last = None;
-    let mut stream = runner.events(last).await?;
+    let mut stream = waits::shown("the runner", runner.events(last)).await?;
     loop {
         match stream.next().await {
             Ok(Next::Change(change)) => {
@@ -61,7 +61,7 @@ async fn follow(runner: &Runner, format: Format) -> Result<(), RunnerError> {
                 show(&change, format);
             }
             Err(error) if !error.may_pass() => return Err(error),
-            Ok(Next::End) | Err(_) => stream = reopen(runner, last).await?,
+            Ok(Next::End) | Err(_) => stream = waits::shown("the runner", reopen(runner, last)).await?,
         }
     }
 }
