@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::count::counted;
+use crate::lookalike;
 
 /// A place in a source file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -116,8 +117,12 @@ fn shorten(text: &mut String) {
     }
 }
 
-/// Leaves of equal notes the first one, which says where else it holds: a note that is true of many places of a file is
-/// about the file.
+/// Returns whether a finding that is true of many places of a file is about the file.
+fn is_about_all(found: &Diagnostic) -> bool {
+    found.severity == Severity::Note || found.code == lookalike::CODE
+}
+
+/// Leaves of equal findings about the file as a whole the first one, which says where else it holds.
 fn once(list: Vec<Diagnostic>) -> Vec<Diagnostic> {
     /// Most further lines that are named.
     const NAMED: usize = 5;
@@ -125,7 +130,7 @@ fn once(list: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let mut first: HashMap<(&'static str, String), usize> = HashMap::new();
     let mut others: HashMap<usize, Vec<u32>> = HashMap::new();
     for found in list {
-        if found.severity == Severity::Note {
+        if is_about_all(&found) {
             match first.entry((found.code, found.message.clone())) {
                 Entry::Occupied(at) => {
                     let kept: &mut Diagnostic = &mut kept[*at.get()];
@@ -210,6 +215,18 @@ impl Findings {
         self.kept[severity as usize] >= MAX_DIAGNOSTICS
     }
 
+    /// Returns whether there is a finding of this code at this place already.
+    #[must_use]
+    pub fn tells(&self, code: &str, at: &Location) -> bool {
+        self.list.iter().any(|found| found.code == code && found.location == *at)
+    }
+
+    /// Returns the finding that was made first.
+    #[must_use]
+    pub fn first(&self) -> Option<&Diagnostic> {
+        self.list.first()
+    }
+
     /// Returns the heaviest severity so far, including findings that were left out.
     #[must_use]
     pub fn heaviest(&self) -> Option<Severity> {
@@ -221,7 +238,7 @@ impl Findings {
         self.list.iter_mut().for_each(revise);
     }
 
-    /// Returns all findings in the order of their places, equal notes once. The last one says how many were left out.
+    /// Returns all findings in the order of their places, those about the file as a whole once. The last one says how many were left out.
     #[must_use]
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.list

@@ -11,6 +11,7 @@
 pub mod count;
 pub mod diagnostic;
 pub mod duration;
+mod lookalike;
 pub mod report;
 pub mod schema;
 pub mod yaml;

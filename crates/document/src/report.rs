@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
 
-use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::diagnostic::{Diagnostic, Findings, Location, Severity};
+use crate::lookalike;
 
 /// A file's worst finding in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,6 +40,14 @@ struct ReportJson<'a> {
 }
 
 impl Report {
+    /// Returns the report on a file: its findings in the order of their places. What a character causes that nobody sees is
+    /// told as such.
+    #[must_use]
+    pub fn new(file: &str, source: String, mut findings: Findings) -> Report {
+        findings.revise(|found| lookalike::explain(found, &source));
+        Report { file: file.to_owned(), source, diagnostics: findings.into_sorted() }
+    }
+
     /// Returns the report of a file that could not be read.
     #[must_use]
     pub fn unreadable(file: &str, error: &std::io::Error) -> Report {

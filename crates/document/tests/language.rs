@@ -11,9 +11,15 @@ static OVEN: Table = Table::closed(
         Key::read("fuel", Shape::Enum(&["gas", "wood"]), "what it burns"),
         Key::read("shelves", Shape::List(&Shape::Text), "its shelves"),
         Key::read("door", Shape::Map(&Shape::Text), "its door").or_expression(),
+        Key::read("timer", Shape::Of(&TIMER), "when it ends"),
         Key::unsupported("fan", "there is no current"),
         Key::no_effect("colour", Shape::Text, "it is dark inside"),
     ],
+);
+
+static TIMER: Table = Table::closed(
+    "timer",
+    &[Key::read("minutes", Shape::Number, "how long"), Key::read("bell", Shape::Text, "what rings")],
 );
 
 fn report(text: &str, expression_marker: Option<&'static str>) -> Report {
@@ -23,7 +29,7 @@ fn report(text: &str, expression_marker: Option<&'static str>) -> Report {
     for document in &documents {
         check(document, &Shape::Of(&OVEN), language, &mut findings);
     }
-    Report { file: "oven.yml".to_owned(), source: text.to_owned(), diagnostics: findings.into_sorted() }
+    Report::new("oven.yml", text.to_owned(), findings)
 }
 
 #[test]
@@ -97,4 +103,71 @@ fn keys_that_repeat_count_as_the_format_says() {
         let (value, codes) = read(&text, Repeats::LastCounts);
         assert_eq!((value.as_str(), codes.as_slice()), (last_counts, told), "{own}");
     }
+}
+
+/// Line, column and message of each finding, and its help.
+#[track_caller]
+fn check_told(text: &str, expected: &[(u32, u32, &str, &str)]) {
+    let report = report(text, None);
+    let told: Vec<(u32, u32, &str, &str)> = report
+        .diagnostics
+        .iter()
+        .map(|found| {
+            let place = &found.location;
+            (place.line, place.column, found.message.as_str(), found.help.as_deref().unwrap_or_default())
+        })
+        .collect();
+    assert_eq!(told, expected, "{text}");
+}
+
+#[test]
+fn a_colon_within_a_text_is_told_with_its_column() {
+    let shelf = "put the shelve in quotes, or write it on the lines below `- |`";
+    let item = "an item of `shelves` takes text, not a mapping: the `:` here makes one";
+    check_told("shelves:\n- top: hot\n", &[(2, 6, item, shelf)]);
+    check_told("shelves:\n- caf\u{e9} \"a: b\"\n", &[(2, 10, item, shelf)]);
+    check_told("shelves:\n- done:\n", &[(2, 7, item, shelf)]);
+    check_told("shelves: [{a: b}]\n", &[(1, 11, "an item of `shelves` takes text, not a mapping", "")]);
+    let fuel = "put the fuel in quotes, or write it on the lines below `fuel: |`";
+    check_told("fuel: gas: hot\n", &[(1, 10, "a `:` stands where no key can be", fuel)]);
+}
+
+#[test]
+fn what_stands_beside_the_key_that_it_belongs_below_is_one_finding() {
+    let timer = "`timer` is empty, and `minutes` and `bell` stand beside it";
+    check_told("timer:\nminutes: 5\nbell: x\nfuel: gas\n", &[(1, 1, timer, "indent the lines below `timer:`")]);
+    let door = "`door` is empty, and `handle` stands beside it";
+    check_told("door:\nhandle: x\n", &[(1, 1, door, "indent the lines below `door:`")]);
+    // A slip of a key is one, whatever stands above it.
+    check_told("door:\nfule: gas\n", &[(2, 1, "unknown key `fule` in an oven", "did you mean `fuel`?")]);
+    check_told("timer:\n", &[]);
+}
+
+#[test]
+fn characters_that_look_like_others_are_named() {
+    let space = "a no-break space (U+00A0) stands here, which is no space to YAML";
+    let write = "write a space in its place";
+    check_told("fuel: gas\n\u{a0}shelves: [a]\n", &[(2, 1, space, write)]);
+    check_told("fuel:\u{a0}gas\nshelves: [a]\n", &[(1, 6, space, write)]);
+    check_told("fuel: gas\u{a0}\n", &[(1, 10, space, write)]);
+    check_told("shelves:\n-\u{a0}a: b\n", &[(2, 2, space, write)]);
+    check_told("timer:\n\u{a0}minutes: 5\n\u{a0}bell: x\n", &[(2, 1, &format!("{space} (also in line 3)"), write)]);
+    let hidden = "a space without width (U+200B) stands here, which nobody sees";
+    check_told("fu\u{200b}el: gas\n", &[(1, 3, hidden, "remove it")]);
+    let quote = "a typographic quote (U+201C) stands here, which is no `\"` to YAML";
+    check_told("\u{201c}fuel\u{201d}: gas\n", &[(1, 1, quote, "write `\"` in its place")]);
+    check_told("fuel: \u{201c}gas\u{201d}\n", &[(1, 7, quote, "write `\"` in its place")]);
+    let dash = "a typographic dash (U+2013) stands here, which is no `-` to YAML";
+    check_told("shelves:\n\u{2013} a: b\n", &[(2, 1, dash, "write `-` in its place")]);
+    // In a text they are as good as any other, and a mark of the encoding may begin a file.
+    check_told("shelves: [\"caf\u{e9}\u{a0}\u{201c}x\u{201d}\"]\n", &[]);
+    check_told("\u{feff}fuel: gas\n", &[]);
+    let known = "known here: shelves, door, timer, fan, colour";
+    check_told("fuel: gas # \u{201c}x\u{201d}\nhandle: x\n", &[(2, 1, "unknown key `handle` in an oven", known)]);
+}
+
+#[test]
+fn a_text_that_loses_its_beginning_to_a_tag_is_warned_about() {
+    let lost = "`!` is a tag to YAML and no part of the text that follows";
+    check_told("shelves:\n- ! grep x\n- !!str 5\n", &[(2, 5, lost, "put the whole text in quotes")]);
 }

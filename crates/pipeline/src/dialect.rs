@@ -29,6 +29,9 @@ pub(crate) fn detect(documents: &[Node]) -> Result<Dialect, Box<Diagnostic>> {
         ));
     };
     if documents.iter().any(|document| document.entries().is_none()) && documents.len() == 1 {
+        if let Some(found) = without_pipeline(first) {
+            return Err(Box::new(found));
+        }
         let message = format!("a pipeline file is a mapping, this is {}", first.kind_name());
         return Err(Box::new(Diagnostic::invalid("not-a-pipeline", &first.location, message).help(BOTH)));
     }
@@ -88,9 +91,39 @@ fn v1(document: &Node) -> Diagnostic {
         .help("a version 0 file starts with `pipeline:` and wraps each stage in `- stage:`")
 }
 
+/// Recognizes a Harness pipeline whose first line, or first lines, are missing.
+fn without_pipeline(document: &Node) -> Option<Diagnostic> {
+    let wraps = |item: &Node| item.entry("stage").is_some() || item.entry("parallel").is_some();
+    let holds_stages = |list: Option<&Node>| list.and_then(Node::items).is_some_and(|items| items.iter().any(wraps));
+    let of_harness = ["identifier", "projectIdentifier", "orgIdentifier"];
+    let (missing, above) = if holds_stages(Some(document)) {
+        (
+            "`pipeline:`, with its `name:` and `stages:`,",
+            "write `pipeline:`, `  name: ...` and `  stages:` above the list",
+        )
+    } else if holds_stages(document.get("stages"))
+        || document.get("stages").is_some() && of_harness.iter().any(|key| document.entry(key).is_some())
+    {
+        ("the line `pipeline:`", "write `pipeline:` above the first line")
+    } else if document.get("stage").is_some_and(|stage| stage.get("spec").is_some()) {
+        let above = "write `pipeline:`, `  name: ...`, `  stages:` and `  - stage:` above the stage's keys";
+        ("`pipeline:`, with its `name:` and `stages:`,", above)
+    } else {
+        return None;
+    };
+    let first = document.entries().and_then(|entries| entries.first()).map(|(key, _)| key);
+    let place = first.or(document.items().and_then(<[Node]>::first)).unwrap_or(document);
+    let message = format!("{missing} is missing above this Harness pipeline");
+    let help = format!("{above}, and indent everything below");
+    Some(Diagnostic::invalid("missing-wrapper", &place.location, message).help(help))
+}
+
 fn other(document: &Node) -> Diagnostic {
     let place =
         document.entries().and_then(|entries| entries.first()).map_or(&document.location, |(key, _)| &key.location);
+    if let Some(found) = without_pipeline(document) {
+        return found;
+    }
     if let Some((key, name)) = HARNESS_ENTITIES.iter().find_map(|name| Some((document.entry(name)?.0, name))) {
         let message = format!("this is a Harness `{name}`, not a pipeline");
         return Diagnostic::unsupported("harness-entity", &key.location, message)

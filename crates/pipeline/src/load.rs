@@ -61,5 +61,5 @@ pub fn load(name: &str, bytes: &[u8], options: &Options) -> Loaded {
         plan = None;
     }
     let source = String::from_utf8_lossy(bytes).into_owned();
-    Loaded { report: Report { file: name.to_owned(), source, diagnostics: findings.into_sorted() }, dialect, plan }
+    Loaded { report: Report::new(name, source, findings), dialect, plan }
 }

@@ -1,6 +1,6 @@
 //! One file in, configuration and findings out.
 
-use kiln_document::diagnostic::{Diagnostic, Location, Severity};
+use kiln_document::diagnostic::{Diagnostic, Findings, Location, Severity};
 use kiln_document::report::{Report, Status};
 use kiln_document::yaml;
 use kiln_pool::Config;
@@ -56,7 +56,13 @@ pub fn load(name: &str, bytes: &[u8], options: &Options<'_>) -> Loaded {
             reader.push(empty.help(drivers.example()));
             None
         }
-        [] => None,
+        [] => {
+            if let Some(found) = before_mistake(bytes, &reader.findings, drivers) {
+                reader.findings = Findings::new(false);
+                reader.push(found);
+            }
+            None
+        }
         [root, ..] if let Some(found) = file::other_format(root, drivers) => {
             reader.push(found);
             None
@@ -72,7 +78,16 @@ pub fn load(name: &str, bytes: &[u8], options: &Options<'_>) -> Loaded {
         }
     };
     let config = config.filter(|_| reader.findings.heaviest() < Some(Severity::Invalid));
-    let findings = std::mem::take(&mut reader.findings).into_sorted();
-    let diagnostics = findings.into_iter().filter(|found| !reader.is_doubtful(found)).collect();
-    Loaded { report: Report { file: name.to_owned(), source, diagnostics }, config }
+    let mut report = Report::new(name, source, std::mem::take(&mut reader.findings));
+    report.diagnostics.retain(|found| !reader.is_doubtful(found));
+    Loaded { report, config }
+}
+
+/// Returns what is to be said of a file that is no YAML and has another format as well: that of 2021 was documented with a line
+/// `----` between its pools, which YAML does not know. The lines above it tell.
+fn before_mistake(bytes: &[u8], findings: &Findings, drivers: Drivers<'_>) -> Option<Diagnostic> {
+    let at = findings.first()?.location.span.start.min(bytes.len());
+    let line = bytes[..at].iter().rposition(|byte| *byte == b'\n')?;
+    let documents = yaml::parse(&bytes[..line], &mut Findings::new(false));
+    file::other_format(documents.first()?, drivers)
 }

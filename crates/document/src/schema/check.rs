@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{Key, Role, Shape, Table, did_you_mean};
-use crate::diagnostic::{Diagnostic, Findings, Severity};
-use crate::duration;
-use crate::yaml::{Kind, Node, Resolved};
+use crate::diagnostic::{Diagnostic, Findings, Location, Severity};
+use crate::yaml::{Kind, Node, Resolved, unquoted};
+use crate::{duration, lookalike};
 
 /// How the files of one language are checked against their tables.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +57,7 @@ impl Walk<'_> {
                 self.scalar(node, what, "true or false", |node| truth(node).is_some() || node.text() == Some(""))
             }
             Shape::Number => {
-                self.scalar(node, what, "a number", |node| number(node) || node.text() == Some(""))
+                self.scalar(node, what, "a number", |node| is_number(node) || node.text() == Some(""))
                     && self.one_reading(node, what)
             }
             Shape::Duration => self.duration(node, what),
@@ -92,9 +92,17 @@ impl Walk<'_> {
             _ => node.kind_name().to_owned(),
         };
         let message = format!("{what} takes {wanted}, not {found}");
-        let mut found = Diagnostic::invalid("wrong-type", &node.location, message);
-        found.help = help.map(str::to_owned);
-        self.findings.push(found);
+        self.findings.push(match colon(node).filter(|_| wanted == "text") {
+            Some(colon) => {
+                let message = format!("{message}: the `:` here makes one");
+                Diagnostic::invalid("wrong-type", &colon, message).help(unquoted::of_mapping(what))
+            }
+            None => {
+                let mut found = Diagnostic::invalid("wrong-type", &node.location, message);
+                found.help = help.map(str::to_owned);
+                found
+            }
+        });
         false
     }
 
@@ -137,14 +145,23 @@ impl Walk<'_> {
     }
 
     fn list(&mut self, node: &Node, what: &str, item: &Shape) -> bool {
-        let Some(items) = node.items() else {
-            let help = node.text().map(|_| "put each item on a line of its own, behind a `- `");
-            return self.unfit(node, what, "a list", help);
-        };
+        let Some(items) = node.items() else { return self.no_list(node, what, item) };
         for element in items {
             self.value(element, item, &format!("an item of {what}"));
         }
         true
+    }
+
+    /// Reports what stands in the place of a list. A mapping with the keys of its items is one without its `-`.
+    fn no_list(&mut self, node: &Node, what: &str, item: &Shape) -> bool {
+        let first = node.entries().and_then(|entries| entries.first()).and_then(|(key, _)| key.text());
+        let help = match (item, first) {
+            (Shape::Of(table), Some(key)) if table.key(key).is_some() => {
+                Some(format!("begin each item with `- `: `- {key}: ...`"))
+            }
+            _ => node.text().map(|_| "put each item on a line of its own, behind a `- `".to_owned()),
+        };
+        self.unfit(node, what, "a list", help.as_deref())
     }
 
     fn map(&mut self, node: &Node, what: &str, value: &Shape) -> bool {
@@ -160,19 +177,40 @@ impl Walk<'_> {
             let name = if what == "this" { with_article(table.name) } else { what.to_owned() };
             return self.mismatch(node, &name, "a mapping");
         };
-        let mut unknown = Vec::new();
+        let free: Vec<&str> = match entries.iter().all(|(key, _)| table.key(key.text().unwrap_or_default()).is_some()) {
+            true => Vec::new(),
+            false => table.keys.iter().map(|key| key.name).filter(|known| node.entry(known).is_none()).collect(),
+        };
+        // The known key without a value that stands right above, and the unknown ones that belong below it.
+        let mut empty: Option<(&Node, &Key, Vec<&Node>)> = None;
         for (key, value) in entries {
-            match table.key(key.text().unwrap_or_default()) {
-                None => unknown.push(key),
-                Some(known) => self.known(key, value, known),
+            match (table.key(key.text().unwrap_or_default()), &mut empty) {
+                (None, Some((_, above, below))) if belongs_below(key, above, &free) => below.push(key),
+                (None, _) => self.unknown(key, table, &free),
+                (Some(known), _) => {
+                    self.beside(empty.take(), table);
+                    self.known(key, value, known);
+                    empty = value.is_null().then(|| (key, known, Vec::new()));
+                }
             }
         }
-        if !unknown.is_empty() {
-            let free: Vec<&str> =
-                table.keys.iter().map(|key| key.name).filter(|known| node.entry(known).is_none()).collect();
-            unknown.into_iter().for_each(|key| self.unknown(key, table, &free));
-        }
+        self.beside(empty, table);
         true
+    }
+
+    /// Reports keys that stand beside the one that they belong to, as if it were for the keys above it.
+    fn beside(&mut self, empty: Option<(&Node, &Key, Vec<&Node>)>, table: &Table) {
+        let Some((key, known, below)) = empty.filter(|(.., below)| !below.is_empty()) else { return };
+        let names: Vec<String> = below.iter().map(|key| format!("`{}`", key.text().unwrap_or_default())).collect();
+        let verb = if names.len() == 1 { "stands" } else { "stand" };
+        let message = format!("`{}` is empty, and {} {verb} beside it", known.name, listed(&names));
+        let sure = matches!(known.shape, Shape::Of(_));
+        let weigh = match self.findings.lenient || !sure && (table.open || self.language.ignores_unknown) {
+            true => Diagnostic::warning,
+            false => Diagnostic::invalid,
+        };
+        let help = format!("indent the lines below `{}:`", known.name);
+        self.findings.push(weigh("empty-key", &key.location, message).help(help));
     }
 
     fn known(&mut self, key: &Node, value: &Node, known: &Key) {
@@ -215,7 +253,9 @@ impl Walk<'_> {
         let harmless =
             !homes.is_empty() && homes.iter().filter_map(|home| home.key(name)).all(|key| key.role != Role::Read);
         let ignored = self.language.ignores_unknown && near.is_none() && homes.is_empty();
-        let weigh = if table.open || harmless || ignored || self.findings.lenient {
+        let weigh = if lookalike::is_in(name) {
+            Diagnostic::invalid
+        } else if table.open || harmless || ignored || self.findings.lenient {
             Diagnostic::warning
         } else {
             Diagnostic::invalid
@@ -228,6 +268,45 @@ impl Walk<'_> {
         };
         self.findings.push(found);
     }
+}
+
+/// Returns whether an unknown key belongs below a known one that has no value.
+fn belongs_below(key: &Node, above: &Key, free: &[&str]) -> bool {
+    let name = key.text().unwrap_or_default();
+    let holds = match above.shape {
+        Shape::Of(table) => table.key(name).is_some(),
+        Shape::Map(_) | Shape::Any => above.role == Role::Read,
+        _ => false,
+    };
+    holds && !lookalike::is_in(name) && super::closest(name, free.iter().copied()).is_none()
+}
+
+/// `a`, `a and b`, `a, b and 3 more`.
+fn listed(names: &[String]) -> String {
+    /// More of them say nothing new.
+    const NAMED: usize = 4;
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] if names.len() <= NAMED => format!("{} and {last}", first.join(", ")),
+        _ => format!("{} and {} more", names[..NAMED - 1].join(", "), names.len() + 1 - NAMED),
+    }
+}
+
+/// Returns the place of the colon that makes a mapping of what may be meant as text: a mapping without brackets whose first
+/// key has its value, or nothing, in the same line.
+fn colon(node: &Node) -> Option<Location> {
+    let (key, value) = node.entries()?.first()?;
+    if key.location.span.start != node.location.span.start
+        || !value.is_null() && value.location.line != key.location.line
+    {
+        return None;
+    }
+    let at = &key.location;
+    let written =
+        key.text().filter(|text| text.len() == at.span.len()).map_or(at.span.len(), |text| text.chars().count());
+    let column = at.column.saturating_add(u32::try_from(written).unwrap_or(u32::MAX));
+    Some(Location { line: at.line, column, span: at.span.end..at.span.end + 1 })
 }
 
 fn belongs(name: &str, homes: &[&Table]) -> String {
@@ -268,7 +347,9 @@ fn says_something(value: &Node) -> bool {
     }
 }
 
-fn number(node: &Node) -> bool {
+/// Returns whether a value is a number, of whatever form: `2`, `0x1F`, `1e3`.
+#[must_use]
+pub fn is_number(node: &Node) -> bool {
     match &node.kind {
         Kind::Scalar(scalar) => {
             matches!(scalar.resolved, Resolved::Int | Resolved::Float) || scalar.text.trim().parse::<f64>().is_ok()
@@ -290,7 +371,7 @@ fn fits(node: &Node, shape: &Shape) -> bool {
         Shape::Any => true,
         Shape::Text | Shape::Enum(_) | Shape::OpenEnum(_) | Shape::Duration => matches!(node.kind, Kind::Scalar(_)),
         Shape::Bool => truth(node).is_some(),
-        Shape::Number => number(node),
+        Shape::Number => is_number(node),
         Shape::List(_) => matches!(node.kind, Kind::Sequence(_)),
         Shape::OneOrMore(_) => true,
         Shape::Map(_) | Shape::Of(_) => matches!(node.kind, Kind::Mapping(_)),

@@ -8,7 +8,7 @@ mod check;
 pub mod json;
 mod suggest;
 
-pub use check::{Language, check, truth, with_article};
+pub use check::{Language, check, is_number, truth, with_article};
 pub use suggest::{closest, did_you_mean};
 
 /// The keys of one kind of mapping.

@@ -82,6 +82,7 @@ impl Builder<'_> {
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
+                self.tell_lost(tag.as_deref(), &place);
                 let scalar = scalar(&text, style, tag.as_deref());
                 self.add(Node { kind: Kind::Scalar(scalar), location: place }, anchor, 1)
             }
@@ -92,6 +93,14 @@ impl Builder<'_> {
             Event::SequenceEnd | Event::MappingEnd => self.close(&place),
             Event::Alias(id) => self.alias(id, place),
             _ => Ok(()),
+        }
+    }
+
+    /// Warns about a tag of a text, which the text loses: `! grep x` is `grep x` to YAML.
+    fn tell_lost(&mut self, tag: Option<&Tag>, place: &Location) {
+        if let Some(tag) = tag.filter(|tag| tag.core_suffix().is_none() && tag.to_string().starts_with('!')) {
+            let message = format!("`{tag}` is a tag to YAML and no part of the text that follows");
+            self.findings.push(Diagnostic::warning("lost-tag", place, message).help("put the whole text in quotes"));
         }
     }
 

@@ -10,6 +10,7 @@ mod build;
 mod mapping;
 mod problem;
 mod scalar;
+pub(crate) mod unquoted;
 
 use crate::diagnostic::{Findings, Location};
 

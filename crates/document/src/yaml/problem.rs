@@ -2,7 +2,7 @@
 
 use granit_parser::{ErrorKind, Marker, ScanError};
 
-use super::{MAX_BYTES, MAX_DEPTH};
+use super::{MAX_BYTES, MAX_DEPTH, unquoted};
 use crate::diagnostic::{Diagnostic, Location};
 
 /// Returns the file's text, if it is UTF-8 of a size that is read.
@@ -75,40 +75,71 @@ pub(super) fn syntax(error: &ScanError, text: &str) -> Diagnostic {
     let end = text[place.span.start.min(text.len())..].chars().next().map_or(0, char::len_utf8);
     place.span.end = place.span.start + end;
     let (code, message, help) = match error.kind() {
-        kind if is_tab(kind) => {
-            ("tab-indentation", "a tab stands where YAML wants spaces".to_owned(), Some("indent with spaces"))
-        }
+        kind if is_tab(kind) => (
+            "tab-indentation",
+            "a tab stands where YAML wants spaces".to_owned(),
+            Some("indent with spaces".to_owned()),
+        ),
         ErrorKind::RecursionLimitExceeded => {
             ("too-deep", format!("the nesting is deeper than {MAX_DEPTH} levels"), None)
         }
-        ErrorKind::UnknownAnchor => (
-            "unknown-anchor",
-            "the alias names an anchor that is not defined before it".to_owned(),
-            Some("define the anchor with `&name` above; anchors do not carry over from one document to the next"),
-        ),
-        ErrorKind::UnclosedQuotedScalar => {
-            ("yaml-syntax", "a quoted text is not closed".to_owned(), Some("close the quotes"))
+        ErrorKind::UnknownAnchor => {
+            let message = "the alias names an anchor that is not defined before it".to_owned();
+            let define =
+                "define the anchor with `&name` above; anchors do not carry over from one document to the next";
+            let help = match unquoted::help(text, place.span.start) {
+                Some(way_out) => format!("{define}; where the `*` is a part of the text, {way_out}"),
+                None => define.to_owned(),
+            };
+            ("unknown-anchor", message, Some(help))
         }
-        ErrorKind::MappingValueNotAllowed => (
-            "yaml-syntax",
-            "a `:` stands where no key can be".to_owned(),
-            Some("put the text in quotes if the colon belongs to it, or mend the indentation"),
-        ),
-        ErrorKind::SimpleKeyExpected | ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidSimpleKey => (
-            "yaml-syntax",
-            "a key and a `:` are expected here".to_owned(),
-            Some("check that the indentation agrees with the lines above"),
-        ),
-        ErrorKind::ExpectedBlockSequenceEntry => (
-            "yaml-syntax",
-            "a `-` is expected here".to_owned(),
-            Some("check that the indentation agrees with the lines above"),
-        ),
-        other => ("yaml-syntax", format!("not YAML: {other}"), None),
+        ErrorKind::UnclosedQuotedScalar => {
+            ("yaml-syntax", "a quoted text is not closed".to_owned(), Some("close the quotes".to_owned()))
+        }
+        _ if dashes(text, place.span.start) => {
+            ("yaml-syntax", "a line between two documents has three dashes".to_owned(), Some("write `---`".to_owned()))
+        }
+        other => {
+            let (message, help) = structure(other);
+            let help = unquoted::help(text, place.span.start).or(help.map(str::to_owned));
+            ("yaml-syntax", message, help)
+        }
     };
     let diagnostic = Diagnostic::invalid(code, &place, message);
     match help {
         Some(help) => diagnostic.help(help),
         None => diagnostic,
+    }
+}
+
+/// Whether the line of a place holds dashes only, more than the three that end a document.
+fn dashes(text: &str, place: usize) -> bool {
+    let start = text[..place.min(text.len())].rfind('\n').map_or(0, |end| end + 1);
+    let line = text[start..].lines().next().unwrap_or_default().trim_end();
+    line.len() > 3 && line.bytes().all(|byte| byte == b'-')
+}
+
+/// Returns what is wrong with the signs that YAML's structure is made of.
+fn structure(kind: &ErrorKind) -> (String, Option<&'static str>) {
+    match kind {
+        ErrorKind::MappingValueNotAllowed => (
+            "a `:` stands where no key can be".to_owned(),
+            Some("put the text in quotes if the colon belongs to it, or mend the indentation"),
+        ),
+        ErrorKind::SimpleKeyExpected | ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidSimpleKey => (
+            "a key and a `:` are expected here".to_owned(),
+            Some("check that the indentation agrees with the lines above"),
+        ),
+        ErrorKind::ExpectedBlockSequenceEntry => {
+            ("a `-` is expected here".to_owned(), Some("check that the indentation agrees with the lines above"))
+        }
+        ErrorKind::InvalidTrailingSingleQuotedScalar | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
+            ("text follows behind the closing quote".to_owned(), Some("put the whole text in quotes"))
+        }
+        ErrorKind::UnexpectedCharacter { character } => (
+            format!("a text without quotes cannot begin with `{}`", character.escape_debug()),
+            Some("put the text in quotes"),
+        ),
+        other => (format!("not YAML: {other}"), None),
     }
 }

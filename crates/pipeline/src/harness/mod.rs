@@ -68,10 +68,10 @@ fn planned(root: &Node, mut reader: Reader<'_>) -> Option<(Plan, Uses)> {
         return None;
     }
     let pipeline = root.get("pipeline").or_else(|| {
-        let place = root.entry("pipeline").map_or(&root.location, |(key, _)| &key.location);
-        reader.push(
-            Diagnostic::invalid("missing-key", place, "`pipeline` is empty").help("give it a `name` and `stages`"),
-        );
+        // What stands beside it may be what is wrong.
+        if !reader.has_refused() {
+            reader.empty(root, &["pipeline"], "give it a `name` and `stages`");
+        }
         None
     })?;
     pipeline.entries()?;

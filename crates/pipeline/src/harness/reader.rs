@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use kiln_document::diagnostic::{Diagnostic, Findings, Location};
+use kiln_document::diagnostic::{Diagnostic, Findings, Location, Severity};
 use kiln_document::duration;
 use kiln_document::schema::{self, Shape, Table, truth};
 use kiln_document::yaml::{Kind, Node};
@@ -46,6 +46,11 @@ impl<'a> Reader<'a> {
     /// Says that what was found since a mark is about one stage.
     pub fn about(&mut self, stage: &str, since: usize) {
         self.findings.belong_to(stage, since);
+    }
+
+    /// Returns whether something was found that the dialect does not allow.
+    pub fn has_refused(&self) -> bool {
+        self.findings.heaviest() == Some(Severity::Invalid)
     }
 
     /// Checks a mapping against its table; false when it is no mapping, which is reported.
@@ -187,6 +192,9 @@ impl<'a> Reader<'a> {
     /// Reports that a mapping lacks a key, unless a misspelt one of it was reported already, or it is no mapping.
     pub fn missing(&mut self, node: &Node, keys: &[&str], place: &Location, message: impl Into<String>, help: &str) {
         let Some(entries) = node.entries() else { return };
+        if self.empty(node, keys, help) {
+            return;
+        }
         let lenient = self.findings.lenient;
         // A misspelt key that is only warned about does not say why the file cannot be run.
         let misspelt = |(key, _): &(Node, Node)| {
@@ -205,6 +213,36 @@ impl<'a> Reader<'a> {
         }
         let found = Diagnostic::invalid("missing-key", place, message);
         self.push(if help.is_empty() { found } else { found.help(help) });
+    }
+
+    /// Returns whether one of these keys is there without a value although it holds further lines, and reports it, unless the
+    /// check did.
+    pub fn empty(&mut self, node: &Node, keys: &[&str], help: &str) -> bool {
+        /// Keys whose content stands on the lines below them.
+        const HOLDERS: [&str; 11] = [
+            "pipeline",
+            "stages",
+            "stage",
+            "parallel",
+            "steps",
+            "step",
+            "stepGroup",
+            "spec",
+            "execution",
+            "onFailure",
+            "action",
+        ];
+        let holders = keys.iter().filter(|key| HOLDERS.contains(key));
+        let Some((key, _)) = holders.filter_map(|key| node.entry(key)).find(|(_, value)| value.is_null()) else {
+            return false;
+        };
+        let name = key.text().unwrap_or_default();
+        if !self.findings.tells("empty-key", &key.location) {
+            let found = Diagnostic::invalid("missing-key", &key.location, format!("`{name}` is empty"));
+            let below = format!("indent the lines below `{name}:`");
+            self.push(found.help(if help.is_empty() { below } else { format!("{below}; {help}") }));
+        }
+        true
     }
 
     /// Returns whether a list's item lacks the key that says what it is, and reports it.
