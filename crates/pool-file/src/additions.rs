@@ -115,7 +115,9 @@ fn ages(node: &Node, reader: &mut Reader<'_>) -> Ages {
     for (key, age) in [("free", ages.free_max_age_s), ("busy", ages.busy_max_age_s)] {
         if age > ages.max_age_s {
             let place = node.get(key).or_else(|| node.get("max")).unwrap_or(node);
-            let (age, max) = (spoken(u64::from(age)), spoken(u64::from(ages.max_age_s)));
+            // As the file says it, where it does.
+            let said = |key, seconds: u32| reader.text(node, key).unwrap_or_else(|| spoken(u64::from(seconds)));
+            let (age, max) = (said(key, age), said("max", ages.max_age_s));
             let message = format!("`{key}` is {age}, but no instance gets older than `max`, {max}");
             reader.warn("age-beyond-max", &place.location, message, "raise `max`, or lower the other one");
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use kiln_document::diagnostic::Diagnostic;
-use kiln_document::schema::Shape;
+use kiln_document::schema::{Shape, closest};
 use kiln_document::yaml::Node;
 use kiln_pool::Config;
 
@@ -36,23 +36,36 @@ pub(crate) fn read(root: &Node, drivers: Drivers<'_>, reader: &mut Reader<'_>) -
     Some(Config { pools, timing })
 }
 
-/// Returns what is to be said of a file that has its pools elsewhere than under `instances`: in a list at its top, or, as
-/// `drone-runner-aws` had it in 2021, one at the top of each document.
+/// Returns what is to be said of a file that has its pools elsewhere than under `instances`: in a list at its top or under
+/// another name, or, as `drone-runner-aws` had it in 2021, one at the top of each document.
 pub(crate) fn other_format(root: &Node, drivers: Drivers<'_>) -> Option<Diagnostic> {
-    let (code, message, help) = match root.items() {
-        Some(items) if items.iter().any(|item| item.entries().is_some()) => {
-            ("no-instances", "the list of pools has no name", "write a line `instances:` above the list".to_owned())
-        }
-        Some(_) => return None,
-        None if root.get("instances").is_none() && root.get("name").is_some() => (
-            "format-2021",
-            "a pool stands at the top of the file, as it did in 2021; pools are a list under `instances` now",
-            format!("write {}, and move what described the instance into `spec`", drivers.example()),
-        ),
-        None => return None,
-    };
-    let place = root.get("name").map_or(&root.location, |name| &name.location);
-    Some(Diagnostic::invalid(code, place, message).help(help))
+    let is_list_of_pools =
+        |node: &Node| node.items().is_some_and(|items| items.iter().any(|item| item.entry("name").is_some()));
+    if is_list_of_pools(root) {
+        let found = Diagnostic::invalid("no-instances", &root.location, "the list of pools has no name");
+        return Some(found.help("write a line `instances:` above the list"));
+    }
+    // A misspelt key is told as such.
+    let near = |key: &Node| key.text().is_some_and(|text| closest(text, ["instances", "kiln"]).is_some());
+    let entries = root.entries().filter(|_| root.entry("instances").is_none())?;
+    if entries.iter().any(|(key, value)| near(key) && value.items().is_some()) {
+        return None;
+    }
+    if let Some((key, _)) = entries.iter().find(|(_, value)| is_list_of_pools(value)) {
+        let name = key.text().unwrap_or_default();
+        let message = format!("the list of pools is called `{name}`, which nothing reads");
+        return Some(Diagnostic::invalid("no-instances", &key.location, message).help("call it `instances`"));
+    }
+    let name = root.get("name")?;
+    if root.get("spec").is_some() {
+        let found = Diagnostic::invalid("no-instances", &name.location, "a pool stands at the top of the file");
+        return Some(found.help(
+            "pools are a list: write a line `instances:` above it, `- ` before its first key, and indent the others",
+        ));
+    }
+    let message = "a pool stands at the top of the file, as it did in 2021; pools are a list under `instances` now";
+    let help = format!("write {}, and move what described the instance into `spec`", drivers.example());
+    Some(Diagnostic::invalid("format-2021", &name.location, message).help(help))
 }
 
 /// Returns the pools that have a name of their own.
