@@ -170,7 +170,7 @@ impl<'a> Context<'a> {
 
     /// Returns what people call an iteration of a stage.
     pub(crate) fn stage_name(&self, stage: &Stage, id: &str, iteration: Option<&Iteration>) -> String {
-        let place = Place { stage: Some((stage, id)), stage_iteration: iteration, ..Place::default() };
+        let place = Place { stage: Some((stage, id)), stage_run: iteration, ..Place::default() };
         self.name(&stage.name, &place, iteration)
     }
 

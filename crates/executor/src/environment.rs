@@ -91,7 +91,7 @@ impl StageContext<'_> {
     /// # Errors
     /// In one line for people.
     pub(crate) fn environment_fits(&self) -> Result<(), String> {
-        let place = Place { stage: Some((self.stage, self.id)), stage_iteration: self.iteration, ..Place::default() };
+        let place = Place { stage: Some((self.stage, self.id)), stage_run: self.iteration, ..Place::default() };
         let scope = self.run.scope(&place);
         let known = |list: &[EnvVar], into: &mut BTreeMap<String, String>| {
             let values = list.iter().filter_map(|env| Some((env.name.clone(), env.value.render(&scope).ok()?)));

@@ -18,6 +18,7 @@ mod context;
 mod environment;
 mod fleet;
 mod gone;
+mod loops;
 mod nest;
 mod node;
 mod outcome;

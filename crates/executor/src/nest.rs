@@ -1,9 +1,12 @@
 //! What is around a step: groups and iterations.
 
+use std::sync::Arc;
+
 use kiln_pipeline::plan::{FailureStrategy, Group, Variable};
-use kiln_pipeline::scope::Place;
+use kiln_pipeline::scope::{Looped, Place};
 use kiln_pipeline::strategy::Iteration;
 
+use crate::loops::Siblings;
 use crate::stage_context::StageContext;
 use crate::walk::End;
 
@@ -12,9 +15,21 @@ use crate::walk::End;
 pub(crate) struct Nest<'n> {
     pub(crate) groups: Vec<String>,
     pub(crate) variables: Vec<&'n Variable>,
-    pub(crate) iterations: Vec<Iteration>,
+    pub(crate) runs: Vec<Run<'n>>,
     /// Failure strategies of the groups, innermost first.
     pub(crate) failure: Vec<&'n [FailureStrategy]>,
+}
+
+/// A run of a strategy.
+#[derive(Clone)]
+pub(crate) struct Run<'n> {
+    /// Identifier of the step or group that has the strategy.
+    pub(crate) id: &'n str,
+    /// Whether it is a group.
+    pub(crate) group: bool,
+    pub(crate) iteration: Iteration,
+    /// All runs of the strategy.
+    pub(crate) siblings: Arc<Siblings>,
 }
 
 impl<'n> Nest<'n> {
@@ -34,7 +49,7 @@ impl<'n> Nest<'n> {
 impl StageContext<'_> {
     /// Returns what people call a step or a group there.
     pub(crate) fn name(&self, name: &str, nest: &Nest<'_>, prior: End) -> String {
-        self.run.name(name, &self.place(nest, prior), nest.iterations.last())
+        self.run.name(name, &self.place(nest, prior), nest.runs.last().map(|run| &run.iteration))
     }
 
     /// Returns the place of an expression there. `prior` says how the items before it ended.
@@ -44,8 +59,9 @@ impl StageContext<'_> {
             groups: nest.groups.clone(),
             variables: nest.variables.clone(),
             step: None,
-            stage_iteration: self.iteration,
-            iterations: nest.iterations.iter().collect(),
+            stage_run: self.iteration,
+            runs: nest.runs.iter().map(|run| Looped { id: run.id, group: run.group, run: &run.iteration }).collect(),
+            run_failed: nest.runs.last().map(|run| &*run.siblings).or(self.siblings).is_some_and(Siblings::has_failed),
             failed: prior == End::Failed,
         }
     }

@@ -1,20 +1,24 @@
 //! Steps and groups: decides whether they run, and how many times.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use kiln_pipeline::condition::{Verdict, decide, unmet_status};
-use kiln_pipeline::plan::{Group, StepNode, When};
+use kiln_pipeline::failure;
+use kiln_pipeline::plan::{ErrorKind, Group, StepNode, When};
 use kiln_pipeline::strategy::expand;
 use kiln_wire::run::{Cause, Status, StepReport};
 
+use crate::context::lock;
 use crate::fleet::{Lease, error_chain};
-use crate::nest::Nest;
+use crate::loops::Siblings;
+use crate::nest::{Nest, Run};
 use crate::stage_context::StageContext;
-use crate::status;
 use crate::walk::{End, walk};
+use crate::{outcome, status};
 
 impl<'a> StageContext<'a> {
     /// Runs a step or a group, with all its iterations. Boxed, because groups hold steps and groups.
@@ -32,20 +36,25 @@ impl<'a> StageContext<'a> {
     }
 
     async fn iterations(&self, lease: &Lease, node: &'a StepNode, nest: Nest<'a>, prior: End) -> End {
-        let (id, strategy) = match node {
-            StepNode::Step(step) => (&step.id, &step.strategy),
-            StepNode::Group(group) => (&group.id, &group.strategy),
+        let (own, strategy, group) = match node {
+            StepNode::Step(step) => (&step.id, &step.strategy, false),
+            StepNode::Group(group) => (&group.id, &group.strategy, true),
         };
-        let Some(strategy) = strategy else { return self.one(lease, node, nest, id.clone(), prior).await };
+        let Some(strategy) = strategy else { return self.one(lease, node, nest, own.clone(), prior).await };
         let expansion = match expand(strategy, &self.run.scope(&self.place(&nest, prior))) {
             Ok(expansion) => expansion,
             Err(error) => return self.not_expanded(node, nest, prior, &error_chain(&error)),
         };
+        let siblings = Arc::new(Siblings::new(&expansion));
         let runs = expansion.iterations.into_iter().map(|iteration| {
-            let id = format!("{id}{}", iteration.postfix);
-            let mut nest = nest.clone();
-            nest.iterations.push(iteration);
-            self.one(lease, node, nest, id, prior)
+            let (id, mut nest, siblings) = (format!("{own}{}", iteration.postfix), nest.clone(), Arc::clone(&siblings));
+            nest.runs.push(Run { id: own, group, iteration, siblings: Arc::clone(&siblings) });
+            async move {
+                match siblings.skips() {
+                    Some(why) => self.not_run(node, &id, Status::Skipped, why, &nest, prior),
+                    None => siblings.ended(self.one(lease, node, nest, id, prior).await),
+                }
+            }
         });
         let ends = futures::stream::iter(runs).buffer_unordered(expansion.max_concurrency);
         ends.fold(End::Clear, |sum, end| async move { sum.and(end) }).await
@@ -73,10 +82,37 @@ impl<'a> StageContext<'a> {
         }
     }
 
+    /// Runs a group as often as its failure strategies say.
     async fn group(&self, lease: &Lease, group: &'a Group, mut nest: Nest<'a>, id: String, prior: End) -> End {
+        let key = nest.key(&id);
         nest.enter(group, id);
         let sight = self.run.plan.dialect.sight();
-        walk(&group.steps, sight, prior, |node, before| self.node(lease, node, nest.clone(), before)).await
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let steps = walk(&group.steps, sight, prior, |node, before| self.node(lease, node, nest.clone(), before));
+            let end = steps.await;
+            let (failed, kinds) = self.failed_within(&key);
+            // What was before the group is no failure of it.
+            let end = if prior == End::Failed && failed.is_empty() { End::Clear } else { end };
+            let over = self.why().is_some() || self.gone.is_told() || kinds.contains(&ErrorKind::Infrastructure);
+            let again = failure::again(&group.failure, &kinds, attempts);
+            let Some(wait) = again.filter(|_| end == End::Failed && !over) else { return end };
+            self.retry(&key, format!("{} failed", failed.join(", ")), wait.as_ref());
+            if !self.pause(wait.as_ref()).await {
+                return end;
+            }
+        }
+    }
+
+    /// Returns what failed, or was cancelled, in a group, and the kinds of failures.
+    fn failed_within(&self, key: &str) -> (Vec<String>, Vec<ErrorKind>) {
+        let within = |report: &&StepReport| report.id.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+        let steps = lock(&self.steps);
+        let failed: Vec<&StepReport> =
+            steps.iter().filter(within).filter(|report| status::end(report.status) == End::Failed).collect();
+        let kinds = failed.iter().filter_map(|report| outcome::kind(report.cause?)).collect();
+        (failed.iter().map(|report| report.id.clone()).collect(), kinds)
     }
 
     /// Records a step or a group whose iterations could not be worked out. What would not have run anyway has not failed.

@@ -47,14 +47,17 @@ impl Judged {
 
     /// Returns the kind of failure for which strategies decide, or `None` when there is nothing to decide.
     pub fn failed_for(&self) -> Option<ErrorKind> {
-        match self.cause? {
-            Cause::Cancelled => None,
-            Cause::Timeout => Some(ErrorKind::Timeout),
-            Cause::Infrastructure => Some(ErrorKind::Infrastructure),
-            Cause::ExitCode | Cause::Signal | Cause::OutOfMemory | Cause::Plan | Cause::Unknown => {
-                Some(ErrorKind::Step)
-            }
-        }
+        kind(self.cause?)
+    }
+}
+
+/// Returns the kind of failure that a cause is to strategies. To be cancelled is none.
+pub(crate) fn kind(cause: Cause) -> Option<ErrorKind> {
+    match cause {
+        Cause::Cancelled => None,
+        Cause::Timeout => Some(ErrorKind::Timeout),
+        Cause::Infrastructure => Some(ErrorKind::Infrastructure),
+        Cause::ExitCode | Cause::Signal | Cause::OutOfMemory | Cause::Plan | Cause::Unknown => Some(ErrorKind::Step),
     }
 }
 

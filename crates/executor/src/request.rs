@@ -41,7 +41,7 @@ pub(crate) fn prepare(
         let image = text("image", &container.image)?;
         return Err(format!("line {}: steps in containers ({image}) cannot be run yet", container.location.line));
     }
-    let mut environment = stage.facts(nest.iterations.last());
+    let mut environment = stage.facts(nest.runs.last().map(|run| &run.iteration));
     for variable in stage.stage.env.iter().chain(&run.env) {
         environment.insert(variable.name.clone(), text(&variable.name, &variable.value)?);
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Images, Options, lock};
 use crate::fleet::{Fleet, error_chain};
+use crate::loops::Siblings;
 use crate::sink::Sink;
 use crate::stage::StageRun;
 use crate::status;
@@ -89,23 +90,28 @@ impl<'a> Run<'a> {
             Ok(expansion) => expansion,
             Err(error) => return self.not_expanded(stage, prior, error_chain(&error)),
         };
+        let siblings = &Siblings::new(&expansion);
         let runs = expansion.iterations.iter().map(|iteration| async move {
             let id = format!("{}{}", stage.id, iteration.postfix);
-            self.one(stage, &id, Some(iteration), prior).await
+            match siblings.skips() {
+                Some(why) => self.not_run(stage, &id, Some(iteration), Status::Skipped, why.to_owned()),
+                None => siblings.ended(self.one(stage, &id, Some((iteration, siblings)), prior).await),
+            }
         });
         let ends = futures::stream::iter(runs).buffer_unordered(expansion.max_concurrency);
         ends.fold(End::Clear, |sum, end| async move { sum.and(end) }).await
     }
 
     /// Runs one iteration of a stage, if its conditions are met.
-    async fn one(&self, stage: &Stage, id: &str, iteration: Option<&Iteration>, prior: End) -> End {
+    async fn one(&self, stage: &Stage, id: &str, among: Option<(&Iteration, &Siblings)>, prior: End) -> End {
+        let iteration = among.map(|(iteration, _)| iteration);
         if self.context.cancel.is_cancelled() {
             let message = self.context.why().before_its_turn();
             return self.not_run(stage, id, iteration, Status::Cancelled, message);
         }
         self.context.describe_stage(stage, id);
         let failed = prior == End::Failed;
-        let place = Place { stage: Some((stage, id)), stage_iteration: iteration, failed, ..Place::default() };
+        let place = Place { stage: Some((stage, id)), stage_run: iteration, failed, ..Place::default() };
         match decide(&stage.when, prior.into(), &self.context.scope(&place), &self.context.options.facts) {
             Err(error) => {
                 let message = format!("its condition has no value: {}", error_chain(&error));
@@ -114,7 +120,7 @@ impl<'a> Run<'a> {
             Ok(Verdict::Skip(why)) => return self.not_run(stage, id, iteration, Status::Skipped, why),
             Ok(Verdict::Run) => {}
         }
-        let report = StageRun::new(&self.context, stage, id, iteration).carry_out().await;
+        let report = StageRun::new(&self.context, stage, id, among).carry_out().await;
         self.end(report)
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::context::{Context, lock};
 use crate::fleet::{Lease, Want, error_chain};
 use crate::gone::Gone;
+use crate::loops::Siblings;
 use crate::nest::Nest;
 use crate::stage_context::{Beside, StageContext};
 use crate::wait::Reason;
@@ -43,12 +44,20 @@ impl Ended {
 }
 
 impl<'a> StageRun<'a> {
-    pub(crate) fn new(run: &'a Context<'a>, stage: &'a Stage, id: &'a str, iteration: Option<&'a Iteration>) -> Self {
+    /// `among` is the iteration of the stage, and all of them.
+    pub(crate) fn new(
+        run: &'a Context<'a>,
+        stage: &'a Stage,
+        id: &'a str,
+        among: Option<(&'a Iteration, &'a Siblings)>,
+    ) -> Self {
+        let (iteration, siblings) = among.unzip();
         let (beside, besides) = mpsc::unbounded_channel();
         let (cancel, gone, steps) = (run.cancel.child_token(), Gone::new(), Mutex::default());
         let (ended, over) = (OnceLock::new(), OnceLock::new());
         let started = SystemTime::now();
-        let context = StageContext { run, stage, id, iteration, started, gone, cancel, ended, over, steps, beside };
+        let context =
+            StageContext { run, stage, id, iteration, siblings, started, gone, cancel, ended, over, steps, beside };
         Self { context, besides: Mutex::new(Some(besides)) }
     }
 

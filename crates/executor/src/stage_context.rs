@@ -1,10 +1,10 @@
 //! What the parts of one stage's run share.
 
 use std::sync::{Mutex, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures::future::BoxFuture;
-use kiln_pipeline::plan::Stage;
+use kiln_pipeline::plan::{Limit, Stage};
 use kiln_pipeline::strategy::Iteration;
 use kiln_wire::run::{Event, StepReport};
 use tokio::sync::mpsc;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, lock};
 use crate::gone::Gone;
+use crate::loops::Siblings;
 use crate::why::Why;
 
 /// Work that goes on beside the steps.
@@ -24,6 +25,8 @@ pub(crate) struct StageContext<'a> {
     /// The stage's id with the number of its iteration.
     pub(crate) id: &'a str,
     pub(crate) iteration: Option<&'a Iteration>,
+    /// All iterations of the stage.
+    pub(crate) siblings: Option<&'a Siblings>,
     /// When it began.
     pub(crate) started: SystemTime,
     /// Tells when the instance ends.
@@ -67,10 +70,26 @@ impl StageContext<'_> {
         self.run.tell(event);
     }
 
-    /// Tells how a step ended, and keeps it for the stage's report.
-    pub(crate) fn finish(&self, report: StepReport) {
+    /// Tells how a step ended, and keeps it for the stage's report, in the place of what was kept when its group ran before.
+    pub(crate) fn finish(&self, mut report: StepReport) {
+        report.attempts += self.attempts_before(&report.id);
         self.tell(Event::StepFinished { stage: self.id.to_owned(), report: report.clone() });
-        lock(&self.steps).push(report);
+        let mut steps = lock(&self.steps);
+        steps.retain(|earlier| earlier.id != report.id);
+        steps.push(report);
+    }
+
+    /// Returns how often a step was started when its group ran before.
+    pub(crate) fn attempts_before(&self, id: &str) -> u32 {
+        lock(&self.steps).iter().find(|report| report.id == id).map_or(0, |report| report.attempts)
+    }
+
+    /// Waits before something runs again. Returns false when the stage ends meanwhile.
+    pub(crate) async fn pause(&self, wait: Option<&Limit>) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(wait.map_or(Duration::ZERO, |wait| wait.time)) => true,
+            () = self.cancel.cancelled() => false,
+        }
     }
 
     /// Tells something that holds for every stage of the run, unless another stage told it.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use futures::FutureExt as _;
 use kiln_pipeline::failure::{self, Decision};
-use kiln_pipeline::plan::{ErrorKind, FailureStrategy, Step};
+use kiln_pipeline::plan::{ErrorKind, FailureStrategy, Limit, Step};
 use kiln_test_report::{Failed, show};
 use kiln_wire::run::{Cause, Event, ReportProblem, Status, StepReport, Tests};
 
@@ -26,15 +26,16 @@ impl<'a> StageContext<'a> {
         let key = nest.key(id);
         let name = self.name(&step.name, nest, prior);
         let since = Instant::now();
-        let mut tries = Tries::default();
+        let before = self.attempts_before(&key);
+        let mut tries = Tries { number: before, ..Tries::default() };
         let (judged, decision) = loop {
             tries.number += 1;
-            let attempts = tries.number;
+            let attempts = tries.number - before;
             let started = Event::StepStarted {
                 stage: self.id.to_owned(),
                 step: key.clone(),
                 name: name.clone(),
-                attempt: attempts,
+                attempt: tries.number,
             };
             self.tell(started);
             let mut judged = self.attempt(lease, step, id, nest, prior, &mut tries).await;
@@ -43,18 +44,16 @@ impl<'a> StageContext<'a> {
             }
             let Some(kind) = judged.failed_for() else { break (judged, Decision::Fail) };
             match self.decide(step, nest, kind, attempts) {
-                Decision::Retry(after) => {
-                    let (stage, message) = (self.id.to_owned(), judged.message.clone().unwrap_or_default());
-                    self.tell(Event::StepRetry { stage, step: key.clone(), message, after });
-                    tokio::select! {
-                        () = tokio::time::sleep(after) => {}
-                        () = self.cancel.cancelled() => break (judged, Decision::Fail),
+                Decision::Retry(wait) => {
+                    self.retry(&key, judged.message.clone().unwrap_or_default(), wait.as_ref());
+                    if !self.pause(wait.as_ref()).await {
+                        break (judged, Decision::Fail);
                     }
                 }
                 decision => break (judged, decision),
             }
         };
-        let status = conclude(&judged, decision);
+        let status = conclude(&judged, &decision);
         match decision {
             Decision::Abort => self.run.end(Why::Aborted),
             Decision::EndStage => self.end(&name),
@@ -63,11 +62,17 @@ impl<'a> StageContext<'a> {
         let outputs: Vec<(String, String)> = judged.outputs.iter().map(|o| (o.name.clone(), o.value.clone())).collect();
         self.run.record_step(self.id, &nest.groups, id, &outputs, status::word(status));
         let Judged { cause, exit_code, message, tests, outputs: _, secrets: _ } = judged;
-        let attempts = tries.number;
+        let attempts = tries.number - before;
         let report =
             StepReport { id: key, name, status, cause, exit_code, message, attempts, duration: since.elapsed(), tests };
         self.finish(report);
         status::end(status)
+    }
+
+    /// Tells that a step or a group runs again.
+    pub(crate) fn retry(&self, key: &str, message: String, wait: Option<&Limit>) {
+        let (after, wait) = wait.map(|wait| (wait.time, wait.written.clone())).unwrap_or_default();
+        self.tell(Event::StepRetry { stage: self.id.to_owned(), step: key.to_owned(), message, after, wait });
     }
 
     fn decide(&self, step: &Step, nest: &Nest<'_>, kind: ErrorKind, attempt: u32) -> Decision {
@@ -197,7 +202,7 @@ struct Tries {
 }
 
 /// Returns how a step ended, of which a failure strategy may think otherwise.
-fn conclude(judged: &Judged, decision: Decision) -> Status {
+fn conclude(judged: &Judged, decision: &Decision) -> Status {
     match (judged.cause, decision) {
         (Some(Cause::Cancelled), _) => Status::Cancelled,
         (None, _) | (Some(_), Decision::MarkAsSuccess) => Status::Passed,

@@ -58,7 +58,7 @@ pub struct Plan {
     pub stages: Graph<Stage>,
 }
 
-/// A time limit.
+/// A time that the file gives: a limit, or a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
     /// How long.
@@ -332,6 +332,8 @@ pub struct Strategy {
     pub kind: StrategyKind,
     /// How many at the same time; all when absent.
     pub max_concurrency: Option<Template>,
+    /// Whether runs that wait are skipped once one of the runs has failed.
+    pub skip_queued: bool,
     /// Where it stands in the file.
     pub location: Location,
 }
@@ -359,8 +361,36 @@ pub enum StrategyKind {
     Parallelism(Template),
     /// `repeat.times`: N copies.
     Times(Template),
-    /// `repeat.items`: one per item, `<+repeat.item>`.
-    Items(Axis),
+    /// `repeat.items`: one per item, `<+repeat.item>`, or one per part of them, `<+repeat.partition>`.
+    Items {
+        /// The items.
+        items: Axis,
+        /// What is taken of them.
+        cut: Cut,
+    },
+}
+
+/// What a repetition takes of its items. Numbers count items, or hundredths of them.
+#[derive(Debug, Clone)]
+pub enum Cut {
+    /// All of them, one by one.
+    All,
+    /// Those from `start`, counted from 0, up to and without `end`, one by one.
+    Slice {
+        /// Absent for the first item.
+        start: Option<Template>,
+        /// Absent for the end of the list.
+        end: Option<Template>,
+        /// Whether these are hundredths.
+        percent: bool,
+    },
+    /// All of them, so many at once.
+    Parts {
+        /// How many.
+        size: Template,
+        /// Whether these are hundredths.
+        percent: bool,
+    },
 }
 
 /// The values of an axis.
@@ -423,8 +453,15 @@ pub enum FailureAction {
         /// How many more times.
         count: u32,
         /// Waits before each retry; the last one is used again when there are fewer than retries.
-        intervals: Vec<Duration>,
+        intervals: Vec<Limit>,
         /// What is done when the last retry failed.
         then: Box<FailureAction>,
+    },
+    /// The step group runs again from its beginning. It is a strategy of groups, and their steps fail by it.
+    RetryGroup {
+        /// How many more times.
+        count: u32,
+        /// As for a step.
+        intervals: Vec<Limit>,
     },
 }

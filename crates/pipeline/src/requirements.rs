@@ -6,7 +6,7 @@ use kiln_document::diagnostic::Location;
 
 use crate::expr::Template;
 use crate::plan::{
-    Axis, AxisValue, Condition, EnvVar, Graph, Plan, Run, Stage, Step, StepNode, Strategy, StrategyKind, Variable, When,
+    Axis, AxisValue, Condition, Cut, EnvVar, Graph, Plan, Run, Stage, Step, StepNode, Strategy, StrategyKind, Variable, When,
 };
 use crate::reach::Reach;
 
@@ -175,7 +175,17 @@ impl Walk<'_> {
             StrategyKind::Input { value, .. } => self.one(value, &at),
             StrategyKind::Parallelism(count) => self.one(count, &at.below("parallelism")),
             StrategyKind::Times(count) => self.one(count, &at.below("repeat.times")),
-            StrategyKind::Items(axis) => self.axis(axis, &at.below("repeat.items")),
+            StrategyKind::Items { items, cut } => {
+                self.axis(items, &at.below("repeat.items"));
+                match cut {
+                    Cut::All => {}
+                    Cut::Slice { start, end, .. } => {
+                        start.iter().for_each(|start| self.one(start, &at.below("repeat.start")));
+                        end.iter().for_each(|end| self.one(end, &at.below("repeat.end")));
+                    }
+                    Cut::Parts { size, .. } => self.one(size, &at.below("repeat.partitionSize")),
+                }
+            }
         }
     }
 

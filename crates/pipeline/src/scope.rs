@@ -32,11 +32,24 @@ pub struct Place<'a> {
     /// Id and name of the step.
     pub step: Option<(&'a str, &'a str)>,
     /// The run of the stage's own strategy.
-    pub stage_iteration: Option<&'a Iteration>,
+    pub stage_run: Option<&'a Iteration>,
     /// The runs of the strategies within the stage around it, outermost first.
-    pub iterations: Vec<&'a Iteration>,
+    pub runs: Vec<Looped<'a>>,
+    /// Whether another run of the innermost strategy has failed.
+    pub run_failed: bool,
     /// Whether something before it has failed.
     pub failed: bool,
+}
+
+/// A run of a strategy within a stage.
+#[derive(Debug, Clone, Copy)]
+pub struct Looped<'a> {
+    /// Identifier of the step or group that has the strategy.
+    pub id: &'a str,
+    /// Whether it is a group.
+    pub group: bool,
+    /// The run.
+    pub run: &'a Iteration,
 }
 
 /// How an item ended, in the words of `<+stage.status>`.
@@ -153,11 +166,18 @@ impl Book {
             root.set(&["step", "identifier"], id);
             root.set(&["step", "name"], name);
         }
-        if let Some(iteration) = place.stage_iteration {
-            describe_iteration(&mut root, iteration, "stage");
+        if let (Some(run), Some((stage, _))) = (place.stage_run, place.stage) {
+            describe_run(&mut root, run, "stage", &stage.id);
         }
-        for iteration in &place.iterations {
-            describe_iteration(&mut root, iteration, "step");
+        for Looped { id, group, run } in &place.runs {
+            // What is in a group is named as a step's too.
+            if *group {
+                describe_run(&mut root, run, "stepGroup", id);
+            }
+            describe_run(&mut root, run, "step", id);
+        }
+        if place.stage_run.is_some() || !place.runs.is_empty() {
+            root.set(&["strategy", "currentStatus"], if place.run_failed { "FAILED" } else { "RUNNING" });
         }
         let secrets = std::sync::Arc::clone(&self.secrets);
         Scope::new(root).with_secrets(move |name| secrets(name))
@@ -224,29 +244,27 @@ fn describe_codebase(root: &mut Value, facts: &Facts) {
     root.set(&["pipeline", "triggerType"], "MANUAL");
 }
 
-/// Describes a run of a strategy of `level`, `stage` or `step`. Names without a level are those of the innermost strategy
-/// that has them: an axis of the stage can be named in a step that has a matrix of its own.
-fn describe_iteration(root: &mut Value, iteration: &Iteration, level: &str) {
-    for (axis, value) in iteration.matrix.iter() {
-        for at in [&["matrix"] as &[&str], &["strategy", "matrix"], &[level, "matrix"], &[level, "strategy", "matrix"]]
-        {
-            let whole: Vec<&str> = at.iter().copied().chain([axis]).collect();
-            root.set(&whole, value.clone());
+/// Describes a run of the strategy of the item `id`, which is a `stage`, a `stepGroup` or a `step`. Names without a level are
+/// those of the innermost strategy that has them: an axis of the stage can be named in a step that has a matrix of its own.
+fn describe_run(root: &mut Value, run: &Iteration, level: &str, id: &str) {
+    let anywhere: [&[&str]; 4] = [&["strategy"], &[level, "strategy"], &["strategy", "node", id], &[level]];
+    let mut set = |at: &[&str], fields: &[&str], value: Value| {
+        let whole: Vec<&str> = at.iter().chain(fields).copied().collect();
+        root.set(&whole, value);
+    };
+    for at in anywhere.into_iter().chain([&[] as &[&str]]) {
+        run.matrix.iter().for_each(|(axis, value)| set(at, &["matrix", axis], value.clone()));
+        for (field, value) in [("item", &run.item), ("partition", &run.partition)] {
+            if *value != Value::Null {
+                set(at, &["repeat", field], value.clone());
+            }
         }
     }
-    if iteration.item != Value::Null {
-        for at in [&["repeat", "item"] as &[&str], &["strategy", "repeat", "item"], &[level, "repeat", "item"]] {
-            root.set(at, iteration.item.clone());
-        }
-    }
-    for at in [&["strategy"] as &[&str], &[level, "strategy"]] {
-        let mut set = |field: &str, value: Value| {
-            let whole: Vec<&str> = at.iter().copied().chain([field]).collect();
-            root.set(&whole, value);
-        };
-        set("iteration", iteration.index.into());
-        set("iterations", iteration.total.into());
-        set("identifierPostFix", iteration.postfix.as_str().into());
+    for at in anywhere {
+        set(at, &["iteration"], run.index.into());
+        set(at, &["iterations"], run.total.into());
+        set(at, &["totalIterations"], run.total.into());
+        set(at, &["identifierPostFix"], run.postfix.as_str().into());
     }
 }
 

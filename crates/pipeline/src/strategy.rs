@@ -1,11 +1,12 @@
 //! Expands a matrix, a repetition or a parallelism into its runs.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use kiln_document::diagnostic::Location;
 
 use crate::expr::{EvalError, Map, Scope, Template, Value};
-use crate::plan::{Axis, AxisValue, Strategy, StrategyKind};
+use crate::plan::{Axis, AxisValue, Cut, Strategy, StrategyKind};
 
 /// Most runs of a strategy.
 pub const MAX_ITERATIONS: usize = 256;
@@ -26,6 +27,8 @@ pub struct Iteration {
     pub matrix: Map,
     /// `<+repeat.item>`
     pub item: Value,
+    /// `<+repeat.partition>`, a list.
+    pub partition: Value,
 }
 
 /// The runs of a strategy, and how many of them may run at the same time.
@@ -35,6 +38,8 @@ pub struct Expansion {
     pub iterations: Vec<Iteration>,
     /// At least 1.
     pub max_concurrency: usize,
+    /// Whether runs that have not begun are skipped once one has failed.
+    pub skip_queued: bool,
 }
 
 /// Why a strategy cannot be expanded.
@@ -95,11 +100,7 @@ pub fn expand(strategy: &Strategy, scope: &Scope) -> Result<Expansion, StrategyE
         }
         StrategyKind::Parallelism(count) => copies(number("parallelism", count, scope, at)?, at)?,
         StrategyKind::Times(count) => copies(number("repeat.times", count, scope, at)?, at)?,
-        StrategyKind::Items(axis) => {
-            let items = axis_values("repeat.items", axis, scope, at)?;
-            few(items.len(), at)?;
-            items.into_iter().map(|item| Iteration { title: item.to_string(), item, ..blank() }).collect()
-        }
+        StrategyKind::Items { items, cut } => repetition(items, cut, scope, at)?,
     };
     let total = u32::try_from(iterations.len()).unwrap_or(u32::MAX);
     for (index, iteration) in (0..).zip(&mut iterations) {
@@ -118,7 +119,7 @@ pub fn expand(strategy: &Strategy, scope: &Scope) -> Result<Expansion, StrategyE
             limit => limit.min(all),
         },
     };
-    Ok(Expansion { iterations, max_concurrency })
+    Ok(Expansion { iterations, max_concurrency, skip_queued: strategy.skip_queued })
 }
 
 fn blank() -> Iteration {
@@ -129,6 +130,7 @@ fn blank() -> Iteration {
         title: String::new(),
         matrix: Map::new(),
         item: Value::Null,
+        partition: Value::Null,
     }
 }
 
@@ -150,6 +152,46 @@ fn few(count: usize, at: &Location) -> Result<(), StrategyError> {
 fn copies(count: usize, at: &Location) -> Result<Vec<Iteration>, StrategyError> {
     few(count, at)?;
     Ok((0..count).map(|index| Iteration { title: index.to_string(), ..blank() }).collect())
+}
+
+fn repetition(items: &Axis, cut: &Cut, scope: &Scope, at: &Location) -> Result<Vec<Iteration>, StrategyError> {
+    let mut items = axis_values("repeat.items", items, scope, at)?;
+    let (start, end, percent) = match cut {
+        Cut::Parts { size, percent } => {
+            let size = number("repeat.partitionSize", size, scope, at)?;
+            let size = if *percent { share(items.len(), size) } else { size }.max(1);
+            few(items.len().div_ceil(size), at)?;
+            let part = |part: &[Value]| {
+                let title = part.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
+                Iteration { title, partition: Value::List(part.to_vec()), ..blank() }
+            };
+            return Ok(items.chunks(size).map(part).collect());
+        }
+        Cut::Slice { start, end, percent } => (start.as_ref(), end.as_ref(), *percent),
+        Cut::All => (None, None, false),
+    };
+    let bound = |what: &str, bound: Option<&Template>| bound.map(|bound| number(what, bound, scope, at)).transpose();
+    let kept = slice(items.len(), bound("repeat.start", start)?, bound("repeat.end", end)?, percent);
+    items.truncate(kept.end);
+    let items = items.split_off(kept.start);
+    few(items.len(), at)?;
+    Ok(items.into_iter().map(|item| Iteration { title: item.to_string(), item, ..blank() }).collect())
+}
+
+/// Returns which of so many items lie between two bounds, the second one excluded. As in Harness, hundredths are rounded, and an
+/// end of at least one hundredth leaves an item.
+pub(crate) fn slice(count: usize, start: Option<usize>, end: Option<usize>, percent: bool) -> Range<usize> {
+    let (start, end) = match percent {
+        true => (start.map(|start| share(count, start)), end.map(|end| share(count, end).max(usize::from(end > 0)))),
+        false => (start, end),
+    };
+    let end = end.unwrap_or(count).min(count);
+    start.unwrap_or(0).min(end)..end
+}
+
+/// So many hundredths of a count, rounded.
+fn share(count: usize, hundredths: usize) -> usize {
+    count.saturating_mul(hundredths).saturating_add(50) / 100
 }
 
 fn matrix(
@@ -270,7 +312,8 @@ mod tests {
 
     fn check(kind: StrategyKind, limit: Option<&str>, expect: &str) {
         let max_concurrency = limit.map(Template::literal);
-        let strategy = Strategy { kind, max_concurrency, location: Location { line: 7, ..Location::default() } };
+        let location = Location { line: 7, ..Location::default() };
+        let strategy = Strategy { kind, max_concurrency, skip_queued: false, location };
         let scope = Scope::new(Map::from_iter([("list", "[\"x\", \"y\"]"), ("words", "p, q"), ("bad", "many")]));
         let got = match expand(&strategy, &scope) {
             Err(error) => error.to_string(),
@@ -303,9 +346,39 @@ mod tests {
         );
         check(matrix_of(two(), &[&[("a", "1")]]), Some("0"), "_1_0/2 a=2, b=x; _1_1/2 a=2, b=y at 2");
         check(StrategyKind::Parallelism(template("3")), None, "_0/3 0; _1/3 1; _2/3 2 at 3");
-        check(StrategyKind::Items(Axis::Expr(template("<+list>"))), None, "_0/2 x; _1/2 y at 2");
-        check(StrategyKind::Items(Axis::Expr(template("<+words>"))), None, "_0/2 p; _1/2 q at 2");
+        let items = |text: &str, cut| StrategyKind::Items { items: Axis::Expr(template(text)), cut };
+        check(items("<+list>", Cut::All), None, "_0/2 x; _1/2 y at 2");
+        check(items("<+words>", Cut::All), None, "_0/2 p; _1/2 q at 2");
+        let slice = |start: &str, end: &str| Cut::Slice {
+            start: Some(template(start)),
+            end: Some(template(end)),
+            percent: false,
+        };
+        check(items("<+words>", slice("1", "9")), None, "_0/1 q at 1");
+        check(items("<+words>", slice("0", "0")), None, " at 1");
+        let parts = |size: &str, percent| Cut::Parts { size: template(size), percent };
+        check(items("a,b,c,<+words>", parts("2", false)), Some("1"), "_0/3 a, b; _1/3 c, p; _2/3 q at 1");
+        check(items("a,b,c,<+words>", parts("50", true)), None, "_0/2 a, b, c; _1/2 p, q at 2");
+        check(items("<+words>", parts("9", false)), None, "_0/1 p, q at 1");
         check(StrategyKind::Times(template("0")), None, " at 1");
+    }
+
+    #[test]
+    fn bounds_in_hundredths_are_rounded_as_in_harness() {
+        for (count, start, end, expected) in [
+            (10, Some(0), Some(50), 0..5),
+            (10, Some(50), Some(100), 5..10),
+            (3, Some(50), None, 2..3),
+            (3, None, Some(50), 0..2),
+            (3, None, Some(1), 0..1),
+            (3, None, Some(0), 0..0),
+            (3, Some(100), None, 3..3),
+            (0, Some(50), Some(100), 0..0),
+        ] {
+            assert_eq!(slice(count, start, end, true), expected, "{start:?} to {end:?} of {count}");
+        }
+        assert_eq!(slice(5, Some(4), Some(2), false), 2..2);
+        assert_eq!(slice(usize::MAX, None, Some(usize::MAX), true).start, 0);
     }
 
     #[test]

@@ -342,6 +342,16 @@ fn strategies_and_failures() {
                 "unknown-value",
                 step("failureStrategies:\n  - onFailure: {errors: [Timeout], action: {type: Skip}}"),
             ),
+            ("parts of nothing", "out-of-range", step("strategy: {repeat: {items: [a, b], partitionSize: 0}}")),
+        ],
+    );
+}
+
+#[test]
+fn retries() {
+    check(
+        "retries",
+        &[
             (
                 "a retry without count",
                 "missing-key",
@@ -352,6 +362,27 @@ fn strategies_and_failures() {
                 "out-of-range",
                 step(
                     "failureStrategies:\n  - onFailure: {errors: [Timeout], action: {type: Retry, spec: {retryCount: 100000}}}",
+                ),
+            ),
+            (
+                "a step that runs its group again",
+                "failure-action",
+                step(
+                    "failureStrategies:\n  - onFailure: {errors: [Timeout], action: {type: RetryStepGroup, spec: {retryCount: 1}}}",
+                ),
+            ),
+            (
+                "a stage that runs a group again",
+                "failure-action",
+                stage(
+                    "failureStrategies:\n  - onFailure: {errors: [Timeout], action: {type: RetryStepGroup, spec: {retryCount: 1}}}",
+                ),
+            ),
+            (
+                "a group that runs again without a count",
+                "missing-key",
+                steps(
+                    "- stepGroup:\n    name: g\n    steps: []\n    failureStrategies:\n      - onFailure: {errors: [Timeout], action: {type: RetryStepGroup}}",
                 ),
             ),
             (

@@ -4,7 +4,7 @@ use kiln_document::Status;
 use kiln_pipeline::expr::Template;
 use kiln_pipeline::facts::Facts;
 use kiln_pipeline::plan::{Plan, Stage, Strategy};
-use kiln_pipeline::scope::{Book, Place};
+use kiln_pipeline::scope::{Book, Looped, Place};
 use kiln_pipeline::strategy::{Expansion, Iteration, expand};
 use kiln_pipeline::{Loaded, Options, load};
 
@@ -123,9 +123,9 @@ fn seen_in_step(plan: &Plan, expression: &str) -> String {
     let kiln_pipeline::plan::StepNode::Step(step) = &stage.steps.nodes[0].item else { panic!("a step") };
     let outer: Option<Iteration> =
         stage.strategy.as_ref().and_then(|strategy| runs(plan, strategy, &Place::default()).iterations.pop());
-    let mut place = Place { stage: Some((stage, "s_1")), stage_iteration: outer.as_ref(), ..Place::default() };
+    let mut place = Place { stage: Some((stage, "s_1")), stage_run: outer.as_ref(), ..Place::default() };
     let inner = step.strategy.as_ref().and_then(|strategy| runs(plan, strategy, &place).iterations.pop());
-    place.iterations = inner.iter().collect();
+    place.runs = inner.iter().map(|run| Looped { id: "t", group: false, run }).collect();
     let book = Book::new(plan, &Facts::default(), &[], "run", 0);
     Template::render_text(expression, &book.scope(&place)).unwrap_or_else(|| "no value".to_owned())
 }
@@ -147,6 +147,12 @@ fn a_steps_matrix_sees_the_stages_and_each_keeps_its_own() {
         ("<+stage.strategy.iteration>", "1"),
         ("<+stage.strategy.identifierPostFix>", "_1_0"),
         ("<+strategy.identifierPostFix>", "_1"),
+        ("<+step.identifierPostFix> <+stage.identifierPostFix>", "_1 _1_0"),
+        ("<+strategy.node.s.identifierPostFix> <+strategy.node.t.identifierPostFix>", "_1_0 _1"),
+        ("<+strategy.node.s.matrix.v> of <+strategy.node.s.iterations>", "2 of 2"),
+        ("<+strategy.node.get(\"t\").iteration>", "1"),
+        ("<+<+strategy.node>.get(\"s\").iteration>", "1"),
+        ("<+strategy.currentStatus>", "RUNNING"),
         ("t <+matrix.v> on <+stage.matrix.v>", "t 21 on 2"),
     ] {
         assert_eq!(seen_in_step(&plan, expression), expected, "{expression}");
@@ -157,6 +163,33 @@ fn a_steps_matrix_sees_the_stages_and_each_keeps_its_own() {
 fn a_repeated_stage_is_seen_in_a_step_with_a_matrix() {
     let plan = plan(&pipeline("", "strategy: {repeat: {items: [p, q]}}", "strategy: {matrix: {v: [1]}}"));
     assert_eq!(seen_in_step(&plan, "<+repeat.item>/<+matrix.v>"), "q/1");
+}
+
+#[test]
+fn the_items_of_a_repetition_are_taken_in_parts_and_slices() {
+    for (repeat, expected) in [
+        ("{items: [a, b, c], partitionSize: 2}", vec!["_0 a, b", "_1 c"]),
+        ("{items: <+pipeline.variables.list>, partitionSize: 50, unit: Percentage}", vec!["_0 a, b", "_1 c"]),
+        ("{items: <+pipeline.variables.list>, start: 1}", vec!["_0 b", "_1 c"]),
+        ("{items: [a, b, c], start: 0, end: 50, unit: Percentage}", vec!["_0 a", "_1 b"]),
+        (
+            "{items: <+pipeline.variables.list>, end: \"<+pipeline.variables.list.split(',').get(0).length()>\"}",
+            vec!["_0 a"],
+        ),
+        // As in Harness, a number of runs has nothing to be taken of.
+        ("{times: 2, start: 1, end: 2, partitionSize: 9}", vec!["_0 0", "_1 1"]),
+    ] {
+        let plan = plan(&pipeline("a,b,c", &format!("strategy: {{repeat: {repeat}}}"), ""));
+        let strategy = only_stage(&plan).strategy.as_ref().expect("a strategy");
+        assert_eq!(short(&runs(&plan, strategy, &Place::default())), expected, "{repeat}");
+    }
+    let text = pipeline(
+        "",
+        "strategy: {repeat: {items: [a, b, c], partitionSize: 2}}",
+        "strategy: {repeat: {items: <+repeat.partition>}}",
+    );
+    let plan_of_parts = plan(&text);
+    assert_eq!(seen_in_step(&plan_of_parts, "<+repeat.item> of <+stage.repeat.partition>"), "c of [\"c\"]");
 }
 
 #[test]
@@ -214,4 +247,16 @@ fn a_note_that_holds_in_many_places_stands_once_with_their_lines() {
     let report = read(&format!("pipeline:\n  name: p\n  stages:\n{stages}")).report;
     let notes: Vec<&str> = report.diagnostics.iter().map(|found| found.message.as_str()).collect();
     assert_eq!(notes, ["the stage names no infrastructure, it gets a Linux machine (also in lines 5, 6)"]);
+}
+
+#[test]
+fn a_count_that_is_not_written_in_decimal_is_refused() {
+    for strategy in ["{parallelism: 0x2}", "{repeat: {times: 0o2}}", "{repeat: {items: [a], partitionSize: 1.5}}"] {
+        let report = read(&pipeline("", &format!("strategy: {strategy}"), "")).report;
+        assert!(
+            report.diagnostics.iter().any(|found| found.code == "out-of-range"),
+            "{strategy}: {}",
+            report.text(false)
+        );
+    }
 }

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use kiln_document::{Severity, Status};
+use kiln_pipeline::expr::Template;
 use kiln_pipeline::facts::Facts;
 use kiln_pipeline::plan::{
-    Axis, AxisValue, Condition, FailureStrategy, Graph, Plan, Step, StepNode, Strategy, StrategyKind, When,
+    Axis, AxisValue, Condition, Cut, FailureStrategy, Graph, Plan, Step, StepNode, Strategy, StrategyKind, When,
 };
 use kiln_pipeline::reach::Reach;
 use kiln_pipeline::{Loaded, Options, load};
@@ -105,8 +106,18 @@ fn kind(kind: &StrategyKind) -> String {
         }
         StrategyKind::Parallelism(count) => format!("parallelism {}", count.text()),
         StrategyKind::Times(count) => format!("times {}", count.text()),
-        StrategyKind::Items(values) => format!("items {}", axis(values)),
+        StrategyKind::Items { items, cut } => format!("items {}{}", axis(items), taken(cut)),
         StrategyKind::Input { what, value } => format!("{what} to be given {}", value.text()),
+    }
+}
+
+fn taken(cut: &Cut) -> String {
+    let text = |bound: &Option<Template>| bound.as_ref().map(|bound| bound.text().to_owned()).unwrap_or_default();
+    let unit = |percent: &bool| if *percent { "%" } else { "" };
+    match cut {
+        Cut::All => String::new(),
+        Cut::Slice { start, end, percent } => format!(" from {} to {}{}", text(start), text(end), unit(percent)),
+        Cut::Parts { size, percent } => format!(" by {}{}", size.text(), unit(percent)),
     }
 }
 
@@ -437,12 +448,13 @@ pipeline:
                   name: d
                   type: Run
                   strategy: {matrix: <+input>}
-                  failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: RetryStepGroup}}}]
+                  failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: Retry, spec: {retryCount: 1, condition: c}}}}]
                   spec: {command: x, outputAlias: {key: k, scope: Stage}}
-              - step: {name: e, type: Run, strategy: {repeat: {items: <+a.b>, start: 1}}, spec: {command: x}}
-              - step: {name: f, type: Run, strategy: {repeat: {items: [a], partitionSize: 2}}, spec: {command: x}}
-              - step: {name: h, type: Run, strategy: {repeat: {times: 3, start: 1}}, spec: {command: x}}
-              - step: {name: i, type: Run, strategy: {parallelism: 2, onFailure: SkipQueued}, spec: {command: x}}
+              - step: {name: e, type: Run, strategy: {parallelism: 2, when: c}, spec: {command: x}}
+              - stepGroup:
+                  name: f
+                  failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: RetryStepGroup, spec: {retryCount: 1}}}}]
+                  steps: [{step: {name: a, type: Background, spec: {command: x}}}]
               - stepGroup: {name: g, timeout: 1m, steps: []}
     - stage: {name: t, type: Approval, spec: {anything: goes}}
     - stage: {name: u, template: {templateRef: t}}

@@ -102,7 +102,7 @@ fn every_event() -> Vec<Event> {
             attempt: 2,
             cases: vec![case(TestResult::Failed, None), case(TestResult::Passed, Some(ms(1)))],
         },
-        Event::StepRetry { stage: stage(), step: "s".into(), message: "m".into(), after: ms(10) },
+        Event::StepRetry { stage: stage(), step: "s".into(), message: "m".into(), after: ms(10), wait: "10ms".into() },
         Event::InstanceKept {
             stage: stage(),
             instance: "i-1".into(),

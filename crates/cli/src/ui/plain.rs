@@ -48,9 +48,9 @@ impl Plain {
                     print(format!("[{stage}/{step}] {line}"));
                 }
             }
-            Event::StepRetry { stage, step, message, after } => {
+            Event::StepRetry { stage, step, message, wait, .. } => {
                 self.rest(stage, step, &mut print);
-                print(format!("[{stage}/{step}] {message}; runs again in {}", seconds(*after)));
+                print(format!("[{stage}/{step}] {message}; {}", summary::again(wait)));
             }
             Event::StepFinished { stage, report } => {
                 self.rest(stage, &report.id, &mut print);
@@ -154,8 +154,8 @@ mod tests {
     #[test]
     fn an_attempt_begins_with_a_line_of_its_own() {
         let message = "exit code 1".to_owned();
-        let retry = Event::StepRetry { stage: "a".into(), step: "s".into(), message, after: Duration::ZERO };
-        let lines = ["[a/s] one", "[a/s] exit code 1; runs again in 0.0 s", "[a/s] two"];
+        let retry = Event::StepRetry { stage: "a".into(), step: "s".into(), message, after: Duration::ZERO, wait: "0s".into() };
+        let lines = ["[a/s] one", "[a/s] exit code 1; runs again in 0s", "[a/s] two"];
         check(&[output("one", false), retry, output("two\n", false)], &lines);
     }
 }

@@ -16,6 +16,15 @@ const DIM: &str = "\u{1b}[2m";
 const BOLD: &str = "\u{1b}[1m";
 const RESET: &str = "\u{1b}[0m";
 
+/// When something runs again, with the wait as the file has it.
+#[must_use]
+pub fn again(wait: &str) -> String {
+    match wait {
+        "" => "runs again".to_owned(),
+        wait => format!("runs again in {wait}"),
+    }
+}
+
 /// A coloured sign and word for a status.
 #[must_use]
 pub fn mark(status: Status) -> String {

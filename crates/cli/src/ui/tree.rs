@@ -123,10 +123,10 @@ impl View for Tree {
                 }
                 self.unfinished(stage, step);
             }
-            Event::StepRetry { stage, step, message, after } => {
+            Event::StepRetry { stage, step, message, wait, .. } => {
                 self.rest(stage, step);
                 let key = format!("{stage}/{step}");
-                self.end(&key, &format!("{key} {message}; runs again in {}", seconds(*after)));
+                self.end(&key, &format!("{key} {message}; {}", summary::again(wait)));
             }
             Event::StepFinished { stage, report } => {
                 self.rest(stage, &report.id);

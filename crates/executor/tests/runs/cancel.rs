@@ -92,7 +92,7 @@ async fn a_run_that_is_cancelled_between_two_tries_does_not_try_again() {
         a started
         a ready
         a.one started
-        a.one runs again: exit code 1
+        a.one runs again in 1h: exit code 1
         a.one failed (ExitCode 1): exit code 1
         a cancelled
         run cancelled

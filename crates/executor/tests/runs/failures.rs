@@ -25,10 +25,10 @@ async fn a_step_that_fails_runs_again_as_often_as_its_strategy_says() {
         a ready
         a.flaky started
         a.flaky | try 1
-        a.flaky runs again: exit code 1
+        a.flaky runs again in 1ms: exit code 1
         a.flaky started, attempt 2
         a.flaky | try 2
-        a.flaky runs again: exit code 1
+        a.flaky runs again in 1ms: exit code 1
         a.flaky started, attempt 3
         a.flaky | try 3
         a.flaky passed after 3 attempts
@@ -58,7 +58,8 @@ async fn what_follows_the_last_retry_is_for_the_strategy_to_say() {
         Scenario::new(&steps(&text.replace("THEN", then)))
     };
     let check = async |then: &str, rest: &[&str]| {
-        let begin = "run p\na started\na ready\na.one started\na.one runs again: exit code 7\na.one started, attempt 2";
+        let begin =
+            "run p\na started\na ready\na.one started\na.one runs again in 1ms: exit code 7\na.one started, attempt 2";
         strategy(then).run().await.check(&format!("{begin}\n{}", rest.join("\n")));
     };
     let goes_on = ["a.two started", "a.two passed", "a passed", "run passed"];
@@ -69,6 +70,97 @@ async fn what_follows_the_last_retry_is_for_the_strategy_to_say() {
     check("MarkAsFailure", &[failed, "a.two skipped: something before it failed", "a failed", "run failed"]).await;
     let not_begun = "a.two cancelled (Cancelled): a step's failure ended the run before its turn";
     check("Abort", &[failed, not_begun, "a cancelled: a step's failure ended the run", "run cancelled"]).await;
+}
+
+#[tokio::test]
+async fn a_group_runs_again_from_its_beginning() {
+    let text = steps(
+        r#"
+        - stepGroup:
+            name: g
+            failureStrategies:
+              - onFailure:
+                  errors: [AllErrors]
+                  action: {type: RetryStepGroup, spec: {retryCount: 2, retryIntervals: [2ms, 1ms]}}
+            steps:
+              - step: {name: compile, type: Run, spec: {command: 'echo x >> $DIR/tries; n=$(wc -l < $DIR/tries); echo "try $n"; [ "$n" = 3 ]'}}
+              - step: {name: mend, type: Run, when: {stageStatus: Failure}, spec: {command: "true"}}
+              - step: {name: test, type: Run, spec: {command: echo fine}}
+        - step: {name: next, type: Run, spec: {command: "true"}}
+        "#,
+    );
+    let told = Scenario::new(&text).run().await;
+    told.check(
+        "
+        run p
+        a started
+        a ready
+        a.g.compile started
+        a.g.compile | try 1
+        a.g.compile failed (ExitCode 1): exit code 1
+        a.g.mend started
+        a.g.mend passed
+        a.g.test skipped: something before it failed
+        a.g runs again in 2ms: g.compile failed
+        a.g.compile started, attempt 2
+        a.g.compile | try 2
+        a.g.compile failed (ExitCode 1) after 2 attempts: exit code 1
+        a.g.mend started, attempt 2
+        a.g.mend passed after 2 attempts
+        a.g.test skipped: something before it failed
+        a.g runs again in 1ms: g.compile failed
+        a.g.compile started, attempt 3
+        a.g.compile | try 3
+        a.g.compile passed after 3 attempts
+        a.g.mend skipped after 2 attempts: nothing before it failed
+        a.g.test started
+        a.g.test | fine
+        a.g.test passed
+        a.next started
+        a.next passed
+        a passed
+        run passed
+        ",
+    );
+    let ids: Vec<&str> = told.report.stages[0].steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(ids, ["g.compile", "g.mend", "g.test", "next"]);
+}
+
+#[tokio::test]
+async fn a_group_fails_when_it_has_run_as_often_as_it_may_and_for_other_kinds_of_failure_at_once() {
+    let check = async |errors: &str, expect: &[&str]| {
+        let text = r#"
+            - stepGroup:
+                name: g
+                failureStrategies: [{onFailure: {errors: [ERRORS], action: {type: RetryStepGroup, spec: {retryCount: 1}}}}]
+                steps: [{step: {name: s, type: Run, spec: {command: exit 3}}}]
+            "#;
+        let begin = ["run p", "a started", "a ready", "a.g.s started"];
+        let told = Scenario::new(&steps(&text.replace("ERRORS", errors))).run().await;
+        told.check(&[&begin, expect, &["a failed", "run failed"]].concat().join("\n"));
+    };
+    let failed = "a.g.s failed (ExitCode 3): exit code 3";
+    let again = [
+        "a.g runs again: g.s failed",
+        "a.g.s started, attempt 2",
+        "a.g.s failed (ExitCode 3) after 2 attempts: exit code 3",
+    ];
+    check("AllErrors", &[&[failed], &again[..]].concat()).await;
+    check("Timeout", &[failed]).await;
+}
+
+#[tokio::test]
+async fn a_group_that_waits_to_run_again_ends_with_its_run() {
+    let text = steps(
+        r#"
+        - stepGroup:
+            name: g
+            failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: RetryStepGroup, spec: {retryCount: 1, retryIntervals: [1h]}}}}]
+            steps: [{step: {name: s, type: Run, spec: {command: exit 3}}}]
+        "#,
+    );
+    let told = Scenario::new(&text).when("a.g runs again in 1h", crate::rig::Act::Cancel).run().await;
+    assert_eq!(told.report.status, kiln_wire::run::Status::Cancelled);
 }
 
 #[tokio::test]

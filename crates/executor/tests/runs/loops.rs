@@ -1,5 +1,7 @@
 //! Runs of strategies: what they and their steps are called.
 
+use kiln_wire::run::Status;
+
 use crate::rig::{Scenario, stages, steps};
 
 #[tokio::test]
@@ -63,4 +65,78 @@ async fn a_step_that_could_not_be_started_for_its_environment_ends_its_stage_bef
         "{message}"
     );
     assert!(told.calls.is_empty(), "{:?}", told.calls);
+}
+
+#[tokio::test]
+async fn runs_that_wait_are_skipped_after_a_failure_where_the_strategy_says_so() {
+    let strategy = |on_failure: &str| {
+        format!("strategy: {{repeat: {{items: [x, y, z], maxConcurrency: 1}}, onFailure: {on_failure}}}")
+    };
+    let of_step = |on_failure: &str| {
+        steps(&format!(
+            "- step:\n    name: s\n    type: Run\n    {}\n    spec: {{command: '[ <+repeat.item> = x ]'}}\n",
+            strategy(on_failure)
+        ))
+    };
+    let of_group = |on_failure: &str| {
+        steps(&format!(
+            "- stepGroup:\n    name: s\n    {}\n    steps: [{{step: {{name: t, type: Run, spec: {{command: '[ <+repeat.item> = x ]'}}}}}}]\n",
+            strategy(on_failure)
+        ))
+    };
+    let of_stage = |on_failure: &str| {
+        stages(&format!(
+            "- stage:\n    name: s\n    type: CI\n    {}\n    spec: {{execution: {{steps: [{{step: {{name: t, type: Run, spec: {{command: '[ <+repeat.item> = x ]'}}}}}}]}}}}\n",
+            strategy(on_failure)
+        ))
+    };
+    let why = "another run of its strategy failed";
+    for (on_failure, last) in
+        [("SkipQueued", (Status::Skipped, Some(why))), ("RunAll", (Status::Failed, Some("exit code 1")))]
+    {
+        for text in [of_step(on_failure), of_group(on_failure)] {
+            let told = Scenario::new(&text).run().await;
+            let ends: Vec<_> =
+                told.report.stages[0].steps.iter().map(|step| (step.status, step.message.as_deref())).collect();
+            assert_eq!(ends, [(Status::Passed, None), (Status::Failed, Some("exit code 1")), last], "{text}");
+        }
+        let told = Scenario::new(&of_stage(on_failure)).run().await;
+        let ends: Vec<_> = told.report.stages.iter().map(|stage| (stage.id.as_str(), stage.status)).collect();
+        assert_eq!(ends, [("s_0", Status::Passed), ("s_1", Status::Failed), ("s_2", last.0)], "{on_failure}");
+    }
+}
+
+#[tokio::test]
+async fn steps_see_the_part_that_their_run_is_for_and_how_the_others_went() {
+    let text = steps(
+        r#"
+        - stepGroup:
+            name: g
+            strategy: {repeat: {items: [x, y, z], partitionSize: 2, maxConcurrency: 1}}
+            steps:
+              - step:
+                  name: s
+                  type: Run
+                  strategy: {repeat: {items: <+repeat.partition>, maxConcurrency: 1}}
+                  spec: {command: 'echo <+repeat.item> <+strategy.node.g.iteration> <+stepGroup.identifierPostFix> <+strategy.currentStatus>; [ <+repeat.item> != x ]'}
+                  failureStrategies: [{onFailure: {errors: [AllErrors], action: {type: MarkAsFailure}}}]
+                  when: {stageStatus: All}
+        "#,
+    );
+    let told = Scenario::new(&text).run().await;
+    let output = |step: &str| told.output("a", step);
+    assert_eq!(output("g_0.s_0"), "x 0 _0 RUNNING\n");
+    assert_eq!(output("g_0.s_1"), "y 0 _0 FAILED\n");
+    assert_eq!(output("g_1.s_0"), "z 1 _1 RUNNING\n");
+}
+
+#[tokio::test]
+async fn a_step_knows_by_its_environment_which_run_it_is() {
+    let shown = "echo $HARNESS_STAGE_INDEX/$HARNESS_STAGE_TOTAL $HARNESS_STEP_INDEX/$HARNESS_STEP_TOTAL $HARNESS_NODE_INDEX/$HARNESS_NODE_TOTAL";
+    let text = stages(&format!(
+        "- stage:\n    name: a\n    type: CI\n    strategy: {{parallelism: 2, maxConcurrency: 1}}\n    spec:\n      execution:\n        steps:\n          - step: {{name: s, type: Run, strategy: {{parallelism: 3, maxConcurrency: 1}}, spec: {{command: {shown}}}}}\n          - step: {{name: t, type: Run, spec: {{command: {shown}}}}}\n"
+    ));
+    let told = Scenario::new(&text).run().await;
+    assert_eq!(told.output("a_1", "s_2"), "1/2 2/3 2/3\n");
+    assert_eq!(told.output("a_1", "t"), "1/2 0/1 1/2\n");
 }

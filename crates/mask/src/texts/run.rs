@@ -18,7 +18,10 @@ impl Texts for Event {
             // It came through a masker already, which knows what a border of two pieces cuts.
             Self::Output { text, stage: _, step: _, continues: _, goes_on: _ } => mask(text),
             Self::TestCases { cases, stage: _, step: _, attempt: _ } => cases.texts(mask),
-            Self::StepRetry { message, stage: _, step: _, after: _ } => mask(message),
+            Self::StepRetry { message, wait, stage: _, step: _, after: _ } => {
+                mask(message);
+                mask(wait);
+            }
             Self::StepFinished { report, stage: _ } => report.texts(mask),
             Self::InstanceKept { stage: _, instance: _, agent: _, workspace_dir: _, duration: _ } => {}
             Self::Note { message, stage: _ } => mask(message),

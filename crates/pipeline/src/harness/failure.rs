@@ -1,26 +1,32 @@
 //! `failureStrategies`
 
-use std::time::Duration;
-
 use kiln_document::diagnostic::Diagnostic;
 use kiln_document::duration;
 use kiln_document::yaml::Node;
 
 use super::reader::Reader;
 use super::step_tables;
-use crate::plan::{ErrorKind, FailureAction, FailureStrategy};
+use crate::plan::{ErrorKind, FailureAction, FailureStrategy, Limit};
 
 /// Most retries of a step; more would be a loop.
 pub const MAX_RETRIES: u32 = 1000;
 
-/// Reads the strategies of a stage, group or step.
-pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<FailureStrategy> {
-    let Some(list) = node.get("failureStrategies") else { return Vec::new() };
-    let items = list.items().unwrap_or_default();
-    items.iter().filter_map(|item| strategy(reader, item)).collect()
+/// What a strategy stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum On {
+    Stage,
+    Group,
+    Step,
 }
 
-fn strategy(reader: &mut Reader<'_>, item: &Node) -> Option<FailureStrategy> {
+/// Reads the strategies of a stage, group or step.
+pub(super) fn read(reader: &mut Reader<'_>, node: &Node, on: On) -> Vec<FailureStrategy> {
+    let Some(list) = node.get("failureStrategies") else { return Vec::new() };
+    let items = list.items().unwrap_or_default();
+    items.iter().filter_map(|item| strategy(reader, item, on)).collect()
+}
+
+fn strategy(reader: &mut Reader<'_>, item: &Node, on: On) -> Option<FailureStrategy> {
     let on_failure = match item.get("onFailure") {
         Some(on_failure) => on_failure,
         None => {
@@ -45,7 +51,7 @@ fn strategy(reader: &mut Reader<'_>, item: &Node) -> Option<FailureStrategy> {
             "for every failure: `errors: [AllErrors]`",
         );
     }
-    let action = action(reader, on_failure)?;
+    let action = action(reader, on_failure, Some(on))?;
     Some(FailureStrategy { errors, action })
 }
 
@@ -63,8 +69,8 @@ fn error_kind(word: &str) -> ErrorKind {
     }
 }
 
-/// Reads the `action` of a mapping.
-fn action(reader: &mut Reader<'_>, node: &Node) -> Option<FailureAction> {
+/// Reads the `action` of a mapping. `on` is absent for what follows a retry.
+fn action(reader: &mut Reader<'_>, node: &Node, on: Option<On>) -> Option<FailureAction> {
     let Some(action) = node.get("action") else {
         reader.missing(node, &["action"], &node.location, "the failure strategy has no `action`", "");
         return None;
@@ -80,10 +86,25 @@ fn action(reader: &mut Reader<'_>, node: &Node) -> Option<FailureAction> {
         "Ignore" => Some(FailureAction::Ignore),
         "Abort" => Some(FailureAction::Abort),
         "MarkAsSuccess" => Some(FailureAction::MarkAsSuccess),
-        "Retry" => retry(reader, action),
+        "Retry" => {
+            let (count, intervals, spec) = retries(reader, action, kind)?;
+            let then = spec.get("onRetryFailure").and_then(|then| self::action(reader, then, None));
+            let then = Box::new(then.unwrap_or(FailureAction::MarkAsFailure));
+            Some(FailureAction::Retry { count, intervals, then })
+        }
+        "RetryStepGroup" if on == Some(On::Group) => {
+            let (count, intervals, _) = retries(reader, action, kind)?;
+            Some(FailureAction::RetryGroup { count, intervals })
+        }
         "RetryStepGroup" => {
-            let found = Diagnostic::unsupported("failure-action", place, "the action `RetryStepGroup` is not run yet");
-            reader.push(found.help("`Retry` runs the failed step again"));
+            let where_not = match on {
+                Some(On::Stage) => "stage",
+                Some(On::Group | On::Step) => "step",
+                None => "retry",
+            };
+            let message = format!("`RetryStepGroup` is for a step group, and this is the strategy of a {where_not}");
+            let found = Diagnostic::invalid("failure-action", place, message);
+            reader.push(found.help("`Retry` runs the failed step again; a step group has its own `failureStrategies`"));
             None
         }
         "MarkAsFailure" => Some(FailureAction::MarkAsFailure),
@@ -101,29 +122,33 @@ fn action(reader: &mut Reader<'_>, node: &Node) -> Option<FailureAction> {
     }
 }
 
-fn retry(reader: &mut Reader<'_>, action: &Node) -> Option<FailureAction> {
+/// Reads how often and after which waits something runs again, and returns the mapping that says so.
+fn retries<'n>(reader: &mut Reader<'_>, action: &'n Node, kind: &str) -> Option<(u32, Vec<Limit>, &'n Node)> {
     let Some(spec) = action.get("spec") else {
         let help = "`spec: {retryCount: 2, retryIntervals: [10s]}`";
-        reader.missing(action, &["spec"], &action.location, "the action `Retry` has no `spec`", help);
+        reader.missing(action, &["spec"], &action.location, format!("the action `{kind}` has no `spec`"), help);
         return None;
     };
-    if !reader.check(spec, &step_tables::RETRY) {
+    let table = if kind == "Retry" { &step_tables::RETRY } else { &step_tables::RETRY_GROUP };
+    if !reader.check(spec, table) {
         return None;
     }
     let count = match reader.fixed(spec, "retryCount") {
         Some(text) => count(reader, spec, text),
         None => {
             if spec.get("retryCount").is_none() {
-                reader.missing(spec, &["retryCount"], &spec.location, "the action `Retry` has no `retryCount`", "");
+                let message = format!("the action `{kind}` has no `retryCount`");
+                reader.missing(spec, &["retryCount"], &spec.location, message, "");
             }
             return None;
         }
     };
     let list = spec.get("retryIntervals").and_then(Node::items).unwrap_or_default();
-    let intervals: Vec<Duration> = list.iter().filter_map(|item| duration::parse(item.text()?)).collect();
-    let then = spec.get("onRetryFailure").and_then(|then| self::action(reader, then));
-    let then = Box::new(then.unwrap_or(FailureAction::MarkAsFailure));
-    Some(FailureAction::Retry { count: count?, intervals, then })
+    let wait = |item: &Node| {
+        let written = item.text()?.trim();
+        Some(Limit { time: duration::parse(written)?, written: written.to_owned() })
+    };
+    Some((count?, list.iter().filter_map(wait).collect(), spec))
 }
 
 fn count(reader: &mut Reader<'_>, spec: &Node, text: &str) -> Option<u32> {

@@ -173,7 +173,7 @@ impl Uses {
         let (axes, open) = match strategy.map(|strategy| &strategy.kind) {
             Some(StrategyKind::Matrix { axes, .. }) => (axes.iter().map(|(name, _)| name.clone()).collect(), false),
             Some(StrategyKind::Input { .. }) => (Vec::new(), true),
-            None | Some(StrategyKind::Parallelism(_) | StrategyKind::Times(_) | StrategyKind::Items(_)) => {
+            None | Some(StrategyKind::Parallelism(_) | StrategyKind::Times(_) | StrategyKind::Items { .. }) => {
                 return outside;
             }
         };

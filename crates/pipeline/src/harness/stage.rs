@@ -6,6 +6,7 @@ use kiln_document::diagnostic::{Diagnostic, Location};
 use kiln_document::schema::did_you_mean;
 use kiln_document::yaml::Node;
 
+use super::failure::On;
 use super::reader::{Reader, name_place, shortened};
 use super::{MAX_ITEMS, failure, infrastructure, steps, strategy, tables, words};
 use crate::expr::Template;
@@ -132,7 +133,7 @@ impl Build<'_, '_> {
         let strategy = strategy::read(reader, node);
         let axes = reader.uses.enter_stage(strategy.as_ref());
         let when = reader.when(node, "pipelineStatus");
-        let failure = failure::read(reader, node);
+        let failure = failure::read(reader, node, On::Stage);
         let timeout = reader.limit(node, "timeout");
         let workspace = reader.switch(spec, "cloneCodebase").unwrap_or(false);
         let list = spec.get("execution").and_then(|execution| execution.get("steps"));

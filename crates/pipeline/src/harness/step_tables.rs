@@ -160,9 +160,9 @@ pub static REPEAT: Table = Table::closed(
         Key::read("maxConcurrency", Number, "How many at the same time."),
         Key::read("start", Number, "Where in the items to begin, from 0."),
         Key::read("end", Number, "Where in the items to end."),
-        Key::read("unit", Enum(&["Percentage", "Count"]), "What `start` and `end` count."),
+        Key::read("partitionSize", Number, "One run for so many items each; `<+repeat.partition>`."),
+        Key::read("unit", Enum(&["Percentage", "Count"]), "What `start`, `end` and `partitionSize` count."),
         Key::no_effect("nodeName", Text, "the runs are called by their items"),
-        Key::unsupported("partitionSize", "list the items themselves"),
     ],
 );
 
@@ -193,6 +193,15 @@ pub static RETRY: Table = Table::closed(
         Key::read("retryIntervals", List(&Duration), "Waits before the retries."),
         Key::read("onRetryFailure", Of(&ON_RETRY_FAILURE), "What is done when the last retry failed."),
         Key::unsupported("condition", "a retry is made for every error that is listed"),
+    ],
+);
+
+/// `spec` of the action `RetryStepGroup`
+pub static RETRY_GROUP: Table = Table::closed(
+    "`RetryStepGroup` action's `spec`",
+    &[
+        Key::read("retryCount", Number, "How many more times."),
+        Key::read("retryIntervals", List(&Duration), "Waits before the retries."),
     ],
 );
 

@@ -6,10 +6,11 @@ use kiln_document::diagnostic::{Diagnostic, Location};
 use kiln_document::schema::{closest, did_you_mean};
 use kiln_document::yaml::Node;
 
+use super::failure::On;
 use super::reader::{Reader, name_place, shortened};
 use super::{MAX_ITEMS, failure, run, step_tables, strategy, words};
 use crate::expr;
-use crate::plan::{Graph, Group, Node as PlanNode, Step, StepNode};
+use crate::plan::{FailureAction, FailureStrategy, Graph, Group, Node as PlanNode, Step, StepNode};
 
 /// Reads a list of steps as a graph.
 pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<StepNode> {
@@ -98,7 +99,7 @@ impl Build<'_, '_> {
         let strategy = strategy::read(reader, node);
         let axes = reader.uses.enter(strategy.as_ref());
         let when = reader.when(node, "stageStatus");
-        let failure = failure::read(reader, node);
+        let failure = failure::read(reader, node, On::Group);
         if let Some((key, _)) = node.entry("timeout").filter(|_| reader.limit(node, "timeout").is_some()) {
             reader.push(
                 Diagnostic::unsupported("unsupported-key", &key.location, "`timeout` is not run yet on a step group")
@@ -113,6 +114,7 @@ impl Build<'_, '_> {
             }
         };
         reader.uses.leave(axes);
+        runs_again(reader, node, &failure, &steps);
         Some(Group { id, name, location: name_place(node).clone(), variables, when, strategy, failure, steps })
     }
 
@@ -135,7 +137,7 @@ impl Build<'_, '_> {
         let strategy = strategy::read(reader, node);
         let axes = reader.uses.enter(strategy.as_ref());
         let when = reader.when(node, "stageStatus");
-        let failure = failure::read(reader, node);
+        let failure = failure::read(reader, node, On::Step);
         let timeout = reader.limit(node, "timeout");
         let run = run::read(reader, node, kind);
         reader.uses.leave(axes);
@@ -144,6 +146,23 @@ impl Build<'_, '_> {
         let location = name_place(node).clone();
         Some(Step { id, name, location, when, strategy, failure, timeout, ends_well: None, run: run? })
     }
+}
+
+/// Reports a group that runs again although something in it goes on beside its steps and would be there twice.
+fn runs_again(reader: &mut Reader<'_>, node: &Node, failure: &[FailureStrategy], steps: &Graph<StepNode>) {
+    let again = failure.iter().any(|strategy| matches!(strategy.action, FailureAction::RetryGroup { .. }));
+    if again && goes_on(steps) {
+        let message = "a step group with a `Background` step cannot run again as a whole yet";
+        let found = Diagnostic::unsupported("failure-action", name_place(node), message);
+        reader.push(found.help("put the `Background` step before the group"));
+    }
+}
+
+fn goes_on(steps: &Graph<StepNode>) -> bool {
+    steps.nodes.iter().any(|node| match &node.item {
+        StepNode::Step(step) => step.run.background,
+        StepNode::Group(group) => goes_on(&group.steps),
+    })
 }
 
 /// Returns the kind of a step, and reports any kind that is not run.

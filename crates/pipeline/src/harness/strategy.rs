@@ -1,13 +1,13 @@
 //! Reads `strategy`: matrix, parallelism, repeat.
 
-use kiln_document::count::counted;
 use kiln_document::diagnostic::{Diagnostic, Location};
-use kiln_document::schema::did_you_mean;
+use kiln_document::schema::{did_you_mean, is_number};
 use kiln_document::yaml::{Kind, Node};
 
 use super::reader::{Reader, is_expression};
 use crate::expr::Template;
-use crate::plan::{Axis, AxisValue, Strategy, StrategyKind};
+use crate::plan::{Axis, AxisValue, Cut, Strategy, StrategyKind};
+use crate::strategy::slice;
 
 /// Keys of `matrix` that are not axes.
 const NO_AXES: &[&str] = &["exclude", "maxConcurrency", "nodeName"];
@@ -25,11 +25,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Strategy> {
         reader.push(Diagnostic::invalid("conflicting-keys", &key.location, message));
         return None;
     }
-    if let Some(value) = strategy.get("onFailure").filter(|_| reader.fixed(strategy, "onFailure") == Some("SkipQueued"))
-    {
-        let message = "`onFailure: SkipQueued` is not run yet: all runs are made";
-        reader.push(Diagnostic::unsupported("unsupported-key", &value.location, message));
-    }
+    let skip_queued = reader.fixed(strategy, "onFailure") == Some("SkipQueued");
     let own = positive(reader, strategy, "maxConcurrency");
     let (kind, inner) = match kinds.first() {
         Some(&"matrix") if strategy.get("matrix").is_some_and(is_expression) => {
@@ -47,7 +43,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Strategy> {
             return None;
         }
     };
-    Some(Strategy { kind, max_concurrency: inner.or(own), location: key.location.clone() })
+    Some(Strategy { kind, max_concurrency: inner.or(own), skip_queued, location: key.location.clone() })
 }
 
 /// Returns a strategy that is an expression as a whole. Only an `<+input>` can be given before the run, and the runs have
@@ -60,19 +56,24 @@ fn to_be_given(reader: &mut Reader<'_>, what: &'static str, value: &Node, at: &L
         let found = Diagnostic::unsupported("expression-not-possible", &value.location, message);
         reader.push(found.help("an axis may be an expression: `matrix: {axis: <+...>}`"));
     }
-    Strategy { kind: StrategyKind::Input { what, value: template }, max_concurrency: None, location: at.clone() }
+    let kind = StrategyKind::Input { what, value: template };
+    Strategy { kind, max_concurrency: None, skip_queued: false, location: at.clone() }
 }
 
 type Read = Option<(StrategyKind, Option<Template>)>;
 
 /// Reads a template that is an expression or a whole number from 1; for `maxConcurrency`, 0 means no limit.
 fn positive(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Template> {
-    let least = u32::from(key != "maxConcurrency");
+    whole(reader, node, key, u32::from(key != "maxConcurrency"))
+}
+
+/// Reads a template that is an expression or a whole number from `least`.
+fn whole(reader: &mut Reader<'_>, node: &Node, key: &str, least: u32) -> Option<Template> {
     let value = node.get(key)?;
     let text = value.text()?.trim();
     if !is_expression(value) && !text.parse::<u32>().is_ok_and(|number| number >= least) {
         // What is no number at all was reported by the check, but for the keys of a matrix, which has no table.
-        if key == "maxConcurrency" || text.parse::<f64>().is_ok() {
+        if key == "maxConcurrency" || is_number(value) {
             let message = format!("`{key}` takes a whole number from {least}, not `{text}`");
             reader.push(Diagnostic::invalid("out-of-range", &value.location, message));
         }
@@ -190,17 +191,19 @@ fn repeat(reader: &mut Reader<'_>, node: &Node) -> Read {
             ));
             None
         }
-        (Some(_), None) if ["start", "end"].iter().any(|key| node.get(key).is_some()) => {
-            let message = "`start` and `end` are not run yet with `times`";
-            let found = Diagnostic::unsupported("repeat-slice", &node.location, message);
-            reader.push(found.help("give `times` the number of runs"));
-            None
+        (Some(_), None) => {
+            without_effect(reader, node, &["start", "end", "unit", "partitionSize"], "`times`, which counts the runs");
+            Some((StrategyKind::Times(positive(reader, node, "times")?), concurrency))
         }
-        (Some(_), None) => Some((StrategyKind::Times(positive(reader, node, "times")?), concurrency)),
         (None, Some(items)) => {
-            let axis = axis(reader, items, "`items`")?;
-            let axis = sliced(reader, node, axis)?;
-            Some((StrategyKind::Items(axis), concurrency))
+            let items = axis(reader, items, "`items`")?;
+            let cut = cut(reader, node)?;
+            if leaves_nothing(&items, &cut) {
+                let message = "`start` and `end` leave none of the items";
+                reader.push(Diagnostic::invalid("empty-list", &node.location, message));
+                return None;
+            }
+            Some((StrategyKind::Items { items, cut }, concurrency))
         }
         (None, None) => {
             reader.missing(node, &["times", "items"], &node.location, "`repeat` says neither `times` nor `items`", "");
@@ -209,30 +212,40 @@ fn repeat(reader: &mut Reader<'_>, node: &Node) -> Read {
     }
 }
 
-/// Applies `start` and `end`, which only lists that are written out can have.
-fn sliced(reader: &mut Reader<'_>, node: &Node, axis: Axis) -> Option<Axis> {
-    if node.get("start").is_none() && node.get("end").is_none() {
-        return Some(axis);
+/// Notes the keys that Harness passes over beside another one.
+fn without_effect(reader: &mut Reader<'_>, node: &Node, keys: &[&str], beside: &str) {
+    for (key, value) in keys.iter().filter_map(|key| node.entry(key)) {
+        if !value.is_null() {
+            let message = format!("`{}` has no effect beside {beside}", key.text().unwrap_or_default());
+            reader.push(Diagnostic::note("no-effect", &key.location, message));
+        }
     }
-    let Axis::List(mut items) = axis else {
-        let message = "`start` and `end` on items that are an expression are not run yet";
-        reader.push(Diagnostic::unsupported("repeat-slice", &node.location, message));
-        return None;
-    };
+}
+
+/// Reads what is taken of the items. Absent when something is wrong with it, which is reported.
+fn cut(reader: &mut Reader<'_>, node: &Node) -> Option<Cut> {
     let percent = reader.fixed(node, "unit") == Some("Percentage");
-    let mut bound = |key: &str, absent: usize| -> usize {
-        let Some(number) = reader.fixed(node, key).and_then(|text| text.trim().parse::<usize>().ok()) else {
-            return absent;
-        };
-        let number = if percent { items.len().saturating_mul(number) / 100 } else { number };
-        number.min(items.len())
-    };
-    let (start, end) = (bound("start", 0), bound("end", usize::MAX).min(items.len()));
-    if start >= end {
-        let message = format!("`start` and `end` leave none of the {}", counted(items.len(), "item"));
-        reader.push(Diagnostic::invalid("empty-list", &node.location, message));
-        return None;
+    if node.get("partitionSize").is_some() {
+        without_effect(reader, node, &["start", "end"], "`partitionSize`");
+        return Some(Cut::Parts { size: whole(reader, node, "partitionSize", 1)?, percent });
     }
-    items.truncate(end);
-    Some(Axis::List(items.split_off(start)))
+    if node.get("start").is_none() && node.get("end").is_none() {
+        return Some(Cut::All);
+    }
+    let mut bound = |key| match node.get(key) {
+        Some(_) => whole(reader, node, key, 0).map(Some),
+        None => Some(None),
+    };
+    Some(Cut::Slice { start: bound("start")?, end: bound("end")?, percent })
+}
+
+/// Tells what is known before the run: that bounds which are written out leave none of the items that are.
+fn leaves_nothing(items: &Axis, cut: &Cut) -> bool {
+    let (Axis::List(items), Cut::Slice { start, end, percent }) = (items, cut) else { return false };
+    let known = |bound: &Option<Template>| match bound {
+        Some(bound) => bound.text().trim().parse().ok().map(Some),
+        None => Some(None),
+    };
+    let (Some(start), Some(end)) = (known(start), known(end)) else { return false };
+    slice(items.len(), start, end, *percent).is_empty()
 }

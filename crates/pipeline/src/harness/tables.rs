@@ -4,8 +4,8 @@
 use kiln_document::schema::{Key, Language, Role, Shape, Table};
 
 use super::step_tables::{
-    ACTION, BACKGROUND, FAILURE, GROUP, ON_FAILURE, OUTPUT, PLUGIN, REPEAT, REPORTS, RETRY, RUN, STEP, STRATEGY,
-    VARIABLE, WHEN_STEP,
+    ACTION, BACKGROUND, FAILURE, GROUP, ON_FAILURE, OUTPUT, PLUGIN, REPEAT, REPORTS, RETRY, RETRY_GROUP, RUN, STEP,
+    STRATEGY, VARIABLE, WHEN_STEP,
 };
 use super::words;
 use crate::expr;
@@ -33,6 +33,7 @@ pub static LANGUAGE: Language<'static> = Language {
         &ON_FAILURE,
         &ACTION,
         &RETRY,
+        &RETRY_GROUP,
         &POOL,
         &PLATFORM,
         &VARIABLE,

@@ -90,17 +90,20 @@ pub enum Event {
         /// The cases.
         cases: Vec<TestCase>,
     },
-    /// A step failed and will run again.
+    /// A step failed and will run again, or a step group with all that is in it.
     StepRetry {
         /// The stage's id.
         stage: String,
-        /// The step's id.
+        /// The step's id, or the group's.
         step: String,
         /// Why it failed.
         message: String,
         /// The pause before it runs again, in milliseconds.
         #[serde(rename = "after_ms", with = "millis")]
         after: Duration,
+        /// The same as the file has it, `10s`; empty where there is no pause.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        wait: String,
     },
     /// A step ended, or was skipped.
     StepFinished {

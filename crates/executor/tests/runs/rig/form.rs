@@ -1,6 +1,6 @@
 //! What holds for the events of every run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_wire::run::{Event, RunReport, StageReport, StepReport};
 
@@ -12,6 +12,8 @@ struct Stage {
     /// How often each step was begun.
     begun: BTreeMap<String, u32>,
     finished: Vec<StepReport>,
+    /// Steps that may begin once more, because their group runs again.
+    again: BTreeSet<String>,
     report: Option<StageReport>,
 }
 
@@ -66,6 +68,7 @@ fn take(stage: &mut Stage, event: &Event) {
             assert!(stage.started && !std::mem::replace(&mut stage.ready, true), "out of turn: {event:?}");
         }
         Event::StepStarted { step, attempt, .. } => {
+            begins_again(stage, step);
             let begun = stage.begun.entry(step.clone()).or_default();
             *begun += 1;
             assert!(stage.ready && begun == attempt && !is_finished(stage, step), "out of turn: {event:?}");
@@ -80,10 +83,17 @@ fn take(stage: &mut Stage, event: &Event) {
                 "out of turn: {event:?}"
             );
         }
-        Event::StepRetry { step, .. } => {
-            assert!(stage.begun.contains_key(step) && !is_finished(stage, step), "out of turn: {event:?}");
+        Event::StepRetry { step, after, wait, .. } => {
+            assert_eq!(after.is_zero(), wait.is_empty(), "{event:?}");
+            let within = |id: &str| id.strip_prefix(step.as_str()).is_some_and(|rest| rest.starts_with('.'));
+            let group: Vec<String> =
+                stage.finished.iter().map(|report| report.id.clone()).filter(|id| within(id)).collect();
+            let is_step = stage.begun.contains_key(step) && !is_finished(stage, step);
+            assert!(is_step || !group.is_empty(), "out of turn: {event:?}");
+            stage.again.extend(group);
         }
         Event::StepFinished { report, .. } => {
+            begins_again(stage, &report.id);
             let begun = stage.begun.get(&report.id).copied().unwrap_or_default();
             assert!(begun == report.attempts && !is_finished(stage, &report.id), "out of turn: {event:?}");
             stage.finished.push(report.clone());
@@ -107,4 +117,10 @@ fn take(stage: &mut Stage, event: &Event) {
 
 fn is_finished(stage: &Stage, step: &str) -> bool {
     stage.finished.iter().any(|report| report.id == step)
+}
+
+fn begins_again(stage: &mut Stage, step: &str) {
+    if stage.again.remove(step) {
+        stage.finished.retain(|report| report.id != step);
+    }
 }

@@ -35,9 +35,10 @@ impl Transcript {
             Event::Output { stage, step, text, .. } => self.print(&format!("{stage}.{step}"), text),
             // How they are cut into events is not the same in every run.
             Event::TestCases { .. } => {}
-            Event::StepRetry { stage, step, message, .. } => {
+            Event::StepRetry { stage, step, message, wait, .. } => {
                 self.finish(&format!("{stage}.{step}"));
-                self.say(format!("{stage}.{step} runs again: {message}"));
+                let wait = if wait.is_empty() { String::new() } else { format!(" in {wait}") };
+                self.say(format!("{stage}.{step} runs again{wait}: {message}"));
             }
             Event::StepFinished { stage, report } => {
                 self.finish(&format!("{stage}.{}", report.id));
