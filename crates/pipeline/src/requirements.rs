@@ -6,7 +6,8 @@ use kiln_document::diagnostic::Location;
 
 use crate::expr::Template;
 use crate::plan::{
-    Axis, AxisValue, Condition, Cut, EnvVar, Graph, Plan, Run, Stage, Step, StepNode, Strategy, StrategyKind, Variable, When,
+    Axis, AxisValue, Condition, Cut, EnvVar, Graph, Plan, Run, Stage, Step, StepNode, Strategy, StrategyKind, Variable,
+    When,
 };
 use crate::reach::Reach;
 

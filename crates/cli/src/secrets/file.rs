@@ -40,6 +40,12 @@ pub enum Mistake {
         "more than a comment follows the {quote} that ends the value of {name}; write {quote} within it as {escaped}"
     )]
     AfterQuote { name: String, quote: char, escaped: &'static str },
+    /// The same, and the quote is in a later line: one may be missing before it.
+    #[error(
+        "the value of {name} goes on to the {quote} in line {line}, and more than a comment follows there; end it with {quote} before, or \
+         write {quote} within it as {escaped}"
+    )]
+    Overrun { name: String, quote: char, escaped: &'static str, line: usize },
     /// A value without quotes may or may not end in a comment.
     #[error("whether ` #` begins a comment is not clear; put the value of {name} within quotes")]
     Comment { name: String },
@@ -72,7 +78,7 @@ pub fn parse(text: &str) -> Result<Vec<(String, String)>, FileError> {
         // Where the value begins in the rest of the file: a quoted one may go on behind the line.
         let value = &rest[line.len() - value.trim_start().len()..];
         let (value, after) = match value.chars().next() {
-            Some(quote @ ('"' | '\'')) => quoted(name, quote, &value[1..]).map_err(wrong)?,
+            Some(quote @ ('"' | '\'')) => quoted(name, quote, &value[1..], number).map_err(wrong)?,
             _ => (plain(name, line_of(value)).map_err(wrong)?, after_line(value)),
         };
         pairs.push((name.to_owned(), value));
@@ -86,8 +92,8 @@ fn plain(name: &str, value: &str) -> Result<String, Mistake> {
     if comment { Err(Mistake::Comment { name: name.to_owned() }) } else { Ok(value.trim_end().to_owned()) }
 }
 
-/// Reads a value up to its closing quote, and returns it with what follows its line.
-fn quoted<'t>(name: &str, quote: char, text: &'t str) -> Result<(String, &'t str), Mistake> {
+/// Reads a value, which begins in the line `begin`, up to its closing quote, and returns it with what follows its line.
+fn quoted<'t>(name: &str, quote: char, text: &'t str, begin: usize) -> Result<(String, &'t str), Mistake> {
     let mut value = String::new();
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
@@ -106,7 +112,11 @@ fn quoted<'t>(name: &str, quote: char, text: &'t str) -> Result<(String, &'t str
                     return Ok((value, after_line(after)));
                 }
                 let escaped = if quote == '"' { "\\\"" } else { "\"'\", in double quotes" };
-                return Err(Mistake::AfterQuote { name: name.to_owned(), quote, escaped });
+                let (name, line) = (name.to_owned(), begin + text[..at].matches('\n').count());
+                return Err(match line == begin {
+                    true => Mistake::AfterQuote { name, quote, escaped },
+                    false => Mistake::Overrun { name, quote, escaped, line },
+                });
             }
             c => value.push(c),
         }
@@ -163,7 +173,9 @@ mod tests {
     #[test]
     fn what_is_no_value_or_could_be_two_is_refused_with_its_line() {
         refuse("A=1\nKEY=\"-----BEGIN\nMIIE\nB=2\n", 2, "the value of KEY begins with \", and nothing ends it");
-        refuse("KEY=\"-----BEGIN\nCMT=\"quoted\" # comment\n", 1, "more than a comment follows the \" that ends");
+        let overrun = "the value of KEY goes on to the \" in line 3, and more than a comment follows there; end it with \" before";
+        refuse("KEY=\"-----BEGIN\nMIIE\nCMT=\"quoted\" # comment\n", 1, overrun);
+        refuse("KEY=\"a\"b\" # comment\n", 1, "more than a comment follows the \" that ends");
         refuse("KEY='it's'\n", 1, "more than a comment follows");
         refuse("KEY=-----BEGIN X-----\nMIIEow\n", 2, "a value of several lines stands within quotes");
         refuse("KEY=-----BEGIN X-----\nMIIEow+abc/def==\n", 2, "a value of several lines stands within quotes");
@@ -175,7 +187,14 @@ mod tests {
 
     #[test]
     fn no_message_quotes_a_value() {
-        for text in ["hunter2", "A=\"hunter2", "A='hunter2'hunter2", "A=hunter2 # hunter2", "hunter2 hunter2=1"] {
+        for text in [
+            "hunter2",
+            "A=\"hunter2",
+            "A='hunter2'hunter2",
+            "A='hunter2\n'hunter2",
+            "A=hunter2 # hunter2",
+            "hunter2 hunter2=1",
+        ] {
             let error = parse(text).expect_err(text);
             assert!(!error.kind.to_string().contains("hunter2"), "{}", error.kind);
         }

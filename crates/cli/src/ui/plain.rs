@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn an_attempt_begins_with_a_line_of_its_own() {
         let message = "exit code 1".to_owned();
-        let retry = Event::StepRetry { stage: "a".into(), step: "s".into(), message, after: Duration::ZERO, wait: "0s".into() };
+        let retry =
+            Event::StepRetry { stage: "a".into(), step: "s".into(), message, after: Duration::ZERO, wait: "0s".into() };
         let lines = ["[a/s] one", "[a/s] exit code 1; runs again in 0s", "[a/s] two"];
         check(&[output("one", false), retry, output("two\n", false)], &lines);
     }

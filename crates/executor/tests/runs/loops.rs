@@ -129,14 +129,3 @@ async fn steps_see_the_part_that_their_run_is_for_and_how_the_others_went() {
     assert_eq!(output("g_0.s_1"), "y 0 _0 FAILED\n");
     assert_eq!(output("g_1.s_0"), "z 1 _1 RUNNING\n");
 }
-
-#[tokio::test]
-async fn a_step_knows_by_its_environment_which_run_it_is() {
-    let shown = "echo $HARNESS_STAGE_INDEX/$HARNESS_STAGE_TOTAL $HARNESS_STEP_INDEX/$HARNESS_STEP_TOTAL $HARNESS_NODE_INDEX/$HARNESS_NODE_TOTAL";
-    let text = stages(&format!(
-        "- stage:\n    name: a\n    type: CI\n    strategy: {{parallelism: 2, maxConcurrency: 1}}\n    spec:\n      execution:\n        steps:\n          - step: {{name: s, type: Run, strategy: {{parallelism: 3, maxConcurrency: 1}}, spec: {{command: {shown}}}}}\n          - step: {{name: t, type: Run, spec: {{command: {shown}}}}}\n"
-    ));
-    let told = Scenario::new(&text).run().await;
-    assert_eq!(told.output("a_1", "s_2"), "1/2 2/3 2/3\n");
-    assert_eq!(told.output("a_1", "t"), "1/2 0/1 1/2\n");
-}
