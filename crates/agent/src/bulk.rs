@@ -12,11 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 /// Readers of output at a time.
 const READERS: usize = 128;
-/// What readers share for the chunks that are made for them, in bytes. Each holds about three while it stands still,
-const CHUNKS_BYTES: usize = 4 << 20;
-/// and one is at least and at most so large. The larger one is, the less often somebody is woken up for the same output.
-const CHUNK_LEAST_BYTES: usize = 32 << 10;
-pub(crate) const CHUNK_MOST_BYTES: usize = 128 << 10;
+/// What readers share for the chunks that are made for them, in bytes. Each that stands still holds about three, as large as they
+/// were when it stopped, and what is encrypted.
+const CHUNKS_BYTES: usize = 2 << 20;
+/// One is at least and at most so large. The larger one is, the less often somebody is woken up for the same output.
+const CHUNK_LEAST_BYTES: usize = 16 << 10;
+const CHUNK_MOST_BYTES: usize = 128 << 10;
+/// So much less, because TLS sends 64 KiB at a time, and what HTTP puts around a chunk would go out by itself.
+const FRAME_BYTES: usize = 32;
 /// Archives that are packed, and unpacked, at a time. Each costs a thread and some MiB.
 const PACKED: usize = 4;
 const UNPACKED: usize = 4;
@@ -70,7 +73,7 @@ impl Bulk {
 }
 
 fn chunk_bytes(readers: usize) -> usize {
-    (CHUNKS_BYTES / readers.max(1)).clamp(CHUNK_LEAST_BYTES, CHUNK_MOST_BYTES)
+    (CHUNKS_BYTES / readers.max(1)).clamp(CHUNK_LEAST_BYTES, CHUNK_MOST_BYTES) - FRAME_BYTES
 }
 
 /// The places of one kind.
@@ -125,14 +128,16 @@ mod tests {
     async fn the_more_read_the_smaller_are_their_chunks() {
         let bulk = Bulk::default();
         let mut slots = Vec::new();
-        assert_eq!(bulk.chunk_bytes(), CHUNK_MOST_BYTES);
+        let mut before = bulk.chunk_bytes();
+        assert_eq!(before, CHUNK_MOST_BYTES - FRAME_BYTES);
         for readers in 1..=READERS {
             slots.push(bulk.readers.slot().await);
             let chunk = bulk.chunk_bytes();
-            assert!((CHUNK_LEAST_BYTES..=CHUNK_MOST_BYTES).contains(&chunk) && chunk * readers <= CHUNKS_BYTES);
+            assert!(chunk <= before && chunk * readers <= CHUNKS_BYTES);
+            before = chunk;
         }
-        assert_eq!(bulk.chunk_bytes(), CHUNK_LEAST_BYTES);
+        assert_eq!(before, CHUNK_LEAST_BYTES - FRAME_BYTES);
         slots.clear();
-        assert_eq!(bulk.chunk_bytes(), CHUNK_MOST_BYTES);
+        assert_eq!(bulk.chunk_bytes(), CHUNK_MOST_BYTES - FRAME_BYTES);
     }
 }

@@ -23,7 +23,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::handshakes::Handshake;
 use super::unread::Unread;
-use crate::bulk::{CHUNK_MOST_BYTES, Stall};
+use crate::bulk::Stall;
 use crate::os::net;
 
 /// A peer proves who it is within this. One with a certificate needs some milliseconds.
@@ -38,9 +38,6 @@ const KEEP_ALIVE_PROBES: u32 = 3;
 const STREAMS: u32 = 1024;
 /// What is kept for a reader that does not read, beside the chunk that is made: each has its own.
 const BUFFER_BYTES: usize = 64 << 10;
-
-/// What is encrypted and not sent yet: a chunk of output with what HTTP puts around it goes out in one call.
-const ENCRYPTED_BYTES: usize = CHUNK_MOST_BYTES + (16 << 10);
 
 /// What answers requests.
 pub(super) type App = TowerToHyperService<axum::Router>;
@@ -90,10 +87,7 @@ async fn prove(stream: Unread, config: Arc<ServerConfig>, handshake: Handshake) 
     };
     tokio::select! {
         shaken = tokio::time::timeout(HANDSHAKE_WITHIN, shaken) => match shaken {
-            Ok(Ok(mut stream)) => {
-                stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED_BYTES));
-                return Some(stream);
-            }
+            Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => tracing::info!(%error, "TLS handshake failed"),
             Err(_) => tracing::info!("TLS handshake took too long"),
         },
