@@ -1,6 +1,7 @@
 //! A run as lines, each with the stage and step it comes from.
 
 use kiln_mask::Masked;
+use kiln_test_report::show::one_line;
 use kiln_wire::run::Event;
 
 use super::lines::Lines;
@@ -50,7 +51,7 @@ impl Plain {
             }
             Event::StepRetry { stage, step, message, wait, .. } => {
                 self.rest(stage, step, &mut print);
-                print(format!("[{stage}/{step}] {message}; {}", summary::again(wait)));
+                print(format!("[{stage}/{step}] {}; {}", one_line(message), summary::again(wait)));
             }
             Event::StepFinished { stage, report } => {
                 self.rest(stage, &report.id, &mut print);
@@ -59,7 +60,7 @@ impl Plain {
             Event::InstanceKept { stage, instance, duration, .. } => {
                 print(format!("[{stage}] {}", summary::kept(instance, *duration)));
             }
-            Event::Note { stage, message } => print(format!("[{stage}] note: {message}")),
+            Event::Note { stage, message } => print(format!("[{stage}] note: {}", one_line(message))),
             Event::StageFinished { report } => {
                 // Background steps go on printing after they were told to have begun.
                 for (step, line) in self.lines.finish_stage(&report.id) {
@@ -158,5 +159,12 @@ mod tests {
             Event::StepRetry { stage: "a".into(), step: "s".into(), message, after: Duration::ZERO, wait: "0s".into() };
         let lines = ["[a/s] one", "[a/s] exit code 1; runs again in 0s", "[a/s] two"];
         check(&[output("one", false), retry, output("two\n", false)], &lines);
+    }
+
+    /// What a VM says may be part of a note.
+    #[test]
+    fn a_note_makes_no_line_of_its_own() {
+        let note = |message: &str| Event::Note { stage: "a".into(), message: message.into() };
+        check(&[note("x\n[b/s] done\u{1b}[2J\r")], &["[a] note: x [b/s] done "]);
     }
 }

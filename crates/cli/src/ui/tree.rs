@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kiln_mask::Masked;
+use kiln_test_report::show::one_line;
 use kiln_wire::run::Event;
 
 use super::View;
@@ -126,7 +127,7 @@ impl View for Tree {
             Event::StepRetry { stage, step, message, wait, .. } => {
                 self.rest(stage, step);
                 let key = format!("{stage}/{step}");
-                self.end(&key, &format!("{key} {message}; {}", summary::again(wait)));
+                self.end(&key, &format!("{key} {}; {}", one_line(message), summary::again(wait)));
             }
             Event::StepFinished { stage, report } => {
                 self.rest(stage, &report.id);
@@ -136,7 +137,7 @@ impl View for Tree {
             Event::InstanceKept { stage, instance, duration, .. } => {
                 self.say(&format!("{stage}: {}", summary::kept(instance, *duration)));
             }
-            Event::Note { stage, message } => self.say(&format!("{stage}: note: {message}")),
+            Event::Note { stage, message } => self.say(&format!("{stage}: note: {}", one_line(message))),
             Event::StageFinished { report } => {
                 for (step, line) in self.lines.finish_stage(&report.id) {
                     self.output(&report.id, &step, &line);
