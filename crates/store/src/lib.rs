@@ -14,7 +14,6 @@
 //! `sync=off`. That matters: an instance whose claim was lost would be given to a second stage.
 
 mod changes;
-mod checkpoints;
 mod claim;
 mod claims;
 mod database;
@@ -134,11 +133,8 @@ impl SqlStore {
     /// need it.
     pub async fn close(&self) {
         match &self.database.connections {
-            Connections::Sqlite { writer, readers, checkpoints, .. } => {
+            Connections::Sqlite { writer, readers, .. } => {
                 readers.close().await;
-                if let Some(checkpoints) = checkpoints {
-                    checkpoints.close().await;
-                }
                 writer.close().await;
             }
             Connections::Postgres(server) => server.pool().close().await,

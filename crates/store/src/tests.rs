@@ -243,24 +243,3 @@ async fn what_goes_wrong_at_opening_says_what_to_do() {
         .await;
     check("redis://:hunter2@host/".to_owned(), "Write sqlite:PATH").await;
 }
-
-/// The log is moved into the database while commits go on, and begun anew before it is long.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_log_stays_short_and_no_commit_moves_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let opened = open(&format!("{}?sync=off", url(&folder))).await.unwrap();
-    let Connections::Sqlite { writer, .. } = &opened.store.database.connections else { unreachable!() };
-    let limit: i64 = sqlx::query("PRAGMA wal_autocheckpoint").fetch_one(writer).await.unwrap().get(0);
-    assert_eq!(limit, 0, "SQLite moves the log within commits");
-    let log = folder.path().join("kiln.db-wal");
-    let long = u64::try_from(2 * crate::checkpoints::LONG * 4096).unwrap();
-    let mut written = 0;
-    while written < 3 * long {
-        let before = std::fs::metadata(&log).map_or(0, |log| log.len());
-        opened.store.note_start(&format!("streak-{}", "x".repeat(30_000)), 1, None).await.unwrap();
-        let after = std::fs::metadata(&log).unwrap().len();
-        // A log that was begun anew keeps its length: then what one commit takes is taken for its growth.
-        written += after.saturating_sub(before).max(30_000);
-        assert!(after <= long, "{after} bytes");
-    }
-}
