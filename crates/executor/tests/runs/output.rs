@@ -33,7 +33,7 @@ async fn a_very_long_line_is_cut_at_the_same_places_each_time_and_the_pieces_are
         }
         let begin = "begin\n".len();
         assert_eq!(cuts, [1, 2, 3, 4].map(|n| begin + n * LINE_MAX_BYTES));
-        assert!(continues.iter().all(|at| (cuts[0]..begin + 70_000).contains(at)), "{continues:?}");
+        assert!(continues.iter().all(|at| (cuts[0]..=begin + 70_000).contains(at)), "{continues:?}");
         assert!(cuts.iter().all(|cut| continues.contains(cut)), "{continues:?}");
         assert_eq!(told.output("a", "s"), format!("begin\n{}\nend\n", "0".repeat(70_000)));
     }
