@@ -328,7 +328,8 @@ impl Inner {
     /// Ends and removes what has no slot: nothing, unless an earlier end or removal failed half-way.
     async fn destroy_unknown(&self, id: &str) -> Result<(), QemuError> {
         if self.owner.life() == Lifetime::Tied {
-            return lock::remove_tree(&self.owner.instance_dir(id));
+            let dir = self.owner.instance_dir(id);
+            return aside(move || lock::remove_tree(&dir)).await;
         }
         let (owner, id) = (self.owner.dir().to_owned(), id.to_owned());
         aside(move || adopt::end(&owner, &id)).await
