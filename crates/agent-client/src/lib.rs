@@ -68,7 +68,7 @@ pub struct Credentials {
     pub client: Identity,
 }
 
-/// What is told of an agent that is out of reach, until the wait ends that found it so.
+/// Tells that an agent is out of reach, from when a call first finds it so until that call ends.
 struct OutOfReach<'a>(&'a watch::Sender<bool>);
 
 impl OutOfReach<'_> {

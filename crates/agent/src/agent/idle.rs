@@ -83,7 +83,7 @@ impl Meeting {
     }
 }
 
-/// What was seen at the last look.
+/// State of the agent at the latest look.
 #[derive(Debug, Default)]
 struct Idle {
     last: Option<Instant>,

@@ -15,9 +15,9 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// Of files while they are written.
 const PRIVATE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
-/// What is opened is a folder. It needs no permission to be read.
+/// Flags that open a folder and nothing else, also one that may not be read.
 const FOLDER: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
-/// What is opened was not there before.
+/// Flags that make a new file, and fail where there is one.
 const NEW: OFlag = OFlag::O_WRONLY.union(OFlag::O_CREAT).union(OFlag::O_EXCL).union(OFlag::O_CLOEXEC);
 
 /// A folder that is held open.

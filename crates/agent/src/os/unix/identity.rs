@@ -40,7 +40,12 @@ pub(crate) fn write_hostname(root: &Path, name: &str) -> io::Result<()> {
     replace(&root.join("etc/hostname"), format!("{name}\n"))?;
     let hosts = root.join("etc/hosts");
     // Lines may be in any encoding, and are kept as they are.
-    let present = fs::read(&hosts).unwrap_or_default();
+    let present = match fs::read(&hosts) {
+        Ok(present) => present,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        // Written anew, it would lose its lines.
+        Err(error) => return Err(error),
+    };
     let mut text = Vec::new();
     for line in present.split_inclusive(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"127.0.1.1")) {
         text.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));

@@ -14,7 +14,8 @@ const PARTS: i32 = 1;
 /// and given back over and over.
 #[cfg(target_env = "gnu")]
 const GIVEN_BACK_BYTES: i32 = 1 << 20;
-/// What is at least so large, in bytes, is given back by itself, as the buffers of threads that carry output.
+/// Size, in bytes, from which an allocation goes back to the system as soon as it is freed. The buffers of threads that carry
+/// output are larger.
 #[cfg(target_env = "gnu")]
 const APART_BYTES: i32 = 256 << 10;
 
