@@ -22,6 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kiln-agent", &["kiln-mask", "kiln-tls", "kiln-wire"]),
     // For tests.
     ("kiln-agent-rig", &["kiln-agent", "kiln-tls", "kiln-wire"]),
+    ("kiln-engine-rig", &[]),
     ("kiln-agent-client", &["kiln-tls", "kiln-wire"]),
     // It shares no message with those it looks at, so that it sees what they call things.
     ("kiln-agent-conformance", &["kiln-tls"]),

@@ -36,6 +36,7 @@ const FENCES: &[Fence] = &[
             "native-tls",
             "kiln-agent-rig",
             "kiln-driver-process",
+            "kiln-engine-rig",
             "kiln-testkit",
             "kiln-corpus",
             "kiln-e2e",
