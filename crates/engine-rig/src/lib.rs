@@ -10,10 +10,14 @@
 //!       └──docker.sock──────┴─ removes the folder when all of that is gone
 //! ```
 //!
-//! Images come without a registry: [`Engine::import`] makes one of a folder.
+//! Images come without a registry: [`Engine::import`] makes one of a folder. Or they come from one: [`registry`] has images of real tools
+//! under the names that pipelines use. [`Engine::machine`] has files of its own as well, and is what a VM is in tests without one.
 
 mod capabilities;
+mod enter;
 mod image;
+pub mod layers;
+pub mod registry;
 mod start;
 
 use std::io::{Read as _, Write as _};
@@ -24,6 +28,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 pub use image::BUSYBOX;
+use start::Files;
 
 /// Where containers reach what runs in the engine's network beside them. Who resolves names is asked there as well, so that without one
 /// unknown names are unknown at once.
@@ -73,7 +78,16 @@ impl Engine {
     /// # Errors
     /// When a package is missing or the engine does not start: what to do, for people.
     pub fn start() -> Result<Self, String> {
-        start::start()
+        start::start(Files::Shared)
+    }
+
+    /// Starts an engine with files of its own, as a machine has them: what is written to `/` there, this machine does not see, and ends
+    /// with the engine. It listens at `/run/docker.sock` too. [`Engine::enter`] is how to get in.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn machine() -> Result<Self, String> {
+        start::start(Files::Own)
     }
 
     /// Returns the socket at which the engine answers.
@@ -105,6 +119,15 @@ impl Engine {
     pub fn within(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{}/ns/net", self.init)).arg("--").arg(program);
+        command.env("DOCKER_HOST", format!("unix://{}", self.socket.display()));
+        command
+    }
+
+    /// Returns a command that runs in the engine's network, among its processes and with its files, and ends with it.
+    #[must_use]
+    pub fn inside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.init.to_string(), "--net", "--pid", "--mount", "--", program]);
         command.env("DOCKER_HOST", format!("unix://{}", self.socket.display()));
         command
     }

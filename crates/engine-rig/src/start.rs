@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::registry::OTHERS;
 use crate::{ADDRESS, Engine, capabilities, ping};
 
 /// Serves an engine in a folder until its input ends.
@@ -19,8 +20,17 @@ const ASKED_EVERY: Duration = Duration::from_millis(50);
 /// What has to be installed.
 const PROGRAMS: &[&str] = &["dockerd", "containerd", "runc", "docker", "tini", "iptables", "ip", "unshare", "nsenter"];
 
+/// What the files are that an engine and its containers see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// Those of this machine.
+    Shared,
+    /// Those of this machine at first; what is written stays with the engine.
+    Own,
+}
+
 /// Starts an engine.
-pub fn start() -> Result<Engine, String> {
+pub fn start(files: Files) -> Result<Engine, String> {
     let lacking: Vec<_> = PROGRAMS.iter().copied().filter(|program| !is_installed(program)).collect();
     if !lacking.is_empty() {
         return Err(format!(
@@ -37,6 +47,9 @@ pub fn start() -> Result<Engine, String> {
         .and_then(|()| fs::write(folder.join("hosts"), "127.0.0.1 localhost\n"))
         .and_then(|()| fs::write(folder.join("resolv.conf"), format!("nameserver {ADDRESS}\n")));
     written.map_err(said)?;
+    if files == Files::Own {
+        fs::create_dir(folder.join("machine")).map_err(said)?;
+    }
     let (mut shell, unshare) = serve(&folder).map_err(said)?;
     let life = shell.stdin.take();
     let socket = folder.join("docker.sock");
@@ -62,7 +75,7 @@ fn serve(folder: &Path) -> std::io::Result<(Child, u32)> {
     let mut shell = Command::new("sh")
         .args(["-c", SERVE, "sh"])
         .arg(folder)
-        .arg(ADDRESS)
+        .arg(format!("{ADDRESS} {OTHERS}"))
         .env("PATH", path())
         .current_dir("/")
         // What ends the tests from a terminal is not for it: it has to clean up.
