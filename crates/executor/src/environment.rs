@@ -12,7 +12,7 @@ use kiln_pipeline::strategy::Iteration;
 use kiln_wire::run::{Status, StepReport};
 
 use crate::context::lock;
-use crate::request::fits;
+use crate::kinds::fits;
 use crate::stage_context::StageContext;
 
 impl StageContext<'_> {
@@ -105,7 +105,7 @@ impl StageContext<'_> {
                 StepNode::Group(group) => open.extend(group.steps.nodes.iter().map(|node| &node.item)),
                 StepNode::Step(step) => {
                     let mut own = shared.clone();
-                    known(&step.run.env, &mut own);
+                    known(step.kind.env(), &mut own);
                     own.extend(self.run.options.env.iter().cloned());
                     fits(&own).map_err(|why| format!("the step {} cannot be started: {why}", step.name))?;
                 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Run ── walks the stages ──► StageRun ── one lease from the Fleet ──► walks the steps ──► attempt at the agent
-//!  └── Context: results so far,  └── StageContext: the instance's        └── request      └── output, outcome, reports
+//!  └── Context: results so far,  └── StageContext: the instance's        └── kinds        └── output, outcome, reports
 //!      secrets, who is told          end, cancel, reports
 //! ```
 //! A part uses the contexts and the parts to its right, and no part to its left.
@@ -18,13 +18,13 @@ mod context;
 mod environment;
 mod fleet;
 mod gone;
+mod kinds;
 mod loops;
 mod nest;
 mod node;
 mod outcome;
 mod patience;
 mod pieces;
-mod request;
 mod run;
 mod sink;
 mod sources;

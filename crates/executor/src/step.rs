@@ -12,9 +12,9 @@ use crate::again::again;
 use crate::attempt::{self, attempt, follow_output};
 use crate::collect;
 use crate::fleet::{Lease, error_chain};
+use crate::kinds::{Prepared, Turn, Work, work};
 use crate::nest::Nest;
 use crate::outcome::{Judged, judge};
-use crate::request::{Prepared, prepare};
 use crate::stage_context::StageContext;
 use crate::status;
 use crate::walk::End;
@@ -100,8 +100,8 @@ impl<'a> StageContext<'a> {
         place.step = Some((id, &step.name));
         let mut scope = self.run.scope(&place);
         self.tell_progress(&mut scope);
-        let prepared = match prepare(self, step, id, nest, &scope) {
-            Ok(prepared) => prepared,
+        let prepared = match work(&Turn { stage: self, step, id, nest, scope: &scope }) {
+            Ok(Work::Start(prepared)) => *prepared,
             Err(message) => return Judged::failed(Cause::Plan, message),
         };
         let at = self.attempt_place(lease, key);

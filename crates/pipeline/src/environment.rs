@@ -77,7 +77,7 @@ fn steps(of_stage: &[EnvVar], graph: &Graph<StepNode>, findings: &mut Findings) 
         match &node.item {
             StepNode::Group(group) => steps(of_stage, &group.steps, findings),
             StepNode::Step(step) => {
-                let own = &step.run.env;
+                let own = step.kind.env();
                 let inherited = of_stage.iter().filter(|env| own.iter().all(|other| other.name != env.name));
                 report(inherited.chain(own), &step.location, findings);
             }

@@ -1,14 +1,32 @@
 //! What of a plan can run, as far as that is known before the run: stages that were not asked for cannot, nor can what stands under a
-//! condition that facts of the build alone make false.
+//! condition that facts of the build alone make false, nor kinds of steps that Kiln does not carry out yet.
 
 use crate::condition::matches;
 use crate::expr::{Path, Template};
 use crate::facts::Facts;
-use crate::plan::{Condition, Plan, Stage, Variable, When};
+use crate::plan::{Condition, Plan, Stage, StepKind, Variable, When};
 use crate::scope::{Book, Place};
+
+/// Whether steps run in containers.
+const CONTAINERS: bool = false;
 
 /// Most variables that are looked through, each the value of the one before.
 const MAX_VARIABLES: usize = 16;
+
+/// Returns whether steps of that kind are carried out. What is not is planned all the same, and refused where it stands.
+#[must_use]
+pub fn carries_out(kind: &StepKind) -> bool {
+    match kind {
+        StepKind::Run(run) | StepKind::Background(run) => CONTAINERS || run.container.is_none(),
+        StepKind::Plugin(_) => CONTAINERS,
+        StepKind::RunTests(_)
+        | StepKind::GitClone(_)
+        | StepKind::BuildImage(_)
+        | StepKind::SaveCache(_)
+        | StepKind::RestoreCache(_)
+        | StepKind::Upload(_) => false,
+    }
+}
 
 /// Tells what of a plan can run.
 pub struct Reach<'a> {

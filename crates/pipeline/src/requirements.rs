@@ -6,8 +6,8 @@ use kiln_document::diagnostic::Location;
 
 use crate::expr::Template;
 use crate::plan::{
-    Axis, AxisValue, Condition, Cut, EnvVar, Graph, Plan, Run, Stage, Step, StepNode, Strategy, StrategyKind, Variable,
-    When,
+    Axis, AxisValue, BuildImage, CloneFrom, Condition, Container, Credentials, Cut, EnvVar, GitClone, Graph, Plan,
+    Revision, Stage, Step, StepKind, StepNode, Store, Strategy, StrategyKind, Variable, VolumeSource, When,
 };
 use crate::reach::Reach;
 
@@ -74,6 +74,15 @@ impl Plan {
             // Most of a stage's environment repeats its variables, which have better places.
             let env = stage.env.iter().filter(|env| stage.variables.iter().all(|variable| variable.name != env.name));
             walk.env(env, &at.below("envVariables"));
+            for volume in &stage.volumes {
+                if let VolumeSource::Host(host) = &volume.source {
+                    walk.one(host, &at.below("volumes"));
+                }
+            }
+            if let Some(cache) = &stage.cache {
+                walk.each(&cache.key, "spec.caching.key", &at);
+                walk.each(&cache.paths, "spec.caching.paths", &at);
+            }
             walk.graph(&stage.steps, &format!("{path}.spec.execution.steps"));
         }
         let mut seen = BTreeSet::new();
@@ -234,21 +243,111 @@ impl Walk<'_> {
             return;
         }
         self.when(&step.when, &at);
-        self.run(&step.run, &at.below("spec"));
+        self.kind(&step.kind, &at.below("spec"));
     }
 
-    fn run(&mut self, run: &Run, at: &At) {
-        self.one(&run.script, &at.below("command"));
-        self.env(&run.env, &at.below("envVariables"));
-        if let Some(container) = &run.container {
-            self.one(&container.image, &at.below("image"));
-            self.env(&container.settings, &at.below("settings"));
+    fn kind(&mut self, kind: &StepKind, at: &At) {
+        match kind {
+            StepKind::Run(run) | StepKind::Background(run) | StepKind::RunTests(run) => {
+                self.each(&run.script, "command", at);
+            }
+            StepKind::Plugin(_) => {}
+            StepKind::GitClone(clone) => self.repository(clone, at),
+            StepKind::BuildImage(build) => self.build(build, at),
+            StepKind::SaveCache(save) => {
+                self.store(&save.store, at);
+                self.one(&save.key, &at.below("key"));
+                self.each(&save.paths, "sourcePaths", at);
+            }
+            StepKind::RestoreCache(restore) => {
+                self.store(&restore.store, at);
+                self.one(&restore.key, &at.below("key"));
+            }
+            StepKind::Upload(upload) => {
+                self.store(&upload.store, at);
+                self.one(&upload.source, &at.below("sourcePath"));
+                self.each(&upload.target, "target", at);
+                self.each(&upload.strip_prefix, "stripPrefix", at);
+            }
         }
-        for report in &run.reports {
-            self.one(report, &at.below("reports"));
+        if let Some(container) = kind.container() {
+            self.container(container, at);
         }
-        if let Some(directory) = &run.working_dir {
-            self.one(directory, &at.below("workingDirectory"));
+        if let Some(process) = kind.process() {
+            self.env(&process.env, &at.below("envVariables"));
+            self.each(&process.reports, "reports", at);
+            self.each(&process.working_dir, "workingDirectory", at);
+        }
+    }
+
+    fn container(&mut self, container: &Container, at: &At) {
+        self.one(&container.image, &at.below("image"));
+        self.env(&container.settings, &at.below("settings"));
+        self.each(&container.entrypoint, "entrypoint", at);
+        self.each(&container.args, "args", at);
+        let net = &container.net;
+        for (list, key) in [(&net.dns, "dns"), (&net.dns_search, "dns_search"), (&net.extra_hosts, "extra_hosts")] {
+            self.each(list, key, at);
+        }
+        self.credentials(&container.credentials, at);
+    }
+
+    fn credentials(&mut self, credentials: &Credentials, at: &At) {
+        match credentials {
+            Credentials::Nobody => {}
+            Credentials::Connector(name) => self.one(name, &at.below("connectorRef")),
+            Credentials::Configs(configs) => self.each(configs, "image_pull_secrets", at),
+        }
+    }
+
+    fn repository(&mut self, clone: &GitClone, at: &At) {
+        if let CloneFrom::Address { url, connector } = &clone.from {
+            self.one(url, &at.below("repoName"));
+            self.each(connector, "connectorRef", at);
+        }
+        self.one(&clone.directory, &at.below("cloneDirectory"));
+        match &clone.revision {
+            Revision::Default => {}
+            Revision::Branch(value) => self.one(value, &at.below("build.spec.branch")),
+            Revision::Tag(value) => self.one(value, &at.below("build.spec.tag")),
+            Revision::Commit(value) => self.one(value, &at.below("build.spec.commitSha")),
+            Revision::PullRequest(value) => self.one(value, &at.below("build.spec.number")),
+        }
+        self.each(&clone.depth, "depth", at);
+        self.each(&clone.sparse, "sparseCheckout", at);
+        self.each(&clone.before, "preFetchCommand", at);
+    }
+
+    fn build(&mut self, build: &BuildImage, at: &At) {
+        self.each(&build.repository, "repo", at);
+        self.each(&build.tags, "tags", at);
+        self.each(&build.dockerfile, "dockerfile", at);
+        self.each(&build.context, "context", at);
+        self.each(build.labels.iter().map(|(_, value)| value), "labels", at);
+        self.each(build.build_args.iter().map(|(_, value)| value), "buildArgs", at);
+        self.each(&build.target, "target", at);
+        self.each(&build.cache_from, "cacheFrom", at);
+        self.each(&build.cache_to, "cacheTo", at);
+        self.credentials(&build.credentials, at);
+    }
+
+    fn store(&mut self, store: &Store, at: &At) {
+        match store {
+            Store::Own => {}
+            Store::S3(bucket) | Store::Gcs(bucket) | Store::Azure(bucket) => {
+                self.each(&bucket.name, "bucket", at);
+                self.each(&bucket.connector, "connectorRef", at);
+                self.each(&bucket.region, "region", at);
+                self.each(&bucket.endpoint, "endpoint", at);
+                self.each(&bucket.account, "storageAccount", at);
+            }
+            Store::Artifactory { connector } => self.each(connector, "connectorRef", at),
+        }
+    }
+
+    fn each<'t>(&mut self, templates: impl IntoIterator<Item = &'t Template>, key: &str, at: &At) {
+        for template in templates {
+            self.one(template, &at.below(key));
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use kiln_document::{Severity, Status};
-use kiln_pipeline::expr::{Map, Scope, Value};
+use kiln_pipeline::expr::{Map, Scope, Template, Value};
 use kiln_pipeline::facts::Facts;
-use kiln_pipeline::plan::{Condition, EnvVar, FailureAction, Plan, Run, StatusFilter, StepNode, When};
+use kiln_pipeline::plan::{
+    Condition, EnvVar, FailureAction, Plan, Plugin, Run, StatusFilter, StepKind, StepNode, When,
+};
 use kiln_pipeline::scope::{Book, Place};
 use kiln_pipeline::{Options, drone, load};
 
@@ -34,10 +36,9 @@ fn outline(plan: &Plan) -> String {
         );
         for (index, step) in item.steps.nodes.iter().enumerate() {
             let StepNode::Step(item) = &step.item else { panic!("Drone has no groups") };
-            let run = &item.run;
             let traits = [
-                (run.background, "background"),
-                (run.container.is_some(), "container"),
+                (item.kind.is_background(), "background"),
+                (item.kind.container().is_some(), "container"),
                 (item.failure.iter().any(|f| matches!(f.action, FailureAction::Ignore)), "ignore"),
             ];
             let traits: Vec<&str> = traits.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
@@ -70,10 +71,17 @@ fn scope(facts: &Facts) -> Scope {
     scope
 }
 
-fn run(plan: &Plan, stage: usize, step: usize) -> &Run {
+fn kind(plan: &Plan, stage: usize, step: usize) -> &StepKind {
     match &plan.stages.nodes[stage].item.steps.nodes[step].item {
-        StepNode::Step(step) => &step.run,
+        StepNode::Step(step) => &step.kind,
         StepNode::Group(_) => panic!("Drone has no groups"),
+    }
+}
+
+fn script(kind: &StepKind) -> &Template {
+    match kind {
+        StepKind::Run(Run { script: Some(script), .. }) => script,
+        other => panic!("no script: {other:?}"),
     }
 }
 
@@ -221,7 +229,7 @@ steps:
     );
     let scope = scope(&Facts::default());
     assert_eq!(
-        variables(&run(&plan, 0, 1).env, &scope),
+        variables(kind(&plan, 0, 1).env(), &scope),
         "DRONE_STEP_NAME=second\nDRONE_STEP_NUMBER=2\nA=one\nB=three\n"
     );
 }
@@ -241,10 +249,10 @@ fn repeated_keys() {
         let unknown = (Severity::Warning, "unknown key `common` in a pipeline");
         assert_eq!(found, [&[unknown], told].concat(), "{step}");
         let plan = loaded.plan.expect("a plan");
-        let step = run(&plan, 0, 0);
-        let values = variables(&step.env, &scope(&Facts::default()));
+        let step = kind(&plan, 0, 0);
+        let values = variables(step.env(), &scope(&Facts::default()));
         let values: Vec<&str> = values.lines().skip(2).collect();
-        let command = step.script.text().trim().lines().last().unwrap_or_default().to_owned();
+        let command = script(step).text().trim().lines().last().unwrap_or_default().to_owned();
         assert_eq!(format!("{} | {command}", values.join(" ")), expect, "{}", file(""));
     };
     let warned = |message| (Severity::Warning, message);
@@ -311,9 +319,9 @@ steps:
     );
     let facts = Facts::default().with("ref", "refs/tags/v1.2").with("commit", "abcdef").with("repo", "o/r");
     let scope = scope(&facts);
-    let step = run(&plan, 0, 0);
+    let step = kind(&plan, 0, 0);
     let stage = &plan.stages.nodes[0].item;
-    insta::assert_snapshot!(variables(&stage.env, &scope) + &variables(&step.env, &scope), @r"
+    insta::assert_snapshot!(variables(&stage.env, &scope) + &variables(step.env(), &scope), @r"
     DRONE_STAGE_KIND=pipeline
     DRONE_STAGE_TYPE=vm
     DRONE_STAGE_NAME=p
@@ -333,7 +341,7 @@ steps:
     PRICE=5$
     EMPTY=
     ");
-    insta::assert_snapshot!(step.script.render(&scope).expect("a script"), @r#"
+    insta::assert_snapshot!(script(step).render(&scope).expect("a script"), @r#"
     set -e
 
     printf '%s\n' '+ echo "${HOME} V1.2"'
@@ -346,8 +354,8 @@ steps:
       echo 'multi'
     fi
     "#);
-    assert_eq!(step.user.as_deref(), Some("0"));
-    let directory = step.working_dir.as_ref().expect("a directory").render(&scope);
+    assert_eq!(step.process().expect("a process").user.as_deref(), Some("0"));
+    let directory = step.process().expect("a process").working_dir.as_ref().expect("a directory").render(&scope);
     assert_eq!(directory.as_deref(), Ok("sub/r"));
 }
 
@@ -369,7 +377,7 @@ steps:
     let stage = &plan.stages.nodes[0].item;
     let book = Book::new(&plan, &facts, &given, "run", 0);
     let scope = book.scope(&Place { stage: Some((stage, &stage.id)), ..Place::default() });
-    let script = run(&plan, 0, 0).script.render(&scope).expect("a script");
+    let script = script(kind(&plan, 0, 0)).render(&scope).expect("a script");
     assert!(script.ends_with("\nv1 p given . ${HOME}\n"), "{script}");
 }
 
@@ -396,7 +404,7 @@ steps:
     assert_eq!((told.len(), told[0].code, told[0].location.line), (1, "container-step", 6));
     let plan = loaded.plan.expect("a plan to show");
     let scope = scope(&Facts::default().with("ref", "refs/tags/v1").with("commit", "abc"));
-    let container = run(&plan, 0, 0).container.as_ref().expect("a container");
+    let StepKind::Plugin(Plugin { container, .. }) = kind(&plan, 0, 0) else { panic!("no plugin") };
     assert_eq!(container.image.render(&scope).as_deref(), Ok("plugins/slack:v1"));
     assert_eq!(container.entrypoint[0].text(), "/bin/slack");
     insta::assert_snapshot!(variables(&container.settings, &scope), @r#"

@@ -8,7 +8,8 @@ use kiln_document::{Severity, Status};
 use kiln_pipeline::expr::Template;
 use kiln_pipeline::facts::Facts;
 use kiln_pipeline::plan::{
-    Axis, AxisValue, Condition, Cut, FailureStrategy, Graph, Plan, Step, StepNode, Strategy, StrategyKind, When,
+    Axis, AxisValue, Condition, Cut, FailureStrategy, Graph, Plan, Step, StepKind, StepNode, Strategy, StrategyKind,
+    When,
 };
 use kiln_pipeline::reach::Reach;
 use kiln_pipeline::{Loaded, Options, load};
@@ -159,14 +160,16 @@ fn steps(out: &mut String, depth: usize, graph: &Graph<StepNode>) {
 fn one(out: &mut String, depth: usize, step: &Step) {
     around(out, depth, &step.when, step.strategy.as_ref(), &step.failure);
     let pad = "  ".repeat(depth);
-    let run = &step.run;
-    let _ = writeln!(
-        out,
-        "{pad}{:?}{} {:?}",
-        run.shell,
-        if run.background { " in background" } else { "" },
-        run.script.text()
-    );
+    match &step.kind {
+        StepKind::Run(run) | StepKind::Background(run) | StepKind::RunTests(run) => {
+            let background = if step.kind.is_background() { " in background" } else { "" };
+            let script = run.script.as_ref().map(Template::text);
+            let _ = writeln!(out, "{pad}{:?}{background} {:?}", run.shell, script.unwrap_or_default());
+        }
+        StepKind::Plugin(_) => drop(writeln!(out, "{pad}plugin")),
+        other => drop(writeln!(out, "{pad}{other:?}")),
+    }
+    let run = step.kind.process().cloned().unwrap_or_default();
     for env in &run.env {
         let _ = writeln!(out, "{pad}env {}={}", env.name, env.value.text());
     }
@@ -182,7 +185,7 @@ fn one(out: &mut String, depth: usize, step: &Step) {
     for path in &run.reports {
         let _ = writeln!(out, "{pad}report {}", path.text());
     }
-    if let Some(container) = &run.container {
+    if let Some(container) = step.kind.container() {
         let _ = writeln!(out, "{pad}image {}", container.image.text());
         for setting in &container.settings {
             let _ = writeln!(out, "{pad}setting {}={}", setting.name, setting.value.text());

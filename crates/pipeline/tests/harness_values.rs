@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_document::Status;
 use kiln_pipeline::facts::Facts;
-use kiln_pipeline::plan::{Plan, StepNode};
+use kiln_pipeline::plan::{Plan, Run, StepKind, StepNode};
 use kiln_pipeline::reach::Reach;
 use kiln_pipeline::scope::{Book, Place};
 use kiln_pipeline::strategy::expand;
@@ -53,7 +53,8 @@ fn scripts(plan: &Plan) -> Vec<String> {
                 StepNode::Step(step) => {
                     let place = Place { stage: Some((stage_of, &stage_of.id)), ..Place::default() };
                     let scope = Book::new(plan, &Facts::default(), &[], "run", 0).scope(&place);
-                    let script = step.run.script.render(&scope).unwrap_or_else(|error| error.to_string());
+                    let StepKind::Run(Run { script: Some(script), .. }) = &step.kind else { panic!("{step:?}") };
+                    let script = script.render(&scope).unwrap_or_else(|error| error.to_string());
                     out.push(format!("{}/{}: {script}", stage_of.id, step.id));
                 }
             }

@@ -57,13 +57,17 @@ pub(super) fn read(
     let mut env = stage_variables(document, &surroundings, name, number, &depends_on);
     secrets(reader, document);
     env.extend(settings::environment(reader, document));
+    let (workspace_base, workspace_dir) = workspace(reader, document, os);
     let stage = Stage {
         id: identifiers.make(name),
         name: name.to_owned(),
         location: location.clone(),
         pool: PoolRequest { name: pool, os, arch },
         workspace: !document.get("clone").is_some_and(|clone| reader.switch(clone, "disable")),
-        workspace_dir: workspace(reader, document, os),
+        workspace_dir,
+        workspace_base,
+        volumes: Vec::new(),
+        cache: None,
         variables: Vec::new(),
         env,
         when,
@@ -155,21 +159,24 @@ fn platform(reader: &mut Reader<'_>, document: &Node, kind: &str) -> (Os, Arch) 
     (os, arch)
 }
 
-/// Returns the directory of the source. Drone's is `/drone/src`; a relative path of `workspace` is below `base`.
-fn workspace(reader: &mut Reader<'_>, document: &Node, os: Os) -> String {
+/// Returns the directory that containers share, and in it that of the source. Drone's is `/drone/src` for both; a relative `path`
+/// of `workspace` is below `base`, and an absolute one without a `base` is both.
+fn workspace(reader: &mut Reader<'_>, document: &Node, os: Os) -> (String, String) {
     let default = if os == Os::Windows { "C:\\drone\\src" } else { "/drone/src" };
-    let Some(workspace) = document.get("workspace") else { return default.to_owned() };
+    let Some(workspace) = document.get("workspace") else { return (default.to_owned(), default.to_owned()) };
     let base = reader.fixed(workspace, "base");
     let path = reader.fixed(workspace, "path");
     let absolute = |path: &str| path.starts_with(['/', '\\']) || path.as_bytes().get(1) == Some(&b':');
     let separator = if os == Os::Windows { '\\' } else { '/' };
     let base = base.map_or_else(|| default.to_owned(), str::to_owned);
+    let base = if absolute(&base) { base } else { format!("{default}{separator}{base}") };
     let directory = match path {
         Some(path) if absolute(path) => path.to_owned(),
         Some(path) => format!("{}{separator}{path}", base.trim_end_matches(['/', '\\'])),
-        None => base,
+        None => base.clone(),
     };
-    if absolute(&directory) { directory } else { format!("{default}{separator}{directory}") }
+    let within = directory.strip_prefix(&base).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '\\']));
+    (if within { base } else { directory.clone() }, directory)
 }
 
 /// Refuses secrets in the variables of a pipeline.

@@ -8,7 +8,11 @@ use super::reader::{Identifiers, Reader};
 use super::surroundings::{Machine, Surroundings};
 use super::{conditions, script, settings, tables};
 use crate::expr::Template;
-use crate::plan::{Container, EnvVar, ErrorKind, FailureAction, FailureStrategy, Os, Run, Shell, Step, StepNode};
+use crate::plan::{
+    Container, EnvVar, ErrorKind, FailureAction, FailureStrategy, Os, Plugin, Process, Run, Shell, Step, StepKind,
+    StepNode,
+};
+use crate::reach;
 
 /// The exit code that ends a pipeline early and well.
 const ENDS_WELL: i32 = 78;
@@ -37,7 +41,7 @@ pub(super) fn read(
         failure: failure(node),
         timeout: None,
         ends_well: Some(ENDS_WELL),
-        run: run(reader, node, surroundings, service, &location, &name, number),
+        kind: kind(reader, node, surroundings, service, &location, &name, number),
     };
     Item { name, location, depends_on, after: Vec::new(), item: StepNode::Step(Box::new(step)) }
 }
@@ -76,7 +80,7 @@ fn failure(node: &Node) -> Vec<FailureStrategy> {
     vec![FailureStrategy { errors: vec![ErrorKind::All], action }]
 }
 
-fn run(
+fn kind(
     reader: &mut Reader<'_>,
     node: &Node,
     surroundings: &Surroundings,
@@ -84,7 +88,7 @@ fn run(
     location: &Location,
     name: &str,
     number: usize,
-) -> Run {
+) -> StepKind {
     let container = container(reader, node, surroundings, location, name);
     let shell = shell(node, surroundings.os);
     let commands: Vec<Template> =
@@ -97,17 +101,40 @@ fn run(
         .map(|(name, value)| EnvVar { name: name.to_owned(), value: Template::literal(value) })
         .collect();
     env.extend(settings::environment(reader, node));
-    Run {
-        shell,
-        script: script::script(commands, shell),
-        background: service || reader.switch(node, "detach"),
+    let process = Process {
         user: user(reader, node, container.is_some()),
-        container,
         env,
-        outputs: Vec::new(),
-        reports: Vec::new(),
         working_dir: reader.template_at(node, "working_dir"),
+        ..Process::default()
+    };
+    let background = service || reader.switch(node, "detach");
+    // What has no commands in a container is the image's own program.
+    let script = (!commands.is_empty() || container.is_none()).then(|| script::script(commands, shell));
+    let kind = match (container, script) {
+        (Some(container), None) if !background && !container.settings.is_empty() => {
+            StepKind::Plugin(Plugin { container, process })
+        }
+        (container, script) => {
+            let run = Run { shell, script, container, process };
+            if background { StepKind::Background(run) } else { StepKind::Run(run) }
+        }
+    };
+    if let Some(container) = kind.container().filter(|_| !reach::carries_out(&kind)) {
+        refuse(reader, node, container, name);
     }
+    kind
+}
+
+/// Refuses a step whose kind is not carried out yet.
+fn refuse(reader: &mut Reader<'_>, node: &Node, container: &Container, name: &str) {
+    let plugin = node.get("commands").is_none() && node.get("settings").is_some();
+    let what = if plugin { "plugin" } else { "container" };
+    let message = format!("the step `{name}` runs in a {what}, which Kiln does not run yet");
+    let mut found = Diagnostic::unsupported("container-step", &container.location, message);
+    if !plugin && node.get("commands").is_some() {
+        found = found.help("without `image`, in a pipeline of `type: vm`, its commands run on the machine");
+    }
+    reader.push(found);
 }
 
 /// Returns the scalars of a list, or a single scalar in its place.
@@ -129,7 +156,7 @@ fn shell(node: &Node, os: Os) -> Shell {
     }
 }
 
-/// Returns the container that a step asks for, and reports it, because containers are not run yet.
+/// Returns the container that a step asks for.
 fn container(
     reader: &mut Reader<'_>,
     node: &Node,
@@ -152,20 +179,9 @@ fn container(
         reader.push(Diagnostic::note("no-effect", &image.location, message));
         return None;
     }
-    let plugin = node.get("commands").is_none() && node.get("settings").is_some();
-    let what = if plugin { "plugin" } else { "container" };
-    let message = format!("the step `{name}` runs in a {what}, which Kiln does not run yet");
-    let mut found = Diagnostic::unsupported("container-step", &image.location, message);
-    if !plugin && node.get("commands").is_some() {
-        found = found.help("without `image`, in a pipeline of `type: vm`, its commands run on the machine");
-    }
-    reader.push(found);
-    Some(Container {
-        image: reader.template(image),
-        entrypoint: one_or_more(node, "entrypoint").into_iter().map(|word| reader.template(word)).collect(),
-        settings: settings::read(reader, node),
-        location: image.location.clone(),
-    })
+    let entrypoint = one_or_more(node, "entrypoint").into_iter().map(|word| reader.template(word)).collect();
+    let settings = settings::read(reader, node);
+    Some(Container { entrypoint, settings, ..Container::new(reader.template(image), image.location.clone()) })
 }
 
 /// Reports what a step on the machine lacks, and keys that have no effect there.

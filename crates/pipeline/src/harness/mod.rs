@@ -18,6 +18,8 @@ mod schema;
 mod stage;
 mod step_tables;
 mod steps;
+mod store_tables;
+mod stores;
 mod strategy;
 mod tables;
 mod templates;

@@ -83,6 +83,11 @@ impl<'a> Reader<'a> {
         Some(self.template(value))
     }
 
+    /// Returns the template of a key that is of use only where its value is known: an `<+input>` for which nothing is given is none.
+    pub fn optional(&mut self, node: &Node, key: &str) -> Option<Template> {
+        self.template_at(node, key).filter(|template| !template.inputs() && !template.text().is_empty())
+    }
+
     /// Returns the template of a key whose names are not known yet where it stands, without checking them.
     pub fn unchecked(&mut self, node: &Node, key: &str) -> Option<Template> {
         let value = node.get(key)?;

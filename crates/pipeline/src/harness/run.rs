@@ -8,10 +8,30 @@ use kiln_document::yaml::{Kind, Node};
 use super::reader::{Reader, name_place};
 use super::step_tables;
 use crate::expr::Template;
-use crate::plan::{Container, EnvVar, OutputVar, Run, Shell};
+use crate::plan::{Container, EnvVar, OutputVar, Plugin, Process, Run, Shell, StepKind};
+use crate::reach;
 
-/// Reads the `spec` of a step of that kind.
-pub(super) fn read(reader: &mut Reader<'_>, step: &Node, kind: &str) -> Option<Run> {
+/// Reads the `spec` of a step of that type.
+pub(super) fn read(reader: &mut Reader<'_>, step: &Node, kind: &str) -> Option<StepKind> {
+    let spec = spec(reader, step, kind)?;
+    let container = container(reader, spec, kind);
+    let read = match (kind, container) {
+        ("Plugin", Some(container)) => StepKind::Plugin(Plugin { container, process: process(reader, spec) }),
+        ("Plugin", None) => {
+            process(reader, spec);
+            return None;
+        }
+        ("Background", container) => StepKind::Background(run(reader, step, spec, container, true)),
+        (_, container) => StepKind::Run(run(reader, step, spec, container, false)),
+    };
+    if !reach::carries_out(&read) {
+        refuse(reader, spec, kind);
+    }
+    Some(read)
+}
+
+/// Returns the checked `spec` of a step.
+fn spec<'n>(reader: &mut Reader<'_>, step: &'n Node, kind: &str) -> Option<&'n Node> {
     let table = match kind {
         "Run" => &step_tables::RUN,
         "Background" => &step_tables::BACKGROUND,
@@ -21,38 +41,50 @@ pub(super) fn read(reader: &mut Reader<'_>, step: &Node, kind: &str) -> Option<R
         reader.missing(step, &["spec"], name_place(step), "the step has no `spec`", "`spec` says what it runs");
         return None;
     };
-    if !reader.check(spec, table) {
-        return None;
-    }
-    let background = kind == "Background";
-    let container = container(reader, spec, kind);
+    reader.check(spec, table).then_some(spec)
+}
+
+fn run(reader: &mut Reader<'_>, step: &Node, spec: &Node, container: Option<Container>, background: bool) -> Run {
     if let Some((key, _)) = spec.entry("entrypoint").filter(|(_, value)| container.is_none() && !value.is_null()) {
         let message = "`entrypoint` has no effect here: it belongs to an image, and the step has none";
         reader.push(Diagnostic::note("no-effect", &key.location, message));
     }
     let has_command = spec.get("command").and_then(Node::text).is_some_and(|text| !text.trim().is_empty());
-    if !has_command && kind == "Run" {
+    if !has_command && !background {
         reader.missing(spec, &["command"], name_place(step), "the `Run` step has no `command`", "");
     }
     if !has_command && background && container.is_none() {
         let help = "a step on the host needs a `command`, one in a container needs an `image`";
         reader.missing(spec, &["command", "image"], name_place(step), "the `Background` step has no `command`", help);
     }
-    let script = reader.template_at(spec, "command").unwrap_or_else(|| Template::literal(""));
-    Some(Run {
-        shell: shell(reader, spec),
-        script,
-        background,
-        container,
+    let script = reader.template_at(spec, "command").filter(|_| has_command || container.is_none());
+    let script = script.or_else(|| container.is_none().then(|| Template::literal("")));
+    Run { shell: shell(reader, spec), script, container, process: process(reader, spec) }
+}
+
+fn process(reader: &mut Reader<'_>, spec: &Node) -> Process {
+    let reports = spec.get("reports").and_then(|reports| reports.get("spec"));
+    Process {
         env: reader.env(spec, "envVariables"),
         outputs: outputs(reader, spec),
-        reports: spec
-            .get("reports")
-            .and_then(|reports| reports.get("spec"))
-            .map_or_else(Vec::new, |spec| reader.texts(spec, "paths")),
+        reports: reports.map_or_else(Vec::new, |spec| reader.texts(spec, "paths")),
         working_dir: None,
         user: user(reader, spec),
-    })
+    }
+}
+
+/// Refuses a step whose kind is not carried out yet.
+fn refuse(reader: &mut Reader<'_>, spec: &Node, kind: &str) {
+    let (message, help) = match kind {
+        "Plugin" => ("the plugin's container is not run yet", "a `Run` step without `image` that does the same is run"),
+        _ => (
+            "steps in containers are not run yet",
+            "without `image` the step runs on the machine itself, which may need its tools installed first",
+        ),
+    };
+    let image = spec.get("image").unwrap_or(spec);
+    let message = format!("{message}: `{}`", image.text().unwrap_or_default());
+    reader.push(Diagnostic::unsupported("container-step", &image.location, message).help(help));
 }
 
 fn shell(reader: &mut Reader<'_>, spec: &Node) -> Shell {
@@ -102,7 +134,7 @@ fn outputs(reader: &mut Reader<'_>, spec: &Node) -> Vec<OutputVar> {
     read
 }
 
-/// Returns the container that a step asks for, and reports it: containers are planned and not run yet.
+/// Returns the container that a step asks for.
 fn container(reader: &mut Reader<'_>, spec: &Node, kind: &str) -> Option<Container> {
     let image = spec.get("image").filter(|image| image.text().is_some_and(|text| !text.trim().is_empty()));
     let Some(image) = image else {
@@ -111,22 +143,9 @@ fn container(reader: &mut Reader<'_>, spec: &Node, kind: &str) -> Option<Contain
         }
         return None;
     };
-    let (message, help) = match kind {
-        "Plugin" => ("the plugin's container is not run yet", "a `Run` step without `image` that does the same is run"),
-        _ => (
-            "steps in containers are not run yet",
-            "without `image` the step runs on the machine itself, which may need its tools installed first",
-        ),
-    };
-    let message = format!("{message}: `{}`", image.text().unwrap_or_default());
-    reader.push(Diagnostic::unsupported("container-step", &image.location, message).help(help));
     let settings = settings(reader, spec);
-    Some(Container {
-        image: reader.template(image),
-        entrypoint: reader.texts(spec, "entrypoint"),
-        settings,
-        location: image.location.clone(),
-    })
+    let entrypoint = reader.texts(spec, "entrypoint");
+    Some(Container { entrypoint, settings, ..Container::new(reader.template(image), image.location.clone()) })
 }
 
 fn plugin_without_image(reader: &mut Reader<'_>, spec: &Node) {

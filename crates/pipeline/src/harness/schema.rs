@@ -4,7 +4,7 @@ use kiln_document::schema::Table;
 use kiln_document::schema::json::Definitions;
 use serde_json::{Value, json};
 
-use super::{step_tables, tables, words};
+use super::{step_tables, stores, tables, words};
 
 /// Returns the schema of a file, and the definitions it refers to.
 #[must_use]
@@ -52,10 +52,11 @@ fn stage(definitions: &mut Definitions) -> Value {
 }
 
 fn step(definitions: &mut Definitions) -> Value {
-    let kinds =
-        [("Run", &step_tables::RUN), ("Background", &step_tables::BACKGROUND), ("Plugin", &step_tables::PLUGIN)];
-    let mut schema = by_type(definitions, &step_tables::STEP, &kinds.map(|(kind, table)| (kind, table as &Table)));
-    let types: Vec<&str> = words::RUN_TYPES.iter().chain(words::OTHER_TYPES).copied().collect();
+    let mut kinds: Vec<(&str, &Table)> =
+        vec![("Run", &step_tables::RUN), ("Background", &step_tables::BACKGROUND), ("Plugin", &step_tables::PLUGIN)];
+    kinds.extend(words::STORE_TYPES.iter().map(|kind| (*kind, stores::table(kind))));
+    let mut schema = by_type(definitions, &step_tables::STEP, &kinds);
+    let types = [words::RUN_TYPES, words::STORE_TYPES, words::OTHER_TYPES].concat();
     schema["properties"] = json!({ "type": { "enum": types } });
     schema["anyOf"] = json!([{ "required": ["name"] }, { "required": ["identifier"] }]);
     definitions.insert("any-step", schema)

@@ -8,9 +8,9 @@ use kiln_document::yaml::Node;
 
 use super::failure::On;
 use super::reader::{Reader, name_place, shortened};
-use super::{MAX_ITEMS, failure, run, step_tables, strategy, words};
+use super::{MAX_ITEMS, failure, run, step_tables, stores, strategy, words};
 use crate::expr;
-use crate::plan::{FailureAction, FailureStrategy, Graph, Group, Node as PlanNode, Step, StepNode};
+use crate::plan::{FailureAction, FailureStrategy, Graph, Group, Node as PlanNode, Step, StepKind, StepNode};
 
 /// Reads a list of steps as a graph.
 pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<StepNode> {
@@ -139,12 +139,20 @@ impl Build<'_, '_> {
         let when = reader.when(node, "stageStatus");
         let failure = failure::read(reader, node, On::Step);
         let timeout = reader.limit(node, "timeout");
-        let run = run::read(reader, node, kind);
+        let kind = if words::STORE_TYPES.contains(&kind) {
+            stores::read(reader, node, kind)
+        } else {
+            run::read(reader, node, kind)
+        };
         reader.uses.leave(axes);
-        let outputs: Vec<&str> = run.iter().flat_map(|run| &run.outputs).map(|output| output.name.as_str()).collect();
-        reader.uses.step(&id, &outputs, kind == "Plugin");
+        let process = kind.as_ref().and_then(StepKind::process);
+        let outputs: Vec<&str> =
+            process.iter().flat_map(|process| &process.outputs).map(|output| output.name.as_str()).collect();
+        // Other steps than scripts leave values that the file does not name.
+        let opaque = !matches!(kind, Some(StepKind::Run(_) | StepKind::Background(_)));
+        reader.uses.step(&id, &outputs, opaque);
         let location = name_place(node).clone();
-        Some(Step { id, name, location, when, strategy, failure, timeout, ends_well: None, run: run? })
+        Some(Step { id, name, location, when, strategy, failure, timeout, ends_well: None, kind: kind? })
     }
 }
 
@@ -160,7 +168,7 @@ fn runs_again(reader: &mut Reader<'_>, node: &Node, failure: &[FailureStrategy],
 
 fn goes_on(steps: &Graph<StepNode>) -> bool {
     steps.nodes.iter().any(|node| match &node.item {
-        StepNode::Step(step) => step.run.background,
+        StepNode::Step(step) => step.kind.is_background(),
         StepNode::Group(group) => goes_on(&group.steps),
     })
 }
@@ -174,7 +182,7 @@ fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
         return None;
     };
     let kind = value.text().unwrap_or_default();
-    if words::RUN_TYPES.contains(&kind) {
+    if words::RUN_TYPES.contains(&kind) || words::STORE_TYPES.contains(&kind) {
         reader.check(node, &step_tables::STEP);
         return Some(kind);
     }
@@ -189,7 +197,8 @@ fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
     } else {
         let message = format!("unknown type of step `{}`", shortened(kind));
         let mut found = Diagnostic::invalid("unknown-step-type", &value.location, message);
-        let runnable = closest(kind, words::RUN_TYPES.iter().copied()).map(|word| format!("did you mean `{word}`?"));
+        let types = words::RUN_TYPES.iter().chain(words::STORE_TYPES).copied();
+        let runnable = closest(kind, types).map(|word| format!("did you mean `{word}`?"));
         found.help = runnable.or_else(|| did_you_mean(kind, words::OTHER_TYPES.iter().copied()));
         found.help.get_or_insert_with(|| "a step that runs a script has `type: Run`".to_owned());
         found
@@ -199,7 +208,7 @@ fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
 }
 
 /// Returns what a user can do today instead of a step that is not run.
-fn instead(kind: &str) -> &'static str {
+pub(super) fn instead(kind: &str) -> &'static str {
     match kind {
         "RunTests" | "Test" => "run the test command in a `Run` step with `reports`",
         "Action" | "GHAPlugin" => {

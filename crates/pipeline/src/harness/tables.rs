@@ -7,7 +7,7 @@ use super::step_tables::{
     ACTION, BACKGROUND, FAILURE, GROUP, ON_FAILURE, OUTPUT, PLUGIN, REPEAT, REPORTS, RETRY, RETRY_GROUP, RUN, STEP,
     STRATEGY, VARIABLE, WHEN_STEP,
 };
-use super::words;
+use super::{store_tables, words};
 use crate::expr;
 
 use Shape::{Any, Bool, Duration, Enum, List, Of, Text};
@@ -25,6 +25,9 @@ pub static LANGUAGE: Language<'static> = Language {
         &RUN,
         &BACKGROUND,
         &PLUGIN,
+        &store_tables::SAVE,
+        &store_tables::RESTORE,
+        &store_tables::UPLOAD,
         &WHEN_STEP,
         &WHEN_STAGE,
         &STRATEGY,

@@ -28,6 +28,16 @@ pub const STAGE_TYPES: &[&str] = &[
 /// Kinds of steps that become processes.
 pub const RUN_TYPES: &[&str] = &["Run", "Background", "Plugin"];
 
+/// Kinds of steps that keep files beyond their stage.
+#[rustfmt::skip]
+pub const STORE_TYPES: &[&str] = &[
+    "SaveCacheS3", "SaveCacheGCS", "SaveCacheAzure", "SaveCache", "SaveCacheHarness",
+    "RestoreCacheS3", "RestoreCacheGCS", "RestoreCacheAzure", "RestoreCache", "RestoreCacheHarness",
+    "S3Upload", "GCSUpload", "ArtifactoryUpload",
+];
+/// Values of `archiveFormat`.
+pub const ARCHIVE_FORMATS: &[&str] = &["Tar", "Gzip", "Zstd"];
+
 /// Kinds of failure that a strategy can be for.
 #[rustfmt::skip]
 pub const ERRORS: &[&str] = &[
@@ -50,9 +60,7 @@ pub const ACTIONS: &[&str] = &[
 pub const OTHER_TYPES: &[&str] = &[
     "RunTests", "Test", "GitClone", "Action", "Bitrise",
     "BuildAndPushDockerRegistry", "BuildAndPushECR", "BuildAndPushGCR", "BuildAndPushACR", "BuildAndPushGAR",
-    "SaveCacheS3", "SaveCacheGCS", "SaveCacheAzure", "SaveCache", "SaveCacheHarness",
-    "RestoreCacheS3", "RestoreCacheGCS", "RestoreCacheAzure", "RestoreCache", "RestoreCacheHarness",
-    "S3Upload", "GCSUpload", "ArtifactoryUpload", "HarUpload", "InitializeBuild", "Clone",
+    "HarUpload", "InitializeBuild", "Clone",
     "Barrier", "Queue", "Wait", "Policy", "Template", "Approval", "HarnessApproval", "JiraApproval",
     "ServiceNowApproval", "CustomApproval", "JiraCreate", "JiraUpdate", "ServiceNowCreate", "ServiceNowUpdate",
     "ShellScript", "Http", "Email", "Command", "Container", "AiEval", "AiTestAutomation", "EventListener",

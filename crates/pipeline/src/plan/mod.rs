@@ -5,11 +5,23 @@
 //! Matrices are not expanded here, because their axes may be expressions over earlier outputs:
 //! [`crate::strategy::expand`] does it when the item's turn has come.
 
+mod container;
+mod images;
+mod sources;
+mod step;
+mod stores;
+
 use std::time::Duration;
 
 use kiln_document::diagnostic::Location;
 
 use crate::expr::Template;
+
+pub use container::*;
+pub use images::*;
+pub use sources::*;
+pub use step::*;
+pub use stores::*;
 
 /// The language that a file is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +110,12 @@ pub struct Stage {
     pub workspace: bool,
     /// Absolute path of the source tree in the instance, also the steps' default directory.
     pub workspace_dir: String,
+    /// Absolute path that containers see of the instance: the source tree's directory, or one above it.
+    pub workspace_base: String,
+    /// Volumes that its containers can see.
+    pub volumes: Vec<Volume>,
+    /// Cache Intelligence, where the file asks for it.
+    pub cache: Option<StageCache>,
     /// `stage.variables`.
     pub variables: Vec<Variable>,
     /// Environment of every step of the stage.
@@ -177,80 +195,6 @@ pub struct Group {
     pub steps: Graph<StepNode>,
 }
 
-/// One step: one process tree in the instance.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// Identifier, unique in its stage or group.
-    pub id: String,
-    /// What people call it.
-    pub name: String,
-    /// Where it stands in the file.
-    pub location: Location,
-    /// Whether it runs.
-    pub when: When,
-    /// Matrix, repeat or parallelism over the step, on the same instance.
-    pub strategy: Option<Strategy>,
-    /// Strategies that come first when the step fails.
-    pub failure: Vec<FailureStrategy>,
-    /// Time after which the step ends.
-    pub timeout: Option<Limit>,
-    /// The exit code with which the step passes and ends its stage: what has not begun is skipped.
-    pub ends_well: Option<i32>,
-    /// The program it runs.
-    pub run: Run,
-}
-
-/// What a step does.
-#[derive(Debug, Clone)]
-pub struct Run {
-    /// What reads the script.
-    pub shell: Shell,
-    /// The script; may hold expressions.
-    pub script: Template,
-    /// Whether it goes on beside the later steps and ends with the stage (`Background`, `detach`, `services`).
-    pub background: bool,
-    /// The container that the step asks for. Such a step is planned, and refused before anything starts.
-    pub container: Option<Container>,
-    /// Environment of this step, over the stage's.
-    pub env: Vec<EnvVar>,
-    /// Values that the script leaves for later steps and stages.
-    pub outputs: Vec<OutputVar>,
-    /// JUnit report paths: globs, relative to the working directory.
-    pub reports: Vec<Template>,
-    /// Absolute, or relative to the workspace; the workspace itself when absent.
-    pub working_dir: Option<Template>,
-    /// Numeric uid, when the file asks for one.
-    pub user: Option<String>,
-}
-
-/// What reads a script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shell {
-    /// `sh -c`, stops at the first failing command where the dialect says so.
-    Sh,
-    /// `bash -c`
-    Bash,
-    /// `python3 -c`
-    Python,
-    /// `pwsh -Command`
-    Pwsh,
-    /// `powershell -Command`
-    Powershell,
-}
-
-/// A container a step asks for.
-#[derive(Debug, Clone)]
-pub struct Container {
-    /// Image reference.
-    pub image: Template,
-    /// `entrypoint`, empty for the image's own.
-    pub entrypoint: Vec<Template>,
-    /// Plugin settings, already spelled as `PLUGIN_*` variables.
-    pub settings: Vec<EnvVar>,
-    /// Where the request stands in the file.
-    pub location: Location,
-}
-
 /// `NAME=value`; values may hold expressions and secrets.
 #[derive(Debug, Clone)]
 pub struct EnvVar {
@@ -271,17 +215,6 @@ pub struct Variable {
     pub secret: bool,
     /// Where it stands in the file.
     pub location: Location,
-}
-
-/// A value that a step leaves behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutputVar {
-    /// What later expressions call it.
-    pub name: String,
-    /// The variable of the script that holds it.
-    pub value: String,
-    /// Whether its value is masked from then on.
-    pub secret: bool,
 }
 
 /// The conditions under which an item runs. They are evaluated when everything it needs has ended.
