@@ -176,7 +176,7 @@ impl Engine {
     }
 }
 
-/// Returns the rows of an instance's batch that are still to be launched.
+/// Returns the rows of an instance's batch that have not been launched yet.
 fn batch_of(row: &Instance, rows: &BTreeMap<&InstanceId, &Instance>) -> Vec<Instance> {
     let same =
         |other: &&&Instance| other.token == row.token && matches!(other.state, State::Intended | State::Launching);

@@ -20,10 +20,10 @@ use crate::world::{Lease, Leasing, StoreError};
 const LEASE_MS: i64 = 15_000;
 /// Remaining time of a lease below which it is renewed, in milliseconds.
 const RENEW_BELOW_MS: i64 = 10_000;
-/// Pause between two looks at leases that others hold, in milliseconds.
+/// Pause between two looks at the leases of others, in milliseconds.
 const LOOK_EVERY_MS: i64 = 1_000;
 
-/// What this process knows of the leases.
+/// This process's knowledge of the leases.
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
     enrolled: bool,
@@ -50,8 +50,9 @@ impl Leases {
     /// Returns the leases to ask for, each with the beat at which it may be taken from its holder, or none when there
     /// is no need to ask.
     ///
-    /// Leases in `left` belong to pools that went from the pool file. They are not renewed, because another runner's
-    /// file may have the pool; they are taken again once they have stood still for longer.
+    /// Leases in `left` belong to pools that are no longer in the pool file. They are not renewed, because another
+    /// runner's file may have the pool. This process takes them again only when they have not been renewed for a longer
+    /// time.
     fn wanted(
         &self,
         own: &BTreeSet<String>,
@@ -76,7 +77,7 @@ impl Leases {
         Some(all.map(|name| (name.clone(), still(name, LEASE_MS))).collect())
     }
 
-    /// Notes the rows that were answered. `asked_ms` is the uptime before the question, `uptime_ms` that after the
+    /// Records the rows of an answer. `asked_ms` is the uptime before the question, `uptime_ms` the uptime after the
     /// answer.
     fn note(
         &mut self,
@@ -101,8 +102,8 @@ impl Leases {
 }
 
 impl Engine {
-    /// Renews and takes the leases that it can, and returns all that this process holds. Returns none when a later
-    /// process of this runner was started, and this one must not act any more.
+    /// Renews and takes leases where possible, and returns all that this process holds. Returns none when a later
+    /// process of this runner has started, so that this one must not act any more.
     pub(crate) async fn lease(
         &self,
         own: &BTreeSet<String>,
@@ -141,7 +142,7 @@ impl Engine {
         Ok(Some(held.into_iter().filter(|name| own.contains(name) || left.contains(name)).collect()))
     }
 
-    /// Tells whether a later process of this runner's name was started, so that this one must end.
+    /// Tells whether a later process of this runner's name has started, so that this one must end.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
         self.memory().leases.superseded
@@ -164,7 +165,7 @@ mod tests {
         list.iter().map(|(name, process, beat)| ((*name).to_owned(), lease(process, *beat))).collect()
     }
 
-    /// A process `me` that wants `a` and `b`, and what it asks for at an uptime.
+    /// A process `me` that wants the leases `a` and `b`.
     struct Process(Leases);
 
     impl Process {

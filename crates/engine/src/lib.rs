@@ -5,12 +5,12 @@
 //!  signal ─► │ pass ─► plan (pure, in kiln-pool) ─► rows are changed at once ─► slow work is spawned ─► signal
 //!  timer  ─► └─ claims, releases, waiting stages and listings, which are made beside, signal too
 //! ```
-//! Everything that touches the world goes through the traits of [`world`], so that the simulated world runs this very code
-//! with a virtual clock and stops it before and after any call. For the same reason nothing here names a runtime: work is
-//! spawned through [`world::Host`].
+//! Everything that touches the world goes through the traits of [`world`]. So the simulated world can run this very
+//! code with a virtual clock and stop it before and after any call. For the same reason nothing here names a runtime:
+//! work is spawned through [`world::Host`].
 //!
-//! A row is changed before the world is (intent first) and after it (outcome). Every change is a compare-and-swap on the
-//! row's generation: who comes late changes nothing.
+//! A row is changed before the world is changed (intent first) and afterwards (outcome). Every change is a
+//! compare-and-swap on the row's generation, so a late change has no effect.
 
 mod act;
 #[cfg(feature = "test-support")]
@@ -52,10 +52,10 @@ pub const POOL_LABEL: &str = "kiln-pool";
 /// Label under which an instance carries the runner that launched it.
 pub const RUNNER_LABEL: &str = "kiln-runner";
 
-/// Pause between two looks whether all spawned actions are done, in milliseconds.
+/// Poll interval while waiting for spawned actions to finish, in milliseconds.
 const QUIET_LOOK_MS: i64 = 100;
 
-/// The engine of one runner. Cheap to share; all state that must survive is in the store.
+/// The engine of one runner. Cheap to share; all state that must survive a restart is in the store.
 pub struct Engine {
     me: Holder,
     installation: String,
@@ -71,7 +71,7 @@ pub struct Engine {
     losers: Waiters,
 }
 
-/// What this process remembers and may lose: nothing here has to survive it.
+/// State of this process. Losing it does no harm.
 #[derive(Default)]
 struct Memory {
     /// Instances that a spawned action works on.
@@ -96,8 +96,8 @@ struct Memory {
     contacts: BTreeMap<InstanceId, Instance>,
     /// Since when the rows have been watched.
     watch: pass::RowWatch,
-    /// Instances that are left alone for now, each with the uptime until which it is: orphans that were told to end, which
-    /// listings go on showing for a while, and instances of which an outcome could not be written down.
+    /// Instances that are left alone for now, each with the uptime until which this holds: orphans that were told to
+    /// end, which listings still show for a while, and instances whose outcome could not be written down.
     resting_ms: BTreeMap<InstanceId, i64>,
     leases: Leases,
     /// The uptime since which a pool that still has rows has been missing from the pool file, by the names of its
@@ -122,15 +122,15 @@ impl Drop for Watch {
     }
 }
 
-/// What an engine is made of.
+/// The parts of an engine.
 pub struct Parts {
     /// This runner's name; unique among those that share a store.
     pub me: String,
     /// The id of this process; unique for ever.
     pub process: String,
-    /// Id of the installation: the same for all runners of a store, and no other.
+    /// Id of the installation, shared by all runners of one store and by no others.
     pub installation: String,
-    /// Returns the store.
+    /// The rows.
     pub store: Arc<dyn Store>,
     /// The agents.
     pub agents: Arc<dyn Agents>,
@@ -175,18 +175,18 @@ impl Engine {
     /// Gives the leases up, so that another process takes over at once.
     ///
     /// # Errors
-    /// When the store fails; the leases end by themselves.
+    /// When the store fails. The leases then expire by themselves.
     pub async fn release_leases(&self) -> Result<(), StoreError> {
         self.store.release_leases(&self.me).await
     }
 
-    /// The rows.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
-    /// Returns when no spawned action works on an instance.
+    /// Returns once no spawned action works on an instance.
     pub async fn quiet(&self) {
         loop {
             let seen = self.host.signals();
@@ -197,7 +197,7 @@ impl Engine {
         }
     }
 
-    /// Returns the outcome of `work`, or none and drops it when it takes longer than `limit_ms`.
+    /// Returns the outcome of `work`. Drops it and returns none when it takes longer than `limit_ms`.
     async fn within<T>(&self, limit_ms: i64, work: impl Future<Output = T>) -> Option<T> {
         let work = std::pin::pin!(work);
         match select(work, self.host.wait(u64::MAX, limit_ms)).await {

@@ -1,28 +1,28 @@
-//! What operators do to single instances and pools.
+//! Operators' actions on single instances and pools.
 
 use kiln_pool::{Cause, Code, Instance, InstanceId, State};
 
 use crate::Engine;
 use crate::world::StoreError;
 
-/// Why it was not done.
+/// An operator's action that was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// No such instance.
+    /// There is no such instance.
     #[error("there is no instance {0}")]
     UnknownInstance(InstanceId),
-    /// No such pool.
+    /// There is no such pool.
     #[error("there is no pool `{name}`; there are: {known}")]
     UnknownPool {
-        /// As given.
+        /// The name as given.
         name: String,
-        /// What there is.
+        /// The pools that there are.
         known: String,
     },
-    /// It is not in a state for that.
+    /// The instance is in a state in which it cannot be held.
     #[error("instance {id} is {state}, and only one that is ready or claimed can be held")]
     NotHeldable {
-        /// Which.
+        /// The instance.
         id: InstanceId,
         /// Its state.
         state: State,
@@ -33,11 +33,11 @@ pub enum OperatorError {
 }
 
 impl Engine {
-    /// Holds an instance until `until_ms`, in milliseconds since 1970: a warm one is not claimed, a busy one outlives
-    /// its stage. The greatest age of its pool still applies.
+    /// Holds an instance until `until_ms`, in milliseconds since 1970. A held warm instance is not claimed; a held busy
+    /// one outlives its stage. The greatest age of its pool still applies.
     ///
     /// # Errors
-    /// When there is none, or it is not ready or claimed.
+    /// When there is no such instance, or it is neither ready nor claimed.
     pub async fn hold(&self, id: &InstanceId, until_ms: i64) -> Result<Instance, OperatorError> {
         self.change(id, |row| {
             if !matches!(row.state, State::Ready | State::Claimed) {
@@ -58,7 +58,7 @@ impl Engine {
     /// When there is no such instance.
     pub async fn unhold(&self, id: &InstanceId) -> Result<Instance, OperatorError> {
         self.change(id, |row| {
-            // One that ends, or is gone, is not changed any more but by its end.
+            // An instance that is ending or gone is changed by its end only.
             if row.hold_until_ms.is_none() || matches!(row.state, State::Terminating | State::Gone) {
                 return Ok((row.clone(), String::new()));
             }
@@ -70,7 +70,7 @@ impl Engine {
         .await
     }
 
-    /// Ends an instance, whatever it does. A stage that it serves ends with it.
+    /// Ends an instance in whatever state it is. A stage that it serves ends with it.
     ///
     /// # Errors
     /// When there is no such instance.
@@ -78,13 +78,13 @@ impl Engine {
         let cause = Cause::new(Code::Operator, evidence);
         self.change(id, |row| {
             let next = row.terminating(cause.clone(), self.host.now_ms());
-            // One that ends already is left as it is.
+            // An instance that is already ending is left as it is.
             Ok(next.map_or_else(|| (row.clone(), String::new()), |next| (next, cause.to_string())))
         })
         .await
     }
 
-    /// Drains a pool, or ends that: a drained one keeps nothing warm and makes nothing new.
+    /// Drains a pool, or ends its drain. A drained pool keeps nothing warm and launches nothing.
     ///
     /// # Errors
     /// When there is no such pool.

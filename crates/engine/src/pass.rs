@@ -17,33 +17,34 @@ pub const PASS_EVERY_MS: i64 = 5_000;
 const GAP_MS: i64 = 5;
 /// Ratio of the pause after a pass to the time that the pass took, while no stage waits.
 const IDLE_GAP_SHARE: i64 = 4;
-/// Longest such pause, in milliseconds.
+/// Upper limit of that pause, in milliseconds.
 const IDLE_GAP_MAX_MS: i64 = 500;
-/// How long the time at which a row went is remembered, in milliseconds.
+/// How long the time of a row's end is remembered, in milliseconds.
 const REMEMBER_WENT_MS: i64 = 60 * 60_000;
-/// When no pass could read and write all it wanted for longer than this, rows are watched anew: what they say about starts and
-/// callers may be what could not be written down.
+/// After passes have failed to read or write for longer than this, the watch of the rows starts anew: starts and
+/// callers that the rows do not show may be ones that could not be written down.
 const WATCH_BREAK_MS: i64 = 30_000;
 
-/// What one pass did, for logs and tests.
+/// The work of one pass, for logs and tests.
 #[derive(Debug, Default, Clone)]
 pub struct PassReport {
     /// All actions of the plan.
     pub planned: Vec<Planned>,
-    /// The sites of the pool file and of the rows, each with what keeps it from being used or listed.
+    /// The sites of the pool file and of the rows, each with the trouble that keeps it from being used or listed.
     pub sites: BTreeMap<SiteId, Option<String>>,
 }
 
-/// Since when the rows have been watched, in milliseconds of uptime.
+/// The time since which the rows have been watched, in milliseconds of uptime.
 #[derive(Debug, Default)]
 pub(crate) struct RowWatch {
     began_ms: i64,
-    /// When the first pass began of those that could not read and write all they wanted; none when the latest could.
+    /// When the current series of passes that could not read or write everything began; none when the latest pass
+    /// could.
     failing_since_ms: Option<i64>,
 }
 
 impl RowWatch {
-    /// How long the rows have been watched without a break.
+    /// Returns for how long the rows have been watched without a break.
     fn lasts_ms(&mut self, uptime_ms: i64) -> i64 {
         if self.failing_since_ms.is_some_and(|since| uptime_ms - since > WATCH_BREAK_MS) {
             self.began_ms = uptime_ms;
@@ -52,7 +53,7 @@ impl RowWatch {
     }
 }
 
-/// What a pass read of the store.
+/// The rows that one pass read from the store.
 struct Rows {
     instances: Vec<Instance>,
     stages: Vec<Stage>,
@@ -77,7 +78,7 @@ impl Engine {
         }
     }
 
-    /// Waits between two passes: for a short while when a stage waits, else for longer.
+    /// Waits between two passes: briefly while a stage waits, longer otherwise.
     async fn rest(&self, passed_ms: i64) {
         let until = self.host.uptime_ms() + (passed_ms * IDLE_GAP_SHARE).clamp(GAP_MS, IDLE_GAP_MAX_MS);
         self.host.wait(u64::MAX, GAP_MS).await;
@@ -95,7 +96,7 @@ impl Engine {
     /// Runs one pass.
     ///
     /// # Errors
-    /// When the store failed; what was done so far stays done, and the next pass goes on from there.
+    /// When the store fails. The changes made so far stay, and the next pass continues from there.
     pub async fn pass(self: &Arc<Self>) -> Result<PassReport, StoreError> {
         let began_ms = self.host.uptime_ms();
         let passed = self.observe_and_act().await;
@@ -110,14 +111,14 @@ impl Engine {
     async fn observe_and_act(self: &Arc<Self>) -> Result<PassReport, StoreError> {
         let config = self.config();
         let Some(leases) = self.leases(&config).await? else { return Ok(PassReport::default()) };
-        // Cleared before the rows are read, so that a stage that is written down meanwhile sets it again.
+        // The flag is cleared before the rows are read, so that a stage that is written meanwhile sets it again.
         self.memory().demand = false;
-        // What is worked on while rows are read may have changed when they are judged.
+        // An instance that is worked on while the rows are read may have changed by the time it is judged.
         let mut busy = self.busy_now();
-        // The listings first: what they show had its row before.
+        // The listings are taken first, so that every instance in them already had its row.
         let snapshots = self.snapshots();
         let rows = self.read().await?;
-        // What cannot be read is left alone, and so is what serves it.
+        // Rows that cannot be read are left alone, and so are the instances that serve such stages.
         let unreadable = self.store.unreadable();
         let ids = |kind| unreadable.keys().filter(move |(of, _)| *of == kind).map(|(_, id)| id.as_str());
         let stages: BTreeSet<&str> = ids(Subject::Stage).collect();
@@ -161,7 +162,7 @@ impl Engine {
         self.memory().targets = decided.targets;
         self.watch_ends(&rows.instances);
         let by_id: BTreeMap<&InstanceId, &Instance> = rows.instances.iter().map(|i| (&i.id, i)).collect();
-        // Together, so that they share transactions.
+        // The actions run together so that they share transactions.
         let acts = decided.actions.iter().map(|step| self.act(step, &config, &by_id, &rows.stages));
         join_all(acts).await.into_iter().collect::<Result<(), _>>()?;
         Ok(PassReport { planned: decided.actions, sites: self.sites() })
@@ -173,8 +174,8 @@ impl Engine {
         Ok(Rows { instances, stages })
     }
 
-    /// Renews and takes the leases of all pools and sites, including pools that went from the file and are still to be
-    /// emptied.
+    /// Renews and takes the leases of all pools and sites, including pools that are no longer in the file but still
+    /// have to be emptied.
     async fn leases(&self, config: &Config) -> Result<Option<BTreeSet<String>>, StoreError> {
         let mut own = leases_of(config);
         let left = {
@@ -186,8 +187,8 @@ impl Engine {
         self.lease(&own, &left).await
     }
 
-    /// Notes which rows changed and went, wakes callers whose stage no longer waits, and forgets what is known about
-    /// rows that went.
+    /// Records which rows changed or went, wakes callers whose stage no longer waits, and forgets what belongs to rows
+    /// that went.
     fn notice(&self, rows: &Rows) {
         let waiting = rows.stages.iter().filter(|stage| stage.state == StageState::Waiting);
         let waiting: BTreeSet<_> = waiting.map(|stage| &stage.id).collect();
@@ -215,8 +216,8 @@ impl Engine {
         memory.generations = generations;
     }
 
-    /// Returns for how long, in milliseconds, each flavor that a stage waits for has been missing from the pool file.
-    /// Also notes missing pools.
+    /// Returns for how long each flavor that a stage waits for has been missing from the pool file, in milliseconds.
+    /// Also records missing pools.
     fn missing(&self, config: &Config, rows: &Rows) -> BTreeMap<String, i64> {
         let in_file = leases_of(config);
         let pools = rows.instances.iter().map(|row| pool_lease(&row.pool, &row.site));
@@ -228,14 +229,14 @@ impl Engine {
         memory.flavors_missing.iter().map(|(key, since)| (key.clone(), uptime - since)).collect()
     }
 
-    /// Returns the instances that are worked on now, and those that are left alone for now.
+    /// Returns the instances that an action works on, and those that are left alone for now.
     fn busy_now(&self) -> BTreeSet<InstanceId> {
         let (mut memory, uptime) = (self.memory(), self.host.uptime_ms());
         memory.resting_ms.retain(|_, until| *until > uptime);
         memory.busy.iter().chain(memory.resting_ms.keys()).cloned().collect()
     }
 
-    /// Returns the health of all agents. How long one has failed is counted by uptime.
+    /// Returns the health of all agents. The time for which an agent has failed is counted by uptime.
     fn health_now(&self) -> BTreeMap<InstanceId, Health> {
         let (now, uptime, memory) = (self.host.now_ms(), self.host.uptime_ms(), self.memory());
         let mut health = memory.health.clone();

@@ -3,8 +3,8 @@
 //! ```text
 //! needed ─► open ─(fails: again later)─► listed ─► listed again, sooner while something changes there
 //! ```
-//! A pass never waits for a site: it uses the latest listing that was complete when it began, with the uptime at which that
-//! was asked for.
+//! A pass never waits for a site. It uses the latest listing that was complete when it began, with the uptime at which
+//! that listing was requested.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::{Engine, INSTALLATION_LABEL, Memory, chain};
 
 /// Time between two listings of a site while something changes there, in milliseconds from asking to asking.
 const LIST_WHILE_CHANGING_MS: i64 = 2_000;
-/// The same while nothing changes.
+/// Time between two listings of a site while nothing changes there, in milliseconds.
 const LIST_AT_REST_MS: i64 = 15_000;
 /// Longest time that a listing may take, in milliseconds.
 const LIST_WITHIN_MS: i64 = 60_000;
@@ -27,18 +27,18 @@ const OPEN_WITHIN_MS: i64 = 60_000;
 /// Pause before a site that could not be opened is tried again, in milliseconds.
 const REOPEN_AFTER_MS: i64 = 30_000;
 
-/// What this process knows of a site.
+/// This process's knowledge of one site.
 #[derive(Default)]
 pub(crate) struct Site {
     driver: Option<Arc<dyn Driver>>,
     /// Why the site is not open, or why its latest listing failed.
     trouble: Option<String>,
     listing: Option<Snapshot>,
-    /// The uptime at which the latest attempt to open or list it began, in milliseconds.
+    /// The uptime at which the latest attempt to open or list the site began, in milliseconds.
     tried_ms: Option<i64>,
-    /// Whether such an attempt is under way.
+    /// Whether an attempt to open or list the site is under way.
     tending: bool,
-    /// The uptime at which the first listing that lacked a row was asked for, in milliseconds, by the row's id.
+    /// The uptime at which the first listing that lacked a row was requested, in milliseconds, by the row's id.
     unseen_ms: BTreeMap<InstanceId, i64>,
 }
 
@@ -70,7 +70,7 @@ impl Site {
 }
 
 impl Engine {
-    /// Spawns the opening or listing of each site of the pool file and of the rows that is due.
+    /// Spawns the opening or listing of each site that is due, of those in the pool file and in the rows.
     pub(crate) fn tend_sites(self: &Arc<Self>, config: &Config, instances: &[Instance]) {
         let mut needed: BTreeMap<SiteId, bool> = config.pools.values().map(|pool| (pool.site.clone(), false)).collect();
         for instance in instances {
@@ -80,8 +80,8 @@ impl Engine {
         let mut due = Vec::new();
         let mut memory = self.memory();
         memory.changing_sites = needed.iter().filter(|(_, changing)| **changing).map(|(id, _)| id.clone()).collect();
-        // An open site goes on being listed, so that its orphans end. One that nobody needs and that is not open is forgotten,
-        // because it would be due for ever and keep the passes from resting.
+        // An open site is still listed, so that its orphans end. A site that is neither needed nor open is forgotten:
+        // it would always be due and keep the passes from resting.
         memory.sites.retain(|id, site| needed.contains_key(id) || site.driver.is_some() || site.tending);
         for id in memory.sites.keys() {
             needed.entry(id.clone()).or_default();
@@ -100,8 +100,8 @@ impl Engine {
         }
     }
 
-    /// Opens and lists all known sites now and returns when that is done. Passes do the same beside their work; this is
-    /// for callers that want the next pass to judge by a fresh listing.
+    /// Opens and lists all known sites now and returns when that is done. Passes do the same beside their work. This is
+    /// for callers that want the next pass to use a fresh listing.
     pub async fn look_at_sites(self: &Arc<Self>) {
         for id in self.known_sites() {
             if self.driver_of(&id).is_none() {
@@ -129,7 +129,7 @@ impl Engine {
         due.map(|at| (at - uptime).max(0)).min().unwrap_or(most_ms).min(most_ms)
     }
 
-    /// Makes a site due at once, because something about it is not known.
+    /// Makes a site due at once, because its latest listing does not answer a question.
     pub(crate) fn list_soon(&self, site: &SiteId) {
         if let Some(site) = self.memory().sites.get_mut(site) {
             site.tried_ms = None;
@@ -151,7 +151,7 @@ impl Engine {
                 site.trouble = None;
                 match listed {
                     Some(listed) => site.listing = Some(Snapshot { asked_ms, listed: Arc::new(listed) }),
-                    // It was only opened: list it now.
+                    // The site was only opened, so it is listed now.
                     None => site.tried_ms = None,
                 }
             }
@@ -177,8 +177,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Lists this installation's instances at a site. Where others' instances may be listed, only the exact label
-    /// proves that one is ours.
+    /// Lists this installation's instances at a site. Where a listing may include instances of others, only the exact
+    /// label proves that an instance is ours.
     async fn list(&self, driver: &Arc<dyn Driver>) -> Result<Vec<Listed>, String> {
         let listed = self.within(LIST_WITHIN_MS, driver.list()).await;
         let mut listed = listed
@@ -195,14 +195,15 @@ impl Engine {
         self.memory().sites.get(site)?.driver.clone()
     }
 
-    /// Returns what the latest listing of an instance's site shows as its launch's answer.
+    /// Returns the launch answer of an instance as the latest listing of its site shows it.
     pub(crate) fn listed_launch(&self, row: &Instance) -> Option<kiln_driver::Launched> {
         let memory = self.memory();
         let snapshot = memory.sites.get(&row.site)?.listing.as_ref()?;
         snapshot.listed.iter().find(|l| l.id == row.id.as_str())?.launched.clone()
     }
 
-    /// Returns the sites of the pool file and of the rows, each with what keeps it from being used or listed.
+    /// Returns the sites of the pool file and of the rows, each with the trouble that keeps it from being used or
+    /// listed.
     #[must_use]
     pub fn sites(&self) -> BTreeMap<SiteId, Option<String>> {
         self.memory().sites.iter().map(|(id, site)| (id.clone(), site.trouble())).collect()
@@ -225,8 +226,8 @@ impl Engine {
         Snapshots { open, closed }
     }
 
-    /// Turns snapshots into the plan's view of sites, which also says which rows have been missing from listings, and
-    /// since when.
+    /// Turns snapshots into the plan's view of sites. The view also tells since when rows have been missing from
+    /// listings.
     pub(crate) fn views(&self, snapshots: &Snapshots, instances: &[Instance]) -> BTreeMap<SiteId, SiteView> {
         let mut memory = self.memory();
         let Memory { sites, noticed, .. } = &mut *memory;
@@ -234,13 +235,13 @@ impl Engine {
         for (id, (abilities, listing)) in &snapshots.open {
             let listing = listing.as_ref().map(|Snapshot { asked_ms, listed }| {
                 let seen: BTreeMap<InstanceId, Seen> = listed.iter().map(seen).collect();
-                // An instance that was not made yet cannot be in a listing.
+                // An instance that has not been made yet cannot be in a listing.
                 let made = |i: &&Instance| i.site == *id && !matches!(i.state, State::Intended | State::Launching);
                 let rows: BTreeSet<&InstanceId> = instances.iter().filter(made).map(|i| &i.id).collect();
                 let unseen = sites.get_mut(id).map(|site| &mut site.unseen_ms);
                 let unseen = unseen.map(|unseen| {
                     unseen.retain(|id, _| rows.contains(id) && !seen.contains_key(id));
-                    // A listing that was asked for before the row changed proves nothing about it.
+                    // A listing that was requested before the row changed proves nothing about it.
                     let lacks = |id: &&InstanceId| !seen.contains_key(id) && noticed.is_current(id, *asked_ms);
                     for id in rows.into_iter().filter(lacks) {
                         unseen.entry(id.clone()).or_insert(*asked_ms);
@@ -261,10 +262,10 @@ impl Engine {
     }
 }
 
-/// What [`Engine::snapshots`] returns.
+/// The result of [`Engine::snapshots`].
 pub(crate) struct Snapshots {
     open: BTreeMap<SiteId, (Abilities, Option<Snapshot>)>,
-    /// Why each other site is not open.
+    /// The reason why each other site is not open.
     pub(crate) closed: BTreeMap<SiteId, String>,
 }
 

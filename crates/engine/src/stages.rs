@@ -1,4 +1,4 @@
-//! What callers ask for: an instance for a stage, and the stage's end.
+//! Callers' requests: an instance for a stage, and the stage's end.
 
 use kiln_pool::request::{NoMatch, Request};
 use kiln_pool::{Cause, Code, Instance, InstanceId, Stage, StageId, StageState, candidates};
@@ -9,13 +9,13 @@ use crate::world::StoreError;
 /// A stage that wants an instance.
 #[derive(Debug, Clone)]
 pub struct Demand {
-    /// The stage's id. A repeated demand with the same id gets what the first one got.
+    /// The stage's id. A repeated demand with the same id gets the instance of the first one.
     pub id: StageId,
-    /// What it needs.
+    /// The stage's requirements.
     pub request: Request,
-    /// How long it may wait for an instance, in milliseconds.
+    /// How long the stage may wait for an instance, in milliseconds.
     pub wait_ms: i64,
-    /// How long it may keep it, in milliseconds; 0 for the pool's own limit.
+    /// How long the stage may keep its instance, in milliseconds; 0 for the pool's own limit.
     pub run_ms: i64,
 }
 
@@ -31,51 +31,51 @@ pub struct Assigned {
 /// Why a stage has no instance.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// No pool can ever serve it.
+    /// No pool can ever serve the stage.
     #[error(transparent)]
     NoMatch(#[from] NoMatch),
-    /// It ended.
+    /// The stage has ended.
     #[error("stage {id} has ended ({cause})")]
     Ended {
         /// The stage.
         id: StageId,
-        /// Why.
+        /// The cause of its end.
         cause: Cause,
     },
-    /// The store failed. The demand may have been written down; asking again with the same id is safe.
+    /// The store failed. The demand may have been written; asking again with the same id is safe.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Pause between two looks of a waiting caller at its stage's row, in milliseconds, in case nobody tells it of a
-/// change.
+/// Poll interval of a waiting caller for its stage's row, in milliseconds. It bounds the wait when no change is
+/// signalled.
 const LOOK_EVERY_MS: i64 = 5_000;
-/// Most instances that are tried for one stage whose agents cannot be set up.
+/// Most instances that are tried for a stage when their agents cannot be set up.
 pub const SETUP_ATTEMPTS: i64 = 3;
 
 impl Engine {
     /// Stores the demand and returns when the stage has an instance. Dropping the future loses nothing: the demand
-    /// stays until it is served or ended, or its time is up.
+    /// stays until it is served, has ended, or has run out of time.
     ///
     /// # Errors
-    /// When no pool would do, or the stage ended.
+    /// When no pool can serve the stage, or the stage has ended.
     pub async fn acquire(&self, demand: &Demand) -> Result<Assigned, SetupError> {
         self.refuse_forestalled(&demand.id)?;
-        // From before the row is there, so that no news is missed.
+        // Expected before the row is written, so that no news is missed.
         let mut news = self.waiters.expect(&demand.id);
         let (mut stage, mut instance) = match self.demand_row(demand) {
             Ok(row) => self.store.begin_stage(&row, self.host.now_ms()).await?,
-            // What has an instance keeps it, also when the pool file does not say any more where that comes from.
+            // A stage that has an instance keeps it even if the pool file no longer has its pool.
             Err(no_match) => self.look(&demand.id).await?.ok_or(no_match)?,
         };
-        // An end that came while the row was written found none.
+        // An end that came while the row was being written did not find it.
         if let Err(SetupError::Ended { cause, .. }) = self.refuse_forestalled(&demand.id) {
             self.end_stage(&demand.id, cause.code, &cause.evidence).await?;
         }
         if stage.state == StageState::Waiting {
             self.memory().demand = true;
         }
-        // Its place is taken by the next one; or an instance has to be made.
+        // The taken instance may need a replacement, or the stage needs a new one.
         self.host.signal();
         loop {
             match (stage.state, instance) {
@@ -97,7 +97,7 @@ impl Engine {
         }
     }
 
-    /// Refuses a demand whose stage was ended before it came.
+    /// Refuses a demand whose stage was ended before the demand arrived.
     fn refuse_forestalled(&self, id: &StageId) -> Result<(), SetupError> {
         match self.memory().forestalled.cause(id, self.host.uptime_ms()) {
             Some(cause) => {
@@ -108,8 +108,8 @@ impl Engine {
         }
     }
 
-    /// Returns a future that ends when the stage may have lost its instance, and after some seconds without news. The
-    /// caller then reads the stage's row. Changes from the moment of this call on are noticed.
+    /// Returns a future that ends when the stage may have lost its instance, or after some seconds without news. The
+    /// caller then reads the stage's row. Changes are noticed from this call on.
     pub fn stage_moves<'a>(&'a self, stage: &StageId) -> impl Future<Output = ()> + Send + 'a {
         let news = self.losers.expect(stage);
         async move { drop(self.within(LOOK_EVERY_MS, news).await) }
@@ -149,8 +149,8 @@ impl Engine {
         })
     }
 
-    /// Notes that a caller was told that the agent is prepared for the stage. Returns whether this call did: others may
-    /// come for the same stage at the same time.
+    /// Records that a caller has prepared the agent for the stage. Returns whether this call made the change: several
+    /// callers may come for the same stage at the same time.
     ///
     /// # Errors
     /// When the store fails.
@@ -165,13 +165,14 @@ impl Engine {
             if self.store.update_stage(&next).await? {
                 return Ok(true);
             }
-            // Another change came between.
+            // Another change came first.
             known = self.store.stage(&assigned.id).await?;
         }
         Ok(false)
     }
 
-    /// Ends an instance whose agent could not be prepared, with that cause. The stage waits for another one, a few times.
+    /// Ends an instance whose agent could not be prepared, with that cause. The stage then waits for another one, a few
+    /// times.
     ///
     /// # Errors
     /// When the store fails.
@@ -190,7 +191,7 @@ impl Engine {
         if self.store.update_stage(&next).await?
             && let Some(row) = self.store.instance(instance).await?
         {
-            // If this is not reached, the next pass finds an instance whose stage goes on without it.
+            // If this call is not reached, the next pass finds an instance whose stage no longer uses it.
             self.terminate(&row, cause).await?;
         }
         self.losers.tell(id, &None);
@@ -198,13 +199,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends a stage, durably; its instance follows. Returns whether there was such a stage. If there was none, a demand
+    /// Ends a stage durably; its instance follows. Returns whether there was such a stage. If there was none, a demand
     /// with that id is refused for [`FORESTALLED_FOR_MS`](crate::FORESTALLED_FOR_MS).
     ///
     /// # Errors
     /// When the store fails.
     pub async fn end_stage(&self, id: &StageId, code: Code, evidence: &str) -> Result<bool, StoreError> {
-        // Remembered before the row is looked for, so that a demand that is written down meanwhile sees it.
+        // Remembered before the row is read, so that a demand that is written meanwhile sees it.
         self.memory().forestalled.remember(id, Cause::new(code, evidence), self.host.uptime_ms());
         loop {
             let Some(stage) = self.store.stage(id).await? else { return Ok(false) };

@@ -11,7 +11,7 @@ use kiln_pool::StageId;
 
 use crate::Assigned;
 
-/// What a waiting caller is told: its stage's instance, or nothing, so that it reads the row itself.
+/// News for a waiting caller: its stage's instance, or none when the caller should read the row itself.
 pub(crate) type News = Option<Assigned>;
 
 /// The waiting callers, by stage.
@@ -26,7 +26,7 @@ impl Waiters {
         let (tell, told) = oneshot::channel();
         let mut by_stage = self.lock();
         let of_stage = by_stage.entry(stage.clone()).or_default();
-        // Callers that went away.
+        // Callers that have gone away are dropped.
         of_stage.retain(|waiter| !waiter.is_canceled());
         of_stage.push(tell);
         told
@@ -35,12 +35,12 @@ impl Waiters {
     /// Gives news to all who wait for a stage.
     pub(crate) fn tell(&self, stage: &StageId, news: &News) {
         for waiter in self.lock().remove(stage).unwrap_or_default() {
-            // One that went away needs no news.
+            // A caller that has gone away needs no news.
             drop(waiter.send(news.clone()));
         }
     }
 
-    /// Makes all whose stage is not in `waiting` look at its row.
+    /// Wakes all callers whose stage is not in `waiting`, so that they read its row.
     pub(crate) fn tell_others(&self, waiting: &std::collections::BTreeSet<&StageId>) {
         let mut by_stage = self.lock();
         by_stage.retain(|_, waiters| {

@@ -1,4 +1,4 @@
-//! Carries out the slow work of actions beside the passes, and writes its outcome down. It decides nothing.
+//! Carries out the slow work of actions beside the passes, and writes down the outcome. It decides nothing.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use kiln_pool::{Cause, Code, Instance, InstanceId, SiteId, State};
 use crate::world::StoreError;
 use crate::{Engine, INSTALLATION_LABEL, POOL_LABEL, RUNNER_LABEL, chain};
 
-/// Pause before an orphan is told again to end, in milliseconds.
+/// Pause before an orphan is told to end again, in milliseconds.
 const ORPHAN_PAUSE_MS: i64 = 10_000;
-/// Pause after work whose outcome could not be written down, in milliseconds: its row says that nobody has tried.
+/// Pause after work whose outcome could not be written, in milliseconds. Its row still says that nobody has tried.
 const UNWRITTEN_PAUSE_MS: i64 = 5_000;
-/// Longest wait for the console of an instance, in milliseconds; after it the evidence goes without.
+/// Longest wait for the console of an instance, in milliseconds. After it the evidence has no console text.
 const CONSOLE_WITHIN_MS: i64 = 10_000;
 
 /// Slow work on instances that have rows.
@@ -23,13 +23,13 @@ const CONSOLE_WITHIN_MS: i64 = 10_000;
 pub(crate) enum Work {
     /// Asks the site for the instance and the others of its batch.
     Launch,
-    /// Finds its agent, gives it its identity and lets it prove that it can run steps.
+    /// Finds the instance's agent, gives it its identity and lets it prove that it can run steps.
     Boot,
-    /// Puts it to sleep.
+    /// Puts the instance to sleep.
     Hibernate,
-    /// Wakes it.
+    /// Wakes the instance.
     Resume,
-    /// Ends it at its site.
+    /// Ends the instance at its site.
     Destroy,
 }
 
@@ -44,18 +44,18 @@ impl Drop for Busy {
         let mut memory = self.engine.memory();
         memory.busy.retain(|id| !self.ids.contains(id));
         drop(memory);
-        // What came of it may lead to the next action.
+        // The outcome may lead to the next action.
         self.engine.host.signal();
     }
 }
 
 impl Engine {
-    /// Spawns slow work, unless something works on one of the instances already. Only a launch has several.
+    /// Spawns slow work, unless other work on one of the instances is under way. Only a launch has several instances.
     pub(crate) fn spawn_work(self: &Arc<Self>, work: Work, rows: Vec<Instance>) {
         let Some(busy) = self.busy(rows.iter().map(|row| row.id.clone()).collect()) else { return };
         let engine = Arc::clone(self);
         let working = async move {
-            // A call that never returns must not keep its instance from being judged, or ended.
+            // A call that never returns must not keep its instance from being judged or ended.
             match engine.within(engine.config().timing.launch_timeout_ms, engine.work(work, rows)).await {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
@@ -199,7 +199,7 @@ impl Engine {
         }
     }
 
-    /// Marks an instance as booting: it exists, and has the address that its site tells, if any.
+    /// Marks an instance as booting: it exists, and has the address that its site reports, if any.
     pub(crate) async fn launched(&self, row: &Instance, launched: &Launched, why: &str) -> Result<bool, StoreError> {
         let Some(mut next) = row.become_(State::Booting, self.host.now_ms()) else { return Ok(false) };
         next.runner.clone_from(&self.me.name);
@@ -217,7 +217,7 @@ impl Engine {
     async fn launch_failed(&self, row: &Instance, error: &DriverError) -> Result<(), StoreError> {
         let text = chain(error);
         match error.class {
-            // Whether it was made is not known, or it may be made later: the same id is tried again.
+            // The instance may exist, or may still be made, so the launch is repeated with the same id.
             ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::Ambiguous => {
                 let why = format!("the launch is tried again: {text}");
                 self.store.update_instance(&row.failed_once(self.host.now_ms()), &why).await.map(drop)
@@ -302,7 +302,7 @@ impl Engine {
 
     async fn hibernate(&self, row: Instance) -> Result<(), StoreError> {
         let Some(driver) = self.driver_of(&row.site) else { return Ok(()) };
-        // Before the cloud is told, so that no stage gets it any more.
+        // The row changes before the cloud is called, so that no stage gets the instance any more.
         let Some(sleeping) = self.turn(&row, State::Hibernating, "it is put to sleep").await? else { return Ok(()) };
         match driver.hibernate(sleeping.id.as_str()).await {
             Ok(()) => match sleeping.become_(State::Hibernated, self.host.now_ms()) {
@@ -318,7 +318,7 @@ impl Engine {
         let Some(waking) = self.turn(&row, State::Resuming, "it is woken").await? else { return Ok(()) };
         match driver.resume(waking.id.as_str()).await {
             Ok(launched) => {
-                // It kept its identity: its own name, and nothing to claim.
+                // The instance kept its identity, so it has its own name and needs no claim.
                 let launched = Launched { server_name: waking.id.to_string(), needs_claim: false, ..launched };
                 self.launched(&waking, &launched, "it woke").await.map(drop)
             }
@@ -326,9 +326,8 @@ impl Engine {
         }
     }
 
-    /// Marks an instance as about to fall asleep or wake, also when that is tried again. The driver is called only with
-    /// the row this returns: otherwise a row that has changed meanwhile could put an instance to sleep that serves a
-    /// stage by now.
+    /// Marks an instance as falling asleep or waking, also when that is repeated. The driver is called only with the
+    /// returned row. Otherwise an old row could put an instance to sleep that serves a stage by now.
     async fn turn(&self, row: &Instance, state: State, why: &str) -> Result<Option<Instance>, StoreError> {
         let next = if row.state == state {
             Some(Instance { generation: row.generation + 1, ..row.clone() })

@@ -1,4 +1,4 @@
-//! What the engine needs of the world, as traits.
+//! The engine's view of the world, as traits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use kiln_pool::{Cause, Instance, InstanceId, SiteId, Stage, StageId, StageState,
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the database does not answer as it should: {message}")]
 pub struct StoreError {
-    /// What was tried and what the database said.
+    /// The call and the database's message.
     pub message: String,
-    /// Whether the change may have been made all the same.
+    /// Whether the change may have been made although the call failed.
     pub ambiguous: bool,
 }
 
@@ -31,28 +31,28 @@ pub struct WriteTrouble {
 /// The limits under which a new row may be inserted. They count every row that is not gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Rows of the pool.
+    /// Most rows of the pool.
     pub pool: u32,
-    /// Rows of the flavor.
+    /// Most rows of the flavor.
     pub flavor: Option<u32>,
 }
 
 /// A change of a row, as the timeline keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Grows with every change.
+    /// Number of the change. It grows with every change.
     pub seq: i64,
-    /// When.
+    /// When the change was made.
     pub at_ms: i64,
-    /// What it is about.
+    /// The kind of row.
     pub subject: Subject,
-    /// Its id.
+    /// The row's id.
     pub id: String,
-    /// Its pool.
+    /// The row's pool.
     pub pool: String,
-    /// Its state after the change.
+    /// The row's state after the change.
     pub state: String,
-    /// Why.
+    /// The reason for the change.
     pub reason: String,
 }
 
@@ -68,7 +68,7 @@ impl Change {
         }
     }
 
-    /// Returns the reason of an instance's change when it is claimed for this stage.
+    /// Returns the reason for the change of an instance that is claimed for this stage.
     #[must_use]
     pub fn reason_of_claim(stage: &StageId) -> String {
         format!("stage {stage}")
@@ -80,44 +80,44 @@ impl Change {
 pub struct Holder {
     /// The runner's name.
     pub name: String,
-    /// The process; unique for ever.
+    /// Id of the process; unique for ever.
     pub process: String,
 }
 
 /// The row of a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// Name of the runner that has it; empty after it was given up.
+    /// Name of the runner that holds the lease; empty after it was given up.
     pub holder: String,
     /// Id of that runner's process; empty after it was given up.
     pub process: String,
-    /// Grows whenever it is taken, renewed or given up.
+    /// Grows whenever the lease is taken, renewed or given up.
     pub beat: i64,
 }
 
-/// What came of asking for leases.
+/// The answer to a request for leases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leasing {
     /// A later process of the same runner was enrolled. Nothing was changed.
     Superseded,
-    /// All leases that there are, by name, after the change.
+    /// All existing leases, by name, after the change.
     Rows(BTreeMap<String, Lease>),
 }
 
-/// The rows. Every call is one transaction; what it writes is durable when it returns.
+/// The rows. Every call is one transaction; its writes are durable when it returns.
 pub trait Store: Send + Sync {
     /// Returns for how long writes have failed, and why; none while they succeed.
     fn write_trouble(&self) -> Option<WriteTrouble>;
 
-    /// Returns the live instances and open stages that could not be read when these were read last, by kind and id, with what is
-    /// wrong. They are left out of the answers, and nothing is known about them but that they are there.
+    /// Returns the live instances and open stages whose rows could not be read the last time, by kind and id, each with
+    /// the fault. They are left out of the answers; all that is known about them is that they exist.
     fn unreadable(&self) -> BTreeMap<(Subject, String), String>;
-    /// Returns when the host booted, in milliseconds since 1970, the same for all processes of a boot. It is what the
-    /// first of them gave as `epoch_ms`, or what this one gives when no instance is live and no stage is open.
+    /// Returns when the host booted, in milliseconds since 1970, the same for all processes of a boot. It is the
+    /// `epoch_ms` of the first process, or that of this one when no instance is live and no stage is open.
     fn anchor<'a>(&'a self, boot: &'a str, epoch_ms: i64) -> BoxFuture<'a, Result<i64, StoreError>>;
     /// Makes `me` the current process of its runner. Older processes of the same name are superseded from then on.
     fn enroll<'a>(&'a self, me: &'a Holder) -> BoxFuture<'a, Result<(), StoreError>>;
-    /// Renews the wanted leases that this runner holds, whichever of its processes took them, and takes those that
+    /// Renews the wanted leases that this runner holds, whichever of its processes took them. Takes wanted leases that
     /// nobody holds or whose row is still as given. Each lease that is renewed or taken gets a new beat.
     fn lease<'a>(
         &'a self,
@@ -132,8 +132,8 @@ pub trait Store: Send + Sync {
     /// Returns one instance.
     fn instance<'a>(&'a self, id: &'a InstanceId) -> BoxFuture<'a, Result<Option<Instance>, StoreError>>;
     /// Inserts the rows of a batch of new instances of one flavor, all of them or none, and returns whether it did.
-    /// None are inserted when that would pass a limit; concurrent callers, also in other processes, never pass a limit
-    /// together.
+    /// None are inserted when that would exceed a limit. Concurrent callers, also in other processes, never exceed a
+    /// limit together.
     fn insert_instances<'a>(
         &'a self,
         rows: &'a [Instance],
@@ -148,15 +148,15 @@ pub trait Store: Send + Sync {
     fn open_stages(&self) -> BoxFuture<'_, Result<Vec<Stage>, StoreError>>;
     /// Returns one stage.
     fn stage<'a>(&'a self, id: &'a StageId) -> BoxFuture<'a, Result<Option<Stage>, StoreError>>;
-    /// Inserts a stage, unless one of that id is there, and claims an instance for it unless an older stage waits for
-    /// the same flavor. Returns the stage as it is now, and its instance if it has one.
+    /// Inserts a stage unless its id exists, and claims an instance for it unless an older stage waits for the same
+    /// flavor. Returns the stage as it is now, and its instance if it has one.
     fn begin_stage<'a>(
         &'a self,
         stage: &'a Stage,
         now_ms: i64,
     ) -> BoxFuture<'a, Result<(Stage, Option<Instance>), StoreError>>;
     /// Claims the oldest instance that is ready and not held, of the first candidate that has one. Returns none when
-    /// there is none, or the stage has changed since `stage` was read.
+    /// there is no such instance, or the stage has changed since `stage` was read.
     fn claim<'a>(
         &'a self,
         stage: &'a Stage,
@@ -167,7 +167,7 @@ pub trait Store: Send + Sync {
 
     /// Returns the failed starts of each kind of instance since its last success, by [`kiln_pool::plan::streak_key`].
     fn streaks(&self) -> BoxFuture<'_, Result<BTreeMap<String, Streak>, StoreError>>;
-    /// Notes how a start went. A `failure` says why it failed and makes the streak longer, up to
+    /// Records the result of a start. A `failure` says why the start failed and lengthens the streak, up to
     /// [`kiln_pool::plan::counts_up_to`]; none ends the streak.
     fn note_start<'a>(
         &'a self,
@@ -185,7 +185,7 @@ pub trait Store: Send + Sync {
     /// Returns the newest stages in any state, newest first, at most `limit`.
     fn newest_stages(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Stage>, StoreError>>;
     /// Deletes instances that were gone and stages that had ended before `before_ms`, with their changes, and returns
-    /// how many rows went.
+    /// how many rows it deleted.
     fn prune(&self, before_ms: i64) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Returns the pools that an operator drains.
@@ -200,7 +200,7 @@ pub trait Drivers: Send + Sync {
     fn open<'a>(&'a self, site: &'a SiteId) -> BoxFuture<'a, Result<Arc<dyn Driver>, DriverError>>;
 }
 
-/// Sites whose drivers are open already.
+/// Sites whose drivers are already open.
 impl Drivers for BTreeMap<SiteId, Arc<dyn Driver>> {
     fn open<'a>(&'a self, site: &'a SiteId) -> BoxFuture<'a, Result<Arc<dyn Driver>, DriverError>> {
         let driver = self.get(site).cloned();
@@ -210,30 +210,30 @@ impl Drivers for BTreeMap<SiteId, Arc<dyn Driver>> {
 
 /// The agents in the instances.
 pub trait Agents: Send + Sync {
-    /// Finds the agent of a booting instance, gives it the instance's identity and lets it prove that it can run steps. May take
-    /// some seconds and may be repeated. The error is text for people.
+    /// Finds the agent of a booting instance, gives it the instance's identity and lets it prove that it can run steps.
+    /// May take some seconds and may be repeated. The error is text for people.
     fn boot<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<(), String>>;
-    /// Asks whether the agent answers, which renews the lease after which the instance powers itself off. Returns why it serves
-    /// no stage any more, if that is what it says.
+    /// Asks whether the agent answers, which renews the lease after which the instance powers itself off. Returns the
+    /// agent's own reason why it can serve no stage any more, if it gives one.
     fn health<'a>(&'a self, instance: &'a Instance) -> BoxFuture<'a, Result<Option<Cause>, String>>;
 }
 
 /// The process around the engine.
 pub trait Host: Send + Sync {
-    /// Returns the time by which rows are dated, in milliseconds since 1970. It runs evenly: setting the wall clock
-    /// does not change it until the host boots again.
+    /// Returns the time of the rows, in milliseconds since 1970. It runs evenly: setting the wall clock does not change
+    /// it until the host boots again.
     fn now_ms(&self) -> i64;
-    /// Returns how long this process has been running, in milliseconds, by a clock that nobody sets.
+    /// Returns how long this process has been running, in milliseconds, by a clock that nobody can set.
     fn uptime_ms(&self) -> i64;
     /// Makes a token for a batch, see [`kiln_pool::instance::Batch::token`].
     fn new_token(&self) -> String;
     /// Runs work beside the caller, until it is done or the process ends.
     fn spawn(&self, work: BoxFuture<'static, ()>);
-    /// Returns the number of signals so far. A caller reads it before it looks at the world, so that it misses none
-    /// meanwhile.
+    /// Returns the number of signals so far. A caller reads it before it looks at the world, so that it misses no
+    /// signal meanwhile.
     fn signals(&self) -> u64;
     /// Returns a future that ends when there have been more than `seen` [signals](Host::signal), or after `limit_ms`.
     fn wait(&self, seen: u64, limit_ms: i64) -> BoxFuture<'static, ()>;
-    /// Wakes everybody in [`Host::wait`]: something changed.
+    /// Wakes everybody in [`Host::wait`], because something has changed.
     fn signal(&self);
 }

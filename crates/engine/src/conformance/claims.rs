@@ -70,7 +70,7 @@ pub async fn what_is_held_or_of_another_kind_is_not_claimed(backend: Arc<dyn Bac
     assert_eq!(got(Stage { candidates: second.clone(), ..stage("b", 2) }).await.as_deref(), Some("large"));
     assert_eq!(got(Stage { candidates: second.clone(), ..stage("c", 3) }).await.as_deref(), Some("image"));
     assert_eq!(store.stage(&"b".into()).await.unwrap().unwrap().candidates, second);
-    // The hold has ended.
+    // By now the hold has ended.
     let (_, instance) = store.claim(&stage("a", 1), 1_000).await.unwrap().unwrap();
     assert_eq!(instance.id, "held".into());
 }
@@ -132,7 +132,7 @@ pub async fn one_stage_asked_for_many_times_at_once_gets_one_instance(backend: A
         let tries = (0..20).map(|n| {
             let (store, row) = (&stores[n % 2], &row);
             async move {
-                // Beside those who begin are those who found the row waiting and claim for it.
+                // Most callers begin the stage; every fourth one already knows its row and claims for it.
                 if n % 4 == 3 {
                     store.claim(row, 10).await.map(|_| None)
                 } else {
@@ -148,8 +148,8 @@ pub async fn one_stage_asked_for_many_times_at_once_gets_one_instance(backend: A
     }
 }
 
-/// A pass serves many stages at once: each gets an instance of its own, and one that changed meanwhile gets none without
-/// harm to the others.
+/// One pass serves many stages at once. Each stage gets an instance of its own; a stage that has changed meanwhile gets
+/// none and disturbs no other.
 pub async fn claims_at_once_get_an_instance_each(backend: Arc<dyn Backend>) {
     let store = backend.open().await;
     let stages: Vec<_> = (0..20).map(|n| stage(&format!("s{n:02}"), n)).collect();
@@ -158,7 +158,7 @@ pub async fn claims_at_once_get_an_instance_each(backend: Arc<dyn Backend>) {
     }
     let instances: Vec<_> = (0..15).map(|n| ready(&format!("i{n:02}"), n)).collect();
     insert(&*store, &instances).await;
-    // One ends while it is to be served.
+    // This stage ends before it is served.
     let ended = stages[3].ended(Cause::new(Code::Cancelled, ""), 2).unwrap();
     assert!(store.update_stage(&ended).await.unwrap());
     let claimed = join_all(stages.iter().rev().map(|row| store.claim(row, 5))).await;

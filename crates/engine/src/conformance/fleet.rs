@@ -42,13 +42,13 @@ pub async fn leases_have_one_holder(backend: Arc<dyn Backend>) {
     is(&ask(&*one, &mine, &[("a", None), ("b", None)]).await, &[("a", lease(&mine, 0)), ("b", lease(&mine, 0))]);
     let rows = ask(&*two, &others, &[("b", None), ("c", None)]).await;
     is(&rows, &[("a", lease(&mine, 0)), ("b", lease(&mine, 0)), ("c", lease(&others, 0))]);
-    // Renewed: what the other one saw is the past.
+    // The lease is renewed, so the row that the other runner saw is out of date.
     let rows = ask(&*one, &mine, &[("b", None)]).await;
     is(&rows, &[("a", lease(&mine, 0)), ("b", lease(&mine, 1)), ("c", lease(&others, 0))]);
     let seen = lease(&mine, 0);
     let rows = ask(&*two, &others, &[("a", Some(&seen)), ("b", Some(&seen)), ("c", None)]).await;
     is(&rows, &[("a", lease(&others, 1)), ("b", lease(&mine, 1)), ("c", lease(&others, 1))]);
-    // Given up: anybody may have it at once, and who had it cannot take it for unchanged.
+    // A lease that was given up is free for anybody at once, and its former holder cannot take it for unchanged.
     one.release_leases(&mine).await.unwrap();
     let rows = ask(&*one, &mine, &[]).await;
     assert_eq!(rows["b"], Lease { holder: String::new(), process: String::new(), beat: 2 });
@@ -65,7 +65,7 @@ pub async fn of_two_processes_of_a_name_the_later_one_goes_on(backend: Arc<dyn B
     let second = enrolled(&*two, "same", "2").await;
     let wanted = BTreeMap::from([("a".to_owned(), None), ("d".to_owned(), None)]);
     assert_eq!(one.lease(&first, &wanted).await.unwrap(), Leasing::Superseded);
-    // It has at once what the first one had, and not what another runner has.
+    // The later process holds at once what the earlier one held, but nothing of another runner.
     let rows = ask(&*two, &second, &[("a", None), ("b", None), ("c", None)]).await;
     assert_eq!(
         rows,

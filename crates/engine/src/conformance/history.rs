@@ -45,7 +45,7 @@ pub async fn the_timeline_tells_each_change(backend: Arc<dyn Backend>) {
 pub async fn old_rows_are_forgotten_with_their_changes(backend: Arc<dyn Backend>) {
     let store = backend.open().await;
     let gone = |n: i64| Instance { state: State::Gone, since_ms: n, ..ready(&format!("i{n:04}"), n) };
-    // More than go in one transaction.
+    // These are more rows than one transaction deletes.
     let rows: Vec<_> = (0..1_200).map(gone).collect();
     insert(&*store, &rows).await;
     insert(&*store, &[ready("warm", 1)]).await;
@@ -94,7 +94,7 @@ pub async fn the_newest_come_first(backend: Arc<dyn Backend>) {
     assert!(instances.iter().map(|row| row.id.as_str()).eq(["d", "b", "a"]), "{instances:?}");
     let stages = store.newest_stages(3).await.unwrap();
     assert!(stages.iter().map(|row| row.id.as_str()).eq(["v", "t", "s"]), "{stages:?}");
-    // The others are read oldest first.
+    // The live rows are read oldest first.
     let instances = store.live_instances().await.unwrap();
     assert!(instances.iter().map(|row| row.id.as_str()).eq(["c", "a", "b", "d"]), "{instances:?}");
     let stages = store.open_stages().await.unwrap();

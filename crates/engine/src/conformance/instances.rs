@@ -55,7 +55,7 @@ pub async fn a_late_update_changes_nothing(backend: Arc<dyn Backend>) {
     assert_eq!(other.instance(&first.id).await.unwrap().unwrap(), mine);
     assert!(!store.update_instance(&ready("unknown", 1), "").await.unwrap());
 
-    // Of many at once, one wins.
+    // Of many concurrent updates, exactly one succeeds.
     let next = mine.become_(State::Hibernated, 12).unwrap();
     let tries = (0..20).map(|n| if n % 2 == 0 { &store } else { &other }.update_instance(&next, "sleeps"));
     let won = join_all(tries).await.into_iter().filter(|won| *won.as_ref().unwrap()).count();

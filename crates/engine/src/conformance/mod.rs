@@ -1,6 +1,7 @@
-//! What every store must do, as checks that the tests of each one run.
+//! Conformance checks that every store must pass.
 //!
-//! A failed expectation panics: this is a test suite that lives in the library so that stores in other crates can use it.
+//! A failed expectation panics: this is a test suite that lives in the library so that stores in other crates can use
+//! it.
 
 #![allow(clippy::unwrap_used, reason = "the checks are tests, and are not marked as such")]
 
@@ -18,13 +19,13 @@ use kiln_pool::{Candidate, Instance, InstanceId, Stage, StageId, StageState, Sta
 
 use crate::world::{Limits, Store};
 
-/// A store of a check's own, without rows at first.
+/// A store for one check. It has no rows at first.
 pub trait Backend: Send + Sync {
-    /// Opens it as another runner does.
+    /// Opens the store as another runner would.
     fn open(&self) -> BoxFuture<'_, Arc<dyn Store>>;
 }
 
-/// A check, which gets a store of its own.
+/// A check. It gets a store of its own.
 pub type Check = fn(Arc<dyn Backend>) -> BoxFuture<'static, ()>;
 
 macro_rules! checks {
@@ -129,14 +130,14 @@ pub fn stage(id: &str, created_ms: i64) -> Stage {
 /// Inserts instances one by one.
 ///
 /// # Panics
-/// When one is not written.
+/// When a row is not written.
 pub async fn insert(store: &dyn Store, rows: &[Instance]) {
     for row in rows {
         assert!(store.insert_instances(std::slice::from_ref(row), UNLIMITED, "test").await.unwrap(), "{}", row.id);
     }
 }
 
-/// Asks for an instance for a stage and returns the id of the one that it got.
+/// Asks for an instance for a stage and returns the id of the instance that it got.
 async fn begin(store: &dyn Store, row: &Stage, now_ms: i64) -> Option<String> {
     store.begin_stage(row, now_ms).await.unwrap().1.map(|instance| instance.id.to_string())
 }

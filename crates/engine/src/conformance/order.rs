@@ -1,4 +1,4 @@
-//! Whose turn it is, and what a repeated demand is answered.
+//! The order in which stages are served, and the answers to repeated demands.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub async fn stages_of_one_flavor_are_served_in_their_order(backend: Arc<dyn Bac
     assert_eq!(got(stage("a", 10)).await.as_deref(), Some("one"));
     let other = Stage { candidates: vec![candidate("p/large", "img"), candidate("p/small", "img")], ..stage("o", 12) };
     assert_eq!(got(other).await.as_deref(), Some("three"), "it waits for another flavor first");
-    // Asked again, the older one is served, then the next one.
+    // The older stage is served when it asks again, then the next one.
     assert_eq!(got(stage("m", 10)).await.as_deref(), Some("two"));
     assert_eq!(got(stage("n", 10)).await, None);
     insert(&*store, &[ready("four", 1)]).await;
@@ -45,7 +45,7 @@ pub async fn a_known_stage_that_waits_is_claimed_for_again(backend: Arc<dyn Back
     assert_eq!(begin(&*store, &stage("s", 1), 11).await, None);
     let large = Instance { flavor: "p/large".to_owned(), ..ready("large", 0) };
     insert(&*store, &[ready("one", 1), large]).await;
-    // What counts is what the row says, not what is asked for now.
+    // The stored row decides, not the repeated demand.
     let other = Stage { candidates: vec![candidate("p/large", "img")], run_ms: 1, ..stage("s", 99) };
     let (assigned, instance) = store.begin_stage(&other, 20).await.unwrap();
     let expected = Stage {
@@ -58,6 +58,6 @@ pub async fn a_known_stage_that_waits_is_claimed_for_again(backend: Arc<dyn Back
     assert_eq!((&assigned, store.stage(&"s".into()).await.unwrap()), (&expected, Some(expected.clone())));
     let instance = instance.unwrap();
     assert_eq!((instance.id.as_str(), instance.deadline_ms), ("one", Some(20 + 5_000)));
-    // Its row says that it has one.
+    // The row says that the stage has an instance.
     assert_eq!(store.begin_stage(&stage("s", 1), 30).await.unwrap(), (assigned, Some(instance)));
 }
