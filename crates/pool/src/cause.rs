@@ -1,4 +1,4 @@
-//! Why an instance or a stage ended. Every end has one.
+//! Causes of the ends of instances and stages. Every end has one.
 
 use std::fmt;
 
@@ -11,16 +11,16 @@ macro_rules! codes {
         pub enum $name { $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)* }
 
         impl $name {
-            /// All of them.
+            /// All values, in the order of their declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The word for it in the API, the database and metrics.
+            /// Returns the word for the value in the API, the database and metrics.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 
-            /// The code of that word.
+            /// Returns the value with that word.
             #[must_use]
             pub fn from_word(word: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|code| code.as_str() == word)
@@ -43,76 +43,76 @@ codes! {
         Destroyed = "destroyed",
         /// The stage was cancelled.
         Cancelled = "cancelled",
-        /// The stage's time was up.
+        /// The stage's time ran out.
         StageDeadline = "stage_deadline",
-        /// The stage's agent set-up failed.
+        /// The stage's agent could not be set up.
         SetupFailed = "setup_failed",
         /// Nobody came back for the stage after it got its instance.
         Unattended = "unattended",
-        /// No instance could be had until the stage's waiting time was up.
+        /// No instance was available before the stage's waiting time ran out.
         NoCapacity = "no_capacity",
         /// No pool of the configuration can ever serve the stage.
         NoPool = "no_pool",
-        /// The cloud would not make the instance.
+        /// The cloud refused to make the instance.
         LaunchFailed = "launch_failed",
-        /// The cloud or the host had no room for it, or a quota was reached.
+        /// The cloud or the host had no room for the instance, or a quota was reached.
         NoRoom = "no_room",
-        /// Whether the cloud made the instance could not be found out in time.
+        /// It did not become known in time whether the cloud made the instance.
         LaunchTimeout = "launch_timeout",
-        /// Its agent never answered.
+        /// The instance's agent never answered.
         BootTimeout = "boot_timeout",
-        /// It went away while it started.
+        /// The instance went away while it started.
         DiedBooting = "died_booting",
-        /// The cloud says that it ended, and nobody here asked for that.
+        /// The cloud reports that the instance ended, and nobody here asked for that.
         Died = "died",
-        /// Its site took it back, as clouds do with spot instances.
+        /// The instance's site took it back, as clouds do with spot instances.
         Interrupted = "interrupted",
-        /// The host ran out of disk, and of all instances it wrote most.
+        /// The host ran out of disk, and this instance wrote the most.
         DiskFull = "disk_full",
-        /// It is in no listing and does not answer.
+        /// The instance is in no listing and does not answer.
         Vanished = "vanished",
-        /// It runs, but its agent did not answer for too long.
+        /// The instance runs, but its agent did not answer for too long.
         Unreachable = "unreachable",
-        /// Its agent was started again, so that what ran in it was ended.
+        /// The instance's agent was started again, which ended its steps.
         AgentRestarted = "agent_restarted",
-        /// A step changed what its agent needs to tell the truth about steps.
+        /// A step changed files that the agent needs to report on steps truthfully.
         AgentTampered = "agent_tampered",
-        /// Nobody claimed it for so long that it is replaced.
+        /// Nobody claimed the instance for so long that it is replaced.
         FreeMaxAge = "free_max_age",
-        /// It reached the greatest age of any instance.
+        /// The instance reached the greatest age of any instance.
         MaxAge = "max_age",
-        /// More are warm than are wanted.
+        /// More instances are warm than are wanted.
         Surplus = "surplus",
-        /// It gave its place to a stage that needs another kind.
+        /// The instance gave its place to a stage that needs another kind.
         MadeRoom = "made_room",
-        /// The pool file asks for something else now.
+        /// The pool file describes another kind of instance by now.
         Outdated = "outdated",
         /// The pool is drained or no longer in the pool file.
         Drained = "drained",
-        /// An operator ended it.
+        /// An operator ended the instance.
         Operator = "operator",
-        /// It could not be put to sleep or woken.
+        /// The instance could not be put to sleep or woken.
         HibernateFailed = "hibernate_failed",
-        /// No row of ours knew it.
+        /// No row of ours had the instance.
         Orphan = "orphan",
     }
 }
 
-/// An end: its kind and what was seen.
+/// An end: its kind and its evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
     /// The kind.
     pub code: Code,
-    /// What was seen: the cloud's words, the end of the console, when it was last heard of. At most
+    /// Evidence, such as the cloud's words, the end of the console, or the time of the last answer. At most
     /// [`MAX_EVIDENCE_BYTES`].
     pub evidence: String,
 }
 
-/// Longer evidence is cut.
+/// Greatest length of evidence, in bytes. Longer evidence is cut.
 pub const MAX_EVIDENCE_BYTES: usize = 8 * 1024;
 
 impl Cause {
-    /// A cause; the end of long evidence is kept.
+    /// Returns a cause. Of long evidence the end is kept.
     #[must_use]
     pub fn new(code: Code, evidence: impl Into<String>) -> Self {
         let mut evidence: String = evidence.into();
@@ -126,7 +126,7 @@ impl Cause {
         Self { code, evidence }
     }
 
-    /// Whether an instance that was up was lost, and nobody asked for that.
+    /// Tells whether an instance that was up was lost without anybody asking for it.
     #[must_use]
     pub fn is_loss(&self) -> bool {
         matches!(
@@ -141,7 +141,7 @@ impl Cause {
         )
     }
 
-    /// Whether it shows that new instances of this kind do not come up.
+    /// Tells whether the end shows that new instances of this kind do not come up.
     #[must_use]
     pub fn is_failed_start(&self) -> bool {
         matches!(

@@ -1,6 +1,6 @@
-//! What a pool is to be: the checked form of a pool file.
+//! The desired state of pools: the checked form of a pool file.
 //!
-//! A pool holds one or more **flavors**: the base, each variant of it, and for each tenant its own copies. Warm instances
+//! A pool holds one or more **flavors**: the base, its variants, and for each tenant copies of its own. Warm instances
 //! are kept by flavor, and an instance is only ever claimed for its own flavor, so tenants never meet.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::schedule::Schedule;
 use crate::site::SiteId;
 
-/// Everything that the planner is to bring about.
+/// The desired state of all pools.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     /// The pools, by name.
@@ -27,21 +27,21 @@ pub struct Pool {
     pub name: String,
     /// The driver that makes its instances, by the name in the file: `amazon`, `qemu`.
     pub driver: String,
-    /// The site that its instances are at.
+    /// The site of its instances.
     pub site: SiteId,
     /// Operating system: `linux`, `windows`, `darwin`.
     pub os: String,
     /// Processor architecture: `amd64`, `arm64`.
     pub arch: String,
-    /// At most this many instances at once, in whatever state, counting launches whose outcome is not known.
+    /// Most instances at once, in any state, counting launches whose outcome is not known.
     pub limit: u32,
     /// The base first, then variants, then those of tenants. Never empty.
     pub flavors: Vec<Flavor>,
-    /// Changes of the warm target by time; the last one that matches wins.
+    /// Changes of the warm target by time. The last schedule that matches wins.
     pub schedules: Vec<Schedule>,
-    /// How old instances may get.
+    /// Greatest ages of its instances.
     pub ages: Ages,
-    /// Pools to turn to when this one cannot serve, in order.
+    /// Pools to use when this one cannot serve, in order.
     pub fallbacks: Vec<String>,
     /// Whether steps may reach the cloud's metadata service.
     pub imds: bool,
@@ -54,25 +54,25 @@ pub struct Flavor {
     pub key: String,
     /// Name of the variant; none for the base.
     pub variant: Option<String>,
-    /// Whose it is; none for everybody who is not listed as a tenant.
+    /// The tenant; none for everybody who is not listed as a tenant.
     pub tenant: Option<Tenant>,
-    /// Requests with this resource class get it; none matches requests without a class.
+    /// The resource class of requests that get this flavor; none for requests without a class.
     pub resource_class: Option<String>,
     /// Whether its instances can run virtual machines themselves.
     pub nested_virtualization: bool,
-    /// Instances that are kept ready.
+    /// Number of instances that are kept ready.
     pub warm: u32,
-    /// A limit of its own below the pool's.
+    /// A limit of its own, below the pool's.
     pub limit: Option<u32>,
     /// Whether warm instances are put to sleep until they are needed, where the driver can.
     pub hibernate: bool,
-    /// What is launched.
+    /// The launch of its instances.
     pub launch: Launch,
-    /// Places within the site that it may be launched in, best first; empty where the site has no places.
+    /// Places within the site where it may be launched, best first; empty where the site has no places.
     pub places: Vec<String>,
 }
 
-/// Who may use a flavor.
+/// The accounts that share a flavor of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
     /// Name of the group, or the first account.
@@ -81,31 +81,31 @@ pub struct Tenant {
     pub accounts: Vec<String>,
 }
 
-/// What is launched.
+/// The properties of a launch.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Launch {
     /// Image, as the driver names it.
     pub image: String,
-    /// Virtual processors; 0 where the machine type says it.
+    /// Virtual processors; 0 where the machine type decides.
     pub cpus: u32,
-    /// Memory in MiB; 0 where the machine type says it.
+    /// Memory in MiB; 0 where the machine type decides.
     pub memory_mib: u32,
     /// Smallest root disk in GiB.
     pub disk_gib: u32,
-    /// What only the driver understands, as it stood in the file, without the credentials.
+    /// Data for the driver alone, as in the file, without the credentials.
     pub spec: serde_json::Value,
-    /// Who launches it. It is written nowhere and not a part of what is launched.
+    /// Keys of the cloud account that launches it. They are written nowhere and are no part of what is launched.
     #[serde(skip)]
     pub credentials: Credentials,
 }
 
-/// Keys of a cloud account that stood in the pool file, by the names that they have there. The driver's section of the file
-/// knows which they are. They are neither shown nor stored.
+/// Keys of a cloud account from the pool file, by their names there. The driver's section of the file defines the
+/// names. They are neither shown nor stored.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Credentials(BTreeMap<String, String>);
 
 impl Credentials {
-    /// Takes the texts of these keys out of a JSON object; whatever else it is given stays as it is.
+    /// Takes the texts of these keys out of a JSON object. Any other value stays as it is.
     #[must_use]
     pub fn taken(from: Option<&mut serde_json::Value>, keys: &[&str]) -> Self {
         let Some(object) = from.and_then(serde_json::Value::as_object_mut) else { return Self::default() };
@@ -127,11 +127,11 @@ impl fmt::Debug for Credentials {
 }
 
 impl Launch {
-    /// Returns a digest that changes whenever anything about the launch does, and is equal for equal values on every machine
-    /// and in every release. Credentials do not count: an instance is the same whoever paid for its launch.
+    /// Returns a digest that changes whenever anything about the launch does, and is equal for equal values on every
+    /// machine and in every release. Credentials do not count: an instance is the same whoever paid for its launch.
     #[must_use]
     pub fn digest(&self) -> String {
-        // FNV-1a: it only has to tell one configuration from the next.
+        // FNV-1a is enough, because the digest only has to tell configurations apart.
         let text = serde_json::to_string(self).unwrap_or_default();
         let hash = text
             .bytes()
@@ -140,14 +140,14 @@ impl Launch {
     }
 }
 
-/// How old instances may get, in seconds.
+/// Greatest ages of instances, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ages {
-    /// A warm instance that nobody claimed is replaced at this age.
+    /// Age at which a warm instance that nobody claimed is replaced.
     pub free_max_age_s: u32,
-    /// A stage without a timeout of its own ends at this age of its claim.
+    /// Time after its claim at which a stage without a timeout of its own ends.
     pub busy_max_age_s: u32,
-    /// No instance gets older than this, whatever it does.
+    /// Greatest age of any instance.
     pub max_age_s: u32,
 }
 
@@ -161,17 +161,17 @@ impl Default for Ages {
 /// Times that hold for all pools, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// An instance whose agent has not answered after this long in `booting` is given up.
+    /// How long an instance may be `booting` until its agent answers.
     pub boot_timeout_ms: i64,
-    /// A launch whose outcome is not known after this long is given up.
+    /// How long the outcome of a launch may stay unknown.
     pub launch_timeout_ms: i64,
-    /// A warm instance that was not reached for this long is replaced.
+    /// How long a warm instance may be silent before it is replaced.
     pub unreachable_after_ms: i64,
-    /// An instance that no listing showed for this long, and that does not answer either, is lost.
+    /// How long an instance may be missing from listings and silent before it counts as lost.
     pub vanished_after_ms: i64,
-    /// A stage that got its instance and that no client came for within this long is ended.
+    /// How long a stage that has its instance waits for a client.
     pub unattended_after_ms: i64,
-    /// A warm instance too many is ended after this long.
+    /// How long a warm instance too many is kept.
     pub surplus_after_ms: i64,
     /// Launches that may be under way at once, in all pools together.
     pub launches_at_once: u32,
@@ -192,7 +192,7 @@ impl Default for Timing {
 }
 
 impl Pool {
-    /// The flavor of that key.
+    /// Returns the flavor with that key.
     #[must_use]
     pub fn flavor(&self, key: &str) -> Option<&Flavor> {
         self.flavors.iter().find(|flavor| flavor.key == key)
@@ -200,8 +200,7 @@ impl Pool {
 }
 
 impl Config {
-    /// Gives each pool the site of its driver, by the driver's name in the pool file. A pool of another driver keeps the site
-    /// that it has.
+    /// Sets the site of each pool from its driver's name in the pool file. A pool of another driver keeps its site.
     pub fn locate(&mut self, sites: &BTreeMap<String, SiteId>) {
         for pool in self.pools.values_mut() {
             if let Some(site) = sites.get(&pool.driver) {
@@ -210,7 +209,7 @@ impl Config {
         }
     }
 
-    /// The flavor of that key and its pool.
+    /// Returns the flavor with that key, and its pool.
     #[must_use]
     pub fn flavor(&self, key: &str) -> Option<(&Pool, &Flavor)> {
         self.pools.values().find_map(|pool| pool.flavor(key).map(|flavor| (pool, flavor)))

@@ -1,4 +1,4 @@
-//! Names that must not be mixed up.
+//! Identifiers, as types that cannot be mixed up.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// Takes the text as it is.
+            /// Wraps a text without checking it.
             #[must_use]
             pub fn new(text: impl Into<String>) -> Self {
                 Self(text.into())
             }
 
-            /// The text.
+            /// Returns the text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -40,12 +40,12 @@ macro_rules! id {
 }
 
 id! {
-    /// An instance: unique for ever; also the launch's idempotency token, the tag in the cloud and the DNS name in its
-    /// certificate.
+    /// An instance's id. It is unique for ever, and is also the launch's idempotency token, the tag in the cloud and
+    /// the DNS name in the instance's certificate.
     InstanceId
 }
 
 id! {
-    /// A stage, as the caller of the API names it (`id`, `stage_runtime_id`).
+    /// A stage's id, given by the caller of the API (`id`, `stage_runtime_id`).
     StageId
 }

@@ -1,4 +1,4 @@
-//! One instance: its states and what may follow what.
+//! An instance: its states and the transitions between them.
 //!
 //! ```text
 //! intended ─► launching ─► booting ─► ready ─► claimed ─► terminating ─► gone
@@ -7,10 +7,10 @@
 //!     │           │           │  hibernating ─► hibernated    │
 //!     └───────────┴───────────┴────────┴──────────┴───────────┘   (from everywhere)
 //! ```
-//! `intended`: the row is there and the cloud was not called. `launching`: it was called, or is about to be, and the
-//! outcome is not known. `booting`: it exists, and its agent has not been given its identity. From `terminating` on, nothing
-//! but `gone` follows; `gone` is final. Every change is a compare-and-swap on the generation, which each change counts up,
-//! so that a late executor changes nothing.
+//! `intended`: the row exists and the cloud has not been called. `launching`: the cloud was called or is about to be,
+//! and the outcome is not known. `booting`: the instance exists, and its agent has no identity yet. From `terminating`
+//! on, only `gone` follows; `gone` is final. Every change is a compare-and-swap on the generation, which each change
+//! counts up, so a late executor changes nothing.
 
 use kiln_wire::reach::Reach;
 use serde::{Deserialize, Serialize};
@@ -20,33 +20,33 @@ use crate::id::{InstanceId, StageId};
 use crate::site::SiteId;
 
 codes! {
-    /// Where an instance is in its life.
+    /// State of an instance's row.
     pub enum State {
-        /// A row, no call yet.
+        /// There is a row, but no call yet.
         Intended = "intended",
-        /// Called; the outcome is not known.
+        /// The site was called; the outcome is not known.
         Launching = "launching",
-        /// Exists; its agent is not ours yet.
+        /// The instance exists; its agent is not ours yet.
         Booting = "booting",
-        /// Warm: waits for a stage.
+        /// The instance is warm and waits for a stage.
         Ready = "ready",
-        /// Goes to sleep.
+        /// The instance is being put to sleep.
         Hibernating = "hibernating",
-        /// Sleeps.
+        /// The instance sleeps.
         Hibernated = "hibernated",
-        /// Wakes up.
+        /// The instance wakes up.
         Resuming = "resuming",
-        /// Serves a stage.
+        /// The instance serves a stage.
         Claimed = "claimed",
-        /// Is to end; the cloud may not know yet.
+        /// The instance has to end; the cloud may not know yet.
         Terminating = "terminating",
-        /// Ended.
+        /// The instance has ended.
         Gone = "gone",
     }
 }
 
 impl State {
-    /// Whether `next` may follow.
+    /// Tells whether `next` may follow this state.
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         use State::{
@@ -58,9 +58,9 @@ impl State {
             (Terminating, _) => false,
             (_, Terminating)
             | (Intended, Launching)
-            // A launch that was answered, tried again, or found in the cloud.
+            // The launch was answered, repeated, or found in the cloud.
             | (Launching, Launching | Booting)
-            // Given its identity, or an address that was not known before.
+            // The agent got its identity, or the address became known.
             | (Booting, Booting | Ready)
             | (Ready, Ready | Claimed | Hibernating)
             | (Hibernating, Hibernated)
@@ -72,82 +72,82 @@ impl State {
         }
     }
 
-    /// Whether it is on its way to `ready` or there.
+    /// Tells whether the instance is `ready` or on its way there.
     #[must_use]
     pub fn is_supply(self) -> bool {
         !matches!(self, Self::Claimed | Self::Terminating | Self::Gone)
     }
 }
 
-/// A row: all that is known about one instance.
+/// The row of one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// Its id.
     pub id: InstanceId,
-    /// The pool it belongs to.
+    /// Its pool.
     pub pool: String,
-    /// The flavor it belongs to.
+    /// Its flavor.
     pub flavor: String,
-    /// The site that it is at.
+    /// Its site.
     pub site: SiteId,
-    /// The place within the site that it is launched in; empty where the site has no places.
+    /// The place within the site where it is launched; empty where the site has no places.
     pub place: String,
     /// Idempotency token of its launch, which all instances of one batch share.
     pub token: String,
     /// Its number in the batch, from 0.
     pub batch_index: u32,
-    /// How many instances the batch asks for. A repeated launch asks for as many as the first one did.
+    /// The size of its batch. A repeated launch asks for as many instances as the first one did.
     pub batch_size: u32,
-    /// Image it is launched with.
+    /// The image that it is launched with.
     pub image: String,
-    /// [`crate::config::Launch::digest`] of what it was launched as.
+    /// [`crate::config::Launch::digest`] of its launch.
     pub digest: String,
-    /// Where it is in its life.
+    /// Its state.
     pub state: State,
-    /// Counts changes; every change names the one it saw.
+    /// Number of changes. Every change names the generation that it was made from.
     pub generation: i64,
-    /// The runner whose process works on it.
+    /// The runner that works on it.
     pub runner: String,
     /// The stage it serves or served.
     pub stage: Option<StageId>,
-    /// When its row was made.
+    /// When its row was created.
     pub created_ms: i64,
-    /// When it came into its state.
+    /// When it entered its state.
     pub since_ms: i64,
     /// When it was ready for the first time.
     pub ready_ms: Option<i64>,
     /// When it was claimed.
     pub claimed_ms: Option<i64>,
-    /// When its stage's time is up.
+    /// When its stage's time runs out.
     pub deadline_ms: Option<i64>,
-    /// Until when an operator holds it. A held warm instance is not claimed; a held busy one outlives its stage.
+    /// When an operator's hold on it ends. A held warm instance is not claimed; a held busy one outlives its stage.
     pub hold_until_ms: Option<i64>,
-    /// Not to be tried again before this.
+    /// Earliest time of the next attempt.
     pub retry_ms: Option<i64>,
-    /// How often the present state's work was tried and failed.
+    /// Failed attempts at the work of its present state.
     pub attempts: i64,
-    /// Where its agent listens; none until its site has told.
+    /// Where its agent listens; none until its site has reported it.
     pub address: Option<Reach>,
-    /// DNS name in the certificate that its agent presented when it was launched; its own id once it is ready.
+    /// DNS name in the certificate that its agent presented at launch; its own id once it is ready.
     pub server_name: Option<String>,
     /// Whether it is a copy that must be given its own identity first.
     pub needs_claim: bool,
-    /// Why it ends or ended.
+    /// The cause of its end.
     pub cause: Option<Cause>,
 }
 
-/// The id of an instance of a batch: the first one has the token itself.
+/// Returns the id of an instance of a batch. The first one has the token itself as its id.
 #[must_use]
 pub fn id_in_batch(token: &str, index: u32) -> InstanceId {
     InstanceId::new(if index == 0 { token.to_owned() } else { format!("{token}-{index}") })
 }
 
-/// What a batch of new instances is to be.
+/// A batch of new instances.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// Its idempotency token: unique for ever, lower-case letters, digits and hyphens, at most 60 characters.
     pub token: String,
-    /// How many instances.
+    /// The number of instances.
     pub size: u32,
     /// Their pool.
     pub pool: String,
@@ -159,14 +159,14 @@ pub struct Batch {
     pub place: String,
     /// Their image.
     pub image: String,
-    /// [`crate::config::Launch::digest`] of what is launched.
+    /// [`crate::config::Launch::digest`] of the launch.
     pub digest: String,
-    /// The runner whose process works on them.
+    /// The runner that works on them.
     pub runner: String,
 }
 
 impl Batch {
-    /// The rows of its instances, which nobody has asked the site for yet.
+    /// Returns the rows of its instances, for which nobody has called the site yet.
     #[must_use]
     pub fn intended(&self, now_ms: i64) -> Vec<Instance> {
         (0..self.size).map(|index| self.row(index, now_ms)).collect()
@@ -205,20 +205,20 @@ impl Batch {
 }
 
 impl Instance {
-    /// Whether it may still cost something or be needed.
+    /// Tells whether the instance may still cost something or be needed.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.state != State::Gone
     }
 
-    /// Whether an operator holds it now.
+    /// Tells whether an operator holds the instance now.
     #[must_use]
     pub fn is_held(&self, now_ms: i64) -> bool {
         self.hold_until_ms.is_some_and(|until| until > now_ms)
     }
 
-    /// The row after it came into another state. None where that must not follow: then somebody else was quicker, and there
-    /// is nothing to do.
+    /// Returns the row after a change to another state. Returns none where that state must not follow: then another
+    /// change came first, and nothing is left to do.
     #[must_use]
     pub fn become_(&self, state: State, now_ms: i64) -> Option<Self> {
         if !self.state.may_become(state) {
@@ -233,7 +233,7 @@ impl Instance {
         Some(next)
     }
 
-    /// The row of an instance that is to end. The first cause stays.
+    /// Returns the row of an instance that has to end. The first cause stays.
     #[must_use]
     pub fn terminating(&self, cause: Cause, now_ms: i64) -> Option<Self> {
         let mut next = self.become_(State::Terminating, now_ms)?;
@@ -241,13 +241,14 @@ impl Instance {
         Some(next)
     }
 
-    /// Whether the pause after a failed try is over. One that is longer than any was counted from a clock that was ahead.
+    /// Tells whether the pause after a failed attempt is over. A pause longer than the longest possible one was counted
+    /// from a clock that was ahead, so it is over too.
     #[must_use]
     pub fn is_due(&self, now_ms: i64) -> bool {
         self.retry_ms.is_none_or(|at| !(1..=BACKOFF_MAX_MS).contains(&(at - now_ms)))
     }
 
-    /// The row after a try of the present state's work failed and is to be repeated after a while.
+    /// Returns the row after a failed attempt at its state's work. The work is repeated after a pause.
     #[must_use]
     pub fn failed_once(&self, now_ms: i64) -> Self {
         let mut next = self.clone();
@@ -258,12 +259,12 @@ impl Instance {
     }
 }
 
-/// Shortest pause between two tries.
+/// Shortest pause between two attempts.
 const BACKOFF_MIN_MS: i64 = 1_000;
-/// Longest pause between two tries.
+/// Longest pause between two attempts.
 const BACKOFF_MAX_MS: i64 = 60_000;
 
-/// The pause after so many failed tries.
+/// Returns the pause after a number of failed attempts.
 #[must_use]
 pub fn backoff_ms(attempts: i64) -> i64 {
     let doublings = u32::try_from(attempts.clamp(1, 16) - 1).unwrap_or(0);
@@ -274,7 +275,7 @@ pub fn backoff_ms(attempts: i64) -> i64 {
 mod tests {
     use super::*;
 
-    /// The drawing above, as a table.
+    /// The drawing at the top of this file, as a table.
     #[test]
     fn what_may_follow_what() {
         let mut drawn = Vec::new();

@@ -5,7 +5,7 @@
 //! rows ─────────────────┼─► plan() ──► actions, each with its reason
 //! cloud, agents ────────┘
 //! ```
-//! Nothing here does I/O, is async, or reads a clock or randomness: what is decided depends on the arguments alone. So the
+//! Nothing here does I/O, is async, or reads a clock or randomness: decisions depend on the arguments alone. So the
 //! same code decides in a runner and in the simulated world that checks it.
 
 pub mod cause;

@@ -1,30 +1,30 @@
-//! How an instance is, as its site shows it.
+//! An instance as its site shows it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{Cause, Code, codes};
 
-/// Where an instance is in its life, as a listing shows it.
+/// Where an instance is in its life, according to a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Life {
-    /// Was asked for and does not run yet.
+    /// It was requested and does not run yet.
     Starting,
-    /// Runs.
+    /// It runs.
     Running,
-    /// Goes to sleep.
+    /// It is being put to sleep.
     Stopping,
-    /// Sleeps, and can be woken.
+    /// It sleeps and can be woken.
     Asleep,
-    /// Is about to end, and nothing can stop that.
+    /// It is about to end, and nothing can stop that.
     Ending,
-    /// Ended. Clouds go on showing it for about an hour; it costs nothing and is never an orphan.
+    /// It has ended. Clouds still show such an instance for about an hour. It costs nothing and is never an orphan.
     Ended(End),
-    /// Does not run, and something of it is left that has to be removed, such as the files of a local VM.
+    /// It does not run, but something of it has to be removed, such as the files of a local VM.
     LeftOver,
 }
 
 impl Life {
-    /// Whether it has ended or is about to.
+    /// Tells whether the instance has ended or is about to.
     #[must_use]
     pub fn is_over(&self) -> bool {
         match self {
@@ -33,7 +33,7 @@ impl Life {
         }
     }
 
-    /// Whether somebody has to end it when no row knows it.
+    /// Tells whether the instance has to be ended when it has no row.
     #[must_use]
     pub fn needs_an_end(&self) -> bool {
         match self {
@@ -42,7 +42,7 @@ impl Life {
         }
     }
 
-    /// How it ended, of one that is over.
+    /// Returns the end of an instance that is over.
     #[must_use]
     pub fn end(&self) -> Option<End> {
         match self {
@@ -55,40 +55,40 @@ impl Life {
 }
 
 codes! {
-    /// How an instance ended.
+    /// The kinds of ends that a driver reports.
     pub enum EndKind {
-        /// It powered itself off, or its process ended in order.
+        /// The instance powered itself off, or its process ended in order.
         PoweredOff = "powered_off",
-        /// Its virtual machine, or the process that it is, broke or was killed from outside.
+        /// Its virtual machine or its process broke, or was killed from outside.
         Crashed = "crashed",
         /// Its site took it back, as clouds do with spot instances.
         Interrupted = "interrupted",
-        /// The host ran out of disk and ended the instance that wrote most.
+        /// The host ran out of disk and ended the instance that wrote the most.
         DiskFull = "disk_full",
-        /// It was ended by a call of its driver.
+        /// A call of its driver ended it.
         Destroyed = "destroyed",
         /// Its site does not say.
         Unknown = "unknown",
     }
 }
 
-/// The end of an instance: its kind, and what was seen of it.
+/// The end of an instance: its kind and its evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// The kind.
     pub kind: EndKind,
-    /// What was seen, for people: an exit status, the cloud's words, the last lines of the console.
+    /// Evidence for people: an exit status, the cloud's words, the last lines of the console.
     pub evidence: String,
 }
 
 impl End {
-    /// An end.
+    /// Creates an end.
     #[must_use]
     pub fn new(kind: EndKind, evidence: impl Into<String>) -> Self {
         Self { kind, evidence: evidence.into() }
     }
 
-    /// Why an instance with this end ends, when nobody here asked for it: `otherwise` unless its kind says more.
+    /// Returns the cause of an end that nobody here asked for: `otherwise` unless its kind says more.
     #[must_use]
     pub fn cause(&self, otherwise: Code) -> Cause {
         let code = match self.kind {

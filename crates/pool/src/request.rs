@@ -1,16 +1,16 @@
-//! From what a caller asks for to the flavors that would do.
+//! Matches a caller's request with the flavors that fit.
 
 use crate::config::{Config, Flavor, Pool};
 use crate::stage::Candidate;
 
-/// What a caller asks for.
+/// A caller's request for an instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
     /// The pool.
     pub pool: String,
-    /// Pools to turn to when that one cannot serve; when empty, those of the pool file.
+    /// Pools to use when that one cannot serve; when empty, those of the pool file.
     pub fallbacks: Vec<String>,
-    /// Account of the caller; decides the tenant.
+    /// The caller's account. It decides the tenant.
     pub account: String,
     /// Resource class; empty for none.
     pub resource_class: String,
@@ -20,15 +20,15 @@ pub struct Request {
     pub image: String,
 }
 
-/// Why no flavor would do.
+/// The reason why no flavor fits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoMatch {
-    /// No such pool.
+    /// There is no such pool.
     #[error("there is no pool `{name}`; there are: {known}")]
     UnknownPool {
-        /// As asked for.
+        /// The name that was asked for.
         name: String,
-        /// What there is.
+        /// The pools that there are.
         known: String,
     },
     /// The pool has nothing for this tenant, class and image.
@@ -36,18 +36,18 @@ pub enum NoMatch {
     NoFlavor {
         /// The pool.
         pool: String,
-        /// What was asked for.
+        /// The properties that were asked for.
         asked: String,
         /// The flavors of the pool.
         has: String,
     },
 }
 
-/// The flavors that would do, best first: those of the pool, then those of its fallbacks that have the same operating
+/// Returns the flavors that fit, best first: those of the pool, then those of its fallbacks with the same operating
 /// system and architecture.
 ///
 /// # Errors
-/// When the pool itself is unknown or has nothing that would do. Fallbacks that do not are left out.
+/// When the pool itself is unknown or has no flavor that fits. Fallbacks without one are left out.
 pub fn candidates(config: &Config, request: &Request) -> Result<Vec<Candidate>, NoMatch> {
     let known = || config.pools.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     let unknown = || NoMatch::UnknownPool { name: request.pool.clone(), known: known() };
@@ -67,7 +67,7 @@ fn in_pool(pool: &Pool, request: &Request) -> Result<Vec<Candidate>, NoMatch> {
     let of_tenant =
         |flavor: &&Flavor| flavor.tenant.as_ref().is_some_and(|tenant| tenant.accounts.contains(&request.account));
     let own: Vec<&Flavor> = pool.flavors.iter().filter(of_tenant).collect();
-    // A listed tenant has its own instances and no others; everybody else shares those without a tenant.
+    // A listed tenant has instances of its own and no others. Everybody else shares those without a tenant.
     let own = if own.is_empty() { pool.flavors.iter().filter(|f| f.tenant.is_none()).collect() } else { own };
     let fits = |flavor: &&&Flavor| {
         flavor.variant.is_some()
@@ -77,7 +77,7 @@ fn in_pool(pool: &Pool, request: &Request) -> Result<Vec<Candidate>, NoMatch> {
     let variants: Vec<&&Flavor> = own.iter().filter(fits).collect();
     let base = own.iter().find(|flavor| flavor.variant.is_none());
     let exact = |flavor: &&&&Flavor| !request.image.is_empty() && flavor.launch.image == request.image;
-    // The order of the incumbent: a variant with the very image, then the other variants, then the base.
+    // The order of the incumbent: a variant with exactly this image, then the other variants, then the base.
     let chosen = variants.iter().find(exact).or_else(|| variants.first()).copied().or(base);
     let Some(flavor) = chosen else {
         return Err(NoMatch::NoFlavor { pool: pool.name.clone(), asked: asked(request), has: has(&own) });

@@ -6,50 +6,50 @@ use croner::Cron;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// From each match of a cron expression on, for some time, another warm target holds.
+/// Another warm target for some time after each match of a cron expression.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
     cron: Cron,
     expression: String,
     time_zone: TimeZone,
     zone_name: String,
-    /// How long it holds from each match on, in seconds.
+    /// How long it holds after each match, in seconds.
     pub duration_s: u32,
-    /// Instances kept ready meanwhile.
+    /// Number of instances that are kept ready meanwhile.
     pub warm: u32,
-    /// The variant that it is for; none for the base.
+    /// The variant that it applies to; none for the base.
     pub variant: Option<String>,
 }
 
-/// Why a schedule cannot be understood.
+/// The reason why a schedule is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
-    /// Not a cron expression.
+    /// The text is no cron expression.
     #[error(
         "`{expression}` is not a cron expression ({why}); write minute, hour, day, month, weekday: `0 8 * * MON-FRI`"
     )]
     Cron {
-        /// As written.
+        /// The text as written.
         expression: String,
-        /// What the parser says.
+        /// The parser's message.
         why: String,
     },
-    /// Not a time zone.
+    /// The text is no time zone.
     #[error("`{0}` is not a time zone; write a name of the IANA database such as `Europe/Zurich`, or `UTC`")]
     TimeZone(String),
-    /// No or too long a duration.
+    /// The duration is missing or too long.
     #[error("a schedule holds for 1 minute to 7 days from each match on, not for {0} s")]
     Duration(u32),
 }
 
-/// The longest that one match may hold, in seconds.
+/// Longest duration of one match, in seconds.
 const MAX_DURATION_S: u32 = 7 * 24 * 3600;
 
 impl Schedule {
     /// Reads a schedule. `expression` has five fields; `zone` is a name of the IANA database.
     ///
     /// # Errors
-    /// When either cannot be understood or the duration makes no sense.
+    /// When the expression or the zone is not valid, or the duration is out of range.
     pub fn new(
         expression: &str,
         zone: &str,
@@ -67,13 +67,13 @@ impl Schedule {
         Ok(Self { cron, expression, time_zone, zone_name, duration_s, warm, variant })
     }
 
-    /// Returns whether there is a time at which it begins: there is none on the 31st of February.
+    /// Tells whether it ever begins. One for the 31st of February does not.
     #[must_use]
     pub fn ever_begins(&self) -> bool {
         self.cron.find_next_occurrence(&Timestamp::UNIX_EPOCH.to_zoned(self.time_zone.clone()), true).is_ok()
     }
 
-    /// Whether it holds at this time (milliseconds since 1970).
+    /// Tells whether it holds at this time (milliseconds since 1970).
     #[must_use]
     pub fn holds(&self, now_ms: i64) -> bool {
         let Ok(now) = Timestamp::from_millisecond(now_ms) else { return false };
@@ -110,7 +110,7 @@ mod tests {
         check("0 8 * * MON-FRI", "Europe/Zurich", 36_000, "2026-11-24T16:59:59Z", true);
         check("0 8 * * MON-FRI", "Europe/Zurich", 36_000, "2026-11-24T17:00:00Z", false);
         check("0 8 * * MON-FRI", "Europe/Zurich", 36_000, "2026-07-07T06:00:00Z", true);
-        // A Saturday.
+        // This is a Saturday.
         check("0 8 * * MON-FRI", "Europe/Zurich", 36_000, "2026-11-28T09:00:00Z", false);
         check("30 22 * * *", "UTC", 7_200, "2026-11-24T00:29:59Z", true);
     }

@@ -1,29 +1,30 @@
-//! Where instances are: sites.
+//! Sites of instances.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What one listing covers: `qemu:ID` for the local VMs of one owner's folder, `amazon:ACCOUNT:REGION` for a region of an
-/// account. Leases, listings and limits of launches are per site, and each row names the site that its instance is at.
+/// A site, which is the scope of one listing: `qemu:ID` for the local VMs in one owner's folder,
+/// `amazon:ACCOUNT:REGION` for a region of an account. Leases, listings and limits of launches are per site, and each
+/// row names the site of its instance.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SiteId(String);
 
 impl SiteId {
-    /// The site of that name.
+    /// Returns the site with that name.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The whole name.
+    /// Returns the whole name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The driver that makes the site's instances: the part before the first colon.
+    /// Returns the driver of the site's instances: the part before the first colon.
     #[must_use]
     pub fn driver(&self) -> &str {
         self.0.split_once(':').map_or(self.0.as_str(), |(driver, _)| driver)

@@ -12,18 +12,18 @@ use crate::id::{InstanceId, StageId};
 use crate::wait::WaitReason;
 
 codes! {
-    /// Where a stage is in its life.
+    /// State of a stage's row.
     pub enum StageState {
-        /// Has no instance yet.
+        /// The stage has no instance yet.
         Waiting = "waiting",
-        /// Has one.
+        /// The stage has an instance.
         Assigned = "assigned",
-        /// Ended; its instance ends too.
+        /// The stage has ended; its instance ends too.
         Ended = "ended",
     }
 }
 
-/// One kind of instance that would do for a stage.
+/// One kind of instance that fits a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The pool.
@@ -34,45 +34,45 @@ pub struct Candidate {
     pub image: String,
 }
 
-/// A row: all that is known about one stage. It holds no secret: what the stage runs comes with each request.
+/// The row of one stage. It holds no secret: the stage's commands come with each request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
-    /// As the caller names it.
+    /// The id that the caller gave.
     pub id: StageId,
     /// The pool that was asked for.
     pub pool: String,
-    /// What would do, best first.
+    /// The kinds of instances that fit, best first.
     pub candidates: Vec<Candidate>,
-    /// Whose it is, for listings.
+    /// The caller's account, for listings.
     pub account: String,
-    /// Where it is in its life.
+    /// Its state.
     pub state: StageState,
-    /// Counts changes.
+    /// Number of changes.
     pub generation: i64,
     /// Its instance.
     pub instance: Option<InstanceId>,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_ms: i64,
-    /// Until when it may wait for an instance.
+    /// When its waiting time for an instance ends.
     pub wait_until_ms: i64,
     /// How long it may keep its instance, in milliseconds.
     pub run_ms: i64,
     /// When it got its instance.
     pub assigned_ms: Option<i64>,
-    /// Whether the agent was prepared for it.
+    /// Whether the agent has been prepared for it.
     pub set_up: bool,
-    /// Instances that were tried and failed before its present one.
+    /// Number of instances that failed before its present one.
     pub attempts: i64,
-    /// Why it still waits; none until somebody has looked at it.
+    /// The reason why it still waits; none until a plan has looked at it.
     pub why: Option<WaitReason>,
-    /// Why it ended.
+    /// The cause of its end.
     pub cause: Option<Cause>,
     /// When it ended.
     pub ended_ms: Option<i64>,
 }
 
 impl Stage {
-    /// The row of a stage that ended; none when it already has. The first cause stays.
+    /// Returns the row of the stage after its end; none when it has already ended. The first cause stays.
     #[must_use]
     pub fn ended(&self, cause: Cause, now_ms: i64) -> Option<Self> {
         if self.state == StageState::Ended {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::cause::codes;
 
 codes! {
-    /// What a row is about, or a change of one.
+    /// The kind of a row.
     pub enum Subject {
         /// An instance.
         Instance = "instance",

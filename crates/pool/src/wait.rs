@@ -1,4 +1,4 @@
-//! Why a stage waits.
+//! Reasons why a stage waits.
 
 use std::fmt;
 
@@ -6,64 +6,64 @@ use serde::{Deserialize, Serialize};
 
 use crate::site::SiteId;
 
-/// Why a stage waits for an instance. It holds neither a time that passes, nor a place in the queue, so that it changes only
-/// when the reason does.
+/// The reason why a stage waits for an instance. It holds neither a time that passes nor a place in the queue, so it
+/// changes only when the reason does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum WaitReason {
-    /// An instance for it is on its way, or is about to be made.
+    /// An instance for the stage is starting or about to be created.
     Starting {
-        /// The flavor that it waits for.
+        /// The flavor that the stage waits for.
         flavor: String,
     },
-    /// The pool has as many instances as it may have.
+    /// The pool has reached its limit.
     PoolLimit {
-        /// The flavor that it waits for.
+        /// The flavor that the stage waits for.
         flavor: String,
         /// The pool.
         pool: String,
-        /// How many it may have.
+        /// The limit.
         limit: u32,
     },
-    /// The flavor has as many instances as it may have.
+    /// The flavor has reached its limit.
     FlavorLimit {
-        /// The flavor that it waits for.
+        /// The flavor that the stage waits for.
         flavor: String,
-        /// How many it may have.
+        /// The limit.
         limit: u32,
     },
-    /// The latest launches failed, and the next try comes later.
+    /// The latest launches failed, and the next attempt comes later.
     LaunchesFail {
-        /// The flavor that it waits for.
+        /// The flavor that the stage waits for.
         flavor: String,
-        /// How many failed in a row.
+        /// The number of failures in a row.
         failures: u32,
-        /// Why the last one did, for people.
+        /// The reason of the last failure, for people.
         evidence: String,
     },
     /// An operator drains the pool.
     Drained {
-        /// The flavor that it waits for.
+        /// The flavor that the stage waits for.
         flavor: String,
     },
-    /// The pool's site cannot be used by this runner.
+    /// This runner cannot use the pool's site.
     SiteClosed {
-        /// The flavor that it waits for.
+        /// The flavor that the stage waits for.
         flavor: String,
         /// The site.
         site: SiteId,
-        /// Why, for people.
+        /// The reason, for people.
         evidence: String,
     },
-    /// The pool file does not have the flavor any more.
+    /// The flavor is no longer in the pool file.
     NotInPoolFile {
-        /// The flavor that it was promised.
+        /// The flavor that the stage waits for.
         flavor: String,
     },
 }
 
 impl WaitReason {
-    /// The word for it in the API.
+    /// Returns the word for the reason in the API.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What can be done.
+//! The actions of a plan.
 
 use crate::cause::Cause;
 use crate::id::{InstanceId, StageId};
@@ -6,138 +6,138 @@ use crate::site::SiteId;
 use crate::stage::Candidate;
 use crate::wait::WaitReason;
 
-/// One thing to do. Those about a row carry the generation that was seen; when the row has changed since, nothing is done.
+/// One action. An action on a row carries the generation that was read; it is dropped when the row has changed since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// A launch whose answer was lost is found in the cloud: it boots.
+    /// Marks an instance as booting that the cloud shows although the answer to its launch was lost.
     Adopt {
         /// The instance.
         id: InstanceId,
-        /// The generation seen.
+        /// The generation read.
         generation: i64,
     },
-    /// To ask the site for the instance and the others of its batch, for the first time or again.
+    /// Asks the site for the instance and the others of its batch, for the first time or again.
     Launch {
-        /// The instance whose row asks for it; the others of its batch go with it.
+        /// The instance whose row asks for it. The others of its batch go with it.
         id: InstanceId,
-        /// The generation seen.
+        /// The generation read.
         generation: i64,
     },
-    /// To find its agent and give it its identity.
+    /// Finds the instance's agent and gives it its identity.
     Boot {
         /// The instance.
         id: InstanceId,
-        /// The generation seen.
+        /// The generation read.
         generation: i64,
     },
-    /// To put it to sleep.
+    /// Puts an instance to sleep.
     Hibernate {
         /// The instance.
         id: InstanceId,
-        /// The generation seen.
+        /// The generation read.
         generation: i64,
     },
-    /// To wake it.
+    /// Wakes an instance.
     Resume {
         /// The instance.
         id: InstanceId,
-        /// The generation seen.
+        /// The generation read.
         generation: i64,
     },
-    /// To write down that it is to end, and why.
+    /// Marks an instance as terminating, with the cause.
     Terminate {
         /// The instance.
         id: InstanceId,
-        /// The generation seen.
+        /// The generation read.
         generation: i64,
-        /// Why.
+        /// The cause.
         cause: Cause,
     },
-    /// To write down that it is to end because its stage did, with the stage's cause.
+    /// Marks an instance as terminating because its stage ended, with the stage's cause.
     Release {
         /// The instance.
         id: InstanceId,
-        /// The generation seen.
+        /// The generation read.
         generation: i64,
         /// Its stage.
         stage: StageId,
     },
-    /// To end it in the cloud.
+    /// Ends an instance in the cloud.
     Destroy {
         /// The instance.
         id: InstanceId,
-        /// The generation seen.
+        /// The generation read.
         generation: i64,
     },
-    /// To end what the cloud shows and no row knows.
+    /// Ends an instance that the cloud shows and that has no row.
     DestroyOrphan {
         /// The site that shows it.
         site: SiteId,
-        /// Its id.
+        /// The instance's id.
         id: InstanceId,
     },
-    /// To make rows for new instances that are launched together, as many of them as the limits still allow.
+    /// Creates rows for new instances that are launched together, as many as the limits still allow.
     Create {
-        /// What they are to be.
+        /// The kind of instance.
         candidate: Candidate,
         /// The place within the pool's site; empty where it has none.
         place: String,
-        /// How many.
+        /// The number of instances.
         count: u32,
     },
-    /// To give a waiting stage a warm instance.
+    /// Gives a warm instance to a waiting stage.
     Assign {
         /// The stage.
         id: StageId,
-        /// The generation seen.
+        /// The generation read.
         generation: i64,
     },
-    /// To end a stage.
+    /// Ends a stage.
     EndStage {
         /// The stage.
         id: StageId,
-        /// The generation seen.
+        /// The generation read.
         generation: i64,
-        /// Why.
+        /// The cause.
         cause: Cause,
     },
-    /// To end a stage whose instance is not there any more, with the instance's cause.
+    /// Ends a stage whose instance is no longer there, with the instance's cause.
     LoseStage {
         /// The stage.
         id: StageId,
-        /// The generation seen.
+        /// The generation read.
         generation: i64,
         /// Its instance.
         instance: InstanceId,
     },
-    /// To write down why a stage waits.
+    /// Writes down why a stage waits.
     Explain {
         /// The stage.
         id: StageId,
-        /// The generation seen.
+        /// The generation read.
         generation: i64,
-        /// Why.
+        /// The reason.
         why: WaitReason,
     },
 }
 
-/// An action and why it is done, for people.
+/// An action and the reason for it, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
-    /// What.
+    /// The action.
     pub action: Action,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 impl Action {
-    /// With its reason.
+    /// Adds the reason.
     #[must_use]
     pub fn because(self, reason: impl Into<String>) -> Planned {
         Planned { action: self, reason: reason.into() }
     }
 
-    /// The instance whose row it changes or that it works on.
+    /// Returns the instance whose row it changes or that it works on.
     #[must_use]
     pub fn instance(&self) -> Option<&InstanceId> {
         match self {
@@ -158,7 +158,7 @@ impl Action {
         }
     }
 
-    /// The stage whose row it changes.
+    /// Returns the stage whose row it changes.
     #[must_use]
     pub fn stage(&self) -> Option<&StageId> {
         match self {
@@ -170,7 +170,7 @@ impl Action {
         }
     }
 
-    /// Its name, for logs and metrics.
+    /// Returns its name for logs and metrics.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -191,7 +191,7 @@ impl Action {
         }
     }
 
-    /// The instance that is about to end by it.
+    /// Returns the instance that it ends.
     #[must_use]
     pub fn ends(&self) -> Option<&InstanceId> {
         match self {

@@ -1,29 +1,29 @@
-//! Whether launches of a flavor make sense now, from how the latest ones went.
+//! A circuit breaker for the launches of each flavor, computed from the results of the latest launches.
 //!
 //! ```text
 //! closed ─(failures in a row)─► pauses that grow ─► half open: one try at a time ─(one is ready)─► closed
 //! ```
-//! It is computed from history, so that a restart does not begin a new series of failures.
+//! It is computed from stored history, so a restart does not begin a new series of failures.
 
 use crate::cause::{Cause, Code};
 use crate::instance::Instance;
 use crate::site::SiteId;
 
-/// The name under which the failed starts of a flavor with an image are kept. An image that one stage asks for must not stop
-/// the flavor's own.
+/// Returns the key for the failed starts of a flavor with an image. An image that one stage asks for must not stop
+/// launches of the flavor's own image.
 #[must_use]
 pub fn streak_key(flavor: &str, image: &str) -> String {
     format!("{flavor} {image}")
 }
 
-/// The name under which a lack of room in a place of a site is kept: all flavors that are launched there share it.
+/// Returns the key for a lack of room in a place of a site. All flavors that are launched there share it.
 #[must_use]
 pub fn room_key(site: &SiteId, place: &str) -> String {
     format!("room {site} {place}")
 }
 
-/// The name under which this failed start of an instance is kept. A place that has no room has none for anybody; a site
-/// without places may have room for a smaller instance.
+/// Returns the key for this failed start of an instance. A place without room has none for any flavor; a site without
+/// places may have room for a smaller instance.
 #[must_use]
 pub fn streak_of(instance: &Instance, cause: &Cause) -> String {
     if cause.code == Code::NoRoom && !instance.place.is_empty() {
@@ -33,14 +33,14 @@ pub fn streak_of(instance: &Instance, cause: &Cause) -> String {
     }
 }
 
-/// The failed starts of a flavor with an image since its last one that became ready.
+/// The failed starts of a flavor with an image since one last became ready.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Streak {
-    /// How many.
+    /// The number of failures.
     pub failures: u32,
-    /// When the last one failed, in milliseconds since 1970.
+    /// When the last start failed, in milliseconds since 1970.
     pub at_ms: i64,
-    /// Why, for people.
+    /// The reason of the last failure, for people.
     pub evidence: String,
 }
 
@@ -49,30 +49,30 @@ pub struct Streak {
 pub struct Breaker {
     /// Failures since the last success.
     pub failures: u32,
-    /// No launch before this time.
+    /// No launch is made before this time.
     pub until_ms: i64,
     /// The last failure, for people.
     pub evidence: String,
 }
 
-/// From this many failures in a row on, one launch at a time is tried.
+/// From this many failures in a row on, only one launch at a time is tried.
 const HALF_OPEN_AT: u32 = 3;
 /// The pause after the first failure.
 const PAUSE_MIN_MS: i64 = 5_000;
 /// The longest pause.
 const PAUSE_MAX_MS: i64 = 15 * 60_000;
 
-/// Room comes back by itself when something ends, and nobody tells: a lack of it counts as no more failures than this.
+/// A lack of room counts as at most this many failures. Room returns silently when something ends.
 const NO_ROOM_COUNTS: u32 = 3;
 
-/// The greatest streak that a failed start can make.
+/// Returns the greatest streak that a failed start can make.
 #[must_use]
 pub fn counts_up_to(cause: &Cause) -> u32 {
     if cause.code == Code::NoRoom { NO_ROOM_COUNTS } else { u32::MAX }
 }
 
 impl Breaker {
-    /// The same after more failures just now.
+    /// Returns the breaker after `more` failures at `now_ms`.
     pub(super) fn failing(&self, more: u32, now_ms: i64) -> Self {
         if more == 0 {
             return self.clone();
@@ -81,11 +81,11 @@ impl Breaker {
         breaker(Some(&streak))
     }
 
-    /// How many launches may be under way at once.
+    /// Returns how many launches may be under way at once.
     #[must_use]
     pub fn allows(&self, now_ms: i64) -> u32 {
         match self.failures {
-            // One that is longer than any pause was counted from a clock that was ahead.
+            // A pause longer than the longest one was counted from a clock that was ahead.
             _ if (1..=PAUSE_MAX_MS).contains(&(self.until_ms - now_ms)) => 0,
             failures if failures >= HALF_OPEN_AT => 1,
             _ => u32::MAX,
@@ -93,7 +93,7 @@ impl Breaker {
     }
 }
 
-/// The breaker of a flavor with this streak.
+/// Returns the breaker of a flavor with this streak.
 #[must_use]
 pub fn breaker(streak: Option<&Streak>) -> Breaker {
     let Some(streak) = streak.filter(|streak| streak.failures > 0) else { return Breaker::default() };

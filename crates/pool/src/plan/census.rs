@@ -1,4 +1,4 @@
-//! Who is there: the instances of each pool and flavor, counted once for a plan.
+//! The census: the instances of each pool and flavor, counted once for each plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,42 +12,43 @@ use crate::stage::Candidate;
 /// A flavor and an image.
 pub(super) type Kind = (String, String);
 
-/// The kind that would do for a stage.
+/// Returns the kind of instance that a candidate names.
 pub(super) fn kind(candidate: &Candidate) -> Kind {
     (candidate.flavor.clone(), candidate.image.clone())
 }
 
 /// The count.
 pub(super) struct Census<'a> {
-    /// Every instance that is not gone, also those about to end: they are still there.
+    /// Every instance that is not gone. Those about to end count, because they are still there.
     pub(super) in_pool: BTreeMap<&'a str, Count>,
     /// The same by flavor.
     pub(super) in_flavor: BTreeMap<&'a str, Count>,
-    /// Those that serve nobody yet and will, or do, stand ready; oldest first. Without those that are held or end.
+    /// Instances that serve no stage and are ready or on their way there, oldest first, without those that are held or
+    /// about to end.
     pub(super) supply: BTreeMap<Kind, Vec<&'a Instance>>,
     breakers: BTreeMap<Kind, Breaker>,
     rooms: BTreeMap<(SiteId, String), Room>,
 }
 
-/// A place of a site, and how launches go there.
+/// The state of launches in a place of a site.
 #[derive(Debug, Default, Clone)]
 struct Room {
     breaker: Breaker,
     starting: u32,
 }
 
-/// How many there are.
+/// Numbers of instances.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Count {
-    /// In whatever state but gone.
+    /// In any state but gone.
     pub(super) live: u32,
-    /// On the way to being ready.
+    /// On their way to ready.
     pub(super) starting: u32,
-    /// With a stage.
+    /// Serving a stage.
     pub(super) busy: u32,
-    /// At rest, warm or asleep, and not held by anybody.
+    /// Warm or asleep, and not held by anybody.
     pub(super) idle: u32,
-    /// On the way out.
+    /// About to end.
     pub(super) ending: u32,
 }
 
@@ -78,7 +79,8 @@ impl<'a> Census<'a> {
         census
     }
 
-    /// The first place of a flavor in which launches make sense now, and how many: without places, the site as a whole.
+    /// Returns the first place of a flavor where launches make sense now, and how many of them. Without places it is
+    /// the site as a whole.
     pub(super) fn open_place(&self, pool: &Pool, flavor: &Flavor, now_ms: i64) -> Option<(String, u32)> {
         if flavor.places.is_empty() {
             return Some((String::new(), u32::MAX));
@@ -92,7 +94,7 @@ impl<'a> Census<'a> {
         flavor.places.iter().find_map(open)
     }
 
-    /// How launches go in the last of a flavor's places, when they make sense in none of them.
+    /// Returns the breaker of a flavor's last place when launches make sense in none of its places.
     pub(super) fn closed_room(&self, pool: &Pool, flavor: &Flavor, now_ms: i64) -> Option<Breaker> {
         let last = flavor.places.last().filter(|_| self.open_place(pool, flavor, now_ms).is_none())?;
         self.rooms.get(&(pool.site.clone(), last.clone())).map(|room| room.breaker.clone()).filter(|b| b.failures > 0)
@@ -127,7 +129,7 @@ impl Count {
     }
 }
 
-/// The places of all flavors.
+/// Returns the places of all flavors.
 fn rooms(input: &Input<'_>) -> BTreeMap<(SiteId, String), Room> {
     let mut rooms = BTreeMap::new();
     for pool in input.config.pools.values() {
@@ -144,7 +146,8 @@ fn rooms(input: &Input<'_>) -> BTreeMap<(SiteId, String), Room> {
     rooms
 }
 
-/// The breaker of each kind that there is or that is asked for. A start that this very plan gives up counts already.
+/// Returns the breaker of each kind of instance that exists or is asked for. A start that this very plan gives up
+/// already counts.
 fn breakers(input: &Input<'_>, planned: &[Planned]) -> BTreeMap<Kind, Breaker> {
     let own = input.config.pools.values().flat_map(|pool| &pool.flavors);
     let asked = input.stages.iter().flat_map(|stage| &stage.candidates).map(kind);

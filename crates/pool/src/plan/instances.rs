@@ -1,4 +1,4 @@
-//! What is to be done about each instance that has a row, and about those that have none.
+//! Decisions about each instance that has a row, and about orphans.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::life::{End, EndKind, Life};
 use crate::plan::{Action, Input, Planned, Seen, SiteView, pool_lease, sweep_lease};
 use crate::stage::Stage;
 
-/// A row that another runner works on is taken over when it was not touched for this long.
+/// Time without a change after which a row of another runner is taken over.
 const TAKE_OVER_AFTER_MS: i64 = 60_000;
 
 /// One instance among everything that was observed.
@@ -19,12 +19,14 @@ struct Case<'a> {
     open: &'a BTreeMap<&'a StageId, &'a Stage>,
     instance: &'a Instance,
     site: &'a SiteView,
-    /// Whether some of its batch have ended already, so that its launch is not asked for again: that would make them anew.
+    /// Whether some instances of its batch have ended. Its launch is not repeated then, because that would make them
+    /// again.
     batch_is_broken: bool,
     flavor: Option<(&'a Pool, &'a Flavor)>,
 }
 
-/// The actions about rows. Rows whose site is not open here are left alone: only who can see an instance may judge it.
+/// Returns the actions on rows. Rows whose site is not open here are left alone: only a runner that sees an instance
+/// may judge it.
 pub(super) fn judge(input: &Input<'_>) -> Vec<Planned> {
     let ours = |i: &&Instance| input.leases.contains(&pool_lease(&i.pool, &i.site)) && !input.busy.contains(&i.id);
     let open: BTreeMap<&StageId, &Stage> = input.stages.iter().map(|stage| (&stage.id, stage)).collect();
@@ -46,7 +48,7 @@ pub(super) fn judge(input: &Input<'_>) -> Vec<Planned> {
         .collect()
 }
 
-/// The actions about what a site shows and no row knows.
+/// Returns the actions on instances that a site shows and that have no row.
 pub(super) fn orphans(input: &Input<'_>) -> Vec<Planned> {
     let mut known: BTreeSet<&InstanceId> = input.instances.iter().map(|instance| &instance.id).collect();
     known.extend(input.unreadable);
@@ -109,7 +111,7 @@ impl Case<'_> {
                 Some(self.terminate(Cause::new(Code::LaunchTimeout, format!("no answer after {tries} tries"))))
             }
             _ if self.batch_is_broken => self.rest_of_batch(),
-            // The same token must not ask for something else; a listing or the timeout tells what became of it.
+            // A token must not ask for two different things. A listing or the timeout will tell the outcome.
             _ if self.outdated().is_some() => None,
             _ => {
                 self.free_to_work().then(|| Action::Launch { id, generation }.because("its launch has no outcome yet"))
@@ -117,7 +119,7 @@ impl Case<'_> {
         }
     }
 
-    /// One whose launch has no outcome ends when a listing that is newer than its row does not show it.
+    /// Ends an instance whose launch has no outcome when a listing newer than its row does not show it.
     fn rest_of_batch(&self) -> Option<Planned> {
         let listing = self.site.listing.as_ref()?;
         let current = self.input.noticed.is_current(&self.instance.id, listing.asked_ms);
@@ -166,7 +168,7 @@ impl Case<'_> {
         self.unwanted()
     }
 
-    /// On the way into sleep or out of it. The work is repeated until it is done or takes too long.
+    /// Handles an instance that is falling asleep or waking. The work is repeated until it is done or takes too long.
     fn turning(&self) -> Option<Planned> {
         if let Some(end) = self.end() {
             return Some(self.terminate(end.cause(Code::Died)));
@@ -200,7 +202,7 @@ impl Case<'_> {
         if let Some(cause) = self.agent_is_over() {
             return Some(self.terminate(cause));
         }
-        // A listing may leave out what is there. Only one that nobody reaches either is lost.
+        // A listing may be incomplete, so an instance is lost only if it is silent as well.
         let limit = self.input.config.timing.vanished_after_ms;
         if let (Some(cause), Some(silent)) = (self.missing(Code::Vanished), self.silent_ms())
             && silent > limit
@@ -213,7 +215,7 @@ impl Case<'_> {
         let stage = self.instance.stage.as_ref()?;
         // Instances are read before stages, so a stage that is not among the open ones has ended.
         if let Some(open) = self.open.get(stage) {
-            // A stage whose first instance could not be set up goes on with another one.
+            // A stage whose first instance could not be set up continues on another one.
             let elsewhere = open.instance.as_ref() != Some(&self.instance.id);
             return elsewhere.then(|| self.terminate(Cause::new(Code::SetupFailed, "its stage goes on without it")));
         }
@@ -230,12 +232,12 @@ impl Case<'_> {
         due.then(|| Action::Destroy { id, generation }.because("it is to end"))
     }
 
-    /// In no listing for too long, for those that nobody depends on.
+    /// Ends an instance that has been in no listing for too long. This is for instances that no stage depends on.
     fn gone_missing(&self) -> Option<Planned> {
         self.missing(Code::Vanished).map(|cause| self.terminate(cause))
     }
 
-    /// Nobody wants it any more, at least not as it is.
+    /// Ends an instance that nobody wants any more, or not in its present form.
     fn unwanted(&self) -> Option<Planned> {
         if self.instance.is_held(self.input.now_ms) {
             return self.too_old().map(|cause| self.terminate(cause));
@@ -271,14 +273,15 @@ impl Case<'_> {
         drained.then(|| Cause::new(Code::Drained, "its pool is drained"))
     }
 
-    /// The cause, when no listing has shown it for too long.
+    /// Returns the cause when no listing has shown the instance for too long.
     fn missing(&self, code: Code) -> Option<Cause> {
         let unseen = *self.site.listing.as_ref()?.unseen_ms.get(&self.instance.id)?;
         let limit = self.input.config.timing.vanished_after_ms;
         (unseen > limit).then(|| Cause::new(code, format!("no listing has shown it for {} s", unseen / 1000)))
     }
 
-    /// Why its agent serves no stage any more. Whoever holds it wants to look at it all the same.
+    /// Returns the agent's own reason why it serves no stage any more. None for a held instance: its operator wants to
+    /// look at it.
     fn agent_is_over(&self) -> Option<Cause> {
         let over = self.input.health.get(&self.instance.id)?.over.clone();
         over.filter(|_| !self.instance.is_held(self.input.now_ms))
@@ -289,25 +292,25 @@ impl Case<'_> {
         Some((self.input.now_ms - health.failing_since_ms?).min(self.input.uptime_ms))
     }
 
-    /// How long it has been in its state while we were there to see it.
+    /// Returns how long the instance has been in its state while this process watched.
     fn age_here_ms(&self) -> i64 {
         (self.input.now_ms - self.instance.since_ms).min(self.input.watched_ms)
     }
 
-    /// What the listing shows of it, if the row has not changed since the listing was asked for.
+    /// Returns the instance as the listing shows it, unless the row has changed since the listing was requested.
     fn seen(&self) -> Option<&Seen> {
         let listing = self.site.listing.as_ref()?;
         let current = self.input.noticed.is_current(&self.instance.id, listing.asked_ms);
         listing.seen.get(&self.instance.id).filter(|_| current)
     }
 
-    /// How it ended, where its driver told it or a listing shows it.
+    /// Returns how the instance ended, from its driver's report or a listing.
     fn end(&self) -> Option<End> {
         let told = self.input.ends.get(&self.instance.id).cloned();
         told.or_else(|| self.seen().and_then(|seen| seen.life.end()))
     }
 
-    /// The same of one that is to be awake: asleep is no better than ended.
+    /// Returns the end of an instance that should be awake. One that sleeps counts as ended.
     fn end_unasked(&self) -> Option<End> {
         let slept = |seen: &Seen| matches!(seen.life, Life::Stopping | Life::Asleep);
         let stopped =
@@ -315,7 +318,8 @@ impl Case<'_> {
         self.end().or_else(stopped)
     }
 
-    /// Whether its work may be done by us now: the pause after a failure is over, and no other runner is at it.
+    /// Tells whether this runner may work on the instance now: the pause after a failure is over, and no other runner
+    /// works on it.
     fn free_to_work(&self) -> bool {
         let due = self.instance.is_due(self.input.now_ms);
         let touched = self.instance.since_ms.max(self.instance.retry_ms.unwrap_or(0));

@@ -1,4 +1,4 @@
-//! How many instances are wanted, and what follows from that: make, wake, make room, end.
+//! The wanted number of instances, and the actions that reach it: create, wake, make room, end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::plan::{Action, Input, Planned, pool_lease};
 use crate::site::SiteId;
 use crate::stage::Candidate;
 
-/// Instances that are wanted ready of a flavor at this time.
+/// Returns the number of ready instances that a flavor should have at this time.
 #[must_use]
 pub fn warm_target(pool: &Pool, flavor: &Flavor, now_ms: i64) -> u32 {
     let scheduled =
@@ -20,17 +20,17 @@ pub fn warm_target(pool: &Pool, flavor: &Flavor, now_ms: i64) -> u32 {
     warm.min(flavor.limit.unwrap_or(u32::MAX)).min(pool.limit)
 }
 
-/// How many instances are wanted.
+/// The wanted number of instances.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Target {
-    /// Awake: for the stages that wait and are given none now, and warm.
+    /// Awake instances: those for waiting stages that get none now, and the warm ones.
     pub awake: u32,
-    /// Asleep, until a stage waits for them.
+    /// Instances that sleep until a stage waits for them.
     pub asleep: u32,
 }
 
 impl Target {
-    /// Both together.
+    /// Returns the sum of both.
     #[must_use]
     pub fn total(self) -> u32 {
         self.awake + self.asleep
@@ -42,7 +42,7 @@ impl Target {
     }
 }
 
-/// What was decided about numbers.
+/// Decisions about numbers.
 pub(super) struct Sized {
     /// The actions.
     pub(super) planned: Vec<Planned>,
@@ -50,33 +50,33 @@ pub(super) struct Sized {
     pub(super) targets: BTreeMap<String, Target>,
 }
 
-/// What is wanted of one kind of instance, and what is there.
+/// The wanted and the existing instances of one kind.
 struct Want<'a> {
     pool: &'a Pool,
     flavor: &'a Flavor,
     image: String,
-    /// Stages that wait for it and are given none now.
+    /// Waiting stages that get no instance now.
     demand: u32,
-    /// Those of them that nothing which is there will serve soon.
+    /// Stages among `demand` that no existing instance will serve soon.
     missing: u32,
     target: Target,
     have: Vec<&'a Instance>,
-    /// Where the next ones are launched; none when launches make sense nowhere.
+    /// The place of the next launches; none when launches make sense nowhere.
     place: Option<String>,
-    /// Launches that its breaker and the place's allow.
+    /// Launches that the breakers of the kind and of the place allow.
     tries: u32,
 }
 
-/// What may still be started in this plan.
+/// Launches that this plan may still start.
 struct Budget {
     sites: BTreeMap<SiteId, u32>,
-    /// By site and place: flavors that are launched in the same place share what its breaker allows.
+    /// By site and place. Flavors that are launched in the same place share the launches that its breaker allows.
     places: BTreeMap<(SiteId, String), u32>,
     pools: BTreeMap<String, u32>,
     flavors: BTreeMap<String, u32>,
 }
 
-/// The actions.
+/// Plans the actions and targets of all pools.
 pub(super) fn size(
     input: &Input<'_>,
     census: &Census<'_>,
@@ -86,10 +86,10 @@ pub(super) fn size(
     let mut wants = wants(input, census, demand, promised);
     let mut budget = Budget::of(input, census);
     let mut planned = Vec::new();
-    // Stages that wait come before warmth.
+    // Waiting stages come before warm instances.
     for want in &mut wants {
         planned.extend(wake(want));
-        // What falls asleep just now serves nobody soon.
+        // An instance that is falling asleep serves nobody soon.
         let soon = want.have.iter().filter(|i| i.state != State::Hibernating).count();
         let missing = want.demand.saturating_sub(count(soon));
         let made = budget.take(want, missing);
@@ -100,7 +100,7 @@ pub(super) fn size(
         }
     }
     for want in &mut wants {
-        // What stages wait for is about to be made, now or by a later plan.
+        // Instances for waiting stages are created now or by a later plan.
         let have = count(want.have.len()) + want.missing;
         let made = budget.take(want, want.target.total().saturating_sub(have));
         planned.extend(want.create(input, made, "fewer are warm than are wanted"));
@@ -161,7 +161,7 @@ fn wants<'a>(
 }
 
 impl Want<'_> {
-    /// New instances, in batches as large as the site takes them.
+    /// Returns the creation of new instances, in batches as large as the site accepts.
     fn create(&self, input: &Input<'_>, count: u32, reason: &str) -> Vec<Planned> {
         let Some(place) = &self.place else { return Vec::new() };
         let batch_max = input.sites.get(&self.pool.site).map_or(1, |site| site.batch_max.max(1));
@@ -226,7 +226,7 @@ impl Budget {
     }
 }
 
-/// Wakes as many sleeping ones as stages need beyond those that are awake.
+/// Wakes as many sleeping instances as stages need beyond those that are awake.
 fn wake(want: &Want<'_>) -> Vec<Planned> {
     let awake = count(want.have.iter().filter(|i| !asleep(i)).count());
     let sleeping = want.have.iter().filter(|i| i.state == State::Hibernated);
@@ -235,7 +235,7 @@ fn wake(want: &Want<'_>) -> Vec<Planned> {
     sleeping.take(want.demand.saturating_sub(awake) as usize).map(resume).collect()
 }
 
-/// Puts warm ones to sleep that no stage waits for, as many as are wanted asleep.
+/// Puts warm instances to sleep that no stage waits for, as many as should sleep.
 fn put_to_sleep(input: &Input<'_>, want: &Want<'_>) -> Vec<Planned> {
     let sleeping = count(want.have.iter().filter(|i| asleep(i)).count());
     let idle = want.have.iter().filter(|i| i.state == State::Ready && !input.busy.contains(&i.id));
@@ -247,8 +247,8 @@ fn put_to_sleep(input: &Input<'_>, want: &Want<'_>) -> Vec<Planned> {
     idle.skip(want.target.awake as usize).take(wish).map(hibernate).collect()
 }
 
-/// Ends warm instances of other kinds in a full pool, where stages wait that they cannot serve. Where a flavor is full, only
-/// its own make room.
+/// Ends warm instances of other kinds in a full pool for stages that they cannot serve. Where a flavor is full, only
+/// its own instances make room.
 fn make_room(
     input: &Input<'_>,
     census: &Census<'_>,
@@ -262,7 +262,7 @@ fn make_room(
         return Vec::new();
     }
     let kind = (want.flavor.key.clone(), want.image.clone());
-    // No more than could be started in their places, and those that end already are some of them.
+    // It ends no more than could be started in their place. Instances that are already ending count.
     let startable = match want.flavor.limit {
         Some(limit) if !flavor_is_full => want.tries.min(limit - in_flavor.live),
         _ => want.tries,
@@ -279,7 +279,7 @@ fn make_room(
         .collect()
 }
 
-/// Ends warm instances too many, after a while.
+/// Ends surplus warm instances after a while.
 fn surplus(input: &Input<'_>, want: &Want<'_>) -> Vec<Planned> {
     let excess = want.have.len().saturating_sub(want.target.total() as usize);
     let idle = |i: &&&Instance| {
@@ -296,7 +296,7 @@ fn end(instance: &Instance, code: Code, evidence: String) -> Planned {
     Action::Terminate { id: instance.id.clone(), generation: instance.generation, cause }.because(reason)
 }
 
-/// Neither on the way to being ready, nor asleep or awake on the way to the other.
+/// Tells whether an instance is neither starting, falling asleep nor waking.
 fn at_rest(instance: &Instance) -> bool {
     matches!(instance.state, State::Ready | State::Hibernated)
 }

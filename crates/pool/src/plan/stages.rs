@@ -1,4 +1,4 @@
-//! What is to be done about each stage: give it an instance, say why it waits, or end it.
+//! Decisions about each stage: give it an instance, say why it waits, or end it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +9,19 @@ use crate::plan::census::{Census, Count, Kind, kind};
 use crate::plan::{Action, Input, MISSING_AFTER_MS, Planned, WaitReason, queue_lease};
 use crate::stage::{Candidate, Stage, StageState};
 
-/// What was decided about stages.
+/// Decisions about stages.
 pub(super) struct Served {
     /// The actions.
     pub(super) planned: Vec<Planned>,
-    /// Those that only tell people something.
+    /// Actions that only tell people something.
     pub(super) explained: Vec<Planned>,
-    /// How many stages need an instance of each kind and are not given one now.
+    /// The number of stages that need an instance of each kind and get none now.
     pub(super) demand: BTreeMap<Kind, u32>,
-    /// The warm instances that are given to stages now.
+    /// The warm instances that stages get now.
     pub(super) promised: BTreeSet<InstanceId>,
 }
 
-/// Goes through the stages, those that came first first.
+/// Decides about all stages, oldest first.
 pub(super) fn serve(input: &Input<'_>, census: &Census<'_>) -> Served {
     let mut stages: Vec<&Stage> = input.stages.iter().collect();
     stages.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
@@ -104,13 +104,14 @@ fn waiting(input: &Input<'_>, census: &Census<'_>, stage: &Stage, ours: bool, se
     }
 }
 
-/// The oldest warm instance that would do and is not given to a stage before this one.
+/// Returns the oldest warm instance that fits and is not promised to an earlier stage.
 fn warm<'a>(census: &Census<'a>, stage: &Stage, promised: &BTreeSet<InstanceId>) -> Option<&'a Instance> {
     let free = |i: &&&Instance| i.state == State::Ready && !promised.contains(&i.id);
     stage.candidates.iter().find_map(|candidate| census.of_kind(&kind(candidate)).iter().find(free).copied())
 }
 
-/// The candidate that an instance is made of for the stage now: the first whose pool can make one, else the first there is.
+/// Returns the candidate whose kind of instance is created for the stage now: the first whose pool can create one, else
+/// the first that exists.
 fn present<'s>(
     input: &Input<'_>,
     census: &Census<'_>,
@@ -124,7 +125,7 @@ fn present<'s>(
         };
         let taken = demand.get(&kind(c)).copied().unwrap_or(0);
         let coming = census.of_kind(&kind(c)).iter().filter(|i| i.state != State::Ready).count();
-        // One that idles for others can give up its place.
+        // An idle instance of another kind can give up its place.
         let fits = |count: Count, limit: u32| count.live.saturating_add(taken) < limit || count.idle > 0;
         let of_flavor = input.config.flavor(&c.flavor).and_then(|(_, flavor)| flavor.limit).unwrap_or(u32::MAX);
         let room = fits(census.pool(&pool.name), pool.limit) && fits(census.flavor(&c.flavor), of_flavor);
@@ -136,7 +137,7 @@ fn present<'s>(
     stage.candidates.iter().filter(there).find(viable).or_else(|| stage.candidates.iter().find(there))
 }
 
-/// Why a stage waits.
+/// Returns why a stage waits.
 fn explain(input: &Input<'_>, census: &Census<'_>, candidate: &Candidate) -> WaitReason {
     let flavor = candidate.flavor.clone();
     let Some((pool, of_flavor)) = input.config.flavor(&flavor) else { return WaitReason::NotInPoolFile { flavor } };

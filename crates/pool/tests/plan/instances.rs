@@ -17,11 +17,11 @@ fn a_lost_launch_answer_is_adopted_and_an_unknown_outcome_is_asked_again() {
         .with(&["i1 launching unseen=10 retry=7200"])
         .check("launch i1: its launch has no outcome yet");
     World::new(&[("a", 1, 5)]).with(&["i1 launching since=601 unseen=601"]).check(
-        // The failure just found counts, so there is a pause.
+        // The failure that this plan finds counts, so there is a pause.
         "terminate i1: launch_timeout: no answer after 0 tries",
     );
     World::new(&[("a", 1, 5)]).with(&["i1 launching dead"]).check(
-        // The failure just found counts, so there is a pause.
+        // The failure that this plan finds counts, so there is a pause.
         "terminate i1: launch_failed: it is dead",
     );
 }
@@ -48,7 +48,7 @@ fn silence_counts_from_our_own_start() {
     World::new(&[("a", 0, 5)]).with(&ready).change(young).check("");
 }
 
-/// What could not be written down while the store failed is no sign that nothing happened.
+/// A row without an event proves nothing when the event could not be written because the store failed.
 #[test]
 fn what_a_row_does_not_say_counts_from_when_it_could() {
     let blind = |w: &mut World| w.watched_ms = 59_000;
@@ -59,7 +59,7 @@ fn what_a_row_does_not_say_counts_from_when_it_could() {
     }
     let unattended = ["i1 claimed stage=s", "s assigned instance=i1 age=901"];
     World::new(&[("a", 0, 5)]).with(&unattended).change(blind).check("");
-    // Agents are asked all the while.
+    // Agents are asked all the while, so silence counts.
     world().with(&["i1 ready silent=61"]).change(blind).change(|w| w.config.timing.surplus_after_ms = i64::MAX).check(
         "terminate i1: unreachable: its agent has not answered for 61 s
              create a img: fewer are warm than are wanted",
@@ -83,7 +83,7 @@ fn a_claimed_instance_ends_only_when_it_is_really_lost_or_its_stage_is() {
     world()
         .with(&["i1 claimed stage=s", "i2 claimed stage=s", "s assigned instance=i2 set_up"])
         .check("terminate i1: setup_failed: its stage goes on without it");
-    // A pool that is drained or gone lets its busy instances finish.
+    // A drained or missing pool lets its busy instances finish.
     world().with(&["i1 claimed stage=s", stage]).change(|w| assert!(w.drained.insert("a".to_owned()))).check("");
 }
 
@@ -130,7 +130,7 @@ fn a_listing_says_nothing_about_a_row_that_changed_since() {
     let world = || World::new(&[("a", 0, 9)]).with(&["i1 ready dead"]);
     world().change(changed(ASKED - 1)).check("terminate i1: died: it is dead");
     world().change(changed(ASKED)).check("");
-    // An orphan is what a listing shows that was asked for after its row went.
+    // An instance is an orphan if a listing that was requested after its row went shows it.
     let went = |at: i64| {
         move |w: &mut World| {
             w.listing().seen.insert("x".into(), Seen { life: Life::Running, launched: true, addressed: true });
@@ -188,6 +188,6 @@ fn a_batch_of_which_some_have_ended_is_not_launched_again() {
         .check("launch i1: its launch has no outcome yet");
     let broken = || world().with(&["i1 launching unseen=10", "i2 terminating retry=9"]).change(batch);
     broken().check("terminate i1: launch_failed: others of its batch have ended, and its site does not show it");
-    // A listing of before the row changed does not tell.
+    // A listing from before the row changed proves nothing.
     broken().change(|w| w.noticed.changed_ms.extend([("i1".into(), ASKED)])).check("");
 }

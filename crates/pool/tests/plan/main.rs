@@ -1,4 +1,4 @@
-//! What is planned, as tables.
+//! Tables of situations and their plans.
 
 mod instances;
 mod sites;

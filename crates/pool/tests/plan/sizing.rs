@@ -1,4 +1,4 @@
-//! How many instances are made, where, and which of them sleep.
+//! The number of instances that are created, their places, and which of them sleep.
 
 use kiln_pool::plan::{Streak, Target, room_key};
 use kiln_pool::schedule::Schedule;

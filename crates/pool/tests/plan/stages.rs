@@ -1,4 +1,4 @@
-//! Stages: whose turn it is, what they wait for, and how they end.
+//! Stages: their order, the reasons for which they wait, and their ends.
 
 use kiln_pool::Flavor;
 use kiln_pool::plan::WaitReason;
@@ -36,7 +36,7 @@ fn the_oldest_stage_gets_the_oldest_instance_and_the_rest_is_made() {
              create a img: a stage waits for it
              explain s1: waits for a: an instance starts",
         );
-    // One that is held is nobody's.
+    // A held instance is given to no stage.
     World::new(&[("a", 0, 5)]).with(&["i1 ready held=60", "s1 waiting why=x"]).check(
         "create a img: a stage waits for it
              explain s1: waits for a: an instance starts",
@@ -64,7 +64,7 @@ fn a_full_flavor_ends_only_its_own_and_its_stages_turn_to_their_fallback() {
         let limit = Some(1);
         pool.flavors.push(Flavor { key: "a/large".to_owned(), limit, warm: 0, ..pool.flavors[0].clone() });
     };
-    // The pool is full as well, and an end of the warm one would help nobody.
+    // The pool is full as well, and ending the warm instance would help nobody.
     let full = ["i1 ready", "i2 claimed flavor=a/large stage=x", "x assigned instance=i2 set_up"];
     let waits = "explain s: waits for a/large: its limit of 1 is reached";
     let world = || World::new(&[("a", 1, 3), ("b", 0, 5)]).change(large).with(&full);
@@ -76,7 +76,7 @@ fn a_full_flavor_ends_only_its_own_and_its_stages_turn_to_their_fallback() {
     world()
         .with(&["s waiting pool=a/large,b"])
         .check("create b img: a stage waits for it\nexplain s: waits for b: an instance starts");
-    // As many as it may still have.
+    // It creates as many as the flavor may still have.
     World::new(&[("a", 4, 4)])
         .change(large)
         .with(&[
@@ -109,7 +109,7 @@ fn a_full_flavor_ends_only_its_own_and_its_stages_turn_to_their_fallback() {
             "explain s: waits for a/large: the limit of 4 of pool a is reached
              explain s2: waits for a/large: the limit of 4 of pool a is reached",
         );
-    // One of its own with another image gives up its place.
+    // An instance of the same flavor with another image gives up its place.
     World::new(&[("a", 0, 9)])
         .change(large)
         .with(&["i1 ready flavor=a/large", "s waiting pool=a/large image=special"])

@@ -1,4 +1,4 @@
-//! A small world in words, and the actions that follow.
+//! A small world described in words, and the actions that follow.
 //!
 //! ```text
 //! instance: ID STATE [since=-S] [made=-S] [flavor=F] [image=I] [stage=S] [held=S] [unseen=S] [silent=S] [dead] [old] [other]
@@ -18,7 +18,7 @@ use kiln_pool::{
 };
 
 pub const NOW: i64 = 1_790_000_000_000;
-/// The uptime at which the listing was asked for.
+/// The uptime at which the listing was requested.
 pub const ASKED: i64 = 1_000_000;
 
 pub fn leases_of(pool: &str) -> [String; 2] {
@@ -240,7 +240,7 @@ impl World {
         })
     }
 
-    /// Each action as `NAME SUBJECT: REASON`, `create` as `create FLAVOR IMAGE [in PLACE] [xCOUNT]`.
+    /// Writes each action as `NAME SUBJECT: REASON`, `create` as `create FLAVOR IMAGE [in PLACE] [xCOUNT]`.
     #[track_caller]
     pub fn check(&self, expect: &str) {
         let line = |planned: &kiln_pool::plan::Planned| {
