@@ -1,4 +1,4 @@
-//! What a claim costs, with more and more rows: `cargo bench -p kiln-store --features testing`.
+//! Cost of a claim as the number of rows grows: `cargo bench -p kiln-store --features testing`.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use kiln_pool::{Candidate, Instance, Stage, StageState, State};
 use kiln_store::{SqlStore, postgres_for_tests};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
-/// Claims that are measured one after the other, and again at the same time.
+/// Claims that are measured one after the other, and again concurrently.
 const CLAIMS: usize = 1_000;
-/// Reads of all that is live, of which the best counts.
+/// Reads of all live rows. The best one counts.
 const READS: usize = 10;
-/// At the same time.
+/// Concurrent claimers.
 const CLAIMERS: usize = 64;
 
 #[tokio::main]
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Failure> {
     );
     for rows in [10, 1_000, 10_000] {
         for options in ["", "?sync=off"] {
-            // Not below /tmp, which may be memory.
+            // The folder is not below /tmp, which may be memory.
             let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
             let url = format!("sqlite:{}/kiln.db{options}", folder.path().display());
             measure(&format!("sqlite{options}"), rows, &url).await?;
@@ -44,7 +44,7 @@ async fn main() -> Result<(), Failure> {
 
 async fn measure(name: &str, rows: usize, url: &str) -> Result<(), Failure> {
     let store = kiln_store::open(url).await?.store;
-    // What is not claimed here, and what is.
+    // Rows that are never claimed, and rows that are.
     let others = (0..rows).map(|n| instance(&format!("other-{n}"), "other"));
     let ready = (0..2 * CLAIMS).map(|n| instance(&format!("i-{n}"), "small"));
     let all: Vec<_> = others.chain(ready).collect();
@@ -104,7 +104,7 @@ async fn insert(store: &SqlStore, row: &Instance) -> Result<(), Failure> {
 fn instance(id: &str, flavor: &str) -> Instance {
     Instance {
         id: id.into(),
-        // Many pools: each insertion counts its pool.
+        // There are many pools, because each insertion counts the rows of its pool.
         pool: format!("pool {}", id.len() + id.bytes().last().unwrap_or_default() as usize),
         flavor: flavor.to_owned(),
         site: "none".into(),

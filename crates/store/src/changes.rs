@@ -68,7 +68,7 @@ pub(crate) async fn write(session: &mut Session<'_>, entries: &[Entry<'_>]) -> R
     Ok(())
 }
 
-/// Age of a change, in milliseconds, from which on no change with a smaller number is still to be committed.
+/// Age of a change, in milliseconds, after which no change with a smaller number can still be committed.
 const GAP_PATIENCE_MS: i64 = 10_000;
 
 const TIMELINE: &str = "SELECT seq, at_ms, subject, id, pool, state, reason FROM changes WHERE id = $1 \
@@ -93,12 +93,12 @@ impl SqlStore {
 
 /// Returns the changes before the first gap in the numbers that may still be filled.
 ///
-/// Numbers are given before commits, so a change may become visible after one with a greater number, and a reader that
-/// follows the numbers would miss it. A gap that stays belongs to a change that was pruned or never committed.
+/// Numbers are assigned before commits. So a change may become visible after one with a greater number, and a reader
+/// that follows the numbers would miss it. A gap that stays belongs to a change that was pruned or never committed.
 fn settled(after: i64, mut changes: Vec<Change>, now_ms: i64) -> Vec<Change> {
     let mut previous = after;
     let open = changes.iter().position(|change| {
-        // One from far ahead was written by a host with another clock, and says nothing about how long ago that was.
+        // A time far ahead was written by a host with another clock, and does not tell the change's age.
         let fresh = (change.at_ms - now_ms).abs() < GAP_PATIENCE_MS;
         let gap = change.seq != previous + 1 && fresh;
         previous = change.seq;

@@ -1,6 +1,6 @@
 //! The claim: one guarded update, whose cost does not grow with the number of rows.
 //!
-//! Instances are taken before stages are changed, everywhere, so that no two claims wait for each other. On PostgreSQL a
+//! Instances are always taken before stages are changed, so that no two claims wait for each other. On PostgreSQL a
 //! claim that meets another one at the same row waits for its end, finds the row taken, and goes on to one of the next.
 
 use kiln_engine::world::Change;
@@ -24,14 +24,14 @@ pub(crate) const TAKE: &str = concat!(
 /// Finds a ready instance of a kind.
 pub(crate) const ANY: &str = "SELECT id FROM instances WHERE state = 'ready' AND flavor = $1 AND image = $2 \
                               AND (hold_until_ms IS NULL OR hold_until_ms <= $3) LIMIT 1";
-/// Finds an instance that the stage still has, as happens for a moment after a failed set-up.
+/// Finds an instance that the stage still has. That happens for a moment after a failed set-up.
 pub(crate) const HAS_ONE: &str = "SELECT id FROM instances WHERE state = 'claimed' AND stage = $1 LIMIT 1";
 pub(crate) const ASSIGN: &str = "UPDATE stages SET state = 'assigned', instance = $1, assigned_ms = $2, \
                                  generation = generation + 1 WHERE id = $3 AND generation = $4 AND state = 'waiting'";
 
 /// Most times that a claim may lose to others before it leaves the stage waiting.
 const TRIES: i64 = 32;
-/// Most places over which claims that lost are spread.
+/// Number of places over which claims that lost are spread.
 const SPREAD: u64 = 16;
 
 /// Takes an instance for the stage.
@@ -57,7 +57,7 @@ async fn take_one(
     now_ms: i64,
     lost: i64,
 ) -> Result<Option<Instance>, Fault> {
-    // Whoever lost was not the first for the oldest one, and would meet the same rivals at the next.
+    // A claim that lost would meet the same rivals at the next instance, so it tries one some places behind.
     let spread = u64::try_from(lost).unwrap_or(0).min(SPREAD) + 1;
     let place = i64::try_from(uuid::Uuid::new_v4().as_u64_pair().1 % spread).unwrap_or(0);
     let values = values![
@@ -71,7 +71,7 @@ async fn take_one(
     session.row(TAKE, &values).await?.as_ref().map(rows::instance).transpose()
 }
 
-/// Gives the stage the instance that was taken for it and returns the stage, or none when the stage has changed.
+/// Gives the taken instance to the stage and returns the stage, or none when the stage has changed.
 pub(crate) async fn assign(
     session: &mut Session<'_>,
     stage: &Stage,

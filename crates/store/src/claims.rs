@@ -1,4 +1,4 @@
-//! Claims for waiting stages: a pass that serves twenty of them at once costs one commit.
+//! Claims for waiting stages, grouped: a pass that serves twenty stages at once makes one commit.
 //!
 //! All instances are taken before the first stage is changed, see [`crate::claim`].
 

@@ -1,5 +1,5 @@
-//! The two databases behind one interface: statements with `$1`, values, rows. All that differs between SQLite and PostgreSQL
-//! is here, in [`crate::open`] and in `migrations/`.
+//! Both databases behind one interface: statements with `$1`, values, rows. All differences between SQLite and
+//! PostgreSQL are here, in [`crate::open`] and in `migrations/`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,9 +20,9 @@ use crate::writes::{Room, Writes};
 pub(crate) struct Database {
     /// Its connections.
     pub(crate) connections: Connections,
-    /// How its writes go, and what room they may use.
+    /// The state of its writes, and the room that they may use.
     pub(crate) writes: Writes,
-    /// The clock that dates the timeline. Until it is set, that is the wall clock.
+    /// The clock that dates the timeline; the wall clock until it is set.
     pub(crate) clock: OnceLock<Clock>,
 }
 
@@ -157,7 +157,7 @@ impl Row {
     }
 }
 
-/// Binds parameters to a statement, for whichever database the context asks for.
+/// Binds parameters to a statement of whichever database the context asks for.
 macro_rules! query {
     ($sql:expr, $values:expr) => {
         $values.iter().fold(sqlx::query($sql), |query, value| match value {
@@ -168,7 +168,7 @@ macro_rules! query {
 }
 
 impl Database {
-    /// Begins a transaction. On SQLite it is the only writing one among all processes.
+    /// Begins a transaction. On SQLite it is the only writing transaction of all processes.
     pub(crate) async fn write(&self, room: Room) -> Result<Session<'_>, Fault> {
         self.writes.may_begin(room)?;
         let transaction = self.writes.note(self.connections.begin().await)?;
@@ -216,7 +216,7 @@ impl Connections {
             Self::Sqlite { writer, wal, .. } => {
                 Transaction::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, wal.as_ref())
             }
-            // Whatever the server's default is, the statements are written for this level.
+            // The statements are written for this isolation level, whatever the server's default is.
             Self::Postgres(server) => {
                 let pool = server.pool();
                 let begun = server.answer(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED"));
@@ -272,7 +272,7 @@ impl Transaction<'_> {
     }
 
     async fn row(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<Row>, Fault> {
-        // To the end: an UPDATE in SQLite is done when its last row was read.
+        // All rows are read, because an UPDATE in SQLite is only done when its last row was read.
         Ok(match self {
             Self::Sqlite(session, _) => query!(sql, values).fetch_all(&mut **session).await?.pop().map(Row::Sqlite),
             Self::Postgres(session, server) => {

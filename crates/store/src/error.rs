@@ -1,4 +1,4 @@
-//! Why a database cannot be opened, and what to do.
+//! Errors of opening a database, with advice.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ pub enum OpenError {
     /// The URL is malformed. It is not repeated in the message, because it may hold a password.
     #[error("the URL of the database cannot be used: {why}. {forms}")]
     Url {
-        /// Why.
+        /// The fault.
         why: String,
         /// The forms that a URL may have.
         forms: &'static str,
@@ -26,11 +26,11 @@ pub enum OpenError {
     /// The database does not open or answer.
     #[error("cannot open the database ({place}). {advice}")]
     Connect {
-        /// Where.
+        /// The database's place.
         place: String,
-        /// What it said.
+        /// The database's error.
         source: Box<dyn std::error::Error + Send + Sync>,
-        /// What to look at.
+        /// Advice for the operator.
         advice: &'static str,
     },
     /// A newer program wrote the database.
@@ -39,11 +39,11 @@ pub enum OpenError {
          program that wrote it, or restore a backup from before that"
     )]
     Newer {
-        /// Where.
+        /// The database's place.
         place: String,
-        /// The version it has.
+        /// The version of the database.
         found: i64,
-        /// The newest one known.
+        /// The newest version that this program knows.
         known: i64,
     },
     /// The schema cannot be brought up to date.
@@ -51,12 +51,12 @@ pub enum OpenError {
         "cannot bring the schema of the database ({place}) up to date; nothing was changed by the step that failed"
     )]
     Schema {
-        /// Where.
+        /// The database's place.
         place: String,
-        /// What failed.
+        /// The failure.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The database opened, and then failed.
+    /// The database opened, and failed afterwards.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

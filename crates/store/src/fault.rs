@@ -1,11 +1,11 @@
-//! Failures of the database, before it is known what was being done.
+//! Failures of the database, before they name the call that failed.
 
 use kiln_engine::world::StoreError;
 
 /// A failed step.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// A statement, before the commit: nothing was changed.
+    /// A statement failed before the commit, so nothing was changed.
     #[error("{0}")]
     Statement(#[from] sqlx::Error),
     /// The commit failed, so it is not known whether the change was made.
@@ -14,13 +14,13 @@ pub(crate) enum Fault {
     /// The commit was made, but may not survive a power cut.
     #[error("{0}")]
     Sync(String),
-    /// The disk is full, or what is left of it is kept for ends. Nothing was changed.
+    /// The disk is full, or its remaining room is reserved for ends. Nothing was changed.
     #[error("the disk of the database is full; free some room")]
     Full,
-    /// A row is not as the write expects it any more. Nothing was changed.
+    /// A row is no longer as the write expects it. Nothing was changed.
     #[error("the row was changed at the same time")]
     Stale,
-    /// A row says what this program does not know.
+    /// A row holds a value that this program does not know.
     #[error(
         "{table} {id} has the {column} {found:?}, which this program does not know; was the database changed by hand, or by \
          a newer version?"
@@ -32,7 +32,7 @@ pub(crate) enum Fault {
         id: String,
         /// The column.
         column: &'static str,
-        /// What it says.
+        /// The value.
         found: String,
     },
 }
@@ -41,7 +41,7 @@ pub(crate) enum Fault {
 const FULL: [&str; 3] = ["13", "4874", "53100"];
 
 impl Fault {
-    /// Makes the fault of a failed commit. One that found the disk full was certainly not made.
+    /// Creates the fault of a failed commit. A commit that found the disk full was certainly not made.
     pub(crate) fn committing(error: sqlx::Error) -> Self {
         if Self::tells_full(&error) { Self::Statement(error) } else { Self::Commit(error) }
     }
@@ -59,7 +59,7 @@ impl Fault {
         error.as_database_error().and_then(|error| error.code()).is_some_and(|code| FULL.contains(&&*code))
     }
 
-    /// Makes the error for a caller that was about to do `what`.
+    /// Creates the error for a caller that was about to do `what`.
     pub(crate) fn during(self, what: &str) -> StoreError {
         let ambiguous = matches!(self, Self::Commit(_) | Self::Sync(_));
         let advice = match &self {
@@ -83,13 +83,14 @@ impl Fault {
         [self].into_iter().chain(others).map(Err).collect()
     }
 
-    /// Whether the database, or a row that is not as expected, refused one of several writes. Nothing was changed.
+    /// Tells whether the database, or a row that is not as expected, refused one of several writes. Nothing was changed
+    /// then.
     pub(crate) fn is_refusal(&self) -> bool {
         let by_database = matches!(self, Self::Statement(sqlx::Error::Database(_)));
         self.is_stale() || by_database && !self.is_full()
     }
 
-    /// Whether a row was changed at the same time.
+    /// Tells whether a row was changed at the same time.
     pub(crate) fn is_stale(&self) -> bool {
         matches!(self, Self::Stale)
     }

@@ -17,7 +17,7 @@ const STREAK_GROWS: &str = "INSERT INTO streaks (flavor, failures, at_ms, eviden
                             ON CONFLICT (flavor) DO UPDATE SET \
                             failures = CASE WHEN streaks.failures < $4 THEN streaks.failures + 1 ELSE $4 END, at_ms = excluded.at_ms, evidence = excluded.evidence";
 const STREAK_ENDS: &str = "DELETE FROM streaks WHERE flavor = $1";
-/// Deletes streaks that have not grown for long: nobody asks for what they count any more.
+/// Deletes streaks that have not grown for long, because nobody reads them any more.
 const FORGET_STREAKS: &str = "DELETE FROM streaks WHERE at_ms < $1";
 const OPEN: &str = "SELECT epoch_ms FROM boots WHERE boot = $1 AND (EXISTS (SELECT 1 FROM instances WHERE state <> 'gone') \
                     OR EXISTS (SELECT 1 FROM stages WHERE state <> 'ended'))";
@@ -36,8 +36,8 @@ macro_rules! old_instances {
         "(SELECT id FROM instances WHERE state = 'gone' AND since_ms < $1 ORDER BY since_ms, id LIMIT $2)"
     };
 }
-/// Selects stages to prune. A stage stays as long as its instance does, which would otherwise serve a stage that nobody
-/// knows.
+/// Selects stages to prune. A stage stays as long as its instance does; otherwise the instance would serve an unknown
+/// stage.
 macro_rules! old_stages {
     () => {
         "(SELECT id FROM stages WHERE state = 'ended' AND ended_ms < $1 AND NOT EXISTS (SELECT 1 FROM instances \
@@ -58,7 +58,7 @@ const PRUNE: [[&str; 2]; 2] = [
 impl SqlStore {
     pub(crate) async fn write_epoch(&self, boot: &str, epoch_ms: i64) -> Result<i64, Fault> {
         let mut session = self.database.write(Room::Reserve).await?;
-        // Two that start at the same time get the same.
+        // Two processes that start at the same time get the same value.
         lock(&mut session, "boots").await?;
         if let Some(row) = session.row(OPEN, &values![boot]).await? {
             session.roll_back().await?;
@@ -83,7 +83,7 @@ impl SqlStore {
                 let (evidence, most) = (cause.to_string(), i64::from(counts_up_to(cause)));
                 self.write(Room::Free, STREAK_GROWS, &values![flavor, now_ms, evidence.as_str(), most]).await
             }
-            // Nearly always there is none, and reading is cheaper than writing.
+            // Nearly always there is no streak, and reading is cheaper than writing.
             None if self.database.row(STREAK, &values![flavor]).await?.is_none() => Ok(()),
             None => self.write(Room::Free, STREAK_ENDS, &values![flavor]).await,
         }

@@ -1,10 +1,10 @@
-//! Small writes, many in one transaction.
+//! Small writes that share transactions.
 //!
 //! ```text
 //! callers ─► queue ─► one transaction for all of them ─(one is refused)─► each in its own
 //! ```
-//! Alone, each costs a transaction. Writes that arrive while a transaction is being made share the next one, so the
-//! cost of each falls as their number grows. No write waits for others to arrive.
+//! Alone, each write costs a transaction. Writes that arrive while a transaction is being made share the next one, so
+//! the cost of each falls as their number grows. No write waits for others to arrive.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ pub(crate) trait Grouped: Send + Sync + Sized + 'static {
     /// Returns the order of two writes within a transaction.
     fn order(&self, other: &Self) -> Ordering;
 
-    /// Tells whether an instance or a stage ends by this write. Such writes are made on a full disk too.
+    /// Tells whether this write ends an instance or a stage. Such writes are made on a full disk too.
     fn ends(&self) -> bool;
 
-    /// Makes all writes in one transaction and returns their outcomes. On an error nothing was changed, unless the
+    /// Makes all writes in one transaction and returns their outcomes. After an error nothing was changed, unless the
     /// error says so.
     fn write(
         database: &Database,
@@ -62,10 +62,10 @@ impl<W: Grouped> Queue<W> {
         Self(queue)
     }
 
-    /// Makes a write, durably, and returns its outcome. It is made even if the caller goes away.
+    /// Makes a write durably and returns its outcome. The write is made even if the caller goes away.
     pub(crate) async fn make(&self, write: W) -> Result<W::Done, Fault> {
         let (answer, written) = oneshot::channel();
-        // Without an answer the runtime is ending, and nobody knows.
+        // No answer means that the runtime is ending, so the outcome is not known.
         let ended = || Fault::Commit(sqlx::Error::WorkerCrashed);
         self.0.send(Asked { write, answer }).map_err(|_| ended())?;
         written.await.map_err(|_| ended())?
@@ -76,7 +76,7 @@ async fn answer<W: Grouped>(database: &Database, mut batch: Vec<Asked<W>>) {
     batch.sort_by(|a, b| a.write.order(&b.write));
     let all: Vec<&W> = batch.iter().map(|asked| &asked.write).collect();
     let mut answers = write_all(database, &all, Room::Free).await;
-    // On a full disk, what ends is written all the same.
+    // On a full disk, writes that end something are still made.
     let ends = |n: &usize| all[*n].ends() && answers[*n].as_ref().is_err_and(Fault::is_full);
     let ends: Vec<usize> = (0..all.len()).filter(ends).collect();
     if !ends.is_empty() {
@@ -86,18 +86,18 @@ async fn answer<W: Grouped>(database: &Database, mut batch: Vec<Asked<W>>) {
         }
     }
     for (asked, answer) in batch.into_iter().zip(answers) {
-        // Who does not wait any more finds it in the rows.
+        // A caller that no longer waits finds the outcome in the rows.
         drop(asked.answer.send(answer));
     }
 }
 
-/// Makes writes in one transaction, or each in its own when one of them is refused.
+/// Makes writes in one transaction, or each in a transaction of its own when one of them is refused.
 async fn write_all<W: Grouped>(database: &Database, all: &[&W], room: Room) -> Vec<Result<W::Done, Fault>> {
     let written = W::write(database, all, room).await;
     if all.len() == 1 || !written.as_ref().is_err_and(Fault::is_refusal) {
         return each(written, all.len());
     }
-    // Nothing was changed: the others are not to suffer for it.
+    // Nothing was changed, so the other writes are made one by one.
     let mut answers = Vec::with_capacity(all.len());
     for one in all {
         answers.extend(each(W::write(database, &[*one], room).await, 1));
@@ -140,7 +140,7 @@ mod tests {
         }
     }
 
-    /// A write that goes with others unless one of them is an odd one, which goes alone.
+    /// A write that can share a transaction unless one of the others is odd; an odd write has to be alone.
     #[derive(Debug)]
     struct OddAlone(u32);
 

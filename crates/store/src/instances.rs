@@ -17,8 +17,7 @@ pub(crate) const ONE: &str = concat!("SELECT ", instance_columns!(), " FROM inst
 const NEWEST: &str =
     concat!("SELECT ", instance_columns!(), " FROM instances ORDER BY created_ms DESC, id DESC LIMIT $1");
 
-/// Takes a lock: waits for the end of other transactions that hold it. What they wrote is visible to the next
-/// statement.
+/// Takes a lock: waits for the end of other transactions that hold it. Their writes are visible to the next statement.
 const LOCK: &str = "INSERT INTO locks (name, taken) VALUES ($1, 1) \
                     ON CONFLICT (name) DO UPDATE SET taken = locks.taken + 1";
 pub(crate) const INSERT: &str = concat!(
@@ -59,7 +58,7 @@ impl SqlStore {
         self.database.row(ONE, &values![id]).await?.as_ref().map(rows::instance).transpose()
     }
 
-    /// Inserts all rows of a batch, or none when that would pass a limit. Returns whether it did.
+    /// Inserts all rows of a batch, or none when that would exceed a limit. Returns whether it inserted them.
     pub(crate) async fn insert(&self, rows: &[Instance], limits: Limits, reason: &str) -> Result<bool, Fault> {
         let Some(first) = rows.first() else { return Ok(true) };
         let mut session = self.database.write(Room::Free).await?;

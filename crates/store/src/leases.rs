@@ -1,4 +1,4 @@
-//! Statements about leases, and about which process of each runner is the current one.
+//! Statements about leases, and about the current process of each runner.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::writes::Room;
 
 const ENROLL: &str = "INSERT INTO runners (name, process, beat) VALUES ($1, $2, 0) \
                       ON CONFLICT (name) DO UPDATE SET process = excluded.process, beat = runners.beat + 1";
-/// Changes no row when a later process was enrolled. Until the commit, none can be.
+/// Changes no row when a later process was enrolled. Until the commit, no later one can be.
 const PRESENT: &str = "UPDATE runners SET beat = beat + 1 WHERE name = $1 AND process = $2";
 const LEASE: &str = "INSERT INTO leases (name, holder, process, beat) VALUES ($1, $2, $3, 0) ON CONFLICT (name) DO UPDATE \
                      SET holder = excluded.holder, process = excluded.process, beat = leases.beat + 1 \
@@ -35,7 +35,7 @@ impl SqlStore {
             session.roll_back().await?;
             return Ok(Leasing::Superseded);
         }
-        // In the order of their names, in all processes, so that no two wait for each other.
+        // All processes take leases in the order of their names, so that no two of them wait for each other.
         for (lease, seen) in wanted {
             let (holder, beat) = seen.as_ref().map_or(("", -1), |seen| (seen.process.as_str(), seen.beat));
             session.execute(LEASE, &values![lease.as_str(), name, process, holder, beat]).await?;

@@ -5,13 +5,13 @@
 //!                                               └─► PostgreSQL: read committed, compare-and-swap
 //! ```
 //! Rules that every statement keeps:
-//! - Whoever changes a row names the generation it saw; whoever finds another one changes nothing.
+//! - A change of a row names the generation that it was made from. If the row has another one, nothing is changed.
 //! - Instances are changed before stages, and the timeline last, so that no two transactions wait for each other.
 //! - A transaction awaits nothing but the database.
 //! - The database itself refuses a stage with two instances and an instance with two stages.
 //!
-//! What is written is durable when a call returns: it survives the death of the process, and a power cut unless the URL says
-//! `sync=off`. That matters: an instance whose claim was lost would be given to a second stage.
+//! A write is durable when its call returns: it survives the death of the process, and a power cut unless the URL says
+//! `sync=off`. Otherwise an instance whose claim was lost would be given to a second stage.
 
 mod changes;
 mod claim;
@@ -54,19 +54,20 @@ use crate::unreadable::Unreadable;
 use crate::updates::Update;
 use crate::writes::Room;
 
-/// The rows in a database.
+/// The rows of one database.
 #[derive(Debug)]
 pub struct SqlStore {
     database: Arc<Database>,
     updates: Queue<Update>,
     claims: Queue<Claim>,
     unreadable: Unreadable,
-    /// Permits for new stages of this process to claim at once. More of them would only wait for each other's rows in
-    /// the database.
+    /// Permits for new stages of this process to claim concurrently. Further claims would only wait for each other's
+    /// rows in the database.
     turns: tokio::sync::Semaphore,
 }
 
-/// Number of [`SqlStore::turns`]. It is more than one, so that a server's network and disk serve several at a time.
+/// Number of [`SqlStore::turns`]. It is more than one, so that a server's network and disk serve several claims at a
+/// time.
 const CLAIMS_AT_ONCE: usize = 4;
 
 /// An opened database.
@@ -74,14 +75,14 @@ const CLAIMS_AT_ONCE: usize = 4;
 pub struct Opened {
     /// Its rows.
     pub store: Arc<SqlStore>,
-    /// The id of this installation: a UUID, made with the database.
+    /// The id of this installation: a UUID that was created with the database.
     pub installation: String,
 }
 
-/// Opens `sqlite:PATH`, `sqlite:PATH?sync=off`, `sqlite::memory:` or `postgres://…`, makes it if it is a file that does not
-/// exist, and brings its schema up to date.
+/// Opens `sqlite:PATH`, `sqlite:PATH?sync=off`, `sqlite::memory:` or `postgres://…`, and brings its schema up to date.
+/// A file that does not exist is created.
 ///
-/// With `sync=off`, a power cut may undo the last changes; the death of the process does not.
+/// With `sync=off`, a power cut may undo the latest changes; the death of the process does not.
 ///
 /// # Errors
 /// When the URL is none of these, the database cannot be opened, or a newer program wrote it.
@@ -102,8 +103,8 @@ impl SqlStore {
         self.turns.acquire().await.ok()
     }
 
-    /// Stores a value under a name unless there is one, and returns the one that is stored. What the first runner
-    /// wrote, such as the fingerprint of its CA, binds the next one.
+    /// Stores a value under a name unless there is one, and returns the stored one. So a value of the first runner,
+    /// such as the fingerprint of its CA, also holds for the next one.
     ///
     /// # Errors
     /// When the database fails.
@@ -113,7 +114,7 @@ impl SqlStore {
 
     /// Dates the timeline by this clock from now on, in milliseconds since 1970. Only the first call has an effect.
     pub fn date_by(&self, now_ms: impl Fn() -> i64 + Send + Sync + 'static) {
-        // A second clock would be another opinion about the same time.
+        // Later clocks are ignored: two clocks could disagree.
         let _ = self.database.clock.set(Clock(Box::new(now_ms)));
     }
 

@@ -27,8 +27,8 @@ const FIRST_CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_READERS: u32 = 4;
 /// Number of rows that SQLite's thread reads ahead. With few, it and the reader wait for each other at every row.
 const ROWS_AHEAD: usize = 1024;
-/// Number of attempts to bring the schema up to date. One fails when another process creates the same file at the same
-/// time.
+/// Number of attempts to bring the schema up to date. An attempt fails when another process creates the same file at
+/// the same time.
 const MIGRATION_TRIES: u32 = 20;
 /// Pause between two such attempts.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -43,7 +43,7 @@ pub(crate) async fn database(place: &Place) -> Result<Database, OpenError> {
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
-    // A connection to a file does not break, so there is nothing to test and no reason to close one.
+    // A connection to a file does not break, so it needs no test and is never closed for its age.
     SqlitePoolOptions::new()
         .max_connections(connections)
         .test_before_acquire(false)
@@ -59,7 +59,7 @@ fn without_remains(pool: SqlitePoolOptions) -> SqlitePoolOptions {
     pool.after_release(|connection, _| {
         Box::pin(async move {
             if connection.is_in_transaction() {
-                // A roll-back may be under way; the answer comes behind it.
+                // A rollback may be under way; the answer arrives after it.
                 connection.ping().await?;
             }
             Ok(!connection.is_in_transaction())
@@ -78,7 +78,7 @@ async fn file(place: &Place, path: &Path, survives_power_cut: bool) -> Result<Da
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT)
-        // What the log got on a full disk it gives back.
+        // The log gives back the room that it got on a full disk.
         .pragma("journal_size_limit", RESERVE_BYTES.to_string())
         .row_buffer_size(ROWS_AHEAD);
     let wal = WalSync::new(PathBuf::from(format!("{}-wal", path.display())));
@@ -102,8 +102,8 @@ async fn memory(place: &Place) -> Result<Database, OpenError> {
     Ok(Database { connections, writes: Writes::default(), clock: OnceLock::new() })
 }
 
-/// Connects, and tries again while another process makes the file: SQLite then says at once that it is locked, whatever
-/// its busy timeout.
+/// Connects, and retries while another process creates the file: SQLite then reports at once that it is locked,
+/// whatever its busy timeout.
 async fn connect_patiently(
     pool: SqlitePoolOptions,
     options: &SqliteConnectOptions,
@@ -141,11 +141,11 @@ fn is_locked(error: &sqlx::Error) -> bool {
 
 async fn server(place: &Place, options: &PgConnectOptions) -> Result<Database, OpenError> {
     let options = options.clone().application_name("kiln");
-    // The pool would try again and again to reach a server that does not run, and then not tell why.
+    // The pool would try to reach a dead server again and again, and then not say why it failed.
     let first = tokio::time::timeout(FIRST_CONNECTION_TIMEOUT, PgConnection::connect_with(&options)).await;
     let first = first.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
     first.map_err(|error| connect_error(place, error))?.close().await.map_err(|error| connect_error(place, error))?;
-    // A migration may take its time.
+    // A migration may take long.
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
     let migrated = migrations::postgres().run(&pool).await;
     pool.close().await;

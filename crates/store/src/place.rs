@@ -1,4 +1,4 @@
-//! Where the database is: its URL, and how it is shown to people, without its password.
+//! The place of the database: its URL, and the form that is shown to people, without the password.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ pub(crate) enum Place {
     Server(Box<PgConnectOptions>),
 }
 
-/// What may stand in a URL, for error messages.
+/// The forms of a URL, for error messages.
 const FORMS: &str = "Write sqlite:PATH, sqlite:PATH?sync=off, or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
 
 impl Place {
@@ -35,7 +35,7 @@ impl Place {
             "sqlite" => Self::file(rest),
             "postgres" | "postgresql" => match PgConnectOptions::from_str(url) {
                 Ok(options) => Ok(Self::Server(Box::new(verified(options, rest)))),
-                // The message of the parser names parts of the URL, such as a port, and none of them is the password.
+                // The parser's message names parts of the URL, such as a port, but never the password.
                 Err(sqlx::Error::Configuration(error)) => Err(bad(&error.to_string())),
                 Err(_) => Err(bad("it cannot be parsed")),
             },
@@ -45,7 +45,7 @@ impl Place {
 
     fn file(rest: &str) -> Result<Self, OpenError> {
         let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
-        // Three slashes, as URLs of files have them.
+        // URLs of files may have three slashes.
         let path = if path.starts_with("///") { &path[2..] } else { path };
         let survives_power_cut = match options {
             "" | "sync=full" => true,
@@ -61,11 +61,11 @@ impl Place {
     }
 }
 
-/// Files in which systems keep the certificates of the authorities that they trust.
+/// Files in which systems keep the certificates of trusted authorities.
 const TRUSTED: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// Makes the connection verify who the server is, unless that is on this host or the URL says otherwise.
+/// Makes the connection verify the server's identity, unless the server is on this host or the URL says otherwise.
 fn verified(options: PgConnectOptions, url: &str) -> PgConnectOptions {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let says =

@@ -1,7 +1,7 @@
 //! A PostgreSQL server for tests, from the operating system's package, in a folder of its own.
 //!
-//! It ends with the process that started it, however that ends: a shell waits beside it for the end of a pipe that only that
-//! process holds.
+//! It ends with the process that started it, even after a crash: a shell beside it waits for the end of a pipe that
+//! only that process holds.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -47,7 +47,7 @@ pub struct PostgresForTests {
     port: u16,
 }
 
-/// Starts a server that listens on TCP on loopback as well, by TLS with this certificate and key (PEM). Returns it and
+/// Starts a server that also listens on TCP on loopback, with TLS and this certificate and key (PEM). Returns it and
 /// its port.
 ///
 /// # Errors
@@ -55,7 +55,7 @@ pub struct PostgresForTests {
 pub fn start_with_tls(cert_pem: &str, key_pem: &str) -> Result<(PostgresForTests, u16), String> {
     let said = |error: std::io::Error| format!("cannot start PostgreSQL: {error}");
     let files = tempfile::Builder::new().prefix("kiln-postgres-tls-").tempdir_in("/tmp").map_err(said)?;
-    // The port is free again when the server takes it.
+    // The listener is dropped here, so the server can take the port.
     let port =
         std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).map_err(said)?.port();
     let mut arguments = vec!["-h".to_owned(), "127.0.0.1".to_owned(), "-c".to_owned(), "ssl=on".to_owned()];
@@ -69,14 +69,14 @@ pub fn start_with_tls(cert_pem: &str, key_pem: &str) -> Result<(PostgresForTests
         }
         arguments.extend(["-c".to_owned(), format!("{name}={}", file.display())]);
     }
-    // Read at the start, so the files may go then.
+    // The server has read the files at its start, so they may go now.
     start_as(port, &arguments).map(|server| (server, port))
 }
 
 /// Starts a server.
 ///
 /// # Errors
-/// When the package is not installed or the server does not start: what to do, for people.
+/// When the package is not installed or the server does not start. The message says what to do.
 pub fn start() -> Result<PostgresForTests, String> {
     start_as(PORT, &[])
 }
@@ -84,7 +84,7 @@ pub fn start() -> Result<PostgresForTests, String> {
 fn start_as(port: u16, arguments: &[String]) -> Result<PostgresForTests, String> {
     let programs = programs()?;
     let said = |error: std::io::Error| format!("cannot start PostgreSQL: {error}");
-    // Not in TMPDIR: the path of a socket may have about 100 bytes.
+    // TMPDIR is not used, because a socket's path may have only about 100 bytes.
     let folder = tempfile::Builder::new().prefix("kiln-postgres-").tempdir_in("/tmp").map_err(said)?;
     let mut command = match unprivileged() {
         Some((user, uid, gid)) => {
@@ -123,10 +123,10 @@ fn start_as(port: u16, arguments: &[String]) -> Result<PostgresForTests, String>
 }
 
 impl PostgresForTests {
-    /// Makes an empty database and returns its URL.
+    /// Creates an empty database and returns its URL.
     ///
     /// # Errors
-    /// When the server does not do that: what it said.
+    /// When the server refuses, with its message.
     pub fn database(&self) -> Result<String, String> {
         let name = format!("kiln{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let made = Command::new(self.programs.join("createdb"))
@@ -146,7 +146,7 @@ impl PostgresForTests {
 impl Drop for PostgresForTests {
     fn drop(&mut self) {
         drop(self.life.take());
-        // The folder is removed next; a server that did not stop would only complain.
+        // The folder is removed next, so a server that did not stop could only complain.
         let _ = self.shell.wait();
     }
 }
@@ -174,7 +174,7 @@ fn programs() -> Result<PathBuf, String> {
     Ok(newest.1)
 }
 
-/// Returns the user to become, with uid and gid; none where this process is not root.
+/// Returns the user to switch to, with uid and gid; none where this process is not root.
 fn unprivileged() -> Option<(String, u32, u32)> {
     let id = |arguments: &[&str]| -> Option<u32> {
         let output = Command::new("id").args(arguments).output().ok()?;

@@ -5,8 +5,8 @@
 //!   ▲                                     │
 //!   └────── there is room again ──────────┘  looked for at most once in a second
 //! ```
-//! The room is a file beside the database. When it is spent, its blocks go to the write-ahead log before whoever filled
-//! the disk can take them. A file system that cannot allocate blocks ahead has no reserve.
+//! The room is a file beside the database. When it is spent, its blocks go to the write-ahead log before another writer
+//! can fill them. A file system that cannot preallocate blocks has no reserve.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes that are kept. Ending a stage and its instance takes about 110 KiB of the log, so this is enough for a hundred
+/// Size of the reserve. Ending a stage and its instance takes about 110 KiB of the log, so this suffices for a hundred
 /// of them even if the log can never be emptied.
 pub(crate) const RESERVE_BYTES: i64 = 16 << 20;
 /// Pause between two attempts to set the room aside again.
@@ -77,19 +77,19 @@ impl Reserve {
 
     fn allocate(&self) -> io::Result<()> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&self.path)?;
-        // What was allocated in part is no reserve, and would keep the disk fuller than it is.
+        // A partial allocation is no reserve, and would only use up the disk.
         allocate(&file, 0).inspect_err(|_| drop(std::fs::remove_file(&self.path)))
     }
 }
 
-/// Allocates the room behind the offset `from`, without making the file longer.
+/// Allocates the reserve behind the offset `from`, without making the file longer.
 #[cfg(target_os = "linux")]
 fn allocate(file: &File, from: i64) -> io::Result<()> {
     use nix::fcntl::{FallocateFlags, fallocate};
     Ok(fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, RESERVE_BYTES)?)
 }
 
-/// Fails: other systems have no call for it.
+/// Fails, because other systems have no such call.
 #[cfg(not(target_os = "linux"))]
 fn allocate(_: &File, _: i64) -> io::Result<()> {
     let _ = RESERVE_BYTES;

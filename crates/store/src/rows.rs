@@ -117,7 +117,7 @@ pub(crate) fn queue(stage: &Stage) -> &str {
 
 /// Returns the values of a stage, in the order of its columns.
 pub(crate) fn stage_values(row: &Stage) -> [Value<'_>; 18] {
-    // A list of texts: there is no way for it to fail.
+    // A list of texts always serializes.
     let candidates = serde_json::to_string(&row.candidates).unwrap_or_default();
     let why = row.why.as_ref().map(|why| serde_json::to_string(why).unwrap_or_default()).unwrap_or_default();
     crate::database::values![

@@ -1,4 +1,4 @@
-//! PostgreSQL at the other end of a network, which may stop answering without closing a connection.
+//! A PostgreSQL server behind a network, which may stop answering without closing a connection.
 
 use std::io;
 use std::sync::{PoisonError, RwLock};
@@ -13,7 +13,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest time that a statement may take.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// A server, reached by connections that answer.
+/// A server. Connections that no longer answer are replaced.
 #[derive(Debug)]
 pub(crate) struct Server {
     options: Box<PgConnectOptions>,
@@ -24,7 +24,7 @@ pub(crate) struct Server {
 impl Server {
     /// Makes the connections on demand.
     pub(crate) fn new(options: PgConnectOptions, answer_within: Duration) -> Self {
-        // The server gives up as well, so that a statement that waits for a lock does not wait on for nobody.
+        // The server applies the limit as well, so that a statement does not wait for a lock after its caller gave up.
         let limit = format!("{}ms", answer_within.as_millis());
         let options = options.options([("statement_timeout", limit.as_str())]);
         let connections = RwLock::new((connect(&options), Instant::now()));
@@ -37,7 +37,7 @@ impl Server {
 
     /// Returns the answer of a statement. When it takes too long, all connections are replaced.
     pub(crate) async fn answer<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-        // A little later than the server, whose own words say more.
+        // This limit is a little longer than the server's, whose own message says more.
         match tokio::time::timeout(self.answer_within.mul_f64(1.2), work).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -49,11 +49,11 @@ impl Server {
         }
     }
 
-    /// Replaces all connections. A silent one is given up by the kernel only after a quarter of an hour. Those that
+    /// Replaces all connections. The kernel gives up a silent one only after a quarter of an hour. Connections that
     /// still answer are closed when their work has ended.
     fn connect_again(&self) {
         let mut connections = self.connections.write().unwrap_or_else(PoisonError::into_inner);
-        // Many calls fail at the same time; the connections that replace theirs are new.
+        // Many calls fail at the same time, so a pool that has just been replaced stays.
         if connections.1.elapsed() >= self.answer_within {
             *connections = (connect(&self.options), Instant::now());
         }

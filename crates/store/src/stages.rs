@@ -35,7 +35,7 @@ pub(crate) const NOT_YET: &str = "SELECT id FROM stages WHERE state = 'waiting' 
                                   AND (created_ms, id) < ($2, $3) \
                                   UNION ALL SELECT id FROM instances WHERE state = 'claimed' AND stage = $3 LIMIT 1";
 
-/// Most times that a stage is read again which keeps changing.
+/// Most times that a stage is read again while it keeps changing.
 const TRIES: u32 = 8;
 
 impl SqlStore {
@@ -56,13 +56,13 @@ impl SqlStore {
         for _ in 0..TRIES {
             match self.try_begin(stage, now_ms).await {
                 Ok(Some(there)) => return Ok(there),
-                // Somebody else changed it at the same time.
+                // The stage was changed concurrently.
                 Ok(None) => {}
                 Err(fault) if fault.is_conflict() => {}
                 Err(fault) => return Err(fault),
             }
         }
-        // Whoever changes it so often has served it, or the next pass does.
+        // A stage that changes so often has probably been served; otherwise the next pass serves it.
         match self.read_stage(stage.id.as_str()).await? {
             Some(there) => {
                 let instance = match &there.instance {
@@ -83,7 +83,7 @@ impl SqlStore {
         } else {
             match session.row(ONE, &values![stage.id.as_str()]).await? {
                 Some(row) => rows::stage(&row)?,
-                // Pruned in between.
+                // It was pruned meanwhile.
                 None => return Ok(None),
             }
         };

@@ -13,7 +13,7 @@ use crate::updates::Update;
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-/// Names in the error what was tried.
+/// Adds the name of the call to its error.
 fn trying<'a, T, F>(work: F, what: impl FnOnce() -> String + Send + 'a) -> Answer<'a, T>
 where
     F: Future<Output = Result<T, Fault>> + Send + 'a,

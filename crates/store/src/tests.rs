@@ -1,4 +1,4 @@
-//! What needs the statements themselves: plans, versions of the schema, what goes wrong at opening.
+//! Tests that need the statements themselves: query plans, schema versions, errors of opening.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn url(folder: &tempfile::TempDir) -> String {
     format!("sqlite:{}/kiln.db", folder.path().display())
 }
 
-/// No statement of a claim, nor of what is asked all the time, looks at rows that it does not need.
+/// No statement of a claim or of a frequent query reads rows that it does not need.
 #[tokio::test]
 async fn plans_use_indexes() {
     let opened = open("sqlite::memory:").await.unwrap();
@@ -69,8 +69,8 @@ async fn dialects_have_the_same_columns() {
     assert_eq!(sqlite, postgres);
 }
 
-/// What a program of each version has left behind, as SQL that both dialects take. A new version adds its own line, and the
-/// lines before it stay as they are.
+/// Rows as a program of each version left them, as SQL for both dialects. A new version adds its own line, and earlier
+/// lines stay as they are.
 const LEFT_BEHIND: &[(i64, &str)] = &[(
     1,
     "INSERT INTO instances (id, pool, flavor, site, image, digest, state, generation, runner, created_ms, since_ms, \
@@ -107,7 +107,7 @@ async fn every_earlier_version_is_brought_up_to_date() {
     }
 }
 
-/// Somebody changed rows by hand.
+/// The rows were changed by hand.
 #[tokio::test]
 async fn rows_that_cannot_be_read_are_set_aside() {
     let server = postgres_for_tests::start().unwrap();
@@ -118,7 +118,7 @@ async fn rows_that_cannot_be_read_are_set_aside() {
             session.execute(sql, &[]).await.unwrap();
             session.commit().await.unwrap();
         };
-        // An instance and a stage.
+        // The first two statements insert an instance and a stage.
         for sql in LEFT_BEHIND[0].1.split("; ").take(2) {
             change(sql).await;
         }
@@ -197,7 +197,7 @@ async fn a_server_that_does_not_answer_is_given_up() {
     let limit = Duration::from_millis(500);
     let there = Server::new(url.parse().unwrap(), limit);
     let hung = || async { there.answer(sqlx::query("SELECT 1").fetch_all(&there.pool())).await.map(drop) };
-    // Warm connections, whose processes at the server are then stopped.
+    // The connections are warm, and their processes at the server are then stopped.
     futures::future::try_join_all((0..20).map(|_| hung())).await.unwrap();
     let pids = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
     let other = sqlx::PgPool::connect(&url).await.unwrap();
@@ -212,7 +212,7 @@ async fn a_server_that_does_not_answer_is_given_up() {
     assert!(!texts.is_empty() && texts.iter().all(|text| text.contains("did not answer within 0.5 s")), "{texts:?}");
     hung().await.expect("by a new connection");
     signal("-CONT");
-    // One that waits for a lock is ended by the server itself.
+    // The server itself ends a statement that waits for a lock.
     let mut locks = other.begin().await.unwrap();
     sqlx::query("LOCK TABLE instances").execute(&mut *locks).await.unwrap();
     let waits = there.answer(sqlx::query("SELECT count(*) FROM instances").fetch_all(&there.pool())).await;

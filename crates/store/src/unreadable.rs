@@ -14,12 +14,12 @@ pub(crate) fn readable<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Fault>)
     rows.iter().filter_map(|row| read(row).inspect_err(tell).ok()).collect()
 }
 
-/// What could not be read when all rows of a kind were last read, by kind and id.
+/// The unreadable rows of the latest full read, by kind and id.
 #[derive(Debug, Default)]
 pub(crate) struct Unreadable(Mutex<BTreeMap<(Subject, String), String>>);
 
 impl Unreadable {
-    /// Returns the rows that can be read, and keeps the others in mind. Each of these is logged once.
+    /// Returns the readable rows, and remembers the others. Each of these is logged once.
     pub(crate) fn set_aside<T>(
         &self,
         subject: Subject,
@@ -42,7 +42,7 @@ impl Unreadable {
         Ok(good)
     }
 
-    /// Returns the rows that are set aside, by kind and id, with what is wrong.
+    /// Returns the rows that are set aside, by kind and id, each with its fault.
     pub(crate) fn all(&self) -> BTreeMap<(Subject, String), String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

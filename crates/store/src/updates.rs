@@ -12,7 +12,7 @@ use crate::rows::{instance_values, stage_values};
 use crate::writes::Room;
 use crate::{instances, stages};
 
-/// A row as it is to become, if nobody has changed the one that it was made from.
+/// A row's new state, valid if the row has not changed since it was read.
 #[derive(Debug)]
 pub(crate) enum Update {
     Instance(Box<Instance>, String),
@@ -122,7 +122,7 @@ mod tests {
             stage: Some(stage.into()),
             ..instance(n)
         };
-        // No stage has two instances.
+        // The database refuses a stage with two instances.
         let rows = [claimed(0, "s"), claimed(1, "s"), claimed(2, "other")];
         let changed = join_all(rows.iter().map(|row| store.update_instance(row, ""))).await;
         assert!(matches!(&changed[..], [Ok(true), Err(_), Ok(true)]), "{changed:?}");

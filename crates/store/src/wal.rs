@@ -1,9 +1,9 @@
-//! Makes SQLite's commits survive a power cut, many with one flush of the disk.
+//! Makes SQLite's commits survive a power cut, with one flush of the disk for many commits.
 //!
 //! With `synchronous=FULL` SQLite flushes its log inside each commit, while it holds the only write lock, so each claim
 //! waits for the flushes of all claims before it. Here SQLite commits without flushing (`NORMAL`) and releases the
-//! lock; then one flush of the log covers all commits made until then. A commit is in the log before it returns, so
-//! flushing the file covers it. Where the log is gone, SQLite has moved it into the database and flushed that.
+//! lock. One flush of the log then covers all commits made so far: a commit is in the log before it returns. Where the
+//! log is gone, SQLite has moved it into the database and flushed that.
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -18,15 +18,15 @@ pub(crate) struct WalSync {
     path: PathBuf,
     /// Number of commits so far.
     made: AtomicU64,
-    /// Number of commits that are flushed. Whoever holds the lock flushes.
+    /// Number of commits that are flushed. The holder of the lock flushes.
     flushed: tokio::sync::Mutex<u64>,
-    /// Set after a failed flush: the kernel may have dropped what it could not write, and the next flush would not
-    /// tell.
+    /// Set after a failed flush. The kernel may have dropped the pages that it could not write, and the next flush
+    /// would not report that.
     failed: AtomicBool,
 }
 
 impl WalSync {
-    /// Watches over the log at this path.
+    /// Creates the watch over the log at this path.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, made: AtomicU64::new(0), flushed: tokio::sync::Mutex::new(0), failed: AtomicBool::new(false) }
     }
@@ -43,8 +43,8 @@ impl WalSync {
         }
         let until = self.made.load(Ordering::SeqCst);
         let path = self.path.clone();
-        // Opened each time: SQLite deletes the file with its last connection and makes another one with the next. It locks
-        // other files, so that closing this one releases no lock of SQLite's.
+        // The file is opened each time, because SQLite deletes it with its last connection and creates another one with
+        // the next. SQLite locks other files, so closing this one releases none of its locks.
         let flush = tokio::task::spawn_blocking(move || match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => file.sync_data(),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

@@ -1,4 +1,4 @@
-//! Whether writes succeed, and which of them may use the room that is kept for ends.
+//! The state of a database's writes, and which of them may use the room that is reserved for ends.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -11,13 +11,13 @@ use crate::reserve::Reserve;
 /// The room that a transaction may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
-    /// Only what is free.
+    /// Only free room.
     Free,
     /// The reserve as well. It is for ends and leases.
     Reserve,
 }
 
-/// How the writes of a database go.
+/// The state of a database's writes.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     reserve: Option<Reserve>,
@@ -31,7 +31,7 @@ impl Writes {
         Self { reserve, ..Self::default() }
     }
 
-    /// Refuses a transaction that would use up the room of ends.
+    /// Refuses a transaction that would use up the room reserved for ends.
     pub(crate) fn may_begin(&self, room: Room) -> Result<(), Fault> {
         if self.is_short() && room == Room::Free { Err(Fault::Full) } else { Ok(()) }
     }
@@ -58,7 +58,7 @@ impl Writes {
         Err(fault)
     }
 
-    /// Notes a commit. One that only the reserve made room for does not end the trouble.
+    /// Records a commit. A commit that needed the reserve does not end the trouble.
     pub(crate) fn note_commit(&self) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if trouble.is_some() && !self.is_short() {
@@ -66,7 +66,7 @@ impl Writes {
         }
     }
 
-    /// Returns what is wrong now, if anything.
+    /// Returns the present trouble, if any.
     pub(crate) fn trouble(&self) -> Option<WriteTrouble> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.as_ref().map(|(since, why)| WriteTrouble { lasts: since.elapsed(), why: why.clone() })

@@ -1,4 +1,4 @@
-//! PostgreSQL over TLS: a server that is not shown to be the one that was asked for gets nothing.
+//! PostgreSQL over TLS: nothing is sent to a server that does not prove its identity.
 
 #![allow(clippy::unwrap_used, reason = "the checks are not marked as tests")]
 

@@ -10,11 +10,11 @@ use kiln_pool::plan::WaitReason;
 use kiln_pool::{Cause, Code, Instance, Stage, StageState};
 use kiln_store::{SqlStore, postgres_for_tests};
 
-/// A small file system; unmounted when this is dropped.
+/// A small file system. It is unmounted on drop.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    /// None where this user may not mount; that is printed.
+    /// Mounts one. Returns none, and prints so, where this user may not mount.
     fn mount(mib: u32) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={mib}m");
@@ -51,7 +51,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Inserts instances until the database refuses one; what it said.
+/// Inserts instances until the database refuses one, and returns its error.
 async fn until_refused(store: &SqlStore, name: &str) -> StoreError {
     for n in 0..100_000 {
         let row = Instance { image: "x".repeat(20_000), ..ready(&format!("{name}-{n}"), n) };
@@ -62,11 +62,11 @@ async fn until_refused(store: &SqlStore, name: &str) -> StoreError {
     panic!("the disk is never full");
 }
 
-/// Inserts an instance as soon as the store has noticed that there is room again.
+/// Inserts an instance as soon as the store has noticed the free room.
 async fn written_again(store: &SqlStore, id: &str) {
     while let Err(error) = store.insert_instances(&[ready(id, 1)], UNLIMITED, "test").await {
         assert!(error.message.contains("full"), "{error}");
-        // As a runner does; it makes the log give back what it got.
+        // A runner takes leases all the time, which makes the log give back its room.
         let me = Holder { name: "r".to_owned(), process: "p".to_owned() };
         store.enroll(&me).await.unwrap();
         store.lease(&me, &[("pool".to_owned(), None)].into()).await.unwrap();
@@ -84,15 +84,15 @@ async fn a_full_disk_is_no_end() {
             let error = until_refused(&store, &format!("r{round}-{n}")).await;
             assert!(error.message.contains("full"), "{error}");
         }
-        // A reader is served all the while.
+        // Readers are served all the while.
         assert!(store.instance(&format!("before-{round}").as_str().into()).await.unwrap().is_some());
         disk.free();
-        // Without a restart.
+        // The store recovers without a restart.
         written_again(&store, &format!("after-{round}")).await;
     }
 }
 
-/// Ends are written while whoever filled the disk goes on writing, and the trouble is told until it is over.
+/// Ends are written although the disk is filled again at once, and the trouble is reported until it is over.
 #[tokio::test]
 async fn ends_are_written_on_a_full_disk() {
     const STAGES: usize = 100;
@@ -107,7 +107,7 @@ async fn ends_are_written_on_a_full_disk() {
     assert_eq!(store.write_trouble(), None);
     disk.fill();
     until_refused(&store, "more").await;
-    // What became free by that is taken at once.
+    // The room that this freed is taken at once.
     disk.fill();
     for (stage, instance) in &running {
         let ended = stage.ended(Cause::new(Code::Destroyed, ""), 3).unwrap();
@@ -125,7 +125,7 @@ async fn ends_are_written_on_a_full_disk() {
     assert!(store.open_stages().await.unwrap().iter().all(|stage| stage.state != StageState::Ended));
 
     disk.free();
-    // The room is set aside again by the next write that comes more than a moment later.
+    // The next write after a short while sets the room aside again.
     written_again(&store, "again").await;
     assert_eq!(store.write_trouble(), None);
     assert_eq!(store.begin_stage(&usual, 7).await.unwrap().0.id, usual.id);

@@ -9,11 +9,11 @@ use kiln_pool::Instance;
 
 use super::Database;
 
-/// Claims of one check.
+/// Number of claims in one check.
 const CLAIMS: usize = 20_000;
-/// Runners.
+/// Number of runners.
 const STORES: usize = 2;
-/// Claimers in each.
+/// Number of claimers in each runner.
 const CLAIMERS: usize = 64;
 
 pub async fn many_claimers_never_share_an_instance(database: Database) {
@@ -35,7 +35,7 @@ pub async fn many_claimers_never_share_an_instance(database: Database) {
             for m in 0..per_claimer {
                 let row = stage(&format!("s-{n}-{m}"), 1);
                 let mut instance = store.begin_stage(&row, 10).await.unwrap().1;
-                // One that waits, because an older one waited for a moment, is served by the next pass.
+                // A stage that waits because an older one waited for a moment is served by the next pass.
                 while instance.is_none() {
                     instance = store.claim(&row, 10).await.unwrap().map(|(_, instance)| instance);
                 }

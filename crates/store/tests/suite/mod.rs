@@ -17,7 +17,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Another runner's view of it.
+    /// Opens it as another runner would.
     pub async fn open(&self) -> Arc<SqlStore> {
         kiln_store::open(&self.url).await.unwrap().store
     }
@@ -29,7 +29,7 @@ impl conformance::Backend for Database {
     }
 }
 
-/// A database in memory, which all runners of a process share.
+/// A database in memory. All runners of a process share it.
 pub struct Memory(pub Arc<SqlStore>);
 
 impl conformance::Backend for Memory {
@@ -41,7 +41,7 @@ impl conformance::Backend for Memory {
 
 type Check = fn(Database) -> BoxFuture<'static, ()>;
 
-/// What only databases have to do, each for a database of its own.
+/// Checks for databases only. Each gets a database of its own.
 pub const CHECKS: &[(&str, Check)] = &[
     ("many_claimers_never_share_an_instance", |database| {
         Box::pin(contention::many_claimers_never_share_an_instance(database))

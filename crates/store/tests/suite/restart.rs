@@ -1,4 +1,4 @@
-//! What stays, and as what.
+//! Values that survive a restart.
 
 use std::collections::BTreeSet;
 
