@@ -19,29 +19,29 @@ use crate::unix;
 /// Bytes at the end of an agent's log that are shown.
 const TAIL_BYTES: u64 = 4096;
 const LOG: &str = "agent.log";
-/// What an agent logs when it can be reached, before its address.
+/// The text before the address in the agent's log line.
 const LISTENING: &str = "listening address=";
-/// The setting without which an agent would take this machine for its own, set its clock and power it off.
+/// Setting without which an agent would regard this machine as its own, set its clock and power it off.
 const HARMLESS: &str = "KILN_CHANGE_KERNEL";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Where builds put the agent, below the target directory.
+/// Paths of the built agent below the target directory.
 const AGENTS: [&str; 3] = ["release/kiln-agent", "x86_64-unknown-linux-gnu/agent/kiln-agent", "debug/kiln-agent"];
 
-/// How instances are made.
+/// Settings of instances.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Directory of the instances; made when it is not there.
+    /// Directory of the instances. It is created on demand.
     pub root: PathBuf,
     /// The program `kiln-agent`.
     pub agent: PathBuf,
-    /// An agent that nobody asks for ends after this.
+    /// Time after which an agent without calls ends.
     pub lease: Option<Duration>,
-    /// An agent ends at this age.
+    /// Age at which an agent ends.
     pub max_age: Option<Duration>,
-    /// At most this many instances; more is refused for lack of capacity.
+    /// Most instances. A launch beyond it is refused for lack of capacity.
     pub limit: Option<usize>,
-    /// An agent listens within this, or its launch has failed.
+    /// Time within which an agent must listen; otherwise its launch has failed.
     pub start_within: Duration,
     /// Further settings of the agent, by the names of its environment.
     pub agent_env: BTreeMap<String, String>,
@@ -63,11 +63,11 @@ impl Settings {
     }
 }
 
-/// Returns the agent that this repository built: what `KILN_AGENT` names, else the newest one in the target directory that
-/// leaves its machine alone.
+/// Returns the agent that this repository built: the one that `KILN_AGENT` names, else the newest one in the target
+/// directory that leaves its machine alone.
 ///
 /// # Errors
-/// When there is none; the message says how to build it.
+/// When there is none. The message says how to build one.
 pub fn built_agent() -> Result<PathBuf, DriverError> {
     if let Some(agent) = std::env::var_os("KILN_AGENT").map(PathBuf::from) {
         require_harmless(&agent)?;
@@ -82,7 +82,7 @@ pub fn built_agent() -> Result<PathBuf, DriverError> {
     Ok(found.max_by_key(age).ok_or_else(none)?)
 }
 
-/// Refuses an agent that does not know how to live beside others.
+/// Refuses an agent that would change the machine it runs on.
 fn require_harmless(agent: &Path) -> Result<(), ProcessError> {
     let help = Command::new(agent).arg("--help").output().map_err(ProcessError::io("run", agent))?;
     if String::from_utf8_lossy(&help.stdout).contains(HARMLESS) {
@@ -103,7 +103,7 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Returns the agent of these settings, who trusts the clients of the authority.
+    /// Returns the agent of these settings. It trusts the clients of the authority.
     pub(crate) fn new(settings: &Settings, authority: &Authority) -> Result<Self, ProcessError> {
         require_harmless(&settings.agent)?;
         let limits = [("KILN_LEASE_S", settings.lease), ("KILN_MAX_AGE_S", settings.max_age)];
@@ -114,8 +114,8 @@ impl Agent {
         Ok(Self { program: settings.agent.clone(), env, ca_pem: authority.ca_pem().to_owned(), identity })
     }
 
-    /// Starts the agent of an instance in its directory and returns its pid. It and all that it starts carry `mark`, a
-    /// variable of their environment.
+    /// Starts the agent of an instance in its directory and returns its pid. The agent and all its processes carry
+    /// `mark`, a variable of their environment.
     pub(crate) fn spawn(&self, dir: &Path, mark: (&str, PathBuf), nice: u8) -> Result<u32, ProcessError> {
         let key = self.identity.key_pem.as_str();
         for (name, mode, text) in [
@@ -147,7 +147,7 @@ impl Agent {
     }
 }
 
-/// Where the agent of a directory listens and keeps what is its own.
+/// Returns the settings for the agent's address and files, all within a directory.
 fn places(dir: &Path) -> [(&'static str, String); 9] {
     let at = |name: &str| dir.join(name).display().to_string();
     [
@@ -163,12 +163,12 @@ fn places(dir: &Path) -> [(&'static str, String); 9] {
     ]
 }
 
-/// Returns where the agent of a directory listens, once its log tells.
+/// Returns the address of a directory's agent once its log shows it.
 pub(crate) fn address(dir: &Path) -> Option<SocketAddr> {
     address_in(&fs::read_to_string(dir.join(LOG)).unwrap_or_default())
 }
 
-/// Takes the address from the first whole line that tells one.
+/// Takes the address from the first complete line that has one.
 fn address_in(log: &str) -> Option<SocketAddr> {
     let mut whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     whole.find_map(|line| line.split_once(LISTENING)?.1.trim_end().parse().ok())

@@ -1,4 +1,4 @@
-//! The driver: the trait's calls, on threads of their own, because all that they do blocks.
+//! The driver: the trait's calls, on threads of their own, because all of them block.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::launch::Launcher;
 use crate::root::{Root, valid_id};
 use crate::section::NAME;
 
-/// The driver. Clones of it are the same one.
+/// The driver. Its clones share their state.
 #[derive(Clone)]
 pub struct ProcessDriver {
     launcher: Arc<Launcher>,
@@ -25,7 +25,7 @@ impl ProcessDriver {
     /// Opens a root. The agents trust the clients of this authority.
     ///
     /// # Errors
-    /// When the root cannot be used, or the agent is not one that leaves its machine alone.
+    /// When the root cannot be used, or the agent would change its machine.
     pub fn open(settings: &Settings, authority: &Authority) -> Result<Self, DriverError> {
         let (agent, root) = (Agent::new(settings, authority)?, Root::open(&settings.root)?);
         let launcher = Launcher { root, agent, limit: settings.limit, start_within: settings.start_within };
@@ -43,7 +43,7 @@ impl ProcessDriver {
         work: impl FnOnce(&Launcher) -> Result<T, ProcessError> + Send + 'static,
     ) -> Result<T, DriverError> {
         let launcher = Arc::clone(&self.launcher);
-        // Goes on to its end when the caller gives up: nothing is left half done by us.
+        // The work continues to its end when the caller gives up, so nothing is left half done.
         let done = tokio::task::spawn_blocking(move || work(&launcher)).await;
         Ok(done.map_err(|error| ProcessError::Broken(error.to_string()))??)
     }
@@ -71,7 +71,7 @@ impl Driver for ProcessDriver {
             };
             if let Err(error) = process.ended().await {
                 tracing::warn!(instance = id, %error, "its end cannot be waited for");
-                // Listings tell, then.
+                // Listings show the end.
                 return std::future::pending().await;
             }
             let log = agent::tail(&self.launcher.root.instance_dir(id));

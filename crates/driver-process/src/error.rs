@@ -1,11 +1,11 @@
-//! Why a call fails, and the class by which the plan decides what follows.
+//! Errors of calls, and their classes.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use kiln_driver::{DriverError, ErrorClass};
 
-/// Why an instance cannot be made, seen or ended.
+/// An instance that cannot be made, listed or ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProcessError {
     #[error("{0}")]
@@ -34,13 +34,13 @@ pub(crate) enum ProcessError {
 }
 
 impl ProcessError {
-    /// Returns what `map_err` takes: the I/O error with what was tried on which path.
+    /// Returns a function for `map_err` that adds the action and the path to an I/O error.
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { what, path: path.to_owned(), source }
     }
 
-    /// Every class has its consequence in the engine: a launch that is invalid or finds nothing is not repeated as it is, one
-    /// without capacity waits, and what is transient is tried again.
+    /// Returns the class, which decides what the engine does: a launch that is invalid or finds nothing is not repeated
+    /// as it is, one without capacity waits, and a transient failure is repeated.
     fn class(&self) -> ErrorClass {
         match self {
             Self::Invalid(_) | Self::Ended(_) | Self::Tls(_) => ErrorClass::Invalid,

@@ -9,11 +9,11 @@ use crate::name::ProcessName;
 use crate::record::Record;
 use crate::root::{self, Root};
 
-/// Lists every instance, with its labels. One whose process has ended is left over until it is destroyed.
+/// Lists every instance, with its labels. An instance whose process has ended is left over until it is destroyed.
 pub(crate) fn list(root: &Root) -> Result<Vec<Listed>, ProcessError> {
     let mut listed = Vec::new();
     for id in root.instances()? {
-        // One that went between the two looks has no record.
+        // An instance that went away between the two looks has no record.
         let Some(record) = Record::read(&root.instance_dir(&id)) else { continue };
         let life = match &record.process {
             None => Life::Starting,
@@ -26,13 +26,13 @@ pub(crate) fn list(root: &Root) -> Result<Vec<Listed>, ProcessError> {
     Ok(listed)
 }
 
-/// Ends an instance and removes all that belongs to it. An id that is not there is a success, and is never launched later.
+/// Ends an instance and removes all that belongs to it. An unknown id is a success, and is never launched later.
 pub(crate) fn destroy(root: &Root, id: &str) -> Result<(), ProcessError> {
     if !root::valid_id(id) {
         return Ok(());
     }
     root.end(id)?;
-    // Whoever starts it sees that it is to end and lets go.
+    // A launch that is under way sees the mark of its end and releases the lock.
     let lock = root.lock_instance(id)?;
     kill::end(process(root, id).as_ref(), &root.mark(id))?;
     root.remove(id)?;
@@ -40,7 +40,7 @@ pub(crate) fn destroy(root: &Root, id: &str) -> Result<(), ProcessError> {
     Ok(())
 }
 
-/// Returns the process of an instance's agent, if there was one; it may have ended.
+/// Returns the process of an instance's agent, if it had one. The process may have ended.
 pub(crate) fn process(root: &Root, id: &str) -> Option<ProcessName> {
     if root::valid_id(id) { Record::read(&root.instance_dir(id))?.process } else { None }
 }

@@ -9,13 +9,13 @@ use crate::error::ProcessError;
 use crate::name::ProcessName;
 use crate::proc::{self, Stat};
 
-/// How often the end of processes is looked for.
+/// Poll interval while processes end.
 const LOOK: Duration = Duration::from_millis(5);
-/// A process in an uninterruptible wait outlives SIGKILL; it is given this long.
+/// Time for a process in an uninterruptible wait, which outlives SIGKILL.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Ends every process of an instance, its agent last: orphans of steps stay the agent's children as long as it lives, so
-/// none of them gets away. `mark` is the variable that each of them has in its environment.
+/// Ends every process of an instance, its agent last: orphans of steps stay children of the agent as long as it lives,
+/// so none of them escapes. `mark` is the variable that each of them has in its environment.
 pub(crate) fn end(agent: Option<&ProcessName>, mark: &str) -> Result<(), ProcessError> {
     let agent = agent.filter(|agent| agent.lives());
     let pid = agent.map(|agent| agent.pid);
@@ -26,9 +26,9 @@ pub(crate) fn end(agent: Option<&ProcessName>, mark: &str) -> Result<(), Process
     loop {
         let mut left: Vec<u32> = members(pid, mark).into_iter().filter(|member| Some(*member) != pid).collect();
         for member in &left {
-            // It is a member by what it is now, not by a pid that was remembered.
+            // The pid is taken from the present processes, not from a record.
             if let Some(member) = i32::try_from(*member).ok().and_then(Pid::from_raw) {
-                // It may have ended meanwhile; whether it has is looked at.
+                // It may have ended meanwhile. The next round looks again.
                 let _ = kill_process(member, Signal::KILL);
             }
         }
@@ -48,8 +48,8 @@ pub(crate) fn end(agent: Option<&ProcessName>, mark: &str) -> Result<(), Process
     }
 }
 
-/// Returns the living processes of an instance: those with its mark, those of its agent's session, and all that descend of
-/// them.
+/// Returns the living processes of an instance: those with its mark, those of its agent's session, and all their
+/// descendants.
 fn members(agent: Option<u32>, mark: &str) -> HashSet<u32> {
     let all: HashMap<u32, Stat> = proc::pids().into_iter().filter_map(|pid| Some((pid, proc::stat(pid)?))).collect();
     let own = |pid: u32, stat: &Stat| Some(pid) == agent || Some(stat.session) == agent || proc::has_mark(pid, mark);

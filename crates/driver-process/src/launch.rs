@@ -1,4 +1,4 @@
-//! A launch, which starts an agent at most once per id, whoever asks and however often.
+//! Launches. An agent is started at most once per id, however many callers ask and how often.
 //!
 //! ```text
 //! entered (labels written) ─► locked ─► spawned ─► process written ─► it listens ─► answer written
@@ -18,20 +18,20 @@ use crate::root::{self, Entry, Root};
 use crate::section::{IMAGE, Spec};
 use crate::{kill, proc};
 
-/// How often an agent's log is looked at for its address.
+/// Poll interval for the address in an agent's log.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Launches the instances of a root.
 pub(crate) struct Launcher {
     pub(crate) root: Root,
     pub(crate) agent: Agent,
-    /// Most instances of the root.
+    /// Most instances in the root.
     pub(crate) limit: Option<usize>,
-    /// An agent listens within this, or its launch has failed.
+    /// Time within which an agent must listen; otherwise its launch has failed.
     pub(crate) start_within: Duration,
 }
 
-/// Refuses what no repetition would make possible, before anything is done.
+/// Refuses a request that can never succeed, before anything is done.
 pub(crate) fn check(request: &LaunchRequest) -> Result<Spec, ProcessError> {
     if !root::valid_id(&request.token) {
         return Err(ProcessError::Invalid(format!(
@@ -52,15 +52,15 @@ pub(crate) fn check(request: &LaunchRequest) -> Result<Spec, ProcessError> {
 }
 
 impl Launcher {
-    /// Launches the instance of a request, or returns what an earlier launch of it answered.
+    /// Launches the instance of a request, or returns the answer of an earlier launch of it.
     pub(crate) fn launch(&self, request: &LaunchRequest) -> Result<Launched, ProcessError> {
         let (id, spec) = (&request.token, check(request)?);
         loop {
             let entry = self.root.enter(request, self.limit)?;
-            // A failed start of somebody else may have removed it meanwhile; then it is entered again.
+            // A failed concurrent start may have removed it meanwhile; then it is entered again.
             let Some(_lock) = self.root.lock_instance(id)? else { continue };
             return match self.start(id, spec, entry) {
-                // It failed of itself, so nothing of it stays and its id may be tried again.
+                // The start failed by itself, so nothing of it stays and its id may be tried again.
                 Err(error @ (ProcessError::NotUp { .. } | ProcessError::Io { .. })) if !self.root.has_ended(id) => {
                     let process = Record::read(&self.root.instance_dir(id)).and_then(|record| record.process);
                     kill::end(process.as_ref(), &self.root.mark(id))?;
@@ -72,7 +72,7 @@ impl Launcher {
         }
     }
 
-    /// Starts the agent, or takes up a start. The caller holds the instance's lock.
+    /// Starts the agent, or continues a start. The caller holds the instance's lock.
     fn start(&self, id: &str, spec: Spec, entry: Entry) -> Result<Launched, ProcessError> {
         let (dir, began) = (self.root.instance_dir(id), Instant::now());
         if self.root.has_ended(id) {
@@ -81,13 +81,13 @@ impl Launcher {
         let missing = || ProcessError::Broken(format!("{} has no record", dir.display()));
         let mut record = Record::read(&dir).ok_or_else(missing)?;
         if record.process.is_none() {
-            // Whoever entered it may have been killed right after the start.
+            // The process that entered it may have been killed right after the start.
             let running = if entry == Entry::New { None } else { self.find(id) };
             let spawned = match running {
                 Some(process) => Some(process),
                 None => ProcessName::of(self.agent.spawn(&dir, self.root.variable(id), spec.nice)?),
             };
-            // One that has ended already has told why in its log.
+            // The log of an agent that has already ended contains the reason.
             let process = spawned.ok_or_else(|| not_up(id, &dir, "it ended at once"))?;
             record.process = Some(process);
             record.write(&dir)?;
@@ -116,7 +116,7 @@ impl Launcher {
         deadline: Instant,
     ) -> Result<std::net::SocketAddr, ProcessError> {
         loop {
-            // Before the look at the log: what an agent wrote before its end is seen.
+            // This is checked before the log is read, so that the last lines before an end are seen.
             let lives = process.lives();
             if let Some(address) = agent::address(dir) {
                 return Ok(address);

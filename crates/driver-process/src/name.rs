@@ -1,4 +1,4 @@
-//! A process by a name that no other process ever has.
+//! Names of processes that no other process ever has.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{proc, unix};
 
-/// A process. A pid alone comes to mean another process when its own has ended.
+/// A process. A pid alone is reused after its process has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessName {
     pub(crate) pid: u32,
@@ -17,23 +17,23 @@ pub(crate) struct ProcessName {
 }
 
 impl ProcessName {
-    /// Returns the process that has this pid now; none when it has ended.
+    /// Returns the process with this pid; none when it has ended.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         Some(Self { pid, start_time: proc::stat(pid)?.start_time, boot_id: proc::boot_id() })
     }
 
-    /// Tells whether this very process lives.
+    /// Tells whether exactly this process lives.
     pub(crate) fn lives(&self) -> bool {
         proc::stat(self.pid).map(|stat| stat.start_time) == Some(self.start_time) && proc::boot_id() == self.boot_id
     }
 
-    /// Sends a signal, through a descriptor, which never comes to mean another process.
+    /// Sends a signal through a descriptor, which always refers to the same process.
     pub(crate) fn signal(&self, signal: Signal) {
         if let Some(pid) = self.raw()
             && let Ok(fd) = pidfd_open(pid, PidfdFlags::empty())
             && self.lives()
         {
-            // It may have ended meanwhile; whether it has is looked at by the caller.
+            // It may have ended meanwhile. The caller looks.
             let _ = pidfd_send_signal(fd, signal);
         }
     }

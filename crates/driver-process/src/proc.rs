@@ -1,8 +1,8 @@
-//! What the kernel shows of processes.
+//! Processes as the kernel shows them.
 
 use std::fs;
 
-/// A line of `/proc/PID/stat`, as far as it is needed.
+/// The fields of a line of `/proc/PID/stat` that are needed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) parent: u32,
@@ -16,7 +16,7 @@ pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// Returns an id that nobody else has.
+/// Returns a unique id.
 pub(crate) fn random_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default().trim().to_owned()
 }
@@ -27,13 +27,14 @@ pub(crate) fn pids() -> Vec<u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Returns what the kernel shows of a process that lives; none of one that has ended, reaped or not.
+/// Returns the kernel's line on a living process; none for one that has ended, reaped or not.
 pub(crate) fn stat(pid: u32) -> Option<Stat> {
     parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 fn parse(stat: &str) -> Option<Stat> {
-    // The command's name is in brackets and may hold anything, brackets and spaces too: count from its last bracket.
+    // The command's name is in brackets and may itself contain brackets and spaces, so fields are counted from its last
+    // bracket.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |n: usize| fields.get(n)?.parse::<u64>().ok();
     let pid = |n: usize| u32::try_from(number(n)?).ok();
@@ -41,9 +42,9 @@ fn parse(stat: &str) -> Option<Stat> {
     if ended { None } else { Some(Stat { parent: pid(1)?, session: pid(3)?, start_time: number(19)? }) }
 }
 
-/// Tells whether a process began with a variable in its environment that begins so.
+/// Tells whether a process was started with an environment variable that begins with `mark`.
 pub(crate) fn has_mark(pid: u32, mark: &str) -> bool {
-    // A process that is gone has no mark that we could see.
+    // A process that is gone has no visible mark.
     let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     environ.split_inclusive(|b| *b == 0).any(|entry| entry.starts_with(mark.as_bytes()))
 }

@@ -1,4 +1,4 @@
-//! The record of an instance, a file that every process which opens the root reads.
+//! The record of an instance, a file that every process with the same root reads.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::ProcessError;
 use crate::name::ProcessName;
 
-/// The name in the certificate that every agent has until it is given its own.
+/// The name in the certificate that every agent has before it gets its own.
 pub const SERVER_NAME: &str = "process-agent";
 
 const FILE: &str = "record.json";
 
-/// An instance. It is written before anything runs, when there is a process, and when its port is known.
+/// An instance's record. It is written before anything runs, once there is a process, and once its port is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) labels: Labels,
@@ -24,7 +24,7 @@ pub(crate) struct Record {
     pub(crate) answer: Option<Answer>,
 }
 
-/// What its launch was answered.
+/// The answer to its launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) agent: SocketAddr,
@@ -37,20 +37,20 @@ impl Record {
         Self { labels: labels.clone(), process: None, answer: None }
     }
 
-    /// Reads the record of a directory; none where none lies.
+    /// Reads the record of a directory; none where there is none.
     pub(crate) fn read(dir: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(dir.join(FILE)).ok()?).ok()
     }
 
-    /// Replaces what is written, whole or not at all.
+    /// Replaces the record, whole or not at all.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), ProcessError> {
         let text = serde_json::to_vec(self).map_err(|e| ProcessError::Broken(e.to_string()))?;
         let (path, new) = (dir.join(FILE), dir.join(".record.json"));
-        // Not written through: after a crash of the machine no process is left that it could name.
+        // It is not flushed: after a crash of the machine there is no process left for it to name.
         fs::write(&new, text).and_then(|()| fs::rename(&new, &path)).map_err(ProcessError::io("write", &path))
     }
 
-    /// Returns what the launch answered, and what every listing repeats.
+    /// Returns the launch's answer, which every listing repeats.
     pub(crate) fn launched(&self, id: &str) -> Option<Launched> {
         let answer = self.answer.as_ref()?;
         Some(Launched {

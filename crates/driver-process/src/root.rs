@@ -1,4 +1,4 @@
-//! The root: which ids are there, which have ended, and whose turn it is.
+//! The root: its instances, the ids that have ended, and its locks.
 //!
 //! ```text
 //! ROOT/site                  the id of this root
@@ -27,43 +27,44 @@ const INSTANCES: &str = "instances";
 const ENDED: &str = "ended";
 const SITE: &str = "site";
 
-/// A directory that is to this driver what an account is to a cloud: every driver that opens it, in whatever process, sees and
-/// ends the same instances, and none of them ends with the process that made it.
+/// A directory that is to this driver what an account is to a cloud. Every driver that opens it, in any process, sees
+/// and ends the same instances, and no instance ends with the process that made it.
 #[derive(Debug)]
 pub(crate) struct Root {
     dir: PathBuf,
     site: String,
 }
 
-/// What a launch finds.
+/// The state of an id when a launch enters it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entry {
-    /// It was not there, so nothing runs under its id.
+    /// The id is new, so nothing runs under it.
     New,
-    /// Somebody entered it before.
+    /// The id was entered before.
     Known,
 }
 
-/// Tells whether it can name an instance: it becomes the name of a directory.
+/// Tells whether a text can be an instance's id. It becomes the name of a directory.
 pub(crate) fn valid_id(id: &str) -> bool {
     let inner_ok = id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     (1..=ID_MAX_BYTES).contains(&id.len()) && inner_ok && !id.starts_with('-') && !id.ends_with('-')
 }
 
 impl Root {
-    /// Opens a root, and makes it where it is not there.
+    /// Opens a root. It is created on demand.
     pub(crate) fn open(dir: &Path) -> Result<Self, ProcessError> {
         for dir in [INSTANCES, ENDED].map(|name| dir.join(name)) {
             fs::create_dir_all(&dir).map_err(ProcessError::io("create", &dir))?;
         }
-        // Processes are found by the path in their environment, so it must be the same whatever way it was come by.
+        // Processes are found by the path in their environment, so the path must not depend on how the root was named.
         let dir = fs::canonicalize(dir).map_err(ProcessError::io("find", dir))?;
         let mut root = Self { dir, site: String::new() };
         root.site = root.read_or_make_site()?;
         Ok(root)
     }
 
-    /// Returns the id of this root, which was made in it: a root of the same path on another host has another one.
+    /// Returns the id of this root. It was created with the root, so a root of the same path on another host has
+    /// another id.
     pub(crate) fn site(&self) -> &str {
         &self.site
     }
@@ -82,12 +83,12 @@ impl Root {
         }
     }
 
-    /// Returns where an instance keeps its files.
+    /// Returns the directory of an instance's files.
     pub(crate) fn instance_dir(&self, id: &str) -> PathBuf {
         self.dir.join(INSTANCES).join(id)
     }
 
-    /// Returns the name and the value of the variable that every process of an instance has in its environment.
+    /// Returns name and value of the variable in the environment of every process of an instance.
     pub(crate) fn variable(&self, id: &str) -> (&'static str, PathBuf) {
         (MARK, self.instance_dir(id))
     }
@@ -97,18 +98,18 @@ impl Root {
         format!("{MARK}={}\0", self.instance_dir(id).display())
     }
 
-    /// Returns how the marks of all instances begin.
+    /// Returns the common prefix of the marks of all instances.
     #[cfg(test)]
     pub(crate) fn mark_of_all(&self) -> String {
         format!("{MARK}={}/", self.dir.join(INSTANCES).display())
     }
 
-    /// Tells whether an instance was destroyed, or is to be.
+    /// Tells whether an instance was destroyed or is being destroyed.
     pub(crate) fn has_ended(&self, id: &str) -> bool {
         self.dir.join(ENDED).join(id).exists()
     }
 
-    /// Returns the ids of all instances that are there.
+    /// Returns the ids of all existing instances.
     pub(crate) fn instances(&self) -> Result<Vec<String>, ProcessError> {
         let dir = self.dir.join(INSTANCES);
         let entries = fs::read_dir(&dir).map_err(ProcessError::io("list", &dir))?;
@@ -118,7 +119,7 @@ impl Root {
         Ok(ids)
     }
 
-    /// Enters an instance with its labels, unless it is there.
+    /// Enters an instance with its labels, unless it exists.
     pub(crate) fn enter(&self, request: &LaunchRequest, limit: Option<usize>) -> Result<Entry, ProcessError> {
         let _turn = self.turn()?;
         if self.has_ended(&request.token) {
@@ -133,7 +134,7 @@ impl Root {
         {
             return Err(ProcessError::Full(limit));
         }
-        // It gets its name when it is whole: a killed launch leaves a record or nothing.
+        // It gets its name once it is complete, so a killed launch leaves a record or nothing.
         let unnamed = self.dir.join(INSTANCES).join(format!(".{}", request.token));
         remove_tree(&unnamed)?;
         fs::create_dir(&unnamed).map_err(ProcessError::io("create", &unnamed))?;
@@ -144,14 +145,14 @@ impl Root {
         Ok(Entry::New)
     }
 
-    /// Writes down that nothing is started under this id from now on.
+    /// Records that nothing is started under this id from now on.
     pub(crate) fn end(&self, id: &str) -> Result<(), ProcessError> {
         let _turn = self.turn()?;
         let path = self.dir.join(ENDED).join(id);
         File::create(&path).map(drop).map_err(ProcessError::io("create", &path))
     }
 
-    /// Waits until nobody else starts or ends this instance. None when it is not there.
+    /// Waits until no other call starts or ends this instance. Returns none when it does not exist.
     pub(crate) fn lock_instance(&self, id: &str) -> Result<Option<File>, ProcessError> {
         let path = self.instance_dir(id).join("lock");
         loop {
@@ -161,7 +162,7 @@ impl Root {
                 Err(error) => return Err(ProcessError::io("open", &path)(error)),
             };
             file.lock().map_err(ProcessError::io("lock", &path))?;
-            // Whoever held it may have removed it.
+            // The former holder may have removed the file.
             let locked = file.metadata().map_err(ProcessError::io("look at", &path))?.ino();
             if fs::metadata(&path).is_ok_and(|now| now.ino() == locked) {
                 return Ok(Some(file));
@@ -169,7 +170,8 @@ impl Root {
         }
     }
 
-    /// Removes an instance's directory, whose lock the caller holds. It loses its name first, so that no half of it is listed.
+    /// Removes the directory of an instance whose lock the caller holds. The directory is renamed first, so that half
+    /// of it is never listed.
     pub(crate) fn remove(&self, id: &str) -> Result<(), ProcessError> {
         let (dir, unnamed) = (self.instance_dir(id), self.dir.join(INSTANCES).join(format!(".{id}")));
         remove_tree(&unnamed)?;
@@ -179,7 +181,7 @@ impl Root {
         }
     }
 
-    /// Waits until nobody else enters or ends an id, and holds them off.
+    /// Waits for the root's lock, which is held while an id is entered or ended.
     fn turn(&self) -> Result<File, ProcessError> {
         let path = self.dir.join("lock");
         let file = File::options().create(true).append(true).open(&path).map_err(ProcessError::io("open", &path))?;

@@ -1,4 +1,4 @@
-//! The driver's section of the pool file: the words of a `spec` of `type: process`, and what a launch makes of them.
+//! The driver's section of the pool file: the keys of a `spec` of `type: process`, and their effect on a launch.
 
 use std::ops::RangeInclusive;
 
@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use crate::error::ProcessError;
 
-/// What pool files call this driver.
+/// The driver's name in pool files.
 pub const NAME: &str = "process";
-/// The one image there is.
+/// The only image.
 pub(crate) const IMAGE: &str = "process";
 
-/// Values of `nice`. The pool file and the launch use the same.
+/// Values of `nice`, for the pool file and the launch.
 const NICE: RangeInclusive<i64> = 0..=19;
 
 static SPEC: Table = Table::closed(
@@ -25,7 +25,7 @@ static SPEC: Table = Table::closed(
 
 static LIMITS: [Limit; 1] = [Limit { path: &["nice"], range: NICE, unit: "" }];
 
-/// Reads and checks the words of the driver's section.
+/// Reads and checks the driver's section.
 #[derive(Debug)]
 pub struct ProcessSection;
 
@@ -46,7 +46,7 @@ impl Section for ProcessSection {
         &LIMITS
     }
 
-    /// The limits say it all.
+    /// The limits are the only check.
     fn check(&self, _: &Node, _: bool, _: &mut Reader<'_>) {}
 
     fn check_variant(&self, variant: &Node, reader: &mut Reader<'_>) {
@@ -59,10 +59,10 @@ impl Section for ProcessSection {
         }
     }
 
-    /// None of a variant's own keys means anything to a process.
+    /// None of a variant's own keys applies to processes.
     fn vary(&self, _: &mut Value, _: &Variant, _: &mut Reader<'_>) {}
 
-    /// What the engine counts by stands in the launch's fields; what only this driver understands goes on in its `spec`.
+    /// Puts the values that the engine counts into the launch's fields, and the driver's own into its `spec`.
     fn instances(&self, spec: Value) -> Instances {
         let launch =
             Launch { image: IMAGE.to_owned(), cpus: 1, memory_mib: 16, disk_gib: 1, spec, ..Launch::default() };
@@ -70,15 +70,16 @@ impl Section for ProcessSection {
     }
 }
 
-/// What a launch finds in the spec of its request.
+/// The values in the spec of a launch request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spec {
-    /// Added to the nice value of the runner.
+    /// Increment to the runner's nice value.
     pub(crate) nice: u8,
 }
 
 impl Spec {
-    /// Reads a spec as the section has written it. A request need not come from a pool file, so it is checked again.
+    /// Reads a spec that the section has written. It is checked again, because a request need not come from a pool
+    /// file.
     pub(crate) fn of(spec: &Value) -> Result<Self, ProcessError> {
         let nice = spec.get("nice").map_or(Some(0), Value::as_i64).filter(|nice| NICE.contains(nice));
         let refused = || ProcessError::Invalid(format!("`nice` is {} to {}: {spec}", NICE.start(), NICE.end()));

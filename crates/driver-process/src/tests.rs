@@ -1,4 +1,4 @@
-//! The driver with real agents.
+//! Tests of the driver with real agents.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::root::Root;
 use crate::section::IMAGE;
 use crate::{ProcessDriver, SERVER_NAME, Settings, built_agent, instances, proc};
 
-/// Nothing here takes longer on a working machine.
+/// Limit of every wait. Nothing here takes longer on a working machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Rig {
@@ -41,7 +41,7 @@ impl Rig {
         self.open(&self.settings())
     }
 
-    /// Processes of all instances, and how many directories there are.
+    /// Returns the processes of all instances, and the number of directories.
     fn left(&self) -> (Vec<u32>, usize) {
         let dirs = std::fs::read_dir(self.dir.path().join("instances")).expect("the instances");
         (processes(self.dir.path()), dirs.count())
@@ -64,7 +64,7 @@ fn processes(dir: &Path) -> Vec<u32> {
     proc::marked(&root(dir).mark_of_all())
 }
 
-/// The process of an instance's agent.
+/// Returns the process of an instance's agent.
 fn process_of(dir: &Path, id: &str) -> u32 {
     instances::process(&root(dir), id).filter(|process| process.lives()).expect("its agent").pid
 }
@@ -127,7 +127,7 @@ async fn an_instance_outlives_its_driver_and_is_the_same_to_every_other() {
         [(Life::Running, launched.first().cloned())]
     );
     assert_eq!(b.launch(&request("i-1")).await.expect("a launch"), launched);
-    // Two drivers that launch one id at once make one process.
+    // Two drivers that launch one id at the same time make one process.
     let c = rig.driver();
     let twin = request("i-2");
     let (one, two) = futures::future::join(b.launch(&twin), c.launch(&twin)).await;
@@ -146,7 +146,7 @@ async fn what_a_killed_launch_left_is_found_by_its_mark() {
     let driver = rig.driver();
     let launched = driver.launch(&request("i-1")).await.expect("a launch");
     let pid = process_of(rig.dir.path(), "i-1");
-    // As if the one who started it had been killed before it could write so down.
+    // The record is reset as if the launch had been killed before it wrote the process down.
     let dir = rig.dir.path().join("instances/i-1");
     Record::intent(&request("i-1").labels).write(&dir).expect("a record");
     let again = rig.driver().launch(&request("i-1")).await.expect("a launch");

@@ -1,4 +1,4 @@
-//! What every driver must do, as one function that every driver's tests call.
+//! Conformance checks for drivers, as one function that every driver's tests call.
 //!
 //! A failed expectation panics with its sentence: this is a test suite that lives in the library so that drivers in other
 //! crates can use it.
@@ -12,7 +12,7 @@ use kiln_wire::reach::Reach;
 
 use crate::{Driver, DriverError, ErrorClass, LaunchRequest, Launched};
 
-/// How a driver is put through the suite.
+/// A driver under test, with the suite's inputs.
 pub struct Subject<'a, D> {
     /// The driver.
     pub driver: &'a D,
@@ -20,7 +20,7 @@ pub struct Subject<'a, D> {
     pub request: LaunchRequest,
     /// Ends an instance from outside, as a crash would.
     pub crash: &'a (dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync),
-    /// The longest that one call may take.
+    /// Time limit of one call.
     pub limit: Duration,
 }
 
@@ -51,7 +51,7 @@ impl<D: Driver> Subject<'_, D> {
         }
     }
 
-    /// Whether each entry of the instance in the listing shows it as running.
+    /// Returns, for each entry of the instance in the listing, whether it shows the instance as running.
     async fn listed(&self, id: &str) -> Vec<bool> {
         self.lives(id).await.into_iter().map(|life| life == Life::Running).collect()
     }
@@ -186,14 +186,14 @@ async fn destroyed_while_starting<D: Driver>(subject: &Subject<'_, D>) {
         tokio::task::yield_now().await;
         subject.driver.destroy(&request.token).await
     };
-    // Whether the launch wins is left open; what must hold is that nothing stays.
+    // Either call may win. No instance must remain.
     let (_, destroyed) =
         subject.within("launch and destroy", futures::future::join(subject.driver.launch(&request), destroy)).await;
     ok("destroy", destroyed);
     subject.destroy(&request.token).await;
 }
 
-/// A batch, where the driver makes any.
+/// Checks a batch, where the driver makes batches.
 async fn batch<D: Driver>(subject: &Subject<'_, D>) {
     let count = subject.driver.abilities().batch_max.min(3);
     let request = LaunchRequest { count, ..subject.request("batch") };

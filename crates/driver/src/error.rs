@@ -1,23 +1,23 @@
-//! How a driver fails: classes that a pool must tell apart.
+//! Failures of drivers, in classes that a pool must tell apart.
 
-/// What kind of failure it is, which decides what is done about it.
+/// The kind of a failure. It decides what is done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// There is no room now (no capacity, no memory, no disk); another place or time may have it.
+    /// There is no room now (no capacity, no memory, no disk). Another place or time may have some.
     Capacity,
-    /// A limit of the account or the host is reached.
+    /// A limit of the account or the host has been reached.
     Quota,
-    /// Asked too often.
+    /// Too many calls were made.
     Throttled,
-    /// Not allowed.
+    /// The call is not allowed.
     Auth,
     /// The request can never succeed as it is (unknown image, bad setting).
     Invalid,
-    /// What was named does not exist.
+    /// The named thing does not exist.
     NotFound,
-    /// May succeed when tried again.
+    /// The call may succeed when it is repeated.
     Transient,
-    /// Sent, and no answer came: it may have happened.
+    /// The request was sent and got no answer, so it may have been carried out.
     Ambiguous,
 }
 
@@ -25,17 +25,17 @@ pub enum ErrorClass {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct DriverError {
-    /// What kind.
+    /// The class.
     pub class: ErrorClass,
     /// What failed, where, and what to do next.
     pub message: String,
-    /// Why, where a lower layer said so.
+    /// The cause from a lower layer.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl DriverError {
-    /// There is nothing here that could open this site.
+    /// Creates the error for a site that nothing here can open.
     #[must_use]
     pub fn unknown_site(site: &str) -> Self {
         let message = format!("site {site} cannot be used here: another host or another setting of this runner has it");

@@ -1,5 +1,5 @@
-//! A driver without machines, for tests of what stands above drivers. It is strict: it refuses what a real one would, and
-//! does nothing that it was not asked to do.
+//! A driver without machines, for tests of code that uses drivers. It is strict: it refuses whatever a real driver
+//! would refuse, and does only what it is asked to do.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -23,13 +23,13 @@ pub enum Fault {
     Refuse(ErrorClass),
     /// The next launch makes its instances, and its answer is lost.
     LoseAnswer,
-    /// The next launch makes no more than this many of the instances that are asked for.
+    /// The next launch makes at most this many of the requested instances.
     MakeOnly(u32),
-    /// The addresses of the next launch's instances are told by listings only.
+    /// The addresses of the next launch's instances appear in listings only.
     AddressLater,
 }
 
-/// The driver. Clones of it are the same one.
+/// The driver. Its clones share their state.
 #[derive(Debug, Clone)]
 pub struct FakeDriver {
     state: Arc<Mutex<State>>,
@@ -50,7 +50,7 @@ struct State {
 
 #[derive(Debug)]
 struct Instance {
-    /// What its launch answered.
+    /// The answer to its launch.
     launched: Launched,
     labels: Labels,
     address: SocketAddr,
@@ -58,7 +58,7 @@ struct Instance {
 }
 
 impl FakeDriver {
-    /// A driver that knows these images.
+    /// Creates a driver with these images.
     #[must_use]
     pub fn new(images: &[&str], needs_claim: bool) -> Self {
         let state = State { next_port: 40_000, ..State::default() };
@@ -66,7 +66,8 @@ impl FakeDriver {
         Self { state: Arc::new(Mutex::new(state)), images, needs_claim }
     }
 
-    /// The next instance has its agent there, under that name. Without one, the address leads nowhere.
+    /// Gives the next instance an agent at that address, with that name. Without this call, an instance's address leads
+    /// nowhere.
     pub fn offer_agent(&self, address: SocketAddr, server_name: &str) {
         self.state().agents.push_back((address, server_name.to_owned()));
     }
@@ -76,7 +77,7 @@ impl FakeDriver {
         self.state().faults.push_back(fault);
     }
 
-    /// At most this many instances at once; more is [`ErrorClass::Capacity`].
+    /// Limits the number of concurrent instances. A launch beyond it fails with [`ErrorClass::Capacity`].
     pub fn limit(&self, instances: usize) {
         self.state().limit = Some(instances);
     }
@@ -88,7 +89,7 @@ impl FakeDriver {
         }
     }
 
-    /// How many instances were ever made.
+    /// Returns the number of instances that were ever made.
     #[must_use]
     pub fn launches(&self) -> usize {
         self.state().launches
@@ -188,7 +189,7 @@ impl Instance {
 impl Driver for FakeDriver {
     fn launch<'a>(&'a self, request: &'a LaunchRequest) -> BoxFuture<'a, Result<Vec<Launched>, DriverError>> {
         async move {
-            // A real launch takes time, in which other calls come in.
+            // A real launch takes time, and other calls arrive meanwhile.
             tokio::task::yield_now().await;
             self.start(request)
         }
@@ -219,7 +220,7 @@ impl Driver for FakeDriver {
         let end = self.state().instances.get(id).map(|instance| instance.end.subscribe());
         async move {
             let Some(mut end) = end else { return End::new(EndKind::Unknown, format!("instance {id} does not run")) };
-            // The sender goes only after it has told the end.
+            // The sender is dropped only after it has sent the end.
             let told = end.wait_for(Option::is_some).await.map(|end| end.clone());
             told.ok().flatten().unwrap_or_else(|| End::new(EndKind::Unknown, "gone"))
         }

@@ -13,15 +13,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-/// Where the agent listens inside an instance; lite-engine's port.
+/// The agent's port inside an instance; the same as lite-engine's.
 pub const AGENT_PORT: u16 = 9079;
-/// What EC2 accepts, in bytes before base64.
+/// EC2's limit on user data, in bytes before base64.
 pub const MAX_USER_DATA_BYTES: usize = 16 * 1024;
-/// The line that an instance writes on its console when its first boot has come to rest.
+/// The line that an instance writes on its console when its first boot has finished.
 pub const SETTLED_LINE: &str = "kiln: settled";
 /// Name of the agent's file on a seed disk.
 pub const AGENT_FILE_ON_SEED: &str = "kiln-agent";
-/// Label of a seed disk, as cloud-init's NoCloud source looks for it.
+/// Label of a seed disk, as cloud-init's NoCloud source expects it.
 pub const SEED_LABEL: &str = "CIDATA";
 
 const BOOTSTRAP: &str = include_str!("../assets/bootstrap.sh");
@@ -31,10 +31,10 @@ const SETTLED_UNIT: &str = include_str!("../assets/kiln-settled.service");
 const MAX_AGE_SERVICE: &str = "[Unit]\nDescription=Ends an instance that outlived its maximum age\n\n\
                                [Service]\nType=oneshot\nExecStart=/bin/systemctl poweroff --no-wall\n";
 
-/// What an instance is told on its first boot.
+/// The data for an instance's first boot.
 #[derive(Debug, Clone)]
 pub struct UserData {
-    /// The certificate authority whose clients the agent serves, PEM.
+    /// The certificate authority of the clients that the agent serves, PEM.
     pub ca_pem: String,
     /// The instance's server certificate, PEM.
     pub server_cert_pem: String,
@@ -42,20 +42,20 @@ pub struct UserData {
     pub server_key_pem: String,
     /// SHA-256 of the agent's binary, 64 lower-case hexadecimal digits.
     pub agent_sha256: String,
-    /// Where to fetch the agent when it is neither installed nor on a seed disk.
+    /// The URL of the agent, for an instance where it is neither installed nor on a seed disk.
     pub agent_url: Option<String>,
-    /// The agent powers the instance off after this long without an authenticated call. None: never.
+    /// Time without an authenticated call after which the agent powers the instance off. None: never.
     pub lease: Option<Duration>,
-    /// The instance powers itself off at this age. None: never.
+    /// Age at which the instance powers itself off. None: never.
     pub max_age: Option<Duration>,
     /// Further settings of the agent, by the names of its environment.
     pub agent_env: BTreeMap<String, String>,
 }
 
-/// Why user data cannot be made.
+/// The reason why user data cannot be made.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum UserDataError {
-    /// Over [`MAX_USER_DATA_BYTES`].
+    /// The document is larger than [`MAX_USER_DATA_BYTES`].
     #[error(
         "the user data is {bytes} bytes and the limit is {MAX_USER_DATA_BYTES}: shorten the agent's extra settings"
     )]
@@ -63,24 +63,24 @@ pub enum UserDataError {
         /// Its size.
         bytes: usize,
     },
-    /// Not 64 hexadecimal digits.
+    /// The digest has not 64 hexadecimal digits.
     #[error("`{0}` is not a SHA-256: give the 64 hexadecimal digits that sha256sum prints for the agent's binary")]
     BadSha256(String),
-    /// A setting that an env file cannot carry.
+    /// A setting cannot be written to an env file.
     #[error(
         "the agent's setting `{0}` cannot be put in an env file: use A-Z, 0-9 and _ in the name, one line in the value"
     )]
     BadSetting(String),
-    /// A URL with characters that have a meaning to a shell.
+    /// A URL has characters with a meaning to a shell.
     #[error("`{0}` is not a URL for the agent: give http:// or https:// without spaces or quotes")]
     BadUrl(String),
 }
 
 impl UserData {
-    /// The document: `#cloud-config` and one JSON object.
+    /// Returns the document: `#cloud-config` and one JSON object.
     ///
     /// # Errors
-    /// When a value cannot be carried, or the whole is too long for EC2.
+    /// When a value cannot be written, or the document is too long for EC2.
     pub fn render(&self) -> Result<String, UserDataError> {
         let sha256 = &self.agent_sha256;
         if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
@@ -124,7 +124,7 @@ impl UserData {
             ("HTTPS_BIND", format!(":{AGENT_PORT}")),
             ("SERVER_CERT_FILE", "/etc/kiln/server-cert.pem".to_owned()),
             ("SERVER_KEY_FILE", "/etc/kiln/server-key.pem".to_owned()),
-            // In server mode this name means the authority of the clients: lite-engine's choice, not ours.
+            // In server mode this variable names the authority of the clients. The name is lite-engine's choice.
             ("CLIENT_CERT_FILE", "/etc/kiln/ca-cert.pem".to_owned()),
             ("SKIP_PREPARE_SERVER", "true".to_owned()),
         ]);

@@ -1,4 +1,4 @@
-//! The user data as cloud-init and a shell read it.
+//! The user data, as cloud-init and a shell read it.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use kiln_driver::user_data::{MAX_USER_DATA_BYTES, UserData, UserDataError};
 use serde_json::Value;
 
-/// Any digest: only its form is looked at.
+/// Any digest will do, because only its form is checked.
 const AGENT_SHA256: &str = "b0c5fa5c5b4f2fde8d3ec1ae5e4f0e0a0b0b1ca9c2d0d6d9d1d5bfb0a2d0f4f4";
 
 fn sample() -> UserData {
