@@ -1,20 +1,21 @@
-//! Where tests find real files of other projects: pipelines, pool files, test reports.
+//! Finds real files of other projects for tests: pipelines, pool files, test reports.
 //!
-//! They are not part of the repository. They lie in `shared/corpus` beside the checkout, or where `KILN_CORPUS` says. Where that is
-//! set they must be there; else a test that has none says so, in a line that `cargo xtask test` repeats at its end.
+//! They are not part of the repository. They are in `shared/corpus` beside the checkout, or in the folder that
+//! `KILN_CORPUS` names. If that variable is set, they must be there. Otherwise a test without them prints a line that
+//! `cargo xtask test` repeats at its end.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Names the folder that holds them.
+/// The variable that names their folder.
 const VARIABLE: &str = "KILN_CORPUS";
-/// From this crate's own folder.
+/// Their usual folder, relative to this crate's.
 const BESIDE: &str = "../../../shared/corpus";
 
-/// The folder of one kind of files, if they are there.
+/// Returns the folder of one kind of files, if it exists.
 ///
 /// # Panics
-/// When `KILN_CORPUS` is set and they are not there.
+/// When `KILN_CORPUS` is set and the folder does not exist.
 #[must_use]
 pub fn folder(kind: &str) -> Option<PathBuf> {
     let named = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -22,7 +23,7 @@ pub fn folder(kind: &str) -> Option<PathBuf> {
         Ok(folder) => Some(folder),
         Err(Absent { folder, required: true }) => panic!("{VARIABLE} is set, and {} is not there", folder.display()),
         Err(Absent { folder, .. }) => {
-            // Past the harness, which shows nothing of a test that passes.
+            // Written directly, because the test harness hides the output of a test that passes.
             let _ = writeln!(std::io::stderr(), "not run: no real files of kind {kind} at {}", folder.display());
             None
         }

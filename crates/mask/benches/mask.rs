@@ -1,4 +1,4 @@
-//! Throughput of masking and memory of what it needs, by the number of secrets.
+//! Throughput of masking, and its memory, by the number of secrets.
 //!
 //! `cargo bench -p kiln-mask` prints the table.
 
@@ -28,7 +28,7 @@ fn main() {
     }
 }
 
-/// A token of 40 characters that differs from the others from its beginning on.
+/// Returns a token of 40 characters that differs from the others from its first character on.
 fn secret(number: u64) -> String {
     let mut state = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x1234_5678_9ABC_DEF1;
     let mut next = || {
@@ -44,7 +44,7 @@ fn text(line: &str) -> Vec<u8> {
     (0..).flat_map(|n: u64| line.replace("{}", &n.to_string()).into_bytes()).take(TEXT_BYTES).collect()
 }
 
-/// The best of a few rounds, in MB/s.
+/// Returns the best throughput of a few rounds, in MB/s.
 fn throughput(secrets: &Arc<Secrets>, text: &[u8]) -> f64 {
     let round = || {
         let mut masker = Masker::new(Arc::clone(secrets));

@@ -1,19 +1,20 @@
 //! Finds every occurrence of every form in one pass, however they overlap.
 //!
-//! The automaton is that of Aho and Corasick (1975): a tree of the forms, in which each node also knows the node of its longest
-//! proper suffix. Its nodes are numbered level by level, so the children of a node are neighbours and need no pointers of their
-//! own: 13 bytes a node. Before the tree is entered, a table over blocks of three bytes tells how far the next place can be at which
-//! a form begins (Wu and Manber, 1994), which is where nearly all of the time of ordinary output is spent.
+//! This is the automaton of Aho and Corasick (1975): a tree of the forms, in which each node also knows the node of its
+//! longest proper suffix. Its nodes are numbered level by level, so the children of a node are neighbours and need no
+//! pointers of their own: 13 bytes a node. Before the tree is entered, a table over blocks of three bytes gives the
+//! distance to the next place where a form can begin (Wu and Manber, 1994). Ordinary output spends nearly all of its
+//! time there.
 
 use std::ops::Range;
 
 use crate::skip::{BLOCK, Skip};
 
-/// Longest form. Longer values are cut into pieces by whoever makes the forms.
+/// Length of the longest form. Longer values are cut into pieces when the forms are made.
 pub(crate) const FORM_MAX_BYTES: usize = u16::MAX as usize;
-/// Shortest form.
+/// Length of the shortest form.
 pub(crate) const FORM_MIN_BYTES: usize = 2;
-/// Most nodes; about 52 MB.
+/// Most nodes. They take about 52 MB.
 const NODES_MAX: usize = 4 << 20;
 
 /// A node; the root is 0.
@@ -21,29 +22,29 @@ pub(crate) type Node = u32;
 
 pub(crate) const ROOT: Node = 0;
 
-/// The forms, ready to be searched for.
+/// The forms, in a structure for searching.
 pub(crate) struct Automaton {
     skip: Skip,
     /// The root's children by their byte; the root itself where there is none.
     roots: [Node; 256],
-    /// By node: the byte that leads to it,
+    /// By node: the byte that leads to it.
     labels: Vec<u8>,
-    /// its first child; the children go on to that of the next node,
+    /// By node: its first child. Its children end where those of the next node begin.
     first_child: Vec<Node>,
-    /// the node of its longest proper suffix,
+    /// By node: the node of its longest proper suffix.
     suffix: Vec<Node>,
-    /// the length of the longest form that ends with it; 0 for none,
+    /// By node: the length of the longest form that ends with it; 0 for none.
     ends: Vec<u16>,
-    /// and the bytes that lead to it from the root.
+    /// By node: the number of bytes that lead to it from the root.
     depth: Vec<u16>,
 }
 
-/// There are more forms than can be searched for.
+/// There are too many forms to search for.
 #[derive(Debug)]
 pub(crate) struct TooMany;
 
 impl Automaton {
-    /// Builds the tree of `forms`, which are in order, differ, and have lengths within the bounds.
+    /// Builds the tree of `forms`. They are sorted, distinct, and of lengths within the bounds.
     pub(crate) fn build(forms: &[Vec<u8>]) -> Result<Self, TooMany> {
         debug_assert!(forms.iter().all(|form| (FORM_MIN_BYTES..=FORM_MAX_BYTES).contains(&form.len())));
         let mut built = Self {
@@ -55,7 +56,7 @@ impl Automaton {
             ends: vec![0],
             depth: vec![0],
         };
-        // The forms below each node of the present level, which are neighbours, as they are in order.
+        // The forms below each node of the present level. They are neighbours, because the forms are sorted.
         let mut level = vec![(0, forms.len())];
         let (mut node, mut depth) = (ROOT, 0);
         while !level.is_empty() {
@@ -64,7 +65,7 @@ impl Automaton {
                 built.first_child.push(built.labels.len() as Node);
                 while from < to {
                     let Some(&label) = forms[from].get(depth) else {
-                        // The one form that ends here.
+                        // This form ends here.
                         from += 1;
                         continue;
                     };
@@ -86,7 +87,8 @@ impl Automaton {
         Ok(built)
     }
 
-    /// Adds a child. All nodes of the levels above are complete by now, and so are the children of those with lower numbers.
+    /// Adds a child. All nodes of higher levels are complete by now, and so are the children of nodes with lower
+    /// numbers.
     fn add(&mut self, parent: Node, label: u8, depth: usize, is_form: bool) {
         let child = self.labels.len() as Node;
         let suffix = if parent == ROOT {
@@ -109,7 +111,7 @@ impl Automaton {
         self.depth.shrink_to_fit();
     }
 
-    /// Returns the node after one more byte: the longest suffix of what was read that begins a form.
+    /// Returns the node after one more byte: the longest suffix of the bytes read so far that begins a form.
     fn next(&self, mut node: Node, byte: u8) -> Node {
         while node != ROOT {
             let children = self.children(node);
@@ -131,8 +133,8 @@ impl Automaton {
         usize::from(self.depth[node as usize])
     }
 
-    /// Reads `bytes` from `at` on, having come to `node` before, and tells `found` of every place (from, to) where a form is that
-    /// no longer one ends with. A place may be told twice. Returns the node at the end.
+    /// Reads `bytes` from `at` on, starting at `node`, and calls `found` for every place (from, to) of a form that is
+    /// not the end of a longer one. A place may be reported twice. Returns the last node.
     pub(crate) fn scan(
         &self,
         bytes: &[u8],
@@ -154,19 +156,19 @@ impl Automaton {
             }
             let depth = self.depth(node);
             if depth < BLOCK && at - depth > begin {
-                // Nothing begins before here; the table tells faster than the tree where something may.
+                // No form begins before this place, and the table finds the next possible one faster than the tree.
                 at = self.skip.next(bytes, at - depth);
                 (begin, node) = (at, ROOT);
             }
         }
-        // Where no form goes on, only what a suffix begins may become one.
+        // Where no form continues, only a suffix can become one.
         while node != ROOT && self.children(node).is_empty() {
             node = self.suffix[node as usize];
         }
         node
     }
 
-    /// Returns the bytes that it takes.
+    /// Returns its memory use, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         let nodes = self.labels.capacity() + 2 * (self.ends.capacity() + self.depth.capacity());
         size_of::<Self>()

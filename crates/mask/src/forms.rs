@@ -4,18 +4,20 @@ mod encodings;
 
 use crate::automaton::{FORM_MAX_BYTES, FORM_MIN_BYTES};
 
-/// A shorter secret is not masked: it would blank out most of the output, and is no secret.
+/// Length below which a secret is not masked. It would blank out most of the output, and is no secret.
 const SHORTEST: usize = FORM_MIN_BYTES;
-/// A shorter line of a secret of several lines is not masked: it is punctuation, as in JSON.
+/// Length below which a line of a secret of several lines is not masked. Such lines are punctuation, as in JSON.
 const SHORTEST_LINE: usize = 3;
-/// A shorter secret is not looked for in other letter case or inside other base64: too much else looks like it.
+/// Length below which a secret is not searched for in other letter case or inside other base64. Too much else looks
+/// like it.
 const SHORTEST_LOOSE: usize = 6;
-/// A shorter secret is not looked for as hexadecimal digits.
+/// Length below which a secret is not searched for as hexadecimal digits.
 const SHORTEST_HEX: usize = 4;
 
-/// A longer secret is looked for as it is, and in JSON and base64, but not in the other forms, which take many times its size.
+/// Length above which a secret is searched for only as it is, in JSON and in base64. The other forms take many times
+/// its size.
 const ALL_FORMS_MAX_BYTES: usize = 1024;
-/// A longer secret, a file for instance, is masked line by line, or in pieces of this size.
+/// Length above which a secret, such as a file, is masked line by line, or in pieces of this size.
 const WHOLE_MAX_BYTES: usize = 16 << 10;
 
 /// Returns every form of `secret`. The same form may come more than once.
@@ -63,7 +65,7 @@ fn add(text: &str, out: &mut Vec<String>) {
     }
 }
 
-/// Cuts a text between characters. Masks that touch become one, so pieces are masked as the whole would be.
+/// Cuts a text between characters. Masks that touch become one, so pieces are masked like the whole text.
 fn pieces(text: &str, most: usize) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -1,27 +1,27 @@
-//! What was masked, as a type.
+//! Masked messages, as a type.
 
 use std::fmt;
 use std::ops::Deref;
 
 use serde::{Serialize, Serializer};
 
-/// A message whose texts were masked. Only [`crate::Secrets::mask`] makes one.
+/// A message with masked texts. Only [`crate::Secrets::mask`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Masked<T>(pub(crate) T);
 
-/// A message, in the eyes of a masker.
+/// A message whose texts can be masked.
 ///
-/// Its texts are what people read. Identifiers, numbers and words of the protocol are none; nor are values that a program takes:
-/// an output that another step is given is of use only whole.
+/// Its texts are the parts that people read. Identifiers, numbers and words of the protocol are none. Values for
+/// programs are none either: an output that is passed to another step is useful only whole.
 pub trait Texts {
-    /// Gives `mask` each text.
+    /// Calls `mask` for each text.
     ///
     /// An implementation names every field, so that a new one cannot be forgotten.
     fn texts(&mut self, mask: &mut dyn FnMut(&mut String));
 }
 
 impl<T> Masked<T> {
-    /// Returns the message. It is masked as far as its texts go that were there, and nothing proves it any more.
+    /// Returns the message. Texts that are added later are not masked, and the type no longer proves anything.
     pub fn into_inner(self) -> T {
         self.0
     }

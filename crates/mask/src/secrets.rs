@@ -13,7 +13,7 @@ use crate::{MASK, forms};
 /// Most bytes of all forms together.
 const FORMS_MAX_BYTES: usize = 32 << 20;
 
-/// The secrets that are known. More may come at any time, and count for what leaves from then on.
+/// The known secrets. More may be added at any time; they are masked in all later output.
 #[derive(Default)]
 pub struct Secrets {
     state: Mutex<State>,
@@ -23,19 +23,19 @@ pub struct Secrets {
 #[derive(Default)]
 struct State {
     values: BTreeSet<String>,
-    /// What was built for a generation of the values; all streams share it.
+    /// The automaton for one generation of the values. All streams share it.
     built: (u64, Arc<Matching>),
 }
 
-/// What is done to what leaves.
+/// The treatment of output.
 #[derive(Default)]
 pub(crate) enum Matching {
     /// There are no secrets.
     #[default]
     Pass,
-    /// The usual case.
+    /// Secrets are replaced. This is the usual case.
     Replace(Box<Automaton>),
-    /// There are more secrets than can be searched for: nothing may be shown.
+    /// There are too many secrets to search for, so nothing may be shown.
     Withhold,
 }
 
@@ -54,7 +54,7 @@ impl Secrets {
         }
     }
 
-    /// Returns the values, for whoever is to mask them too.
+    /// Returns the values, for another component that has to mask them too.
     pub fn values(&self) -> Vec<String> {
         self.lock().values.iter().cloned().collect()
     }
@@ -66,7 +66,7 @@ impl Secrets {
         Masked(message)
     }
 
-    /// Returns the bytes that the automaton takes.
+    /// Returns the memory use of the automaton, in bytes.
     pub fn memory_bytes(&self) -> usize {
         match &*self.matching().1 {
             Matching::Replace(automaton) => automaton.memory_bytes(),
@@ -74,23 +74,23 @@ impl Secrets {
         }
     }
 
-    /// Returns a number that changes whenever a secret was added.
+    /// Returns a number that changes whenever a secret is added.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Returns what is done now, with the generation that it is for.
+    /// Returns the present treatment, with its generation.
     pub(crate) fn matching(&self) -> (u64, Arc<Matching>) {
         let (generation, values) = {
             let state = self.lock();
-            // It changes under the lock alone.
+            // The generation changes only under the lock.
             let generation = self.generation();
             if state.built.0 == generation {
                 return state.built.clone();
             }
             (generation, state.values.clone())
         };
-        // Without the lock: what is logged meanwhile is masked by this very set.
+        // The lock is released here, because log messages are masked with this very set.
         let built = (generation, Arc::new(Matching::of(&values)));
         {
             let mut state = self.lock();
@@ -105,12 +105,12 @@ impl Secrets {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Whatever a panicking holder left is whole: a value is in the set or not.
+        // A holder that panicked leaves nothing half done: a value is in the set or not.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Tells how many there are, and none of them.
+/// Shows the number of secrets, but none of them.
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secrets({})", self.lock().values.len())
@@ -144,7 +144,7 @@ impl Matching {
                     out.extend_from_slice(&settled);
                 });
                 if out != text.as_bytes() {
-                    // Forms are whole characters, so this is UTF-8 again.
+                    // Forms are whole characters, so the result is UTF-8 again.
                     *text = String::from_utf8_lossy(&out).into_owned();
                 }
             }

@@ -1,18 +1,18 @@
-//! Finds the places where a form may begin, without a look at most of the bytes.
+//! Finds the places where a form may begin, without reading most of the bytes.
 
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 3;
-/// Longest beginning of a form that is looked at.
+/// Length of the longest beginning of a form in the table.
 const REACH_MAX: usize = 32;
-/// Sizes of the table, as powers of two, and how many entries it has for each block, so that blocks seldom share one.
+/// Sizes of the table, as powers of two, and the number of entries for each block, so that blocks seldom share one.
 const BITS: std::ops::RangeInclusive<u32> = 10..=16;
 const ENTRIES_PER_BLOCK: usize = 4;
 
 /// A table over the blocks of the beginnings of all forms.
 ///
-/// The beginnings have one length, the reach: that of the shortest form. At a place of a text, the last block within the reach is
-/// looked up: if it is the last one of a beginning, a form may begin here; else the table tells how much farther on one can begin at
-/// the earliest.
+/// All beginnings have one length, the reach: that of the shortest form. At a place of a text, the last block within
+/// the reach is looked up. If it is the last block of a beginning, a form may begin here. Otherwise the table gives the
+/// distance to the earliest place where one can begin.
 pub(crate) struct Skip {
     reach: usize,
     bits: u32,
@@ -20,7 +20,7 @@ pub(crate) struct Skip {
 }
 
 impl Skip {
-    /// Makes the table.
+    /// Builds the table.
     pub(crate) fn over(forms: &[Vec<u8>]) -> Self {
         let shortest = forms.iter().map(Vec::len).min().unwrap_or(BLOCK);
         let reach = shortest.clamp(BLOCK, REACH_MAX);
@@ -30,7 +30,7 @@ impl Skip {
         let mut skip = Self { reach, bits, shifts: vec![farthest; 1 << bits].into_boxed_slice() };
         for form in forms {
             match form[..] {
-                // Whatever follows it belongs to its block.
+                // A form of two bytes has a block for every third byte.
                 [a, b] => (0..=u8::MAX).for_each(|c| skip.lower(&[a, b, c], 0)),
                 _ => {
                     let beginning = form.windows(BLOCK).take(reach - BLOCK + 1).enumerate();
@@ -46,7 +46,7 @@ impl Skip {
         self.shifts[entry] = self.shifts[entry].min(shift as u8);
     }
 
-    /// Returns the first place from `from` on where a form may begin, as far as the bytes tell.
+    /// Returns the first place from `from` on where a form may begin, as far as the bytes show.
     pub(crate) fn next(&self, bytes: &[u8], from: usize) -> usize {
         let mut at = from;
         while let Some(block) = bytes.get(at + self.reach - BLOCK..at + self.reach) {
@@ -66,7 +66,7 @@ impl Skip {
         (number.wrapping_mul(0x9E37_79B1) >> (u32::BITS - self.bits)) as usize
     }
 
-    /// Returns the bytes that it takes.
+    /// Returns its memory use, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.shifts.len()
     }

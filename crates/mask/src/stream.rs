@@ -1,4 +1,4 @@
-//! Masking a stream, wherever the borders of its chunks fall.
+//! Masks a stream, wherever the borders of its chunks fall.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::MASK;
 use crate::automaton::{Automaton, Node, ROOT};
 use crate::secrets::{Matching, Secrets};
 
-/// Bytes that a masker let through.
+/// Bytes that a masker has passed.
 #[derive(Debug, Clone, Copy)]
 pub struct Settled<'a>(&'a [u8]);
 
@@ -21,7 +21,7 @@ impl Deref for Settled<'_> {
 
 /// Masks one stream.
 ///
-/// Bytes are held back only while they may be the beginning of a secret, so output without such a beginning passes at once.
+/// Bytes are held back only while they may be the beginning of a secret, so other output passes at once.
 pub struct Masker {
     secrets: Arc<Secrets>,
     generation: u64,
@@ -31,13 +31,13 @@ pub struct Masker {
 }
 
 impl Masker {
-    /// Makes a masker for the present and all later secrets of the set.
+    /// Creates a masker for the present and all later secrets of the set.
     pub fn new(secrets: Arc<Secrets>) -> Self {
         let (generation, matching) = secrets.matching();
         Self { secrets, generation, matching, held: Vec::new(), spans: Spans::default() }
     }
 
-    /// Takes the next bytes, and gives `emit` what is settled.
+    /// Takes the next bytes, and calls `emit` with the bytes that are settled.
     pub fn push(&mut self, bytes: &[u8], mut emit: impl FnMut(Settled<'_>)) {
         self.refresh();
         let automaton = match &*self.matching {
@@ -55,14 +55,14 @@ impl Masker {
         self.held.drain(..settled);
     }
 
-    /// Takes the end: no more bytes come, and `emit` is given the rest.
+    /// Takes the end of the stream, and calls `emit` with the rest.
     pub fn finish(&mut self, mut emit: impl FnMut(Settled<'_>)) {
         let held = std::mem::take(&mut self.held);
         match &*self.matching {
             Matching::Replace(automaton) => {
                 self.spans.settle(automaton, &held, true, &mut emit);
             }
-            // Nothing is held without an automaton, and where nothing may be shown it is dropped.
+            // Without an automaton nothing is held, and where nothing may be shown it is dropped.
             Matching::Pass | Matching::Withhold => {}
         }
         self.spans = Spans::default();
@@ -71,27 +71,27 @@ impl Masker {
     fn refresh(&mut self) {
         if self.secrets.generation() != self.generation {
             (self.generation, self.matching) = self.secrets.matching();
-            // What is held is searched anew.
+            // The held bytes are searched anew.
             self.spans = Spans { mask_to: self.spans.mask_to, ..Spans::default() };
         }
     }
 }
 
-/// What is known of the bytes that are not settled yet. Places count from the first of them.
+/// Knowledge about the bytes that are not settled yet. Places count from the first of them.
 #[derive(Default)]
 pub(crate) struct Spans {
-    /// So many bytes were read by the automaton,
+    /// Number of bytes that the automaton has read.
     read: usize,
-    /// which came to this node.
+    /// The automaton's node after them.
     node: Node,
-    /// Where secrets are, in order and apart from each other.
+    /// Places of secrets, in order and apart from each other.
     found: Vec<(usize, usize)>,
-    /// How far the last mask that was given out reaches, unless something was given out behind it.
+    /// End of the last mask that was emitted, unless something was emitted after it.
     mask_to: Option<usize>,
 }
 
 impl Spans {
-    /// Gives out all of `bytes` that later ones cannot change, and returns how much that is.
+    /// Emits all of `bytes` that later ones cannot change, and returns their number.
     pub(crate) fn settle(
         &mut self,
         automaton: &Automaton,
@@ -101,7 +101,7 @@ impl Spans {
     ) -> usize {
         self.node =
             automaton.scan(bytes, self.read, self.node, |from, to| add(&mut self.found, &mut self.mask_to, from, to));
-        // A form that is not complete yet begins here at the earliest.
+        // An incomplete form begins here at the earliest.
         let settled = if last { bytes.len() } else { bytes.len() - automaton.depth(self.node) };
         let mut at = self.mask_to.unwrap_or(0);
         let masks = self.found.partition_point(|(from, _)| *from < settled);
@@ -126,7 +126,7 @@ impl Spans {
     }
 }
 
-/// Adds a place where a secret is to those that are known, or to the mask that was given out, if it reaches there.
+/// Adds the place of a secret to the known ones, or to the emitted mask if it reaches there.
 fn add(found: &mut Vec<(usize, usize)>, mask_to: &mut Option<usize>, mut from: usize, mut to: usize) {
     while let Some(last) = found.pop_if(|last| last.1 >= from) {
         (from, to) = (from.min(last.0), to.max(last.1));
@@ -166,7 +166,7 @@ mod tests {
         out
     }
 
-    /// Every form at every place, the slow way.
+    /// Masks every form at every place, the slow way.
     fn expected<S: AsRef<str>>(secrets: &[S], text: &[u8]) -> Vec<u8> {
         let mut hidden = vec![false; text.len()];
         for form in secrets.iter().flat_map(|secret| forms::of(secret.as_ref())) {

@@ -1,4 +1,4 @@
-//! The two ends of every connection between us and an agent.
+//! TLS settings for both ends of a connection between us and an agent.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// Makes our crypto provider the process's default, for libraries that ask for one. Safe to call again.
 pub fn install_provider() {
-    // An error means that a provider is installed already, which is what is wanted.
+    // An error means that a provider is already installed, which is just as good.
     drop(rustls::crypto::ring::default_provider().install_default());
 }
 
@@ -23,13 +23,14 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// The agent's end: TLS 1.3, and only clients whose certificate this CA (PEM) signed.
+/// Returns the agent's settings: TLS 1.3, and only clients whose certificate this CA (PEM) signed.
 pub fn server_config(ca_pem: &[u8], cert_pem: &[u8], key_pem: &[u8]) -> Result<ServerConfig, TlsError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca_pem)?), provider()).build()?;
     serve(verifier, cert_pem, key_pem)
 }
 
-/// TLS 1.3 for clients that are known by other means, or need not be known.
+/// Returns server settings without client certificates: TLS 1.3, for clients that are known by other means or need not
+/// be known.
 pub fn open_server_config(cert_pem: &[u8], key_pem: &[u8]) -> Result<ServerConfig, TlsError> {
     serve(Arc::new(NoClientAuth), cert_pem, key_pem)
 }
@@ -43,7 +44,7 @@ fn serve(verifier: Arc<dyn ClientCertVerifier>, cert_pem: &[u8], key_pem: &[u8])
     Ok(config)
 }
 
-/// Our end: TLS 1.3, trusts only this CA (PEM) and presents the given certificate.
+/// Returns our own settings: TLS 1.3, trusts only this CA (PEM) and presents the given certificate.
 pub fn client_config(ca_pem: &[u8], cert_pem: &[u8], key_pem: &[u8]) -> Result<ClientConfig, TlsError> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?

@@ -1,4 +1,4 @@
-//! How making or reading certificates fails.
+//! Errors of making or reading certificates.
 
 use std::path::PathBuf;
 
@@ -8,13 +8,13 @@ pub enum TlsError {
     /// The PEM text holds no usable certificate or key.
     #[error("the {what} is not usable PEM")]
     Pem {
-        /// Which one: `CA certificate`, `certificate`, `private key`.
+        /// The kind of text: `CA certificate`, `certificate`, `private key`.
         what: &'static str,
-        /// Why, where the parser said so.
+        /// The parser's error, if there is one.
         #[source]
         source: Option<rustls::pki_types::pem::Error>,
     },
-    /// rustls refused the pieces together.
+    /// rustls refused the combination.
     #[error("the certificate and key do not make a usable TLS configuration")]
     Config(#[from] rustls::Error),
     /// The client verifier could not be built from the CA.
@@ -24,20 +24,20 @@ pub enum TlsError {
     #[cfg(feature = "issue")]
     #[error("could not make the certificate for {name}")]
     Issue {
-        /// Whose.
+        /// The name in the certificate.
         name: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: rcgen::Error,
     },
     /// The CA's files could not be read or written.
     #[error("could not {action} {}", path.display())]
     Store {
-        /// `read`, `write`, `create`.
+        /// The action: `read`, `write`, `create`.
         action: &'static str,
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },

@@ -1,4 +1,4 @@
-//! The CA and what it signs.
+//! The CA and its certificates.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -10,9 +10,9 @@ use zeroize::Zeroizing;
 
 use crate::TlsError;
 
-/// Life of a CA. It never leaves the machine that made it.
+/// Lifetime of a CA. It never leaves the machine that made it.
 const CA_LIFE_DAYS: i64 = 3650;
-/// Clocks differ; a certificate is valid a little before it was made.
+/// Time by which a certificate is valid before it was made, because clocks differ.
 const CLOCK_SKEW: Duration = Duration::hours(1);
 
 /// A certificate and its private key, both PEM. The key is wiped from memory when dropped.
@@ -37,7 +37,7 @@ pub struct Authority {
     validity: Validity,
 }
 
-/// From when until when a certificate is valid.
+/// The period in which a certificate is valid.
 #[derive(Clone, Copy)]
 struct Validity {
     from: OffsetDateTime,
@@ -45,7 +45,7 @@ struct Validity {
 }
 
 impl Authority {
-    /// A new CA.
+    /// Creates a CA.
     pub fn create() -> Result<Self, TlsError> {
         let name = "Kiln CA";
         let fail = |source| TlsError::Issue { name: name.into(), source };
@@ -58,7 +58,7 @@ impl Authority {
         Self::load(&cert_pem, &key.serialize_pem())
     }
 
-    /// A CA from its PEM files.
+    /// Reads a CA from its PEM texts.
     pub(crate) fn load(cert_pem: &str, key_pem: &str) -> Result<Self, TlsError> {
         let fail = |source| TlsError::Issue { name: "Kiln CA".into(), source };
         let key = KeyPair::from_pem(key_pem).map_err(fail)?;
@@ -68,7 +68,7 @@ impl Authority {
         Ok(Self { identity, issuer, validity })
     }
 
-    /// The CA certificate, PEM.
+    /// Returns the CA certificate, PEM.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.identity.cert_pem
@@ -78,22 +78,22 @@ impl Authority {
         &self.identity.key_pem
     }
 
-    /// SHA-256 of the CA certificate's PEM, in hex: changes when the CA does.
+    /// Returns the SHA-256 of the CA certificate's PEM, in hex. It changes when the CA does.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         Sha256::digest(self.ca_pem().as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
     }
 
-    /// A certificate for an agent whose DNS name is `name`: `serverAuth` alone, valid until the CA ends, as snapshots with
-    /// one in them have no last day.
+    /// Issues a certificate for an agent whose DNS name is `name`: `serverAuth` alone, valid until the CA ends, because
+    /// a snapshot that contains it may be used until then.
     pub fn issue_server(&self, name: &str) -> Result<Identity, TlsError> {
         let validity = Validity { from: OffsetDateTime::now_utc() - CLOCK_SKEW, ..self.validity };
         self.issue(name, ExtendedKeyUsagePurpose::ServerAuth, validity)
     }
 
-    /// A certificate for the runner itself: `clientAuth` alone. It is valid as long as the CA: a clone judges it by the
-    /// clock of the snapshot it was made from, which may be as old as the CA, and a runner may go on for months. It is made
-    /// anew by each process and never stored.
+    /// Issues a certificate for the runner itself: `clientAuth` alone. It is valid as long as the CA. A clone checks it
+    /// with the clock of its snapshot, which may be as old as the CA, and a runner may run for months. Each process
+    /// makes a new one and never stores it.
     pub fn issue_client(&self, name: &str) -> Result<Identity, TlsError> {
         self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, self.validity)
     }
@@ -112,7 +112,7 @@ impl Authority {
     }
 }
 
-/// What the certificate itself says: a file's times do not survive a copy or a backup.
+/// Reads the period from the certificate itself: a file's times do not survive a copy or a backup.
 fn validity(cert_pem: &str) -> Result<Validity, TlsError> {
     let unusable = || TlsError::Pem { what: "CA certificate", source: None };
     let (_, pem) = x509_parser::pem::parse_x509_pem(cert_pem.as_bytes()).map_err(|_| unusable())?;

@@ -1,9 +1,9 @@
 //! Certificates, mTLS configurations and peer identity: the one place that names a crypto provider.
 //!
-//! Names and usages are apart: a server certificate carries the instance's id as DNS name and `serverAuth` alone, so
-//! a stolen one opens nothing; the runner's carries `clientAuth` alone. Both ends speak TLS 1.3 only. An agent made
-//! by us must also work with the certificates of the stack it replaces, whose leaf has the issuer's own subject
-//! name, no extended usage and no authority key id; the tests hold it to that.
+//! Names and usages are separate. A server certificate carries the instance's id as DNS name and `serverAuth` alone, so
+//! a stolen one opens nothing; the runner's carries `clientAuth` alone. Both ends speak TLS 1.3 only. Our agent must
+//! also work with the certificates of the stack that it replaces, whose leaf has the issuer's own subject name, no
+//! extended usage and no authority key id. The tests check that.
 
 mod config;
 mod error;

@@ -9,8 +9,8 @@ use crate::{Authority, TlsError};
 
 const FILE: &str = "ca.pem";
 
-/// The CA kept in `dir`, made at the first call. Two processes that start together end with the same one: each
-/// writes a whole file of its own and links it in place, and only one link succeeds.
+/// Returns the CA that is kept in `dir`. The first call makes it. Two processes that start together get the same one:
+/// each writes a whole file of its own and links it in place, and only one link succeeds.
 pub fn load_or_create(dir: &Path) -> Result<Authority, TlsError> {
     let path = dir.join(FILE);
     match fs::read_to_string(&path) {

@@ -1,4 +1,4 @@
-//! Who may speak to whom, shown by real handshakes in memory.
+//! Accepted and refused peers, shown by real handshakes in memory.
 #![allow(clippy::unwrap_used)] // a test that cannot go on says so by panicking
 
 use std::fs::File;
@@ -20,7 +20,7 @@ impl TimeProvider for Clock {
     }
 }
 
-/// Runs a handshake to its end and says how it went.
+/// Runs a handshake to its end and returns how it went.
 fn shake(server_ca: &str, server: &Identity, client_ca: &str, client: &Identity, name: &str) -> Result<(), String> {
     shake_at(SystemTime::now(), server_ca, server, client_ca, client, name)
 }
@@ -87,7 +87,7 @@ fn a_key_taken_from_a_vm_opens_no_other_vm() {
     assert!(refused.starts_with("server:"), "{refused}");
 }
 
-/// A clone judges its runner by the clock of its snapshot, and a CA's file may have been restored from a backup since.
+/// A clone checks its runner by the clock of its snapshot, and a CA's file may have been restored from a backup since.
 #[test]
 fn a_runner_is_trusted_by_the_clock_of_any_day_of_its_ca() {
     const DAY: Duration = Duration::from_secs(86_400);
@@ -114,8 +114,8 @@ fn a_client_of_another_ca_is_refused() {
     assert!(refused.starts_with("server:"), "{refused}");
 }
 
-/// The replaced stack's certificates: one organisation name for CA and leaf, no extended usage, no authority key id,
-/// and one key pair for both ends.
+/// The certificates of the replaced stack: one organisation name for CA and leaf, no extended usage, no authority key
+/// id, and one key pair for both ends.
 #[test]
 fn the_replaced_stacks_certificates_work() {
     use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};

@@ -1,4 +1,4 @@
-//! How programs write a text so that it fits into something else.
+//! Encodings in which programs print a text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -8,13 +8,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 const BASE64_WRAPS: [usize; 2] = [76, 64];
 /// Line length of `xxd -p`.
 const HEX_WRAP: usize = 60;
-/// A shorter rest of a wrapped line is not looked for.
+/// Length below which the rest of a wrapped line is not searched for.
 const SHORTEST_WRAPPED: usize = 8;
 
-/// RFC 3986's unreserved characters stay.
+/// The set of encoded characters that leaves RFC 3986's unreserved characters as they are.
 const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Many encoders leave more as it is: in a path, in a query, in an address, as JavaScript does, as Java does.
+/// Sets of encoders that leave more characters: in a path, in a query, in an address, as JavaScript does, as Java does.
 const URLS: [&AsciiSet; 6] = [
     URL,
     &URL.remove(b'/'),
@@ -27,7 +27,7 @@ const URLS: [&AsciiSet; 6] = [
 /// Characters that a shell takes as they are.
 const SHELL_PLAIN: &str = "_-./,:=@%+";
 
-/// Percent-encoded, with digits in either case.
+/// Adds the percent-encoded forms, with digits in either case.
 pub(super) fn url(text: &str, out: &mut Vec<String>) {
     for set in URLS {
         let encoded = utf8_percent_encode(text, set).to_string();
@@ -47,7 +47,7 @@ pub(super) fn url(text: &str, out: &mut Vec<String>) {
     }
 }
 
-/// Within a JSON string: as it must be, with `/` escaped, safe within HTML, and in ASCII alone.
+/// Adds the forms within a JSON string: minimal, with `/` escaped, safe within HTML, and in ASCII only.
 pub(super) fn json(text: &str, out: &mut Vec<String>) {
     let quoted = serde_json::Value::from(text).to_string();
     let escaped = &quoted[1..quoted.len() - 1];
@@ -61,7 +61,7 @@ pub(super) fn json(text: &str, out: &mut Vec<String>) {
     out.push(ascii.collect());
 }
 
-/// Within XML or HTML: with what must be replaced, and with quotes too.
+/// Adds the forms within XML or HTML: with the necessary replacements, and with those of quotes too.
 pub(super) fn xml(text: &str, out: &mut Vec<String>) {
     if !text.contains(['&', '<', '>', '"', '\'']) {
         return;
@@ -72,14 +72,14 @@ pub(super) fn xml(text: &str, out: &mut Vec<String>) {
     out.extend([double, text]);
 }
 
-/// As a word of a shell: within single quotes, and with backslashes.
+/// Adds the forms as a word of a shell: within single quotes, and with backslashes.
 pub(super) fn shell(text: &str, out: &mut Vec<String>) {
     out.push(text.replace('\'', r"'\''"));
     let plain = |c: char| c.is_alphanumeric() || SHELL_PLAIN.contains(c);
     out.push(text.chars().flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c])).collect());
 }
 
-/// As hexadecimal digits in either case, also wrapped.
+/// Adds the hexadecimal forms in either case, also wrapped.
 pub(super) fn hex(text: &str, out: &mut Vec<String>) {
     let lower: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     for digits in [lower.to_uppercase(), lower] {
@@ -88,7 +88,7 @@ pub(super) fn hex(text: &str, out: &mut Vec<String>) {
     }
 }
 
-/// In base64 on its own, also with a line end behind it, also wrapped.
+/// Adds the base64 forms of the text on its own, also with a line end behind it, also wrapped.
 pub(super) fn base64(text: &str, out: &mut Vec<String>) {
     for value in [text.to_owned(), format!("{text}\n")] {
         out.extend([STANDARD, URL_SAFE, STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|engine| engine.encode(&value)));
@@ -96,15 +96,15 @@ pub(super) fn base64(text: &str, out: &mut Vec<String>) {
     }
 }
 
-/// Inside the base64 of something longer.
+/// Adds the forms inside the base64 of a longer text.
 pub(super) fn inside_base64(text: &str, out: &mut Vec<String>) {
     for shift in 0..3 {
         out.extend([STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|engine| inside(text, shift, &engine)));
     }
 }
 
-/// What `text` looks like within the base64 of something longer in which it starts at `shift` modulo 3: the characters that
-/// depend on it alone.
+/// Returns the form of `text` within the base64 of a longer text in which it starts at `shift` modulo 3: the characters
+/// that depend on it alone.
 fn inside(text: &str, shift: usize, engine: &GeneralPurpose) -> String {
     let mut padded = vec![0; shift];
     padded.extend_from_slice(text.as_bytes());
@@ -114,7 +114,7 @@ fn inside(text: &str, shift: usize, engine: &GeneralPurpose) -> String {
     encoded[first..last].into()
 }
 
-/// The lines of an encoding that does not fit into one; all of it is ASCII.
+/// Adds the lines of an encoding that does not fit into one. All of it is ASCII.
 fn wrapped(encoded: &str, width: usize, out: &mut Vec<String>) {
     let mut rest = encoded;
     while encoded.len() > width && rest.len() >= SHORTEST_WRAPPED {

@@ -33,7 +33,7 @@ impl Texts for DestroyResponse {
 }
 
 impl Texts for PollStepResponse {
-    /// Outputs, exported variables and artifacts are values: the pipeline hands them to other steps.
+    /// Outputs, exported variables and artifacts are values: the pipeline passes them to other steps.
     fn texts(&mut self, mask: &mut Mask<'_>) {
         let Self {
             error,

@@ -1,4 +1,4 @@
-//! What of the messages on the wire is text.
+//! The texts in the messages of the protocols.
 
 mod agent;
 mod run;

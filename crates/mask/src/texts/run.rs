@@ -1,6 +1,6 @@
-//! What a run tells.
+//! The texts in a run's events.
 //!
-//! Ids are none of its texts: they are made of the file's identifiers, and tie the events together.
+//! Ids are not among them: they are made of the file's identifiers, and link the events together.
 
 use kiln_wire::run::{Event, Phase, ReportProblem, RunReport, StageReport, StepReport, TestCase, Tests};
 
@@ -15,7 +15,7 @@ impl Texts for Event {
             Self::Waiting { what, stage: _, step: _, waited: _ } => mask(what),
             Self::InstanceReady { phases, stage: _, instance: _ } => phases.texts(mask),
             Self::StepStarted { name, stage: _, step: _, attempt: _ } => mask(name),
-            // It came through a masker already, which knows what a border of two pieces cuts.
+            // The text has already passed a masker, which knows the parts of secrets at the border of two pieces.
             Self::Output { text, stage: _, step: _, continues: _, goes_on: _ } => mask(text),
             Self::TestCases { cases, stage: _, step: _, attempt: _ } => cases.texts(mask),
             Self::StepRetry { message, wait, stage: _, step: _, after: _ } => {
