@@ -1,8 +1,9 @@
-//! Numbers of things in messages.
+//! Counts of things in messages.
 
 use std::fmt::Display;
 
-/// Returns a number and what is counted, in the singular for one: `1 test`, `2 tests`. `thing` is a word whose plural has an `s` more.
+/// Returns a number and its noun, in the singular for one: `1 test`, `2 tests`. The plural of `thing` must be formed
+/// with an `s`.
 pub fn counted<N: Display + PartialEq + From<u8>>(number: N, thing: &str) -> String {
     let plural = if number == N::from(1) { "" } else { "s" };
     format!("{number} {thing}{plural}")

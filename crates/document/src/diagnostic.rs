@@ -22,7 +22,7 @@ pub struct Location {
     pub span: Range<usize>,
 }
 
-/// How serious a finding is. The heaviest finding of a file decides its [`Status`](crate::Status).
+/// Seriousness of a finding. The heaviest finding of a file decides its [`Status`](crate::Status).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -43,14 +43,14 @@ pub struct Diagnostic {
     pub code: &'static str,
     /// How serious it is.
     pub severity: Severity,
-    /// What is wrong, in one sentence without a full stop.
+    /// The fault, in one sentence without a full stop.
     pub message: String,
-    /// Where.
+    /// Its place.
     #[serde(flatten)]
     pub location: Location,
-    /// How to correct it.
+    /// A way to correct it.
     pub help: Option<String>,
-    /// The part of the file that it is about, such as a stage, where it is about one that can be used without the others.
+    /// The part of the file that it is about, such as a stage, if that part can be left out.
     #[serde(skip)]
     pub part: Option<Arc<str>>,
 }
@@ -91,7 +91,7 @@ impl Diagnostic {
         Diagnostic::new(Severity::Note, code, location, message)
     }
 
-    /// Says which part of the file it is about.
+    /// Sets the part of the file that it is about.
     #[must_use]
     pub fn of_part(mut self, part: &str) -> Diagnostic {
         self.part = Some(part.into());
@@ -117,14 +117,14 @@ fn shorten(text: &mut String) {
     }
 }
 
-/// Returns whether a finding that is true of many places of a file is about the file.
+/// Returns whether equal findings of this kind at many places are one finding about the file.
 fn is_about_all(found: &Diagnostic) -> bool {
     found.severity == Severity::Note || found.code == lookalike::CODE
 }
 
-/// Leaves of equal findings about the file as a whole the first one, which says where else it holds.
+/// Merges equal findings about the file as a whole into the first one, which then names the other lines.
 fn once(list: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    /// Most further lines that are named.
+    /// Most other lines that it names.
     const NAMED: usize = 5;
     let mut kept: Vec<Diagnostic> = Vec::with_capacity(list.len());
     let mut first: HashMap<(&'static str, String), usize> = HashMap::new();
@@ -201,7 +201,7 @@ impl Findings {
         self.list.len()
     }
 
-    /// Says of the findings since a mark which part of the file they are about, where they do not say so themselves.
+    /// Sets the part of all findings since a mark that name none.
     pub fn belong_to(&mut self, part: &str, since: usize) {
         let part: Arc<str> = part.into();
         for found in self.list.iter_mut().skip(since) {
@@ -215,7 +215,7 @@ impl Findings {
         self.kept[severity as usize] >= MAX_DIAGNOSTICS
     }
 
-    /// Returns whether there is a finding of this code at this place already.
+    /// Returns whether there already is a finding of this code at this place.
     #[must_use]
     pub fn tells(&self, code: &str, at: &Location) -> bool {
         self.list.iter().any(|found| found.code == code && found.location == *at)
@@ -233,12 +233,13 @@ impl Findings {
         self.heaviest
     }
 
-    /// Lets every finding so far be changed, all but its severity.
+    /// Changes every finding so far with `revise`, which must leave its severity as it is.
     pub fn revise(&mut self, revise: impl Fn(&mut Diagnostic)) {
         self.list.iter_mut().for_each(revise);
     }
 
-    /// Returns all findings in the order of their places, those about the file as a whole once. The last one says how many were left out.
+    /// Returns all findings in the order of their places, and equal ones about the file as a whole once. The last one
+    /// says how many were left out.
     #[must_use]
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.list

@@ -1,12 +1,12 @@
-//! What every file that a person writes for Kiln has in common, whatever it says.
+//! The common base of all files that a person writes for Kiln.
 //!
 //! ```text
 //! bytes ──yaml──► tree with places ──schema──► keys and kinds checked ──► a reader of the file's own crate
 //!                        └──────────────┴────► findings ──report──► text, JSON
 //! ```
 //!
-//! The crate knows no file format of its own: the tables of keys and the readers live with whoever owns the format. It
-//! does no I/O and reads no clock and no environment.
+//! The crate knows no file format: the tables of keys and the readers are in the crate of each format. It does no I/O
+//! and reads no clock and no environment.
 
 pub mod count;
 pub mod diagnostic;

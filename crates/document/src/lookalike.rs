@@ -1,5 +1,5 @@
-//! Characters that look like others: a no-break space is no space to YAML, and a typographic quote quotes nothing. They come
-//! with what was copied from a page or a chat, and nobody sees them.
+//! Characters that look like others: YAML does not treat a no-break space as a space, nor a typographic quote as a
+//! quote. They arrive with text that was copied from a page or a chat, and are invisible to people.
 
 use std::ops::Range;
 
@@ -8,10 +8,10 @@ use crate::diagnostic::{Diagnostic, Location, Severity};
 /// Code of the findings about them.
 pub(crate) const CODE: &str = "lookalike-character";
 
-/// Lines above a mistake in the text that are looked at: the parser tells it where it can go on no more.
+/// Lines above a syntax error that are searched. The parser reports an error only where it can no longer go on.
 const LINES_ABOVE: usize = 3;
 
-/// What a character was taken for.
+/// The character that was probably meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meant {
     Space,
@@ -19,7 +19,7 @@ enum Meant {
     Char(char),
 }
 
-/// Returns what people call such a character, and what it was taken for.
+/// Returns the usual name of such a character, and the character that was probably meant.
 fn name(c: char) -> Option<(&'static str, Meant)> {
     Some(match c {
         '\u{a0}' | '\u{202f}' => ("a no-break space", Meant::Space),
@@ -43,7 +43,7 @@ pub(crate) fn is_in(text: &str) -> bool {
     text.chars().any(|c| name(c).is_some())
 }
 
-/// Lets a finding that such a character causes name it.
+/// Adds the name of such a character to a finding that it causes.
 pub(crate) fn explain(found: &mut Diagnostic, source: &str) {
     if found.severity < Severity::Warning {
         return;
@@ -52,7 +52,7 @@ pub(crate) fn explain(found: &mut Diagnostic, source: &str) {
     let at = match found.code {
         "yaml-syntax" => in_lines(source, span.start, LINES_ABOVE),
         "unknown-key" | "wrong-type" => in_lines(source, span.start, 0),
-        // A word that is a known one but for its signs.
+        // The word equals a known one except for such characters.
         _ if found.help.as_deref().is_some_and(|help| help.starts_with("did you mean")) => {
             first_in(source, span.clone())
         }
@@ -63,19 +63,19 @@ pub(crate) fn explain(found: &mut Diagnostic, source: &str) {
     }
 }
 
-/// Returns the first of them in a piece of the text.
+/// Returns the first such character in a piece of the text.
 fn first_in(source: &str, span: Range<usize>) -> Option<(usize, char)> {
     let piece = source.get(span.clone())?;
     let piece = piece.lines().next()?;
     piece.char_indices().find(|(_, c)| name(*c).is_some()).map(|(at, c)| (span.start + at, c))
 }
 
-/// Returns the one that breaks the line of a place, or one of the lines above it, the nearest first.
+/// Returns the one that breaks the line of a place, or one of the lines above it, the nearest line first.
 fn in_lines(source: &str, place: usize, above: usize) -> Option<(usize, char)> {
     let mut end = source.get(place..)?.find('\n').map_or(source.len(), |at| place + at);
     for _ in 0..=above {
         let start = source[..end].rfind('\n').map_or(0, |at| at + 1);
-        // A mark of the encoding may begin a file.
+        // A byte order mark may begin a file.
         let start = if start == 0 && source.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { start };
         if let Some((at, c)) = breaking(&source[start..end]) {
             return Some((start + at, c));
@@ -85,8 +85,8 @@ fn in_lines(source: &str, place: usize, above: usize) -> Option<(usize, char)> {
     None
 }
 
-/// Returns the one that breaks a line's structure: before its first word, in its key, or right behind the colon. Within a
-/// value it is a part of the text.
+/// Returns the one that breaks a line's structure: before its first word, in its key, or right after the colon. Within
+/// a value it is part of the text.
 fn breaking(line: &str) -> Option<(usize, char)> {
     let colon = line.char_indices().find(|&(at, c)| {
         let next = line[at..].chars().nth(1);
@@ -95,7 +95,7 @@ fn breaking(line: &str) -> Option<(usize, char)> {
     let wide = line.char_indices().find(|(_, c)| *c == '\u{ff1a}');
     let prefix = line.find(|c: char| c.is_ascii_alphanumeric() || "\"'#".contains(c)).unwrap_or(line.len());
     let key_ends = match (colon, wide) {
-        // The sign behind the colon, too.
+        // The character after the colon is included.
         (Some((at, _)), None) => at + 1 + line[at + 1..].chars().next().map_or(0, char::len_utf8),
         (None, Some((at, c))) => at + c.len_utf8(),
         (Some((at, _)), Some((wide, c))) => {

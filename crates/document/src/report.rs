@@ -20,7 +20,7 @@ pub enum Status {
     Invalid,
 }
 
-/// All findings about one file, and what it takes to show them.
+/// All findings about one file, and the text for showing them.
 #[derive(Debug)]
 pub struct Report {
     /// Name of the file, as the caller gave it.
@@ -31,7 +31,7 @@ pub struct Report {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// [`Report`] as a program reads it.
+/// [`Report`] in the form for programs.
 #[derive(Serialize)]
 struct ReportJson<'a> {
     file: &'a str,
@@ -40,8 +40,8 @@ struct ReportJson<'a> {
 }
 
 impl Report {
-    /// Returns the report on a file: its findings in the order of their places. What a character causes that nobody sees is
-    /// told as such.
+    /// Returns the report on a file, with its findings in the order of their places. A finding caused by an invisible
+    /// character says so.
     #[must_use]
     pub fn new(file: &str, source: String, mut findings: Findings) -> Report {
         findings.revise(|found| lookalike::explain(found, &source));
@@ -56,7 +56,7 @@ impl Report {
         Report { file: file.to_owned(), source: String::new(), diagnostics: vec![found] }
     }
 
-    /// Leaves out what is about other parts of the file than these, unless it makes the file as a whole invalid.
+    /// Drops findings about parts of the file other than these, unless they make the file as a whole invalid.
     pub fn confine(&mut self, parts: &[String]) {
         let concerns = |part: &str| parts.iter().any(|wanted| wanted == part);
         self.diagnostics
@@ -90,7 +90,7 @@ impl Report {
     #[must_use]
     pub fn json(&self) -> String {
         let report = ReportJson { file: &self.file, status: self.status(), diagnostics: &self.diagnostics };
-        // These types have neither maps with keys that are no text nor fallible implementations, so this cannot fail.
+        // These types have no maps with keys other than text and no fallible implementations, so this cannot fail.
         serde_json::to_string(&report).unwrap_or_default()
     }
 }

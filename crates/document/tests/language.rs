@@ -1,4 +1,4 @@
-//! A small language of its own: text to tree to findings to report.
+//! A small language for tests: text to tree to findings to report.
 
 use kiln_document::diagnostic::Findings;
 use kiln_document::schema::{Key, Language, Shape, Table, check};
@@ -76,7 +76,7 @@ fn a_report_points_into_the_file() {
     insta::assert_snapshot!(report.json(), @r#"{"file":"oven.yml","status":"invalid","diagnostics":[{"code":"unknown-key","severity":"invalid","message":"unknown key `shelfs` in an oven","line":2,"column":1,"help":"did you mean `shelves`?"}]}"#);
 }
 
-/// Each reading of a mapping whose keys repeat, as JSON, with the codes of what is told.
+/// Both readings of a mapping with repeated keys, as JSON, with the codes of the findings.
 #[test]
 fn keys_that_repeat_count_as_the_format_says() {
     let read = |text: &str, repeats| {
@@ -105,7 +105,7 @@ fn keys_that_repeat_count_as_the_format_says() {
     }
 }
 
-/// Line, column and message of each finding, and its help.
+/// Compares the line, column and message of each finding, and its help.
 #[track_caller]
 fn check_told(text: &str, expected: &[(u32, u32, &str, &str)]) {
     let report = report(text, None);
@@ -138,7 +138,7 @@ fn what_stands_beside_the_key_that_it_belongs_below_is_one_finding() {
     check_told("timer:\nminutes: 5\nbell: x\nfuel: gas\n", &[(1, 1, timer, "indent the lines below `timer:`")]);
     let door = "`door` is empty, and `handle` stands beside it";
     check_told("door:\nhandle: x\n", &[(1, 1, door, "indent the lines below `door:`")]);
-    // A slip of a key is one, whatever stands above it.
+    // A misspelt key is reported as one, whatever is above it.
     check_told("door:\nfule: gas\n", &[(2, 1, "unknown key `fule` in an oven", "did you mean `fuel`?")]);
     check_told("timer:\n", &[]);
 }
@@ -159,7 +159,7 @@ fn characters_that_look_like_others_are_named() {
     check_told("fuel: \u{201c}gas\u{201d}\n", &[(1, 7, quote, "write `\"` in its place")]);
     let dash = "a typographic dash (U+2013) stands here, which is no `-` to YAML";
     check_told("shelves:\n\u{2013} a: b\n", &[(2, 1, dash, "write `-` in its place")]);
-    // In a text they are as good as any other, and a mark of the encoding may begin a file.
+    // Within a text they are ordinary characters, and a byte order mark may begin a file.
     check_told("shelves: [\"caf\u{e9}\u{a0}\u{201c}x\u{201d}\"]\n", &[]);
     check_told("\u{feff}fuel: gas\n", &[]);
     let known = "known here: shelves, door, timer, fan, colour";

@@ -7,13 +7,14 @@ use crate::diagnostic::{Diagnostic, Findings, Location, Severity};
 use crate::yaml::{Kind, Node, Resolved, unquoted};
 use crate::{duration, lookalike};
 
-/// How the files of one language are checked against their tables.
+/// Rules for checking the files of one language against their tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Language<'t> {
-    /// Text that starts an expression, which may stand for any value and is only known while the file is carried out.
+    /// Text that starts an expression. An expression may stand for any value and is only known when the file is carried
+    /// out.
     pub expression_marker: Option<&'static str>,
-    /// Whether the language's own parser ignores unknown keys. Then an unknown key is an error only when it is close to a
-    /// known one or stands in the wrong place.
+    /// Whether the language's own parser ignores unknown keys. If so, an unknown key is an error only when it is close
+    /// to a known one or in the wrong place.
     pub ignores_unknown: bool,
     /// All tables of the language, so that a finding can say where a misplaced key belongs.
     pub tables: &'t [&'static Table],
@@ -85,7 +86,7 @@ impl Walk<'_> {
         self.unfit(node, what, wanted, None)
     }
 
-    /// Reports a value of the wrong kind, and what to do about it.
+    /// Reports a value of the wrong kind, with advice.
     fn unfit(&mut self, node: &Node, what: &str, wanted: &str, help: Option<&str>) -> bool {
         let found = match node.text() {
             Some(text) if text.chars().count() <= 40 && !text.contains('\n') => format!("`{text}`"),
@@ -106,7 +107,8 @@ impl Walk<'_> {
         false
     }
 
-    /// Reports a number that means another one to the programs for which the file was written: they read YAML 1.1.
+    /// Reports a number that is read differently by the programs for which the file was written, because they read YAML
+    /// 1.1.
     fn one_reading(&mut self, node: &Node, what: &str) -> bool {
         let Some((octal, decimal)) = readings(node).filter(|(octal, decimal)| octal != decimal) else { return true };
         let text = node.text().unwrap_or_default();
@@ -152,7 +154,7 @@ impl Walk<'_> {
         true
     }
 
-    /// Reports what stands in the place of a list. A mapping with the keys of its items is one without its `-`.
+    /// Reports a value in the place of a list. A mapping with the keys of the list's items lacks their `-`.
     fn no_list(&mut self, node: &Node, what: &str, item: &Shape) -> bool {
         let first = node.entries().and_then(|entries| entries.first()).and_then(|(key, _)| key.text());
         let help = match (item, first) {
@@ -181,7 +183,7 @@ impl Walk<'_> {
             true => Vec::new(),
             false => table.keys.iter().map(|key| key.name).filter(|known| node.entry(known).is_none()).collect(),
         };
-        // The known key without a value that stands right above, and the unknown ones that belong below it.
+        // The known key without a value right above, and the unknown keys that belong below it.
         let mut empty: Option<(&Node, &Key, Vec<&Node>)> = None;
         for (key, value) in entries {
             match (table.key(key.text().unwrap_or_default()), &mut empty) {
@@ -198,7 +200,7 @@ impl Walk<'_> {
         true
     }
 
-    /// Reports keys that stand beside the one that they belong to, as if it were for the keys above it.
+    /// Reports keys at the level of the key that they belong below.
     fn beside(&mut self, empty: Option<(&Node, &Key, Vec<&Node>)>, table: &Table) {
         let Some((key, known, below)) = empty.filter(|(.., below)| !below.is_empty()) else { return };
         let names: Vec<String> = below.iter().map(|key| format!("`{}`", key.text().unwrap_or_default())).collect();
@@ -238,18 +240,19 @@ impl Walk<'_> {
         }
     }
 
-    /// `free` are the table's keys that the mapping does not have yet: one of them may have been meant.
+    /// Reports an unknown key. `free` are the table's keys that the mapping does not have yet; one of them may have
+    /// been meant.
     fn unknown(&mut self, key: &Node, table: &Table, free: &[&str]) {
         let name = key.text().unwrap_or_default();
         let message = format!("unknown key `{name}` in {}", with_article(table.name));
         if self.findings.is_full(Severity::Invalid) {
-            // It would only be counted, and the file is invalid already.
+            // The finding would only be counted, and the file is already invalid.
             return self.findings.push(Diagnostic::invalid("unknown-key", &key.location, message));
         }
         let near = super::closest(name, free.iter().copied());
         let homes: Vec<&Table> =
             self.language.tables.iter().copied().filter(|table| table.key(name).is_some()).collect();
-        // A key of the dialect in the wrong place that would change nothing in its right place changes nothing here.
+        // A misplaced key of the dialect that has no effect in its right place has none here.
         let harmless =
             !homes.is_empty() && homes.iter().filter_map(|home| home.key(name)).all(|key| key.role != Role::Read);
         let ignored = self.language.ignores_unknown && near.is_none() && homes.is_empty();
@@ -281,9 +284,9 @@ fn belongs_below(key: &Node, above: &Key, free: &[&str]) -> bool {
     holds && !lookalike::is_in(name) && super::closest(name, free.iter().copied()).is_none()
 }
 
-/// `a`, `a and b`, `a, b and 3 more`.
+/// Joins names: `a`, `a and b`, `a, b and 3 more`.
 fn listed(names: &[String]) -> String {
-    /// More of them say nothing new.
+    /// Most names that are written out.
     const NAMED: usize = 4;
     match names {
         [] => String::new(),
@@ -293,8 +296,8 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// Returns the place of the colon that makes a mapping of what may be meant as text: a mapping without brackets whose first
-/// key has its value, or nothing, in the same line.
+/// Returns the place of a colon that makes a mapping of a probable text: a mapping without brackets whose first key has
+/// its value, or nothing, in the same line.
 fn colon(node: &Node) -> Option<Location> {
     let (key, value) = node.entries()?.first()?;
     if key.location.span.start != node.location.span.start
@@ -317,8 +320,7 @@ fn belongs(name: &str, homes: &[&Table]) -> String {
     help
 }
 
-/// Returns a table's name with its article: "a step", "an output variable". A name that is a key of the file stands for
-/// itself.
+/// Returns a table's name with its article: "a step", "an output variable". A name that is a key of the file gets none.
 #[must_use]
 pub fn with_article(name: &str) -> String {
     if name.starts_with('`') && name.ends_with('`') {
@@ -336,7 +338,7 @@ fn quoted(node: &Node) -> String {
     node.text().unwrap_or_default().chars().take(SHOWN).collect()
 }
 
-/// Returns whether a value asks for anything: settings that are off or empty do not.
+/// Returns whether a value asks for anything. Settings that are off or empty do not.
 fn says_something(value: &Node) -> bool {
     match &value.kind {
         Kind::Scalar(scalar) => !scalar.text.is_empty() && !value.is_null() && truth(value) != Some(false),
@@ -347,7 +349,7 @@ fn says_something(value: &Node) -> bool {
     }
 }
 
-/// Returns whether a value is a number, of whatever form: `2`, `0x1F`, `1e3`.
+/// Returns whether a value is a number in any form: `2`, `0x1F`, `1e3`.
 #[must_use]
 pub fn is_number(node: &Node) -> bool {
     match &node.kind {
@@ -358,7 +360,7 @@ pub fn is_number(node: &Node) -> bool {
     }
 }
 
-/// Returns what a number that begins with a zero is in base 8, as YAML 1.1 has it, and in base 10.
+/// Returns the value of a number that begins with a zero, in base 8 as in YAML 1.1, and in base 10.
 fn readings(node: &Node) -> Option<(i64, i64)> {
     let Kind::Scalar(scalar) = &node.kind else { return None };
     let digits = scalar.text.trim_start_matches(['+', '-']);

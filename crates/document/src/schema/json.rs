@@ -8,15 +8,15 @@ use super::{Key, Role, Shape, Table};
 #[derive(Debug, Default)]
 pub struct Definitions {
     definitions: Map<String, Value>,
-    /// Starts every definition's name, so that the definitions of several languages fit into one schema.
+    /// Prefix of every definition's name, so that the definitions of several languages fit into one schema.
     prefix: &'static str,
     /// Regular expression for text that holds an expression, which may stand for any value.
     expression_pattern: Option<&'static str>,
 }
 
 impl Definitions {
-    /// Returns no definitions yet. `prefix` starts their names; text that `expression_pattern`, a regular expression,
-    /// matches may stand for any value.
+    /// Returns an empty set of definitions. `prefix` starts their names. Text that matches the regular expression
+    /// `expression_pattern` may stand for any value.
     #[must_use]
     pub fn new(prefix: &'static str, expression_pattern: Option<&'static str>) -> Definitions {
         Definitions { definitions: Map::new(), prefix, expression_pattern }
@@ -43,7 +43,7 @@ impl Definitions {
         if self.definitions.contains_key(&name) {
             return reference;
         }
-        // The name is taken before the keys are walked: tables refer to each other in circles.
+        // The name is reserved before the keys are visited, because tables refer to each other in circles.
         self.definitions.insert(name.clone(), Value::Null);
         let properties: Map<String, Value> =
             table.keys.iter().map(|key| (key.name.to_owned(), self.key(key))).collect();
@@ -64,7 +64,7 @@ impl Definitions {
         reference
     }
 
-    /// Replaces the schema of a key of a table that was added, where its shape alone says too little.
+    /// Replaces the schema of a key in a table that was added, where its shape alone says too little.
     pub fn refine(&mut self, table: &Table, key: &str, value: Value) {
         if let Some(definition) = self.definitions.get_mut(&self.name(table)) {
             definition["properties"][key] = value;

@@ -1,8 +1,8 @@
-//! Tables that say which keys a mapping may have and what their values look like. Each table has three users.
+//! Tables of the keys of mappings and the shapes of their values. Each table has three users.
 //!
-//! [`check`] compares a tree with its table and reports unknown keys, wrong types and wrong words. The reader of the format
-//! then takes the values that it needs, knowing that wrong shapes were already reported. [`json::Definitions`] writes the
-//! same tables as JSON Schema for editors. So the three cannot drift apart.
+//! [`check`] compares a tree with its table and reports unknown keys, wrong types and wrong words. The reader of the
+//! format then takes its values and relies on wrong shapes having been reported. [`json::Definitions`] writes the same
+//! tables as JSON Schema for editors. So the three cannot diverge.
 
 mod check;
 pub mod json;
@@ -14,11 +14,11 @@ pub use suggest::{closest, did_you_mean};
 /// The keys of one kind of mapping.
 #[derive(Debug)]
 pub struct Table {
-    /// What the mapping is, as in "unknown key `x` in a stage": `stage`, `step`.
+    /// Name of the mapping, as in "unknown key `x` in a stage": `stage`, `step`.
     pub name: &'static str,
     /// Its keys.
     pub keys: &'static [Key],
-    /// Whether unknown keys are warnings, because nothing that Kiln carries out can stand there.
+    /// Whether unknown keys are only warnings, because Kiln carries out nothing in such a mapping.
     pub open: bool,
 }
 
@@ -27,26 +27,26 @@ pub struct Table {
 pub struct Key {
     /// Its spelling.
     pub name: &'static str,
-    /// What its value looks like.
+    /// The shape of its value.
     pub shape: Shape,
-    /// What Kiln does with it.
+    /// Its use in Kiln.
     pub role: Role,
-    /// One line for editors.
+    /// Its description for editors, in one line.
     pub doc: &'static str,
     /// Whether the value may be an expression as a whole although it is a collection.
     pub may_be_expression: bool,
 }
 
-/// What Kiln does with a key that the language knows.
+/// Kiln's use of a key that the language knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// A reader takes it.
+    /// A reader takes the value.
     Read,
-    /// It only describes, and changes nothing that is carried out: names, tags, where something is kept.
+    /// The key only describes, and changes nothing in a run: names, tags, storage places.
     Describes,
-    /// It has no effect in Kiln, which a note says when it is set. The text says why.
+    /// The key has no effect in Kiln. A note with this reason says so when it is set.
     NoEffect(&'static str),
-    /// Kiln cannot do this yet. The text says what it is.
+    /// Kiln cannot do this yet. The text names the feature.
     Unsupported(&'static str),
 }
 
@@ -59,7 +59,7 @@ pub enum Shape {
     Bool,
     /// A number.
     Number,
-    /// Anything; at most the reader looks at it.
+    /// Any value; only the reader checks it.
     Any,
     /// A duration: `10m`, `1h 30m`.
     Duration,
@@ -98,13 +98,13 @@ impl Key {
         Key::new(name, Shape::Any, Role::Describes, "")
     }
 
-    /// Returns a key without effect here; `why` says why.
+    /// Returns a key without effect here, for the reason `why`.
     #[must_use]
     pub const fn no_effect(name: &'static str, shape: Shape, why: &'static str) -> Key {
         Key::new(name, shape, Role::NoEffect(why), why)
     }
 
-    /// Returns a key for what Kiln cannot do yet; `what` says what that is.
+    /// Returns a key for a feature that Kiln lacks; `what` names the feature.
     #[must_use]
     pub const fn unsupported(name: &'static str, what: &'static str) -> Key {
         Key::new(name, Shape::Any, Role::Unsupported(what), what)
@@ -130,7 +130,7 @@ impl Table {
         Table { name, keys, open: true }
     }
 
-    /// Returns the key of that name.
+    /// Returns the key with that name.
     #[must_use]
     pub fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)

@@ -1,10 +1,10 @@
-//! "Did you mean": the known word that is closest to what was written.
+//! "Did you mean": the known word that is closest to the written one.
 
-/// Returns the word among `known` that is closest to `written`, if one is close enough to be what was meant.
+/// Returns the word among `known` that is closest to `written`, if it is close enough.
 pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// Longer words are not compared: the cost grows with the product of the lengths.
+    /// Length above which words are not compared. The cost grows with the product of the lengths.
     const MAX_COMPARED: usize = 48;
-    /// Of longer lists only the beginning is compared: a file can declare tens of thousands of names.
+    /// Number of words of a list that are compared. A file can declare tens of thousands of names.
     const MAX_CANDIDATES: usize = 500;
     if written.is_empty() || written.len() > MAX_COMPARED {
         return None;
@@ -12,7 +12,7 @@ pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     let plain =
         |word: &str| -> String { word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect() };
     let wanted = plain(written);
-    // Words of one or two letters are all close to each other: only their case may differ.
+    // Words of one or two letters are all close to each other, so only their case may differ.
     let allowed = match wanted.chars().count() {
         0..=2 => 0,
         letters => (letters / 3).max(1),
@@ -27,9 +27,9 @@ pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, word)| word)
 }
 
-/// Returns the help line for a word that is not known: the closest one, or the whole list when it is short.
+/// Returns the help line for an unknown word: the closest word, or the whole list when it is short.
 pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
-    /// Longer lists say more than a person wants to read.
+    /// Length above which a list is not printed, because nobody wants to read it.
     const MAX_LISTED: usize = 24;
     if let Some(word) = closest(written, known.clone()) {
         return Some(format!("did you mean `{word}`?"));

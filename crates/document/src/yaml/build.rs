@@ -1,4 +1,4 @@
-//! Events to a tree: nesting and aliases, all within the limits.
+//! Builds a tree from parser events: nesting and aliases, all within the limits.
 
 use std::collections::HashMap;
 
@@ -59,7 +59,7 @@ enum OpenKind {
     Mapping { entries: Vec<(Node, Node)>, key: Option<Node> },
 }
 
-/// A node that aliases can stand for, and what a copy of it costs.
+/// A node that aliases can refer to, and the cost of a copy of it.
 struct Anchored {
     node: Node,
     nodes: usize,
@@ -96,7 +96,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Warns about a tag of a text, which the text loses: `! grep x` is `grep x` to YAML.
+    /// Warns about a tag that a text loses: YAML reads `! grep x` as `grep x`.
     fn tell_lost(&mut self, tag: Option<&Tag>, place: &Location) {
         if let Some(tag) = tag.filter(|tag| tag.core_suffix().is_none() && tag.to_string().starts_with('!')) {
             let message = format!("`{tag}` is a tag to YAML and no part of the text that follows");
@@ -147,7 +147,7 @@ impl Builder<'_> {
             .help(format!("at most {MAX_NODES} values and {MAX_ALIAS_BYTES} bytes may come out of aliases")))
     }
 
-    /// Puts a finished node where it belongs: its collection, or the list of documents.
+    /// Adds a finished node to its collection or to the list of documents.
     fn add(&mut self, node: Node, anchor: usize, height: usize) -> Outcome {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
@@ -155,7 +155,7 @@ impl Builder<'_> {
             return Err(Diagnostic::invalid("too-many-nodes", &node.location, message));
         }
         if anchor != 0 {
-            // The copy kept for later counts like one that is used: anchors can be nested.
+            // The copy that is kept for later counts like a used one, because anchors can be nested.
             let (nodes, bytes) = cost(&node);
             self.charge(nodes, bytes, &node.location)?;
             self.anchors.insert(anchor, Anchored { node: node.clone(), nodes, bytes, height });
@@ -196,7 +196,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Scalar {
     Scalar { text: text.to_owned(), resolved, plain }
 }
 
-/// Values and bytes of text in a tree.
+/// Returns the number of values and the bytes of text in a tree.
 fn cost(node: &Node) -> (usize, usize) {
     let sum = |a: (usize, usize), b: (usize, usize)| (a.0 + b.0, a.1 + b.1);
     match &node.kind {

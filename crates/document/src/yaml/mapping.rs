@@ -1,4 +1,4 @@
-//! Keys and values to a mapping: `<<` carried out, each key once.
+//! Builds a mapping from keys and values: carries out `<<` and keeps each key once.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
@@ -6,10 +6,10 @@ use std::collections::hash_map::Entry::{Occupied, Vacant};
 use super::{Kind, Node, Repeats};
 use crate::diagnostic::{Diagnostic, Findings, Location};
 
-/// Entries of a mapping as they stand in the text.
+/// Entries of a mapping as they are in the text.
 type Entries = Vec<(Node, Node)>;
 
-/// Carries out `<<` and tells about keys that stand more than once.
+/// Carries out `<<` and reports keys that occur more than once.
 pub(super) fn mapping(entries: Entries, repeats: Repeats, findings: &mut Findings) -> Entries {
     let mut own = Mapping { entries: Vec::with_capacity(entries.len()), places: HashMap::new(), findings };
     let mut merges = Vec::new();
@@ -58,7 +58,7 @@ fn sources(value: Node, findings: &mut Findings) -> Vec<Entries> {
 
 struct Mapping<'f> {
     entries: Vec<Entry>,
-    /// Where each key stands in `entries`.
+    /// The index of each key in `entries`.
     places: HashMap<String, usize>,
     findings: &'f mut Findings,
 }
@@ -66,9 +66,9 @@ struct Mapping<'f> {
 struct Entry {
     key: Node,
     value: Node,
-    /// The place of the `<<` that brought it.
+    /// The place of the `<<` that the value comes from.
     brought: Option<Location>,
-    /// Where each key stands in a value that two mappings were joined to.
+    /// The index of each key in a value that two mappings were joined to.
     names: Option<HashMap<String, usize>>,
 }
 
@@ -91,14 +91,14 @@ impl Mapping<'_> {
         self.findings.push(Diagnostic::invalid("duplicate-key", &key.location, message).help(help));
     }
 
-    /// Adds a key that `<<` brings, unless it is there already.
+    /// Adds a key from `<<`, unless it exists already.
     fn add_missing(&mut self, (key, value): (Node, Node)) {
         if self.find(&key).is_none() {
             self.push(key, value, None);
         }
     }
 
-    /// Sets a key of the mapping's own, over what is there.
+    /// Sets a key of the mapping's own, replacing an existing value.
     fn set(&mut self, key: Node, value: Node) {
         let Some(at) = self.find(&key) else { return self.push(key, value, None) };
         let (name, line) = (key.text().unwrap_or_default().to_owned(), key.location.line);
@@ -116,7 +116,7 @@ impl Mapping<'_> {
                 let help = format!("it stands first in line {first}: keep one of them{}", missing_separator(&name));
                 self.findings.push(Diagnostic::warning("duplicate-key", &key.location, message).help(help));
             }
-            // What `<<` brings is there to be replaced.
+            // Values from `<<` are meant to be replaced.
             Some(_) if matches!(both, Both::Joined { kept: true }) => {
                 let message = format!("`{name}` also keeps what `<<` brings");
                 self.findings.push(Diagnostic::note("joined-mapping", &key.location, message));
@@ -126,7 +126,8 @@ impl Mapping<'_> {
         self.entries[at].key = key;
     }
 
-    /// Sets what a `<<` names, over what is there. Of the mappings in its list, the first that has a key counts.
+    /// Sets the keys of a `<<`, replacing existing values. Of the mappings in its list, the first one with a key
+    /// counts.
     fn bring(&mut self, place: &Location, value: Node) {
         for (key, value) in sources(value, self.findings).into_iter().rev().flatten() {
             let Some(at) = self.find(&key) else {
@@ -154,18 +155,18 @@ impl Mapping<'_> {
     }
 }
 
-/// What became of two values of one key.
+/// The result of putting two values under one key.
 enum Both {
     Replaced,
-    /// They are one mapping; `kept` says whether something of the earlier one is left in it.
+    /// They became one mapping; `kept` says whether something of the earlier one is left in it.
     Joined {
         kept: bool,
     },
 }
 
 impl Entry {
-    /// Puts a value in the place of the one that is there. Two mappings become one, in which the keys of the later one
-    /// count. What that costs depends on the size of the later one alone, because a file can have many.
+    /// Puts a value in the place of the existing one. Two mappings become one, in which the keys of the later one
+    /// count. The cost depends on the size of the later one alone, because a file can have many.
     fn put(&mut self, value: Node) -> Both {
         let Kind::Mapping(there) = &mut self.value.kind else { return self.replace(value) };
         let entries = match value.kind {

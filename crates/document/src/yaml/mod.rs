@@ -1,8 +1,8 @@
-//! YAML text to a tree of nodes that know their place.
+//! Reads YAML text into a tree of nodes that know their place.
 //!
-//! This module is the only one that knows the YAML library. It works on parser events rather than through serde,
-//! because a finding needs the place of every key and value, and because aliases have to be counted as they are
-//! expanded: a file of a few hundred bytes can stand for gigabytes.
+//! This is the only module that knows the YAML library. It works on parser events instead of serde, because a finding
+//! needs the place of every key and value, and because aliases have to be counted as they are expanded: a file of a few
+//! hundred bytes can expand to gigabytes.
 //!
 //! Every limit is a constant here. A file beyond a limit gives a finding and the tree that was read so far.
 
@@ -18,11 +18,11 @@ pub use scalar::{Resolved, Scalar};
 
 /// Longest file that is read, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
-/// Deepest nesting, counting what aliases stand for.
+/// Deepest nesting, counting expanded aliases.
 pub const MAX_DEPTH: usize = 96;
-/// Most nodes of a file, counting what aliases stand for.
+/// Most nodes of a file, counting expanded aliases.
 pub const MAX_NODES: usize = 100_000;
-/// Most bytes of text that aliases may stand for.
+/// Most bytes of text in expanded aliases.
 pub const MAX_ALIAS_BYTES: usize = 4 * 1024 * 1024;
 /// Most documents in a file.
 pub const MAX_DOCUMENTS: usize = 256;
@@ -32,7 +32,7 @@ pub const MAX_DOCUMENTS: usize = 256;
 pub struct Node {
     /// The value.
     pub kind: Kind,
-    /// Where it stands; the place of an alias is the alias, not its anchor.
+    /// Its place; of an alias the place of the alias, not of its anchor.
     pub location: Location,
 }
 
@@ -43,7 +43,7 @@ pub enum Kind {
     Scalar(Scalar),
     /// A list.
     Sequence(Vec<Node>),
-    /// Keys and values in file order; a key stands only once, merge keys are already carried out.
+    /// Keys and values in file order. Each key occurs once, and merge keys have been carried out.
     Mapping(Vec<(Node, Node)>),
 }
 
@@ -107,7 +107,7 @@ impl Node {
         }
     }
 
-    /// Returns the kind of the value, as a person would say it.
+    /// Returns the kind of the value in plain words.
     #[must_use]
     pub fn kind_name(&self) -> &'static str {
         match &self.kind {
@@ -118,23 +118,23 @@ impl Node {
     }
 }
 
-/// How a key counts that stands more than once in a mapping.
+/// Treatment of a key that occurs more than once in a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeats {
-    /// It is an error. A mapping's own keys come before those that `<<` brings, wherever it stands.
+    /// It is an error. A mapping's own keys override those from `<<`, wherever it is.
     Refused,
-    /// Keys are set in the order in which they stand, with what `<<` brings in its place. The last one counts, which is told,
-    /// and two mappings under one key are joined. So Go's readers of YAML have it.
+    /// Keys are set in the order of the text, and those from `<<` at its place. The last one counts, which is reported,
+    /// and two mappings under one key are joined. Go's YAML readers do this.
     LastCounts,
 }
 
-/// Reads all documents of a file. Errors in the text go to `findings`. The documents that could be read are returned all
-/// the same, so that findings about their content can be reported together. Empty documents are left out.
+/// Reads all documents of a file. Syntax errors go to `findings`. The documents that could be read are still returned,
+/// so that findings about their content can be reported together. Empty documents are left out.
 pub fn parse(bytes: &[u8], findings: &mut Findings) -> Vec<Node> {
     parse_with(bytes, Repeats::Refused, findings)
 }
 
-/// Reads all documents of a file as [`parse`] does, and keys that repeat as `repeats` says.
+/// Reads all documents of a file as [`parse`] does, but treats repeated keys as `repeats` says.
 pub fn parse_with(bytes: &[u8], repeats: Repeats, findings: &mut Findings) -> Vec<Node> {
     match problem::checked_text(bytes) {
         Ok(text) => build::documents(text, repeats, findings),

@@ -1,11 +1,11 @@
-//! Errors in the text itself, as findings.
+//! Syntax errors, as findings.
 
 use granit_parser::{ErrorKind, Marker, ScanError};
 
 use super::{MAX_BYTES, MAX_DEPTH, unquoted};
 use crate::diagnostic::{Diagnostic, Location};
 
-/// Returns the file's text, if it is UTF-8 of a size that is read.
+/// Returns the file's text if it is UTF-8 and not too large.
 pub(super) fn checked_text(bytes: &[u8]) -> Result<&str, Diagnostic> {
     if bytes.len() > MAX_BYTES {
         let message = format!("the file has more than {MAX_BYTES} bytes");
@@ -53,7 +53,7 @@ fn is_tab(kind: &ErrorKind) -> bool {
     )
 }
 
-/// Moves a place to the tab itself: the library marks what stands somewhere before it, or right behind it.
+/// Moves a place to the tab itself. The library marks something before it, or the place right after it.
 fn move_to_tab(place: &mut Location, text: &str) {
     let (Some(before), Some(after)) = (text.get(..place.span.start), text.get(place.span.start..)) else { return };
     let line_start = before.rfind('\n').map_or(0, |end| end + 1);
@@ -71,7 +71,7 @@ pub(super) fn syntax(error: &ScanError, text: &str) -> Diagnostic {
     if is_tab(error.kind()) {
         move_to_tab(&mut place, text);
     }
-    // A mark at the very end has nothing to point at; the last character has.
+    // A mark at the very end points at nothing, so it is moved to the last character.
     let end = text[place.span.start.min(text.len())..].chars().next().map_or(0, char::len_utf8);
     place.span.end = place.span.start + end;
     let (code, message, help) = match error.kind() {
@@ -112,14 +112,14 @@ pub(super) fn syntax(error: &ScanError, text: &str) -> Diagnostic {
     }
 }
 
-/// Whether the line of a place holds dashes only, more than the three that end a document.
+/// Returns whether the line of a place consists of dashes, more than the three that separate documents.
 fn dashes(text: &str, place: usize) -> bool {
     let start = text[..place.min(text.len())].rfind('\n').map_or(0, |end| end + 1);
     let line = text[start..].lines().next().unwrap_or_default().trim_end();
     line.len() > 3 && line.bytes().all(|byte| byte == b'-')
 }
 
-/// Returns what is wrong with the signs that YAML's structure is made of.
+/// Returns the fault in the signs of YAML's structure.
 fn structure(kind: &ErrorKind) -> (String, Option<&'static str>) {
     match kind {
         ErrorKind::MappingValueNotAllowed => (

@@ -1,17 +1,17 @@
-//! What a plain scalar stands for.
+//! The values of plain scalars.
 
-/// A scalar's text and what it stands for.
+/// A scalar's text and its meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scalar {
-    /// The text after YAML's own escapes and folding; for block scalars exactly what the program would get.
+    /// The text after YAML's own escapes and folding; for block scalars exactly the text that a program would get.
     pub text: String,
-    /// What the text stands for.
+    /// The type of its value.
     pub resolved: Resolved,
-    /// Written without quotes and not as a block.
+    /// Whether it is written without quotes and not as a block.
     pub plain: bool,
 }
 
-/// What a scalar stands for under the core schema of YAML 1.2.
+/// The type of a scalar under the core schema of YAML 1.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resolved {
     /// Nothing, `~`, `null`.
@@ -27,7 +27,7 @@ pub enum Resolved {
 }
 
 impl Resolved {
-    /// As a person would say it.
+    /// Returns the type in plain words.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -40,13 +40,13 @@ impl Resolved {
 }
 
 impl Scalar {
-    /// What this text stands for when it is written without quotes.
+    /// Returns the scalar that this text is when it is written without quotes.
     #[must_use]
     pub fn unquoted(text: String) -> Scalar {
         Scalar { resolved: resolve(&text), text, plain: true }
     }
 
-    /// Returns the value as JSON; what JSON cannot hold, infinities and the like, stays text.
+    /// Returns the value as JSON. Values that JSON cannot hold, such as infinities, stay text.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let text = || serde_json::Value::from(self.text.as_str());
@@ -60,7 +60,7 @@ impl Scalar {
     }
 }
 
-/// What a plain scalar stands for.
+/// Returns the type of a plain scalar.
 pub(super) fn resolve(text: &str) -> Resolved {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Resolved::Null,
@@ -86,7 +86,7 @@ fn number(text: &str) -> Resolved {
     if !unsigned.is_empty() && unsigned.bytes().all(|b| b.is_ascii_digit()) {
         return Resolved::Int;
     }
-    // `parse` also takes "inf", "nan" and the like, which are text in YAML.
+    // `parse` also accepts "inf", "nan" and the like, which are text in YAML.
     let starts_like_a_number = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     if starts_like_a_number && unsigned.parse::<f64>().is_ok() { Resolved::Float } else { Resolved::Text }
 }

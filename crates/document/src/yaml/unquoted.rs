@@ -1,8 +1,8 @@
-//! Texts that need quotes and have none: a `: ` within them makes a mapping, a `[` at their beginning a list.
+//! Texts that lack necessary quotes: a `: ` within them makes a mapping, a `[` at their beginning a list.
 //!
-//! Commands are the usual ones. What a text is called is taken from the file itself: the key that it belongs to.
+//! Most of them are commands. The name of a text is the file's key that it belongs to.
 
-/// Returns how to write the text whose mistake is at this place, where there is a text without quotes.
+/// Returns a correct way to write the text whose error is at this place, if it is a text without quotes.
 pub(super) fn help(source: &str, place: usize) -> Option<String> {
     let start = source.get(..place)?.rfind('\n').map_or(0, |at| at + 1);
     let line = source[start..].lines().next()?;
@@ -18,22 +18,22 @@ pub(super) fn help(source: &str, place: usize) -> Option<String> {
     needs_quotes(item?, place.checked_sub(begin)?).then(|| way_out(item_of(list), "- |"))
 }
 
-/// Whether a mistake at this place in a text is because the text has no quotes around it.
+/// Returns whether an error at this place in a text comes from missing quotes.
 fn needs_quotes(text: &str, place: usize) -> bool {
     let (Some(before), Some(after)) = (text.get(..place), text.get(place..)) else { return false };
     match text.chars().next() {
-        // A list or a mapping, and something behind it.
+        // A list or a mapping, followed by something.
         Some('[' | '{') => before.trim_end().ends_with([']', '}']),
-        // A text in quotes, or a block, and something behind it.
+        // A text in quotes, or a block, followed by something.
         Some('"' | '\'' | '|' | '>') => !before.is_empty(),
-        // Signs that no text can begin with.
+        // Characters that cannot begin a text.
         Some('@' | '`' | '%' | '*' | '&' | '!') => before.is_empty(),
         Some(_) => !before.is_empty() && after.starts_with(':'),
         None => false,
     }
 }
 
-/// Returns the way out for the text called so, which is an item of a list or the value of a key.
+/// Returns the advice for the text with this name, which is an item of a list or the value of a key.
 pub(crate) fn of_mapping(what: &str) -> String {
     let key = what.split('`').nth(1).unwrap_or_default();
     match what.starts_with("an item of") {
@@ -47,12 +47,12 @@ fn way_out(name: &str, block: &str) -> String {
     format!("put the {name} in quotes, or write it on the lines below `{block}`")
 }
 
-/// `command` of `commands`.
+/// Returns the singular: `command` of `commands`.
 fn item_of(list: &str) -> &str {
     list.strip_suffix('s').unwrap_or(list)
 }
 
-/// Returns the key that a line begins with, and where its value begins.
+/// Returns the key at the beginning of a line, and the place of its value.
 fn key_of(line: &str) -> Option<(&str, usize)> {
     let end = line.find(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c))?;
     let rest = line[end..].strip_prefix(':')?;
@@ -60,9 +60,9 @@ fn key_of(line: &str) -> Option<(&str, usize)> {
     (end > 0 && rest.starts_with(' ') && !value.is_empty()).then(|| (&line[..end], line.len() - value.len()))
 }
 
-/// Returns the key above whose list an item with this indentation is in.
+/// Returns the key above whose list contains an item with this indentation.
 fn list_above(above: &str, indent: usize) -> Option<&str> {
-    /// Longer lists of one-line commands are rare.
+    /// Number of lines that are searched. Longer lists of one-line commands are rare.
     const LINES: usize = 500;
     above.lines().rev().take(LINES).find_map(|line| {
         let text = line.trim_start();
@@ -70,7 +70,7 @@ fn list_above(above: &str, indent: usize) -> Option<&str> {
         let item = text.strip_prefix("- ");
         let key = item.unwrap_or(text).trim().strip_suffix(':')?;
         let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-        // Other items of the same list say nothing.
+        // Other items of the same list have no key.
         (plain && (own < indent || own == indent && item.is_none())).then_some(key)
     })
 }
