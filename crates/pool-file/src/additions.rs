@@ -1,4 +1,4 @@
-//! What the incumbent does not have: the `kiln` mappings of the file and of each pool.
+//! Kiln's own additions: the `kiln` mappings of the file and of each pool.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -15,13 +15,13 @@ use crate::section::Section;
 use crate::tables;
 use crate::variant;
 
-/// Ages and times that make sense, in seconds.
+/// Sensible ages and times, in seconds.
 const AGES_S: RangeInclusive<u64> = 60..=366 * 86_400;
 const TIMES_S: RangeInclusive<u64> = 1..=86_400;
-/// More launches under way at once would only be throttled.
+/// Most concurrent launches. More of them would only be throttled.
 const MAX_LAUNCHES_AT_ONCE: i64 = 1000;
 
-/// Most schedules and fallbacks of a pool: they are gone through in each pass.
+/// Most schedules and fallbacks of a pool. Each pass visits all of them.
 const MAX_SCHEDULES: usize = 100;
 const MAX_FALLBACKS: usize = 32;
 
@@ -115,7 +115,7 @@ fn ages(node: &Node, reader: &mut Reader<'_>) -> Ages {
     for (key, age) in [("free", ages.free_max_age_s), ("busy", ages.busy_max_age_s)] {
         if age > ages.max_age_s {
             let place = node.get(key).or_else(|| node.get("max")).unwrap_or(node);
-            // As the file says it, where it does.
+            // The message repeats the file's own words where there are any.
             let said = |key, seconds: u32| reader.text(node, key).unwrap_or_else(|| spoken(u64::from(seconds)));
             let (age, max) = (said(key, age), said("max", ages.max_age_s));
             let message = format!("`{key}` is {age}, but no instance gets older than `max`, {max}");
@@ -134,7 +134,7 @@ fn fallbacks(own: &Node, name: &str, pools: &[&str], reader: &mut Reader<'_>) ->
             reader.invalid("own-fallback", &node.location, message, "remove it");
         } else if !pools.contains(&other) {
             let mut found = Diagnostic::invalid("unknown-pool", &node.location, format!("there is no pool `{other}`"));
-            // Beyond that it would only be counted, and comparing names is slow.
+            // Beyond that the finding would only be counted, and comparing names is slow.
             if !reader.findings.is_full(Severity::Invalid) {
                 found.help = did_you_mean(other, pools.iter().copied().filter(|pool| *pool != name));
             }
@@ -146,7 +146,7 @@ fn fallbacks(own: &Node, name: &str, pools: &[&str], reader: &mut Reader<'_>) ->
     fallbacks
 }
 
-/// Reports fallbacks of another platform, which no request ever turns to.
+/// Reports fallbacks of another platform, which no request ever uses.
 pub(crate) fn tell_unlike(named: &[(String, &Node)], pools: &BTreeMap<String, Pool>, reader: &mut Reader<'_>) {
     for (name, node) in named {
         let Some(pool) = pools.get(name) else { continue };

@@ -1,5 +1,5 @@
-//! The section of EC2. Its driver does not exist yet: pools of it are checked, shown, and reported as unsupported unless the
-//! caller says that it has the driver.
+//! The section of EC2. Its driver does not exist yet: its pools are checked, shown, and reported as unsupported unless
+//! the caller says that it has the driver.
 
 use kiln_document::diagnostic::Diagnostic;
 use kiln_document::schema::{Key, Shape, Table};
@@ -10,16 +10,16 @@ use serde_json::Value;
 use crate::json;
 use crate::section::{Instances, Limit, Platform, Reader, Section, Variant};
 
-/// Root disk in GiB, unless the spec says otherwise; that of the incumbent.
+/// Default size of the root disk in GiB; the incumbent's.
 const DEFAULT_DISK_GIB: u32 = 32;
 /// Largest volume, in GiB.
 const MAX_DISK_GIB: i64 = 64 * 1024;
-/// Most operations in a second of any volume.
+/// Most operations per second of any volume.
 const MAX_IOPS: i64 = 256_000;
-/// More attempts of a call are a slip.
+/// Most attempts of a call. A greater number is a slip.
 const MAX_RETRIES: i64 = 100;
 
-/// Keys of the account that say who launches, not what.
+/// Keys of the account that determine who launches, but not the instance.
 const CREDENTIALS: [&str; 3] = ["access_key_id", "access_key_secret", "aws_session_token"];
 
 /// The section of EC2.
@@ -152,7 +152,7 @@ impl Section for Amazon {
         }
     }
 
-    /// Adds the platform, and the instance type that the incumbent falls back to.
+    /// Adds the platform, and the incumbent's default instance type.
     fn complete(&self, spec: &mut Value, platform: &Platform) {
         if !spec.is_object() {
             return;
@@ -188,7 +188,7 @@ impl Section for Amazon {
         }
     }
 
-    /// The whole spec stays for the driver, but for the keys that pay.
+    /// Keeps the whole spec for the driver, except the credentials.
     fn instances(&self, mut spec: Value) -> Instances {
         let credentials = Credentials::taken(spec.get_mut("account"), &CREDENTIALS);
         let launch = Launch {
@@ -204,7 +204,7 @@ impl Section for Amazon {
     }
 }
 
-/// Reports what a pool's spec lacks.
+/// Reports missing keys of a pool's spec.
 fn complete(spec: &Node, reader: &mut Reader<'_>) {
     if reader.text(spec, "ami").is_none() {
         let help = "write `ami: ami-...`, or the name of an image in your account";
@@ -217,7 +217,7 @@ fn complete(spec: &Node, reader: &mut Reader<'_>) {
     }
 }
 
-/// Reports half a pair of access keys, and keys that stand in the file.
+/// Reports half a pair of access keys, and keys written in the file itself.
 fn keys(account: &Node, whole: bool, reader: &mut Reader<'_>) {
     let pair = ["access_key_id", "access_key_secret"].map(|key| reader.text(account, key).is_some());
     if whole && pair[0] != pair[1] {

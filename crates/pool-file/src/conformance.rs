@@ -1,4 +1,4 @@
-//! What every driver's section must hold to, as checks that each driver's tests call.
+//! Checks that every driver's section must pass, for each driver's tests.
 
 use kiln_document::schema::{Key, Shape, Table};
 use kiln_pool::config::Launch;
@@ -7,11 +7,11 @@ use serde_json::Value;
 use crate::section::{Limit, Section};
 use crate::{Loaded, Options, json, load};
 
-/// Returns what is wrong with a section, one sentence for each breach.
+/// Returns the breaches of a section, one sentence for each.
 ///
 /// - Its example is good and has no findings.
 /// - Every key is documented in `documentation`, as code, and a key that the section does not know is reported.
-/// - Each limit is one of a number of the table, and the pool file keeps it.
+/// - Each limit belongs to a number of the table, and the pool file enforces it.
 #[must_use]
 pub fn breaches(section: &dyn Section, documentation: &str) -> Vec<String> {
     let mut breaches = Vec::new();
@@ -39,9 +39,9 @@ pub fn breaches(section: &dyn Section, documentation: &str) -> Vec<String> {
     breaches
 }
 
-/// Returns where the pool file and the driver disagree about a section's example and limits: both have to take the ends of
-/// each limit and to refuse what lies beyond. `takes` is the driver's own check of a launch. Zero counts as not said, and
-/// the driver is not asked about it.
+/// Returns where the pool file and the driver disagree about a section's example and limits. Both have to accept the
+/// ends of each limit and to refuse values beyond them. `takes` is the driver's own check of a launch. Zero counts as
+/// absent, and the driver is not asked about it.
 #[must_use]
 pub fn disagreements(section: &dyn Section, takes: &dyn Fn(&Launch) -> bool) -> Vec<String> {
     let mut all = verdicts(section, &|launch| Some(takes(launch)));
@@ -83,7 +83,7 @@ fn disagreement(
     Some(format!("`{}: {number}`: the pool file {} it{driver}", limit.path.join("."), verdict(by_file)))
 }
 
-/// The example as JSON.
+/// Returns the example as JSON.
 fn spec_of(section: &dyn Section) -> Value {
     let mut findings = kiln_document::diagnostic::Findings::new(false);
     let documents = kiln_document::yaml::parse(section.example().as_bytes(), &mut findings);

@@ -16,7 +16,7 @@ pub(crate) fn read(root: &Node, drivers: Drivers<'_>, reader: &mut Reader<'_>) -
     let root = reader.checked(root, &Shape::Of(&tables::FILE), Words::Incumbent)?;
     let items = root.get("instances").and_then(Node::items);
     if items.is_none_or(<[Node]>::is_empty) {
-        // A value of the wrong kind was reported.
+        // A value of the wrong kind has been reported.
         if root.get("instances").is_none_or(|value| value.items().is_some()) {
             let place = root.entry("instances").map_or(&root.location, |(key, _)| &key.location);
             reader.push(Diagnostic::invalid("no-pools", place, "the file has no pools").help(drivers.example()));
@@ -36,8 +36,8 @@ pub(crate) fn read(root: &Node, drivers: Drivers<'_>, reader: &mut Reader<'_>) -
     Some(Config { pools, timing })
 }
 
-/// Returns what is to be said of a file that has its pools elsewhere than under `instances`: in a list at its top or under
-/// another name, or, as `drone-runner-aws` had it in 2021, one at the top of each document.
+/// Returns the finding for a file that has its pools elsewhere than under `instances`: in a list at its top, under
+/// another name, or, as in `drone-runner-aws` of 2021, one at the top of each document.
 pub(crate) fn other_format(root: &Node, drivers: Drivers<'_>) -> Option<Diagnostic> {
     let is_list_of_pools =
         |node: &Node| node.items().is_some_and(|items| items.iter().any(|item| item.entry("name").is_some()));
@@ -45,7 +45,7 @@ pub(crate) fn other_format(root: &Node, drivers: Drivers<'_>) -> Option<Diagnost
         let found = Diagnostic::invalid("no-instances", &root.location, "the list of pools has no name");
         return Some(found.help("write a line `instances:` above the list"));
     }
-    // A misspelt key is told as such.
+    // A misspelt key is reported as such.
     let near = |key: &Node| key.text().is_some_and(|text| closest(text, ["instances", "kiln"]).is_some());
     let entries = root.entries().filter(|_| root.entry("instances").is_none())?;
     if entries.iter().any(|(key, value)| near(key) && value.items().is_some()) {
@@ -68,7 +68,7 @@ pub(crate) fn other_format(root: &Node, drivers: Drivers<'_>) -> Option<Diagnost
     Some(Diagnostic::invalid("format-2021", &name.location, message).help(help))
 }
 
-/// Returns the pools that have a name of their own.
+/// Returns the pools with distinct, valid names.
 fn named<'n>(items: &'n [Node], reader: &mut Reader<'_>) -> Vec<(String, &'n Node)> {
     let mut named = Vec::new();
     let mut lines: HashMap<&str, u32> = HashMap::new();
@@ -78,7 +78,7 @@ fn named<'n>(items: &'n [Node], reader: &mut Reader<'_>) -> Vec<(String, &'n Nod
             reader.invalid("missing-key", &node.location, "a pool has no `name`".to_owned(), help);
             continue;
         };
-        // Something else than text was reported.
+        // A value other than text has been reported.
         let Some(name) = place.text() else { continue };
         if !reader.name("name of the pool", name, &place.location) {
             continue;

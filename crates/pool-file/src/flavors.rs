@@ -1,4 +1,4 @@
-//! All kinds of instances of a pool: the base, its variants, and both once more for each tenant.
+//! Builds all flavors of a pool: the base, its variants, and copies of both for each tenant.
 
 use kiln_document::diagnostic::Location;
 use kiln_pool::Flavor;
@@ -9,20 +9,20 @@ use crate::reader::Reader;
 use crate::section::{Instances, Section};
 use crate::{json, spec, tenant, variant};
 
-/// What the flavors are made of.
+/// The parts that flavors are built from.
 pub(crate) struct Parts<'a> {
     pub pool: &'a str,
     pub place: &'a Location,
     pub section: &'a dyn Section,
     /// The pool's spec.
     pub spec: Value,
-    /// Instances of the base that are kept ready.
+    /// Number of instances of the base that are kept ready.
     pub warm: u32,
     pub variants: Vec<variant::Entry>,
     pub tenants: Vec<tenant::Entry>,
 }
 
-/// Returns the flavors in the order in which a request finds them, at least one.
+/// Returns the flavors in the order in which a request is matched, at least one.
 pub(crate) fn all(parts: Parts<'_>, reader: &mut Reader<'_>) -> Vec<Flavor> {
     let Parts { pool, place, section, spec, warm, variants, tenants } = parts;
     let of_tenants = tenants.iter().map(|tenant| 1 + variants.len() + tenant.variants.len());
@@ -97,7 +97,8 @@ impl Set {
     }
 }
 
-/// Returns the pool's variants, those of the same name replaced by the tenant's, and the tenant's others behind them.
+/// Returns the pool's variants, with the tenant's in place of those with the same name, and the tenant's others at the
+/// end.
 fn replaced(variants: &[variant::Entry], own: Vec<variant::Entry>) -> Vec<variant::Entry> {
     let mut all = variants.to_vec();
     for variant in own {

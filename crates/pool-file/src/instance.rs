@@ -12,10 +12,10 @@ use crate::section::Platform;
 use crate::types::{Drivers, Found};
 use crate::{additions, spec, tenant, variant};
 
-/// Most instances of a pool whose file does not say; that of the incumbent.
+/// Default limit of a pool; the incumbent's.
 pub(crate) const DEFAULT_LIMIT: u32 = 100;
 
-/// Reads a pool that was checked against its table. `pools` are the names of all pools.
+/// Reads a pool that has been checked against its table. `pools` are the names of all pools.
 pub(crate) fn read(
     node: &Node,
     name: &str,
@@ -82,7 +82,7 @@ fn platform(node: &Node, reader: &Reader<'_>) -> Platform {
     }
 }
 
-/// Reports a platform that the agent does not run on: it runs on Linux only.
+/// Reports a platform that the agent does not run on. It runs on Linux only.
 fn tell_unsupported(platform: &Platform, node: &Node, reader: &mut Reader<'_>) {
     let what = match platform.os.as_str() {
         "windows" => "Windows",

@@ -1,4 +1,4 @@
-//! Specs as JSON: values of the kind that their key asks for, and one such value laid over another.
+//! Specs as JSON: conversion of values to the kind of their key, and merging of one value into another.
 
 use kiln_document::schema::{Shape, truth};
 use kiln_document::yaml::{Kind, Node};
@@ -33,8 +33,8 @@ fn object(entries: &[(Node, Node)], shape_of: impl Fn(&str) -> Shape) -> Value {
     Value::Object(typed.collect())
 }
 
-/// Lays `over` over `base`: mappings key by key, everything else as a whole. Returns the paths at which something was
-/// replaced by false, 0 or nothing.
+/// Merges `over` into `base`: mappings key by key, everything else as a whole. Returns the paths at which a value was
+/// replaced by false, 0 or an empty value.
 pub(crate) fn merge(base: &mut Value, over: &Value) -> Vec<String> {
     let mut emptied = Vec::new();
     lay(base, over, "", &mut emptied);
@@ -74,7 +74,7 @@ fn is_nothing(value: &Value) -> bool {
     }
 }
 
-/// Puts a value at a path, making the objects on the way.
+/// Puts a value at a path, and creates the objects on the way.
 pub fn put(target: &mut Value, path: &[&str], value: Value) {
     let mut at = target;
     for key in path {

@@ -1,4 +1,4 @@
-//! The pool file: YAML in the incumbent's words to a checked configuration of pools.
+//! Reads the pool file: YAML in the incumbent's format, into a checked configuration of pools.
 //!
 //! ```text
 //! bytes ──yaml──► tree with places ──substitute──► values known ──tables──► keys and kinds checked
@@ -6,9 +6,9 @@
 //!                                              └────► findings ──► text, JSON
 //! ```
 //!
-//! The crate does no I/O and reads no clock and no environment: the caller passes the variables in, and the [`Section`] of
-//! each driver, which owns the words of `spec`. Whatever a file says is in the configuration or in a finding; nothing is
-//! left out silently. `docs/pool-file.md` describes the file for people.
+//! The crate does no I/O and reads no clock and no environment. The caller passes in the variables and the [`Section`]
+//! of each driver, which owns the words of `spec`. Everything in a file ends up in the configuration or in a finding;
+//! nothing is dropped silently. `docs/pool-file.md` describes the file for people.
 
 pub mod amazon;
 #[cfg(feature = "test-support")]

@@ -1,4 +1,4 @@
-//! Numbers of a spec that have a smallest and a largest value.
+//! Numbers of a spec with a smallest and a largest value.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::reader::Reader;
 
-/// Who writes so small a number of MiB, or a smaller one, probably means GiB.
+/// Greatest number of MiB that was probably meant as GiB.
 const MEANT_GIB_MAX: i64 = 128;
 
 /// Smallest and largest value of a number in a spec.
@@ -17,7 +17,7 @@ const MEANT_GIB_MAX: i64 = 128;
 pub struct Limit {
     /// The keys that lead to the number: `["disk", "size"]`.
     pub path: &'static [&'static str],
-    /// The values that are allowed.
+    /// The allowed values.
     pub range: RangeInclusive<i64>,
     /// Unit of the number, for the message: `MiB`; empty for a plain count.
     pub unit: &'static str,

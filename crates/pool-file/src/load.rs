@@ -1,4 +1,4 @@
-//! One file in, configuration and findings out.
+//! Loads a file: one file in, configuration and findings out.
 
 use kiln_document::diagnostic::{Diagnostic, Findings, Location, Severity};
 use kiln_document::report::{Report, Status};
@@ -13,7 +13,7 @@ use crate::{file, secrets, substitute, tables};
 /// Longest file that is read, in bytes. A longer one gives a finding.
 pub const MAX_BYTES: usize = yaml::MAX_BYTES;
 
-/// How a file is read.
+/// Settings for reading a file.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
     /// Values of environment variables, for `$NAME` and `${NAME}`.
@@ -22,25 +22,25 @@ pub struct Options<'a> {
     pub sections: &'a [&'a dyn Section],
 }
 
-/// What became of a file.
+/// The result of reading a file.
 #[derive(Debug)]
 pub struct Loaded {
     /// All findings. Secrets in the source are replaced by stars.
     pub report: Report,
-    /// What the pools are to be. Every file that is not invalid has one; that of an unsupported file is for showing only:
-    /// see [`Loaded::is_ok`].
+    /// The configuration. Every file that is not invalid has one. That of an unsupported file is for showing only: see
+    /// [`Loaded::is_ok`].
     pub config: Option<Config>,
 }
 
 impl Loaded {
-    /// Returns whether the pools can be run. There may be warnings all the same.
+    /// Returns whether the pools can be run. There may still be warnings.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.config.is_some() && self.report.status() == Status::Ok
     }
 }
 
-/// Reads a pool file. Never fails: what is wrong is in the findings.
+/// Reads a pool file. It never fails: all faults are in the findings.
 #[must_use]
 pub fn load(name: &str, bytes: &[u8], options: &Options<'_>) -> Loaded {
     let drivers = Drivers(options.sections);
@@ -83,8 +83,8 @@ pub fn load(name: &str, bytes: &[u8], options: &Options<'_>) -> Loaded {
     Loaded { report, config }
 }
 
-/// Returns what is to be said of a file that is no YAML and has another format as well: that of 2021 was documented with a line
-/// `----` between its pools, which YAML does not know. The lines above it tell.
+/// Returns the finding for a file that is no YAML and has another format as well. The format of 2021 was documented
+/// with a line `----` between its pools, which YAML does not know; the lines above it show the format.
 fn before_mistake(bytes: &[u8], findings: &Findings, drivers: Drivers<'_>) -> Option<Diagnostic> {
     let at = findings.first()?.location.span.start.min(bytes.len());
     let line = bytes[..at].iter().rposition(|byte| *byte == b'\n')?;

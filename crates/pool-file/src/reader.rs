@@ -1,4 +1,4 @@
-//! Values taken out of checked mappings: numbers, durations, names, switches.
+//! Takes values out of checked mappings: numbers, durations, names, switches.
 
 use std::collections::HashSet;
 use std::ops::{Range, RangeInclusive};
@@ -10,33 +10,33 @@ use kiln_document::yaml::{Kind, Node, Resolved};
 
 use crate::spelling;
 
-/// Longest name of a pool, variant or tenant, in characters: names become tags of instances.
+/// Longest name of a pool, variant or tenant, in characters. Names become tags of instances.
 const MAX_NAME_CHARS: usize = 100;
 
-/// Takes values out of checked mappings and collects the findings. A value of the wrong kind was already reported and reads
-/// as absent.
+/// Takes values out of checked mappings and collects the findings. A value of the wrong kind has already been reported
+/// and reads as absent.
 pub struct Reader<'a> {
     pub(crate) findings: Findings,
     /// Byte offsets of the values that come from variables.
     substituted: HashSet<usize>,
-    /// Values that stand for variables without one.
+    /// Places of variables that have no value.
     unknown: Vec<Range<usize>>,
-    /// All tables of the incumbent's words, to say where a misplaced key belongs.
+    /// All tables of the incumbent, for saying where a misplaced key belongs.
     incumbent: &'a [&'static Table],
     /// Flavors that the file may still have.
     flavors_left: usize,
 }
 
-/// Whose words a mapping is in.
+/// The owner of a mapping's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Words {
-    /// The incumbent's, which ignores keys it does not know: those that are close to none of ours are only warned about.
+    /// The incumbent, which ignores unknown keys. Unknown keys that are not close to any of ours are only warned about.
     Incumbent,
-    /// Ours.
+    /// Kiln.
     Kiln,
 }
 
-/// Most flavors of a file: pools, their variants, and both once more for each tenant.
+/// Most flavors of a file: pools, their variants, and copies of both for each tenant.
 pub(crate) const MAX_FLAVORS: usize = 1000;
 
 impl<'a> Reader<'a> {
@@ -50,17 +50,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Notes that a value comes from a variable.
+    /// Records that a value comes from a variable.
     pub(crate) fn note_substituted(&mut self, at: &Location) {
         self.substituted.insert(at.span.start);
     }
 
-    /// Notes that nobody knows a value.
+    /// Records that a value is unknown.
     pub(crate) fn note_unknown(&mut self, at: &Location) {
         self.unknown.push(at.span.clone());
     }
 
-    /// Returns whether a finding is about what holds a value that nobody knows, and so may be wrong.
+    /// Returns whether a finding is about something with an unknown value, and so may be wrong.
     pub(crate) fn is_doubtful(&self, found: &Diagnostic) -> bool {
         let place = &found.location.span;
         self.unknown.iter().any(|at| place != at && place.start <= at.start && at.end <= place.end)
@@ -87,8 +87,8 @@ impl<'a> Reader<'a> {
         self.push(Diagnostic::warning(code, at, message).help(help));
     }
 
-    /// Returns the mapping with its keys in the spelling of their tables, or nothing when it is no mapping. Reports whatever
-    /// does not have the shape.
+    /// Returns the mapping with its keys in the spelling of their tables, or nothing when it is no mapping. Reports all
+    /// deviations from the shape.
     pub(crate) fn checked(&mut self, node: &Node, shape: &Shape, words: Words) -> Option<Node> {
         let mut node = node.clone();
         spelling::unify(&mut node, shape, &mut self.findings);
@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
         let mut findings = Findings::new(false);
         schema::check(&node, shape, Language { expression_marker: None, ignores_unknown, tables }, &mut findings);
         for mut found in findings.into_sorted() {
-            // Elsewhere a key without effect is common; here it usually stands for a hope.
+            // Elsewhere a key without effect is common. Here somebody probably relies on it.
             if found.code == "no-effect" {
                 found.severity = Severity::Warning;
             }
@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
         let value = node.get(key)?;
         let Kind::Scalar(scalar) = &value.kind else { return None };
         let Ok(number) = scalar.text.trim().parse::<i64>() else {
-            // The check tells about what is no number at all.
+            // The check reports a value that is no number at all.
             let number = scalar.resolved == Resolved::Int || scalar.text.parse::<f64>().is_ok();
             if number || scalar.text.is_empty() {
                 let message = format!("`{key}` takes a whole number, not `{}`", scalar.text);
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Returns a number of instances. The incumbent takes negative ones for none at all, so that is not an error.
+    /// Returns a number of instances. The incumbent treats negative ones as 0, so they are no error.
     pub(crate) fn instances(&mut self, node: &Node, key: &str) -> Option<u32> {
         let number = self.count(node, key)?;
         if let (true, Some(value)) = (number < 0, node.get(key)) {
@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
         u32::try_from(number.max(0)).ok()
     }
 
-    /// Returns a limit of instances, or nothing when there is none. The incumbent takes 0 and less for no limit of its own.
+    /// Returns a limit of instances, or nothing when there is none. The incumbent treats 0 and less as no limit.
     pub(crate) fn limit(&mut self, node: &Node, key: &str, otherwise: &str) -> Option<u32> {
         let number = self.count(node, key)?;
         if let (true, Some(value)) = (number <= 0, node.get(key)) {
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
     }
 
     fn count(&mut self, node: &Node, key: &str) -> Option<i64> {
-        /// Nobody has as many; the number is a slip.
+        /// Greatest number of instances. A greater one is a slip.
         const MAX_INSTANCES: i64 = 100_000;
         let number = self.whole(node, key, i64::MIN..=i64::MAX)?;
         if let (true, Some(value)) = (number > MAX_INSTANCES, node.get(key)) {
@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
         node.get(key).and_then(truth)
     }
 
-    /// Returns whether a text can name a pool, a variant or a tenant. Reports what is wrong with it.
+    /// Returns whether a text can name a pool, a variant or a tenant. Reports its faults.
     pub(crate) fn name(&mut self, what: &str, name: &str, at: &Location) -> bool {
         let quoted: String = name.chars().take(40).flat_map(char::escape_debug).collect();
         let (message, help) = if name.trim().is_empty() {
@@ -222,7 +222,7 @@ impl<'a> Reader<'a> {
         false
     }
 
-    /// Returns whether the file may have that many more flavors. Reports it when not.
+    /// Returns whether the file may have this many more flavors. Reports it if not.
     pub(crate) fn may_add(&mut self, flavors: usize, at: &Location) -> bool {
         match self.flavors_left.checked_sub(flavors) {
             Some(left) => {
@@ -239,7 +239,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns a duration as a file would say it.
+/// Returns a duration in the form that files use.
 pub(crate) fn spoken(seconds: u64) -> String {
     let (unit, name) = [(86_400, "d"), (3600, "h"), (60, "m")]
         .into_iter()

@@ -1,14 +1,14 @@
-//! Secrets that stand in a file are not shown with its findings.
+//! Hides secrets of a file in the excerpts of its findings.
 
 use std::ops::Range;
 
 use kiln_document::yaml::{Kind, Node};
 
-/// Keys whose values are secrets, or may hold some.
+/// Keys whose values are secrets, or may contain some.
 const KEYS: &[&str] = &["pat", "user_data"];
-/// Parts of such keys, of all drivers and of how they are misspelt.
+/// Parts of the names of such keys, for all drivers and including misspellings.
 const PARTS: &[&str] = &["secret", "secert", "token", "passw", "psw", "pwd", "credential"];
-/// Beside them, keys about keys, unless they end so.
+/// Endings of names that contain `key` but hold no secret.
 const NAMES_OF_KEYS: &[&str] = &["_id", "_name", "_arn"];
 
 /// Returns the file's text with a star for each byte of a secret. `readable` says that the text was YAML to its end.
@@ -30,7 +30,7 @@ pub(crate) fn masked(bytes: &[u8], documents: &[Node], readable: bool) -> String
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Returns whether what a key says is not to be shown. Rather one too many.
+/// Returns whether the value of a key must be hidden. In doubt it is.
 pub(crate) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let of_key = key.contains("key") && !NAMES_OF_KEYS.iter().any(|end| key.ends_with(end));
@@ -52,7 +52,7 @@ fn find(node: &Node, spans: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Without a tree: whatever follows such a key in its line.
+/// Finds secrets without a tree: everything after such a key in its line.
 fn find_in_text(bytes: &[u8], spans: &mut Vec<Range<usize>>) {
     let mut start = 0;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {

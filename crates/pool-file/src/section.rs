@@ -1,10 +1,11 @@
-//! What a driver contributes to the pool file: the words of its `spec` and what is launched for them.
+//! A driver's part of the pool file: the words of its `spec` and the launch that they describe.
 //!
 //! ```text
 //! spec of the pool ──shape, check, limits──► JSON ──complete──► base ──vary, kiln.spec──► variant
 //!                                                                └──────instances─────────┴──► kiln_pool::Launch
 //! ```
-//! A driver implements [`Section`] beside its own code and hands it to [`crate::load`]; nothing in this crate changes for it.
+//! A driver implements [`Section`] beside its own code and passes it to [`crate::load`]. Nothing in this crate changes
+//! for it.
 
 use std::fmt;
 
@@ -18,33 +19,34 @@ pub use crate::reader::Reader;
 
 /// A driver's section of the pool file.
 pub trait Section: fmt::Debug + Send + Sync {
-    /// Name of the driver, as `type` gives it.
+    /// Returns the driver's name, as in `type`.
     fn name(&self) -> &'static str;
 
-    /// Other names that people give the driver. They are errors with this driver as the suggestion.
+    /// Returns other common names of the driver. They are errors that suggest this driver.
     fn aliases(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// A smallest spec that can be launched, for suggestions: `{image: ubuntu}`.
+    /// Returns a smallest spec that can be launched, for suggestions: `{image: ubuntu}`.
     fn example(&self) -> &'static str;
 
-    /// Shape of a `spec`, usually [`Shape::Of`] a closed table. [`Shape::Any`] is for specs that nobody looks at; a pool may
-    /// leave such a spec out.
+    /// Returns the shape of a `spec`, usually [`Shape::Of`] a closed table. [`Shape::Any`] is for specs that are not
+    /// checked; a pool may omit such a spec.
     fn shape(&self) -> Shape;
 
-    /// Tables of words that drone-runner-aws knows too. They are used to say where a misplaced key belongs.
+    /// Returns the tables of words that drone-runner-aws knows too. They are used to say where a misplaced key belongs.
     fn incumbent_tables(&self) -> &'static [&'static Table] {
         &[]
     }
 
-    /// Numbers of a spec that have a smallest and a largest value. They are checked before [`Section::check`] is called.
+    /// Returns the numbers of a spec with a smallest and a largest value. They are checked before [`Section::check`] is
+    /// called.
     fn limits(&self) -> &'static [Limit] {
         &[]
     }
 
-    /// Reports values of a spec that make no sense. The spec has the section's shape. `whole` is false for one that is laid
-    /// over a pool's spec, which need not be complete.
+    /// Reports values of a spec that make no sense. The spec has the section's shape. `whole` is false for a spec that
+    /// is merged into a pool's spec, which need not be complete.
     fn check(&self, spec: &Node, whole: bool, reader: &mut Reader<'_>);
 
     /// Reports keys of a variant that the driver has no use for.
@@ -53,23 +55,23 @@ pub trait Section: fmt::Debug + Send + Sync {
     /// Reports keys of a pool's `kiln` mapping that the driver has no use for.
     fn check_additions(&self, _own: &Node, _reader: &mut Reader<'_>) {}
 
-    /// Adds to a pool's spec what only the pool as a whole says.
+    /// Adds data of the pool as a whole to its spec.
     fn complete(&self, _spec: &mut Value, _platform: &Platform) {}
 
-    /// Lays a variant's own keys over a spec.
+    /// Merges a variant's own keys into a spec.
     fn vary(&self, spec: &mut Value, variant: &Variant, reader: &mut Reader<'_>);
 
-    /// Returns the instances that a spec describes. The spec may be anything that has the section's shape, and null where
-    /// it was invalid.
+    /// Returns the instances that a spec describes. The spec may be any value of the section's shape, or null where it
+    /// was invalid.
     fn instances(&self, spec: Value) -> Instances;
 }
 
 /// The instances that a spec describes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Instances {
-    /// What is launched.
+    /// The launch.
     pub launch: Launch,
-    /// Whether warm ones sleep until they are needed.
+    /// Whether warm instances sleep until they are needed.
     pub hibernate: bool,
 }
 
@@ -84,23 +86,23 @@ pub struct Platform {
     pub os_name: Option<String>,
 }
 
-/// A variant as it stands in the file, without what is laid over the spec as it is.
+/// A variant from the file, without its `kiln.spec`.
 #[derive(Debug, Clone)]
 pub struct Variant {
     /// Its name.
     pub id: String,
-    /// Image.
+    /// Its image.
     pub image_name: Option<String>,
-    /// Instance type.
+    /// Its instance type.
     pub machine_type: Option<String>,
-    /// Root disk in GiB.
+    /// Size of its root disk in GiB.
     pub disk_gib: Option<u32>,
-    /// Kind of root disk.
+    /// Kind of its root disk.
     pub disk_type: Option<String>,
-    /// Zones that its instances may be in; empty for all.
+    /// Zones of its instances; empty for all.
     pub zones: Vec<String>,
-    /// Whether warm ones sleep, where the variant says so. It takes the place of [`Instances::hibernate`].
+    /// Whether its warm instances sleep, if the variant says so. It overrides [`Instances::hibernate`].
     pub hibernate: Option<bool>,
-    /// Where it stands, for findings.
+    /// Its place, for findings.
     pub location: kiln_document::Location,
 }

@@ -1,4 +1,4 @@
-//! Specs of any driver, as JSON that was checked.
+//! Checked specs of all drivers, as JSON.
 
 use kiln_document::schema::Shape;
 use kiln_document::yaml::Node;
@@ -8,10 +8,10 @@ use crate::json;
 use crate::reader::{Reader, Words};
 use crate::section::{Limit, Section, Variant};
 
-/// Larger than any spec; it is stored with each kind of instance.
+/// Greatest size of a spec. It is stored with each kind of instance.
 const MAX_SPEC_BYTES: usize = 32 * 1024;
 
-/// Reads a spec. `whole` is false for one that is laid over a pool's spec.
+/// Reads a spec. `whole` is false for a spec that is merged into a pool's spec.
 pub(crate) fn read(section: &dyn Section, node: &Node, whole: bool, reader: &mut Reader<'_>) -> Value {
     let shape = section.shape();
     let spec = if matches!(shape, Shape::Any) {
@@ -32,7 +32,7 @@ pub(crate) fn read(section: &dyn Section, node: &Node, whole: bool, reader: &mut
     spec
 }
 
-/// Returns a pool's spec with a variant's keys and then its `kiln.spec` laid over it.
+/// Returns a pool's spec after merging in a variant's keys and then its `kiln.spec`.
 pub(crate) fn varied(
     section: &dyn Section,
     base: &Value,
@@ -51,7 +51,7 @@ pub(crate) fn varied(
     spec
 }
 
-/// Reports a number that a variant's keys put beyond its limit. What stands in a spec was checked where it stands.
+/// Reports a number that a variant's keys move beyond its limit. Numbers within a spec have been checked there.
 fn tell_beyond(limit: &Limit, base: &Value, spec: &Value, variant: &Variant, reader: &mut Reader<'_>) {
     let Some(beyond) = limit.beyond(spec).filter(|beyond| limit.beyond(base) != Some(*beyond)) else { return };
     let (id, path) = (&variant.id, limit.path.join("."));

@@ -1,15 +1,16 @@
-//! Keys match whatever their case is, but not across underscores: `Limit` is `limit`, `privateIP` is not `private_ip`.
+//! Spelling of keys. Case does not matter, but underscores do: `Limit` is `limit`, `privateIP` is not `private_ip`.
 
 use kiln_document::diagnostic::{Diagnostic, Findings};
 use kiln_document::schema::{Key, Shape, Table};
 use kiln_document::yaml::{Kind, Node};
 
-/// Returns the table's key that is written like this.
+/// Returns the table's key with this spelling.
 fn known(table: &Table, written: &str) -> Option<&'static Key> {
     table.keys.iter().find(|key| key.name.eq_ignore_ascii_case(written))
 }
 
-/// Gives all known keys the spelling of their tables. Reports a key that stands twice in two spellings and keeps the first.
+/// Changes all known keys to the spelling of their tables. Reports a key that occurs in two spellings, and keeps the
+/// first.
 pub(crate) fn unify(node: &mut Node, shape: &Shape, findings: &mut Findings) {
     match (&mut node.kind, shape) {
         (Kind::Mapping(entries), Shape::Of(table)) => {

@@ -1,7 +1,7 @@
-//! `$NAME` and `${NAME}` in values.
+//! Substitutes `$NAME` and `${NAME}` in values.
 //!
-//! It happens in the tree, after the text was parsed: a value stays one value, whatever the variable holds, and cannot bring
-//! keys of its own. `$$` is a dollar sign; a `$` before anything but a name or a brace stands for itself.
+//! It works on the tree, after the text was parsed: a value stays one value, whatever the variable contains, and cannot
+//! add keys. `$$` is a dollar sign; a `$` before anything but a name or a brace stays as it is.
 
 use std::collections::HashSet;
 
@@ -14,10 +14,11 @@ use crate::secrets::is_secret;
 /// Most bytes that variables may add to a file.
 const MAX_SUBSTITUTED_BYTES: usize = 1024 * 1024;
 
-/// For those who mean a dollar sign.
+/// Advice for a literal dollar sign.
 const DOLLAR: &str = "write `$$` where a dollar sign is meant";
 
-/// Puts the variables' values in. A variable that is not set is reported where it stands first. What is inside `user_data` is left alone: it is a program with dollar signs of its own.
+/// Puts in the variables' values. A variable that is not set is reported at its first use. `user_data` is left alone,
+/// because it is a program with dollar signs of its own.
 pub(crate) fn environment(root: &mut Node, env: &dyn Fn(&str) -> Option<String>, reader: &mut Reader<'_>) {
     let missing = HashSet::new();
     Walk { env, reader, left_bytes: MAX_SUBSTITUTED_BYTES, secret: false, missing }.node(root);
@@ -28,7 +29,7 @@ struct Walk<'a, 'b> {
     reader: &'a mut Reader<'b>,
     left_bytes: usize,
     secret: bool,
-    /// What was said of variables without a value.
+    /// Messages about variables without a value.
     missing: HashSet<String>,
 }
 
@@ -62,11 +63,11 @@ impl Walk<'_, '_> {
                 }
                 Err((code, message, help)) => {
                     let (message, help) = match self.secret && !is_variable(&scalar.text) {
-                        // What follows the dollar sign may be a part of the secret.
+                        // The text after the dollar sign may be part of the secret.
                         true => ("a `$` in this secret begins no variable that is set".to_owned(), DOLLAR.to_owned()),
                         false => (message, help),
                     };
-                    // The file is invalid; nothing is to be said about a value that nobody knows.
+                    // The file is invalid, and nothing can be said about an unknown value.
                     self.reader.note_unknown(&node.location);
                     if self.secret || self.missing.insert(message.clone()) {
                         self.reader.push(Diagnostic::invalid(code, &node.location, message).help(help));
@@ -119,14 +120,14 @@ impl Walk<'_, '_> {
     }
 }
 
-/// Whether a value is a variable and nothing else.
+/// Returns whether a value is a single variable.
 fn is_variable(text: &str) -> bool {
     let name = text.strip_prefix('$').unwrap_or_default();
     let name = name.strip_prefix('{').and_then(|inner| inner.strip_suffix('}')).unwrap_or(name);
     !name.is_empty() && name_length(name) == name.len()
 }
 
-/// Name and rest of what follows `${`.
+/// Splits the text after `${` into the name and the rest.
 fn braced(inner: &str) -> Result<(&str, &str), (&'static str, String, String)> {
     let (name, after) = inner.split_once('}').unwrap_or((inner, ""));
     let whole = !name.is_empty() && name_length(name) == name.len() && inner.len() > name.len();
@@ -140,7 +141,7 @@ fn braced(inner: &str) -> Result<(&str, &str), (&'static str, String, String)> {
     Err(("bad-variable", message, help.to_owned()))
 }
 
-/// Length of the variable's name at the beginning of a text.
+/// Returns the length of the variable's name at the beginning of a text.
 fn name_length(text: &str) -> usize {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         return 0;

@@ -1,8 +1,8 @@
-//! The keys of the file, but for those of the drivers' specs.
+//! The keys of the file, except those of the drivers' specs.
 
 use kiln_document::schema::{Key, Shape, Table};
 
-/// Tables of the incumbent's words, to say where a misplaced key belongs.
+/// Tables of the incumbent's keys, for saying where a misplaced key belongs.
 pub(crate) const INCUMBENT: &[&Table] = &[&FILE, &INSTANCE, &PLATFORM, &VARIANT, &TENANT];
 
 /// The file as a whole.
@@ -101,7 +101,7 @@ pub(crate) static SCHEDULE: Table = Table::closed(
     ],
 );
 
-/// How old instances may get.
+/// Greatest ages of instances.
 pub(crate) static AGES: Table = Table::closed(
     "`ages`",
     &[

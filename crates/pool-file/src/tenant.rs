@@ -11,22 +11,22 @@ use crate::reader::Reader;
 use crate::section::Section;
 use crate::{spec, variant};
 
-/// Most accounts of a tenant: each of its flavors holds them.
+/// Most accounts of a tenant. Each of its flavors has a copy of them.
 const MAX_ACCOUNTS: usize = 1000;
 
-/// A tenant as it stands in the file.
+/// A tenant from the file.
 pub(crate) struct Entry {
     pub tenant: Tenant,
-    /// Instances of its base kept ready; none for as many as the pool's base has.
+    /// Warm instances of its base; none for as many as the pool's base has.
     pub warm: Option<u32>,
     pub limit: Option<u32>,
-    /// Laid over the pool's spec.
+    /// The spec that is merged into the pool's spec.
     pub spec: Option<(Value, Location)>,
-    /// In place of the pool's variants of the same name, or beside them.
+    /// Its variants, which replace the pool's variants of the same name or are added to them.
     pub variants: Vec<variant::Entry>,
 }
 
-/// Reads the tenants of a pool, which was checked against its table.
+/// Reads the tenants of a pool that has been checked against its table.
 pub(crate) fn read(pool: &Node, section: &dyn Section, reader: &mut Reader<'_>) -> Vec<Entry> {
     let items = pool.get("tenants").and_then(Node::items).unwrap_or_default();
     let mut tenants: Vec<Entry> = Vec::new();
@@ -84,7 +84,7 @@ fn identity(node: &Node, owners: &mut HashMap<String, String>, reader: &mut Read
     Some(Tenant { id, accounts })
 }
 
-/// Returns the tenant's spec and its place. One that is no mapping was already reported.
+/// Returns the tenant's spec and its place. A spec that is no mapping has already been reported.
 fn laid_over(node: &Node, section: &dyn Section, reader: &mut Reader<'_>) -> Option<(Value, Location)> {
     let node = node.get("spec")?;
     let spec = spec::read(section, node, false, reader);

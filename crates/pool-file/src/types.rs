@@ -1,4 +1,4 @@
-//! The drivers that `type` can name: those that the program has, and those that are known and missing.
+//! The drivers that `type` can name: those of the program, and known ones that it lacks.
 
 use kiln_document::diagnostic::Diagnostic;
 use kiln_document::schema::{Shape, did_you_mean};
@@ -14,15 +14,15 @@ use crate::section::{Instances, Section, Variant};
 #[derive(Clone, Copy)]
 pub(crate) struct Drivers<'a>(pub &'a [&'a dyn Section]);
 
-/// What a `type` stands for.
+/// The driver that a `type` names.
 #[derive(Clone, Copy)]
 pub(crate) struct Found<'a> {
     pub section: &'a dyn Section,
-    /// Whether the program has the driver. The pool is only shown otherwise.
+    /// Whether the program has the driver. Otherwise the pool is only shown.
     pub usable: bool,
 }
 
-/// A driver of drone-runner-aws that this program may lack, and what people can do then.
+/// A driver of drone-runner-aws that this program may lack, and an alternative for people.
 struct Known {
     section: &'static dyn Section,
     instead: &'static str,
@@ -46,7 +46,7 @@ const MAC: &str =
 const NOOP: &str = "remove the pool: it makes no instances";
 
 impl<'a> Drivers<'a> {
-    /// Names of the program's drivers, as a message lists them.
+    /// Returns the names of the program's drivers, as a list for a message.
     pub fn names(self) -> String {
         self.0.iter().map(|section| format!("`{}`", section.name())).collect::<Vec<_>>().join(", ")
     }
@@ -69,7 +69,8 @@ impl<'a> Drivers<'a> {
         ours.iter().copied().chain(missing.filter(|known| !ours.iter().any(|section| section.name() == known.name())))
     }
 
-    /// Returns the section of a `type`. Reports one that the program lacks, and returns nothing for one that nobody knows.
+    /// Returns the section of a `type`. Reports a driver that the program lacks, and returns nothing for an unknown
+    /// one.
     pub fn find(self, name: &str, place: &Node, reader: &mut Reader<'_>) -> Option<Found<'a>> {
         if let Some(section) = self.0.iter().find(|section| section.name() == name) {
             return Some(Found { section: *section, usable: true });
@@ -91,7 +92,7 @@ impl<'a> Drivers<'a> {
     }
 }
 
-/// A driver that does not exist yet. Its spec is not looked at.
+/// A driver that does not exist yet. Its spec is not checked.
 #[derive(Debug)]
 struct Unread {
     name: &'static str,

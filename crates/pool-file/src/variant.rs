@@ -10,25 +10,25 @@ use crate::reader::{Reader, Words};
 use crate::section::{Section, Variant};
 use crate::{spec, tables};
 
-/// Most zones of a variant; a region has six at most.
+/// Most zones of a variant. A region has six at most.
 const MAX_ZONES: usize = 32;
-/// Largest root disk in GiB that any driver could make: the largest volume of EC2.
+/// Largest root disk in GiB that any driver could make; the largest volume of EC2.
 const MAX_DISK_GIB: i64 = 64 * 1024;
 
-/// A variant as it stands in the file.
+/// A variant from the file.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    /// What the driver's section makes of it.
+    /// Its own keys, for the driver's section.
     pub words: Variant,
     pub warm: u32,
     pub limit: Option<u32>,
     pub nested_virtualization: bool,
     pub resource_class: Option<String>,
-    /// Laid over the pool's spec.
+    /// The spec that is merged into the pool's spec.
     pub spec: Option<Value>,
 }
 
-/// Reads the variants of a pool or tenant, which was checked against its table.
+/// Reads the variants of a pool or tenant that has been checked against its table.
 pub(crate) fn read(owner: &Node, section: &dyn Section, reader: &mut Reader<'_>) -> Vec<Entry> {
     let items = owner.get("variants").and_then(Node::items).unwrap_or_default();
     let mut variants: Vec<Entry> = Vec::new();
@@ -87,7 +87,7 @@ fn additions(node: &Node, section: &dyn Section, reader: &mut Reader<'_>) -> Opt
     Some(spec::read(section, own.get("spec")?, false, reader)).filter(Value::is_object)
 }
 
-/// Raises a limit that is below what is kept ready, as the incumbent does, and warns about it.
+/// Raises a limit below the number of warm instances, as the incumbent does, and warns about it.
 pub(crate) fn raised(limit: Option<u32>, warm: u32, node: &Node, reader: &mut Reader<'_>) -> Option<u32> {
     let limit = limit?;
     if let (true, Some(value)) = (limit < warm, node.get("limit")) {
@@ -97,7 +97,7 @@ pub(crate) fn raised(limit: Option<u32>, warm: u32, node: &Node, reader: &mut Re
     Some(limit.max(warm))
 }
 
-/// Warns about a variant that is for the same requests as one before it, which is the one that is chosen.
+/// Warns about a variant that serves the same requests as an earlier one, which is always chosen instead.
 fn tell_unreachable(variants: &[Entry], reader: &mut Reader<'_>) {
     let mut seen: HashMap<(&Option<String>, bool, &Option<String>), &str> = HashMap::new();
     for variant in variants {

@@ -1,6 +1,6 @@
-//! Broken files and exactly what is told about them: place, text, way out.
+//! Broken files and their exact findings: place, text, advice.
 //!
-//! Each case names the code of the finding that it is about; the whole rendering is a snapshot per group.
+//! Each case names the code of its finding. The whole output is one snapshot per group.
 
 mod sections;
 
@@ -12,7 +12,7 @@ use kiln_pool_file::{Options, load};
 
 use sections::Shed;
 
-/// A name, the code of the finding, how much it weighs, and the file.
+/// A name, the code and the severity of the finding, and the file.
 type Case<'a> = (&'a str, &'a str, Severity, String);
 
 const INVALID: Severity = Severity::Invalid;
@@ -53,17 +53,17 @@ fn indented(text: &str, by: usize) -> String {
     text.lines().map(|line| format!("{}{line}\n", " ".repeat(by))).collect()
 }
 
-/// A file with one local pool and further keys of it.
+/// Returns a file with one local pool and further keys of it.
 fn pool(keys: &str) -> String {
     format!("instances:\n- name: local\n  type: shed\n  spec: {{image: ubuntu}}\n{}", indented(keys, 2))
 }
 
-/// A file with one local pool and keys of its spec.
+/// Returns a file with one local pool and keys of its spec.
 fn shed(keys: &str) -> String {
     format!("instances:\n- name: local\n  type: shed\n  spec:\n{}", indented(keys, 4))
 }
 
-/// A file with one pool of EC2 and further keys of its spec.
+/// Returns a file with one EC2 pool and further keys of its spec.
 fn amazon(keys: &str) -> String {
     format!(
         "instances:\n- name: linux\n  type: amazon\n  spec:\n    ami: ami-1\n    size: m6i.large\n{}",

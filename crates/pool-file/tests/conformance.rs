@@ -1,4 +1,4 @@
-//! The check that every section has to pass, on a good section and on bad ones.
+//! Tests the checks of sections on a good section and on bad ones.
 
 mod sections;
 

@@ -1,4 +1,4 @@
-//! Good files and the configuration that they stand for, as a text for people.
+//! Good files and their configurations, as a text for people.
 
 mod sections;
 
@@ -182,7 +182,7 @@ fn variants_and_tenants() {
     );
 }
 
-/// A real file whose cloud pool names no image, which is told as an error.
+/// A real file whose cloud pool names no image, which is an error.
 const NO_IMAGE: &str = "drone-docs__vm_amazon.yml";
 
 #[test]

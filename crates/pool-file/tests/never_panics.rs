@@ -1,4 +1,4 @@
-//! Whatever the bytes are, reading them ends, and ends with a verdict that fits its findings.
+//! Reading any bytes ends, with a verdict that fits the findings.
 
 mod sections;
 
@@ -19,7 +19,7 @@ fn verdict(bytes: &[u8]) {
     let invalid = loaded.report.diagnostics.iter().any(|found| found.severity == Severity::Invalid);
     assert_eq!(loaded.report.status() == Status::Invalid, invalid);
     assert_eq!(loaded.config.is_none(), invalid, "a configuration, or a reason why there is none");
-    // Rendering slices the source: it must not cut a character in two.
+    // Rendering slices the source, and must not cut a character in two.
     assert_eq!(loaded.report.text(false).is_empty(), loaded.report.diagnostics.is_empty());
     assert!(loaded.report.json().starts_with("{\"file\":\"f\","));
     let Some(config) = loaded.config else { return };
@@ -38,7 +38,7 @@ fn verdict(bytes: &[u8]) {
     }
 }
 
-/// Words that matter to the reader, to be put anywhere.
+/// Words with a meaning to the reader, for any place.
 fn word() -> impl Strategy<Value = Vec<u8>> {
     prop::sample::select(vec![
         "$",

@@ -1,4 +1,4 @@
-//! A driver that exists in these tests only, as any driver would add itself.
+//! A driver for these tests only, added in the same way as any driver.
 
 use kiln_document::diagnostic::Diagnostic;
 use kiln_document::schema::{Key, Shape, Table};
