@@ -1,6 +1,7 @@
 //! Time and memory of reading reports with 100,000 tests, and of splitting as many names.
 //!
-//! `cargo bench -p kiln-test-report` prints a table. Memory is the greatest resident size of the process above what it had before.
+//! `cargo bench -p kiln-test-report` prints a table. Memory is the peak resident size of the process minus its size
+//! before.
 #![allow(clippy::unwrap_used)] // a benchmark that cannot go on says so by panicking
 
 use std::fs::File;
@@ -100,7 +101,7 @@ fn row(what: &str, bytes: u64, time: Duration, memory_kib: u64) {
     println!("| {what} | {size:.1} | {:.0} ms | {rate:.0} | {memory:.1} MiB |", time.as_secs_f64() * 1000.0);
 }
 
-/// Lets the kernel forget the greatest size so far, and returns the present one.
+/// Resets the kernel's peak size of this process, and returns the present size.
 fn forget_peak_kib() -> u64 {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     peak_kib()

@@ -1,4 +1,4 @@
-//! What the readers of the formats hand on.
+//! The output of the format readers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use kiln_wire::run::{TestCase, TestResult};
 use crate::fault::{CASES_MAX, Kind};
 use crate::words::{MESSAGE_MAX_CHARS, NAME_MAX_CHARS, cut};
 
-/// Remarks of one report beyond this number are not kept.
+/// Most remarks of one report that are kept.
 const REMARKS_MAX: usize = 20;
 
-/// Something that a report says outside of its cases, such as that the program of tests crashed.
+/// A statement of a report outside of its cases, such as a crash of the test program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Remark {
     pub line: u64,
     pub text: String,
 }
 
-/// Takes what is found in a report.
+/// Receives the contents of a report.
 pub(crate) struct Out<'a> {
     pub secrets: Arc<Secrets>,
     each: &'a mut dyn FnMut(TestCase),
@@ -58,12 +58,12 @@ impl<'a> Out<'a> {
     }
 }
 
-/// Returns a case that passed, as far as is known.
+/// Returns a case that has passed as far as is known.
 pub(crate) fn passed(class: String, name: String, file: String, duration: Option<Duration>) -> TestCase {
     TestCase { class, name, file, result: TestResult::Passed, flaky: false, duration, message: String::new() }
 }
 
-/// Returns the worse of two results: a case that was skipped after it had failed has failed.
+/// Returns the worse of two results: a case that was skipped after a failure has failed.
 pub(crate) fn worse(one: TestResult, other: TestResult) -> TestResult {
     let weight = |result: TestResult| match result {
         TestResult::Passed => 0,

@@ -1,4 +1,4 @@
-//! Adds the reports of a step up.
+//! Adds up the reports of a step.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -16,10 +16,10 @@ use crate::words::{NAME_MAX_CHARS, cut};
 
 /// Greatest number of reports of one step.
 const REPORTS_MAX: usize = 10_000;
-/// Failed cases beyond this number are not remembered.
+/// Most failed cases that are remembered.
 const REMEMBERED_MAX: usize = 10_000;
 
-/// Which cases failed in earlier attempts, bounded in number.
+/// The cases that failed in earlier attempts, limited in number.
 #[derive(Debug, Clone, Default)]
 pub struct Failed(HashSet<u64>);
 
@@ -30,13 +30,13 @@ impl Failed {
         }
     }
 
-    /// Adds those of another attempt.
+    /// Adds the failed cases of another attempt.
     pub fn extend(&mut self, other: &Self) {
         other.0.iter().for_each(|key| self.add(*key));
     }
 }
 
-/// Takes reports one by one.
+/// Collects reports one by one.
 pub struct Collector<'a> {
     secrets: &'a Arc<Secrets>,
     earlier: &'a Failed,
@@ -46,12 +46,13 @@ pub struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    /// Makes a collector that masks these secrets. A case that passes and is among the `earlier` failed ones is flaky.
+    /// Creates a collector that masks these secrets. A case that passes and is among the `earlier` failed ones is
+    /// flaky.
     pub fn new(secrets: &'a Arc<Secrets>, earlier: &'a Failed) -> Self {
         Self { secrets, earlier, failed: Failed::default(), tally: Tally::new(), reports: 0 }
     }
 
-    /// Reads a report, hands on its cases one by one, and notes what is wrong with it.
+    /// Reads a report, passes on its cases one by one, and records its faults.
     pub fn report(&mut self, file: &str, input: impl Read, mut each: impl FnMut(TestCase)) {
         self.reports += 1;
         if self.reports > REPORTS_MAX {
@@ -65,7 +66,7 @@ impl<'a> Collector<'a> {
             return;
         }
         let (tally, earlier, failed) = (&mut self.tally, self.earlier, &mut self.failed);
-        // Tools that run a failed case again write it into the same report once more.
+        // Tools that repeat a failed case write it into the same report again.
         let mut here = Failed::default();
         let mut take = |mut case: TestCase| {
             let key = key(&case);
@@ -89,7 +90,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Notes what is wrong with a report.
+    /// Records a fault of a report.
     pub fn problem(&mut self, file: &str, line: Option<u64>, message: String) {
         let file = cut(file.to_owned(), self.secrets, NAME_MAX_CHARS);
         self.tally.problem(ReportProblem { file, line, message });
@@ -105,20 +106,20 @@ impl<'a> Collector<'a> {
         self.problem(file, fault.line, message);
     }
 
-    /// Returns how many reports there were.
+    /// Returns the number of reports.
     #[must_use]
     pub fn reports(&self) -> usize {
         self.reports
     }
 
-    /// Returns the sum, and which cases failed.
+    /// Returns the sum and the failed cases.
     #[must_use]
     pub fn finish(self) -> (Tests, Failed) {
         (self.tally.finish(), self.failed)
     }
 }
 
-/// What is the same in every attempt at a case.
+/// Returns a key that is the same for every attempt at a case.
 fn key(case: &TestCase) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&case.class, &case.name, &case.file).hash(&mut hasher);

@@ -1,21 +1,21 @@
-//! Finds out in which encoding a report is written.
+//! Detects the encoding of a report.
 
 use encoding_rs::{Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-/// How many bytes of a report are searched for its declaration.
+/// Number of bytes that are searched for the declaration.
 const HEAD_BYTES: usize = 1024;
 
-/// How bytes become text.
+/// Conversion of bytes to text.
 pub(crate) enum Decoding {
-    /// In this way.
+    /// The encoding is known.
     Known(Decoder),
-    /// The report declares this encoding, and had ASCII alone so far. Some writers declare one and write UTF-8.
+    /// The report declares this encoding, and has been ASCII so far. Some writers declare one and write UTF-8.
     Declared(&'static Encoding),
 }
 
 impl Decoding {
-    /// Finds the encoding by the first bytes: a byte order mark, zeros as UTF-16 has them, or the declaration. Anything else is
-    /// UTF-8.
+    /// Detects the encoding from the first bytes: a byte order mark, the zeros of UTF-16, or the declaration. The
+    /// default is UTF-8.
     pub(crate) fn of(head: &[u8]) -> Self {
         if let Some((encoding, _)) = Encoding::for_bom(head) {
             return known(encoding);
@@ -32,11 +32,11 @@ impl Decoding {
         }
     }
 
-    /// Returns the decoder for these bytes, or none while they are ASCII in every encoding that is possible.
+    /// Returns the decoder for these bytes, or none while they are ASCII in every possible encoding.
     pub(crate) fn decoder(&mut self, bytes: &[u8]) -> Option<&mut Decoder> {
         if let Self::Declared(encoding) = *self {
             let from = bytes.iter().position(|byte| !byte.is_ascii())?;
-            // A character that the end of the bytes cuts proves nothing.
+            // A character that is cut at the end of the bytes proves nothing.
             let is_utf8 = match std::str::from_utf8(&bytes[from..]) {
                 Ok(_) => true,
                 Err(error) => error.error_len().is_none() && error.valid_up_to() > 0,
@@ -54,7 +54,7 @@ fn known(encoding: &'static Encoding) -> Decoding {
     Decoding::Known(encoding.new_decoder_with_bom_removal())
 }
 
-/// Returns the encoding that the XML declaration names, if it is one that is known.
+/// Returns the encoding that the XML declaration names, if it is known.
 fn declared(head: &[u8]) -> Option<&'static Encoding> {
     let head = String::from_utf8_lossy(&head[..head.len().min(HEAD_BYTES)]);
     let declaration = head.trim_start().strip_prefix("<?xml")?.split("?>").next()?;

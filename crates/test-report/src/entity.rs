@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::BytesRef;
 
-/// No reference that is known is longer, in bytes: leading zeros are rare.
+/// Length of the longest known reference, in bytes. Leading zeros are rare.
 pub(crate) const REFERENCE_MAX_BYTES: usize = 16;
 
-/// A reference at the beginning of a text: what it stands for, and its length in bytes. None when there is none that is known,
-/// so that the `&` stands for itself.
+/// Decodes a reference at the beginning of a text. Returns its value and its length in bytes, or none when there is no
+/// known reference, so that the `&` is literal.
 pub(crate) fn reference(text: &str) -> Option<(Cow<'static, str>, usize)> {
     let body = text.strip_prefix('&')?;
     let end = body.bytes().take(REFERENCE_MAX_BYTES - 1).position(|byte| byte == b';')?;
@@ -22,7 +22,7 @@ pub(crate) fn reference(text: &str) -> Option<(Cow<'static, str>, usize)> {
     Some((character, end + 2))
 }
 
-/// Replaces all references that are known. Line breaks stay what they are, so that a secret of several lines is found.
+/// Replaces all known references. Line breaks stay as they are, so that a secret of several lines is found.
 pub(crate) fn decode(text: &str) -> Cow<'_, str> {
     if !text.contains('&') {
         return Cow::Borrowed(text);

@@ -1,4 +1,4 @@
-//! What can be wrong with a report.
+//! Faults of a report.
 
 use crate::source::{REPORT_MAX_BYTES, TAG_MAX_BYTES};
 
@@ -6,45 +6,45 @@ use crate::source::{REPORT_MAX_BYTES, TAG_MAX_BYTES};
 pub const DEPTH_MAX: usize = 1000;
 /// Greatest number of cases of one report.
 pub const CASES_MAX: u64 = 1_000_000;
-/// Names of elements are cut after this many characters.
+/// Length after which names of elements are cut, in characters.
 const NAME_MAX_CHARS: usize = 80;
 
-/// Why a report could not be read to its end.
+/// The reason why a report could not be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// The line, from 1, where there is one.
+    /// The line, from 1, if there is one.
     pub line: Option<u64>,
     pub kind: Kind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// There is nothing in it.
+    /// The report is empty.
     Empty,
-    /// There is no element in it.
+    /// The report has no element.
     NoElement,
-    /// Its outermost element is another format's.
+    /// The outermost element belongs to another format.
     OtherFormat { element: String },
-    /// It ends within an element, or within something that has no name.
+    /// The report ends within an element or another construct.
     Cut { within: String },
-    /// An element ends that did not begin, or another one had to end before.
+    /// An element ends that did not begin, or that is not the innermost one.
     Crossed { found: String, open: Option<(String, u64)> },
-    /// It breaks another rule of XML.
+    /// The report breaks another rule of XML.
     Malformed(String),
-    /// It is larger than it may be.
+    /// The report is too large.
     ReportTooLarge,
-    /// A tag is larger than it may be.
+    /// A tag is too large.
     TagTooLarge,
-    /// Elements stand deeper in each other than they may.
+    /// Elements are nested too deeply.
     TooDeep,
-    /// There are more cases than there may be.
+    /// The report has too many cases.
     TooManyCases,
-    /// It could not be read.
+    /// The report could not be read.
     Unread(String),
 }
 
 impl Fault {
-    /// Says what is wrong, in one line. `mask` hides secrets: whatever a report holds may be part of it.
+    /// Returns a message in one line. `mask` hides secrets, because any content of a report may be part of it.
     pub(crate) fn message(&self, mask: impl Fn(String) -> String) -> String {
         let name = |text: &str| {
             let text = mask(text.to_owned());
@@ -94,7 +94,7 @@ impl Fault {
     }
 }
 
-/// What to do about reports of other test tools.
+/// Returns advice for reports of other test tools.
 fn advice(element: &str) -> &'static str {
     match element {
         "test-run" | "test-results" => "; NUnit writes a TRX report with `--logger trx`, as a part of `dotnet test`",

@@ -1,8 +1,9 @@
-//! JUnit reports of any writer.
+//! JUnit reports of all writers.
 //!
-//! Writers differ: suites nest or do not, times have commas, counts are missing or wrong. So the cases themselves are counted,
-//! wherever they stand. A case that failed first and passed later has `<flakyFailure>` or `<flakyError>`, as Surefire and nextest write it;
-//! one that failed again has `<rerunFailure>` or `<rerunError>` beside its `<failure>` or `<error>`.
+//! Writers differ: suites may be nested, times may have commas, counts are missing or wrong. So the cases themselves
+//! are counted, wherever they are. A case that failed first and passed later has `<flakyFailure>` or `<flakyError>`, as
+//! Surefire and nextest write it; one that failed again has `<rerunFailure>` or `<rerunError>` beside its `<failure>`
+//! or `<error>`.
 
 use std::time::Duration;
 
@@ -16,11 +17,11 @@ use crate::xml::Tag;
 /// Reads the elements of a JUnit report.
 #[derive(Default)]
 pub(crate) struct Junit {
-    /// How many elements are open.
+    /// Number of open elements.
     depth: usize,
     suites: Vec<Suite>,
     case: Option<Open>,
-    /// What failed outside of the cases.
+    /// A verdict outside of all cases.
     outside: Option<Verdict>,
 }
 
@@ -44,16 +45,16 @@ struct Verdict {
     kind: &'static str,
     message: String,
     text: Words,
-    /// The depth of an element within it whose text is no part of the verdict.
+    /// Depth of an inner element whose text is not part of the verdict.
     aside: Option<usize>,
 }
 
-/// What an element says about its case.
+/// The meaning of an element for its case.
 enum Says {
     Ended(TestResult),
-    /// It failed, and passed in a later attempt.
+    /// The case failed, and passed in a later attempt.
     Flaky,
-    /// It failed once more.
+    /// The case failed again.
     Again,
 }
 
@@ -78,7 +79,7 @@ impl Junit {
                 self.suites.push(Suite { name, file, depth: self.depth });
             }
             "testcase" => {
-                // One within another is none of the standard's, and counts for itself.
+                // Nested cases are not standard. The inner one counts for itself.
                 if let Some(open) = self.case.take() {
                     out.case(open.case)?;
                 }
@@ -97,7 +98,7 @@ impl Junit {
         let class = out.name(tag.get("classname").or_else(|| tag.get("class")).or_else(|| tag.get("file")));
         let duration = tag.get("time").and_then(|time| seconds(&time));
         let mut case = passed(class, out.name(tag.get("name")), file, duration);
-        // As googletest and CTest write it, without an element.
+        // googletest and CTest write it as an attribute, without an element.
         if matches!(tag.get("status").as_deref(), Some("notrun" | "disabled" | "skipped")) {
             case.result = TestResult::Skipped;
         }
@@ -158,7 +159,7 @@ impl Junit {
         Ok(())
     }
 
-    /// Adds what an element said to its case, or tells it as a remark where it stands outside of all cases.
+    /// Adds a verdict to its case, or adds it as a remark if it is outside of all cases.
     fn conclude(&mut self, verdict: Verdict, out: &mut Out<'_>) {
         let message = joined(verdict.message, &verdict.text.finish());
         match &mut self.case {

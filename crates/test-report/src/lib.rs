@@ -1,12 +1,12 @@
-//! Reads test reports, adds them up, shows them, and splits tests by what they say.
+//! Reads test reports, adds them up, shows them, and splits tests by their times.
 //!
 //! ```text
 //!  bytes ─► source (UTF-8, under limits) ─► xml (elements) ─┬─► junit ─┬─► collector ─► Tests ─► show: terminal, Markdown
 //!                                                           └─► trx ───┘      └─► each case, for whoever keeps them
 //!                                                                                      └─► split: shares by time
 //! ```
-//! A report is read as a stream: what it holds costs memory only as far as it is kept, and everything in it has a limit. Nothing in a
-//! report is trusted. Secrets are masked before a text is cut, and what is shown is one line where it has to be one.
+//! A report is read as a stream: only what is kept costs memory, and everything in it has a limit. Nothing in a report
+//! is trusted. Secrets are masked before a text is cut, and texts are shown in one line where that matters.
 
 mod case;
 mod collector;

@@ -8,7 +8,7 @@ use crate::junit::Junit;
 use crate::trx::Trx;
 use crate::xml::{Tag, Visitor, walk};
 
-/// Reads a report to its end, or to the first fault. The cases before that are handed on.
+/// Reads a report to its end or to the first fault. The cases before it are passed on.
 pub(crate) fn read(input: impl Read, out: &mut Out<'_>) -> Result<(), Fault> {
     let mut report = Report { out, format: None };
     let walked = walk(input, &mut report);
@@ -20,7 +20,7 @@ pub(crate) fn read(input: impl Read, out: &mut Out<'_>) -> Result<(), Fault> {
     walked
 }
 
-/// What a report is, by its outermost element.
+/// The format of a report, known from its outermost element.
 enum Format {
     Junit(Box<Junit>),
     Trx(Box<Trx>),

@@ -1,4 +1,4 @@
-//! A report's text, read a piece at a time, under limits.
+//! A report's text, read piece by piece, under limits.
 
 use std::io::{self, BufRead, Read};
 
@@ -8,10 +8,10 @@ use crate::encoding::Decoding;
 pub const REPORT_MAX_BYTES: u64 = 64 << 20;
 /// Greatest size of one tag with all its attributes, in bytes.
 pub const TAG_MAX_BYTES: usize = 4 << 20;
-/// How much is read at a time.
+/// Number of bytes that are read at a time.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// Why reading stopped.
+/// The reason why reading stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// The report is larger than [`REPORT_MAX_BYTES`].
@@ -22,19 +22,19 @@ pub(crate) enum Stop {
     Unread(String),
 }
 
-/// Reads bytes of any encoding as UTF-8. What is not text is U+FFFD.
+/// Reads bytes of any encoding as UTF-8. Invalid ones become U+FFFD.
 pub(crate) struct Source<R> {
     input: R,
-    /// Found with the first bytes.
+    /// The encoding. It is detected from the first bytes.
     decoding: Option<Decoding>,
     text: String,
-    /// How much of the text was taken.
+    /// The position up to which the text has been taken.
     at: usize,
-    /// The line at which the reader is, from 1.
+    /// The present line, from 1.
     line: u64,
-    /// Bytes that came so far.
+    /// Bytes that have been read so far.
     came: u64,
-    /// Bytes of text that were taken since the last mark.
+    /// Bytes of text that have been taken since the last mark.
     since_mark: usize,
     ended: bool,
     stop: Option<Stop>,
@@ -46,27 +46,27 @@ impl<R: Read> Source<R> {
         Self { input, decoding, text, at: 0, line: 1, came: 0, since_mark: 0, ended: false, stop: None }
     }
 
-    /// Returns the line at which the reader is, from 1.
+    /// Returns the present line, from 1.
     pub(crate) fn line(&self) -> u64 {
         self.line
     }
 
-    /// Returns why reading stopped before the end.
+    /// Returns the reason why reading stopped before the end.
     pub(crate) fn stop(&self) -> Option<&Stop> {
         self.stop.as_ref()
     }
 
-    /// Returns whether there was nothing in the report.
+    /// Returns whether the report is empty.
     pub(crate) fn was_empty(&self) -> bool {
         self.came == 0
     }
 
-    /// Begins something whose size is limited by [`TAG_MAX_BYTES`].
+    /// Begins a part whose size is limited by [`TAG_MAX_BYTES`].
     pub(crate) fn mark(&mut self) {
         self.since_mark = 0;
     }
 
-    /// Returns the text that has come and was not taken, of at least so many bytes unless the report ends.
+    /// Returns the text that has been read but not taken, at least this many bytes unless the report ends.
     pub(crate) fn rest(&mut self, least_bytes: usize) -> io::Result<&str> {
         while self.text.len() - self.at < least_bytes && !self.ended {
             self.refill()?;
@@ -74,7 +74,7 @@ impl<R: Read> Source<R> {
         Ok(&self.text[self.at..])
     }
 
-    /// Takes so many bytes of the text.
+    /// Takes this many bytes of the text.
     pub(crate) fn advance(&mut self, bytes: usize) {
         let to = self.text.ceil_char_boundary(self.at + bytes);
         self.line += memchr::memchr_iter(b'\n', &self.text.as_bytes()[self.at..to]).count() as u64;
@@ -126,7 +126,7 @@ impl<R: Read> Source<R> {
     }
 }
 
-/// What `BufRead` asks for. quick-xml takes what `fill_buf` gives.
+/// `BufRead` requires this. quick-xml uses `fill_buf`.
 impl<R: Read> Read for Source<R> {
     fn read(&mut self, _to: &mut [u8]) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
@@ -150,7 +150,7 @@ impl<R: Read> BufRead for Source<R> {
 mod tests {
     use super::*;
 
-    /// Gives a byte at a time.
+    /// Returns one byte at a time.
     struct Dripping<'a>(&'a [u8]);
 
     impl Read for Dripping<'_> {

@@ -1,4 +1,4 @@
-//! Adds test cases up, under limits.
+//! Adds up test cases, under limits.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ const CASES_MAX: usize = 1000;
 const FAILURES_MAX: usize = 200;
 /// Greatest size of the texts of all kept cases of either kind, in bytes.
 const TEXT_MAX_BYTES: usize = 512 << 10;
-/// How many of the slowest cases are kept.
+/// Number of the slowest cases that are kept.
 const SLOWEST_MAX: usize = 10;
 /// Greatest number of kept problems.
 const PROBLEMS_MAX: usize = 100;
 
-/// Room for cases. Those that are worth a look have some of their own, so that no number of passes leaves them out.
+/// Room for kept cases. Failed and flaky cases have their own, so that no number of passed ones displaces them.
 struct Room {
     cases: usize,
     bytes: usize,
@@ -36,7 +36,7 @@ impl Tally {
         Self { tests: Tests::default(), fine: room(CASES_MAX), notable: room(FAILURES_MAX) }
     }
 
-    /// Counts a case, and keeps it where there is room.
+    /// Counts a case, and keeps it if there is room.
     pub fn push(&mut self, case: &TestCase) {
         let tests = &mut self.tests;
         tests.total += 1;
@@ -68,7 +68,7 @@ impl Tally {
         other.problems.iter().for_each(|problem| self.problem(problem.clone()));
     }
 
-    /// Adds something that is wrong with a report.
+    /// Adds a fault of a report.
     pub fn problem(&mut self, problem: ReportProblem) {
         let problems = &mut self.tests.problems;
         if problems.len() < PROBLEMS_MAX {
@@ -91,7 +91,7 @@ impl Tally {
         self.tests.cases.push(case.clone());
     }
 
-    /// Adds a case to the slowest, if it is one of them. Of equal ones the first is the slower one.
+    /// Adds a case to the slowest ones, if it is among them. Of equal cases the first one ranks higher.
     fn rank(&mut self, case: &TestCase) {
         let slowest = &mut self.tests.slowest;
         let Some(duration) = case.duration.filter(|duration| *duration > Duration::ZERO) else { return };
@@ -115,13 +115,13 @@ impl Default for Tally {
     }
 }
 
-/// Returns whether a case that ended like this counts against its step.
+/// Returns whether a case with this result counts against its step.
 #[must_use]
 pub fn is_broken(result: TestResult) -> bool {
     matches!(result, TestResult::Failed | TestResult::Error)
 }
 
-/// Returns the sum of the tests of a run's steps, where any of them had reports.
+/// Returns the sum of the tests of all steps of a run, if any step had reports.
 #[must_use]
 pub fn of_run(report: &RunReport) -> Option<Tests> {
     let mut found =
@@ -148,7 +148,8 @@ mod tests {
         }
     }
 
-    /// Adds this many cases of each kind, with texts of this many bytes, and compares how many are kept and left out.
+    /// Adds this many cases of each kind, with texts of this many bytes, and compares the numbers of kept and omitted
+    /// ones.
     #[track_caller]
     fn check(passes: usize, failures: usize, text_bytes: usize, kept: (usize, usize), left_out: u64) {
         let text = "x".repeat(text_bytes);
@@ -159,7 +160,7 @@ mod tests {
         let broken = tests.cases.iter().filter(|case| is_broken(case.result)).count();
         assert_eq!((tests.cases.len() - broken, broken), kept);
         assert_eq!((tests.passed, tests.errors, tests.cases_left_out), (passes as u64, failures as u64, left_out));
-        // A sum of a sum is the same sum.
+        // Adding a sum to an empty one gives the same sum.
         let mut again = Tally::new();
         again.add(&tests);
         assert_eq!(again.finish(), tests);

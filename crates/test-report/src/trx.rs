@@ -1,6 +1,6 @@
 //! TRX reports, the test results of Visual Studio and `dotnet test`.
 //!
-//! The results stand first and name their tests by an id; the tests, with their classes, stand behind them. So cases are held until
+//! The results come first and name their tests by an id; the tests, with their classes, follow. So cases are held until
 //! their class is known, up to a limit.
 
 use std::collections::HashMap;
@@ -13,25 +13,25 @@ use crate::fault::Kind;
 use crate::words::{Words, joined};
 use crate::xml::Tag;
 
-/// Greatest size of the texts of the cases that are held, in bytes. Those beyond it have no class.
+/// Greatest size of the texts of held cases, in bytes. Further cases get no class.
 const HELD_MAX_BYTES: usize = 64 << 20;
-/// What a case takes beside its texts, about.
+/// Approximate size of a case without its texts.
 const CASE_BYTES: usize = 300;
 
 /// Reads the elements of a TRX report.
 #[derive(Default)]
 pub(crate) struct Trx {
     depth: usize,
-    /// The results that are open: data-driven ones hold the results of their rows.
+    /// The open results. Data-driven ones contain the results of their rows.
     open: Vec<Open>,
     text: Option<Text>,
     held: Vec<TestCase>,
     held_bytes: usize,
     /// The held cases of each test.
     of_test: HashMap<String, Vec<u32>>,
-    /// The definition that is open: a test's id.
+    /// The test id of the open definition.
     test: Option<String>,
-    /// Where the text of a remark about the whole run is expected, and the line.
+    /// The depth at which the text of a remark about the whole run is expected, and its line.
     info: Option<(usize, u64)>,
 }
 
@@ -43,7 +43,7 @@ struct Open {
     has_rows: bool,
 }
 
-/// A text that is read.
+/// A text that is being read.
 struct Text {
     words: Words,
     depth: usize,
@@ -114,7 +114,7 @@ impl Trx {
         Ok(())
     }
 
-    /// Hands on what is held: no more classes come.
+    /// Passes on the held cases, because no more classes follow.
     pub(crate) fn finish(&mut self, out: &mut Out<'_>) -> Result<(), Kind> {
         self.of_test.clear();
         std::mem::take(&mut self.held).into_iter().try_for_each(|case| out.case(case))
@@ -140,11 +140,11 @@ impl Trx {
         Ok(())
     }
 
-    /// Gives the held cases of a test their class.
+    /// Sets the class of a test's held cases.
     fn classify(&mut self, tag: &Tag<'_>, out: &Out<'_>) {
         let Some(numbers) = self.test.take().and_then(|id| self.of_test.remove(&id)) else { return };
         let class = out.name(tag.get("className"));
-        // Old versions add the assembly.
+        // Old versions append the assembly.
         let class = class.split(',').next().unwrap_or_default().trim();
         for number in numbers {
             let Some(case) = self.held.get_mut(number as usize) else { continue };
@@ -156,18 +156,18 @@ impl Trx {
     }
 }
 
-/// How a test ended, by the words of `TestOutcome`.
+/// Returns the result for a word of `TestOutcome`.
 fn result(outcome: &str) -> TestResult {
     match outcome {
         "Passed" | "Completed" | "Warning" => TestResult::Passed,
         "Failed" => TestResult::Failed,
         "NotExecuted" | "Inconclusive" | "Pending" => TestResult::Skipped,
-        // Error, Timeout, Aborted, NotRunnable, PassedButRunAborted, Disconnected, InProgress, and what nobody knows.
+        // Error, Timeout, Aborted, NotRunnable, PassedButRunAborted, Disconnected, InProgress, and unknown words.
         _ => TestResult::Error,
     }
 }
 
-/// Reads `00:01:02.3456789`, with days before it or not.
+/// Reads `00:01:02.3456789`, optionally with days before it.
 fn span(text: &str) -> Option<Duration> {
     let (hours, rest) = text.trim().split_once(':')?;
     let (minutes, seconds) = rest.split_once(':')?;

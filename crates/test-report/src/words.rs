@@ -1,17 +1,17 @@
-//! Texts of a report, masked and then cut: half a secret must not remain.
+//! Texts of a report, masked before they are cut, because half a secret must not remain.
 
 use std::sync::Arc;
 
 use kiln_mask::{Masker, Secrets};
 
-/// A message is cut after this many characters.
+/// Length after which a message is cut, in characters.
 pub const MESSAGE_MAX_CHARS: usize = 2000;
-/// Names, classes and files are cut after this many characters.
+/// Length after which names, classes and files are cut, in characters.
 pub const NAME_MAX_CHARS: usize = 500;
-/// Ends a text that was cut.
+/// The end of a text that was cut.
 const CUT: char = '…';
 
-/// Returns a text of so many characters at most.
+/// Returns a masked text of at most this many characters.
 pub(crate) fn cut(text: String, secrets: &Secrets, most_chars: usize) -> String {
     let mut text = secrets.mask(text).into_inner();
     if let Some((at, _)) = text.char_indices().nth(most_chars) {
@@ -21,7 +21,7 @@ pub(crate) fn cut(text: String, secrets: &Secrets, most_chars: usize) -> String 
     text
 }
 
-/// Returns two texts as one of [`MESSAGE_MAX_CHARS`] at most: one that holds the other stands alone.
+/// Joins two texts into one of at most [`MESSAGE_MAX_CHARS`]. If the first contains the second, it is returned alone.
 pub(crate) fn joined(first: String, second: &str) -> String {
     if first.contains(second) {
         return first;
@@ -41,7 +41,7 @@ pub(crate) fn joined(first: String, second: &str) -> String {
     text
 }
 
-/// A text that comes in pieces.
+/// A text that arrives in pieces.
 pub(crate) struct Words {
     masker: Masker,
     text: String,

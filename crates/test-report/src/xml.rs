@@ -1,7 +1,7 @@
 //! Walks the elements of a report.
 //!
-//! quick-xml reads the tags. Text, comments and the like are taken here, a piece at a time, because it would hold each of them in
-//! memory as a whole.
+//! quick-xml reads the tags. Text, comments and the like are read here piece by piece, because quick-xml would hold
+//! each of them in memory as a whole.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -14,24 +14,24 @@ use crate::entity::{self, REFERENCE_MAX_BYTES};
 use crate::fault::{DEPTH_MAX, Fault, Kind};
 use crate::source::{Source, Stop};
 
-/// Attributes of an element beyond this number are not looked at.
+/// Most attributes of an element that are read.
 const ATTRIBUTES_MAX: usize = 256;
 
 const CDATA: (&str, &str) = ("<![CDATA[", "]]>");
 const COMMENT: (&str, &str) = ("<!--", "-->");
 const INSTRUCTION: (&str, &str) = ("<?", "?>");
 
-/// Takes what stands in a report, in its order.
+/// Receives the contents of a report in their order.
 pub(crate) trait Visitor {
-    /// An element begins, at this line.
+    /// An element begins in this line.
     fn open(&mut self, tag: &Tag<'_>, line: u64) -> Result<(), Kind>;
     /// A piece of text, decoded.
     fn text(&mut self, piece: &str);
-    /// The element ends that began last of those that have not ended.
+    /// The innermost open element ends.
     fn close(&mut self) -> Result<(), Kind>;
 }
 
-/// The beginning of an element. Names are without their prefixes.
+/// The beginning of an element. Names have no prefixes.
 pub(crate) struct Tag<'a> {
     pub name: &'a str,
     attributes: Vec<(&'a str, Cow<'a, str>)>,
@@ -40,7 +40,7 @@ pub(crate) struct Tag<'a> {
 impl<'a> Tag<'a> {
     fn of(start: &'a BytesStart<'_>) -> Self {
         let mut all = start.attributes();
-        // What is wrong with one is no reason to lose the others.
+        // A fault in one attribute does not affect the others.
         let well_formed = all.with_checks(false).filter_map(Result::ok).take(ATTRIBUTES_MAX);
         let attributes = well_formed.map(|attribute| (local(attribute.key.into_inner()), attribute.value)).collect();
         Self { name: local(start.name().into_inner()), attributes }
@@ -57,11 +57,11 @@ fn local(name: &str) -> &str {
     name.rsplit_once(':').map_or(name, |(_, local)| local)
 }
 
-/// Walks a report to its end, or to the first fault. What was visited before it is as the report says.
+/// Walks a report to its end or to the first fault. Everything visited before that is as the report says.
 pub(crate) fn walk(input: impl Read, visitor: &mut dyn Visitor) -> Result<(), Fault> {
     let mut reader = Reader::from_reader(Source::new(input));
     let config = reader.config_mut();
-    // The names are compared here, for the sake of the message.
+    // The names are compared here, for a better message.
     config.check_end_names = false;
     config.allow_unmatched_ends = true;
     let mut walk = Walk { reader, buffer: Vec::new(), open: Vec::new(), any: false };
@@ -78,7 +78,7 @@ pub(crate) fn walk(input: impl Read, visitor: &mut dyn Visitor) -> Result<(), Fa
 struct Walk<R> {
     reader: Reader<Source<R>>,
     buffer: Vec<u8>,
-    /// The elements that have not ended, with their lines.
+    /// The open elements, with their lines.
     open: Vec<(String, u64)>,
     /// Whether there was an element.
     any: bool,
@@ -112,7 +112,7 @@ impl<R: Read> Walk<R> {
         Ok(true)
     }
 
-    /// Takes text up to the next `<`, or as much of it as is there.
+    /// Takes text up to the next `<`, or as much as has been read.
     fn text(&mut self, visitor: &mut dyn Visitor) -> Result<(), Fault> {
         let source = self.reader.get_mut();
         let line = source.line();
@@ -138,7 +138,7 @@ impl<R: Read> Walk<R> {
         Ok(())
     }
 
-    /// Takes what stands between two marks.
+    /// Takes the text between two marks.
     fn until(&mut self, (begin, end): (&str, &str), mut each: impl FnMut(&str)) -> Result<(), Fault> {
         let source = self.reader.get_mut();
         let line = source.line();
@@ -154,7 +154,7 @@ impl<R: Read> Walk<R> {
             if rest.len() < least_bytes {
                 return Err(Fault { line: Some(line), kind: Kind::Cut { within: format!("`{begin}`") } });
             }
-            // The end may have begun.
+            // The end mark may have begun.
             let bytes = rest.floor_char_boundary(rest.len() - (end.len() - 1));
             least_bytes = if bytes == 0 { rest.len() + 1 } else { end.len() };
             each(&rest[..bytes]);
@@ -197,7 +197,7 @@ impl<R: Read> Walk<R> {
                     open => return Err(at(Kind::Crossed { found, open })),
                 }
             }
-            // The others are taken before quick-xml sees them, or mean nothing here.
+            // The others are handled before quick-xml sees them, or have no meaning here.
             Event::Text(_)
             | Event::CData(_)
             | Event::Comment(_)

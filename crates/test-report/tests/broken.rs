@@ -1,4 +1,4 @@
-//! Reports that cannot be read, or not to their end: what is said, and what is counted all the same.
+//! Reports that cannot be read completely: the messages, and the cases that still count.
 
 mod rig;
 
@@ -44,7 +44,7 @@ fn a_report_that_was_cut_says_where_and_counts_what_is_whole() {
         ("<![CDATA[ a]]", "`<![CDATA[`"),
         ("<!-- a --", "`<!--`"),
         ("<? a ?", "`<?`"),
-        // A character of several bytes is the last.
+        // The last character has several bytes.
         ("<![CDATA[ €", "`<![CDATA[`"),
         ("<!--😀", "`<!--`"),
         ("<?ä", "`<?`"),

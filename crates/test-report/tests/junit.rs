@@ -75,15 +75,14 @@ fn a_hostile_report_stays_small() {
     let tests = read(format!("<testsuite>{}</testsuite>", case.repeat(1000)).as_bytes());
     assert_eq!((tests.total, tests.failed, tests.cases.len(), tests.cases_left_out), (1000, 1000, 200, 800));
     assert!(tests.cases.iter().all(|f| f.message.chars().count() <= 2000));
-    // Each reference is a piece of its own, and most of them are behind the end of the message.
+    // Each reference is a piece of its own, and most of them are beyond the end of the message.
     let pieces = format!("<testsuite><testcase><failure>{}</failure></testcase></testsuite>", "&lt;".repeat(1 << 20));
     assert_eq!(read(pieces.as_bytes()).cases[0].message.chars().count(), 2000);
     let wide = format!("<testsuite><testcase {}name='last'/></testsuite>", "a='b' ".repeat(300_000));
     assert_eq!(shown(&read(wide.as_bytes())), "1 = 1+0+0+0");
 }
 
-/// Reports of other projects, where they are: each is read, and its counts are those of a plain
-/// count of its elements.
+/// Every available report of other projects is read, and its counts equal a plain count of its elements.
 #[test]
 fn reports_of_other_projects_are_read() {
     let Some(dir) = kiln_corpus::folder("junit") else { return };
@@ -125,7 +124,7 @@ fn a_secret_is_masked_in_names_and_messages_before_they_are_cut() {
     assert!(!format!("{tests:?}").contains("s3"), "{tests:?}");
 }
 
-/// Everything that a report says may hold a secret, in every way in which XML writes it.
+/// Every text of a report may hold a secret, in every notation of XML.
 #[test]
 fn a_secret_of_markup_is_masked_wherever_it_stands() {
     let secrets = Arc::<Secrets>::default();
@@ -135,7 +134,7 @@ fn a_secret_of_markup_is_masked_wherever_it_stands() {
         let tests = read_with(xml.as_bytes(), &secrets);
         assert_eq!(tests.cases[0].message, "a ************** b", "{xml}");
     }
-    // A reference that is unknown does not leave the others of its attribute as they stand.
+    // An unknown reference does not keep the others of its attribute from being decoded.
     for (attribute, expect) in [
         ("a &lt;5&gt;&amp;pass &nbsp; b", "a ************** &nbsp; b"),
         ("a &#60;5&#x3e;&#38;pass &nbsp; b", "a ************** &nbsp; b"),
@@ -160,7 +159,7 @@ fn a_secret_of_markup_is_masked_wherever_it_stands() {
 
 #[test]
 fn a_case_that_failed_before_it_passed_is_flaky() {
-    // As Surefire and nextest write it.
+    // Surefire and nextest write this.
     let xml = "<testsuite><testcase classname='C' name='t'><flakyFailure message='m' type='T'><stackTrace><![CDATA[at x]]></stackTrace>\
         <system-out>noise</system-out></flakyFailure></testcase>\
         <testcase classname='C' name='u'><failure message='f'/><rerunFailure message='again'/></testcase>\
@@ -170,12 +169,12 @@ fn a_case_that_failed_before_it_passed_is_flaky() {
     assert!(tests.cases[0].flaky && tests.cases[0].result == TestResult::Passed);
     assert_eq!(tests.cases[0].message, "m\nat x");
     assert_eq!(tests.cases[1].message, "f");
-    // As Gradle and others write it: once for each attempt.
+    // Gradle and others write this: once for each attempt.
     let again = "<testsuite><testcase classname='C' name='t'><failure/></testcase><testcase classname='C' name='t'/>\
         <testcase classname='D' name='t'/><testcase classname='C' name='t'/></testsuite>";
     let tests = read(again.as_bytes());
     assert_eq!((tests.passed, tests.failed, tests.flaky), (3, 1, 2));
-    // A pass that came first does not say that.
+    // A pass before a failure is not flaky.
     let before = "<testsuite><testcase name='t'/><testcase name='t'><failure/></testcase></testsuite>";
     assert_eq!(read(before.as_bytes()).flaky, 0);
 }
@@ -184,7 +183,7 @@ fn a_case_that_failed_before_it_passed_is_flaky() {
 fn what_failed_outside_of_the_cases_is_told() {
     let xml = "<testsuites>\n<testsuite name='S'>\n<error message='no database'>at setup</error><testcase name='a'/></testsuite></testsuites>";
     check(xml, "1 = 1+0+0+0\n! x.xml:3: the suite S failed outside of its cases: no database\nat setup");
-    // Text that looks like a verdict and is none.
+    // These texts look like verdicts and are none.
     check(
         "<testsuite><properties><failure/></properties><testcase><system-out><failure/></system-out></testcase></testsuite>",
         "1 = 1+0+0+0",

@@ -1,4 +1,4 @@
-//! What people see of reports.
+//! Reports as people see them.
 
 mod rig;
 

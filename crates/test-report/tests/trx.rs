@@ -76,7 +76,7 @@ fn a_test_that_ran_again_is_flaky() {
     assert_eq!(read(report.as_bytes()).flaky, 1);
 }
 
-/// A report of any size takes bounded memory: what has no room keeps its place in the counts.
+/// A report of any size takes bounded memory: cases without room are still counted.
 #[test]
 fn what_is_too_much_to_hold_is_counted_without_its_class() {
     let message = "m".repeat(1900);

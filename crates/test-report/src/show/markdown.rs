@@ -1,4 +1,4 @@
-//! Tests as Markdown, for the summary of a step on GitHub and the like.
+//! Tests as Markdown, for the step summary of GitHub and similar systems.
 
 use std::fmt::Write as _;
 
@@ -6,11 +6,11 @@ use kiln_wire::run::{TestCase, Tests};
 
 use super::{PROBLEMS_SHOWN, called, failures, flaky, problem, seconds, slow};
 
-/// Failed and flaky tests that are shown; the rest is counted. GitHub takes no more than 1 MiB in all.
+/// Failed and flaky tests that are shown; the rest is counted. GitHub accepts at most 1 MiB in all.
 const CASES_SHOWN: usize = 50;
 
-/// Returns what reports say: a table of the counts, what failed and is flaky with its messages, what was slow, and which reports could
-/// not be read.
+/// Returns a summary: a table of the counts, the failed and flaky tests with their messages, the slow ones, and the
+/// reports that could not be read.
 #[must_use]
 pub fn markdown(tests: &Tests) -> String {
     let mut out = String::new();
@@ -65,7 +65,7 @@ fn more(out: &mut String, all: u64, shown: usize) {
     }
 }
 
-/// Adds a text as it is. The fence is longer than any row of backticks in it.
+/// Adds a literal text. The fence is longer than any row of backticks in it.
 fn fenced(out: &mut String, text: &str) {
     let plain = anstream::adapter::strip_str(text).to_string();
     let longest = plain.split(|c| c != '`').map(str::len).max().unwrap_or_default();
@@ -77,7 +77,7 @@ fn fenced(out: &mut String, text: &str) {
     let _infallible = writeln!(out, "  {fence}\n");
 }
 
-/// Returns a line in which nothing means anything to Markdown or HTML.
+/// Returns a line without any meaning to Markdown or HTML.
 #[must_use]
 pub fn escaped(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
@@ -86,7 +86,7 @@ pub fn escaped(line: &str) -> String {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            // As a reference, because a backslash means nothing within HTML.
+            // Written as a reference, because a backslash has no meaning within HTML.
             '|' | '`' | '*' | '_' | '[' | ']' | '~' | '\\' | '#' | '@' | '!' => {
                 let _infallible = write!(out, "&#{};", u32::from(c));
             }

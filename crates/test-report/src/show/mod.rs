@@ -1,6 +1,7 @@
-//! What reports say, for people.
+//! Shows reports to people.
 //!
-//! Texts of a report stand in one line, without anything that a terminal obeys: a name must not look like output of Kiln.
+//! Texts of a report are shown in one line, without anything that a terminal obeys: a name must not look like output of
+//! Kiln.
 
 mod markdown;
 mod text;
@@ -13,14 +14,14 @@ use kiln_wire::run::{ReportProblem, TestCase, TestResult, Tests};
 pub use markdown::{escaped, markdown};
 pub use text::text;
 
-/// Cases that took less are not shown as slow.
+/// Duration from which on a case is shown as slow.
 const SLOW: Duration = Duration::from_millis(100);
-/// Slow cases that are shown.
+/// Number of slow cases that are shown.
 const SLOW_SHOWN: usize = 5;
-/// Problems that are shown.
+/// Number of problems that are shown.
 const PROBLEMS_SHOWN: usize = 20;
 
-/// `12 tests: 10 passed, 1 failed, 1 skipped`.
+/// Returns the counts: `12 tests: 10 passed, 1 failed, 1 skipped`.
 #[must_use]
 pub fn counts(tests: &Tests) -> String {
     let noun = if tests.total == 1 { "test" } else { "tests" };
@@ -36,7 +37,7 @@ pub fn counts(tests: &Tests) -> String {
     line
 }
 
-/// The same, and how many problems the reports have.
+/// Returns the counts and the number of problems of the reports.
 #[must_use]
 pub fn brief(tests: &Tests) -> String {
     match tests.problems.len() {
@@ -46,7 +47,7 @@ pub fn brief(tests: &Tests) -> String {
     }
 }
 
-/// `0.4 s`, `12.3 s`, `3 min 05 s`.
+/// Returns a duration: `0.4 s`, `12.3 s`, `3 min 05 s`.
 #[must_use]
 pub fn seconds(duration: Duration) -> String {
     let all = duration.as_secs_f64();
@@ -60,8 +61,8 @@ pub fn seconds(duration: Duration) -> String {
     }
 }
 
-/// Returns a text as one line that does nothing to a terminal: without colours, and with spaces for line breaks, control characters and
-/// characters that turn the direction of writing.
+/// Returns a text as one line that a terminal shows as it is: without colours, and with spaces for line breaks, control
+/// characters and characters that change the direction of writing.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let plain = anstream::adapter::strip_str(text).to_string();
@@ -72,13 +73,13 @@ fn is_unseen(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A case's class and name.
+/// Returns a case's class and name.
 fn called(case: &TestCase) -> String {
     let name = if case.name.trim().is_empty() { "(no name)" } else { &case.name };
     one_line(&if case.class.is_empty() { name.to_owned() } else { format!("{}: {name}", case.class) })
 }
 
-/// `out/a.xml:3: what is wrong`, in one line.
+/// Returns a problem as one line: `out/a.xml:3: what is wrong`.
 #[must_use]
 pub fn problem(problem: &ReportProblem) -> String {
     let line = problem.line.map(|line| format!(":{line}")).unwrap_or_default();

@@ -18,8 +18,8 @@ const YELLOW: &str = "\u{1b}[33m";
 const DIM: &str = "\u{1b}[2m";
 const RESET: &str = "\u{1b}[0m";
 
-/// Returns what reports say, as lines of an indented list: the counts, what failed and why, what is flaky, what was slow, and which
-/// reports could not be read.
+/// Returns a summary as lines of an indented list: the counts, the failed tests and their messages, the flaky ones, the
+/// slow ones, and the reports that could not be read.
 #[must_use]
 pub fn text(tests: &Tests) -> String {
     let mut out = String::new();

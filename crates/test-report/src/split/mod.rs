@@ -1,7 +1,7 @@
-//! Splits tests into shares that run side by side.
+//! Splits tests into shares for several machines.
 //!
-//! Each of the machines that share the work makes the same split and takes its own share, so a split depends on nothing but what it is
-//! given: not on the order of the names, and on no randomness.
+//! Each machine makes the same split and takes its own share, so a split depends on its inputs alone: not on the order
+//! of the names, and not on randomness.
 
 mod names;
 mod times;
@@ -11,23 +11,23 @@ use std::time::Duration;
 
 pub use times::Times;
 
-/// What makes shares equal.
+/// The measure by which shares are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// Their time, as earlier reports have it.
+    /// Time, from earlier reports.
     Time,
-    /// Their time, or their number where no times are known. All tests of a class are in one share.
+    /// Time, or the number of tests where no times are known. All tests of a class are in one share.
     Class,
-    /// The number of their tests.
+    /// Number of tests.
     Count,
 }
 
-/// A split.
+/// The result of a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
-    /// The shares. Each holds names in the order in which they were given; a name that was given twice is there once.
+    /// The shares. Each holds names in their given order; a repeated name is there once.
     pub shares: Vec<Share>,
-    /// How many names no report has a time of. They count as the median of the others.
+    /// Number of names without a time in any report. They count as the median of the others.
     pub unknown: usize,
 }
 
@@ -36,14 +36,14 @@ pub struct Split {
 pub struct Share {
     /// Its tests.
     pub names: Vec<String>,
-    /// How long they take, as far as times are known.
+    /// Their expected duration, as far as times are known.
     pub expected: Duration,
 }
 
-/// What counts for a test of which nothing is known, if nothing is known of any.
+/// Time of a test if no times are known at all.
 const UNKNOWN: Duration = Duration::from_secs(1);
 
-/// Splits names into so many shares.
+/// Splits names into `total` shares.
 #[must_use]
 pub fn split(names: &[String], by: By, times: &Times, total: usize) -> Split {
     let all: BTreeSet<&str> = names.iter().map(String::as_str).collect();
@@ -79,11 +79,11 @@ pub fn split(names: &[String], by: By, times: &Times, total: usize) -> Split {
     Split { shares, unknown: all.len() - known.len() }
 }
 
-/// Gives each group to the share with the least so far, the heaviest groups first.
+/// Gives each group to the lightest share so far, the heaviest groups first.
 fn assign(mut groups: Vec<(Duration, Vec<&str>)>, total: usize) -> BTreeMap<&str, usize> {
-    // Of equal weight, they stay in the order of their names.
+    // Groups of equal weight stay in the order of their names.
     groups.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
-    // Of shares with equal weight, the one with the fewest tests and then the first one is next.
+    // Of equally loaded shares, the one with the fewest tests is next, then the first one.
     let mut loads: BTreeSet<(Duration, usize, usize)> = (0..total).map(|number| (Duration::ZERO, 0, number)).collect();
     let mut share_of = BTreeMap::new();
     for (weight, names) in groups {

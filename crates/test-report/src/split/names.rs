@@ -1,13 +1,13 @@
 //! Names of tests, as tools and reports write them.
 
-/// Endings of files of source. Names of tests have dots too, so others are left alone.
+/// Extensions of source files. Names of tests contain dots too, so other extensions are kept.
 const ENDINGS: &[&str] = &[
     "cc", "cpp", "cs", "cts", "dart", "ex", "exs", "feature", "fs", "go", "groovy", "java", "js", "jsx", "kt", "kts",
     "mjs", "mts", "php", "py", "rb", "rs", "scala", "sh", "swift", "ts", "tsx", "vb",
 ];
 
-/// Brings a file, a class or a test into one form: `tests/test_a.py::TestX::test_m` and pytest's class `tests.test_a.TestX` with
-/// `test_m` are `tests.test_a.TestX.test_m`.
+/// Converts the name of a file, a class or a test to a common form: `tests/test_a.py::TestX::test_m` and pytest's class
+/// `tests.test_a.TestX` with `test_m` both become `tests.test_a.TestX.test_m`.
 pub(super) fn form(name: &str) -> String {
     let name = name.trim().replace('\\', "/");
     let name = name.trim_start_matches("./");
@@ -16,7 +16,7 @@ pub(super) fn form(name: &str) -> String {
     if tail.is_empty() { head } else { format!("{head}.{}", tail.replace("::", ".").replace('#', ".")) }
 }
 
-/// Returns whether a name is a file's.
+/// Returns whether a name is that of a file.
 pub(super) fn is_file(name: &str) -> bool {
     !name.contains("::") && (name.contains(['/', '\\']) || without_ending(name).len() < name.len())
 }
@@ -28,9 +28,10 @@ fn without_ending(name: &str) -> &str {
     }
 }
 
-/// Returns the part of a test's name that is its class. A file is a class of its own, and so is a name that `is_class` knows.
+/// Returns the class in a test's name. A file is a class of its own, and so is a name that `is_class` accepts.
 ///
-/// Of names with dots alone, such as `com.x.FooTest.works`, the last part is a method unless it begins with an upper-case letter.
+/// In names with dots alone, such as `com.x.FooTest.works`, the last part is a method unless it begins with an
+/// upper-case letter.
 pub(super) fn class(name: &str, is_class: impl Fn(&str) -> bool) -> &str {
     if let Some((head, _)) = name.rsplit_once("::").or_else(|| name.rsplit_once('#')) {
         return head;

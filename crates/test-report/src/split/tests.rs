@@ -21,13 +21,13 @@ fn times(cases: &[(&str, &str, &str, u64)]) -> Times {
     times
 }
 
-/// The shares as text: names with blanks between them, shares with bars.
+/// Compares the shares as text: names with blanks between them, shares with bars.
 #[track_caller]
 fn check(names: &str, by: By, times: &Times, total: usize, expect: &str) {
     let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
     let shown = |split: Split| split.shares.iter().map(|share| share.names.join(" ")).collect::<Vec<_>>().join(" | ");
     assert_eq!(shown(split(&names, by, times, total)), expect);
-    // Another machine may list the names in another order; what it takes is the same.
+    // Another machine may list the names in another order, but its share is the same.
     let mut other: Vec<String> = names.iter().rev().cloned().collect();
     other.rotate_left(names.len() / 3);
     let sorted = |split: Split| {
@@ -48,7 +48,7 @@ fn by_count_shares_differ_by_one_test_at_most() {
 fn by_time_the_heaviest_are_given_out_first() {
     let times = times(&[("", "a", "", 900), ("", "b", "", 500), ("", "c", "", 400), ("", "d", "", 100)]);
     check("a b c d", By::Time, &times, 2, "a d | b c");
-    // What is unknown counts as the median, which is 500 ms.
+    // An unknown test counts as the median, which is 500 ms.
     check("a b new c d", By::Time, &times, 2, "a c | b new d");
     check("x y z", By::Time, &times, 2, "x z | y");
 }

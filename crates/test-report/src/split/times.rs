@@ -1,4 +1,4 @@
-//! How long tests take, as earlier reports have it.
+//! Times of tests from earlier reports.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -7,19 +7,19 @@ use kiln_wire::run::TestCase;
 
 use super::names::{form, is_file};
 
-/// Parts of a name beyond this number stand for nothing of their own.
+/// Most parts of a name that get entries of their own.
 const PARTS_MAX: usize = 24;
 
 /// Times of tests, classes and files.
 #[derive(Debug, Clone, Default)]
 pub struct Times {
-    /// By the form of whatever holds tests: a test itself, its class, the packages around that, its file.
+    /// Durations by name, in the common form: a test, its class, the packages around that, its file.
     sums: HashMap<String, Duration>,
     classes: HashSet<String>,
 }
 
 impl Times {
-    /// Adds a case of an earlier report. One that did not run says nothing.
+    /// Adds a case of an earlier report. A case that did not run is ignored.
     pub fn add(&mut self, case: &TestCase) {
         if !case.class.is_empty() {
             self.classes.insert(form(&case.class));
@@ -30,7 +30,7 @@ impl Times {
         let ends = class.match_indices('.').map(|(at, _)| at).take(PARTS_MAX);
         let mut holders: Vec<String> = ends.map(|end| class[..end].to_owned()).collect();
         holders.extend([class, whole]);
-        // A report may name the whole path, and whoever lists files a part of it.
+        // A report may give the whole path, and a list of files only the end of it.
         let file = form(&case.file);
         let tails = file.match_indices('.').map(|(at, _)| at + 1).take(PARTS_MAX);
         holders.extend(std::iter::once(0).chain(tails).map(|from| file[from..].to_owned()));
@@ -48,7 +48,7 @@ impl Times {
         self.sums.is_empty()
     }
 
-    /// Returns how long what has this name takes: a test, a class or a file. Of a file the report may name the class alone, without the
+    /// Returns the duration of a test, a class or a file. For a file, the report may name only the class, without the
     /// folders before it.
     pub(super) fn of(&self, name: &str) -> Option<Duration> {
         let whole = form(name);

@@ -23,7 +23,7 @@ pub fn read_with(report: &[u8], secrets: &Arc<Secrets>) -> Tests {
     tests
 }
 
-/// The counts, what failed, and what is wrong with the report.
+/// Returns the counts, the failed cases, and the problems of the report.
 pub fn shown(tests: &Tests) -> String {
     let Tests { total, passed, failed, errors, skipped, cases, problems, .. } = tests;
     let mut text = format!("{total} = {passed}+{failed}+{errors}+{skipped}");
