@@ -1,18 +1,18 @@
-//! Where a runner is, and what it and its caller know each other by.
+//! The way to a runner: its URL, and the credentials of both sides.
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Certificate, Identity, Url};
 
 use crate::{BadSetting, CONNECT_WITHIN, RunnerError};
 
-/// What a caller shows a runner, and whom it trusts to be one.
+/// The caller's credentials, and the authority that it trusts.
 #[derive(Clone, Default)]
 pub struct Access {
     /// The runner's token.
     pub token: Option<String>,
-    /// The authority of an https runner's certificate, PEM; those that the machine trusts when there is none.
+    /// The authority of an https runner's certificate, PEM; none for those that the machine trusts.
     pub authority_pem: Option<String>,
-    /// The caller's own certificate and its key, PEM, one after the other.
+    /// The caller's own certificate and its key, PEM, in one text.
     pub identity_pem: Option<String>,
 }
 
@@ -22,9 +22,9 @@ impl std::fmt::Debug for Access {
     }
 }
 
-/// The HTTP client for all calls. It has no limit on the time of an answer: each call has its own.
+/// Creates the HTTP client for all calls. It has no limit on the time of an answer, because each call has its own.
 pub(crate) fn client(access: &Access) -> Result<reqwest::Client, RunnerError> {
-    // A redirect would carry the token somewhere else, and a proxy has no business between a caller and a runner on loopback.
+    // A redirect would carry the token elsewhere, and a proxy must not come between a caller and a runner on loopback.
     let mut builder = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -53,7 +53,7 @@ fn bearer(token: &str) -> Result<HeaderValue, BadSetting> {
     Ok(header)
 }
 
-/// The runner's URL, without a slash at its end.
+/// Returns the runner's URL without a trailing slash.
 pub(crate) fn base(text: &str) -> Result<String, BadSetting> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let Some(url) = url else {

@@ -1,19 +1,19 @@
-//! Why a runner did not do what it was asked for.
+//! Errors of calls to a runner.
 
 use std::error::Error as _;
 
 use kiln_wire::runner::kiln::EndCause;
 
-/// A failed question to a runner.
+/// A failed call to a runner.
 #[derive(Debug, thiserror::Error)]
 pub enum RunnerError {
-    /// Nobody listens there.
+    /// Nothing listens at the URL.
     #[error("no runner answers at {url}")]
     Absent {
         /// The runner's URL.
         url: String,
     },
-    /// It listens and does not answer.
+    /// The runner accepts connections and does not answer.
     #[error("the runner at {url} does not answer in time")]
     Slow {
         /// The runner's URL.
@@ -24,29 +24,29 @@ pub enum RunnerError {
     Connection {
         /// The runner's URL.
         url: String,
-        /// What the HTTP client says.
+        /// The HTTP client's error.
         #[source]
         source: reqwest::Error,
     },
-    /// It does not know the caller.
+    /// The runner does not know the caller.
     #[error("{message}")]
     Unauthorized {
         /// The runner's URL.
         url: String,
-        /// What the runner said.
+        /// The runner's message.
         message: String,
     },
-    /// It will not, or cannot.
+    /// The runner refused, or could not do it.
     #[error("{message}")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What the runner said.
+        /// The runner's message.
         message: String,
-        /// How the stage or the instance ended, where that is why.
+        /// The end of the stage or the instance, if that is the reason.
         cause: Option<Box<EndCause>>,
     },
-    /// An error that no runner answers with.
+    /// The answer is an error that no runner sends.
     #[error("what answers at {url} (with status {status}) is no Kiln runner, or an older one")]
     Stranger {
         /// The runner's URL.
@@ -54,16 +54,16 @@ pub enum RunnerError {
         /// The HTTP status.
         status: u16,
     },
-    /// An answer that no runner gives.
+    /// The answer is one that no runner sends.
     #[error("what answers at {url} is no Kiln runner: its answer cannot be read")]
     Malformed {
         /// The runner's URL.
         url: String,
-        /// What cannot be read.
+        /// The part that cannot be read.
         #[source]
         source: kiln_wire::Unreadable,
     },
-    /// An answer that does not end.
+    /// The answer is too long.
     #[error("the answer of {url} is longer than {} MiB, so it was not read to its end", crate::ANSWER_MAX_BYTES >> 20)]
     TooLong {
         /// The runner's URL.
@@ -72,15 +72,15 @@ pub enum RunnerError {
     /// The HTTP client could not be made.
     #[error("the connection to the runner could not be prepared")]
     Client(#[source] reqwest::Error),
-    /// What the caller gave is no way to a runner.
+    /// The caller's settings do not lead to a runner.
     #[error(transparent)]
     Setting(#[from] BadSetting),
 }
 
-/// What is wrong with what the caller gave.
+/// A setting of the caller that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSetting {
-    /// The URL, with what is wrong with it.
+    /// The URL, with its fault.
     #[error("{0}")]
     Url(String),
     /// The token.
@@ -92,7 +92,7 @@ pub enum BadSetting {
     /// The caller's own certificate.
     #[error("the caller's certificate and key are not a certificate and its key in PEM")]
     Identity,
-    /// An argument of the caller's own, in its words.
+    /// An argument of the caller, described in its own words.
     #[error("{0}")]
     Argument(String),
 }
@@ -114,7 +114,7 @@ impl RunnerError {
         Self::Connection { url, source: source.without_url() }
     }
 
-    /// Whether nobody answered. What was asked for may have been done all the same.
+    /// Tells whether there was no answer. The request may have been carried out all the same.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         match self {
@@ -124,7 +124,7 @@ impl RunnerError {
         }
     }
 
-    /// Whether asking again may help.
+    /// Tells whether a repetition may succeed.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {

@@ -8,9 +8,9 @@ use reqwest::Method;
 
 use crate::{Answer, Runner, RunnerError};
 
-/// A stream that is silent for this long is dead: a living one says so every 15 s.
+/// Silence after which a stream counts as dead. A living one sends something every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
-/// A longer line is not one of a runner's.
+/// Length of the longest line that a runner sends.
 const LINE_MAX_BYTES: usize = 1 << 20;
 
 /// A stream of changes.
@@ -21,16 +21,16 @@ pub struct Events {
     ready: VecDeque<String>,
 }
 
-/// What comes next in a stream.
+/// The next item of a stream.
 pub enum Next {
     /// A change.
     Change(Answer<Change>),
-    /// The runner ended the stream: it stops, or the stream was open for long enough.
+    /// The runner ended the stream, because it stops or because the stream was open for long enough.
     End,
 }
 
 impl Runner {
-    /// Opens the stream of changes: those after a number, or from now on.
+    /// Opens the stream of the changes after a number, or of those from now on.
     ///
     /// # Errors
     /// When the runner does not answer, or refuses.
@@ -49,7 +49,7 @@ impl Events {
     /// Waits for the next change. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// When the stream breaks off, falls silent, or is none of a runner.
+    /// When the stream breaks off, falls silent, or does not come from a runner.
     pub async fn next(&mut self) -> Result<Next, RunnerError> {
         let url = self.runner.url.clone();
         loop {
@@ -78,8 +78,8 @@ impl Events {
     }
 }
 
-/// Takes the whole lines out of the buffer; the data among them. A runner writes each change in one line, and its
-/// number is in the data as well, so that nothing else of the format is needed.
+/// Takes the complete lines out of the buffer and returns their data. A runner writes each change in one line that
+/// includes its number, so nothing else of the format is needed.
 fn data_of(buffer: &mut Vec<u8>) -> Vec<String> {
     let Some(end) = buffer.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
     let whole: Vec<u8> = buffer.drain(..=end).collect();

@@ -5,8 +5,8 @@
 //! | [`get`](Runner::get), [`post`](Runner::post) and the like: questions that wait for nothing | 30 s | no |
 //! | [`set_up`](Runner::set_up), [`step`](Runner::step) and the like: they wait for an instance, or a step | hours | while nobody answers |
 //!
-//! A repetition does no harm: the runner joins it to what the first call began, by the stage's or the step's id. An answer
-//! is kept as the runner sent it, beside what was read from it.
+//! Repeating a call does no harm: the runner joins it to the first call by the stage's or the step's id. An answer is
+//! kept as the runner sent it, beside the parsed message.
 
 mod access;
 mod error;
@@ -27,19 +27,19 @@ pub use access::Access;
 pub use error::{BadSetting, RunnerError};
 pub use events::{Events, Next};
 
-/// A connection is made within this or not at all.
+/// Time within which a connection must be made.
 pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// An answer that waits for nothing is whole within this.
+/// Time within which an answer that waits for nothing must be complete.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// Longer answers are refused.
+/// Size of the longest answer that is accepted.
 pub(crate) const ANSWER_MAX_BYTES: usize = 64 << 20;
 
-/// How long a runner that nobody can reach is asked again.
+/// Limits on repeating calls to a runner that cannot be reached.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// A runner that could not be reached for this long is lost; one that is restarted is back before.
+    /// Time after which an unreachable runner counts as lost. A restart takes less.
     pub unreachable_for: Duration,
-    /// The pause between two tries.
+    /// Pause between two attempts.
     pub pause: Duration,
 }
 
@@ -61,35 +61,35 @@ pub struct Runner {
 /// An answer.
 #[derive(Debug)]
 pub struct Answer<T> {
-    /// As it came, without the end of its line.
+    /// Its text as received, without the trailing newline.
     pub text: String,
-    /// What it says.
+    /// Its parsed message.
     pub message: T,
 }
 
 impl Runner {
-    /// Prepares to ask the runner at `url`; connects at the first question.
+    /// Prepares calls to the runner at `url`. It connects at the first call.
     ///
     /// # Errors
-    /// When the URL, the token or a certificate is not one.
+    /// When the URL, the token or a certificate is not valid.
     pub fn new(url: &str, access: &Access) -> Result<Self, RunnerError> {
         let (url, http) = (access::base(url)?, access::client(access)?);
         Ok(Self { http, url, patience: Patience::default(), repeats: Arc::default() })
     }
 
-    /// The same, with another patience.
+    /// Returns this runner with another patience.
     #[must_use]
     pub fn with_patience(self, patience: Patience) -> Self {
         Self { patience, ..self }
     }
 
-    /// How often this client and its copies asked again because nobody answered.
+    /// Returns how often this client and its clones repeated a call because there was no answer.
     #[must_use]
     pub fn repeats(&self) -> u64 {
         self.repeats.load(Ordering::Relaxed)
     }
 
-    /// Asks for something.
+    /// Sends a GET request.
     ///
     /// # Errors
     /// When the runner does not answer, or refuses.
@@ -97,7 +97,7 @@ impl Runner {
         self.answer(self.request(Method::GET, path).query(query).timeout(ANSWER_WITHIN)).await
     }
 
-    /// Asks for something that may not be there.
+    /// Sends a GET request for something that may not exist.
     ///
     /// # Errors
     /// When the runner does not answer, or refuses.
@@ -109,7 +109,7 @@ impl Runner {
         }
     }
 
-    /// Asks for a change.
+    /// Sends a POST request.
     ///
     /// # Errors
     /// When the runner does not answer, or refuses.
@@ -117,7 +117,7 @@ impl Runner {
         self.answer(self.request(Method::POST, path).json(body).timeout(ANSWER_WITHIN)).await
     }
 
-    /// Asks for the end of something.
+    /// Sends a DELETE request.
     ///
     /// # Errors
     /// When the runner does not answer, or refuses.
@@ -125,7 +125,7 @@ impl Runner {
         self.answer(self.request(Method::DELETE, path).timeout(ANSWER_WITHIN)).await
     }
 
-    /// Asks for a change that may take hours, once.
+    /// Sends a POST request that may take hours, once.
     ///
     /// # Errors
     /// When the runner does not answer, or refuses.
@@ -133,18 +133,18 @@ impl Runner {
         Ok(self.answer(self.request(Method::POST, path).json(body)).await?.message)
     }
 
-    /// Asks for a change, for what the answer says.
+    /// Sends a POST request and returns the parsed message.
     async fn change<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, RunnerError> {
         Ok(self.post(path, body).await?.message)
     }
 
-    /// Whether the runner serves and can write down what it does.
+    /// Tells whether the runner serves and can write to its database.
     pub async fn is_healthy(&self) -> bool {
         let request = self.request(Method::GET, kiln_wire::runner::HEALTHZ).timeout(ANSWER_WITHIN);
         request.send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// Asks again and again while nobody answers, as long as the runner's patience lasts.
+    /// Repeats a call while there is no answer, as long as the runner's patience lasts.
     async fn persist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, RunnerError>
     where
         F: Future<Output = Result<T, RunnerError>>,
@@ -169,14 +169,14 @@ impl Runner {
     async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<Answer<T>, RunnerError> {
         let answer = self.send(request).await?;
         let bytes = self.bytes(answer).await?;
-        // Some routes answer with nothing.
+        // Some routes have empty answers.
         let json: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
         let message = serde_json::from_slice(json)
             .map_err(|error| RunnerError::Malformed { url: self.url.clone(), source: error.into() })?;
         Ok(Answer { text: String::from_utf8_lossy(&bytes).trim_end().to_owned(), message })
     }
 
-    /// Sends a request; an answer that is not a success is an error.
+    /// Sends a request. An answer that is not a success is an error.
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, RunnerError> {
         let answer = request.send().await.map_err(|error| RunnerError::of(&self.url, error))?;
         let status = answer.status();
@@ -206,7 +206,7 @@ impl Runner {
     }
 }
 
-/// A route with what stands for its variable part: `route(INSTANCE, "{id}", "kiln-1")`.
+/// Returns a route with a value for its variable part: `route(INSTANCE, "{id}", "kiln-1")`.
 #[must_use]
 pub fn route(template: &str, variable: &str, value: &str) -> String {
     let escaped = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC).to_string();

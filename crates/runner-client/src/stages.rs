@@ -1,4 +1,4 @@
-//! What whoever runs stages asks a runner for. Each call is repeated while nobody answers.
+//! Calls for running stages. Each is repeated while there is no answer.
 
 use futures::{Stream, TryStreamExt as _};
 use kiln_agent_client::Agent;
@@ -11,10 +11,10 @@ use reqwest::Method;
 use crate::{Runner, RunnerError, route};
 
 impl Runner {
-    /// Returns when the stage has an instance whose agent is prepared.
+    /// Returns once the stage has an instance whose agent is prepared.
     ///
     /// # Errors
-    /// When the stage can have none, or nobody answers any more.
+    /// When the stage can get no instance, or the runner stops answering.
     pub async fn set_up(&self, request: &SetupVmRequest) -> Result<SetupVmResponse, RunnerError> {
         self.persist(|| self.wait(SETUP, request)).await
     }
@@ -22,30 +22,30 @@ impl Runner {
     /// Runs a step of a stage, and returns when it has ended.
     ///
     /// # Errors
-    /// When the step was lost with its instance, or nobody answers any more. A step that fails is no error.
+    /// When the step was lost with its instance, or the runner stops answering. A step that fails is no error.
     pub async fn step(&self, request: &ExecuteVmRequest) -> Result<PollStepResponse, RunnerError> {
         self.persist(|| self.wait(STEP, request)).await
     }
 
-    /// Ends a stage and its instance; one that the runner does not know yet as well.
+    /// Ends a stage and its instance, even one that the runner does not know yet.
     ///
     /// # Errors
-    /// When nobody answers any more.
+    /// When the runner stops answering.
     pub async fn destroy(&self, stage: &str) -> Result<(), RunnerError> {
         let request = DestroyVmRequest { id: stage.to_owned(), ..DestroyVmRequest::default() };
         self.persist(|| self.change(DESTROY, &request)).await
     }
 
-    /// Lets an instance outlive its stage by so many seconds.
+    /// Lets an instance outlive its stage by this many seconds.
     ///
     /// # Errors
-    /// When there is no such instance, it cannot be held, or nobody answers any more.
+    /// When there is no such instance, it cannot be held, or the runner stops answering.
     pub async fn hold(&self, instance: &str, seconds: i64) -> Result<Instance, RunnerError> {
         let (path, request) = (route(INSTANCE_HOLD, "{id}", instance), HoldRequest { seconds });
         self.persist(|| self.change(&path, &request)).await
     }
 
-    /// The stage, unless the runner does not know it. Asks once.
+    /// Returns the stage, unless the runner does not know it. Asks once.
     ///
     /// # Errors
     /// When the runner does not answer.
@@ -53,7 +53,7 @@ impl Runner {
         Ok(self.find(&route(STAGE, "{id}", id)).await?.map(|answer| answer.message))
     }
 
-    /// The output of a step of a stage, in pieces, over one connection.
+    /// Returns the output of a step, in pieces, over one connection.
     ///
     /// # Errors
     /// When the runner does not answer, or refuses.
@@ -68,7 +68,7 @@ impl Runner {
         Ok(answer.bytes_stream().map_err(move |error| RunnerError::of(&url, error)))
     }
 
-    /// The agent of a stage that is set up. The runner passes on what a stage needs of it.
+    /// Returns a client of the agent of a stage that is set up. The runner relays all calls that a stage needs.
     #[must_use]
     pub fn agent(&self, stage: &str) -> Agent {
         Agent::through_runner(self.http.clone(), &format!("{}{}", self.url, route(STAGE, "{id}", stage)))
@@ -96,7 +96,7 @@ mod tests {
         Runner::new(url, &Access::default()).expect("a client").with_patience(PATIENCE)
     }
 
-    /// A runner that hangs up on so many callers before it answers.
+    /// Starts a runner that hangs up on this many callers before it answers.
     async fn restarted(hang_ups: u32, app: Router) -> Runner {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
@@ -120,7 +120,7 @@ mod tests {
         let runner = restarted(3, Router::new().route(SETUP, setup).route(DESTROY, post(|| async {}))).await;
         let got = runner.set_up(&SetupVmRequest::default()).await.expect("an instance");
         assert_eq!((got.instance_id.as_str(), asked.load(Ordering::SeqCst), runner.repeats()), ("i", 1, 3));
-        // An answer with nothing in it is one.
+        // An empty answer is valid.
         runner.destroy("s").await.expect("an answer");
     }
 
