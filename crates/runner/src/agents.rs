@@ -18,35 +18,35 @@ use tokio::time::Instant;
 
 use crate::over;
 
-/// Time of one try to reach an agent that boots. The engine tries again.
+/// Time of one attempt to reach a booting agent. The engine makes further attempts.
 const BOOT_TRY: Duration = Duration::from_secs(10);
-/// Pause after the first try that an agent did not answer. A local copy answers within some milliseconds.
+/// Pause after the first attempt without an answer. A local copy answers within some milliseconds.
 const ASK_PAUSE_MIN: Duration = Duration::from_millis(20);
-/// The pause grows to this: a machine in a cloud boots for a minute, and there may be hundreds that do.
+/// Longest pause between attempts. A machine in a cloud boots for a minute, and hundreds of them may boot at once.
 const ASK_PAUSE_MAX: Duration = Duration::from_millis(500);
-/// Bytes of entropy that a copy gets from us.
+/// Bytes of entropy for a copy.
 const ENTROPY_BYTES: usize = 64;
-/// An agent that is asked for its health answers within this.
+/// Time limit of a health request.
 const HEALTH_WITHIN: Duration = Duration::from_secs(10);
 /// Greatest number of connections that are kept.
 const KEPT: usize = 20_000;
 
-/// How long an instance goes on when nobody asks for it, in seconds; its watchdog powers it off then.
+/// Time after which an instance without calls is powered off by its watchdog, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Leases {
     /// Without contact.
     pub lease_s: u32,
-    /// Whatever happens; a little over the greatest age that the runner itself allows.
+    /// In any case. It is a little more than the greatest age that the runner itself allows.
     pub max_age_s: u32,
 }
 
-/// When an instance is ready.
+/// The condition under which an instance is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadyWhen {
-    /// When its agent has carried out a step, which also makes the stage's first step fast. One that knows no self-test, because
-    /// it is not Kiln's, is ready when it answers.
+    /// Its agent has carried out a step, which also makes the stage's first step fast. An agent without a self-test,
+    /// which is not Kiln's, is ready when it answers.
     Proven,
-    /// When its agent answers. For instances whose stage waits for them already, and whose first step is the proof.
+    /// Its agent answers. This is for instances whose stage is already waiting: its first step is the proof.
     Answers,
 }
 
@@ -68,7 +68,7 @@ pub struct PooledAgents {
     kept: Mutex<HashMap<InstanceId, Kept>>,
 }
 
-/// A connection and what it was made for: an instance that wakes may have another address.
+/// A connection and the address that it was made for. An instance that wakes may have another address.
 #[derive(Clone)]
 struct Kept {
     address: Reach,
@@ -77,13 +77,13 @@ struct Kept {
 }
 
 impl PooledAgents {
-    /// Makes a pool without connections. `authority` is the one that the instances trust.
+    /// Creates a pool without connections. `authority` is the one that the instances trust.
     #[must_use]
     pub fn new(authority: Arc<Authority>, credentials: Credentials, leases: Leases, ready_when: ReadyWhen) -> Self {
         Self { authority, credentials, leases, ready_when, kept: Mutex::default() }
     }
 
-    /// Returns the agent of an instance that is ready or serves a stage, which is named in each call then.
+    /// Returns the agent of an instance that is ready or serves a stage. If it serves one, each call names that stage.
     ///
     /// # Errors
     /// When its address is not known, or the connection cannot be prepared.
@@ -91,7 +91,7 @@ impl PooledAgents {
         let address = reach(instance)?.clone();
         let name = instance.server_name.clone().unwrap_or_else(|| instance.id.to_string());
         let agent = self.connection(&instance.id, address, name)?;
-        // The row alone says which stage that is, so each runner names it alike, also one that has only just started.
+        // The stage comes from the row alone, so each runner names the same one, even right after its start.
         Ok(instance.stage.as_ref().map_or_else(|| agent.clone(), |stage| agent.for_stage(stage.as_str())))
     }
 
@@ -111,7 +111,7 @@ impl PooledAgents {
         Ok(agent)
     }
 
-    /// Closes the connections to all instances but those for which `live` holds.
+    /// Closes the connections to all instances for which `live` does not hold.
     pub fn keep_only(&self, live: impl Fn(&InstanceId) -> bool) {
         self.kept().retain(|id, _| live(id));
     }
@@ -121,7 +121,7 @@ impl PooledAgents {
     }
 
     async fn make_ready(&self, instance: &Instance) -> Result<(), BootError> {
-        // The connection that the stage's calls will use, so that it is there when they come.
+        // This opens the connection that the stage's calls will use.
         let own = self.agent(&Instance { server_name: Some(instance.id.to_string()), ..instance.clone() })?;
         self.give_identity(instance, &own).await?;
         match self.ready_when {
@@ -134,16 +134,16 @@ impl PooledAgents {
         Ok(())
     }
 
-    /// Returns when the agent answers under the instance's own name.
+    /// Returns once the agent answers under the instance's own name.
     async fn give_identity(&self, instance: &Instance, own: &Agent) -> Result<(), BootError> {
         let address = reach(instance)?;
         let launched_as = instance.server_name.as_deref().unwrap_or(instance.id.as_str());
         if !instance.needs_claim || launched_as == instance.id.as_str() {
-            // A machine of its own learns its limits from its user data; telling it again does no harm.
+            // A machine of its own gets its limits from its user data. Sending them again does no harm.
             return Ok(wait_healthy(own).await?);
         }
         let copy = Agent::new(address, launched_as, &self.credentials)?;
-        // A try before this one may have got as far as the new name, which is why the old one does not answer.
+        // An earlier attempt may have set the new name, and then the old one does not answer.
         if copy.health().await.is_err() && own.health().await.is_ok() {
             return Ok(());
         }
@@ -156,7 +156,7 @@ impl PooledAgents {
         let identity = self.authority.issue_server(id).map_err(AgentError::from)?;
         let mut entropy = [0_u8; ENTROPY_BYTES];
         getrandom::fill(&mut entropy).map_err(|e| BootError::Entropy(e.to_string()))?;
-        // The clock is read last: it is what ages.
+        // The clock is read last, because it goes out of date.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(ClaimRequest {
             id: id.to_owned(),
@@ -172,7 +172,7 @@ impl PooledAgents {
     }
 }
 
-/// Why an instance is not ready.
+/// The reason why an instance is not ready.
 #[derive(Debug, thiserror::Error)]
 enum BootError {
     #[error(transparent)]
@@ -181,7 +181,7 @@ enum BootError {
     Entropy(String),
 }
 
-/// Asks until the agent serves.
+/// Polls until the agent serves.
 ///
 /// # Errors
 /// The last error after [`BOOT_TRY`].

@@ -1,37 +1,37 @@
-//! The clock by which rows are dated: that of the host's boot, which nobody sets.
+//! The clock by which rows are dated: the clock of the host's boot, which nobody can set.
 //!
 //! ```text
 //! now = epoch + time since boot (suspended time included)
 //!         └── wall clock minus time since boot, as the database's first process of this boot saw it
 //! ```
-//! So a wall clock that is set while stages run ends none of them early and lets none run longer. The next epoch is taken when
-//! a process starts and nothing is open, or with the next boot.
+//! So setting the wall clock while stages run ends none of them early and lets none run longer. The next epoch is taken
+//! when a process starts and nothing is open, or at the next boot.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A wall clock that moves by more than this against the boot's clock between two looks has jumped.
+/// Change of the wall clock against the boot's clock between two looks that counts as a jump.
 const JUMP_MS: i64 = 5_000;
 /// Pause between two looks.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Milliseconds since the host booted.
+/// Returns the milliseconds since the host booted.
 #[must_use]
 pub fn boot_ms() -> i64 {
     #[cfg(target_os = "linux")]
     const CLOCK: nix::time::ClockId = nix::time::ClockId::CLOCK_BOOTTIME;
     #[cfg(not(target_os = "linux"))]
     const CLOCK: nix::time::ClockId = nix::time::ClockId::CLOCK_MONOTONIC;
-    // It fails for clocks that the system does not have.
+    // It fails only for clocks that the system does not have.
     nix::time::clock_gettime(CLOCK).map_or(0, |time| millis(time.into()))
 }
 
-/// Milliseconds since 1970 by the wall clock.
+/// Returns the milliseconds since 1970 by the wall clock.
 #[must_use]
 pub fn wall_ms() -> i64 {
     millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// An id of this boot of the host; where the system tells none, of this process.
+/// Returns an id of this boot of the host, or of this process where the system has none.
 #[must_use]
 pub fn boot_id() -> String {
     let told = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -43,21 +43,21 @@ fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Notices when the wall clock is set.
+/// Detects when the wall clock is set.
 #[derive(Debug)]
 pub struct Jumps {
     ahead_ms: i64,
 }
 
 impl Jumps {
-    /// From these readings of the wall clock and the rows' clock on.
+    /// Starts from these readings of the wall clock and the rows' clock.
     #[must_use]
     pub fn since(wall_ms: i64, now_ms: i64) -> Self {
         Self { ahead_ms: wall_ms - now_ms }
     }
 
-    /// By how many milliseconds the wall clock jumped since the last look, if it did. A clock that is slowly corrected does
-    /// not.
+    /// Returns by how many milliseconds the wall clock jumped since the last look, if it did. A slow correction is no
+    /// jump.
     pub fn look(&mut self, wall_ms: i64, now_ms: i64) -> Option<i64> {
         let moved_ms = wall_ms - now_ms - self.ahead_ms;
         self.ahead_ms += moved_ms;
@@ -79,9 +79,9 @@ mod tests {
         check(1_004_000 + 86_400_000, 1_004_000, Some(86_400_000));
         check(1_006_000 + 86_400_000, 1_006_000, None);
         check(1_008_000 - 7_200_000, 1_008_000, Some(-86_400_000 - 7_200_000));
-        // A suspended host: both clocks go on.
+        // The host was suspended, and both clocks continued.
         check(9_008_000 - 7_200_000, 9_008_000, None);
-        // A correction of half a second at each look.
+        // The clock is corrected by half a second at each look.
         for n in 1..50 {
             check(9_008_000 - 7_200_000 + 2_500 * n, 9_008_000 + 2_000 * n, None);
         }

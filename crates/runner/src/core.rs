@@ -1,6 +1,6 @@
 //! The runner without its HTTP API: store, engine and agents, and the loops that drive them.
 //!
-//! `kiln run` uses it as it is; `kiln runner` puts the HTTP API in front.
+//! `kiln run` uses it directly; `kiln runner` adds the HTTP API.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::clock::{self, Jumps};
 use crate::host::TokioHost;
 use crate::stages::{PREPARED_WITHIN, Stages};
 
-/// Ended instances and stages are forgotten after this long.
+/// Time after which ended instances and stages are forgotten.
 const HISTORY: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Pause between two looks for what may be forgotten.
+/// Interval at which old rows are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
-/// Interval of looks for other runners' changes, where they share the store.
+/// Poll interval for other runners' changes, where they share the store.
 const SHARED_LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Time for which calls that are under way are waited for when the core stops.
+/// How long the core waits for running calls when it stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
-/// What a core is made of.
+/// The parts of a core.
 pub struct CoreSettings {
     /// This runner's name; unique among those that share a database.
     pub name: String,
@@ -38,44 +38,44 @@ pub struct CoreSettings {
     pub drivers: Arc<dyn Drivers>,
     /// The CA that instances trust.
     pub authority: Arc<Authority>,
-    /// Our own certificate.
+    /// The runner's own certificate.
     pub credentials: Credentials,
-    /// How long instances go on when nobody asks for them.
+    /// Time after which instances without calls power themselves off.
     pub leases: Leases,
-    /// When an instance is ready.
+    /// The condition under which an instance is ready.
     pub ready_when: ReadyWhen,
-    /// Told how each pass went.
+    /// Called with the outcome of each pass.
     pub note: Note,
 }
 
-/// A function that is told how each pass went.
+/// A function that is called with the outcome of each pass.
 pub type Note = Box<dyn Fn(&Result<PassReport, StoreError>) + Send + Sync>;
 
-/// Why a core cannot start.
+/// The reason why a core cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum CoreError {
-    /// The database.
+    /// The database could not be opened.
     #[error(transparent)]
     Open(#[from] kiln_store::OpenError),
-    /// A call to it.
+    /// A call of the database failed.
     #[error(transparent)]
     Store(#[from] kiln_engine::StoreError),
-    /// Another CA.
+    /// The runner has another CA than the database.
     #[error(
         "this runner's CA is not the one that the database's instances trust (fingerprint {ours}, recorded {recorded}); \
          give each runner of a database the same CA: copy the folder {dir} of the first one"
     )]
     OtherCa {
-        /// Our CA's fingerprint.
+        /// The fingerprint of the runner's CA.
         ours: String,
-        /// The one that was recorded first.
+        /// The fingerprint that was recorded first.
         recorded: String,
-        /// Where it lies.
+        /// The folder of the runner's CA.
         dir: PathBuf,
     },
 }
 
-/// A running core. Dropping it stops its loops; instances go on.
+/// A running core. Dropping it stops its loops; instances continue.
 pub struct Core {
     /// The engine.
     pub engine: Arc<Engine>,
@@ -105,7 +105,7 @@ impl Core {
         if recorded != ours {
             return Err(CoreError::OtherCa { ours, recorded, dir: ca_dir.to_owned() });
         }
-        // Other runners change rows without telling us.
+        // Other runners change rows without a signal to this one.
         let shared = settings.database.starts_with("postgres");
         let epoch_ms = opened.store.anchor(&clock::boot_id(), clock::wall_ms() - clock::boot_ms()).await?;
         let host = Arc::new(TokioHost::with_epoch(epoch_ms));
@@ -151,21 +151,22 @@ impl Core {
         }
     }
 
-    /// Returns when a later process of this runner's name was started. The loops have stopped then, and this process must end.
+    /// Returns when a later process of this runner's name has started. By then the loops have stopped, and this process
+    /// must end.
     pub async fn superseded(&self) {
         self.superseded.cancelled().await;
     }
 
-    /// Returns what prepares stages on this core's engine.
+    /// Returns the preparation of stages on this core's engine.
     #[must_use]
     pub fn stages(&self) -> Stages {
         Stages::new(Arc::clone(&self.engine), Arc::clone(&self.agents) as Arc<dyn StageAgents>, PREPARED_WITHIN)
     }
 
-    /// Stops the loops and gives the leases up, so that another runner goes on at once. Instances go on.
+    /// Stops the loops and gives up the leases, so that another runner takes over at once. Instances continue.
     pub async fn stop(&self) {
         self.stop.cancel();
-        // A call that is under way writes its outcome down; what does not end in time, the next runner takes up.
+        // A running call writes down its outcome. The next runner takes up any call that does not end in time.
         drop(tokio::time::timeout(FINISH_WITHIN, self.engine.quiet()).await);
         if let Err(error) = self.engine.release_leases().await {
             tracing::warn!(%error, "the leases run out by themselves");
@@ -173,7 +174,7 @@ impl Core {
     }
 }
 
-/// Tells when the wall clock was set. Nothing depends on it but what people compare the rows' times with.
+/// Logs when the wall clock is set. Nothing depends on it, but people compare it with the rows' times.
 async fn watch_clock(host: Arc<TokioHost>) {
     let mut jumps = Jumps::since(clock::wall_ms(), host.now_ms());
     loop {

@@ -1,4 +1,4 @@
-//! The engine's surroundings in a real process: clock, ids, spawning, signals.
+//! The engine's environment in a real process: clock, ids, spawning, signals.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ pub struct TokioHost {
 }
 
 impl Default for TokioHost {
-    /// With the epoch that the wall clock says now.
+    /// Takes the epoch from the wall clock.
     fn default() -> Self {
         Self::with_epoch(clock::wall_ms() - clock::boot_ms())
     }
 }
 
 impl TokioHost {
-    /// With the time at which the host booted, in milliseconds since 1970.
+    /// Takes the time at which the host booted, in milliseconds since 1970.
     #[must_use]
     pub fn with_epoch(epoch_ms: i64) -> Self {
         Self { epoch_ms, started_ms: clock::boot_ms(), signals: watch::Sender::new(0) }
@@ -57,7 +57,7 @@ impl Host for TokioHost {
         let limit = Duration::from_millis(u64::try_from(limit_ms).unwrap_or(0));
         async move {
             let more = signals.wait_for(|count| *count > seen);
-            // Either way the caller looks again.
+            // In either case the caller looks again.
             drop(tokio::time::timeout(limit, more).await);
         }
         .boxed()

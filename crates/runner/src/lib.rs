@@ -1,6 +1,6 @@
 //! The runner: its HTTP API, its connections to agents, its process.
 //!
-//! What is to be done is decided in `kiln-pool` and carried out by `kiln-engine`; here both meet the world.
+//! `kiln-pool` decides and `kiln-engine` acts; this crate connects both to the world.
 
 pub mod agents;
 pub mod clock;

@@ -1,10 +1,10 @@
-//! Agents that serve their stage no more: what they say of it, as the cause of an instance's end.
+//! Agents that serve their stage no more, and the cause of the instance's end that follows.
 
 use kiln_agent_client::AgentError;
 use kiln_pool::{Cause, Code};
 use kiln_wire::agent::{self, PollStepResponse};
 
-/// Returns the cause that an agent's word stands for; none for words that say how a step ended.
+/// Returns the cause for an agent's word; none for words about the end of a step.
 #[must_use]
 pub fn cause_of(word: agent::Cause) -> Option<Cause> {
     match word {
@@ -34,7 +34,8 @@ pub fn cause_in(error: &AgentError) -> Option<Cause> {
     cause_of(error.over()?)
 }
 
-/// Returns the cause when a step's result says that the stage is over. What tampered with the agent is told in its words.
+/// Returns the cause when a step's result says that the stage is over. The evidence of tampering is in the agent's
+/// words.
 #[must_use]
 pub fn cause_of_step(result: &PollStepResponse) -> Option<Cause> {
     let cause = cause_of(result.cause)?;

@@ -1,4 +1,4 @@
-//! The pool file on disk: read at the start, and again when it changes.
+//! The pool file on disk, which is read at the start and whenever it changes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use kiln_engine::Engine;
 use kiln_pool::{Config, SiteId};
 use kiln_pool_file::Section;
 
-/// Pause between two looks at the file.
+/// Poll interval for changes of the file.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Longest file that is read.
 const MAX_BYTES: u64 = kiln_pool_file::MAX_BYTES as u64;
@@ -17,7 +17,7 @@ const MAX_BYTES: u64 = kiln_pool_file::MAX_BYTES as u64;
 /// A pool file.
 #[derive(Debug, Clone)]
 pub struct PoolFile {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
     /// Sections of the drivers that this program has.
     pub sections: Vec<&'static dyn Section>,
@@ -29,30 +29,30 @@ pub struct PoolFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp(Option<(SystemTime, u64)>);
 
-/// Why it cannot be used.
+/// The reason why a pool file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolFileError {
     /// It cannot be read.
     #[error("the pool file {path} cannot be read")]
     Read {
-        /// Where it should be.
+        /// Its expected path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// Too long.
+    /// It is too long.
     #[error("the pool file {path} has over {MAX_BYTES} bytes, which is no pool file")]
     TooLong {
-        /// Where it is.
+        /// Its path.
         path: PathBuf,
     },
-    /// It says what cannot be carried out.
+    /// Its content is not valid.
     #[error("the pool file {path} cannot be used:\n{findings}")]
     Findings {
-        /// Where it is.
+        /// Its path.
         path: PathBuf,
-        /// What is wrong, with places.
+        /// The findings, with places.
         findings: String,
     },
 }
@@ -61,7 +61,7 @@ impl PoolFile {
     /// Reads the file, and returns its configuration and the warnings about it, for people.
     ///
     /// # Errors
-    /// When it cannot be read or carried out.
+    /// When it cannot be read or is not valid.
     pub fn read(&self) -> Result<(Config, String), PoolFileError> {
         let path = self.path.clone();
         let unreadable = |source| PoolFileError::Read { path: path.clone(), source };
@@ -89,7 +89,8 @@ impl PoolFile {
         Stamp(metadata.and_then(|metadata| Some((metadata.modified().ok()?, metadata.len()))))
     }
 
-    /// Gives the engine the file's new content whenever it changes, for ever. A file that cannot be used changes nothing.
+    /// Passes the file's new content to the engine whenever it changes, for ever. A file that cannot be used changes
+    /// nothing.
     pub async fn follow(self, mut seen: Stamp, engine: Arc<Engine>) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;

@@ -1,10 +1,10 @@
-//! A whole runner: the core with the HTTP API in front.
+//! A complete runner: the core and the HTTP API.
 //!
 //! ```text
 //! start ─► listen ─► open the database ─► passes fill the pools        (healthz answers from the first moment on)
 //! stop  ─► refuse new connections ─► open requests end, or are cut ─► what is under way writes its outcome down
 //! ```
-//! Instances and their steps go on whatever happens to this process.
+//! Instances and their steps continue whatever happens to this process.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,17 +18,17 @@ use crate::agents::StageAgents;
 use crate::core::{Core, CoreError, CoreSettings};
 use crate::http::{Api, Health, Metrics, Parts, Server, ServerError, Settings};
 
-/// What a runner is made of.
+/// The parts of a runner.
 pub struct ServiceSettings {
-    /// The core. Its `note` is told after the health report is updated.
+    /// The core. Its `note` is called after the health report is updated.
     pub core: CoreSettings,
-    /// Where the CA lies, for people.
+    /// The CA's folder, for people.
     pub ca_dir: PathBuf,
     /// The API.
     pub http: Settings,
 }
 
-/// Why a runner cannot start.
+/// The reason why a runner cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// The core.
@@ -39,11 +39,11 @@ pub enum ServiceError {
     Server(#[from] ServerError),
 }
 
-/// A running runner. Dropping it stops it at once; instances go on.
+/// A running runner. Dropping it stops it at once; instances continue.
 pub struct Service {
     /// The core.
     pub core: Core,
-    /// Where the API listens.
+    /// The address that the API listens on.
     pub address: SocketAddr,
     drain: Duration,
     shutdown: CancellationToken,
@@ -61,7 +61,7 @@ impl Service {
     /// Starts the core and the API.
     ///
     /// # Errors
-    /// When the database or the address cannot be had, or everybody could call the API.
+    /// When the database or the address is not available, or everybody could call the API.
     pub async fn start(settings: ServiceSettings) -> Result<Self, ServiceError> {
         Server::check(&settings.http)?;
         let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
@@ -96,7 +96,8 @@ impl Service {
         Ok(Self { core, address, drain, shutdown, serving })
     }
 
-    /// Stops: refuses new connections and lets open requests end, until they have, their time is up, or `hurry` returns.
+    /// Stops: refuses new connections and lets open requests end, until they have ended, their time is over, or `hurry`
+    /// returns.
     pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
         self.shutdown.cancel();
         tracing::info!(
@@ -104,7 +105,7 @@ impl Service {
             "stopping: open requests may end; stages go on without this process"
         );
         tokio::select! {
-            // The server cuts what takes longer than the drain time.
+            // The server cuts requests that take longer than the drain time.
             _ = &mut self.serving => {}
             () = hurry => tracing::info!("stopping at once"),
         }

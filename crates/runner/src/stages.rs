@@ -1,4 +1,4 @@
-//! The one way to give a stage an instance whose agent is prepared for it.
+//! The only way to give a stage an instance whose agent is prepared for it.
 //!
 //! ```text
 //! acquire ─► prepare ─► prepared
@@ -18,45 +18,45 @@ use tokio::time::Instant;
 use crate::agents::{StageAgents, chain};
 use crate::over;
 
-/// An agent that is prepared for a stage answers within this, over all tries, if nothing else is set.
+/// Default time within which an agent must be prepared for a stage, over all attempts.
 pub const PREPARED_WITHIN: Duration = Duration::from_secs(30);
-/// Pause between two tries to prepare an agent.
+/// Pause between two attempts to prepare an agent.
 const TRY_PAUSE: Duration = Duration::from_secs(1);
-/// Statuses of an agent that refuses what is asked of it: bad request, too large, cannot be carried out.
+/// Statuses with which an agent refuses a request: bad request, too large, cannot be carried out.
 const REFUSALS: [u16; 3] = [400, 413, 422];
 
-/// Stages and what they need of the runner.
+/// Prepares stages, with the parts of the runner that this needs.
 pub struct Stages {
     engine: Arc<Engine>,
     agents: Arc<dyn StageAgents>,
     prepared_within: Duration,
 }
 
-/// How a stage lost its instance.
+/// A stage's loss of its instance.
 #[derive(Debug)]
 pub struct Lost {
     /// The stage.
     pub stage: StageId,
     /// The instance that it had.
     pub instance: InstanceId,
-    /// Why the stage or the instance ended, where that is known.
+    /// The cause of the end of the stage or the instance, if known.
     pub cause: Option<Cause>,
     /// Whether the stage ended with it.
     pub stage_ended: bool,
 }
 
 impl Stages {
-    /// The stages of an engine.
+    /// Creates the preparation of stages on an engine.
     #[must_use]
     pub fn new(engine: Arc<Engine>, agents: Arc<dyn StageAgents>, prepared_within: Duration) -> Self {
         Self { engine, agents, prepared_within }
     }
 
-    /// Returns when the stage has an instance whose agent is prepared. Safe to repeat. Whoever tells the stage's caller notes
-    /// that with [`Engine::note_set_up`].
+    /// Returns once the stage has an instance whose agent is prepared. Safe to repeat. The code that answers the
+    /// stage's caller then records that with [`Engine::note_set_up`].
     ///
     /// # Errors
-    /// When no pool would do, the stage ended, its agent refuses the request, or the store failed.
+    /// When no pool fits, the stage ended, its agent refuses the request, or the store fails.
     pub async fn set_up(&self, demand: &Demand, setup: &SetupRequest) -> Result<Assigned, SetupError> {
         loop {
             let assigned = self.engine.acquire(demand).await?;
@@ -80,7 +80,7 @@ impl Stages {
                         let cause = lost.cause.unwrap_or_else(|| Cause::new(Code::Destroyed, ""));
                         return Err(SetupError::Ended { id: lost.stage, cause });
                     }
-                    // Its instance went; the stage may wait for another one.
+                    // Its instance went away; the stage may get another one.
                     failed("the instance went while its agent was prepared".to_owned())
                 }
             };
@@ -88,31 +88,31 @@ impl Stages {
         }
     }
 
-    /// Another instance would refuse it as well, so none is spent on that.
+    /// Ends the stage. Another instance would refuse the request as well, so none is spent on it.
     async fn give_up(&self, demand: &Demand, id: &InstanceId, error: &AgentError) -> Result<SetupError, StoreError> {
         let cause = Cause::new(Code::SetupFailed, format!("the agent of {id} refuses the request: {}", chain(error)));
         self.engine.end_stage(&demand.id, cause.code, &cause.evidence).await?;
         Ok(SetupError::Ended { id: demand.id.clone(), cause })
     }
 
-    /// Returns when an instance does not serve a stage any more. That it does now was just read by the caller, and most
-    /// calls end before a first look.
+    /// Returns when an instance no longer serves a stage. The caller has just read that it does, and most calls end
+    /// before the first look.
     pub async fn until_lost(&self, stage: &StageId, instance: &InstanceId) -> Lost {
         loop {
             self.engine.stage_moves(stage).await;
             match self.lost(stage, instance).await {
                 Ok(Some(lost)) => return lost,
                 Ok(None) => {}
-                // Whoever waits goes on waiting: nothing is known to be lost.
+                // The caller keeps waiting, because nothing is known to be lost.
                 Err(error) => tracing::warn!(%stage, %error, "a stage could not be looked at"),
             }
         }
     }
 
-    /// How a stage lost its instance, if it did.
+    /// Returns how a stage lost its instance, if it did.
     ///
     /// # Errors
-    /// When the store failed.
+    /// When the store fails.
     pub async fn lost(&self, stage: &StageId, instance: &InstanceId) -> Result<Option<Lost>, StoreError> {
         let store = self.engine.store();
         let lost = |cause, stage_ended| Lost { stage: stage.clone(), instance: instance.clone(), cause, stage_ended };
@@ -131,12 +131,12 @@ impl Stages {
     }
 }
 
-/// Whether the agent refuses what is asked of it, so that every other agent would.
+/// Returns whether the agent refuses the request, so that every other agent would too.
 fn is_fault_of_request(error: &AgentError) -> bool {
     matches!(error, AgentError::Refused { status, .. } if REFUSALS.contains(status))
 }
 
-/// Asks until the agent is prepared; an agent that only just started may need some tries.
+/// Repeats the request until the agent is prepared. An agent that has just started may need some attempts.
 async fn prepare(agent: &Agent, setup: &SetupRequest, within: Duration) -> Result<(), AgentError> {
     let deadline = Instant::now() + within;
     loop {

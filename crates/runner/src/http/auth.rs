@@ -1,7 +1,7 @@
-//! Who may call.
+//! Authentication of callers.
 //!
-//! With a token, every call but the plain `/healthz` must show it. Without one the API stands on loopback alone, and a request
-//! must come from a program of this machine: see [`origin`](super::origin).
+//! With a token, every call but the plain `/healthz` must present it. Without one the API listens on loopback alone,
+//! and a request must come from a program of this machine: see [`origin`](super::origin).
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::peers::{Caller, Peer};
 use super::reply::Refusal;
 use super::{Api, Settings, origin};
 
-/// A secret that callers show.
+/// A secret that callers present.
 #[derive(Clone)]
 pub struct Token(String);
 
@@ -23,7 +23,7 @@ impl Token {
     /// The least length of a token in bytes. Shorter ones can be guessed.
     pub const MIN_BYTES: usize = 16;
 
-    /// Makes a token of this secret.
+    /// Creates a token of this secret.
     #[must_use]
     pub fn new(secret: impl Into<String>) -> Self {
         Self(secret.into())
@@ -33,7 +33,8 @@ impl Token {
         self.0.len() < Self::MIN_BYTES
     }
 
-    /// Returns whether the shown token is this one. The time that this takes depends on the length of the shown one alone.
+    /// Returns whether the presented token is this one. The time that this takes depends on the length of the presented
+    /// one alone.
     fn is(&self, shown: &str) -> bool {
         let (ours, shown) = (self.0.as_bytes(), shown.as_bytes());
         let mut difference = usize::from(ours.len() != shown.len());
@@ -50,7 +51,7 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// What the guard needs to judge a request.
+/// The guard's data for judging a request.
 #[derive(Clone)]
 pub(super) struct Guard {
     pub(super) api: Arc<Api>,
@@ -58,17 +59,17 @@ pub(super) struct Guard {
     pub(super) port: u16,
 }
 
-/// Marks the requests of callers that showed what they have to. Only `/healthz` is carried out without.
+/// Marks the requests of authenticated callers. Only `/healthz` is served without it.
 #[derive(Clone, Copy)]
 pub(super) struct Welcome;
 
-/// Lets a request through, or answers it with 401 or 403. A request that a VM sent is not answered at all.
+/// Lets a request through, or answers it with 401 or 403. A request from a VM gets no answer at all.
 pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     match request.extensions().get::<Caller>().cloned() {
         None => {}
         Some(caller) => match caller.await {
             Some(Peer::Program) => {}
-            // The connection is hung up on, without an answer.
+            // The connection is closed without an answer.
             Some(Peer::Vm | Peer::Gone) => std::future::pending().await,
             None => {
                 let message = "it could not be found out in time who calls: this machine is too busy; try again";

@@ -1,11 +1,11 @@
-//! One connection: its handshake, its requests, and when it is hung up on.
+//! One connection: its handshake, its requests, and its time limits.
 //!
-//! | a peer that | is hung up on after |
+//! | a peer that | is disconnected after |
 //! |---|---|
-//! | does not end its handshake, or asks for nothing | [`HEADER_WITHIN`] |
-//! | asks for nothing more | [`IDLE`] |
+//! | does not finish its handshake, or sends no request | [`HEADER_WITHIN`] |
+//! | sends no further request | [`IDLE`] |
 //! | does not read its answer | the settings' `unread_for` |
-//! | is a VM, or is gone before it is known what it was | the moment that this is known |
+//! | is a VM, or left before it was identified | its identification |
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -25,21 +25,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::peers::{Caller, Peer};
 
-/// A peer must be done with its TLS handshake, and then with the header of its first request, within this time.
+/// Time within which a peer must finish its TLS handshake, and then send the header of its first request.
 const HEADER_WITHIN: Duration = Duration::from_secs(10);
-/// The header of each further request must be there within this; until then the connection idles.
+/// Time within which the header of each further request must arrive. Until then the connection idles.
 const IDLE: Duration = Duration::from_secs(75);
 
-/// What answers requests.
+/// The service that answers requests.
 pub(super) type App = TowerToHyperService<axum::Router>;
 
-/// What a connection is served with.
+/// The context of a connection.
 pub(super) struct Connected {
     pub(super) caller: Caller,
     pub(super) tls: Option<TlsAcceptor>,
     /// When cancelled, the request that is being answered is the last one.
     pub(super) stop: CancellationToken,
-    /// A peer that takes nothing of its answer for this long is hung up on.
+    /// Time after which a peer that reads nothing of its answer is disconnected.
     pub(super) unread_for: Duration,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Connected {
 #[derive(Debug, Default)]
 pub(super) struct Open(AtomicI64);
 
-/// An open connection, counted as long as it lives.
+/// An open connection, counted as long as this exists.
 pub(super) struct One(Arc<Open>);
 
 impl Open {
@@ -86,13 +86,13 @@ pub(super) async fn handle(stream: TcpStream, peer: SocketAddr, app: App, connec
     }
 }
 
-/// With or without TLS. One type for both keeps the protocol from being compiled twice.
+/// A stream with or without TLS. One type for both keeps the protocol from being compiled twice.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 async fn shake_hands(stream: TcpStream, app: App, connected: Connected) {
-    // Small answers must not wait for more; where it cannot be set they are merely late.
+    // Small answers must not wait for more data. If this fails, they are merely late.
     drop(stream.set_nodelay(true));
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(connected.unread_for));
@@ -119,7 +119,7 @@ async fn talk(stream: Box<dyn Stream>, app: App, caller: Caller, stop: Cancellat
     let connection = builder.serve_connection(TokioIo::new(stream), app);
     let mut connection = std::pin::pin!(connection);
     let silent = async {
-        // It ends when the first request is there: its sender is dropped.
+        // The first request drops the sender.
         if tokio::time::timeout(HEADER_WITHIN, first).await.is_ok() {
             std::future::pending::<()>().await;
         }
@@ -128,7 +128,7 @@ async fn talk(stream: Box<dyn Stream>, app: App, caller: Caller, stop: Cancellat
         ended = connection.as_mut() => ended,
         () = silent => return tracing::debug!("a peer that asked for nothing is hung up on"),
         () = stop.cancelled() => {
-            // Requests that are being answered still are.
+            // Requests that are being answered continue.
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -140,7 +140,7 @@ async fn talk(stream: Box<dyn Stream>, app: App, caller: Caller, stop: Cancellat
     }
 }
 
-/// Whether an error comes of a peer that does not read.
+/// Returns whether an error comes from a peer that does not read.
 fn timed_out(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
     source.is_some_and(|source| source.kind() == std::io::ErrorKind::TimedOut)
@@ -154,7 +154,7 @@ mod tests {
     use super::super::peers::known;
     use super::*;
 
-    /// What a peer is answered that says this and then nothing, and after how long it is hung up on.
+    /// Returns the answer to a peer that sends this text and then nothing, and the time until it is disconnected.
     async fn answered(said: &str) -> (String, Duration) {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let app = TowerToHyperService::new(axum::Router::new().route("/", axum::routing::get(|| async { "here" })));
@@ -196,7 +196,7 @@ mod tests {
         theirs.set_write_timeout(Some(UNREAD_FOR));
         let talking = tokio::spawn(talk(Box::new(Box::pin(theirs)), app, known(), CancellationToken::new()));
         ours.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("said");
-        // One that reads a little now and then is slow, and served.
+        // A peer that reads a little now and then is slow, but is served.
         let mut piece = vec![0; 60 << 10];
         for _ in 0..5 {
             tokio::time::advance(UNREAD_FOR / 2).await;

@@ -1,4 +1,4 @@
-//! From a request for an instance to what the engine is asked for.
+//! Converts a request for an instance to a demand for the engine.
 
 use kiln_engine::Demand;
 use kiln_pool::{Config, Request, StageId};
@@ -8,19 +8,19 @@ use kiln_wire::runner::SetupVmRequest;
 use super::Settings;
 use super::reply::Refusal;
 
-/// Tag of older callers that names the account.
+/// Tag in which older callers name the account.
 const ACCOUNT_TAG: &str = "accountID";
-/// Longest id and name in a request; they become part of paths and of keys.
+/// Longest id and name in a request. They become part of paths and of keys.
 const NAME_MAX_BYTES: usize = 512;
-/// A stage waits no longer than this, whatever its request says.
+/// Longest time for which a stage may wait, whatever its request says.
 const WAIT_MAX_MS: i64 = 24 * 3600 * 1000;
-/// A stage keeps its instance no longer than this, whatever its request says; the pool's greatest age is shorter.
+/// Longest time for which a stage may keep its instance, whatever its request says. The pool's greatest age is shorter.
 const RUN_MAX_MS: i64 = 30 * 24 * 3600 * 1000;
 
-/// Reads what a `/setup` request asks for.
+/// Reads the demand of a `/setup` request.
 ///
 /// # Errors
-/// 400 for a mandatory field that is empty, a name that is too long, a negative time, or a field that is not supported.
+/// 400 for a mandatory field that is empty, a name that is too long, a negative time, or an unsupported field.
 pub(super) fn of(
     request: &SetupVmRequest,
     setup: &SetupRequest,
@@ -37,7 +37,7 @@ pub(super) fn of(
         request.context.account_id.clone()
     };
     let asked: Vec<String> = request.fallback_pool_ids.iter().filter(|pool| !pool.is_empty()).cloned().collect();
-    // None stands for those of the pool file, which go before the runner's own.
+    // An empty list stands for the pool file's fallbacks, which take precedence over the runner's own.
     let in_file = config.pools.get(&request.pool_id).is_some_and(|pool| !pool.fallbacks.is_empty());
     let fallbacks = if asked.is_empty() && !in_file { settings.fallback_pools.clone() } else { asked };
     let images = [&setup.vm_image_config.image_name, &request.vm_image_config.image_name];
@@ -69,7 +69,7 @@ pub(super) fn of(
     })
 }
 
-/// The incumbent's words for a field that must not be empty.
+/// Refuses an empty mandatory field, in the incumbent's words.
 pub(super) fn mandatory(field: &str, value: &str) -> Result<(), Refusal> {
     if value.is_empty() {
         return Err(Refusal::bad(format!("mandatory field '{field}' in the request body is empty")));
@@ -86,7 +86,7 @@ fn name(field: &str, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses fields that are not supported and would change how the stage runs.
+/// Refuses unsupported fields that would change how the stage runs.
 fn refuse_unsupported(request: &SetupVmRequest) -> Result<(), Refusal> {
     let (gitspace, storage) = (&request.gitspace_agent_config, &request.storage_config);
     let wanted = [
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn fallbacks_are_the_requests_then_the_pool_files_then_the_runners() {
         check(r#"{"id": "s", "pool_id": "a", "fallback_pool_ids": ["c", ""]}"#, &["c"]);
-        // None here: those of the file are taken.
+        // An empty list means the file's fallbacks.
         check(r#"{"id": "s", "pool_id": "a", "fallback_pool_ids": [""]}"#, &[]);
         check(r#"{"id": "s", "pool_id": "b"}"#, &["c"]);
     }

@@ -18,16 +18,16 @@ use super::lookup::parameter;
 use super::reply::Refusal;
 use super::views;
 
-/// The header in which a reader that was cut off names the last event that it saw.
+/// The header in which a reader that was disconnected names the last event that it received.
 const LAST_EVENT_ID: &str = "last-event-id";
-/// A comment is sent this often on a stream that has nothing to tell.
+/// Interval of comments on a silent stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// A stream ends after this long, and its reader goes on with a new one. One that reads nothing of a silent stream cannot be told from
-/// one that does.
+/// Longest life of a stream; its reader then opens a new one. On a silent stream, a reader that does not read cannot be
+/// told from one that does.
 const STREAM_FOR: Duration = Duration::from_secs(3600);
 /// Greatest number of changes that are read from the store at once.
 const BATCH: u32 = 500;
-/// Without a signal, changes are looked for this often: other runners may share the store.
+/// Poll interval for changes without a signal, because other runners may share the store.
 const LOOK_EVERY_MS: i64 = 1_000;
 /// Pause after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -64,10 +64,10 @@ pub(super) async fn events(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
-/// Returns the id of the last change. It is searched for by halves, because the history may be long.
+/// Returns the id of the last change by binary search, because the history may be long.
 ///
 /// # Errors
-/// 503 when the store failed.
+/// 503 when the store fails.
 async fn newest(api: &Api) -> Result<i64, Refusal> {
     let store = api.engine.store();
     let (mut some, mut none) = (0, 1);
@@ -91,7 +91,7 @@ async fn newest(api: &Api) -> Result<i64, Refusal> {
 fn event(change: &Change) -> Event {
     let change = views::change(change);
     let (id, kind) = (change.seq.to_string(), change.subject.as_str());
-    // Numbers and text can always be written.
+    // Numbers and text always serialize.
     Event::default().id(id).event(kind).data(serde_json::to_string(&change).unwrap_or_default())
 }
 

@@ -1,7 +1,8 @@
-//! The environment that the steps of a stage hand to later ones.
+//! The environment that a stage's steps pass to later ones.
 //!
-//! The agent keeps each step's result until the stage ends, so that is where it is read from: a runner that was restarted finds
-//! it there. What was read is remembered. An agent that cannot list its steps (lite-engine) leaves the memory alone.
+//! The agent keeps each step's result until the stage ends, so it is read from there, even by a restarted runner.
+//! Results that were read are remembered. With an agent that cannot list its steps (lite-engine), only the memory is
+//! used.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,14 +14,14 @@ use kiln_wire::agent::kiln::StepState;
 
 /// Greatest number of instances whose steps are remembered.
 const KEPT: usize = 20_000;
-/// Time within which an agent answers with a result that it already has.
+/// Time limit for a result that the agent already has.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
-/// Status of a route that is not there.
+/// Status of a missing route.
 const NOT_FOUND: u16 = 404;
 
 type Environment = BTreeMap<String, String>;
 
-/// The steps of each instance and the variables that they exported, in the order in which they ended.
+/// The steps of each instance and their exported variables, in the order in which they ended.
 #[derive(Default)]
 pub(super) struct Exports {
     kept: Mutex<HashMap<InstanceId, Vec<(String, Environment)>>>,
@@ -44,7 +45,8 @@ impl Exports {
         self.kept().remove(instance);
     }
 
-    /// Returns the variables that a step gets which starts now. Where two steps exported the same one, the later wins.
+    /// Returns the variables for a step that starts now. Where two steps exported the same variable, the later one
+    /// wins.
     ///
     /// # Errors
     /// When the agent does not answer.

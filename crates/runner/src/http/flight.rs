@@ -1,4 +1,4 @@
-//! Work that is done once for everybody who asks for it while it is under way, and that goes on when they all hang up.
+//! Work that is shared by all callers who ask for it while it runs, and that continues when they all disconnect.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -10,10 +10,10 @@ use futures::future::{BoxFuture, Shared};
 
 use super::reply::Refusal;
 
-/// Greatest number of works under way. The number of connections does not limit it, because a work goes on without its callers.
+/// Most concurrent works. The number of connections does not limit it, because a work continues without its callers.
 const AT_ONCE: usize = 20_000;
 
-/// The work under way, by key.
+/// The running works, by key.
 pub(super) struct Flights<T> {
     open: Arc<Mutex<HashMap<String, Shared<BoxFuture<'static, T>>>>>,
 }
@@ -25,7 +25,7 @@ impl<T> Default for Flights<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Flights<Result<T, Refusal>> {
-    /// Returns the work of this key that is under way. If there is none, `work` is started.
+    /// Returns the running work of this key. If there is none, starts `work`.
     pub(super) fn join(
         &self,
         key: String,
@@ -56,7 +56,7 @@ async fn land<T: Clone>(
     open.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
 }
 
-/// Turns a panic of the work into an answer for those who wait for it.
+/// Turns a panic of the work into an answer for its callers.
 async fn guarded<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
     let done = AssertUnwindSafe(work).catch_unwind().await;
     done.unwrap_or_else(|_| Err(Refusal::internal("the runner has a defect: this request made it panic; see its log")))
@@ -80,7 +80,7 @@ mod tests {
                 Ok::<u32, Refusal>(run)
             }
         };
-        // The first caller hangs up.
+        // The first caller disconnects.
         assert!(flights.join("a".into(), work()).now_or_never().is_none());
         let joined = flights.open.lock().expect("lock")["a"].clone();
         let second = tokio::spawn(joined);

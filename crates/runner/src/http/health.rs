@@ -1,4 +1,4 @@
-//! What of the runner is up, as its passes see it. Whether anything can be written down is known to the store.
+//! The state of the runner's parts, as its passes see it. The store knows whether writes succeed.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -20,14 +20,14 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Changes the report and works out `ready` from the rest of it.
+    /// Changes the report and derives `ready` from the rest of it.
     pub fn update(&self, change: impl FnOnce(&mut HealthReport)) {
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut report);
         report.ready = report.pools_built && report.store_ok && report.drivers.iter().all(|driver| driver.ok);
     }
 
-    /// Notes that a pass was finished.
+    /// Records a finished pass.
     pub fn note_pass(&self, now_ms: i64, pass: &PassReport) {
         let driver = |(site, trouble): (&SiteId, &Option<String>)| DriverHealth {
             name: site.to_string(),
@@ -42,7 +42,7 @@ impl Health {
         });
     }
 
-    /// Notes that a pass could not be finished, which only a failure of the database brings about.
+    /// Records a pass that could not be finished. Only a failure of the database causes that.
     pub fn note_failed_pass(&self, error: &str) {
         self.update(|report| {
             error.clone_into(&mut report.last_pass_error);

@@ -13,8 +13,8 @@ use super::demand::mandatory;
 use super::lookup::parameter;
 use super::reply::{Json, Refusal, Reply, read};
 
-/// Ends a stage. Its end is durable when this answers; its instance ends with the engine's next pass. A stage that is not known
-/// has nothing to end, and is not set up for a while, because this request may have overtaken its `/setup`.
+/// Ends a stage. Its end is durable once this answers; its instance ends with the engine's next pass. An unknown stage
+/// has nothing to end, but is not set up for a while, because this request may have overtaken its `/setup`.
 pub(super) async fn destroy(State(api): State<Arc<Api>>, body: Body) -> Result<StatusCode, Refusal> {
     let request: DestroyVmRequest = read(body, api.settings.body_limit_bytes).await?;
     let id = if request.id.is_empty() { &request.stage_runtime_id } else { &request.id };
@@ -23,7 +23,7 @@ pub(super) async fn destroy(State(api): State<Arc<Api>>, body: Body) -> Result<S
     Ok(StatusCode::OK)
 }
 
-/// Checks the request as the incumbent does, and then refuses it: an instance that serves a stage is not put to sleep.
+/// Checks the request like the incumbent, and then refuses it: an instance that serves a stage is not put to sleep.
 pub(super) async fn suspend(State(api): State<Arc<Api>>, body: Body) -> Result<StatusCode, Refusal> {
     let request: SuspendVmRequest = read(body, api.settings.body_limit_bytes).await?;
     mandatory("stage_runtime_id", &request.stage_runtime_id)?;
@@ -36,8 +36,8 @@ pub(super) async fn suspend(State(api): State<Arc<Api>>, body: Body) -> Result<S
     )))
 }
 
-/// Checks that the fields are there which the runner's own answers fill in. The incumbent wants keys as well, which no answer
-/// of this runner holds.
+/// Checks the fields that the runner's own answers fill in. The incumbent requires keys as well, which no answer of
+/// this runner contains.
 fn complete(info: &InstanceInfo) -> Result<(), Refusal> {
     let fields = [
         ("id", info.id.is_empty()),
@@ -55,8 +55,8 @@ fn complete(info: &InstanceInfo) -> Result<(), Refusal> {
     }
 }
 
-/// Answers whether this runner has the pool and, where a stage is named, whether the pool serves it. Every doubt is a no, as with
-/// the incumbent.
+/// Answers whether this runner has the pool and, if a stage is named, whether the pool serves it. In doubt the answer
+/// is no, as with the incumbent.
 pub(super) async fn pool_owner(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Reply<PoolOwnerResponse> {
     let pool = parameter(query.as_deref(), "pool").unwrap_or_default();
     if pool.is_empty() {
@@ -75,15 +75,15 @@ async fn owns(api: &Api, pool: &str, stage: &StageId) -> bool {
     if stage.state == StageState::Ended {
         return false;
     }
-    // A caller knows the pool that it asked for, or the fallback that it was told of.
+    // A caller knows the pool that it asked for, or the fallback from its answer.
     stage.pool == pool || stage.candidates.iter().any(|candidate| candidate.pool == pool)
 }
 
 impl Api {
-    /// Ends a stage, forgets what its steps exported, and returns whether there was such a stage.
+    /// Ends a stage, forgets its steps' exports, and returns whether there was such a stage.
     ///
     /// # Errors
-    /// 503 when the store failed.
+    /// 503 when the store fails.
     pub(super) async fn end(&self, id: &StageId, code: Code, evidence: &str) -> Result<bool, Refusal> {
         let known = self.engine.end_stage(id, code, evidence).await?;
         if let Some(instance) = self.engine.store().stage(id).await?.and_then(|stage| stage.instance) {

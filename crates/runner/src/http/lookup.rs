@@ -15,14 +15,14 @@ use super::auth::Welcome;
 use super::openapi;
 use super::reply::{Json, Refusal};
 
-/// A database that takes longer to answer counts as down.
+/// Time after which a database without an answer counts as down.
 const STORE_WITHIN: Duration = Duration::from_secs(2);
 /// Content type of the metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Answers `OK`, or 503 when no write to the database has succeeded for a while; with `?verbose`, a report of all parts. A full disk
-/// that still takes ends and leases counts: no stage is stored. Callers that the guard does not know are not told what the database
-/// said.
+/// Answers `OK`, or 503 when no write to the database has succeeded for a while; with `?verbose`, a report of all
+/// parts. A full disk that still takes ends and leases counts as a failure, because no stage is stored. Unauthenticated
+/// callers do not get the database's message.
 pub(super) async fn healthz(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -43,7 +43,7 @@ pub(super) async fn healthz(
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
-/// Returns what the passes saw, with what the store says now.
+/// Returns the passes' report, with the store's present state.
 async fn report(api: &Api, trouble: Option<WriteTrouble>) -> HealthReport {
     let mut report = api.health.report();
     let asked = tokio::time::timeout(STORE_WITHIN, api.engine.store().drained()).await;
@@ -69,17 +69,17 @@ pub(super) async fn not_found() -> Response {
     (StatusCode::NOT_FOUND, headers, "404 page not found\n").into_response()
 }
 
-/// Returns the decoded value of a parameter. It is empty where the parameter has none.
+/// Returns the decoded value of a parameter. It is empty where the parameter has no value.
 pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     query?.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // In a query a space may be a plus.
+        // In a query, a plus may stand for a space.
         let value = value.replace('+', " ");
         (key == name).then(|| percent_encoding::percent_decode_str(&value).decode_utf8_lossy().into_owned())
     })
 }
 
-/// Returns whether a parameter is there and is not `false` or `0`.
+/// Returns whether a parameter exists and is neither `false` nor `0`.
 pub(super) fn flag(query: Option<&str>, name: &str) -> bool {
     parameter(query, name).is_some_and(|value| value != "false" && value != "0")
 }

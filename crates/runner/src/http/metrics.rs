@@ -1,6 +1,6 @@
-//! Metrics: those of the incumbent that mean the same here, under its names, and our own.
+//! Metrics: those of the incumbent that have the same meaning here, under its names, and our own.
 //!
-//! Counters and histograms are counted as things happen; what can be read from the rows is read when somebody asks.
+//! Counters and histograms are updated as things happen. Gauges are read from the rows on request.
 
 mod count;
 mod gauges;

@@ -3,8 +3,8 @@
 //! ```text
 //! request ─► guard (host, token) ─► handler ─► flight (work that goes on without its caller) ─► engine, agent
 //! ```
-//! A handler only waits. What it waits for is a row, a step in a VM, or a task of ours that the next caller with the same id
-//! joins; so a caller that hangs up loses nothing, and one that repeats itself starts nothing twice.
+//! A handler only waits, for a row, a step in a VM, or a task of ours that the next caller with the same id joins. So a
+//! caller that disconnects loses nothing, and one that repeats a call starts nothing twice.
 
 mod auth;
 mod connection;
@@ -57,19 +57,19 @@ use crate::stages::Stages;
 /// Greatest number of open event streams.
 const EVENT_STREAMS: usize = 64;
 
-/// What the API stands on.
+/// The parts of an API.
 pub struct Parts {
-    /// The engine that the API asks.
+    /// The engine behind the API.
     pub engine: Arc<Engine>,
     /// The engine's clock and signals.
     pub host: Arc<dyn Host>,
     /// The agents.
     pub agents: Arc<dyn StageAgents>,
-    /// PEM of the authority that signed the agents' certificates; callers are told it.
+    /// PEM of the authority that signed the agents' certificates, for callers.
     pub ca_pem: String,
     /// The state of the runner's parts.
     pub health: Arc<Health>,
-    /// Metrics; the engine's driver counts there too.
+    /// The metrics. The engine's driver counts there too.
     pub metrics: Arc<Metrics>,
     /// The settings of the API.
     pub settings: Settings,
@@ -77,7 +77,7 @@ pub struct Parts {
     pub shutdown: CancellationToken,
 }
 
-/// What the handlers share.
+/// The state that the handlers share.
 pub struct Api {
     engine: Arc<Engine>,
     host: Arc<dyn Host>,
@@ -96,7 +96,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// Makes an API. [`Server`] serves it.
+    /// Creates an API. [`Server`] serves it.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts { engine, host, agents, ca_pem, health, metrics, settings, shutdown } = parts;

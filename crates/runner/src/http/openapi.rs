@@ -1,5 +1,5 @@
-//! The description of the API in the form of OpenAPI 3.1: a table of operations, and schemas made from the messages
-//! themselves, so that fields cannot be told otherwise than they are.
+//! The description of the API as OpenAPI 3.1: a table of operations, and schemas derived from the messages themselves,
+//! so that the fields are always correct.
 
 mod operations;
 mod schemas;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use operations::{Answer, OPERATIONS, Operation, Taken};
 
-/// The document.
+/// Returns the document.
 #[must_use]
 pub fn document() -> Value {
     let mut paths = Map::new();

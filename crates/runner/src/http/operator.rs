@@ -1,4 +1,4 @@
-//! Our own routes about pools, instances and stages.
+//! Our own routes for pools, instances and stages.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::views::{self, Seen};
 const ROWS: u32 = 1_000;
 /// Most changes of one row in one answer.
 const CHANGES: u32 = 1_000;
-/// Longest hold at a time.
+/// Longest hold that one request can set.
 const HOLD_MAX_S: i64 = 7 * 24 * 3600;
 
 pub(super) async fn pools(State(api): State<Arc<Api>>) -> Reply<wire::PoolList> {
@@ -107,7 +107,7 @@ pub(super) async fn stage(State(api): State<Arc<Api>>, Path(id): Path<String>) -
 
 pub(super) async fn cancel(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Body) -> Reply<wire::Stage> {
     let request: wire::CancelStageRequest = read_or_default(body, api.settings.body_limit_bytes).await?;
-    // An unknown stage is told before anything is done.
+    // An unknown stage is an error before anything is done.
     api.stage_row(&id).await?;
     let reason = if request.reason.is_empty() { "no reason was given" } else { &request.reason };
     api.end(&StageId::new(&id), Code::Cancelled, reason).await?;

@@ -1,9 +1,9 @@
-//! Whether a request was written for this runner by a program of this machine.
+//! Checks that a request was written for this runner by a program of this machine.
 //!
-//! On loopback without a token, whoever can make this machine's own programs call the API must be kept out: a page in a
-//! browser that sends a form, or whose name was rebound to this machine. Browsers tell on themselves in three headers: `Host`
-//! is the name that the page used, `Origin` the page's own address, `Sec-Fetch-Site` how the two relate. Programs such as
-//! the incumbent's delegates send `Host` alone.
+//! On loopback without a token, the API must be closed to anybody who can make this machine's own programs call it: a
+//! web page that sends a form, or whose name was rebound to this machine. Browsers reveal this in three headers: `Host`
+//! is the name that the page used, `Origin` the page's own address, `Sec-Fetch-Site` the relation of the two. Programs
+//! such as the incumbent's delegates send `Host` alone.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use super::Settings;
 use super::reply::Refusal;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// The values of `Sec-Fetch-Site` of a request that no page sent, or a page of this very runner.
+/// The values of `Sec-Fetch-Site` for a request that comes from no page, or from a page of this very runner.
 const OWN_SITES: [&str; 2] = ["none", "same-origin"];
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
@@ -21,7 +21,7 @@ const HTTPS_PORT: u16 = 443;
 /// A host as a header names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Host {
-    /// In lower case, without brackets and without the root's dot.
+    /// In lower case, without brackets and without the trailing dot.
     name: String,
     port: Option<u16>,
 }
@@ -48,7 +48,7 @@ impl Host {
         (!name.is_empty()).then_some(Self { name, port })
     }
 
-    /// Reads the `SCHEME://HOST` of an `Origin`. The port of its scheme is filled in where it names none.
+    /// Reads the `SCHEME://HOST` of an `Origin`. The default port of the scheme is filled in.
     fn of_origin(text: &str) -> Option<(Self, u16)> {
         let (scheme, host) = text.split_once("://")?;
         let default = if scheme.eq_ignore_ascii_case("https") { HTTPS_PORT } else { HTTP_PORT };
@@ -56,17 +56,18 @@ impl Host {
         Some((Self { port: host.port.or(Some(default)), ..host }, default))
     }
 
-    /// Whether nobody but this machine can have the name.
+    /// Returns whether only this machine can have the name.
     fn is_loopback(&self) -> bool {
         let address = self.name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         address || self.name == "localhost" || self.name.ends_with(".localhost")
     }
 }
 
-/// Refuses a request whose headers do not name this runner, which listens on `port`, or that a page of another site sent.
+/// Refuses a request whose headers do not name this runner, which listens on `port`, or that a page of another site
+/// sent.
 ///
 /// # Errors
-/// 403, with what the caller has to change.
+/// 403, with the necessary change.
 pub(super) fn check(settings: &Settings, port: u16, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
     let host = host(headers, uri)?;
     if !is_ours(settings, port, &host) {
@@ -93,7 +94,7 @@ pub(super) fn check(settings: &Settings, port: u16, headers: &HeaderMap, uri: &U
     }
 }
 
-/// The host that a request names: in its line, in its header, or in both if they agree.
+/// Returns the host of a request: from its line, its header, or both if they agree.
 fn host(headers: &HeaderMap, uri: &Uri) -> Result<Host, Refusal> {
     let in_line = uri.authority().map(axum::http::uri::Authority::as_str);
     let in_header = only(headers, &header::HOST)?;
@@ -110,7 +111,7 @@ fn host(headers: &HeaderMap, uri: &Uri) -> Result<Host, Refusal> {
     }
 }
 
-/// The value of a header that may be there once.
+/// Returns the value of a header that may occur once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -123,8 +124,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
     }
 }
 
-/// A name of this machine counts with the runner's own port. One from the settings may stand for a proxy in front, whose
-/// port is its own matter unless the settings name it.
+/// Returns whether a host is this runner. A name of this machine needs the runner's own port. A name from the settings
+/// may stand for a proxy in front, so its port only matters if the settings name it.
 fn is_ours(settings: &Settings, port: u16, host: &Host) -> bool {
     let default = if settings.tls.is_some() { HTTPS_PORT } else { HTTP_PORT };
     if host.is_loopback() && host.port.unwrap_or(default) == port {
@@ -146,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether a runner on port 3000 takes a request with these headers.
+    /// Checks whether a runner on port 3000 accepts a request with these headers.
     #[track_caller]
     fn check_headers(line: &str, given: &[(&str, &str)], taken: bool) {
         let allowed_hosts = vec!["Runner.Internal".to_owned(), "exact.internal:8080".to_owned()];

@@ -1,11 +1,11 @@
-//! What calls: a program of this machine, or a VM of it.
+//! Identifies callers: programs of this machine, or its VMs.
 //!
 //! ```text
 //! connections ─► asked ─► one question at a time, for all that wait ─► each connection's answer
 //!      └─► meanwhile the handshake is made and the request is read; the guard waits for the answer before it is carried out
 //! ```
-//! To find out takes long on a loaded machine, and costs the same for one connection as for a thousand. With a question for
-//! each connection, those who come faster than they are answered would wait longer and longer, until they hang up.
+//! Identification takes long on a loaded machine, and costs the same for one connection as for a thousand. With one lookup
+//! for each connection, fast callers would wait longer and longer until they disconnect.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use tokio::sync::{mpsc, oneshot};
 
-/// Connections that one question is about at most.
+/// Most connections in one lookup.
 const BATCH: usize = 1024;
-/// Connections that wait to be asked about; further ones wait to be accepted.
+/// Most connections that wait for a lookup; further ones wait to be accepted.
 const WAITING: usize = 1024;
-/// A caller waits for the answer at most this long, and is told to try again then.
+/// Longest wait of a caller for its identification. After it, the caller is told to try again.
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// The two ends of a connection that was accepted.
@@ -31,21 +31,21 @@ pub struct Connection {
     pub local: SocketAddr,
 }
 
-/// What holds the other end of a connection.
+/// The holder of the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// A program of this machine.
     Program,
     /// A VM.
     Vm,
-    /// Nothing any more. It may have been anybody.
+    /// Nothing any more. It may have been either.
     Gone,
 }
 
-/// A look at the other ends of connections.
+/// A lookup of the other ends of connections.
 type Look = dyn Fn(&[Connection]) -> Vec<Peer> + Send + Sync;
 
-/// Returns what holds the other end of each connection, in their order. It may take long, and block.
+/// Returns the holder of the other end of each connection, in their order. It may take long, and block.
 #[derive(Clone)]
 pub struct Peers(pub Arc<Look>);
 
@@ -55,31 +55,31 @@ impl std::fmt::Debug for Peers {
     }
 }
 
-/// What a connection's caller is, once that is known; none when it could not be found out in time.
+/// The identity of a connection's caller, once known; none when the lookup took too long.
 pub(super) type Caller = Shared<BoxFuture<'static, Option<Peer>>>;
 
-/// A caller whose address says enough.
+/// Returns a caller whose address already identifies it.
 pub(super) fn known() -> Caller {
     async { Some(Peer::Program) }.boxed().shared()
 }
 
 type Question = (Connection, oneshot::Sender<Peer>);
 
-/// Asks about connections.
+/// Looks up the callers of connections.
 #[derive(Clone)]
 pub(super) struct Inquiry {
     asked: mpsc::Sender<Question>,
 }
 
 impl Inquiry {
-    /// Starts to ask; ends when the last copy of it is gone.
+    /// Starts the lookups. They end when the last clone is dropped.
     pub(super) fn start(peers: Peers) -> Self {
         let (asked, waiting) = mpsc::channel(WAITING);
         tokio::spawn(answer(peers, waiting));
         Self { asked }
     }
 
-    /// Begins to find out who calls.
+    /// Begins to identify the caller of a connection.
     pub(super) fn about(&self, connection: Connection) -> Caller {
         let asked = self.asked.clone();
         let found = async move {
@@ -96,7 +96,7 @@ async fn answer(peers: Peers, mut waiting: mpsc::Receiver<Question>) {
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         let connections: Vec<Connection> = batch.iter().map(|(connection, _)| *connection).collect();
         let peers = peers.clone();
-        // A question that breaks leaves its callers without an answer, which they are told.
+        // If the lookup panics, its callers get no identity, and are told so.
         let found = tokio::task::spawn_blocking(move || (peers.0)(&connections)).await.unwrap_or_default();
         for ((_, answer), peer) in batch.drain(..).zip(found) {
             // The connection may have ended meanwhile.
@@ -136,7 +136,7 @@ mod tests {
         while inquiry.asked.capacity() > WAITING - rest.len() {
             tokio::task::yield_now().await;
         }
-        // Two answers are all that there are.
+        // There are only two lookups.
         go.send(()).expect("the question");
         go.send(()).expect("the question");
         assert_eq!(first.await.expect("no panic"), Some(Peer::Program));

@@ -1,4 +1,4 @@
-//! The instance and the agent that serve a stage, and what happens to callers when they are lost.
+//! The instance and the agent that serve a stage, and the answers to callers when they are lost.
 
 use axum::http::StatusCode;
 use kiln_agent_client::{Agent, AgentError};
@@ -17,7 +17,7 @@ pub(super) struct Place {
     pub(super) agent: Agent,
 }
 
-/// The answer to somebody who waits for a step whose stage lost its instance.
+/// Returns the answer for a caller that waits for a step whose stage lost its instance.
 fn lost_during(lost: &Lost, step: &str) -> Refusal {
     let Lost { stage, instance, cause, .. } = lost;
     let what = format!("step {step} of stage {stage} ended with its instance {instance}");
@@ -35,7 +35,7 @@ impl Api {
     /// Returns the place of a stage that is set up.
     ///
     /// # Errors
-    /// 404 for an unknown stage, 409 for one that waits, is not prepared or has ended, 503 when the store failed.
+    /// 404 for an unknown stage, 409 for one that waits, is not prepared or has ended, 503 when the store fails.
     pub(super) async fn place(&self, id: &StageId) -> Result<Place, Refusal> {
         let store = self.engine.store();
         let conflict = |message: String| Refusal::new(StatusCode::CONFLICT, message);
@@ -80,7 +80,7 @@ impl Api {
     /// Returns an agent's answer. An agent that refuses because its stage is over ends the instance with that cause.
     ///
     /// # Errors
-    /// What the agent refused, or why it did not answer.
+    /// The agent's refusal, or the reason why it did not answer.
     pub(super) fn heard<T>(&self, instance: &InstanceId, answer: Result<T, AgentError>) -> Result<T, Refusal> {
         answer.map_err(|error| match over::cause_in(&error) {
             Some(cause) => {
@@ -91,10 +91,11 @@ impl Api {
         })
     }
 
-    /// Returns a step's result, as [`Api::heard`] does. One that says that the stage is over ends the instance with that cause.
+    /// Returns a step's result, like [`Api::heard`]. A result that says that the stage is over ends the instance with
+    /// that cause.
     ///
     /// # Errors
-    /// What the agent refused, or why it did not answer.
+    /// The agent's refusal, or the reason why it did not answer.
     pub(super) fn heard_of_step(
         &self,
         instance: &InstanceId,
@@ -107,10 +108,10 @@ impl Api {
         Ok(result)
     }
 
-    /// Returns what `work` returns.
+    /// Returns the result of `work`.
     ///
     /// # Errors
-    /// What `work` fails with, or 409 with the cause when the stage loses its instance first.
+    /// The error of `work`, or 409 with the cause when the stage loses its instance first.
     pub(super) async fn while_served<T>(
         &self,
         stage: &StageId,
@@ -126,7 +127,7 @@ impl Api {
             },
             lost = self.stages.until_lost(stage, instance) => return Err(lost_during(&lost, step)),
         };
-        // An agent that breaks off usually does because its instance ended, and that says more.
+        // An agent usually breaks off because its instance ended, and that is the better answer.
         match self.stages.lost(stage, instance).await {
             Ok(Some(lost)) => Err(lost_during(&lost, step)),
             _ => Err(failed),

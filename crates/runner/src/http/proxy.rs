@@ -1,5 +1,5 @@
-//! Requests for a stage's agent, which the runner passes on. So clients need no certificate for agents, and no route into the
-//! network of the instances.
+//! Requests for a stage's agent, which the runner relays. So clients need no certificate for agents, and no route into
+//! the network of the instances.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,13 +21,13 @@ use super::lookup::parameter;
 use super::place::Place;
 use super::reply::{Json, Refusal, Reply, read};
 
-/// A caller that sends nothing of a workspace for this long is given up.
+/// Time after which a caller that sends nothing of a workspace is given up.
 const UNSENT_FOR: Duration = Duration::from_secs(60);
-/// Time that a reader of output waits for the start of its step, unless it says how long,
+/// Default time that a reader of output waits for the start of its step.
 const STEP_PATIENCE: Duration = Duration::from_secs(5);
-/// and at most.
+/// Longest time that a reader of output may wait for the start of its step.
 const STEP_PATIENCE_MAX: Duration = Duration::from_secs(600);
-/// A step that is waited for is looked for this often.
+/// Poll interval for the start of a step.
 const STEP_LOOK: Duration = Duration::from_millis(100);
 
 pub(super) async fn workspace(
@@ -65,7 +65,7 @@ pub(super) async fn steps(State(api): State<Arc<Api>>, Path(id): Path<String>) -
     Ok(Json(api.heard(&instance.id, agent.steps().await)?))
 }
 
-/// Starts a step. Its environment is the caller's; only `/step` adds what earlier steps exported.
+/// Starts a step. It has the caller's environment; only `/step` adds the exports of earlier steps.
 pub(super) async fn start(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Body) -> Reply<Empty> {
     let request: StartStepRequest = read(body, api.settings.body_limit_bytes).await?;
     let Place { instance, agent, .. } = api.place(&StageId::new(id)).await?;
@@ -123,7 +123,7 @@ pub(super) async fn output(
         return Ok((headers, Body::empty()).into_response());
     }
     let chunks = place.agent.output(&request.id, request.offset, api.settings.unreachable_for);
-    // Without `follow`, what is there now is all.
+    // Without `follow`, the present output is all.
     let until = if request.follow { u64::MAX } else { length };
     let bytes = chunks
         .map_ok(move |chunk| {
@@ -146,7 +146,7 @@ pub(super) async fn output(
 /// Returns the step when it has started.
 ///
 /// # Errors
-/// 404 when it does not start in the time that the reader waits.
+/// 404 when it does not start while the reader waits.
 async fn started(api: &Api, place: &Place, request: &OutputRequest) -> Result<StepSummary, Refusal> {
     let patience = request.wait_ms.map_or(STEP_PATIENCE, Duration::from_millis).min(STEP_PATIENCE_MAX);
     let deadline = Instant::now() + patience;

@@ -1,5 +1,5 @@
-//! Answers and bodies in the two forms of the incumbent: successes and requests that cannot be read in one line, failures of
-//! the service indented and never to be cached.
+//! Answers and bodies in the two forms of the incumbent: one line for successes and for unreadable requests, indented
+//! and uncacheable JSON for failures of the service.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::agents::chain;
 
-/// Time within which a JSON body must be there.
+/// Time within which a JSON body must arrive.
 const BODY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A JSON answer in one line.
@@ -31,7 +31,7 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) message: String,
     pub(super) cause: Option<Cause>,
-    /// The request could not be read, so its answer has the form for that.
+    /// Whether the request could not be read, which has a form of its own.
     unread: bool,
 }
 
@@ -43,12 +43,12 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// JSON in one line, with the end of the line.
+/// Returns JSON in one line, with a trailing newline.
 fn line(status: StatusCode, body: &impl Serialize) -> Response {
     respond(status, &[(header::CONTENT_TYPE, "application/json; charset=utf-8")], serde_json::to_vec(body))
 }
 
-/// JSON for people, never to be cached.
+/// Returns indented JSON that must not be cached.
 fn page(status: StatusCode, body: &impl Serialize) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
@@ -79,12 +79,12 @@ impl Refusal {
         Self { status, message: message.to_string(), cause: None, unread: false }
     }
 
-    /// 400: the request says something that cannot be done.
+    /// Returns 400, for a request that cannot be carried out.
     pub(super) fn bad(message: impl ToString) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
-    /// The request, or a parameter of it, cannot be read. The answer has one line and no code.
+    /// Returns the refusal of a request or a parameter that cannot be read. The answer has one line and no code.
     pub(super) fn unread(status: StatusCode, message: impl ToString) -> Self {
         Self { unread: true, ..Self::new(status, message) }
     }
@@ -98,7 +98,7 @@ impl Refusal {
         self
     }
 
-    /// Changes the status as the incumbent has it: 500 for everything that is not the request's own fault.
+    /// Changes the status to the incumbent's: 500 for everything that is not the request's own fault.
     pub(super) fn like_incumbent(mut self) -> Self {
         if !self.status.is_client_error() || !(self.unread || self.status == StatusCode::BAD_REQUEST) {
             self.status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -109,7 +109,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        // Why a body cannot be read is told with a piece of it, and that may be a secret.
+        // The reason why a body cannot be read quotes a piece of it, which may be a secret.
         let why = if self.unread { "the request cannot be read" } else { self.message.as_str() };
         tracing::info!(status = self.status.as_u16(), why, "refused");
         let cause = self.cause.map(|cause| EndCause { code: cause.code.to_string(), evidence: cause.evidence });
@@ -155,7 +155,7 @@ impl From<AgentError> for Refusal {
     fn from(error: AgentError) -> Self {
         let message = chain(&error);
         match error {
-            // What the agent refuses, it refuses the caller.
+            // The agent's refusals are passed on to the caller.
             AgentError::Refused { status, .. } => {
                 Self::new(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), message)
             }
@@ -164,13 +164,13 @@ impl From<AgentError> for Refusal {
     }
 }
 
-/// Reads a JSON body. Its content type is not looked at, and what follows the first value is not either: the incumbent's
-/// callers rely on both.
+/// Reads a JSON body. Its content type and anything after the first value are ignored, because the incumbent's callers
+/// rely on both.
 pub(super) async fn read<T: DeserializeOwned>(body: Body, limit_bytes: usize) -> Result<T, Refusal> {
     decode(&collect(body, limit_bytes).await?)
 }
 
-/// As [`read`], for a body that may be left out.
+/// Like [`read`], for an optional body.
 pub(super) async fn read_or_default<T: DeserializeOwned + Default>(
     body: Body,
     limit_bytes: usize,

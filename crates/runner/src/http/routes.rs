@@ -1,4 +1,4 @@
-//! The routes, and what surrounds each request.
+//! The routes, and the layers around each request.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -63,17 +63,17 @@ pub(super) fn router(api: Arc<Api>, port: u16) -> Router {
     for (_, path, handler) in routes() {
         router = router.route(path, handler);
     }
-    // Bodies are limited where they are read; the workspace is not held in memory.
+    // Bodies are limited where they are read. The workspace is not held in memory.
     let router = router.layer(DefaultBodyLimit::disable()).fallback(lookup::not_found);
     let guard = auth::Guard { api: Arc::clone(&api), port };
     let router = router.layer(middleware::from_fn_with_state(guard, auth::guard));
     router.layer(middleware::from_fn(observe)).with_state(api)
 }
 
-/// Logs verb, path, status and time of a request. Its body and query hold secrets and are not logged.
+/// Logs verb, path, status and time of a request. Its body and query may contain secrets and are not logged.
 async fn observe(request: Request, next: Next) -> Response {
     let (method, path, began) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
-    // A defect in one route must not cost the other requests of the connection.
+    // A panic in one route must not affect the other requests of the connection.
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let answer = answer.unwrap_or_else(|_| {
         Refusal::internal("the runner has a defect: this request made it panic; see its log").into_response()

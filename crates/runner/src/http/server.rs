@@ -1,4 +1,4 @@
-//! Listens and hands connections to the routes.
+//! Listens and passes connections to the routes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,17 +15,17 @@ use super::peers::{Connection, Inquiry, known};
 use super::routes::router;
 use super::{Api, Settings, Tls, Token};
 
-/// Greatest number of open connections; further ones wait to be accepted.
+/// Most open connections; further ones wait to be accepted.
 const CONNECTIONS: usize = 8192;
-/// The one protocol that is spoken. HTTP/2 would let a reader that does not read hide behind its window.
+/// The only protocol. With HTTP/2, a reader that does not read could hide behind its window.
 const PROTOCOL: &[u8] = b"http/1.1";
-/// Pause after a failed accept: the usual reason is a lack of file descriptors.
+/// Pause after a failed accept. The usual reason is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why the API cannot be served.
+/// The reason why the API cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// Everybody could call it.
+    /// Anybody could call it.
     #[error(
         "{bind} can be reached from other machines, and whoever reaches this API can run anything on its instances; \
          give the runner a token (KILN_API_TOKEN), or an authority for callers' certificates (mTLS), or bind it to 127.0.0.1"
@@ -37,12 +37,12 @@ pub enum ServerError {
     /// The token can be guessed.
     #[error("the token is shorter than {} bytes; make one with `openssl rand -hex 32`", Token::MIN_BYTES)]
     ShortToken,
-    /// The address is not to be had.
+    /// The address is not available.
     #[error("cannot listen on {bind}; set another address, or end what listens there")]
     Bind {
         /// The address.
         bind: SocketAddr,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -51,7 +51,7 @@ pub enum ServerError {
     Tls(#[from] kiln_tls::TlsError),
 }
 
-/// An API that listens. Requests are answered once [`Server::serve`] runs; until then they wait.
+/// An API that listens. Requests wait until [`Server::serve`] runs.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
@@ -77,7 +77,7 @@ impl Server {
     /// Checks the settings and begins to listen.
     ///
     /// # Errors
-    /// When everybody could call it, the address is not to be had, or the certificates are not usable.
+    /// When everybody could call the API, the address is not available, or the certificates are not valid.
     pub async fn bind(api: Arc<Api>) -> Result<Self, ServerError> {
         let settings = &api.settings;
         Self::check(settings)?;
@@ -91,18 +91,18 @@ impl Server {
         Ok(Self { listener, address, api, tls })
     }
 
-    /// The address that it listens on, with the port that the system chose where the settings name port 0.
+    /// Returns the address that it listens on. If the settings have port 0, the system chose the port.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until the runner stops. Open requests then have the settings' `drain` time to end; what they wait for goes on, and a
-    /// repetition at the next runner joins it.
+    /// Serves until the runner stops. Open requests then have the settings' `drain` time to end. Their work continues,
+    /// and a repeated request at the next runner joins it.
     pub async fn serve(self) {
         let (stop, drain) = (self.api.shutdown.clone(), self.api.settings.drain);
         let (unread_for, local) = (self.api.settings.unread_for, self.address);
-        // Whoever shows a token or a certificate is known by that.
+        // A token or a certificate identifies its caller.
         let asks = self.api.settings.peers.clone().filter(|_| self.api.settings.is_open());
         let inquiry = asks.map(Inquiry::start);
         let open = Arc::clone(&self.api.connections);
@@ -110,7 +110,7 @@ impl Server {
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = tokio::task::JoinSet::new();
         loop {
-            // Ended connections are taken out as they end.
+            // Ended connections are removed as they end.
             while connections.try_join_next().is_some() {}
             let next = async {
                 let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;

@@ -7,10 +7,11 @@ use super::{Peers, Token};
 use crate::stages::PREPARED_WITHIN;
 
 const MIB: usize = 1 << 20;
-/// How long the database may take no writes before that is told, if nothing else is set. A database that is restarted is back
-/// before.
+/// Default time without a successful write to the database after which `/healthz` reports it. A restart of the database
+/// takes less.
 const UNWRITTEN_FOR: Duration = Duration::from_secs(30);
-/// How long a reader may take nothing of its answer, if nothing else is set. Readers over slow networks take some each second.
+/// Default time for which a reader may read nothing of its answer. Readers over slow networks read something each
+/// second.
 const UNREAD_FOR: Duration = Duration::from_secs(60);
 
 /// The settings of the API.
@@ -18,41 +19,41 @@ const UNREAD_FOR: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// Address to listen on; port 0 takes a free one.
     pub bind: SocketAddr,
-    /// Callers must show this token.
+    /// The token that callers must present.
     pub token: Option<Token>,
-    /// The connection is TLS.
+    /// Certificates for TLS; none for plain HTTP.
     pub tls: Option<Tls>,
-    /// On loopback without a token: hosts under which callers may reach the runner, besides those of this machine, as `NAME`
-    /// for any port or `NAME:PORT`.
+    /// On loopback without a token: hosts under which callers may reach the runner, besides the names of this machine,
+    /// as `NAME` for any port or `NAME:PORT`.
     pub allowed_hosts: Vec<String>,
-    /// On loopback without a token: tells callers that have no business here, steps in VMs whose network reaches the host's
-    /// loopback, from programs of this machine. Without it all are taken for programs.
+    /// On loopback without a token: distinguishes programs of this machine from steps in VMs whose network reaches the
+    /// host's loopback, and which must not call. Without it all callers count as programs.
     pub peers: Option<Peers>,
     /// Size of the largest JSON body.
     pub body_limit_bytes: usize,
-    /// How long a stage waits for an instance when its request does not say.
+    /// Default time for which a stage waits for an instance.
     pub wait: Duration,
-    /// Pools to turn to when a request names none.
+    /// Fallback pools for requests that name none.
     pub fallback_pools: Vec<String>,
-    /// An agent that is prepared for a stage answers within this, over all tries.
+    /// Time within which an agent must be prepared for a stage, over all attempts.
     pub setup_within: Duration,
-    /// A step whose agent cannot be reached for this long has failed.
+    /// Time after which a step whose agent cannot be reached has failed.
     pub unreachable_for: Duration,
-    /// When nothing could be written to the database for this long, `/healthz` says so.
+    /// Time without a successful write to the database after which `/healthz` reports it.
     pub unwritten_for: Duration,
-    /// A reader that takes nothing of its answer for this long is hung up on.
+    /// Time after which a reader that reads nothing of its answer is disconnected.
     pub unread_for: Duration,
-    /// How long requests may take to end when the runner stops; what they waited for goes on.
+    /// Time for open requests to end when the runner stops. Their work continues.
     pub drain: Duration,
 }
 
 impl Settings {
-    /// Returns whether callers must show a certificate.
+    /// Returns whether callers must present a certificate.
     pub(super) fn wants_certificates(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.client_ca_pem.is_some())
     }
 
-    /// Returns whether everybody may call who reaches the address.
+    /// Returns whether everybody who reaches the address may call.
     pub(super) fn is_open(&self) -> bool {
         self.token.is_none() && !self.wants_certificates()
     }
@@ -61,7 +62,7 @@ impl Settings {
 /// Certificates of the API, PEM.
 #[derive(Clone)]
 pub struct Tls {
-    /// The authority that callers' certificates must come from. Without it they need none.
+    /// The authority of callers' certificates. Without it they need none.
     pub client_ca_pem: Option<String>,
     /// The runner's own certificate.
     pub cert_pem: String,

@@ -22,7 +22,7 @@ pub(super) async fn setup(State(api): State<Arc<Api>>, body: Body) -> Reply<Setu
     let request: SetupVmRequest = decode(&bytes)?;
     let setup = match request.setup_request.clone() {
         Some(setup) => setup,
-        // Some callers send its fields beside the others. There `timeout` is the other one.
+        // Some callers send the setup's fields beside the others. There, `timeout` belongs to the request itself.
         None => SetupRequest { timeout: 0, ..decode(&bytes)? },
     };
     let demand = demand::of(&request, &setup, &api.settings, &api.engine.config())?;
@@ -30,7 +30,7 @@ pub(super) async fn setup(State(api): State<Arc<Api>>, body: Body) -> Reply<Setu
     let began = Instant::now();
     let work = set_up(Arc::clone(&api), demand, setup, asked.clone());
     let ready = api.set_ups.join(request.id, work).await.map_err(Refusal::like_incumbent)?;
-    // Noted by those who are still there to be told: a stage whose callers all went is unattended.
+    // Only a caller that is still there records this. A stage whose callers have all left is unattended.
     let noted = api.engine.note_set_up(&ready.stage).await;
     if noted.map_err(Refusal::from).map_err(Refusal::like_incumbent)? {
         api.metrics.set_up(&api.engine.config(), &asked, &ready, began.elapsed());
@@ -38,7 +38,8 @@ pub(super) async fn setup(State(api): State<Arc<Api>>, body: Body) -> Reply<Setu
     Ok(Json(response(&api, &ready.instance)))
 }
 
-/// Until an instance is prepared, or none can be. Runs once for a stage however many ask, and goes on when they hang up.
+/// Returns once an instance is prepared or there can be none. It runs once for a stage however many callers ask, and
+/// continues when they disconnect.
 async fn set_up(api: Arc<Api>, demand: Demand, setup: SetupRequest, asked: Asked) -> Result<Assigned, Refusal> {
     let outcome = api.stages.set_up(&demand, &setup).await.map_err(Refusal::from);
     if let Err(refusal) = &outcome {
@@ -67,7 +68,7 @@ fn response(api: &Api, instance: &Instance) -> SetupVmResponse {
         provider: instance.site.driver().to_owned(),
         pool_name: instance.pool.clone(),
         ca_cert: base64::engine::general_purpose::STANDARD.encode(&api.ca_pem),
-        // Keys stay here: who has them opens every instance.
+        // Keys are never sent: their holder could open every instance.
         ..InstanceInfo::default()
     };
     SetupVmResponse { ip_address, instance_id: instance.id.to_string(), gitspaces_port_mappings: None, instance_info }

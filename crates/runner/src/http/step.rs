@@ -17,14 +17,14 @@ use super::reply::{Json, Refusal, Reply, read};
 
 /// Time for which an agent that does not answer is asked again to start a step.
 const START_WITHIN: Duration = Duration::from_secs(30);
-/// Pause between two tries.
+/// Pause between two attempts.
 const START_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) async fn step(State(api): State<Arc<Api>>, body: Body) -> Reply<PollStepResponse> {
     let request: ExecuteVmRequest = read(body, api.settings.body_limit_bytes).await?;
     let stage = stage_of(&request)?;
     let place = api.place(&stage).await.map_err(Refusal::like_incumbent)?;
-    // Who may name any instance may run anything on it.
+    // A caller that could name any instance could run anything on it.
     if !request.instance_id.is_empty() && request.instance_id != place.instance.id.as_str() {
         let message = format!("instance {} does not serve stage {stage}", request.instance_id);
         return Err(Refusal::bad(message));
@@ -34,7 +34,7 @@ pub(super) async fn step(State(api): State<Arc<Api>>, body: Body) -> Reply<PollS
     Ok(Json(api.steps.join(key, work).await.map_err(Refusal::like_incumbent)?))
 }
 
-/// Returns the stage that a request names. Its address, and the instance that the caller describes, are not looked at.
+/// Returns the stage that a request names. The address and the instance in the request are ignored.
 ///
 /// # Errors
 /// 400 when it names no stage, or two.
@@ -57,7 +57,8 @@ fn stage_of(request: &ExecuteVmRequest) -> Result<StageId, Refusal> {
     Ok(StageId::new(stage))
 }
 
-/// Runs a step and returns its result. This runs once for a step however many callers wait, and goes on when they hang up.
+/// Runs a step and returns its result. This runs once for a step however many callers wait, and continues when they
+/// disconnect.
 async fn run(api: Arc<Api>, place: Place, mut step: StartStepRequest) -> Result<PollStepResponse, Refusal> {
     let Place { stage, instance, agent } = &place;
     let id = step.id.clone();
@@ -73,7 +74,7 @@ async fn run(api: Arc<Api>, place: Place, mut step: StartStepRequest) -> Result<
     };
     api.metrics.step(&instance.pool, outcome);
     let mut result = result?;
-    // Callers of this route know nothing of them.
+    // Callers of this route do not know this field.
     result.secrets.clear();
     if result.exited {
         api.exports.note(&instance.id, &id, &result.envs);
@@ -81,13 +82,13 @@ async fn run(api: Arc<Api>, place: Place, mut step: StartStepRequest) -> Result<
     Ok(result)
 }
 
-/// Starts a step. A connection that breaks is made anew: the agent starts no step twice.
+/// Starts a step. A broken connection is replaced, because the agent starts no step twice.
 async fn start(api: &Api, place: &Place, step: &mut StartStepRequest) -> Result<(), AgentError> {
     let deadline = Instant::now() + START_WITHIN;
     loop {
         let started = async {
             if step.image.is_empty() {
-                // As with the incumbent, what earlier steps exported outranks the step's own environment.
+                // As with the incumbent, the exports of earlier steps override the step's own environment.
                 step.environment.extend(api.exports.so_far(&place.instance.id, &place.agent).await?);
             }
             place.agent.start_step(step).await

@@ -51,14 +51,14 @@ pub(super) fn stage(row: &Stage) -> wire::Stage {
         ended_unix_ms: row.ended_ms,
         set_up: row.set_up,
         attempts: row.attempts,
-        // Why it waited says nothing once it does not.
+        // The reason for waiting is of no interest once the wait is over.
         why: waits.map(ToString::to_string).unwrap_or_default(),
         why_code: waits.map(|why| why.code().to_owned()).unwrap_or_default(),
         cause: row.cause.as_ref().map(cause),
     }
 }
 
-/// Shows the rows of a kind that cannot be read; of every kind without one.
+/// Shows the unreadable rows of one kind, or of every kind if none is given.
 pub(super) fn unreadable(
     rows: &BTreeMap<(Subject, String), String>,
     only: Option<Subject>,
@@ -91,14 +91,14 @@ pub(super) fn change(change: &Change) -> wire::Change {
     }
 }
 
-/// What pools are shown from.
+/// The data from which pools are shown.
 pub(super) struct Seen<'a> {
     pub(super) now_ms: i64,
     pub(super) instances: &'a [Instance],
     pub(super) stages: &'a [Stage],
     pub(super) streaks: &'a BTreeMap<String, Streak>,
     pub(super) drained: &'a BTreeSet<String>,
-    /// What the latest pass wanted of a flavor.
+    /// Returns the latest pass's target for a flavor.
     pub(super) wanted: &'a dyn Fn(&str) -> Option<Target>,
 }
 

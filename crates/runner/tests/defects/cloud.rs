@@ -1,4 +1,4 @@
-//! The fake driver, whose calls are written down and can be made to hang; and agents without machines.
+//! The fake driver, with calls that are recorded and can hang, and agents without machines.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -12,18 +12,18 @@ use kiln_engine::Agents;
 use kiln_pool::{Cause, Instance};
 use tokio::sync::watch;
 
-/// A driver that tells what it was asked for.
+/// A driver that records its calls.
 pub struct Cloud {
     pub fake: FakeDriver,
-    /// What hangs: `list`, `launch`, `answer` (of a launch that was carried out), `destroy ID` or `console ID`.
+    /// Calls that hang: `list`, `launch`, `answer` (of a launch that was carried out), `destroy ID` or `console ID`.
     pub hanging: watch::Sender<BTreeSet<String>>,
     /// Calls that are hanging now.
     pub waiting: watch::Sender<BTreeSet<String>>,
-    /// When each launch was asked for.
+    /// The time of each launch.
     pub launches_ms: Mutex<Vec<i64>>,
-    /// What was ended.
+    /// Ids of the ended instances.
     pub destroyed: Mutex<Vec<String>>,
-    /// The most instances that there ever were at once.
+    /// Greatest number of instances at any time.
     pub most: AtomicUsize,
     ahead_ms: Arc<AtomicI64>,
 }
@@ -47,7 +47,7 @@ impl Cloud {
         });
     }
 
-    /// Everything that hangs goes on.
+    /// Releases all hanging calls.
     pub fn go_on(&self) {
         self.hanging.send_modify(BTreeSet::clear);
     }
@@ -63,7 +63,7 @@ impl Cloud {
         self.destroyed.lock().expect("lock").clone()
     }
 
-    /// The ids of what there is.
+    /// Returns the ids of the existing instances.
     pub async fn ids(&self) -> BTreeSet<String> {
         self.fake.list().await.expect("a listing").into_iter().map(|listed| listed.id).collect()
     }
@@ -74,7 +74,7 @@ impl Cloud {
             self.waiting.send_modify(|waiting| {
                 waiting.insert(call.to_owned());
             });
-            // The sender lives as long as this does.
+            // The sender lives as long as this object.
             drop(hanging.wait_for(|hanging| !hanging.contains(call)).await);
             self.waiting.send_modify(|waiting| {
                 waiting.remove(call);

@@ -1,4 +1,4 @@
-//! The real database, some of whose calls fail.
+//! The real database, with calls that fail on demand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use kiln_pool::plan::Streak;
 use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, Subject};
 use kiln_store::SqlStore;
 
-/// Fails when it is told to.
+/// A store that fails on demand.
 pub struct Faulty {
     inner: Arc<SqlStore>,
     /// All calls fail.
     pub down: AtomicBool,
     /// This many calls succeed, and the next one fails; 0 for none.
     next: AtomicU32,
-    /// Whether the call that fails is carried out all the same.
+    /// Whether the failing call is carried out nevertheless.
     carried_out: AtomicBool,
 }
 
@@ -27,13 +27,13 @@ impl Faulty {
         Self { inner, down: AtomicBool::default(), next: AtomicU32::new(0), carried_out: AtomicBool::default() }
     }
 
-    /// The call of this number from now on fails, counted from 1.
+    /// Makes the call with this number fail, counted from 1 from now on.
     pub fn fail_call(&self, number: u32, carried_out: bool) {
         self.carried_out.store(carried_out, Ordering::SeqCst);
         self.next.store(number, Ordering::SeqCst);
     }
 
-    /// Whether the failure that was asked for has not come yet.
+    /// Tells whether the requested failure has not happened yet.
     pub fn is_armed(&self) -> bool {
         self.next.swap(0, Ordering::SeqCst) > 0
     }

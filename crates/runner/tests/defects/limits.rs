@@ -42,7 +42,7 @@ fn intended(id: &str) -> Instance {
     }
 }
 
-/// The limit was looked at, if at all, before others wrote: under load it was passed by far.
+/// The incumbent checked the limit, if at all, before others wrote. Under load it was exceeded by far.
 #[tokio::test(flavor = "multi_thread")]
 async fn defect_05_runners_that_create_at_the_same_time_stay_below_the_limit() {
     let world = World::new();
@@ -65,7 +65,7 @@ async fn defect_05_the_limit_holds_under_load() {
     let config = config(LIMIT, vec![flavor("p", 2), flavor("p/large", 1)]);
     let runners = [Arc::new(world.runner("a", &config).await), Arc::new(world.runner("b", &config).await)];
     let passes: Vec<_> = runners.iter().map(|r| tokio::spawn(Arc::clone(&r.engine).run(|_| {}))).collect();
-    // As where runners share a server: each hears that others may have changed something.
+    // Runners that share a server learn in this way that others may have changed something.
     let hosts = [Arc::clone(&runners[0].host), Arc::clone(&runners[1].host)];
     let ticks = tokio::spawn(async move {
         loop {

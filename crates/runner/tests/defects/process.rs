@@ -12,10 +12,10 @@ use tokio::net::TcpListener;
 
 use crate::rig::World;
 
-/// At most this many times per second is an agent asked that does not answer yet.
+/// Most connections per second to an agent that does not answer yet.
 const ASKED_PER_SECOND_MAX: usize = 5;
 
-/// A row of which everything is said.
+/// Returns a row with all fields set.
 fn full(id: &str, address: &str) -> Instance {
     Instance {
         id: InstanceId::new(id),
@@ -55,9 +55,9 @@ fn agents() -> PooledAgents {
     PooledAgents::new(authority, credentials, Leases { lease_s: 0, max_age_s: 0 }, ReadyWhen::Proven)
 }
 
-/// From the ninth argument of a statement on, values ended in the wrong columns; and every row held four keys, which each
-/// claim read again for every machine there is. That no claim scans rows is asserted on the statements themselves, by
-/// `plans_use_indexes` in the tests of `kiln-store`.
+/// In the incumbent, the values of a statement went to the wrong columns from the ninth argument on. Every row held
+/// four keys, which each claim read again for every machine. `plans_use_indexes` in the tests of `kiln-store` asserts
+/// on the statements themselves that no claim scans rows.
 #[tokio::test]
 async fn defect_17_and_25_a_row_comes_back_as_it_was_and_holds_no_keys() {
     let world = World::new();
@@ -84,8 +84,8 @@ async fn defect_17_and_25_a_row_comes_back_as_it_was_and_holds_no_keys() {
     assert!(named_after_keys.is_empty(), "{named_after_keys:?}");
 }
 
-/// A port that refused was asked a hundred times per second and machine. The clock is virtual here, so that waiting is
-/// over at once, and what is counted are connections.
+/// The incumbent tried a port that refused connections a hundred times per second and machine. The clock is virtual
+/// here, so waiting takes no time, and the test counts connections.
 #[tokio::test(start_paused = true)]
 async fn defect_21_an_agent_that_boots_is_asked_a_few_times_per_second() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -94,7 +94,7 @@ async fn defect_21_an_agent_that_boots_is_asked_a_few_times_per_second() {
     let counted = Arc::clone(&asked);
     let refusing = tokio::spawn(async move {
         loop {
-            // Whoever connects is sent away.
+            // Every connection is closed.
             drop(listener.accept().await);
             counted.fetch_add(1, Ordering::SeqCst);
         }
@@ -108,13 +108,13 @@ async fn defect_21_an_agent_that_boots_is_asked_a_few_times_per_second() {
     refusing.abort();
 }
 
-/// The result of making a certificate was used before it was looked at.
+/// The incumbent used the result of making a certificate before checking it.
 #[tokio::test(start_paused = true)]
 async fn defect_26_a_certificate_that_cannot_be_made_is_an_error() {
     let authority = Authority::create().expect("a CA");
     let error = authority.issue_server("größe").map(drop).expect_err("no name for a certificate");
     assert!(error.to_string().contains("größe"), "{error}");
-    // The same on the way of an instance: an error that the next try, or the boot timeout, takes care of.
+    // The same holds for an instance: the error is handled by the next attempt or the boot timeout.
     for id in ["größe", "", "two words"] {
         let error = agents().boot(&full(id, "127.0.0.1:1")).await.expect_err("no name for a certificate");
         assert!(!error.is_empty());

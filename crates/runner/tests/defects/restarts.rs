@@ -1,4 +1,4 @@
-//! What is never forgotten and never ended: through days, restarts, other runners, and a database that fails.
+//! Instances and rows that must survive days, restarts, other runners, and a failing database.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ async fn hold(runner: &Runner, id: &InstanceId, time_ms: i64) {
     runner.engine.hold(id, runner.host.now_ms() + time_ms).await.expect("a hold");
 }
 
-/// A stage that runs, one that ended and whose machine is held, and a warm machine that is held.
+/// Sets up a running stage, an ended stage whose machine is held, and a warm machine that is held.
 async fn busy_and_held(runner: &Runner) -> [InstanceId; 3] {
     runner.settle().await;
     let busy = runner.serve("busy").await.id;
@@ -40,7 +40,7 @@ async fn assert_untouched(world: &World, runner: &Runner, ids: &[InstanceId; 3])
     assert!(!ended.iter().any(|id| ids.iter().any(|kept| kept.as_str() == id)), "{ended:?}");
 }
 
-/// Rows of warm and held machines were deleted by age, and the machines ran for ever.
+/// The incumbent deleted rows of warm and held machines by age, and the machines ran for ever.
 #[tokio::test]
 async fn defect_01_what_is_warm_or_held_is_ended_before_it_is_forgotten() {
     let world = World::new();
@@ -62,7 +62,7 @@ async fn defect_01_what_is_warm_or_held_is_ended_before_it_is_forgotten() {
         }
         use kiln_engine::Host as _;
         runner.store.prune(runner.host.now_ms() - HISTORY_MS).await.expect("a database");
-        // Neither a machine without a row, nor a row without its machine.
+        // There is neither a machine without a row, nor a row without its machine.
         assert_eq!(world.cloud.ids().await, runner.live_ids().await);
     }
     assert_eq!(causes.get(&busy), Some(&Code::StageDeadline));
@@ -71,8 +71,8 @@ async fn defect_01_what_is_warm_or_held_is_ended_before_it_is_forgotten() {
     assert_eq!(runner.warm("p").await, 2);
 }
 
-/// A runner that was made anew, as containers are, had another name and an empty database. That the default database has
-/// an absolute path in the state folder is tested with the program itself.
+/// With the incumbent, a runner that was created anew, as containers are, had another name and an empty database. The
+/// program's own tests check that the default database has an absolute path in the state folder.
 #[tokio::test]
 async fn defect_12_a_runner_of_another_name_goes_on_with_what_there_is() {
     let world = World::new();
@@ -81,7 +81,7 @@ async fn defect_12_a_runner_of_another_name_goes_on_with_what_there_is() {
     let ids = busy_and_held(&first).await;
     first.kill();
     let next = world.runner("9a0b77c1d2e4", &config).await;
-    // It sees the leases of the first one, which are not renewed any more.
+    // It sees the leases of the first runner, which are no longer renewed.
     next.settle().await;
     next.turn_clock(MINUTE_MS);
     next.settle().await;
@@ -100,7 +100,7 @@ async fn defect_12_a_runner_of_another_name_goes_on_with_what_there_is() {
     assert_eq!(world.cloud.ids().await, next.live_ids().await);
 }
 
-/// A restart ended what was busy, and maintenance ended what was retained.
+/// In the incumbent, a restart ended busy machines, and maintenance ended retained ones.
 #[tokio::test]
 async fn defect_14_a_restart_ends_nothing_that_is_held_or_busy() {
     let world = World::new();
@@ -108,7 +108,7 @@ async fn defect_14_a_restart_ends_nothing_that_is_held_or_busy() {
     let ids = busy_and_held(&runner).await;
     let mut changed = flavor("p", 1);
     changed.launch.cpus = 4;
-    // The same file again, one that asks for less, for other machines, and one without the pool.
+    // The same file again, one with fewer warm machines, one with other machines, and one without the pool.
     let files = [
         config(4, vec![flavor("p", 1)]),
         config(1, vec![flavor("p", 0)]),
@@ -124,7 +124,7 @@ async fn defect_14_a_restart_ends_nothing_that_is_held_or_busy() {
     }
 }
 
-/// An error of the database was taken for `there is no such row`.
+/// The incumbent took a database error for a missing row.
 #[tokio::test]
 async fn defect_15_a_database_that_fails_ends_nothing() {
     let world = World::new();
@@ -133,7 +133,7 @@ async fn defect_15_a_database_that_fails_ends_nothing() {
     let mut failed = 0;
     for carried_out in [false, true] {
         for number in 1..=24 {
-            // There is always something going on beside: a stage that ends and one that begins.
+            // Meanwhile another stage ends and a new one begins.
             let beside = format!("ends-{carried_out}-{number}");
             runner.serve(&beside).await;
             runner.store.fail_call(number, carried_out);
@@ -146,7 +146,7 @@ async fn defect_15_a_database_that_fails_ends_nothing() {
             }
             failed += u32::from(!runner.store.is_armed());
             assert_untouched(&world, &runner, &ids).await;
-            // The stage ends at last, if its end could not be written down before.
+            // The stage ends at last, if its end could not be written before.
             runner.end(&beside).await;
             runner.turn_clock(2 * MINUTE_MS);
             runner.settle().await;
@@ -154,7 +154,7 @@ async fn defect_15_a_database_that_fails_ends_nothing() {
     }
     assert!(failed >= 40, "only {failed} calls failed");
     assert_eq!(world.cloud.ids().await, runner.live_ids().await);
-    // And a database that is away for long.
+    // Now the database fails for a long time.
     runner.store.down.store(true, Ordering::SeqCst);
     let (before, ended) = (world.cloud.ids().await, world.cloud.destroyed());
     for _ in 0..10 {
@@ -168,10 +168,10 @@ async fn defect_15_a_database_that_fails_ends_nothing() {
     assert_untouched(&world, &runner, &ids).await;
 }
 
-/// What a runner was at when it was killed stayed `running` for ever.
+/// In the incumbent, the work of a killed runner stayed `running` for ever.
 #[tokio::test]
 async fn defect_16_the_work_of_a_killed_runner_is_taken_up() {
-    // Before the cloud was asked, and after it had done what it was asked for.
+    // The runner is killed before it called the cloud, and after the cloud carried out the call.
     for (hangs, launches) in [("launch", 0), ("answer", 1)] {
         let world = World::new();
         let config = config(2, vec![flavor("p", 1)]);
@@ -190,7 +190,7 @@ async fn defect_16_the_work_of_a_killed_runner_is_taken_up() {
         assert_eq!(next.instance(begun.id.as_str()).await.state, State::Ready, "{hangs}");
         assert_eq!(world.cloud.fake.launches(), 1, "{hangs}");
     }
-    // A machine that was to end is ended.
+    // A terminating machine is ended.
     let world = World::new();
     let config = config(3, vec![flavor("p", 1)]);
     let first = world.runner("a", &config).await;

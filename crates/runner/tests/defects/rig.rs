@@ -18,16 +18,16 @@ use tokio::task::JoinHandle;
 use crate::cloud::{Answers, Cloud};
 use crate::faults::Faulty;
 
-/// Nothing in these tests takes longer on a working runner.
+/// Limit of every wait. Nothing in these tests takes longer on a working runner.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// A runner that goes on planning after so many passes never comes to rest.
+/// Number of passes after which a runner that still plans will never settle.
 const PASSES: usize = 200;
 
 pub const SECOND_MS: i64 = 1_000;
 pub const MINUTE_MS: i64 = 60 * SECOND_MS;
 pub const HOUR_MS: i64 = 60 * MINUTE_MS;
 
-/// What outlives a runner.
+/// The parts that outlive a runner.
 pub struct World {
     dir: tempfile::TempDir,
     pub cloud: Arc<Cloud>,
@@ -35,7 +35,7 @@ pub struct World {
     ahead_ms: Arc<AtomicI64>,
 }
 
-/// The real surroundings, with a clock that is ahead.
+/// The real host, with a clock that is ahead.
 pub struct Turned {
     inner: TokioHost,
     ahead_ms: Arc<AtomicI64>,
@@ -80,7 +80,7 @@ impl Host for Turned {
     }
 }
 
-/// A flavor of pool `p`.
+/// Returns a flavor of pool `p`.
 pub fn flavor(key: &str, warm: u32) -> Flavor {
     let launch = Launch { image: "debian".into(), cpus: 1, memory_mib: 512, disk_gib: 8, ..Launch::default() };
     let variant = key.split_once('/').map(|(_, variant)| variant.to_owned());
@@ -99,7 +99,7 @@ pub fn flavor(key: &str, warm: u32) -> Flavor {
     }
 }
 
-/// One pool, `p`.
+/// Returns a configuration with one pool, `p`.
 pub fn config(limit: u32, flavors: Vec<Flavor>) -> Config {
     let pool = Pool {
         name: "p".into(),
@@ -117,7 +117,7 @@ pub fn config(limit: u32, flavors: Vec<Flavor>) -> Config {
     Config { pools: BTreeMap::from([("p".to_owned(), pool)]), timing: Timing::default() }
 }
 
-/// What a caller asks for who has no wishes.
+/// Returns a request without special wishes.
 pub fn plain() -> Request {
     Request { pool: "p".to_owned(), ..Request::default() }
 }
@@ -160,7 +160,7 @@ impl World {
 }
 
 impl Runner {
-    /// As `kill -9` does it: nothing that was begun goes on, and nothing is given up.
+    /// Kills the runner as `kill -9` does: no work continues, and no lease is given up.
     pub fn kill(self) {
         for work in self.host.work.lock().expect("lock").drain(..) {
             work.abort();
@@ -171,7 +171,7 @@ impl Runner {
         self.ahead_ms.fetch_add(by_ms, Ordering::SeqCst);
     }
 
-    /// Passes until there is nothing to do.
+    /// Runs passes until there is nothing to do.
     pub async fn settle(&self) {
         let mut last = Vec::new();
         for _ in 0..PASSES {
@@ -185,7 +185,7 @@ impl Runner {
         panic!("after {PASSES} passes there is still something to do: {last:#?}");
     }
 
-    /// Lets time go by, and settles after each part of it.
+    /// Lets time pass, and settles after each part of it.
     pub async fn go_through(&self, time_ms: i64, part_ms: i64) {
         for _ in 0..time_ms / part_ms {
             self.turn_clock(part_ms);
@@ -193,7 +193,7 @@ impl Runner {
         }
     }
 
-    /// A demand goes on also when nobody waits for it: its row after all was done that can be done now.
+    /// Makes a demand whose caller leaves, settles, and returns the stage's row.
     pub async fn ask(&self, stage: &str, request: Request) -> Stage {
         let (engine, demand) = (Arc::clone(&self.engine), demand(stage, request));
         let caller = tokio::spawn(async move { engine.acquire(&demand).await.map(drop) });
@@ -203,7 +203,7 @@ impl Runner {
         self.stage(stage).await.expect("a stage")
     }
 
-    /// The instance that a stage gets from a runner whose passes somebody else drives.
+    /// Returns the instance that a stage gets from a runner whose passes run elsewhere.
     pub async fn acquire(&self, stage: &str) -> Assigned {
         let demand = demand(stage, plain());
         let acquired = tokio::time::timeout(PATIENCE, self.engine.acquire(&demand)).await;
@@ -236,7 +236,7 @@ impl Runner {
         self.store.live_instances().await.expect("a database")
     }
 
-    /// How many of a flavor are warm.
+    /// Returns the number of warm instances of a flavor.
     pub async fn warm(&self, flavor: &str) -> usize {
         self.live().await.iter().filter(|i| i.flavor == flavor && i.state == State::Ready).count()
     }
@@ -250,7 +250,7 @@ fn demand(stage: &str, request: Request) -> Demand {
     Demand { id: stage.into(), request, wait_ms: 30 * MINUTE_MS, run_ms: 0 }
 }
 
-/// Waits until something is there.
+/// Waits until a value is there.
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {

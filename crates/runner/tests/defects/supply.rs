@@ -1,4 +1,4 @@
-//! Pools that stay full, and stages that get what they asked for.
+//! Pools stay full, and stages get the instances that they asked for.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,14 +12,14 @@ use kiln_pool::{Code, StageState, State};
 
 use crate::rig::{HOUR_MS, MINUTE_MS, Runner, SECOND_MS, World, config, flavor, plain, until};
 
-/// One burst of refusals drained the pool until the next restart.
+/// In the incumbent, one burst of refusals drained the pool until the next restart.
 #[tokio::test]
 async fn defect_08_the_pool_is_full_again_after_refusals() {
     let world = World::new();
     let runner = world.runner("a", &config(6, vec![flavor("p", 3)])).await;
     runner.settle().await;
     assert_eq!(runner.warm("p").await, 3);
-    // The cloud has no more while stages take all that is warm.
+    // The cloud has no more room while stages take all warm instances.
     world.cloud.fake.limit(3);
     for stage in ["s1", "s2", "s3"] {
         runner.serve(stage).await;
@@ -29,7 +29,7 @@ async fn defect_08_the_pool_is_full_again_after_refusals() {
     world.cloud.fake.limit(100);
     runner.go_through(HOUR_MS, MINUTE_MS).await;
     assert_eq!(runner.warm("p").await, 3);
-    // Each replacement fails a few times, for each reason that there is.
+    // Each replacement fails a few times, for every possible reason.
     let classes = [
         ErrorClass::Throttled,
         ErrorClass::Capacity,
@@ -58,7 +58,7 @@ async fn defect_08_the_pool_is_full_again_after_refusals() {
     assert_eq!(world.cloud.ids().await, runner.live_ids().await);
 }
 
-/// A claim took whatever was free: another image, another size, another tenant's.
+/// The incumbent's claim took any free machine: another image, another size, another tenant's.
 #[tokio::test]
 async fn defect_09_claims_are_for_their_flavor_image_and_tenant_alone() {
     let world = World::new();
@@ -87,11 +87,11 @@ async fn defect_09_claims_are_for_their_flavor_image_and_tenant_alone() {
         let instance = runner.instance(stage.instance.expect("an instance").as_str()).await;
         assert_eq!(format!("{} {}", instance.flavor, instance.image), expected, "{account} {class} {image}");
     }
-    // The tenant's own limit is reached: its stage waits, whatever else is warm.
+    // The tenant's own limit is reached, so its stage waits whatever else is warm.
     let waits = runner.ask("waits", request("acme", "", "")).await;
     assert_eq!((waits.state, waits.instance), (StageState::Waiting, None));
     assert!(runner.warm("p").await > 0 && runner.warm("p/large").await > 0);
-    // And what the tenant has warm serves nobody else, also where the pool is full.
+    // The tenant's warm instance serves nobody else, even when the pool is full.
     runner.end("waits").await;
     runner.end("s5").await;
     runner.settle().await;
@@ -106,7 +106,7 @@ async fn defect_09_claims_are_for_their_flavor_image_and_tenant_alone() {
     assert_eq!(runner.warm("p@acme").await, 1);
 }
 
-/// A lock was held over calls to the cloud: one slow machine blocked every `/setup` of its pool.
+/// The incumbent held a lock during calls to the cloud: one slow machine blocked every `/setup` of its pool.
 #[tokio::test]
 async fn defect_10_a_slow_cloud_blocks_no_claim() {
     let world = World::new();
@@ -122,7 +122,7 @@ async fn defect_10_a_slow_cloud_blocks_no_claim() {
     world.cloud.hangs(&destroy).await;
     let second = runner.acquire("s2").await.instance;
     world.cloud.hangs("launch").await;
-    // Not even the listing comes back.
+    // Even the listing does not return.
     world.cloud.hang("list");
     runner.host.signal();
     world.cloud.hangs("list").await;
@@ -138,7 +138,7 @@ async fn defect_10_a_slow_cloud_blocks_no_claim() {
     passes.abort();
 }
 
-/// The same where the answer never comes: an instance that nobody works on any more is ended by the next pass.
+/// The same holds when the answer never comes: the next pass ends an instance that nobody works on any more.
 #[tokio::test]
 async fn defect_10_a_call_that_never_returns_holds_no_instance() {
     let world = World::new();
@@ -153,7 +153,7 @@ async fn defect_10_a_call_that_never_returns_holds_no_instance() {
     let destroy = format!("destroy {one}");
     world.cloud.hang(&destroy);
     runner.end("s1").await;
-    // The first pass writes down that it is to end, the second one asks the cloud.
+    // The first pass marks it as terminating, the second one calls the cloud.
     runner.engine.pass().await.expect("a pass");
     runner.engine.pass().await.expect("a pass");
     world.cloud.hangs(&destroy).await;
@@ -162,7 +162,7 @@ async fn defect_10_a_call_that_never_returns_holds_no_instance() {
     world.cloud.go_on();
     runner.settle().await;
     assert_eq!(runner.instance(one.as_str()).await.state, State::Gone);
-    // Nor does a console that is not shown keep a dead one from being judged.
+    // A console that never answers does not keep a dead instance from being judged either.
     runner.ask("s2", plain()).await;
     runner.settle().await;
     let two = runner.acquire("s2").await.instance.id;
@@ -173,7 +173,7 @@ async fn defect_10_a_call_that_never_returns_holds_no_instance() {
     assert_eq!((ended.state, ended.cause.map(|cause| cause.code)), (State::Gone, Some(Code::Died)));
 }
 
-/// A machine that was never reached was replaced for ever, at once and without a pause that grows.
+/// The incumbent replaced an unreachable machine for ever, at once and without growing pauses.
 #[tokio::test]
 async fn defect_16_machines_that_are_never_reached_are_tried_ever_more_rarely() {
     let world = World::new();
@@ -185,7 +185,7 @@ async fn defect_16_machines_that_are_never_reached_are_tried_ever_more_rarely() 
     runner.go_through(3 * HOUR_MS, 30 * SECOND_MS).await;
     let launches = world.cloud.launches_ms.lock().expect("lock").clone();
     assert!(launches.len() <= 30, "{} launches in three hours: {launches:?}", launches.len());
-    // A try itself takes a minute.
+    // An attempt itself takes a minute.
     let pauses: Vec<i64> = launches.windows(2).map(|pair| pair[1] - pair[0]).filter(|p| *p > 2 * MINUTE_MS).collect();
     assert!(pauses[0] < 5 * MINUTE_MS && pauses[pauses.len() - 1] >= 15 * MINUTE_MS, "{pauses:?}");
     assert!(pauses.is_sorted(), "{pauses:?}");
@@ -195,14 +195,14 @@ async fn defect_16_machines_that_are_never_reached_are_tried_ever_more_rarely() 
         "{:?}",
         stage.why
     );
-    // What was the matter is mended: the next try closes the breaker.
+    // The fault is mended, and the next attempt closes the breaker.
     world.agents.silent.store(false, Ordering::SeqCst);
     runner.go_through(20 * MINUTE_MS, MINUTE_MS).await;
     assert!(runner.stage("s").await.expect("a stage").assigned_ms.is_some());
     assert_eq!(runner.warm("p").await, 2);
 }
 
-/// An image that could not be looked up was dropped from the claim, and the stage ran on another one.
+/// In the incumbent, an image that could not be looked up was dropped from the claim, and the stage ran on another one.
 #[tokio::test]
 async fn defect_18_an_unknown_image_is_not_replaced_by_another() {
     let world = World::new();

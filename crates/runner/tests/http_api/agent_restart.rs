@@ -1,18 +1,18 @@
-//! Agents that are started again: the stage ends with that cause, whoever finds out.
+//! Agents that are started again: the stage ends with that cause, whichever call finds out.
 
 use serde_json::{Value, json};
 use sqlx::Executor as _;
 
 use crate::rig::{Runner, setup, step, until};
 
-/// Code and first line of the evidence; the end of the console follows.
+/// Returns the code and the first line of the evidence. The end of the console follows it.
 fn cause_in(row: &Value) -> (String, String) {
     let text =
         |name: &str| row["cause"][name].as_str().unwrap_or_default().lines().next().unwrap_or_default().to_owned();
     (text("code"), text("evidence"))
 }
 
-/// The cause of a stage's end, when it has ended.
+/// Returns the cause of a stage's end, once it has ended.
 async fn cause_of(runner: &Runner, stage: &str) -> (String, String) {
     until("the stage's end", async || {
         let shown = runner.ok("GET", &format!("/kiln/v1/stages/{stage}"), &Value::Null).await;
@@ -21,7 +21,7 @@ async fn cause_of(runner: &Runner, stage: &str) -> (String, String) {
     .await
 }
 
-/// A runner with a stage, of which a step runs.
+/// Returns a runner with a stage that has a running step.
 async fn with_step() -> (Runner, String) {
     let runner = Runner::with_machines(1).await;
     let instance = runner.set_up("s1").await;
@@ -54,7 +54,7 @@ async fn a_step_that_is_to_start_afterwards_is_refused_and_the_stage_ends() {
     let (status, refused) = runner.json("POST", "/kiln/v1/stages/s1/steps", &start).await;
     assert_eq!((status, refused["cause"]["code"].as_str()), (410, Some("agent_restarted")), "{refused}");
     assert_eq!(cause_of(&runner, "s1").await, restarted());
-    // The incumbent's route says it in the incumbent's way.
+    // The incumbent's route reports it in the incumbent's form.
     let (status, refused) = runner.json("POST", "/step", &step("s1", "other", "true")).await;
     assert_eq!((status, refused["cause"]["code"].as_str()), (500, Some("agent_restarted")), "{refused}");
     runner.end().await;
@@ -112,7 +112,8 @@ async fn a_step_that_tampered_with_its_agent_ends_its_stage_with_that_cause() {
 async fn a_stage_that_is_being_set_up_goes_on_with_another_instance() {
     let runner = Runner::with_machines(1).await;
     let first = runner.set_up("s1").await;
-    // As a runner leaves it that was killed before it could tell the caller: the stage counts as not prepared.
+    // The row is as a runner leaves it that is killed before it could answer the caller: the stage counts as not
+    // prepared.
     runner.world.restart_agent(0, |_| {}).await;
     let mut by_hand = runner.world.database().await;
     by_hand.execute("UPDATE stages SET set_up = 0").await.expect("a change");

@@ -1,4 +1,4 @@
-//! Callers that hang up, send slowly or do not read, and a slow look at who they are.
+//! Callers that disconnect, send slowly or do not read, and a slow identification of callers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -13,14 +13,14 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::rig::{PATIENCE, Runner, World, setup, step, until};
 
-/// Callers that come while the first one is looked at.
+/// Number of callers that arrive while the first one is being identified.
 const CALLERS: usize = 170;
-/// Long enough for a reader that reads, on a busy machine too.
+/// Long enough for a reader that reads, even on a busy machine.
 const UNREAD_FOR: Duration = Duration::from_secs(2);
-/// More bytes than all buffers between the runner and a reader hold.
+/// More bytes than all buffers between the runner and a reader can hold.
 const ENOUGH: usize = 8 << 20;
 
-/// Sends a request over a connection of its own, and leaves the answer where it is.
+/// Sends a request over a connection of its own, and does not read the answer.
 async fn send(runner: &Runner, verb: &str, path: &str, body: &Value) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(8 << 10).expect("a small buffer");
@@ -32,7 +32,8 @@ async fn send(runner: &Runner, verb: &str, path: &str, body: &Value) -> TcpStrea
     stream
 }
 
-/// Connections that the runner's process has accepted. Before, the kernel's table has no inode for them.
+/// Returns the number of connections that the runner's process has accepted. Before that, the kernel's table has no
+/// inode for them.
 fn accepted(runner: &Runner) -> usize {
     let table = std::fs::read_to_string("/proc/self/net/tcp").expect("the kernel's table");
     let port = format!(":{:04X}", runner.address.port());
@@ -40,7 +41,7 @@ fn accepted(runner: &Runner) -> usize {
     table.lines().skip(1).filter(|line| established(&line.split_whitespace().collect::<Vec<_>>())).count()
 }
 
-/// What lies in the kernel for callers of the runner that do not take it, in bytes of each, as the kernel writes them.
+/// Returns the unread bytes in the kernel for each of the runner's callers, in the kernel's notation.
 fn untaken(runner: &Runner) -> Vec<String> {
     let table = std::fs::read_to_string("/proc/self/net/tcp").expect("the kernel's table");
     let port = format!(":{:04X}", runner.address.port());
@@ -49,8 +50,8 @@ fn untaken(runner: &Runner) -> Vec<String> {
     queues.filter(|bytes| bytes != "00000000").collect()
 }
 
-/// Each connection was looked at by itself: 25 new stages in a second cost more time than there was, callers hung up while they
-/// waited, and their stages were not stored.
+/// Each connection was once identified separately. With 25 new stages per second this took more time than there was;
+/// callers disconnected while they waited, and their stages were not stored.
 #[tokio::test]
 async fn a_slow_look_at_callers_turns_nobody_away() {
     let (go, gate) = mpsc::channel::<()>();
@@ -71,7 +72,7 @@ async fn a_slow_look_at_callers_turns_nobody_away() {
     until("the first look", async || (looks.load(Ordering::SeqCst) == 1).then_some(())).await;
     let stored = async || runner.engine.store().open_stages().await.expect("a store").len();
     assert_eq!(stored().await, 0, "nobody is served before it is known who it is");
-    // Two looks are all that there are: the one that is under way, and one for all who came meanwhile.
+    // There are only two lookups: the one that is running, and one for all callers that arrived meanwhile.
     go.send(()).expect("a look");
     go.send(()).expect("a look");
     until("the stages", async || (stored().await == CALLERS).then_some(())).await;
@@ -94,7 +95,8 @@ async fn vms_and_callers_that_are_gone_are_hung_up_on() {
     }
 }
 
-/// One whose answer nobody reads kept its connection, its memory and the agent's connection behind it for as long as it liked.
+/// A connection with an unread answer once lasted for as long as its peer liked, with its memory and the agent's
+/// connection behind it.
 #[tokio::test]
 async fn readers_that_do_not_read_are_hung_up_on() {
     let world = World::new();
@@ -119,7 +121,7 @@ async fn readers_that_do_not_read_are_hung_up_on() {
         silent.read_exact(&mut begun).await.expect("the beginning of an answer");
         assert_eq!(&begun, b"HTTP/1.1 200", "{path}");
         until(&format!("{path} {body} to be hung up on"), async || (open(&runner).await == others).then_some(())).await;
-        // What was on its way is there, and not the end of the answer.
+        // The bytes on their way arrive, but not the end of the answer.
         let _ = silent.read_to_end(&mut rest).await;
         assert!(!rest.ends_with(b"0\r\n\r\n"), "{path}: the whole answer was there, {} bytes", rest.len());
     }
@@ -127,7 +129,8 @@ async fn readers_that_do_not_read_are_hung_up_on() {
     runner.end().await;
 }
 
-/// Their answers filled the one connection to the agent, so that no step of the stage could be started, waited for or cancelled.
+/// Their answers once filled the only connection to the agent, so that no step of the stage could be started, awaited
+/// or cancelled.
 #[tokio::test]
 async fn readers_that_do_not_read_hold_up_no_other_call_of_their_stage() {
     let runner = Runner::with_machines(1).await;
@@ -170,7 +173,7 @@ async fn readers_that_do_not_read_hold_up_no_other_call_of_their_stage() {
     runner.end().await;
 }
 
-/// Makes changes that are longer than [`ENOUGH`] together; the number of the one before them.
+/// Makes changes that are longer than [`ENOUGH`] together, and returns the number of the change before them.
 async fn make_changes(runner: &Runner) -> i64 {
     let store = runner.engine.store();
     let before = store.changes_after(0, 1000).await.expect("a store").pop().expect("a change").seq;
@@ -194,7 +197,7 @@ async fn make_changes(runner: &Runner) -> i64 {
     before
 }
 
-/// Connections of the API, with the one that asks.
+/// Returns the number of open connections of the API, including the one that asks.
 async fn open(runner: &Runner) -> usize {
     let text = runner.send("GET", "/metrics", "").await.text().await.expect("text");
     let line = text.lines().find(|line| line.starts_with("kiln_api_connections")).expect("the metric");

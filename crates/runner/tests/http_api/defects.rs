@@ -1,4 +1,4 @@
-//! The incumbent's defects that show at its API, by their number in our study of it. None of them is here.
+//! The incumbent's defects that appear at its API, by their number in our study of it. None of them is here.
 
 use std::io::Write;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{Runner, World, setup, step, until};
 
-/// What an answer must come within that may not wait for anything.
+/// Time limit of answers that must not wait for anything.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 async fn state_of(runner: &Runner, instance: &str) -> String {
@@ -17,8 +17,8 @@ async fn state_of(runner: &Runner, instance: &str) -> String {
     row["instance"]["state"].as_str().expect("a state").to_owned()
 }
 
-/// A stage whose caller goes away before there is a machine: the first launch leads nowhere and is ended, the next one has an
-/// agent.
+/// Starts a stage whose caller leaves before there is a machine. The first launch has no agent and is ended; the next
+/// one has one.
 async fn abandon_setup(runner: &Runner, stage: &str) {
     let caller = runner.spawn("/setup", setup(stage));
     until("the demand", async || runner.engine.store().stage(&stage.into()).await.expect("a store")).await;
@@ -34,7 +34,7 @@ async fn abandon_setup(runner: &Runner, stage: &str) {
     runner.ok("DELETE", &format!("/kiln/v1/instances/{first}"), &Value::Null).await;
 }
 
-/// A caller that went away during `/setup` left a machine that nobody knew.
+/// In the incumbent, a caller that left during `/setup` left an unknown machine behind.
 #[tokio::test]
 async fn defect_02_a_setup_without_its_caller_goes_on_and_is_found_again() {
     let runner = Runner::start().await;
@@ -52,7 +52,7 @@ async fn defect_02_a_setup_without_its_caller_goes_on_and_is_found_again() {
     runner.end().await;
 }
 
-/// And a machine that nobody comes back for is not kept for a day.
+/// A machine that nobody comes back for is not kept for a day either.
 #[tokio::test]
 async fn defect_02_a_stage_whose_callers_all_went_ends() {
     let runner = Runner::start().await;
@@ -70,7 +70,7 @@ async fn defect_02_a_stage_whose_callers_all_went_ends() {
     runner.end().await;
 }
 
-/// A cloud call that failed was retried by looking the machine up where it was not any more.
+/// The incumbent repeated a failed cloud call by looking the machine up where it no longer was.
 #[tokio::test]
 async fn defect_03_destroy_is_retried_until_it_succeeds() {
     let runner = Runner::with_machines(1).await;
@@ -84,7 +84,7 @@ async fn defect_03_destroy_is_retried_until_it_succeeds() {
     runner.end().await;
 }
 
-/// Destroying what is not there took ten minutes and failed.
+/// In the incumbent, destroying an unknown stage took ten minutes and failed.
 #[tokio::test]
 async fn defect_03_destroying_an_unknown_stage_is_quick() {
     let runner = Runner::start().await;
@@ -94,7 +94,7 @@ async fn defect_03_destroying_an_unknown_stage_is_quick() {
     runner.end().await;
 }
 
-/// `/step` went on for ten hours when the machine was gone.
+/// In the incumbent, `/step` waited for ten hours when the machine was gone.
 #[tokio::test]
 async fn defect_04_step_ends_promptly_when_the_vm_dies() {
     let runner = Runner::with_machines(1).await;
@@ -111,7 +111,7 @@ async fn defect_04_step_ends_promptly_when_the_vm_dies() {
     assert!(message.contains("step long of stage s1") && message.contains(&instance), "{message}");
     let evidence = answer["cause"]["evidence"].as_str().expect("text");
     assert!(evidence.contains(&format!("console of {instance}")), "{evidence}");
-    // A repetition says so at once.
+    // A repeated request gets this answer at once.
     let began = Instant::now();
     let (status, again) = runner.json("POST", "/step", &request).await;
     assert_eq!((status, again["cause"]["code"].as_str()), (500, Some("died")));
@@ -120,7 +120,7 @@ async fn defect_04_step_ends_promptly_when_the_vm_dies() {
     runner.end().await;
 }
 
-/// The same where the stage ends on purpose while its step runs; there was no way to cancel one.
+/// The same holds when the stage ends on purpose during its step. In the incumbent a step could not be cancelled.
 #[tokio::test]
 async fn defect_04_step_ends_when_its_stage_is_cancelled() {
     let runner = Runner::with_machines(1).await;
@@ -135,7 +135,7 @@ async fn defect_04_step_ends_when_its_stage_is_cancelled() {
     runner.end().await;
 }
 
-/// A repeated `/setup` made a second machine, and `/destroy` ended only one of them.
+/// In the incumbent, a repeated `/setup` made a second machine, and `/destroy` ended only one of them.
 #[tokio::test]
 async fn defect_06_setup_is_idempotent() {
     let runner = Runner::with_machines(2).await;
@@ -147,7 +147,7 @@ async fn defect_06_setup_is_idempotent() {
     assert!(answers.iter().all(|answer| answer.0 == 200 && *answer == answers[0]), "{answers:?}");
     assert_eq!(runner.json("POST", "/setup", &setup("s1")).await, answers[0]);
     assert_eq!(runner.world.driver.launches(), 1);
-    // A restart changes nothing about that.
+    // A restart does not change that.
     let runner = runner.restart().await;
     assert_eq!(runner.json("POST", "/setup", &setup("s1")).await, answers[0]);
     let rows = runner.ok("GET", "/kiln/v1/instances", &Value::Null).await;
@@ -155,7 +155,7 @@ async fn defect_06_setup_is_idempotent() {
     runner.end().await;
 }
 
-/// Keys were handed out, and whoever named an instance could run anything on it.
+/// The incumbent sent keys in answers, and a caller that named any instance could run anything on it.
 #[tokio::test]
 async fn defect_07_no_keys_in_answers_and_no_foreign_instance() {
     let runner = Runner::with_machines(2).await;
@@ -168,7 +168,7 @@ async fn defect_07_no_keys_in_answers_and_no_foreign_instance() {
         (status, refused["error_msg"].as_str()),
         (400, Some(format!("instance {foreign} does not serve stage mine").as_str()))
     );
-    // A complete description of another machine is not dialled.
+    // The runner does not connect to another machine that the request describes completely.
     request["instance_id"] = json!("");
     request["ip_address"] = json!("203.0.113.9");
     request["instance_info"] = answer["instance_info"].clone();
@@ -186,7 +186,7 @@ async fn defect_07_no_keys_in_answers_and_no_foreign_instance() {
     ] {
         let body = if verb == "POST" { setup("mine") } else { Value::Null };
         let text = runner.ok(verb, &path, &body).await.to_string();
-        // `PRIVATE KEY`, as text and at each of the three places where base64 may begin.
+        // `PRIVATE KEY`, as text and at each of the three offsets of base64.
         for key in ["PRIVATE KEY", "UFJJVkFURSBLRV", "BSSVZBVEUgS0VZ", "QUklWQVRFIEtFW"] {
             assert!(!text.contains(key), "{path}: {text}");
         }
@@ -194,7 +194,7 @@ async fn defect_07_no_keys_in_answers_and_no_foreign_instance() {
     runner.end().await;
 }
 
-/// A restart of the runner ended the machines that worked, and cut what was asked.
+/// In the incumbent, a restart of the runner ended busy machines and cut requests.
 #[tokio::test]
 async fn defect_11_a_restart_of_the_runner_does_not_end_a_running_step() {
     let runner = Runner::with_machines(1).await;
@@ -204,7 +204,7 @@ async fn defect_11_a_restart_of_the_runner_does_not_end_a_running_step() {
     let caller = runner.spawn("/step", request.clone());
     until("the step", async || (!runner.world.steps_on(0).is_empty()).then_some(())).await;
     let runner = runner.restart().await;
-    // The request was cut when its time to end was up.
+    // The request was cut when its drain time was over.
     assert!(caller.await.is_err_and(|error| error.is_panic()));
     let caller = runner.spawn("/step", request);
     std::fs::write(gate, "").expect("a file");
@@ -213,7 +213,7 @@ async fn defect_11_a_restart_of_the_runner_does_not_end_a_running_step() {
     runner.end().await;
 }
 
-/// The account became `free` where the name of the pool held that word.
+/// In the incumbent, the account became `free` if the pool's name contained that word.
 #[tokio::test]
 async fn defect_19_the_account_is_the_one_of_the_request() {
     let runner = Runner::start().await;
@@ -231,7 +231,7 @@ async fn defect_19_the_account_is_the_one_of_the_request() {
     runner.end().await;
 }
 
-/// What steps exported was in one process's memory: another replica, or a restart, lost it.
+/// In the incumbent, exported variables were in one process's memory, and another replica or a restart lost them.
 #[tokio::test]
 async fn defect_22_exported_environment_survives_a_restart() {
     let runner = Runner::with_machines(1).await;
@@ -245,7 +245,7 @@ async fn defect_22_exported_environment_survives_a_restart() {
     runner.end().await;
 }
 
-/// A writer that keeps what is written.
+/// A writer that keeps everything.
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<u8>>>);
 
@@ -260,16 +260,16 @@ impl Write for Kept {
     }
 }
 
-/// Requests, with their secrets, were in the log.
+/// In the incumbent, requests were logged with their secrets.
 #[tokio::test]
 async fn defect_23_no_secret_is_logged() {
     let log = Kept::default();
     let writer = log.clone();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
-    // With one subscriber alone, what a thread of another test logs first would count as switched off here too.
+    // With only one subscriber, an event that a thread of another test logs first would count as disabled here too.
     let _other = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
-    // The runtime of this test has one thread, so that is all of it.
+    // This test's runtime has one thread, so this captures everything.
     let _logging = tracing::subscriber::set_default(subscriber);
     let runner = Runner::with_machines(1).await;
     let mut request = setup("s1");
@@ -294,7 +294,7 @@ async fn defect_23_no_secret_is_logged() {
     assert!(!log.contains("PRIVATE KEY"));
 }
 
-/// A lookup that found nothing and did not fail was answered by `null`, as a success.
+/// In the incumbent, a lookup that found nothing without failing was answered with `null`, as a success.
 #[tokio::test]
 async fn defect_24_no_success_without_a_result() {
     let runner = Runner::start().await;
@@ -314,12 +314,12 @@ async fn defect_24_no_success_without_a_result() {
     runner.end().await;
 }
 
-/// The API was there only after the pools were built, so that health checks were refused for minutes.
+/// In the incumbent, the API was only available after the pools were built, so health checks were refused for minutes.
 #[tokio::test]
 async fn health_answers_before_the_pools_are_built() {
     let world = World::new();
     let runner = Runner::with(&world, |_| {}).await;
-    // Whatever the engine has done by now, the process answers.
+    // The process answers, however far the engine is.
     assert_eq!(runner.send("GET", "/healthz", "").await.text().await.expect("a body"), "OK");
     runner.end().await;
 }

@@ -1,4 +1,4 @@
-//! The description of the API is true.
+//! Tests that the description of the API is true.
 
 use kiln_runner::http::openapi;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ async fn every_operation_is_served() {
     runner.set_up("x").await;
     let document = runner.ok("GET", "/kiln/v1/openapi.json", &Value::Null).await;
     assert_eq!(document, openapi());
-    // Ends the stage and the instance last.
+    // The stage and the instance are ended last.
     let mut all = operations(&document);
     all.sort_by_key(|(verb, path, _)| (path.contains("cancel"), verb == "DELETE", path.clone(), verb.clone()));
     for (verb, path, _) in all.into_iter().filter(|(_, path, _)| path != "/kiln/v1/events") {
@@ -33,7 +33,7 @@ async fn every_operation_is_served() {
     runner.end().await;
 }
 
-/// What of a value its schema does not tell, or tells otherwise.
+/// Returns the parts of a value that its schema lacks or contradicts.
 fn untold(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
     if let Some(path) = schema["$ref"].as_str() {
         let name = path.rsplit('/').next().unwrap_or_default();

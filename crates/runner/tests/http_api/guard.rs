@@ -1,4 +1,4 @@
-//! Who is let in, and where the API may stand at all.
+//! Accepted callers, and addresses on which the API may listen.
 
 use kiln_runner::http::{Server, Settings, Tls, Token};
 use reqwest::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
@@ -97,7 +97,7 @@ async fn without_a_token_only_this_machine_is_answered() {
     runner.end().await;
 }
 
-/// The headers that programs send which know nothing of Kiln: the incumbent's delegate and its command line, and curl.
+/// The headers of programs that know nothing of Kiln: the incumbent's delegate and its command line, and curl.
 #[tokio::test]
 async fn callers_of_the_incumbent_need_no_token() {
     let runner = Runner::with_machines(1).await;
@@ -134,7 +134,7 @@ async fn callers_of_the_incumbent_need_no_token() {
     runner.end().await;
 }
 
-/// The first line of the answer to a request, byte for byte.
+/// Returns the first line of the answer to a request, byte for byte.
 async fn status_of(runner: &Runner, request: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(runner.address).await.expect("a connection");
     stream.write_all(request.as_bytes()).await.expect("sent");
@@ -166,7 +166,7 @@ async fn with_certificates_only_those_of_our_authority_are_answered() {
     };
     assert_eq!(ask(&world.authority).await.expect("an answer"), 200);
     assert!(ask(&other).await.is_err());
-    // Plain HTTP is not spoken here.
+    // Plain HTTP is refused here.
     assert!(runner.http.get(runner.url("/healthz")).send().await.is_err());
     runner.end().await;
 }

@@ -1,4 +1,4 @@
-//! The incumbent's routes: what they take and what they answer, to the letter.
+//! The incumbent's routes: their requests and their answers, to the letter.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{Runner, World, setup, step, until};
 
-/// Status, content type and body of an answer.
+/// Returns status, content type and body of an answer.
 async fn told(runner: &Runner, verb: &str, path: &str, body: &str) -> (u16, String, String) {
     let answer = runner.send(verb, path, body).await;
     let kind = answer.headers().get("content-type").map(|kind| kind.to_str().expect("text").to_owned());
@@ -133,13 +133,13 @@ async fn a_setup_answers_with_every_field() {
         }
     });
     assert_eq!(answer, expected);
-    // The order of the fields, and `null` where a map is not there.
+    // The fields are in order, and a missing map is `null`.
     assert!(text.starts_with("{\"ip_address\":\"127.0.0.1\",\"instance_id\":"), "{text}");
     assert!(text.contains("\"gitspaces_port_mappings\":null,\"instance_info\":{\"id\":"), "{text}");
     runner.end().await;
 }
 
-/// The environment that a step of a stage set up by this request sees.
+/// Returns the environment of a step in a stage that this request sets up.
 async fn environment_after(request: Value) -> String {
     let runner = Runner::with_machines(1).await;
     let (status, answer) = runner.json("POST", "/setup", &request).await;
@@ -165,7 +165,7 @@ async fn requests_are_read_as_loosely_as_by_the_incumbent() {
     for request in [nested, flat, any_case, nulls] {
         assert_eq!(environment_after(request.clone()).await, "v", "{request}");
     }
-    // What follows the first value is not looked at.
+    // Anything after the first value is ignored.
     let runner = Runner::start().await;
     let answer = runner.send("POST", "/destroy", "{\"id\":\"s1\"} {\"id\":").await;
     assert_eq!(answer.status(), 200);
@@ -305,7 +305,7 @@ async fn a_suspension_is_checked_and_then_refused() {
     let (status, refused) = runner.json("POST", "/suspend", &request).await;
     assert_eq!(status, 500);
     assert!(refused["error_msg"].as_str().expect("text").contains("cannot be put to sleep"), "{refused}");
-    // Nothing happened to it.
+    // The instance is unharmed.
     runner.ok("POST", "/step", &step("s1", "a", "true")).await;
     runner.end().await;
 }
@@ -332,7 +332,7 @@ async fn a_stage_that_finds_no_instance_ends_with_the_reason() {
         (500, Some(500), Some("no_capacity"))
     );
     assert!(answer["error_msg"].as_str().expect("text").contains("there is no image `missing`"), "{answer}");
-    // The same answer again, and no second demand.
+    // The answer is the same, and there is no second demand.
     assert_eq!(runner.json("POST", "/setup", &request).await, (status, answer));
     runner.end().await;
 }

@@ -1,4 +1,4 @@
-//! The runner's HTTP API over a real engine, a real database and real agents; only the machines are not there.
+//! The runner's HTTP API over a real engine, a real database and real agents. Only the machines are missing.
 
 mod agent_restart;
 mod callers;

@@ -1,4 +1,4 @@
-//! `/destroy` that is there before its `/setup`.
+//! A `/destroy` that arrives before its `/setup`.
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use crate::rig::{PATIENCE, Runner, setup, until};
 
-/// The stage waited, got an instance, and kept it until it counted as unattended, 15 minutes later.
+/// The stage once waited, got an instance, and kept it until it counted as unattended, 15 minutes later.
 #[tokio::test]
 async fn a_destroy_that_overtakes_its_setup_ends_the_stage_at_once() {
     let runner = Runner::start().await;
@@ -15,16 +15,16 @@ async fn a_destroy_that_overtakes_its_setup_ends_the_stage_at_once() {
     assert_eq!((status, &refused["cause"]["code"]), (500, &json!("destroyed")), "{refused}");
     let told = refused["error_msg"].as_str().expect("text");
     assert!(told.contains("its caller destroyed it before it was set up"), "{told}");
-    // It left no row, so the id can be used again later on.
+    // It left no row, so the id can be used again later.
     assert_eq!(runner.json("GET", "/kiln/v1/stages/s1", &Value::Null).await.0, 404);
     assert_eq!(runner.world.driver.launches(), 0);
-    // Others are served as ever.
+    // Other stages are served as usual.
     runner.world.offer().await;
     runner.set_up("s2").await;
     runner.end().await;
 }
 
-/// The request is read when its end comes.
+/// The end arrives while the request is being read.
 #[tokio::test]
 async fn a_destroy_that_comes_while_the_setup_is_read_ends_the_stage_at_once() {
     let runner = Runner::start().await;

@@ -40,7 +40,7 @@ async fn pools_instances_and_stages_are_shown() {
     runner.end().await;
 }
 
-/// The plan wants what stages wait for besides what the file wants warm.
+/// The plan wants instances for waiting stages in addition to the file's warm ones.
 #[tokio::test]
 async fn pools_show_what_the_latest_pass_wanted() {
     let runner = Runner::start().await;
@@ -51,7 +51,7 @@ async fn pools_show_what_the_latest_pass_wanted() {
     };
     let at_rest = (json!(0), json!({"awake": 0, "asleep": 0}));
     until("a pass", async || wanted().await.filter(|seen| *seen == at_rest)).await;
-    // No machine was offered, so its stage waits.
+    // No machine was offered, so the pool's stage waits.
     let waiting = runner.spawn("/setup", setup("s1"));
     let demand = (json!(0), json!({"awake": 1, "asleep": 0}));
     until("the demand", async || wanted().await.filter(|seen| *seen == demand)).await;
@@ -61,7 +61,7 @@ async fn pools_show_what_the_latest_pass_wanted() {
     runner.end().await;
 }
 
-/// Somebody changed rows by hand.
+/// Rows were changed by hand.
 #[tokio::test]
 async fn rows_that_cannot_be_read_are_shown_beside_the_others() {
     let runner = Runner::with_machines(1).await;
@@ -133,7 +133,7 @@ async fn a_held_instance_outlives_its_stage_until_it_is_released() {
     runner.ok("POST", "/destroy", &json!({"id": "s1"})).await;
     runner.engine.pass().await.expect("a pass");
     assert_eq!(runner.ok("GET", &at, &Value::Null).await["instance"]["state"], "claimed");
-    // Its stage has ended, so nothing runs there any more.
+    // Its stage has ended, so no step runs there any more.
     assert_eq!(runner.json("POST", "/step", &step("s1", "late", "true")).await.0, 500);
     let released = runner.ok("POST", &format!("{at}/release"), &Value::Null).await;
     assert_eq!(released.get("held_until_unix_ms"), None);
@@ -174,7 +174,7 @@ async fn steps_are_started_followed_and_cancelled() {
     };
     until("the output", async || (output(json!({"id": "a", "wait_ms": 10_000})).await.1 == "0123456789").then_some(()))
         .await;
-    // What is there now, from the middle; then to the end.
+    // It reads the present output from the middle, and then to the end.
     assert_eq!(output(json!({"id": "a", "offset": 4})).await, ("4 10 false false".into(), "456789".into()));
     assert_eq!(output(json!({"id": "a", "offset": 10})).await, ("10 10 false false".into(), String::new()));
     let (status, beyond) = runner.json("POST", "/kiln/v1/stages/s1/output", &json!({"id": "a", "offset": 11})).await;
@@ -242,7 +242,7 @@ async fn listen(runner: &Runner, last: Option<&str>) -> reqwest::Response {
     answer
 }
 
-/// Reads so many events; id and data of each.
+/// Reads this many events and returns id and data of each.
 async fn events(answer: reqwest::Response, count: usize) -> Vec<(String, Value)> {
     let (mut text, mut chunks) = (String::new(), answer.bytes_stream());
     let read = async {
@@ -270,9 +270,9 @@ async fn events_come_as_they_happen_and_go_on_where_a_reader_was() {
     };
     let sequence: Vec<i64> = all.iter().map(number).collect();
     assert!(sequence.is_sorted_by(|a, b| a < b), "{sequence:?}");
-    // What was missed comes first, and nothing twice.
+    // Missed events come first, and none comes twice.
     assert_eq!(events(listen(&runner, Some(&all[2].0)).await, 3).await, all[3..]);
-    // Without a place, only what happens from now on.
+    // Without a place, the stream begins with the next event.
     let listening = listen(&runner, None).await;
     runner.ok("POST", "/destroy", &json!({"id": "s1"})).await;
     let next = events(listening, 1).await;

@@ -1,4 +1,4 @@
-//! When an instance is ready: what its agent has to prove, and who need not prove anything.
+//! When an instance is ready: the proof that its agent has to give, and the cases without one.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,10 +18,10 @@ use serde_json::Value;
 
 use crate::rig::{Runner, World, setup, step, until};
 
-/// A shell that cannot do what steps need.
+/// A shell that cannot run steps.
 const BROKEN: &str = "#!/bin/sh\necho no library; exit 127\n";
 
-/// Puts a program in the place of the shell of a machine.
+/// Replaces the shell of a machine by a program.
 fn put_shell(bin: &Path, text: &str) {
     std::fs::create_dir_all(bin).expect("a directory");
     let (sh, new) = (bin.join("sh"), bin.join("new"));
@@ -65,7 +65,7 @@ async fn a_machine_that_cannot_run_a_step_serves_no_stage_until_it_can() {
     world.clean().await;
 }
 
-/// The row of an instance whose agent is there.
+/// Returns the row of an instance whose agent exists.
 fn booting(address: SocketAddr, server_name: Option<&str>) -> Instance {
     let batch = Batch {
         token: "i-1".into(),
@@ -93,7 +93,7 @@ fn agents(authority: &Arc<Authority>, ready_when: ReadyWhen) -> PooledAgents {
     PooledAgents::new(Arc::clone(authority), credentials, Leases { lease_s: 0, max_age_s: 0 }, ready_when)
 }
 
-/// An agent that knows the incumbent's routes alone. It has its own name from the start.
+/// Starts an agent with only the incumbent's routes. It has its own name from the start.
 async fn stock(authority: &Authority, name: &str) -> SocketAddr {
     let own = authority.issue_server(name).expect("a certificate");
     let config =
@@ -109,7 +109,7 @@ async fn stock(authority: &Authority, name: &str) -> SocketAddr {
             let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
             let routes = routes.clone();
             tokio::spawn(async move {
-                // How the connection ends is of no interest here.
+                // It does not matter how the connection ends.
                 let _ended = server.serve_connection(TokioIo::new(stream), routes).await;
             });
         }
@@ -144,7 +144,7 @@ async fn an_agent_that_serves_a_stage_already_does_not_become_ready() {
     world.offer().await;
     let instance = booting(world.address(0), Some("golden"));
     let agents = agents(&world.authority, ReadyWhen::Proven);
-    // Also a second time: a try may have been cut off before its outcome was written down.
+    // It works a second time too: an attempt may have been cut off before its outcome was written.
     for _ in 0..2 {
         agents.boot(&instance).await.expect("it is ready");
     }

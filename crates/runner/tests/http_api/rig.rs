@@ -1,4 +1,4 @@
-//! A runner in this process on a free port, and agents that stand for machines.
+//! A runner in this process on a free port, and agents in place of machines.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,22 +20,22 @@ use kiln_tls::Authority;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-/// Nothing in these tests takes longer on a working runner.
+/// Limit of every wait. Nothing in these tests takes longer on a working runner.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// The name that machines have before they are given one.
+/// The name of machines before they get their own.
 const GOLDEN: &str = "golden";
 
-/// What outlives a runner: machines, database, CA.
+/// The parts that outlive a runner: machines, database, CA.
 pub struct World {
     pub dir: tempfile::TempDir,
     pub driver: FakeDriver,
     pub authority: Arc<Authority>,
-    /// So many calls to end an instance fail from now on.
+    /// Number of further calls of destroy that fail.
     pub failing_destroys: Arc<AtomicU32>,
     machines: Mutex<Vec<Machine>>,
 }
 
-/// The fake driver, whose destroy fails as often as it is told to.
+/// The fake driver, with calls of destroy that fail on demand.
 pub struct Stubborn {
     inner: FakeDriver,
     failures: Arc<AtomicU32>,
@@ -114,7 +114,7 @@ fn pool(name: &str, image: &str) -> Pool {
     }
 }
 
-/// Two pools that work, and one whose image no driver has.
+/// Returns two pools that work, and one whose image no driver has.
 pub fn config() -> Config {
     let pools = [pool("ubuntu", "debian"), pool("other", "debian"), pool("broken", "missing")];
     Config { pools: pools.into_iter().map(|pool| (pool.name.clone(), pool)).collect(), timing: Timing::default() }
@@ -125,7 +125,7 @@ impl World {
         Self::below(&std::env::temp_dir())
     }
 
-    /// A world whose database lies somewhere below this folder.
+    /// Creates a world whose database is somewhere below this folder.
     pub fn below(folder: &std::path::Path) -> Arc<Self> {
         kiln_tls::install_provider();
         Arc::new(Self {
@@ -137,7 +137,7 @@ impl World {
         })
     }
 
-    /// A connection of somebody else to the database.
+    /// Opens a second connection to the database.
     pub async fn database(&self) -> sqlx::SqliteConnection {
         let file = format!("sqlite:{}", self.dir.path().join("kiln.db").display());
         <sqlx::SqliteConnection as sqlx::Connection>::connect(&file).await.expect("the database")
@@ -147,7 +147,7 @@ impl World {
         Arc::new(Stubborn { inner: self.driver.clone(), failures: Arc::clone(&self.failing_destroys) })
     }
 
-    /// The next instance that is launched is a new machine with an agent.
+    /// Makes the next launched instance a new machine with an agent.
     pub async fn offer(&self) {
         self.offer_with(|_| {}).await;
     }
@@ -186,8 +186,8 @@ impl World {
         self.machines.lock().expect("lock").push(Machine { address, agent, serving, settings, _dir: dir });
     }
 
-    /// A machine's agent ends without a word, and another one is started in its place, with what `before` left of its
-    /// state directory.
+    /// Ends a machine's agent as a crash does, and starts another one in its place. `before` gets the state directory
+    /// first.
     pub async fn restart_agent(&self, machine: usize, before: impl FnOnce(&std::path::Path)) {
         let (settings, serving) = {
             let mut machines = self.machines.lock().expect("lock");
@@ -204,20 +204,20 @@ impl World {
         machines[machine].serving = tokio::spawn(server.serve(std::future::pending()));
     }
 
-    /// The agents fall silent; the machines go on.
+    /// Silences the agents. The machines continue.
     pub fn silence(&self) {
         for machine in self.machines.lock().expect("lock").iter() {
             machine.serving.abort();
         }
     }
 
-    /// The agents fall silent, and the driver says that the instance ended.
+    /// Silences the agents, and makes the driver report that the instance ended.
     pub fn crash(&self, instance: &str, evidence: &str) {
         self.silence();
         self.driver.crash(instance, evidence);
     }
 
-    /// Ends what steps left running.
+    /// Ends processes that steps left running.
     pub async fn clean(&self) {
         let machines = std::mem::take(&mut *self.machines.lock().expect("lock"));
         for machine in machines {
@@ -226,22 +226,22 @@ impl World {
         }
     }
 
-    /// Where a machine's agent listens.
+    /// Returns the address of a machine's agent.
     pub fn address(&self, machine: usize) -> SocketAddr {
         self.machines.lock().expect("lock")[machine].address
     }
 
-    /// Where a machine's agent keeps its journal.
+    /// Returns the folder of a machine's agent with its journal.
     pub fn state_of(&self, machine: usize) -> std::path::PathBuf {
         self.machines.lock().expect("lock")[machine].settings.state_dir.clone()
     }
 
-    /// Whether a machine's agent was prepared for a stage.
+    /// Tells whether a machine's agent was prepared for a stage.
     pub fn is_in_use(&self, machine: usize) -> bool {
         self.machines.lock().expect("lock")[machine].agent.in_use()
     }
 
-    /// Steps that a machine was told to start.
+    /// Returns the steps that a machine was told to start.
     pub fn steps_on(&self, machine: usize) -> Vec<String> {
         let agent = Arc::clone(&self.machines.lock().expect("lock")[machine].agent);
         agent.list().steps.into_iter().map(|step| step.id).collect()
@@ -253,7 +253,7 @@ impl Runner {
         Self::with(&World::new(), |_| {}).await
     }
 
-    /// A runner with so many machines to come.
+    /// Starts a runner that gets this many machines.
     pub async fn with_machines(machines: usize) -> Self {
         let world = World::new();
         for _ in 0..machines {
@@ -338,7 +338,7 @@ impl Runner {
         tokio::time::timeout(PATIENCE, sent).await.expect("an answer in time").expect("an answer")
     }
 
-    /// Status and JSON.
+    /// Returns status and JSON.
     pub async fn json(&self, verb: &str, path: &str, body: &Value) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let answer = self.send(verb, path, &body).await;
@@ -347,20 +347,20 @@ impl Runner {
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
-    /// The JSON of a success.
+    /// Returns the JSON of a success.
     pub async fn ok(&self, verb: &str, path: &str, body: &Value) -> Value {
         let (status, answer) = self.json(verb, path, body).await;
         assert_eq!(status, 200, "{verb} {path}: {answer}");
         answer
     }
 
-    /// Sets a stage up; its instance.
+    /// Sets up a stage and returns its instance.
     pub async fn set_up(&self, stage: &str) -> String {
         let answer = self.ok("POST", "/setup", &setup(stage)).await;
         answer["instance_id"].as_str().expect("an id").to_owned()
     }
 
-    /// A request that goes on beside the test.
+    /// Sends a request beside the test.
     pub fn spawn(&self, path: &str, body: Value) -> tokio::task::JoinHandle<(u16, Value)> {
         let sent = self.http.post(self.url(path)).body(body.to_string()).send();
         tokio::spawn(async move {
@@ -374,14 +374,14 @@ pub fn setup(stage: &str) -> Value {
     json!({"id": stage, "pool_id": "ubuntu", "setup_request": {"envs": {"FROM_SETUP": "yes"}}})
 }
 
-/// A step that runs a script.
+/// Returns a step that runs a script.
 pub fn step(stage: &str, id: &str, script: &str) -> Value {
     json!({"stage_runtime_id": stage, "start_step_request": {
         "id": id, "log_drone": true, "run": {"entrypoint": ["sh", "-c"], "commands": [script]}
     }})
 }
 
-/// Waits until something is there.
+/// Waits until a value is there.
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {

@@ -12,7 +12,7 @@ async fn results_of_steps() {
     runner.set_up("s1").await;
     let ok = runner.ok("POST", "/step", &step("s1", "ok", "true")).await;
     assert_eq!((ok["exited"].as_bool(), ok.get("exit_code"), ok.get("error")), (Some(true), None, None));
-    // A step that fails is a success of the request.
+    // For the request, a failing step is a success.
     let failed = runner.ok("POST", "/step", &step("s1", "failed", "exit 3")).await;
     assert_eq!((failed["exited"].as_bool(), failed["exit_code"].as_i64()), (Some(true), Some(3)));
     let secret =
@@ -26,7 +26,7 @@ async fn results_of_steps() {
     outputs["start_step_request"]["output_vars"] = json!(["A", "B"]);
     let outputs = runner.ok("POST", "/step", &outputs).await;
     assert_eq!(outputs["outputs"], json!({"A": "1", "B": "yes"}));
-    // What the agent refuses, the caller is told.
+    // The agent's refusals reach the caller.
     let (status, refused) = runner.json("POST", "/step", &json!({
         "stage_runtime_id": "s1", "start_step_request": {"id": "container", "image": "alpine", "run": {"commands": ["x"]}}
     })).await;
@@ -44,7 +44,7 @@ async fn the_stage_may_be_named_in_either_place_but_must_be_one() {
     inner["start_step_request"]["stage_runtime_id"] = json!("s1");
     inner["instance_id"] = json!(instance);
     inner["ip_address"] = json!("203.0.113.9");
-    // It selects the original agent's other mode there; the answer still comes when the step has ended.
+    // There it selects the original agent's other mode. The answer still comes once the step has ended.
     assert_eq!(runner.ok("POST", "/step", &inner).await["exited"], true);
     inner["stage_runtime_id"] = json!("s2");
     let (status, refused) = runner.json("POST", "/step", &inner).await;
@@ -98,7 +98,7 @@ async fn what_a_step_exports_reaches_later_steps_of_its_stage_alone() {
     assert_eq!(ask("s1", "before", json!({"EXPORTED": "own"})).await, "own");
     runner.ok("POST", "/step", &step("s1", "first", "echo EXPORTED=one >> \"$DRONE_ENV\"")).await;
     assert_eq!(ask("s1", "after-one", Value::Null).await, "one");
-    // As with the incumbent, it outranks what the step itself brings; and the later export counts.
+    // As with the incumbent, an export overrides the step's own value, and a later export overrides an earlier one.
     assert_eq!(ask("s1", "outranked", json!({"EXPORTED": "own"})).await, "one");
     runner.ok("POST", "/step", &step("s1", "second", "echo EXPORTED=two >> \"$DRONE_ENV\"")).await;
     assert_eq!(ask("s1", "after-two", Value::Null).await, "two");
@@ -133,7 +133,7 @@ async fn an_instance_whose_agent_refuses_the_setup_ends_and_no_other_is_spent_on
     world.offer().await;
     let runner = Runner::with(&world, |settings| settings.body_limit_bytes = 64 << 20).await;
     let mut request = setup("s1");
-    // More than the agent takes, and less than the runner does.
+    // This is more than the agent accepts, and less than the runner does.
     request["setup_request"]["envs"]["LARGE"] = json!("x".repeat(17 << 20));
     let (status, refused) = runner.json("POST", "/setup", &request).await;
     assert_eq!((status, refused["cause"]["code"].as_str()), (500, Some("setup_failed")), "{}", refused["error_msg"]);

@@ -1,4 +1,4 @@
-//! A database that takes no writes.
+//! A database that cannot be written.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use sqlx::Executor as _;
 
 use crate::rig::{Runner, World, setup, until};
 
-/// As soon as this, so that tests need not wait long.
+/// Short, so that tests need not wait long.
 const UNWRITTEN_FOR: Duration = Duration::from_millis(100);
 
-/// What `/healthz` answers; the second one as a stranger.
+/// Returns the answer of `/healthz`; with `stranger`, the one for unauthenticated callers.
 async fn healthz(runner: &Runner, stranger: bool) -> (u16, String) {
     let mut request = runner.http.get(runner.url("/healthz"));
     if stranger {
@@ -21,14 +21,14 @@ async fn healthz(runner: &Runner, stranger: bool) -> (u16, String) {
     (answer.status().as_u16(), answer.text().await.expect("a body"))
 }
 
-/// It said OK for as long as the process ran, while every write failed.
+/// It once said OK for as long as the process ran, while every write failed.
 #[tokio::test]
 async fn health_is_red_while_nothing_can_be_written_and_green_again_afterwards() {
     let world = World::new();
     let runner = Runner::with(&world, |settings| settings.unwritten_for = UNWRITTEN_FOR).await;
     until("the first pass", async || runner.health.report().ready.then_some(())).await;
     assert_eq!(healthz(&runner, false).await, (200, "OK".to_owned()));
-    // Somebody else writes, and does not end.
+    // Another connection holds a write transaction open.
     let mut other = world.database().await;
     other.execute("BEGIN IMMEDIATE").await.expect("a transaction");
     let (status, text) = until("a red answer", async || {
@@ -48,7 +48,7 @@ async fn health_is_red_while_nothing_can_be_written_and_green_again_afterwards()
     runner.end().await;
 }
 
-/// It said OK, because leases are written into the room that is kept for ends, while every new stage was refused.
+/// It once said OK, because leases are written into the room reserved for ends, while every new stage was refused.
 #[tokio::test]
 async fn health_is_red_while_a_full_disk_takes_nothing_but_ends() {
     let Some(disk) = SmallDisk::mount(64) else { return };
@@ -56,7 +56,7 @@ async fn health_is_red_while_a_full_disk_takes_nothing_but_ends() {
     world.offer().await;
     let runner = Runner::with(&world, |settings| settings.unwritten_for = UNWRITTEN_FOR).await;
     runner.set_up("first").await;
-    // What the database gives back when it empties its log is taken again.
+    // The room that the database frees by emptying its log is taken again.
     let healthz = async || {
         disk.fill();
         healthz(&runner, false).await

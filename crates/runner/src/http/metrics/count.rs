@@ -16,7 +16,7 @@ pub struct Metrics {
     errors: Counters,
     executions: Counters,
     execution_errors: Counters,
-    // A counter, whose name the incumbent gives without the ending that the text form adds to counters.
+    // This is a counter, but the incumbent's name lacks the suffix that the text form appends to counters.
     fallbacks: Gauges,
     wait: Histograms,
     init: Histograms,
@@ -28,7 +28,7 @@ pub struct Metrics {
     accounts: Accounts,
 }
 
-/// The part of a stage's request that labels are made of.
+/// The values of a stage's request that become labels.
 #[derive(Debug, Clone)]
 pub(in crate::http) struct Asked {
     pool: String,
@@ -81,7 +81,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a stage whose instance was prepared, `took` after it was asked for.
+    /// Counts a stage whose instance was prepared, `took` after its request.
     pub(in crate::http) fn set_up(&self, config: &Config, asked: &Asked, assigned: &Assigned, took: Duration) {
         let Assigned { stage, instance } = assigned;
         let since_asked = |at: Option<i64>| at.map_or(0, |at| at - stage.created_ms);
@@ -141,7 +141,7 @@ impl Metrics {
         self.init_attempts.of(&labels).inc();
     }
 
-    /// Returns the labels of a pool. Those of an unknown pool are empty, since a request can name any.
+    /// Returns the labels of a pool. They are empty for an unknown pool, because a request can name any.
     fn pool_labels(&self, config: &Config, pool: &str, account: &str) -> Labels {
         let [name, os, arch, driver] = match config.pools.get(pool) {
             Some(pool) => [&pool.name, &pool.os, &pool.arch, &pool.driver].map(Clone::clone),
@@ -172,7 +172,7 @@ impl Metrics {
         let written = encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &now))
             .and_then(|()| encode_eof(&mut text));
-        // A string takes everything.
+        // Writing to a string cannot fail.
         written.map_err(|error| StoreError { message: error.to_string(), ambiguous: false })?;
         Ok(text)
     }

@@ -1,4 +1,4 @@
-//! Gauges, which are read from the rows when somebody asks.
+//! Gauges, which are read from the rows on request.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -87,7 +87,7 @@ fn warm_labels(config: &Config, pool: &str, state: &str) -> Labels {
     vec![("pool_id", pool.to_owned()), ("os", os), ("arch", arch), ("driver", driver), ("state", state.to_owned())]
 }
 
-/// Returns the incumbent's word for a state. It has none for an instance that ends.
+/// Returns the incumbent's word for a state. It has none for an ending instance.
 fn incumbent(state: State) -> Option<&'static str> {
     Some(match state {
         State::Intended | State::Launching | State::Booting | State::Resuming => "provisioning",

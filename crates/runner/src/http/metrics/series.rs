@@ -1,8 +1,8 @@
-//! Families of metrics that cannot grow without end.
+//! Families of metrics with a bounded number of series.
 //!
-//! A label's value may come from a request: an account, the name of an image. Each new one is a series that this process and
-//! whoever collects its metrics keep for ever, so a family has at most so many; what comes later is counted in one more,
-//! whose labels all say [`OTHERS`].
+//! A label's value may come from a request: an account, the name of an image. Each new one is a series that this
+//! process and its collectors keep for ever. So a family has a maximum number of series, and further ones are counted
+//! in one more, whose labels are all [`OTHERS`].
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -15,15 +15,15 @@ use prometheus_client::registry::Registry;
 
 use super::Labels;
 
-/// The value of labels that stands for all values that got no series of their own.
+/// The label's value for all values that have no series of their own.
 pub(super) const OTHERS: &str = "other";
-/// Series of a family of counters or gauges.
+/// Most series of a family of counters or gauges.
 pub(super) const SERIES_MAX: usize = 10_000;
-/// Series of a family of histograms, each of which is 18 lines.
+/// Most series of a family of histograms, each of which is 18 lines.
 pub(super) const HISTOGRAMS_MAX: usize = 1_000;
-/// Accounts with labels of their own in counters and gauges.
+/// Most accounts with labels of their own in counters and gauges.
 pub(super) const ACCOUNTS_MAX: usize = 1_000;
-/// Accounts with labels of their own in histograms.
+/// Most accounts with labels of their own in histograms.
 pub(super) const ACCOUNTS_IN_HISTOGRAMS_MAX: usize = 50;
 
 /// A family of metrics with a bound on the number of its series.
@@ -50,14 +50,14 @@ impl Gauges {
 }
 
 impl Histograms {
-    /// Histograms of durations in seconds.
+    /// Registers histograms of durations in seconds.
     pub(super) fn new(registry: &mut Registry, name: &str, help: &str) -> Self {
         Self::register(registry, name, help, HISTOGRAMS_MAX, seconds)
     }
 }
 
 fn seconds() -> Histogram {
-    // 50 ms to 27 min: from a warm claim to a wait for capacity.
+    // The buckets go from 50 ms to 27 min: from a warm claim to a wait for capacity.
     Histogram::new(exponential_buckets(0.05, 2.0, 16))
 }
 
@@ -77,7 +77,7 @@ where
         Self { family, known: Mutex::default(), most }
     }
 
-    /// The metric of these labels, or of all others when there are too many already.
+    /// Returns the metric of these labels, or that of all others when there are too many.
     pub(super) fn of(&self, labels: &Labels) -> M {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= self.most && !known.contains(labels) {
@@ -91,12 +91,12 @@ where
     }
 }
 
-/// The accounts that have labels of their own: those that came first.
+/// The accounts that have labels of their own: the first ones that were seen.
 #[derive(Debug, Default)]
 pub(super) struct Accounts(Mutex<HashMap<String, usize>>);
 
 impl Accounts {
-    /// The account's label, in metrics that tell so many accounts apart.
+    /// Returns the account's label, for metrics that distinguish at most `most` accounts.
     pub(super) fn label(&self, account: &str, most: usize) -> String {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let next = known.len();
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(took.len(), HISTOGRAMS_MAX + 1);
         let others = SERIES_MAX + 500 - HISTOGRAMS_MAX;
         assert!(took.contains(&format!("took_count{{image_name=\"other\",pool=\"other\"}} {others}")));
-        // What is known goes on being counted.
+        // Known series are still counted.
         counters.of(&vec![("image_name", "image-0".to_owned()), ("pool", "pool".to_owned())]).inc();
         assert!(lines(&registry, "counted_total{image_name=\"image-0\"")[0].ends_with(" 2"));
     }

@@ -1,15 +1,15 @@
-//! What the API offers, one row for each verb and path.
+//! The operations of the API, one row for each verb and path.
 
 use kiln_wire::runner::{self as wire, kiln as own};
 
 /// The body of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Taken {
-    /// None.
+    /// There is none.
     Nothing,
-    /// A message, and whether it must be there.
+    /// A message, and whether it is mandatory.
     Json(&'static str, bool),
-    /// A tar stream compressed by zstd.
+    /// A tar stream compressed with zstd.
     Tar,
 }
 
@@ -18,11 +18,11 @@ pub(super) enum Taken {
 pub(super) enum Answer {
     /// A message.
     Json(&'static str),
-    /// A text, or a message when that is asked for.
+    /// A text, or a message on request.
     TextOrJson(&'static str, &'static str),
-    /// Something of this media type, and what it is.
+    /// Bytes: their media type and their description.
     Bytes(&'static str, &'static str),
-    /// None.
+    /// There is none.
     Empty,
 }
 
@@ -58,7 +58,7 @@ impl Operation {
 use Answer::{Bytes, Empty, Json as Gives, TextOrJson};
 use Taken::{Json, Nothing, Tar};
 
-/// All of them.
+/// All operations.
 #[rustfmt::skip]
 pub(super) const OPERATIONS: &[Operation] = &[
     op(("GET", wire::HEALTHZ), "healthz", "Whether the runner serves, and can write down what it does: 503 when it cannot. With `verbose`, a HealthReport.",

@@ -1,11 +1,11 @@
-//! Schemas, from what messages say about themselves.
+//! Schemas, derived from the messages' own descriptions.
 
 use kiln_wire::agent::{self, kiln as agent_kiln};
 use kiln_wire::described::{Described, Field, Shape};
 use kiln_wire::runner::{self, kiln};
 use serde_json::{Map, Value, json};
 
-/// Every message that an operation names, or that is part of one.
+/// All messages that operations name, and their parts.
 #[rustfmt::skip]
 const SHAPES: &[Shape] = &[
     runner::SetupVmRequest::SHAPE, runner::Context::SHAPE, runner::StorageConfig::SHAPE,
@@ -33,7 +33,7 @@ const SHAPES: &[Shape] = &[
     agent_kiln::UnpackedResponse::SHAPE, agent_kiln::Terminal::SHAPE,
 ];
 
-/// All schemas, by name.
+/// Returns all schemas, by name.
 pub(super) fn all() -> Value {
     let mut schemas: Map<String, Value> = SHAPES.iter().map(schema).collect();
     schemas.insert("Empty".to_owned(), json!({"type": "object", "description": "Says only that all went well."}));
@@ -46,7 +46,7 @@ fn schema(shape: &Shape) -> (String, Value) {
             let properties: Map<String, Value> = fields.iter().map(property).collect();
             let always: Vec<&str> = fields.iter().filter(|field| field.always).map(|field| field.name).collect();
             let mut schema = json!({"type": "object", "description": about.trim(), "properties": properties});
-            // Requests may leave out everything; answers say what they always hold.
+            // Requests may omit any field; answers list the fields that they always have.
             if !always.is_empty() && !name.ends_with("Request") && *name != "InstanceInfo" {
                 schema["required"] = json!(always);
             }
@@ -64,7 +64,7 @@ fn property(field: &Field) -> (String, Value) {
     (field.name.to_owned(), schema)
 }
 
-/// The schema of a type as it stands in the source.
+/// Returns the schema of a type from its name in the source.
 fn typed(ty: &str) -> Value {
     let within = |wrapper: &str| ty.strip_prefix(wrapper).and_then(|rest| rest.strip_suffix('>')).map(str::trim);
     if let Some(inner) = within("Vec<") {
