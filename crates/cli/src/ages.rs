@@ -1,6 +1,6 @@
-//! Times as people read them.
+//! Times in a form for people.
 
-/// How old something is: `12s`, `3m12s`, `2h05m`, `3d04h`. What lies in the future, by another machine's clock, is `0s`.
+/// Returns an age: `12s`, `3m12s`, `2h05m`, `3d04h`. A time in the future, by another machine's clock, is `0s`.
 #[must_use]
 pub fn age(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;
@@ -16,7 +16,7 @@ pub fn age(ms: i64) -> String {
     }
 }
 
-/// How long something took, where parts of seconds matter: `180ms`, `4.3s`, else like [`age`].
+/// Returns a duration in which parts of seconds matter: `180ms`, `4.3s`, otherwise like [`age`].
 #[must_use]
 pub fn lasted(ms: i64) -> String {
     let ms = ms.max(0);
@@ -27,14 +27,14 @@ pub fn lasted(ms: i64) -> String {
     }
 }
 
-/// A point in time: `2026-11-25 00:16:21Z`.
+/// Returns a point in time: `2026-11-25 00:16:21Z`.
 #[must_use]
 pub fn clock(unix_ms: i64) -> String {
     let time = jiff::Timestamp::from_millisecond(unix_ms);
     time.map_or_else(|_| "?".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
 }
 
-/// Now, in milliseconds since 1970.
+/// Returns the present time, in milliseconds since 1970.
 #[must_use]
 pub fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()

@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The command line's arguments.
 
 pub mod operator;
 pub mod runner;
@@ -18,7 +18,7 @@ use crate::ui::Output;
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -80,42 +80,42 @@ pub struct RunArgs {
     /// Secret by name; its value is masked in all output; may be repeated. `NAME` alone takes it from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub secret: Vec<String>,
-    /// File of secrets: lines of NAME=VALUE; values of several lines stand within quotes
+    /// File of secrets: lines of NAME=VALUE; values of several lines must be in quotes
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub secret_file: Option<PathBuf>,
-    /// What is given for the file's variables and inputs
+    /// Values for the file's variables and inputs
     #[command(flatten)]
     pub given: GivenArgs,
-    /// Keep a failed stage's instance this long for a look (`30m`, `1h`)
+    /// Keep a failed stage's instance for this long, for debugging (`30m`, `1h`)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub keep_on_failure: Option<Duration>,
-    /// How the run is shown
+    /// Form in which the run is shown
     #[arg(long, short, value_enum, default_value_t = Output::Auto)]
     pub output: Output,
-    /// Also write what `--output json` prints to this file, with every test case
+    /// Also write the output of `--output json` to this file, with every test case
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub json_file: Option<PathBuf>,
     /// Also append a summary in Markdown to this file, such as `"$GITHUB_STEP_SUMMARY"`
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub summary: Option<PathBuf>,
-    /// Print where the time went until each stage's first output
+    /// Print the times up to each stage's first output
     #[arg(long)]
     pub timings: bool,
-    /// Image that serves a pool: `POOL=IMAGE`, or `IMAGE` for all pools; may be repeated
+    /// Image for a pool: `POOL=IMAGE`, or `IMAGE` for all pools; may be repeated
     #[arg(long, value_name = "[POOL=]IMAGE")]
     pub image: Vec<String>,
-    /// Run the stages on this runner's instances, instead of VMs of this machine
+    /// Run the stages on this runner's instances instead of VMs of this machine
     #[arg(long, value_name = "URL", help_heading = "Runner")]
     pub runner: Option<String>,
-    /// How the runner knows us
+    /// Credentials for the runner
     #[command(flatten)]
     pub access: operator::Access,
-    /// What the VMs are like
+    /// Size and settings of the VMs
     #[command(flatten)]
     pub vm: VmArgs,
 }
 
-/// What VMs are made of.
+/// The size and settings of VMs.
 #[derive(Debug, Clone, Args)]
 pub struct VmArgs {
     /// Processors of each VM
@@ -124,37 +124,37 @@ pub struct VmArgs {
     /// Memory of each VM in MiB
     #[arg(long, value_name = "MIB", default_value_t = DEFAULT_SHAPE.memory_mib, env = "KILN_MEMORY_MIB", value_parser = within(&MEMORY_MIB))]
     pub memory: u32,
-    /// How they run
+    /// Settings of this machine
     #[command(flatten)]
     pub host: HostArgs,
 }
 
-/// How this machine runs VMs, whatever they are made of.
+/// Settings of this machine for VMs of any size.
 #[derive(Debug, Clone, Args)]
 pub struct HostArgs {
-    /// How VMs run
+    /// Acceleration of VMs
     #[arg(long, value_enum, default_value_t = Accel::Auto, env = "KILN_ACCEL")]
     pub accel: Accel,
-    /// The kiln-agent that goes into the VMs [default: the one beside this program]
+    /// The kiln-agent for the VMs [default: the one beside this program]
     #[arg(long, value_name = "FILE", env = "KILN_AGENT", value_hint = ValueHint::FilePath)]
     pub agent: Option<PathBuf>,
-    /// Free disk in MiB that is reserved for each VM: none is started that would leave less than all were promised
+    /// Free disk in MiB to reserve for each VM; a VM that would leave less than the sum of the reserves is not started
     #[arg(long, value_name = "MIB", default_value_t = 2048, env = "KILN_DISK_RESERVE_MIB")]
     pub disk_reserve: u32,
-    /// With less free disk than this, in MiB, the VM that has written most is ended
+    /// End the VM that has written the most when less disk than this is free, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, env = "KILN_DISK_WATERMARK_MIB")]
     pub disk_watermark: u32,
-    /// VMs may declare this many times the host's memory
+    /// Memory of all VMs together, as a multiple of the host's memory
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, env = "KILN_MEMORY_OVERCOMMIT", value_parser = overcommit)]
     pub memory_overcommit: f64,
 }
 
-/// Ways to run a VM.
+/// Acceleration of VMs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Accel {
-    /// KVM where a VM really boots with it, else software emulation
+    /// KVM if a VM really boots with it, else software emulation
     Auto,
-    /// KVM or nothing
+    /// KVM only
     Kvm,
     /// Software emulation
     Tcg,
@@ -166,41 +166,41 @@ pub struct ValidateArgs {
     /// Pipeline files; `-` is standard input
     #[arg(required = true, value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
-    /// How findings are printed
+    /// Output format of the findings
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
-    /// Check for a run on a runner's instances, instead of VMs of this machine
+    /// Check for a run on a runner's instances instead of VMs of this machine
     #[arg(long)]
     pub runner: bool,
-    /// What is asked of the files, as `kiln run` is
+    /// Values for the file's variables and inputs
     #[command(flatten)]
     pub given: GivenArgs,
 }
 
-/// What the caller says about how a pipeline file is read, and which part of it is meant.
+/// The caller's input to reading a pipeline file, and the selection of its stages.
 #[derive(Debug, Clone, Default, Args)]
 pub struct GivenArgs {
     /// Only this stage, by its identifier; may be repeated
     #[arg(long, value_name = "ID")]
     pub stage: Vec<String>,
-    /// What the build is for, as conditions see it
+    /// Build event that conditions see
     #[arg(long, value_name = "EVENT", default_value = "push")]
     pub event: String,
-    /// Branch, as conditions see it [default: the working tree's]
+    /// Branch that conditions see [default: the working tree's]
     #[arg(long)]
     pub branch: Option<String>,
     /// Value of a variable or of an <+input>, by name or path; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub var: Vec<(String, String)>,
-    /// Input set of a Harness pipeline; may be repeated, and the last one that has a value counts
+    /// Input set of a Harness pipeline; may be repeated, and the last one with a value wins
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub inputs: Vec<PathBuf>,
-    /// Unknown keys are warnings, not errors
+    /// Treat unknown keys as warnings, not errors
     #[arg(long)]
     pub lenient: bool,
 }
 
-/// How lists and findings are printed.
+/// Output format of lists and findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people
@@ -224,14 +224,14 @@ pub enum ImageCommand {
         #[arg(long, value_name = "NAME")]
         package: Vec<String>,
     },
-    /// Take in a cloud image (Debian, Ubuntu, Fedora: any with cloud-init)
+    /// Import a cloud image (Debian, Ubuntu, Fedora: any with cloud-init)
     Import {
         /// File or URL
         source: String,
         /// Name of the image
         #[arg(long)]
         name: String,
-        /// SHA-256 of the file, in hex; needed for a URL
+        /// SHA-256 of the file, in hex; required for a URL
         #[arg(long, value_name = "HEX")]
         sha256: Option<String>,
     },
@@ -240,19 +240,19 @@ pub enum ImageCommand {
         /// Name of the image
         #[arg(default_value = crate::images::DEFAULT)]
         name: String,
-        /// What the VMs are like
+        /// Size and settings of the VM
         #[command(flatten)]
         vm: VmArgs,
     },
     /// List the images
     List {
-        /// How it is printed
+        /// Output format
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
     /// Remove images and their snapshots
     Rm {
-        /// Names
+        /// Names of the images
         #[arg(required = true)]
         names: Vec<String>,
     },
@@ -261,9 +261,9 @@ pub enum ImageCommand {
 /// `kiln shell`
 #[derive(Debug, Args)]
 pub struct ShellArgs {
-    /// The instance, as `kiln run` named it; may be left out when only one is kept
+    /// Id of the instance, from the output of `kiln run`; optional when only one is kept
     pub instance: Option<String>,
-    /// A command to run there instead of a shell
+    /// Command to run there instead of a shell
     #[arg(last = true)]
     pub command: Vec<String>,
 }
@@ -271,7 +271,7 @@ pub struct ShellArgs {
 /// `kiln doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// How it is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
@@ -288,7 +288,7 @@ fn overcommit(text: &str) -> Result<f64, String> {
     factor.ok_or_else(|| "expected a number from 0.1 to 16".to_owned())
 }
 
-/// Accepts the numbers that a local VM can have.
+/// Accepts the numbers that are valid for a local VM.
 fn within(range: &RangeInclusive<u32>) -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(i64::from(*range.start())..=i64::from(*range.end()))
 }

@@ -1,4 +1,4 @@
-//! What `kiln run` says of a file before it starts anything. `kiln validate` says the same.
+//! Findings of `kiln run` before it starts anything. `kiln validate` reports the same ones.
 
 use kiln_document::Report;
 use kiln_document::diagnostic::{Diagnostic, Location};
@@ -10,7 +10,7 @@ use kiln_pipeline::requirements::Requirement;
 
 use crate::args::GivenArgs;
 
-/// Where the stages are to run.
+/// The place where the stages would run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// On VMs of this machine.
@@ -19,7 +19,7 @@ pub enum Place {
     Runner,
 }
 
-/// Adds to the findings of a file what speaks against a run of the stages that are asked for, and leaves out what is about others.
+/// Adds findings that prevent a run of the selected stages, and leaves out findings about others.
 pub fn check(loaded: &mut Loaded, given: &GivenArgs, facts: &Facts, place: Place) {
     let Loaded { report, plan, .. } = loaded;
     let Some(plan) = plan else { return };
@@ -31,14 +31,14 @@ pub fn check(loaded: &mut Loaded, given: &GivenArgs, facts: &Facts, place: Place
     for node in &plan.stages.nodes {
         let stage = &node.item;
         let found = reach.stage(stage).then(|| unfit(stage, place)).flatten();
-        // The dialect may have said it of the very word.
+        // The dialect may already have reported it about this very word.
         let is_told =
             |of: &Diagnostic| report.diagnostics.iter().any(|other| (other.code, &other.part) == (of.code, &of.part));
         report.diagnostics.extend(found.filter(|found| !is_told(found)));
     }
 }
 
-/// What a run needs and was not given.
+/// Required values that were not given.
 pub struct Missing {
     /// Secrets.
     pub secrets: Vec<Requirement>,
@@ -46,7 +46,7 @@ pub struct Missing {
     pub inputs: Vec<Requirement>,
 }
 
-/// Finds what a run of the stages that are asked for needs, apart from secrets of these names.
+/// Finds the values that a run of the selected stages requires, except secrets with these names.
 pub fn missing(plan: &Plan, given: &GivenArgs, facts: &Facts, secrets: &[&str]) -> Missing {
     let reach = Reach::new(plan, &given.stage, facts, &given.var);
     let is_missing = |secret: &Requirement| {
@@ -59,7 +59,7 @@ pub fn missing(plan: &Plan, given: &GivenArgs, facts: &Facts, secrets: &[&str]) 
 }
 
 impl Missing {
-    /// What is missing, each with its place and how to give it.
+    /// Returns the missing values, each with its place, a message, and advice.
     pub fn told(&self) -> impl Iterator<Item = (&Location, String, String)> {
         let secrets = self.secrets.iter().map(|Requirement { name, location }| {
             (location, format!("the secret {name} is not given"), format!("give it with --secret {name}=VALUE"))
@@ -75,7 +75,7 @@ impl Missing {
 fn unknown_stages(report: &mut Report, plan: &Plan, wanted: &[String]) {
     let known: Vec<&str> = plan.stages.nodes.iter().map(|node| node.item.id.as_str()).collect();
     for id in wanted {
-        // A stage that is not read any further has findings.
+        // A stage that could not be read has findings.
         let is_there = known.contains(&id.as_str()) || report.diagnostics.iter().any(|f| f.part.as_deref() == Some(id));
         if !is_there {
             let message = format!("--stage {id}: no such stage");
@@ -85,7 +85,7 @@ fn unknown_stages(report: &mut Report, plan: &Plan, wanted: &[String]) {
     }
 }
 
-/// Why a stage cannot run there.
+/// Returns the reason why a stage cannot run there.
 fn unfit(stage: &Stage, place: Place) -> Option<Diagnostic> {
     let unsupported = |code, message| Diagnostic::unsupported(code, &stage.location, message).of_part(&stage.id);
     let host = if cfg!(target_arch = "aarch64") { Arch::Arm64 } else { Arch::Amd64 };

@@ -1,4 +1,4 @@
-//! The drivers of this program, and how each is made. Nothing else in this crate knows which there are.
+//! The drivers of this program, and their creation. Nothing else in this crate names them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,34 +16,34 @@ use crate::exit::Usage;
 use crate::home::{self, Layout};
 use crate::identity::Identity;
 
-/// The driver of local VMs, as pool files name it.
+/// The name of the driver of local VMs in pool files.
 pub const LOCAL: &str = kiln_driver_qemu::NAME;
-/// What each driver understands in a pool file.
+/// Each driver's section of the pool file.
 pub const SECTIONS: [&dyn Section; 1] = [&QemuSection];
 
-/// Makes drivers.
+/// Creates drivers.
 pub struct Drivers<'a> {
-    /// Where things lie.
+    /// The folders.
     pub layout: &'a Layout,
-    /// How local VMs run.
+    /// Settings of this machine for local VMs.
     pub host: &'a HostArgs,
     /// Whether local VMs outlive this process.
     pub ownership: Ownership,
-    /// Whose instances they are.
+    /// The identity that instances trust.
     pub identity: &'a Identity,
-    /// Is told how long work goes.
+    /// Receives the progress of work.
     pub listener: Listener,
 }
 
 impl Drivers<'_> {
-    /// The driver of local VMs, for a caller that is about to make some.
+    /// Returns the driver of local VMs, for a caller that is about to start some.
     pub fn local(&self) -> anyhow::Result<QemuDriver> {
         self.open_local(agent_file(self.host)?)
     }
 
-    /// Every driver, by its site. Only what the pools of `config` need has to be there: the driver of local VMs is opened in
-    /// any case, because VMs of a former pool file may run and a pool may be added later, but that takes neither QEMU nor
-    /// the agent.
+    /// Returns every driver, by its site. Only what the pools of `config` need has to be installed. The driver of local
+    /// VMs is always opened, because VMs of a former pool file may run and a pool may be added later; but that takes
+    /// neither QEMU nor the agent.
     pub fn all(&self, config: &Config) -> anyhow::Result<BTreeMap<SiteId, Arc<dyn Driver>>> {
         let needs_local = config.pools.values().any(|pool| pool.driver == LOCAL);
         let agent = if needs_local { agent_file(self.host)? } else { agent_place(self.host)? };
@@ -65,12 +65,13 @@ impl Drivers<'_> {
     }
 }
 
-/// The image store alone, for commands that start no VM.
+/// Returns the image store alone, for commands that start no VM.
 pub fn images(settings: Settings, listener: Listener) -> anyhow::Result<Images> {
     Ok(Images::new(home::layout()?.qemu(), settings, listener))
 }
 
-/// Tells the steps of local VMs, which reach services on this host's loopback, from programs of this host.
+/// Returns a lookup that distinguishes the steps of local VMs, which reach services on this host's loopback, from
+/// programs of this host.
 pub fn peers() -> Peers {
     use kiln_driver_qemu as qemu;
     let connection = |Connection { peer, local }: &Connection| qemu::Connection { peer: *peer, local: *local };
@@ -120,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// A runner whose pools are all elsewhere starts on a machine that has neither the agent nor QEMU.
+    /// A runner without local pools starts on a machine that has neither the agent nor QEMU.
     #[tokio::test]
     async fn what_no_pool_needs_may_be_missing() {
         kiln_tls::install_provider();

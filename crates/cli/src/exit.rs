@@ -1,10 +1,10 @@
-//! How the program ends.
+//! The ends of the program.
 
 use std::process::ExitCode;
 
 use crate::hidden;
 
-/// The ends that are no accident.
+/// The regular ends of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// All went well.
@@ -15,12 +15,13 @@ pub enum Exit {
     Usage,
     /// Ended by Ctrl-C.
     Interrupted,
-    /// What a command in a shell ended with.
+    /// The exit code of a command in a shell.
     Code(u8),
 }
 
 impl Exit {
-    /// The worse one of two ends of parts of the work. What could not be done at all is worse than what was found wrong.
+    /// Returns the worse of two ends of parts of the work. Work that could not be done at all is worse than a fault
+    /// that was found.
     #[must_use]
     pub fn worse(self, other: Self) -> Self {
         let weight = |exit| match exit {
@@ -33,12 +34,12 @@ impl Exit {
     }
 }
 
-/// An error that the caller can mend by calling otherwise.
+/// An error that the caller can correct by calling differently.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// Prints an error, once, with everything behind it, and turns the result into an exit code.
+/// Prints an error, once, with its whole chain, and turns the result into an exit code.
 pub fn report(result: anyhow::Result<Exit>) -> ExitCode {
     match result {
         Ok(Exit::Ok) => ExitCode::SUCCESS,
@@ -47,7 +48,7 @@ pub fn report(result: anyhow::Result<Exit>) -> ExitCode {
         Ok(Exit::Interrupted) => ExitCode::from(130),
         Ok(Exit::Code(code)) => ExitCode::from(code),
         Err(error) => {
-            // Work that failed leaves its moving line; the error stands alone.
+            // Failed work leaves its moving line. It is removed, so that the error stands alone.
             drop(crate::ui::bars().clear());
             anstream::eprintln!("\u{1b}[1;31merror\u{1b}[0m: {}", hidden::mask(error.to_string()));
             for cause in error.chain().skip(1) {

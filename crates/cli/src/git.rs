@@ -1,4 +1,4 @@
-//! What is known about the working tree, asked of the user's own `git`.
+//! Facts about the working tree, from the user's own `git`.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -6,12 +6,13 @@ use std::process::Stdio;
 use kiln_executor::workspace::without_credentials;
 use kiln_pipeline::facts::Facts;
 
-/// The repository that holds `dir`, if it lies in one.
+/// Returns the repository that contains `dir`, if there is one.
 pub fn root(dir: &Path) -> Option<PathBuf> {
     git(dir, &["rev-parse", "--show-toplevel"]).map(PathBuf::from)
 }
 
-/// What conditions and expressions can ask about the build. Without a repository there is only what was given.
+/// Returns the facts about the build that conditions and expressions can use. Without a repository these are only the
+/// given ones.
 pub fn facts(dir: &Path, event: &str, branch: Option<&str>) -> Facts {
     let branch = branch.map(str::to_owned).or_else(|| git(dir, &["symbolic-ref", "--short", "-q", "HEAD"]));
     let tag = (event == "tag").then(|| git(dir, &["describe", "--tags", "--exact-match"])).flatten();
@@ -34,7 +35,7 @@ pub fn facts(dir: &Path, event: &str, branch: Option<&str>) -> Facts {
         .with("author_email", email)
         .with("message", message)
         .with("repo", repository(&remote))
-        // A remote may carry a token, which must reach no step and no log.
+        // A remote may contain a token, which must reach no step and no log.
         .with("remote_url", without_credentials(&remote).unwrap_or(remote))
 }
 
@@ -44,7 +45,7 @@ fn last_commit(dir: &Path) -> [String; 4] {
     std::array::from_fn(|_| fields.next().unwrap_or_default())
 }
 
-/// `owner/name` of a remote.
+/// Returns `owner/name` of a remote.
 fn repository(remote: &str) -> String {
     let path = remote.trim_end_matches('/').trim_end_matches(".git");
     let mut parts = path.rsplit(['/', ':']);
@@ -76,7 +77,7 @@ mod tests {
             let done = kiln_executor::workspace::git(dir.path()).args(people).args(args).status().unwrap();
             assert!(done.success(), "{args:?}");
         }
-        // Only root can give files away; for others the repository stays their own.
+        // Only root can give files away. For other users the repository stays their own.
         for path in [dir.path().join(".git"), dir.path().to_owned()] {
             drop(std::os::unix::fs::chown(path, Some(12345), None));
         }

@@ -1,5 +1,5 @@
-//! What the program shows nowhere: the secrets that it was given. Its log and its last error are masked by them; what a run tells
-//! is masked by the run, which knows those of its steps too.
+//! The given secrets, which the program must not show. They are masked in its log and its last error. A run's events
+//! are masked by the run itself, which also knows the secrets of its steps.
 
 use std::io::{self, Write};
 use std::sync::{Arc, LazyLock};

@@ -1,4 +1,4 @@
-//! Where Kiln keeps things: the XDG folders, never the checkout.
+//! Kiln's folders: the XDG folders, never the checkout.
 //!
 //! ```text
 //! $XDG_CACHE_HOME/kiln   what can be made again: images, golden VMs
@@ -16,42 +16,42 @@ pub struct Layout {
     state: PathBuf,
 }
 
-/// The cache and state folders of this user.
+/// Returns the cache and state folders of this user.
 pub fn layout() -> anyhow::Result<Layout> {
     Ok(Layout { cache: folder("XDG_CACHE_HOME", ".cache")?, state: folder("XDG_STATE_HOME", ".local/state")? })
 }
 
 impl Layout {
-    /// Both folders below one.
+    /// Returns both folders below one.
     #[cfg(test)]
     pub fn below(dir: &std::path::Path) -> Self {
         Self { cache: dir.join("cache"), state: dir.join("state") }
     }
 
-    /// The CA that instances trust.
+    /// Returns the folder of the CA that instances trust.
     pub fn ca(&self) -> PathBuf {
         self.state.join("ca")
     }
 
-    /// Notes about instances that were kept after a failure.
+    /// Returns the folder of notes about instances that were kept after a failure.
     pub fn kept(&self) -> PathBuf {
         self.state.join("kept")
     }
 
-    /// The database of a runner that is given none. Makes the folder.
+    /// Returns the default database of a runner. Creates its folder.
     pub fn runner_database(&self, name: &str) -> anyhow::Result<PathBuf> {
         std::fs::create_dir_all(&self.state).with_context(|| format!("cannot create {}", self.state.display()))?;
         Ok(self.state.join(format!("runner-{name}.sqlite")))
     }
 
-    /// Where local VMs and their images lie.
+    /// Returns the folders of local VMs and their images.
     pub fn qemu(&self) -> kiln_driver_qemu::Layout {
         kiln_driver_qemu::Layout { cache: self.cache.clone(), state: self.state.clone() }
     }
 }
 
 fn folder(variable: &str, otherwise: &str) -> anyhow::Result<PathBuf> {
-    // The specification says that a relative path is to be ignored.
+    // The specification says that a relative path must be ignored.
     if let Some(base) = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute()) {
         return Ok(base.join("kiln"));
     }

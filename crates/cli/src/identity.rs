@@ -1,4 +1,4 @@
-//! Who this user is to instances: the CA that they trust, and a client certificate of it.
+//! This user's identity for instances: the CA that they trust, and a client certificate.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use crate::home::Layout;
 /// The name in our client certificates.
 const CLIENT_NAME: &str = "kiln";
 
-/// What it takes to speak to instances, and to make some that listen.
+/// The credentials for calling instances and for making instances that answer.
 #[derive(Clone)]
 pub struct Identity {
-    /// The CA that they trust.
+    /// The CA that the instances trust.
     pub authority: Arc<Authority>,
     /// Our own certificate.
     pub credentials: Credentials,
 }
 
 impl Identity {
-    /// This user's CA, made if there is none, and a fresh client certificate.
+    /// Returns this user's CA, which is created on demand, and a fresh client certificate.
     pub fn of(layout: &Layout) -> anyhow::Result<Self> {
         let authority = kiln_tls::load_or_create(&layout.ca())?;
         let client = authority.issue_client(CLIENT_NAME)?;

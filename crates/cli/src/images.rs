@@ -1,21 +1,21 @@
-//! Which local image serves which pool.
+//! The choice of local images for pools.
 
 use kiln_driver_qemu::Images;
 use kiln_pipeline::plan::PoolRequest;
 
-/// Name of the image that `kiln image build` makes when not told otherwise.
+/// Default name of the image that `kiln image build` makes.
 pub const DEFAULT: &str = "debian";
 
 /// The choice of images for a run.
 pub struct Choice {
-    /// Image of every pool that is not named below.
+    /// Image of every pool that is not in `pools`.
     default: String,
-    /// Pool and image.
+    /// Pairs of pool and image.
     pools: Vec<(String, String)>,
 }
 
 impl Choice {
-    /// Reads `--image` words against the images that are there.
+    /// Reads `--image` words and checks them against the existing images.
     pub fn read(words: &[String], images: &Images) -> anyhow::Result<Self> {
         let mut choice = Self { default: String::new(), pools: Vec::new() };
         for word in words {
@@ -43,7 +43,7 @@ impl Choice {
         Ok(choice)
     }
 
-    /// The image for a pool.
+    /// Returns the image for a pool.
     pub fn image(&self, pool: &PoolRequest) -> String {
         let named = self.pools.iter().find(|(name, _)| Some(name) == pool.name.as_ref());
         named.map_or(&self.default, |(_, image)| image).clone()

@@ -1,6 +1,6 @@
-//! Variables that `drone-runner-aws` reads and `kiln runner` does not: whoever sets them expects something.
+//! Variables of `drone-runner-aws` that `kiln runner` ignores. A user who sets them expects an effect.
 
-/// Those that something else stands for here.
+/// Variables with a replacement in Kiln.
 const INSTEAD: &[(&str, &str)] = &[
     ("DRONE_RUNNER_VOLUMES", "no volume is added to steps; name them in the pipeline"),
     ("DRONE_RUNNER_HA", "runners that are given the same PostgreSQL by --database share its pools"),
@@ -18,7 +18,7 @@ const INSTEAD: &[(&str, &str)] = &[
     ("DRONE_TRACE", "set KILN_LOG=debug"),
 ];
 
-/// Names and beginnings of names of the others.
+/// Names, and prefixes of names, of the other variables.
 const OTHERS: &[&str] = &[
     "DRONE_EGRESS_",
     "DRONE_RUNNER_",
@@ -45,10 +45,10 @@ const OTHERS: &[&str] = &[
     "DRONE_REGISTRY_PLUGIN_",
     "DRONE_DOCKER_",
 ];
-/// Read here too.
+/// Variables that Kiln reads too.
 const READ: &[&str] = &["DRONE_RUNNER_NAME", "DRONE_HTTP_BIND"];
 
-/// What to tell about the variables that are set, by their names.
+/// Returns warnings about the variables that are set, by their names.
 pub fn warnings(set: impl Iterator<Item = String>) -> Vec<String> {
     let mut set: Vec<String> = set.filter(|name| !READ.contains(&name.as_str())).collect();
     set.sort();

@@ -1,4 +1,4 @@
-//! Instances that `kiln run --keep-on-failure` keeps, for `kiln shell` in another terminal to find.
+//! Instances that `kiln run --keep-on-failure` keeps, so that `kiln shell` finds them from another terminal.
 
 use std::path::PathBuf;
 
@@ -14,21 +14,21 @@ use crate::home;
 pub struct Kept {
     /// Its id, which is also its agent's name.
     pub instance: String,
-    /// The stage it belongs to.
+    /// Its stage.
     pub stage: String,
     /// Where its agent listens.
     pub agent: Reach,
-    /// The directory of the sources in it.
+    /// The directory of the sources on it.
     pub workspace_dir: String,
 }
 
-/// A note on disk that goes away with its value.
+/// A note on disk that is removed on drop.
 pub struct Note {
     path: PathBuf,
 }
 
 impl Note {
-    /// Leaves a note about a kept instance.
+    /// Writes a note about a kept instance.
     pub fn leave(kept: &Kept) -> anyhow::Result<Self> {
         let dir = dir()?;
         std::fs::create_dir_all(&dir).with_context(|| format!("could not create {}", dir.display()))?;
@@ -41,12 +41,12 @@ impl Note {
 
 impl Drop for Note {
     fn drop(&mut self) {
-        // A note that stays is found out by `kiln shell`, which cannot reach its instance.
+        // If the note stays, `kiln shell` will notice that it cannot reach the instance.
         drop(std::fs::remove_file(&self.path));
     }
 }
 
-/// The kept instance of that id, or the only one.
+/// Returns the kept instance with that id, or the only one.
 pub fn find(instance: Option<&str>) -> anyhow::Result<Kept> {
     let mut all = read_all()?;
     let known = all.iter().map(|k| format!("{} ({})", k.instance, k.stage)).collect::<Vec<_>>().join(", ");

@@ -45,7 +45,7 @@ fn main() -> std::process::ExitCode {
         Err(error) => return exit::report(Err(anyhow::Error::new(error).context("the runtime could not start"))),
     };
     let result = runtime.block_on(dispatch(cli.command, started));
-    // Blocking work that is still under way, such as reading a terminal, must not hold the exit.
+    // Blocking work that is still running, such as reading a terminal, must not delay the exit.
     runtime.shutdown_background();
     exit::report(result)
 }
@@ -75,8 +75,8 @@ async fn dispatch(command: Command, started: std::time::Instant) -> anyhow::Resu
     }
 }
 
-/// What Kiln writes is for its user alone: databases, keys, sockets, logs, images, the memory of VMs. The programs that it starts
-/// inherit this.
+/// Makes all files that Kiln writes private to its user: databases, keys, sockets, logs, images, the memory of VMs.
+/// Programs that it starts inherit this.
 fn keep_files_private() {
     use nix::sys::stat::{Mode, umask};
     umask(Mode::S_IRWXG | Mode::S_IRWXO);

@@ -1,4 +1,4 @@
-//! Reading a pipeline file, and the files that belong to it: input sets, and templates of the same repository.
+//! Reads a pipeline file and the files that belong to it: input sets, and templates of the same repository.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use crate::args::GivenArgs;
 use crate::exit::Usage;
 use crate::{git, input};
 
-/// Most files in which templates are looked for.
+/// Most files that are searched for templates.
 const MAX_TEMPLATE_FILES: usize = 1000;
-/// Deepest folders in which they are looked for, below `.harness`.
+/// Greatest depth of folders below `.harness` that are searched for templates.
 const MAX_FOLDERS: usize = 12;
 
-/// What the caller gives for pipeline files, read.
+/// The caller's input to reading pipeline files.
 pub struct Given {
     lenient: bool,
     inputs: BTreeMap<String, String>,
@@ -34,7 +34,7 @@ impl Given {
     }
 }
 
-/// Reads a pipeline file, with what the caller gives for it.
+/// Reads a pipeline file with the caller's input.
 pub fn load(path: &Path, given: &Given) -> std::io::Result<Loaded> {
     let bytes = input::read(path, MAX_BYTES)?;
     let links = bytes.windows(LINK.len()).any(|window| window == LINK);
@@ -44,21 +44,21 @@ pub fn load(path: &Path, given: &Given) -> std::io::Result<Loaded> {
     Ok(kiln_pipeline::load(&input::name(path), &bytes, &options))
 }
 
-/// What a file that names templates holds.
+/// Text that every file with a reference to a template contains.
 const LINK: &[u8] = b"templateRef";
 
-/// The folder of a pipeline file; that of this process for one from standard input.
+/// Returns the folder of a pipeline file, or that of this process for standard input.
 pub fn beside(pipeline: &Path) -> &Path {
     pipeline.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The repository that a pipeline file lies in, else its folder.
+/// Returns the repository of a pipeline file, or else its folder.
 pub fn root(pipeline: &Path) -> PathBuf {
     git::root(beside(pipeline)).unwrap_or_else(|| beside(pipeline).to_owned())
 }
 
-/// Returns the files of the repository that may hold templates: those below its `.harness`, and those beside the pipeline. One
-/// that cannot be read is left out, so a link to it is told as a link to what is not there.
+/// Returns the files of the repository that may contain templates: those below its `.harness`, and those beside the
+/// pipeline. An unreadable file is left out, so a reference to it is reported as a missing template.
 fn templates(pipeline: &Path) -> Vec<Source> {
     let (beside, root) = (beside(pipeline), root(pipeline));
     let mut files = Vec::new();
@@ -72,7 +72,7 @@ fn templates(pipeline: &Path) -> Vec<Source> {
     sources.collect()
 }
 
-/// Adds the YAML files of a folder and of those in it, in the order of their names. Links are not followed.
+/// Adds the YAML files of a folder and its subfolders, in the order of their names. Links are not followed.
 fn collect(dir: &Path, folders: usize, files: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(dir) else { return };
     let mut entries: Vec<_> = entries.flatten().collect();

@@ -1,4 +1,4 @@
-//! How long work outside of a run is shown: image builds, golden boots.
+//! Progress of work outside of a run: image builds, golden boots.
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
@@ -14,7 +14,7 @@ use crate::ui::summary::seconds;
 
 const TICK: Duration = Duration::from_millis(120);
 
-/// Shows progress on standard error: a line that moves on a terminal, a line per task elsewhere.
+/// Returns a listener that shows progress on standard error: a moving line on a terminal, a line per task elsewhere.
 pub fn listener() -> Listener {
     if std::io::stderr().is_terminal() {
         let tasks = Mutex::new(HashMap::<String, ProgressBar>::new());
@@ -24,16 +24,17 @@ pub fn listener() -> Listener {
         Progress::Began { task } => eprintln!("{task} ..."),
         Progress::Step { .. } => {}
         Progress::Done { task, took } => eprintln!("{task}: done in {}", seconds(took)),
-        // The error says so.
+        // The error itself is printed elsewhere.
         Progress::Failed { .. } => {}
         Progress::Note(text) => eprintln!("note: {text}"),
     })
 }
 
-/// The tasks that go on now, in the order in which they began.
+/// The running tasks, in the order in which they began.
 pub type Tasks = watch::Receiver<Vec<String>>;
 
-/// Returns the listener of a run, and its tasks: a stage that waits for them says so. On a terminal they are shown as they go on too.
+/// Returns the listener of a run, and its tasks: a stage that waits for them says so. On a terminal they are also shown
+/// live.
 pub fn of_run(is_live: bool) -> (Listener, Tasks) {
     let (sender, tasks) = watch::channel(Vec::new());
     let shown = is_live.then(listener);
@@ -94,7 +95,7 @@ fn live(tasks: &mut HashMap<String, ProgressBar>, progress: Progress) {
 }
 
 fn say(line: &str) {
-    // A terminal that is gone shows nothing; the work goes on.
+    // A terminal that is gone shows nothing, and the work continues.
     drop(bars().println(line));
 }
 

@@ -1,4 +1,4 @@
-//! The way to a runner, from what the command line says, and how it is told that asking one failed.
+//! The way to a runner, from the command line's arguments, and errors of calls to it.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -9,17 +9,18 @@ use kiln_runner_client::{BadSetting, Runner, RunnerError};
 use crate::args::operator::{Access, Asking};
 use crate::exit::Usage;
 
-/// The variable that holds the token when no file does. There is no option for it: command lines are public on a machine.
+/// The variable with the token when there is no file. There is no option for it, because command lines are public on a
+/// machine.
 const TOKEN_VARIABLE: &str = "KILN_RUNNER_TOKEN";
-/// Longer files hold something else.
+/// Size of the largest token or certificate file.
 const FILE_MAX_BYTES: u64 = 1 << 20;
 
-/// The runner that a command asks. Connects at the first question.
+/// Returns the runner that a command calls. It connects at the first call.
 pub fn asked(asking: &Asking) -> Result<Runner, RunnerError> {
     at(&asking.url, &asking.access)
 }
 
-/// The runner at a URL. Connects at the first question.
+/// Returns the runner at a URL. It connects at the first call.
 pub fn at(url: &str, access: &Access) -> Result<Runner, RunnerError> {
     let token = token(access.token_file.as_deref(), std::env::var_os(TOKEN_VARIABLE))?;
     let authority_pem = access.runner_ca.as_deref().map(read).transpose()?;
@@ -47,7 +48,7 @@ pub fn at(url: &str, access: &Access) -> Result<Runner, RunnerError> {
     })
 }
 
-/// The token and where it is from: the file, or else the variable.
+/// Returns the token and its origin: the file, or else the variable.
 fn token(file_with: Option<&Path>, variable: Option<OsString>) -> Result<Option<(String, String)>, RunnerError> {
     let (token, place) = match (file_with, variable) {
         (Some(path), _) => (read(path)?, path.display().to_string()),
@@ -79,7 +80,7 @@ impl From<Usage> for RunnerError {
     }
 }
 
-/// A failed question with what the caller can do about it.
+/// A failed call with advice for the caller.
 #[derive(Debug)]
 struct Told {
     error: RunnerError,
@@ -98,7 +99,8 @@ impl Error for Told {
     }
 }
 
-/// The error as the program reports it: what the caller can mend by asking otherwise is wrong usage.
+/// Returns the error as the program reports it. An error that the caller can correct by calling differently is wrong
+/// usage.
 pub fn report(error: RunnerError) -> anyhow::Error {
     let advice = advice(&error);
     match error {
@@ -109,7 +111,7 @@ pub fn report(error: RunnerError) -> anyhow::Error {
     }
 }
 
-/// What to do about it. A runner that wants a certificate and sees none closes the connection without a word.
+/// Returns advice. A runner that requires a certificate and gets none closes the connection without a message.
 fn advice(error: &RunnerError) -> String {
     match error {
         RunnerError::Absent { .. } => "; start one with `kiln runner --pool FILE`, or name another with --runner".into(),

@@ -1,23 +1,23 @@
-//! Long ids, shown and given by their beginnings.
+//! Long ids, abbreviated to their beginnings.
 
 use crate::exit::Usage;
 
-/// What every id of an instance begins with; it may be left out.
+/// The common prefix of instances' ids. It may be omitted.
 const PREFIX: &str = "kiln-";
-/// Ids of instances begin with the time at which they were made, to the millisecond; a shorter beginning would soon be that of
-/// others too.
+/// Shortest abbreviation of an instance's id. Ids begin with their creation time in milliseconds, so a shorter one
+/// would soon match other instances too.
 const SHORT_MIN_CHARS: usize = PREFIX.len() + 12;
-/// Matches that an error lists.
+/// Most matches in an error message.
 const LISTED: usize = 10;
 
-/// The shortest beginnings that tell ids apart.
+/// The shortest abbreviations that distinguish ids.
 #[derive(Debug, Default)]
 pub struct ShortIds {
     sorted: Vec<String>,
 }
 
 impl ShortIds {
-    /// For these ids. Without any, ids are shown as they are.
+    /// Creates the abbreviations for these ids. Without any, ids are shown in full.
     pub fn of<'a>(ids: impl Iterator<Item = &'a str>) -> Self {
         let mut sorted: Vec<String> = ids.map(str::to_owned).collect();
         sorted.sort_unstable();
@@ -25,7 +25,7 @@ impl ShortIds {
         Self { sorted }
     }
 
-    /// The id, or as much of it as is needed.
+    /// Returns the id, or as much of it as is needed.
     pub fn show<'i>(&self, id: &'i str) -> &'i str {
         let Ok(at) = self.sorted.binary_search_by(|other| other.as_str().cmp(id)) else { return id };
         let before = at.checked_sub(1).and_then(|at| self.sorted.get(at));
@@ -39,7 +39,8 @@ fn common(a: &str, b: &str) -> usize {
     a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
 }
 
-/// The one that is called `wanted`, or that alone begins so; none when none does. `what` names the kind: `instance`.
+/// Returns the thing with the id `wanted`, or the only one whose id begins so; none when there is no match. `what`
+/// names the kind: `instance`.
 pub fn find<'t, T>(wanted: &str, what: &str, things: &'t [T], id: impl Fn(&T) -> &str) -> Result<Option<&'t T>, Usage> {
     if wanted.is_empty() {
         return Err(Usage(format!("the id of the {what} is empty")));

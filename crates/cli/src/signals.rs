@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ctrl-C, SIGTERM and SIGHUP, listened to from the first moment on: one that comes while another is being dealt with
+/// Listens to Ctrl-C, SIGTERM and SIGHUP from its creation on. A signal that arrives while another one is being handled
 /// is not lost.
 pub struct Signals {
     interrupt: Signal,

@@ -2,24 +2,24 @@
 
 use std::io::IsTerminal as _;
 
-/// The last column is not cut to less than this.
+/// Smallest width to which the last column is cut.
 const LAST_COLUMN_MIN_CHARS: usize = 16;
-/// Between two columns.
+/// The space between two columns.
 const GAP: &str = "  ";
 
-/// A column's heading and the side on which its cells stand.
+/// A column's heading and the alignment of its cells.
 pub type Column = (&'static str, Side);
 
-/// Where a cell stands in its column.
+/// Alignment of a cell in its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Words.
+    /// For words.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
-/// What stands in one place.
+/// A cell of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cell {
     text: String,
@@ -33,7 +33,7 @@ impl<T: ToString> From<T> for Cell {
 }
 
 impl Cell {
-    /// A state, in its colour.
+    /// Creates the cell of a state, in its colour.
     #[must_use]
     pub fn state(state: &str) -> Self {
         let ansi = match state {
@@ -45,7 +45,7 @@ impl Cell {
         Self { text: clean(state), ansi }
     }
 
-    /// Something that wants a look.
+    /// Creates a highlighted cell.
     #[must_use]
     pub fn warning(text: impl ToString) -> Self {
         Self { text: clean(&text.to_string()), ansi: "33" }
@@ -60,7 +60,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table without rows.
+    /// Creates a table without rows.
     #[must_use]
     pub fn new(columns: &[Column]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new() }
@@ -71,7 +71,8 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// The text, a line for each row, with colours. The last column is cut so that lines fit into that many characters.
+    /// Returns the text, a line for each row, with colours. The last column is cut so that lines fit into `width`
+    /// characters.
     #[must_use]
     pub fn text(&self, width: Option<usize>) -> String {
         let headings: Vec<Cell> =
@@ -91,7 +92,7 @@ impl Table {
 
     fn line(&self, row: &[Cell], widths: &[usize]) -> String {
         let mut line = String::new();
-        // Blanks are written when something follows them, so that no line ends in them.
+        // Blanks are written only before a cell with text, so that no line ends in them.
         let mut owed = 0;
         for (((_, side), cell), width) in self.columns.iter().zip(row).zip(widths) {
             let text = cut(&cell.text, *width);
@@ -120,13 +121,13 @@ fn cut(text: &str, chars: usize) -> String {
     text.chars().take(chars.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// The text in one line, without characters that a terminal would obey: what a VM says is among it.
+/// Returns a text in one line, without characters that a terminal would obey. It may come from a VM.
 #[must_use]
 pub fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim_end().to_owned()
 }
 
-/// Characters of a line of the terminal that standard output is; none when it is something else.
+/// Returns the line length of the terminal on standard output; none when it is no terminal.
 #[must_use]
 pub fn terminal_width() -> Option<usize> {
     if !std::io::stdout().is_terminal() {

@@ -1,4 +1,4 @@
-//! The history of an instance or a stage for people: how long it was in each state, and why it left it.
+//! The history of an instance or a stage for people: the time in each state, and the reason for each change.
 
 use kiln_document::count::counted;
 use kiln_wire::runner::kiln::{Change, EndCause};
@@ -6,17 +6,17 @@ use kiln_wire::runner::kiln::{Change, EndCause};
 use crate::ages::{age, clock, lasted};
 use crate::table::{Cell, Side, Table, clean};
 
-/// Lines of evidence that are shown: the end of a console can be long, and the API has all of it.
+/// Lines of evidence that are shown. The end of a console can be long, and the API has all of it.
 const EVIDENCE_LINES: usize = 40;
 
-/// Lines `name  value`, aligned, without those that have no value.
+/// Returns lines `name  value`, aligned, without those that have no value.
 #[must_use]
 pub fn facts(facts: &[(&str, String)]) -> String {
     let told = facts.iter().filter(|(_, value)| !value.is_empty());
     told.map(|(name, value)| format!("{name:<10}{}\n", clean(value))).collect()
 }
 
-/// The changes, each with the time until the next one.
+/// Returns the changes, each with the time until the next one.
 #[must_use]
 pub fn timeline(changes: &[Change], is_over: bool, now_ms: i64) -> String {
     let Some(first) = changes.first() else { return String::new() };
@@ -34,7 +34,7 @@ pub fn timeline(changes: &[Change], is_over: bool, now_ms: i64) -> String {
     format!("\nsince {}\n{}", clock(first.at_unix_ms), table.text(None))
 }
 
-/// Why it ended: the kind, and below it what was seen.
+/// Returns the cause of an end: the kind, and the evidence below it.
 #[must_use]
 pub fn cause(cause: &EndCause) -> String {
     let lines: Vec<&str> = cause.evidence.trim_end().lines().collect();
@@ -54,7 +54,7 @@ pub fn cause(cause: &EndCause) -> String {
     }
 }
 
-/// A cause in one line, for tables: the end of the evidence is what says most.
+/// Returns a cause in one line, for tables. The end of the evidence is the most informative.
 #[must_use]
 pub fn short_cause(cause: &EndCause) -> String {
     match cause.evidence.lines().rfind(|line| !line.trim().is_empty()) {

@@ -1,11 +1,11 @@
-//! Where the time went from the program's start to each stage's first output.
+//! Times from the program's start to each stage's first output.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use kiln_wire::run::{Event, Phase};
 
-/// Moments of every stage.
+/// The moments of every stage.
 pub struct Timings {
     started: Instant,
     stages: Vec<Stage>,
@@ -22,13 +22,13 @@ struct Stage {
 }
 
 impl Timings {
-    /// Counts from the program's start.
+    /// Creates a table that counts from the program's start.
     #[must_use]
     pub fn new(started: Instant) -> Self {
         Self { started, stages: Vec::new() }
     }
 
-    /// Takes the moment of an event.
+    /// Records the moment of an event.
     pub fn note(&mut self, event: &Event) {
         let now = self.started.elapsed();
         match event {
@@ -59,7 +59,7 @@ impl Timings {
         self.stages.iter_mut().find(|stage| stage.id == id)
     }
 
-    /// The table for people.
+    /// Returns the table for people.
     #[must_use]
     pub fn table(&self) -> String {
         let mut out = String::from("\ntimings (ms)\n");

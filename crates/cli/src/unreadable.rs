@@ -1,11 +1,11 @@
-//! Rows of a runner's database that it cannot read, and so cannot list.
+//! Rows of a runner's database that it cannot read and therefore cannot list.
 
 use kiln_wire::runner::kiln::UnreadableRow;
 
 use crate::args::Format;
 use crate::table::clean;
 
-/// Tells of each on standard error, below a list for people. The answer for programs has them.
+/// Reports each of them on standard error, below a list for people. The answer for programs contains them.
 pub fn tell(format: Format, rows: &[UnreadableRow]) {
     if format == Format::Text {
         rows.iter().for_each(|row| eprintln!("{}", note(row)));

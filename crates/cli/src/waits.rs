@@ -1,4 +1,4 @@
-//! Waits outside of a run: whoever waits for a runner's answer sees that, on standard error.
+//! Waits outside of a run. Commands that wait for a runner's answer show it on standard error.
 
 use std::future::Future;
 
@@ -6,7 +6,7 @@ use kiln_executor::wait::{Reason, Telling, told};
 
 use crate::ui::summary;
 
-/// Waits for `work`, and says so when that lasts.
+/// Waits for `work`, and says so when it takes long.
 pub async fn shown<T>(what: &str, work: impl Future<Output = T>) -> T {
     let tell = |what: &str, waited| eprintln!("{}", summary::waiting(what, waited));
     told(&Telling::default(), &Reason::new(what), tell, work).await

@@ -1,4 +1,4 @@
-//! Commands that ask a runner, and the one that checks its pool file.
+//! Commands that call a runner, and the one that checks its pool file.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,13 +22,13 @@ pub const STATES: [&str; 10] = [
     "gone",
 ];
 
-/// Where the runner is, how it knows us, and how its answers are printed.
+/// The way to a runner, and the output format of its answers.
 #[derive(Debug, Clone, Args)]
 pub struct Asking {
-    /// How it is printed; `json` is the runner's own message
+    /// Output format; `json` is the runner's own message
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
-    /// The runner
+    /// URL of the runner
     #[arg(
         long = "runner",
         value_name = "URL",
@@ -37,24 +37,24 @@ pub struct Asking {
         help_heading = "Runner"
     )]
     pub url: String,
-    /// How it knows us
+    /// Credentials for the runner
     #[command(flatten)]
     pub access: Access,
 }
 
-/// How a runner knows us, and we it.
+/// Credentials for a runner, and the authority of its certificate.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Access {
-    /// File that holds the runner's token [default: the token in the variable KILN_RUNNER_TOKEN]
+    /// File with the runner's token [default: the token in the variable KILN_RUNNER_TOKEN]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Runner")]
     pub token_file: Option<PathBuf>,
     /// Authority of an https runner's certificate, PEM [default: those that this machine trusts]
     #[arg(long, value_name = "FILE", env = "KILN_RUNNER_CA", value_hint = ValueHint::FilePath, help_heading = "Runner")]
     pub runner_ca: Option<PathBuf>,
-    /// Our certificate for a runner that wants one, PEM
+    /// Client certificate for a runner that requires one, PEM
     #[arg(long, value_name = "FILE", env = "KILN_RUNNER_CERT", value_hint = ValueHint::FilePath, requires = "runner_key", help_heading = "Runner")]
     pub runner_cert: Option<PathBuf>,
-    /// Its key, PEM
+    /// Key of the client certificate, PEM
     #[arg(long, value_name = "FILE", env = "KILN_RUNNER_KEY", value_hint = ValueHint::FilePath, requires = "runner_cert", help_heading = "Runner")]
     pub runner_key: Option<PathBuf>,
 }
@@ -62,7 +62,7 @@ pub struct Access {
 /// `kiln pool`
 #[derive(Debug, Subcommand)]
 pub enum PoolCommand {
-    /// List the pools of a runner: what is warm, what waits, what fails
+    /// List the pools of a runner: warm instances, waiting stages, failures
     List {
         /// The runner
         #[command(flatten)]
@@ -73,15 +73,15 @@ pub enum PoolCommand {
         /// Pool files; `-` is standard input
         #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
         files: Vec<PathBuf>,
-        /// How findings are printed
+        /// Output format of the findings
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
-    /// Let a pool run empty: nothing is kept warm, nothing new is made; stages that run go on
+    /// Let a pool run empty: keep nothing warm and launch nothing; running stages continue
     Drain {
         /// Name of the pool
         name: String,
-        /// End that
+        /// End the drain
         #[arg(long)]
         undo: bool,
         /// The runner
@@ -95,32 +95,32 @@ pub enum PoolCommand {
 pub enum InstanceCommand {
     /// List the instances of a runner
     List {
-        /// Only those of this pool
+        /// Only instances of this pool
         #[arg(long)]
         pool: Option<String>,
-        /// Only those in this state
+        /// Only instances in this state
         #[arg(long, value_parser = PossibleValuesParser::new(STATES))]
         state: Option<String>,
-        /// Those that are gone as well, as far as the runner remembers them
+        /// Also instances that are gone, as far as the runner remembers them
         #[arg(long)]
         all: bool,
         /// The runner
         #[command(flatten)]
         asking: Asking,
     },
-    /// Show an instance: how it booted, what it serves, why it ended
+    /// Show an instance: how it booted, its stage, and why it ended
     Show {
-        /// Its id, or the beginning of it
+        /// Id of the instance, or its beginning
         id: String,
         /// The runner
         #[command(flatten)]
         asking: Asking,
     },
-    /// Keep an instance for a look: a warm one is not claimed, a busy one outlives its stage
+    /// Hold an instance for debugging: a warm one is not claimed, a busy one outlives its stage
     Hold {
-        /// Its id, or the beginning of it
+        /// Id of the instance, or its beginning
         id: String,
-        /// For how long
+        /// Duration of the hold
         #[arg(long = "for", value_name = "DURATION", default_value = "30m", value_parser = duration)]
         how_long: Duration,
         /// The runner
@@ -129,15 +129,15 @@ pub enum InstanceCommand {
     },
     /// End a hold
     Release {
-        /// Its id, or the beginning of it
+        /// Id of the instance, or its beginning
         id: String,
         /// The runner
         #[command(flatten)]
         asking: Asking,
     },
-    /// Destroy instances, whatever they do, and with each the stage that it serves
+    /// Destroy instances in any state, and the stages that they serve
     Destroy {
-        /// Their ids, or the beginnings of them
+        /// Ids of the instances, or their beginnings
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
         /// The runner
@@ -149,18 +149,18 @@ pub enum InstanceCommand {
 /// `kiln stage`
 #[derive(Debug, Subcommand)]
 pub enum StageCommand {
-    /// List the stages of a runner, and why those wait that do
+    /// List the stages of a runner, and why some of them wait
     List {
-        /// Those that ended as well, as far as the runner remembers them
+        /// Also ended stages, as far as the runner remembers them
         #[arg(long)]
         all: bool,
         /// The runner
         #[command(flatten)]
         asking: Asking,
     },
-    /// Show a stage: how long it waited, its instance, why it ended
+    /// Show a stage: how long it waited, its instance, and why it ended
     Show {
-        /// Its id, or the beginning of it
+        /// Id of the stage, or its beginning
         id: String,
         /// The runner
         #[command(flatten)]
@@ -168,10 +168,10 @@ pub enum StageCommand {
     },
     /// End stages and their instances
     Cancel {
-        /// Their ids, or the beginnings of them
+        /// Ids of the stages, or their beginnings
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
-        /// Why, for those who wait for the stage
+        /// Reason, for clients that wait for the stage
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
         /// The runner
@@ -183,7 +183,7 @@ pub enum StageCommand {
 /// `kiln events`
 #[derive(Debug, Args)]
 pub struct EventsArgs {
-    /// Go on with what changes from now on, until Ctrl-C
+    /// Print changes from now on, until Ctrl-C
     #[arg(long, short)]
     pub follow: bool,
     /// The runner

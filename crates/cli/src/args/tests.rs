@@ -6,7 +6,7 @@ use kiln_test_report::split::By;
 /// `kiln tests`
 #[derive(Debug, Subcommand)]
 pub enum TestsCommand {
-    /// Read test reports, JUnit or TRX, and show what they say
+    /// Read test reports, JUnit or TRX, and show their results
     Show(ShowArgs),
     /// Print one share of a list of tests, for machines that share the work
     Split(SplitArgs),
@@ -18,19 +18,19 @@ pub struct ShowArgs {
     /// Reports: files, or globs such as `build/**/TEST-*.xml`
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<String>,
-    /// How it is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ShowFormat::Text)]
     pub format: ShowFormat,
 }
 
-/// How tests are printed.
+/// Output format of tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ShowFormat {
     /// For people
     Text,
-    /// For people, in a summary of GitHub and the like
+    /// For people, as Markdown for step summaries such as GitHub's
     Markdown,
-    /// For programs: as `tests` in what a run tells
+    /// For programs: as `tests` in a run's events
     Json,
 }
 
@@ -38,23 +38,23 @@ pub enum ShowFormat {
 #[derive(Debug, Args)]
 #[command(after_help = SPLIT_HELP)]
 pub struct SplitArgs {
-    /// Which share, from 0
+    /// Number of the share, from 0
     #[arg(long, value_name = "I", env = "HARNESS_NODE_INDEX")]
     pub index: usize,
     /// Number of shares
     #[arg(long, value_name = "N", env = "HARNESS_NODE_TOTAL")]
     pub total: usize,
-    /// What makes the shares equal [default: time with --times, else count]
+    /// Measure by which the shares are equal [default: time with --times, else count]
     #[arg(long, value_enum)]
     pub by: Option<SplitBy>,
     /// Earlier reports with the times of the tests: JUnit, TRX or the lines of `kiln run --json-file`; a file or glob, may be
     /// repeated
     #[arg(long, value_name = "FILE")]
     pub times: Vec<String>,
-    /// Files that are split, instead of names from standard input; may be repeated
+    /// Files to split, instead of names from standard input; may be repeated
     #[arg(long, value_name = "GLOB")]
     pub glob: Vec<String>,
-    /// Files that are left out of `--glob`; may be repeated
+    /// Files to leave out of `--glob`; may be repeated
     #[arg(long, value_name = "GLOB", requires = "glob")]
     pub exclude_glob: Vec<String>,
 }
@@ -63,14 +63,14 @@ const SPLIT_HELP: &str = "Names of tests, classes or files come from standard in
                           prints its own share, so all must see the same names and the same reports. A step of `kiln run` with a \
                           parallelism, repeat or matrix strategy has HARNESS_NODE_INDEX and HARNESS_NODE_TOTAL set.";
 
-/// What makes shares equal.
+/// The measure by which shares are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SplitBy {
-    /// The time of their tests
+    /// Time of the tests
     Time,
-    /// The same, with all tests of a class in one share
+    /// Time, with all tests of a class in one share
     Class,
-    /// The number of their tests
+    /// Number of tests
     Count,
 }
 

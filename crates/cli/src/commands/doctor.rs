@@ -1,4 +1,4 @@
-//! `kiln doctor`: what works here, what is missing, and the command that mends it.
+//! `kiln doctor`: what works on this machine, what is missing, and the command that mends it.
 
 use kiln_driver_qemu::{Check, Settings};
 
@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::home;
 use crate::print;
 
-/// Looks at the machine; fails when something is missing that VMs need.
+/// Checks the machine, and fails when VMs lack something.
 pub async fn doctor(args: DoctorArgs) -> anyhow::Result<Exit> {
     let mut checks = kiln_driver_qemu::doctor(&home::layout()?.qemu(), &Settings::default()).await;
     checks.push(agent());

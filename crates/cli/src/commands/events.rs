@@ -1,4 +1,4 @@
-//! `kiln events`: what changes on a runner.
+//! `kiln events`: the changes on a runner.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::exit::Exit;
 use crate::table::clean;
 use crate::{print, runner_access, waits};
 
-/// What the runner remembers comes in one go; a pause of this length is its end.
+/// Pause that ends the past changes, which the runner sends without a pause.
 const PAST_PAUSE: Duration = Duration::from_secs(1);
-/// Pause before a stream that broke is opened again.
+/// Pause before a broken stream is reopened.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
-/// A runner that does not come back within so many tries is gone.
+/// Number of attempts after which a runner counts as gone.
 const REOPENS: u32 = 60;
 
-/// Prints what the runner remembers, or what changes from now on.
+/// Prints the past changes, or the changes from now on.
 pub async fn events(args: EventsArgs) -> anyhow::Result<Exit> {
     let runner = runner_access::asked(&args.asking).map_err(runner_access::report)?;
     if !args.follow {
@@ -28,7 +28,7 @@ pub async fn events(args: EventsArgs) -> anyhow::Result<Exit> {
     }
     tokio::select! {
         done = follow(&runner, args.asking.format) => done.map_err(runner_access::report).map(|()| Exit::Ok),
-        // There is no other way out, so it is a good one.
+        // There is no other way to end it, so it is a success.
         interrupt = tokio::signal::ctrl_c() => Ok(interrupt.map(|()| Exit::Ok)?),
     }
 }
@@ -66,7 +66,7 @@ async fn follow(runner: &Runner, format: Format) -> Result<(), RunnerError> {
     }
 }
 
-/// Goes on after the last change that was seen.
+/// Reopens the stream after the last change that was seen.
 async fn reopen(runner: &Runner, last: Option<i64>) -> Result<Events, RunnerError> {
     let mut tries = 0;
     loop {

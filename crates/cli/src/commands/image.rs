@@ -1,4 +1,4 @@
-//! `kiln image`: what VMs are made from.
+//! `kiln image`: the images of VMs.
 
 use kiln_driver_qemu::limits::DEFAULT_SHAPE;
 use kiln_driver_qemu::{Ownership, Settings, Shape, Source};

@@ -1,4 +1,4 @@
-//! `kiln pool`: what a runner keeps warm, and whether its file is right.
+//! `kiln pool`: the warm instances of a runner, and checks of its file.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ fn load(path: &Path) -> std::io::Result<kiln_pool_file::Loaded> {
     Ok(kiln_pool_file::load(&input::name(path), &bytes, &options))
 }
 
-/// What a file asks for, so that one sees whether that was meant.
+/// Returns the content of a file as a table, so that its author can see whether that was meant.
 fn summary(config: &kiln_pool::Config) -> Table {
     let columns = [("FLAVOR", Side::Left), ("DRIVER", Side::Left), ("PLATFORM", Side::Left), ("WARM", Side::Right)];
     let mut table = Table::new(&[&columns[..], &[("LIMIT", Side::Right), ("IMAGE", Side::Left)]].concat());
@@ -100,7 +100,7 @@ async fn drain(asking: &Asking, name: &str, drained: bool) -> Result<(), RunnerE
     Ok(())
 }
 
-/// What a drain, or its end, means for the pool now.
+/// Returns the effect of a drain, or of its end, on the pool.
 fn told(pool: &Pool) -> String {
     let name = clean(&pool.name);
     if !pool.drained {
@@ -145,7 +145,7 @@ fn table(list: &PoolList) -> Table {
     table
 }
 
-/// A pool of several kinds of instances shows each of them below it.
+/// Returns the row of a flavor. A pool with several kinds of instances shows each of them below it.
 fn flavor_row(flavor: &Flavor, columns: usize) -> Vec<Cell> {
     let mut cells = vec![Cell::default(); columns];
     cells[0] = format!("  {}", flavor.key).into();
@@ -155,7 +155,7 @@ fn flavor_row(flavor: &Flavor, columns: usize) -> Vec<Cell> {
     cells
 }
 
-/// What the latest pass wanted: `2`, or `2+1` with one asleep; empty where another runner works on the pool.
+/// Returns the latest pass's target: `2`, or `2+1` with one asleep; empty where another runner works on the pool.
 fn wanted<'w>(flavors: impl Iterator<Item = &'w Wanted>) -> Cell {
     let sum = flavors.map(|wanted| (wanted.awake, wanted.asleep)).reduce(|a, b| (a.0 + b.0, a.1 + b.1));
     match sum {

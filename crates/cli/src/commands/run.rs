@@ -1,4 +1,4 @@
-//! `kiln run`: a pipeline file on local VMs.
+//! `kiln run`: runs a pipeline file.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -27,7 +27,7 @@ use crate::ui::Output;
 use crate::ui::files::Files;
 use crate::{git, hidden, home, input, kept, local, pipeline_file, progress, runner_access, secrets, ui};
 
-/// Reads the file, refuses what cannot be run, runs the rest.
+/// Reads the file, refuses it if it cannot run, and runs it otherwise.
 pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
     input::at_most_one(args.given.inputs.iter().chain([&args.file]).map(PathBuf::as_path))?;
     let workspace = workspace(&args)?;
@@ -39,11 +39,11 @@ pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
     let fleet = RunnerFleet::new(runner_access::at(url, &args.access).map_err(runner_access::report)?);
     let images = |_: &PoolRequest| String::new();
     let ended = carry_out(&args, &plan, &options, started, &fleet, &images).await?;
-    // Without an answer to the second Ctrl-C: the runner ends what nobody comes for.
+    // After the second Ctrl-C nothing is awaited: the runner ends stages that nobody comes for.
     Ok(ended.unwrap_or(Exit::Interrupted))
 }
 
-/// On VMs of this machine.
+/// Runs the plan on VMs of this machine.
 async fn here(args: &RunArgs, plan: &Plan, options: &Options, started: Instant) -> anyhow::Result<Exit> {
     let layout = home::layout()?;
     let identity = Identity::of(&layout)?;
@@ -63,7 +63,7 @@ async fn here(args: &RunArgs, plan: &Plan, options: &Options, started: Instant) 
     }
 }
 
-/// Carries the plan out and shows it; none when it was ended by a second signal.
+/// Carries out the plan and shows it. Returns none when a second signal ended it.
 async fn carry_out(
     args: &RunArgs,
     plan: &Plan,
@@ -92,7 +92,7 @@ fn exit(report: &RunReport, cancel: &CancellationToken) -> Exit {
     }
 }
 
-/// Shows events and keeps what else follows from them.
+/// Shows events and collects their consequences.
 struct Screen {
     view: Box<dyn ui::View>,
     files: Files,
@@ -126,7 +126,7 @@ impl Screen {
     }
 }
 
-/// Returns at the second signal; the first one ends the run in order.
+/// Returns at the second signal. The first one ends the run in order.
 async fn interrupted(mut signals: Signals, cancel: &CancellationToken) {
     signals.next().await;
     eprintln!("\nending the run and its VMs; again to end at once");
@@ -147,7 +147,7 @@ async fn end_all(driver: &kiln_driver_qemu::QemuDriver) {
     }
 }
 
-/// The plan of the file, or `None` when its findings were shown and it cannot be run.
+/// Returns the plan of the file, or `None` when its findings were shown and it cannot run.
 fn read_plan(args: &RunArgs, facts: &Facts) -> anyhow::Result<Option<Plan>> {
     let unread = |error| Usage(format!("could not read {}: {error}", input::name(&args.file)));
     let mut loaded = pipeline_file::load(&args.file, &Given::read(&args.given)?).map_err(unread)?;
@@ -180,7 +180,7 @@ fn options(args: &RunArgs, workspace: PathBuf, facts: Facts) -> anyhow::Result<O
     })
 }
 
-/// Refuses a run that would fail half-way for want of a secret or a value.
+/// Refuses a run that would fail half-way for lack of a secret or a value.
 fn check_given(args: &RunArgs, plan: &Plan, options: &Options) -> anyhow::Result<()> {
     let secrets: Vec<&str> = options.secrets.iter().map(|(name, _)| name.as_str()).collect();
     let missing = check::missing(plan, &args.given, &options.facts, &secrets);
@@ -191,7 +191,7 @@ fn check_given(args: &RunArgs, plan: &Plan, options: &Options) -> anyhow::Result
     Ok(())
 }
 
-/// The directory whose tree the stages get.
+/// Returns the directory whose tree the stages get.
 fn workspace(args: &RunArgs) -> anyhow::Result<PathBuf> {
     if let Some(dir) = &args.workspace {
         anyhow::ensure!(dir.is_dir(), Usage(format!("--workspace {}: no such directory", dir.display())));

@@ -21,7 +21,7 @@ use crate::identity::Identity;
 use crate::signals::Signals;
 use crate::{drivers, home, inherited, progress};
 
-/// An instance's own limit is a little over the pool's, so that the runner, which knows the reason, comes first.
+/// Margin of an instance's own age limit above the pool's, so that the runner, which records the reason, ends it first.
 const MAX_AGE_MARGIN: Duration = Duration::from_secs(3600);
 
 /// Runs until it is told to end.

@@ -1,6 +1,6 @@
 //! `kiln shell`: a terminal in a kept instance.
 //!
-//! The shell is a step like any other, in a terminal: its output, its end and its exit code come over the same routes.
+//! The shell is a step like any other, in a terminal: its output, its end and its exit code use the same routes.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::identity::Identity;
 use crate::kept::Kept;
 use crate::{home, kept, waits};
 
-/// An instance that was ended is not waited for longer.
+/// Longest wait for an instance that may have been ended.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
 
 /// Opens a shell in the instance, or runs a command there.
@@ -63,7 +63,7 @@ fn request(kept: &Kept, command: Vec<String>, terminal: Option<Terminal>) -> Sta
     }
 }
 
-/// Passes both directions on until the shell ends, and gives its exit code.
+/// Passes both directions on until the shell ends, and returns its exit code.
 async fn talk(agent: &Agent, id: &str, interactive: bool) -> anyhow::Result<i64> {
     let _raw = if interactive { Some(RawMode::enter()?) } else { None };
     let typed: BoxStream<'static, std::io::Result<bytes::Bytes>> = match interactive {
@@ -74,7 +74,7 @@ async fn talk(agent: &Agent, id: &str, interactive: bool) -> anyhow::Result<i64>
         if interactive && let Err(error) = agent.input(id, typed).await {
             tracing::debug!(%error, "typing ended");
         }
-        // The shell's end, not that of the typing, is what is waited for.
+        // The end of the input does not end the shell.
         std::future::pending::<()>().await;
     };
     let resized = async {
@@ -107,7 +107,7 @@ fn size() -> Terminal {
     Terminal { rows: rows.into(), cols: cols.into() }
 }
 
-/// The user's terminal passes every key on; it is as it was when this is dropped.
+/// Lets the user's terminal pass on every key. Dropping it restores the terminal.
 struct RawMode {
     before: Termios,
 }

@@ -1,4 +1,4 @@
-//! `kiln validate`: what is wrong with a file, without running anything.
+//! `kiln validate`: checks a file without running anything.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::pipeline_file::{self, Given};
 use crate::{git, input, print};
 
-/// Checks every file; the worst one decides the exit code.
+/// Checks every file. The worst one decides the exit code.
 pub fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
     input::at_most_one(args.files.iter().chain(&args.given.inputs).map(PathBuf::as_path))?;
     let mut checker = Checker { args, given: Given::read(&args.given)?, facts: BTreeMap::new() };
@@ -37,7 +37,7 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
 struct Checker<'a> {
     args: &'a ValidateArgs,
     given: Given,
-    /// Facts by repository: asking git for them takes longer than all else.
+    /// Facts by repository. Asking git for them takes longer than everything else.
     facts: BTreeMap<PathBuf, Facts>,
 }
 

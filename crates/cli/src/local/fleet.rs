@@ -18,13 +18,14 @@ use kiln_wire::run::Phase;
 
 use crate::progress::Tasks;
 
-/// A stage waits for room as long as it takes: the run's own limits end it.
+/// Time for which a stage waits for room. It is practically unlimited, because the run has limits of its own.
 const WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// A row is looked at this often while something is waited for.
+/// Poll interval for a row that is being waited for.
 const LOOK_EVERY_MS: i64 = 500;
-/// A released instance is gone within this, or goes later.
+/// Longest wait for a released instance to be gone. If it takes longer, it still goes.
 const GONE_WITHIN: Duration = Duration::from_secs(30);
-/// This many failed launches in a row end the wait, unless room may come back: nothing will get better by itself.
+/// Number of failed launches in a row that ends the wait, unless room may come back. Without that, nothing would
+/// improve by itself.
 const HOPELESS_AFTER: u32 = 2;
 /// Entries of the timeline that are read for the phases.
 const TIMELINE_ENTRIES: u32 = 50;
@@ -40,7 +41,8 @@ pub struct LocalFleet {
 }
 
 impl LocalFleet {
-    /// Stages get their instances from this pool of the core, and may wait for the driver's tasks.
+    /// Creates a fleet whose stages get their instances from this pool of the core, and may wait for the driver's
+    /// tasks.
     #[must_use]
     pub fn new(core: &Core, pool: &str, tasks: Tasks) -> Self {
         let (engine, agents, host) = (Arc::clone(&core.engine), Arc::clone(&core.agents), Arc::clone(&core.host));
@@ -52,7 +54,8 @@ impl LocalFleet {
         let run_ms = want.timeout.map_or(0, millis);
         let demand = Demand { id: StageId::new(&want.stage), request, wait_ms: millis(WAIT), run_ms };
         let (id, stages, setup) = (demand.id.clone(), Arc::clone(&self.stages), want.setup.clone());
-        // A task of its own: cut off while its row is written, it would leave a stage that nothing ends.
+        // This is a task of its own. If it were cut off while its row is written, it would leave a stage that nothing
+        // ends.
         let work = tokio::spawn(async move { stages.set_up(&demand, &setup).await });
         tokio::select! {
             assigned = work => match assigned {
@@ -63,7 +66,7 @@ impl LocalFleet {
         }
     }
 
-    /// Tells why the stage waits, and returns when waiting has no point.
+    /// Reports why the stage waits, and returns when waiting has become pointless.
     async fn follow(&self, id: &StageId, waiting: &(dyn Fn(&str) + Send + Sync)) -> FleetError {
         let (mut told, mut free_since_ms) = (String::new(), None);
         loop {
@@ -89,11 +92,12 @@ impl LocalFleet {
         }
     }
 
-    /// Why waiting has no point: launches fail, also the latest since no stage holds room that others wait for.
+    /// Returns the reason why waiting is pointless: launches fail, and have also failed since the last stage freed its
+    /// room.
     async fn hopeless(&self, free_since_ms: &mut Option<i64>) -> Result<Option<String>, kiln_engine::StoreError> {
         let streaks = self.engine.store().streaks().await?;
         let instances = self.engine.store().live_instances().await?;
-        // Also while they end, they have memory and disk.
+        // Instances that are ending still occupy memory and disk.
         if instances.iter().any(|i| i.stage.is_some()) {
             *free_since_ms = None;
             return Ok(None);
@@ -159,7 +163,7 @@ impl Fleet for LocalFleet {
     fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), FleetError>> {
         async move {
             self.end(&lease.stage).await?;
-            // One that takes longer goes all the same: its row says so.
+            // An instance that takes longer still goes, because its row says so.
             drop(tokio::time::timeout(GONE_WITHIN, self.gone(&InstanceId::new(&lease.id))).await);
             Ok(())
         }
@@ -175,7 +179,7 @@ impl Fleet for LocalFleet {
         .boxed()
     }
 
-    /// Instances live in this process: whoever wants to keep one keeps the process.
+    /// Returns false: instances live in this process, so keeping one means keeping the process.
     fn hold<'a>(&'a self, _lease: &'a Lease, _duration: Duration) -> BoxFuture<'a, Result<bool, FleetError>> {
         async { Ok(false) }.boxed()
     }
@@ -199,7 +203,7 @@ impl Fleet for LocalFleet {
     }
 }
 
-/// How long an instance was in each state, in order; a state that it came into again counts anew.
+/// Returns how long an instance was in each state, in order. A state that it entered again counts anew.
 fn phases(changes: &[Change]) -> Vec<Phase> {
     let states: Vec<&Change> = changes.iter().collect();
     states

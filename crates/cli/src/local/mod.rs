@@ -1,4 +1,4 @@
-//! The runner's engine inside this process, for `kiln run` without a runner.
+//! The runner's engine within this process, for `kiln run` without a runner.
 
 mod fleet;
 
@@ -19,14 +19,14 @@ use crate::{drivers, home};
 
 pub use fleet::LocalFleet;
 
-/// The pool that local stages get their instances from.
+/// The pool of all local stages.
 pub const POOL: &str = "local";
-/// Instances at once; the host's memory is looked at for each.
+/// Most concurrent instances. The host's memory is checked for each.
 const LIMIT: u32 = 64;
-/// Instances end with this process anyhow; this is for one that hangs.
+/// Instances end with this process anyway. These limits are for one that hangs.
 const LEASES: Leases = Leases { lease_s: 3600, max_age_s: 7 * 24 * 3600 };
 
-/// A core with one pool of local VMs that keeps nothing warm.
+/// Creates a core with one pool of local VMs that keeps nothing warm.
 pub async fn core(vm: &VmArgs, driver: QemuDriver, identity: Identity) -> anyhow::Result<Core> {
     let shape = Shape { cpus: vm.cpus, memory_mib: vm.memory, ..DEFAULT_SHAPE };
     let pool = kiln_driver_qemu::pool(POOL, crate::images::DEFAULT, shape, LIMIT);

@@ -1,4 +1,4 @@
-//! Files of secrets, in the form that `.env` files have.
+//! Files of secrets, in the format of `.env` files.
 //!
 //! ```text
 //! # a comment
@@ -9,30 +9,30 @@
 //! ESCAPED="with \n, \r, \t, \" and \\, also
 //! over several lines"     # a comment
 //! ```
-//! What could be read in two ways is refused, because a secret that is wrong is found late and one that is cut is not masked. No
-//! message quotes a line: it may be part of a secret.
+//! Ambiguous text is refused, because a wrong secret is noticed late and a cut one is not masked. No message quotes a
+//! line, because it may be part of a secret.
 
-/// A place in a file that cannot be read.
+/// A fault in a file of secrets, with its place.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FileError {
     /// Its line, from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The fault.
     pub kind: Mistake,
 }
 
-/// What is wrong with a file of secrets.
+/// Faults of a file of secrets.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mistake {
-    /// The line has no name and value.
+    /// The line is no pair of name and value.
     #[error("expected NAME=VALUE; a value of several lines stands within quotes, as NAME='...'")]
     NoPair,
-    /// What stands before the `=` is no name.
+    /// The text before the `=` is no name.
     #[error(
         "a name has letters, digits, `_`, `.` and `-` only; a value of several lines stands within quotes, as NAME='...'"
     )]
     NoName,
-    /// A quote has no end.
+    /// A quote is not closed.
     #[error("the value of {name} begins with {quote}, and nothing ends it")]
     Unclosed { name: String, quote: char },
     /// Something follows a quoted value.
@@ -40,13 +40,13 @@ pub enum Mistake {
         "more than a comment follows the {quote} that ends the value of {name}; write {quote} within it as {escaped}"
     )]
     AfterQuote { name: String, quote: char, escaped: &'static str },
-    /// The same, and the quote is in a later line: one may be missing before it.
+    /// Something follows a quoted value that ends in a later line. A closing quote may be missing before.
     #[error(
         "the value of {name} goes on to the {quote} in line {line}, and more than a comment follows there; end it with {quote} before, or \
          write {quote} within it as {escaped}"
     )]
     Overrun { name: String, quote: char, escaped: &'static str, line: usize },
-    /// A value without quotes may or may not end in a comment.
+    /// A value without quotes contains what may be a comment.
     #[error("whether ` #` begins a comment is not clear; put the value of {name} within quotes")]
     Comment { name: String },
 }
@@ -72,10 +72,10 @@ pub fn parse(text: &str) -> Result<Vec<(String, String)>, FileError> {
             return Err(wrong(Mistake::NoName));
         }
         if value.starts_with('=') {
-            // The end of a line of base64.
+            // It is probably the end of a line of base64.
             return Err(wrong(Mistake::NoPair));
         }
-        // Where the value begins in the rest of the file: a quoted one may go on behind the line.
+        // The value within the rest of the file: a quoted one may continue after the line.
         let value = &rest[line.len() - value.trim_start().len()..];
         let (value, after) = match value.chars().next() {
             Some(quote @ ('"' | '\'')) => quoted(name, quote, &value[1..], number).map_err(wrong)?,
@@ -92,7 +92,7 @@ fn plain(name: &str, value: &str) -> Result<String, Mistake> {
     if comment { Err(Mistake::Comment { name: name.to_owned() }) } else { Ok(value.trim_end().to_owned()) }
 }
 
-/// Reads a value, which begins in the line `begin`, up to its closing quote, and returns it with what follows its line.
+/// Reads a value, which begins in line `begin`, up to its closing quote. Returns it with the text after its line.
 fn quoted<'t>(name: &str, quote: char, text: &'t str, begin: usize) -> Result<(String, &'t str), Mistake> {
     let mut value = String::new();
     let mut chars = text.char_indices();

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use crate::exit::Usage;
 
-/// Reads `--secret NAME[=VALUE]` and `--secret-file`; the command line stands over the file.
+/// Reads `--secret NAME[=VALUE]` and `--secret-file`. The command line overrides the file.
 pub fn read(words: &[String], file: Option<&Path>) -> anyhow::Result<Vec<(String, String)>> {
     let mut secrets = words.iter().map(|word| from_word(word)).collect::<Result<Vec<_>, _>>()?;
     if let Some(path) = file {

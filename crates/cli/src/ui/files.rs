@@ -1,4 +1,4 @@
-//! What a run leaves in files beside what it prints.
+//! Files that a run writes in addition to its output.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
@@ -18,8 +18,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// Opens them, so that a run whose files cannot be written does not begin. The events replace what is there; the summary goes behind
-    /// it.
+    /// Opens the files, so that a run whose files cannot be written does not begin. The events replace an existing
+    /// file; the summary is appended.
     pub fn open(events: Option<&Path>, summary: Option<&Path>) -> anyhow::Result<Self> {
         let opened = |path: &Path, options: &mut OpenOptions| match options.create(true).open(path) {
             Ok(file) => Ok((path.to_owned(), file)),
@@ -30,7 +30,8 @@ impl Files {
         Ok(Self { events: events.map(|(path, file)| (path, BufWriter::new(file))), summary })
     }
 
-    /// Writes what an event adds. A file that cannot be written any more is told about once, and left alone; the run goes on.
+    /// Writes an event's contribution. The first failure to write a file is reported; the file is then left alone and
+    /// the run continues.
     pub fn show(&mut self, event: &Masked<Event>) {
         if let Some((path, file)) = &mut self.events {
             let written = json::write(file, event).and_then(|()| file.flush());

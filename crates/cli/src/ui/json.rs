@@ -13,7 +13,7 @@ pub struct Json;
 impl View for Json {
     fn show(&mut self, event: &Masked<Event>) {
         if write(&mut std::io::stdout().lock(), event).is_err() {
-            // The reader went away. The run goes on to its end, so that its instances are ended in order.
+            // The reader went away. The run continues to its end, so that its instances are ended in order.
         }
     }
 }

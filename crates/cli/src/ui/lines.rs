@@ -1,10 +1,10 @@
-//! The output of steps as lines, a step at a time.
+//! The output of steps as lines, separately for each step.
 
 use std::collections::BTreeMap;
 
 use super::row::{Line, Row};
 
-/// What shows that a line is cut, where it is cut and where it goes on.
+/// Mark of a cut line, at the cut and at the continuation.
 const GOES_ON: &str = "[kiln: the line goes on]";
 
 /// The unfinished last line of each step.
@@ -26,17 +26,17 @@ impl Lines {
         lines
     }
 
-    /// Returns what the unfinished line of a step shows now, without colours.
+    /// Returns the present text of a step's unfinished line, without colours.
     pub fn unfinished(&self, stage: &str, step: &str) -> String {
         self.rows.get(&(stage.to_owned(), step.to_owned())).map(Row::plain).unwrap_or_default()
     }
 
-    /// Returns what is left of a step's last line, and forgets the step.
+    /// Returns the rest of a step's last line, and forgets the step.
     pub fn finish(&mut self, stage: &str, step: &str) -> Option<String> {
         self.rows.remove(&(stage.to_owned(), step.to_owned())).and_then(rest)
     }
 
-    /// Returns what is left of the last lines of a stage's steps, each with its step, and forgets them.
+    /// Returns the rests of the last lines of a stage's steps, each with its step, and forgets them.
     pub fn finish_stage(&mut self, of_stage: &str) -> Vec<(String, String)> {
         let finished = self.rows.extract_if(.., |(stage, _), _| stage == of_stage);
         finished.filter_map(|((_, step), row)| Some((step, rest(row)?))).collect()

@@ -1,4 +1,4 @@
-//! A run as Markdown, for the summary that CI systems show.
+//! A run as Markdown, for the summaries of CI systems.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::summary::seconds;
 /// Rows of the table; the rest is counted.
 const ROWS_SHOWN: usize = 500;
 
-/// Returns the summary: each stage and step with its time, and what the tests say.
+/// Returns the summary: each stage and step with its time, and the test results.
 #[must_use]
 pub fn summary(report: &RunReport) -> String {
     let (sign, word) = sign(report.status);

@@ -1,4 +1,4 @@
-//! How a run is shown while it goes on.
+//! Displays of a run in progress.
 
 pub mod files;
 mod json;
@@ -18,21 +18,21 @@ use indicatif::MultiProgress;
 use kiln_mask::Masked;
 use kiln_wire::run::Event;
 
-/// The forms a run can be shown in.
+/// The forms in which a run can be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// A tree on a terminal, plain lines elsewhere.
     Auto,
     /// A live tree of stages and steps, with output above it.
     Tree,
-    /// Lines, each with the stage and step it comes from.
+    /// Lines, each with its stage and step.
     Plain,
     /// One JSON object per event and line.
     Json,
 }
 
 impl Output {
-    /// Returns the form itself, in place of [`Output::Auto`].
+    /// Returns the actual form in place of [`Output::Auto`].
     #[must_use]
     pub fn form(self) -> Self {
         match self {
@@ -43,19 +43,20 @@ impl Output {
     }
 }
 
-/// Shows events as they come. Called from one thread at a time.
+/// Shows events as they arrive. Called from one thread at a time.
 pub trait View: Send {
     /// Shows one event.
     fn show(&mut self, event: &Masked<Event>);
 }
 
-/// The moving lines at the bottom of the terminal. Everyone who draws shares them, or they would draw over each other.
+/// Returns the moving lines at the bottom of the terminal. All code that draws shares them; otherwise it would
+/// overwrite each other's lines.
 pub fn bars() -> &'static MultiProgress {
     static BARS: OnceLock<MultiProgress> = OnceLock::new();
     BARS.get_or_init(MultiProgress::new)
 }
 
-/// The view for a form.
+/// Returns the view for a form.
 #[must_use]
 pub fn view(output: Output) -> Box<dyn View> {
     match output.form() {

@@ -1,4 +1,4 @@
-//! A run as lines, each with the stage and step it comes from.
+//! A run as lines, each with its stage and step.
 
 use kiln_mask::Masked;
 use kiln_test_report::show::one_line;
@@ -25,7 +25,7 @@ impl View for Plain {
 }
 
 impl Plain {
-    /// Gives `print` the lines that an event makes.
+    /// Calls `print` with the lines of an event.
     fn lines_of(&mut self, event: &Event, mut print: impl FnMut(String)) {
         match event {
             Event::RunStarted { name, .. } => print(format!("pipeline {name}")),
@@ -62,13 +62,13 @@ impl Plain {
             }
             Event::Note { stage, message } => print(format!("[{stage}] note: {}", one_line(message))),
             Event::StageFinished { report } => {
-                // Background steps go on printing after they were told to have begun.
+                // Background steps still print after their start was reported.
                 for (step, line) in self.lines.finish_stage(&report.id) {
                     print(format!("[{}/{step}] {line}", report.id));
                 }
                 print(format!("[{}] {}", report.id, summary::stage_ended(report)));
             }
-            // Those test cases that are worth a look stand in the summary.
+            // The test cases that matter are in the summary.
             Event::TestCases { .. } | Event::RunFinished { .. } | Event::Unknown => {}
         }
     }
@@ -113,7 +113,7 @@ mod tests {
         Event::StageFinished { report }
     }
 
-    /// Compares the lines that events make, without those on how things ended.
+    /// Compares the lines of events, without those about ends.
     #[track_caller]
     fn check(events: &[Event], expect: &[&str]) {
         let (mut plain, mut lines) = (Plain::default(), Vec::new());
@@ -161,7 +161,7 @@ mod tests {
         check(&[output("one", false), retry, output("two\n", false)], &lines);
     }
 
-    /// What a VM says may be part of a note.
+    /// A note may contain text from a VM.
     #[test]
     fn a_note_makes_no_line_of_its_own() {
         let note = |message: &str| Event::Note { stage: "a".into(), message: message.into() };

@@ -1,14 +1,14 @@
-//! A line of output as a terminal would show it: what a carriage return or a backspace paints over is gone, colours stay, and
-//! whatever else would move about on the terminal is left out.
+//! A line of output as a terminal would show it: text overwritten with a carriage return or a backspace is gone,
+//! colours stay, and all other sequences that move the cursor are left out.
 
 use std::fmt::Write as _;
 
 use anstyle_parse::{Params, Parser, Perform};
 
 const ESCAPE: &str = "\u{1b}";
-/// Longest text that says how characters look. Programs that never take a colour back would make it longer and longer.
+/// Longest description of the look of characters. Programs that never reset a colour would make it longer and longer.
 const PEN_MAX_BYTES: usize = 64;
-/// How far beyond its end a line's cursor may go.
+/// Greatest distance of the cursor beyond a line's end.
 const LEAP_MAX: usize = 256;
 const TAB: u8 = b'\t';
 const BACKSPACE: u8 = 0x08;
@@ -18,23 +18,23 @@ const BACKSPACE: u8 = 0x08;
 pub struct Row {
     screen: Screen,
     parser: Parser,
-    /// Whether the line was cut before.
+    /// Whether this piece continues a cut line.
     continues: bool,
 }
 
-/// A line that is to be shown.
+/// A line to show.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line {
     /// The text, with its colours, which end with it.
     pub text: String,
-    /// Whether it goes on with a line that was cut.
+    /// Whether it continues a cut line.
     pub continues: bool,
-    /// Whether it was cut at its end.
+    /// Whether it is cut at its end.
     pub goes_on: bool,
 }
 
 impl Row {
-    /// Adds some text, and gives `tell` the lines that it ends.
+    /// Adds some text, and calls `tell` with the lines that it ends.
     pub fn push(&mut self, text: &str, mut tell: impl FnMut(Line)) {
         for byte in text.bytes() {
             match byte {
@@ -48,10 +48,10 @@ impl Row {
         }
     }
 
-    /// Ends a line, and with it each sequence that the line leaves open. One that is cut goes on: then its sequences do too.
+    /// Ends a line, and with it each sequence that the line leaves open. The sequences of a cut line continue.
     pub fn end(&mut self, is_cut: bool) -> Line {
         let line = Line { text: self.screen.text(), continues: self.continues, goes_on: is_cut };
-        // What fills a whole piece is no sequence.
+        // A sequence does not fill a whole piece.
         if !is_cut || self.screen.cells.is_empty() {
             self.parser = Parser::default();
         }
@@ -60,12 +60,12 @@ impl Row {
         line
     }
 
-    /// Returns whether there is nothing in the line.
+    /// Returns whether the line is empty.
     pub fn is_empty(&self) -> bool {
         self.screen.cells.is_empty() && !self.continues
     }
 
-    /// Returns what the line shows now, without colours.
+    /// Returns the present text of the line, without colours.
     pub fn plain(&self) -> String {
         self.screen.cells.iter().map(|cell| cell.char).collect()
     }
@@ -74,17 +74,17 @@ impl Row {
 #[derive(Clone, Copy)]
 struct Cell {
     char: char,
-    /// How it looks: a place in [`Screen::pens`].
+    /// Its look: an index in [`Screen::pens`].
     pen: usize,
 }
 
 #[derive(Default)]
 struct Screen {
     cells: Vec<Cell>,
-    /// Where the next character goes.
+    /// Position of the next character.
     at: usize,
-    /// How the characters of this line look, in the order of their first use: parameters of sequences that end with `m`. The last one
-    /// is that of the next character.
+    /// Looks of the characters of this line, in the order of their first use: parameters of sequences that end with
+    /// `m`. The last one is that of the next character.
     pens: Vec<String>,
 }
 
@@ -101,7 +101,7 @@ impl Screen {
         self.at += 1;
     }
 
-    /// Forgets the line; the next one begins with the same colours.
+    /// Forgets the line. The next one begins with the same colours.
     fn clear(&mut self) {
         self.cells.clear();
         self.at = 0;
@@ -128,12 +128,12 @@ impl Screen {
         text
     }
 
-    /// Returns how characters look that were put when there were so many pens.
+    /// Returns the look of characters that were written when there were `count` pens.
     fn pen(&self, count: usize) -> &str {
         count.checked_sub(1).map_or("", |last| &self.pens[last])
     }
 
-    /// Changes how the next characters look.
+    /// Changes the look of the next characters.
     fn look(&mut self, params: &Params) {
         let mut written = String::new();
         for param in params.iter() {
@@ -201,7 +201,7 @@ impl Perform for Screen {
 mod tests {
     use super::*;
 
-    /// Returns the lines of a text, and what is left, joined by `|`; `␛` stands for an escape.
+    /// Returns the lines of a text and the rest, joined by `|`; `␛` stands for an escape.
     fn shown(texts: &[&str]) -> String {
         let (mut row, mut lines) = (Row::default(), Vec::new());
         texts.iter().for_each(|text| row.push(text, |line| lines.push(line.text)));
@@ -211,7 +211,7 @@ mod tests {
         lines.join("|").replace('\u{1b}', "␛")
     }
 
-    /// Checks the lines of a text, wherever it is cut into two.
+    /// Checks the lines of a text, and that they do not depend on where it is cut in two.
     #[track_caller]
     fn check(text: &str, expect: &str) {
         assert_eq!(shown(&[text]), expect);

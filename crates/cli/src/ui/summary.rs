@@ -1,4 +1,4 @@
-//! The words for how things ended.
+//! Words for results.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const DIM: &str = "\u{1b}[2m";
 const BOLD: &str = "\u{1b}[1m";
 const RESET: &str = "\u{1b}[0m";
 
-/// When something runs again, with the wait as the file has it.
+/// Returns when something is repeated, with the wait as in the file.
 #[must_use]
 pub fn again(wait: &str) -> String {
     match wait {
@@ -25,7 +25,7 @@ pub fn again(wait: &str) -> String {
     }
 }
 
-/// A coloured sign and word for a status.
+/// Returns a coloured sign and word for a status.
 #[must_use]
 pub fn mark(status: Status) -> String {
     let (colour, sign, word) = match status {
@@ -38,7 +38,7 @@ pub fn mark(status: Status) -> String {
     format!("{colour}{sign} {word}{RESET}")
 }
 
-/// One line on a step's end.
+/// Returns one line on a step's end.
 #[must_use]
 pub fn ended(step: &StepReport) -> String {
     let mut line = mark(step.status);
@@ -57,7 +57,7 @@ pub fn ended(step: &StepReport) -> String {
     line
 }
 
-/// One line on a stage's end.
+/// Returns one line on a stage's end.
 #[must_use]
 pub fn stage_ended(stage: &StageReport) -> String {
     let mut line = mark(stage.status);
@@ -70,7 +70,7 @@ pub fn stage_ended(stage: &StageReport) -> String {
     line
 }
 
-/// Returns a name with a colon, where it says more than the id does: an iteration's values, or other words.
+/// Returns a name with a colon if it says more than the id: an iteration's values, or other words.
 #[must_use]
 pub fn called(id: &str, name: &str) -> String {
     let own = id.rsplit('.').next().unwrap_or(id);
@@ -78,19 +78,19 @@ pub fn called(id: &str, name: &str) -> String {
     if as_id.eq_ignore_ascii_case(own) || name == own { String::new() } else { format!("{}: ", one_line(name)) }
 }
 
-/// One line on a wait that lasts.
+/// Returns one line on a long wait.
 #[must_use]
 pub fn waiting(what: &str, waited: Duration) -> String {
     format!("waiting for {what}, {} so far", seconds(waited))
 }
 
-/// How to look into an instance that is kept.
+/// Returns the way to inspect a kept instance.
 #[must_use]
 pub fn kept(instance: &str, duration: Duration) -> String {
     format!("kept for {}; look into it with: kiln shell {instance} (Ctrl-C here ends it)", seconds(duration))
 }
 
-/// The last words on a run: every step with its time, the tests, the failures.
+/// Returns the summary of a run: every step with its time, the tests, the failures.
 #[must_use]
 pub fn summary(report: &RunReport) -> String {
     let mut out = format!("\n{BOLD}{}{RESET}\n", report.name);

@@ -1,4 +1,4 @@
-//! A run as a live tree: what has ended and what was printed scrolls by, what goes on stays below.
+//! A run as a live tree: ended steps and output scroll by, running ones stay at the bottom.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use super::lines::Lines;
 use super::summary::{self, ended, seconds, stage_ended};
 use crate::print;
 
-/// How often a waiting line moves.
+/// Interval between movements of a waiting line.
 const TICK: Duration = Duration::from_millis(120);
 /// Characters of an unfinished line that are shown.
 const UNFINISHED_MAX: usize = 200;
 const DIM: &str = "\u{1b}[2m";
 const RESET: &str = "\u{1b}[0m";
 
-/// Draws on standard error, where a terminal is.
+/// Draws on standard error, which is a terminal.
 pub struct Tree {
     bars: &'static MultiProgress,
     live: HashMap<String, Live>,
@@ -30,12 +30,12 @@ pub struct Tree {
 /// A line that moves.
 struct Live {
     bar: ProgressBar,
-    /// What it shows, apart from a step's unfinished line of output.
+    /// Its text, without a step's unfinished line of output.
     text: String,
 }
 
 impl Tree {
-    /// An empty tree.
+    /// Creates an empty tree.
     #[must_use]
     pub fn new() -> Self {
         Self { bars: super::bars(), live: HashMap::new(), lines: Lines::default() }
@@ -65,7 +65,7 @@ impl Tree {
     }
 
     fn say(&self, text: &str) {
-        // A terminal that is gone shows nothing; the run itself goes on.
+        // A terminal that is gone shows nothing, and the run continues.
         drop(self.bars.println(text));
     }
 
@@ -76,7 +76,7 @@ impl Tree {
         }
     }
 
-    /// Shows the unfinished line of a step beside its name, such as a progress bar.
+    /// Shows the unfinished line of a step, such as a progress bar, beside its name.
     fn unfinished(&self, stage: &str, step: &str) {
         let Some(live) = self.live.get(&format!("{stage}/{step}")) else { return };
         let line = self.lines.unfinished(stage, step);
@@ -106,7 +106,7 @@ impl View for Tree {
             Event::Waiting { stage, step: None, what, .. } => {
                 self.message(stage, format!("{stage}: waiting for {what}"));
             }
-            // Its line says what the program does, and nothing tells that this wait is over.
+            // The step's line shows the program's output, and no event tells that this wait is over.
             Event::Waiting { stage, step: Some(step), what, waited } => {
                 self.say(&format!("{stage}/{step}: {}", summary::waiting(what, *waited)));
             }
@@ -148,7 +148,7 @@ impl View for Tree {
                 drop(self.bars.clear());
                 print::text(summary::summary(report));
             }
-            // Those that are worth a look stand in the summary.
+            // The test cases that matter are in the summary.
             Event::TestCases { .. } | Event::Unknown => {}
         }
     }

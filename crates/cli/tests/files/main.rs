@@ -1,4 +1,4 @@
-//! `kiln validate`, and what `kiln run` says before it starts anything.
+//! `kiln validate`, and the findings of `kiln run` before it starts anything.
 #![allow(clippy::unwrap_used)] // a test that cannot go on says so by panicking
 
 use std::io::Write as _;
@@ -9,7 +9,7 @@ use serde_json::Value;
 /// A folder with files, in which the program is run.
 struct Folder(tempfile::TempDir);
 
-/// What the program said and how it ended.
+/// The program's output and exit code.
 struct Said {
     code: Option<i32>,
     out: String,
@@ -36,14 +36,14 @@ impl Folder {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A program that reads none of it has ended.
+        // A program that reads none of it has already ended.
         drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
         let output = child.wait_with_output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
-    /// The records of `kiln validate`: file, status and codes of the findings.
+    /// Compares the records of `kiln validate`: file, status and codes of the findings.
     #[track_caller]
     fn check(&self, args: &[&str], input: &str, code: i32, expect: &[&str]) {
         let said = self.kiln(&[&["validate", "--format", "json"][..], args].concat(), input);
@@ -64,7 +64,7 @@ const GOOD: &str =
 /// A processor that this machine does not have.
 const OTHER: &str = if cfg!(target_arch = "aarch64") { "amd64" } else { "arm64" };
 
-/// A stage for this machine, one for another, and one that only tags bring about.
+/// Returns a pipeline with a stage for this machine, one for another, and one that runs only for tags.
 fn platforms() -> String {
     let arch = |name: &str| format!("platform: {{os: linux, arch: {name}}}\n");
     let here = if OTHER == "arm64" { "amd64" } else { "arm64" };
@@ -106,12 +106,12 @@ fn a_dash_is_standard_input() {
     assert!(pool.code == Some(1) && pool.out.contains("<stdin>: not ok"), "{}", pool.out);
 }
 
-/// A validation says what a run says: both have the same findings.
+/// Checks that a validation and a run have the same findings.
 #[track_caller]
 fn check_same(folder: &Folder, args: &[&str], runner: bool, expect: Option<&str>) {
     let command: &[&str] = if runner { &["validate", "--runner"] } else { &["validate"] };
     let validated = folder.kiln(&[command, args].concat(), "");
-    // A run that nothing else speaks against fails for want of the agent, or of the token.
+    // Otherwise the run fails for lack of the agent or of the token.
     let at: &[&str] = if runner { &["--runner", "http://127.0.0.1:9", "--token-file", "none"] } else { &[] };
     let run = folder.kiln(&[&["run", "--output", "json"][..], at, args].concat(), "");
     match expect {
@@ -134,7 +134,7 @@ fn a_validation_says_of_platforms_and_stages_what_a_run_says() {
     check_same(&folder, &["p.yml"], false, Some(&refused));
     check_same(&folder, &["p.yml", "--stage", "other"], false, Some(&refused));
     check_same(&folder, &["p.yml", "--stage", "p"], false, None);
-    // What no tag brings about is not run, and what runs elsewhere is not this machine's affair.
+    // A stage for tags only does not run, and the platform of a stage that runs elsewhere does not matter here.
     check_same(&folder, &["p.yml", "--stage", "tagged"], false, None);
     let tagged = format!("the stage `tagged` asks for {OTHER}");
     check_same(&folder, &["p.yml", "--stage", "tagged", "--event", "tag"], false, Some(&tagged));

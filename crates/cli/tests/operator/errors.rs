@@ -1,8 +1,8 @@
-//! What is told when it does not work, and the exit code that goes with it.
+//! Messages and exit codes of failures.
 
 use crate::stub::{Stub, kiln};
 
-/// Runs `kiln pool list` and compares the code and what it says.
+/// Runs `kiln pool list` and compares its exit code and output.
 #[track_caller]
 fn check(env: &[(&str, &str)], words: &str, code: i32, expected: &str) {
     let ended = kiln(&format!("pool list {words}"), env);
@@ -14,7 +14,7 @@ fn check(env: &[(&str, &str)], words: &str, code: i32, expected: &str) {
 
 #[test]
 fn nobody_there() {
-    // A port that was free a moment ago.
+    // This port was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
     let url = format!("http://127.0.0.1:{port}");
     let message =
@@ -46,7 +46,7 @@ fn a_token_is_asked_for() {
     let file = dir.path().join("token");
     std::fs::write(&file, "0123456789abcdef\n").expect("written");
     let words = format!("pool list --token-file {}", file.display());
-    // The file is preferred: it was named now.
+    // The file takes precedence, because it was named in this call.
     assert_eq!(kiln(&words, &wrong).code, Some(0));
     let missing = "could not read /nowhere/token: No such file or directory (os error 2)";
     check(&[runner], "--token-file /nowhere/token", 2, &format!("error: {missing}"));

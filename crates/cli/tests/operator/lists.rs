@@ -1,4 +1,4 @@
-//! What there is: for people, and for programs as the runner sent it.
+//! Lists, for people, and for programs in the runner's own form.
 
 use crate::stub::Stub;
 
@@ -101,7 +101,7 @@ fn nothing_is_said_to_be_nothing() {
     $ kiln events
     no events
     ");
-    // Names are passed on as they are.
+    // Names are passed on unchanged.
     let spaced = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"))
         .args(["instance", "list", "--pool", "b c", "--state", "gone", "--runner", &stub.url])
         .output()
@@ -132,7 +132,7 @@ fn a_stream_that_breaks_off_goes_on_where_it_was() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("kiln runs");
-    // The recording ends its stream each time, so the second pair of lines comes by a second stream.
+    // The recording ends its stream each time, so the second pair of lines comes from a second stream.
     let lines = BufReader::new(kiln.stdout.take().expect("piped")).lines().take(4);
     assert_eq!(lines.map_while(Result::ok).count(), 4);
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(kiln.id().cast_signed()), nix::sys::signal::Signal::SIGINT)

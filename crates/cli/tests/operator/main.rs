@@ -1,4 +1,4 @@
-//! The operator's commands, against a runner that answers from a recording.
+//! The operator's commands, against a runner with recorded answers.
 
 mod errors;
 mod lists;

@@ -1,4 +1,4 @@
-//! One instance, one stage, one pool: found by the beginning of an id, shown and changed.
+//! Commands for one instance, stage or pool: finding it by the beginning of an id, showing and changing it.
 
 use crate::stub::{Recorded, Stub};
 

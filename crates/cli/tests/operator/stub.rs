@@ -1,4 +1,4 @@
-//! A runner that answers from a recording, and knows nothing else.
+//! A runner with recorded answers only.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -10,15 +10,15 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
-/// What stands for the time in a recording: three days and four and a half hours before the test, which is shown as `3d04h`
-/// however long the test takes.
+/// Placeholder for a time in a recording: three days and four and a half hours before the test, which is shown as
+/// `3d04h` however long the test takes.
 const LONG_AGO: &str = "$LONG_AGO";
 const LONG_AGO_MS: i64 = (3 * 24 + 4) * 3_600_000 + 1_800_000;
-/// Seven hours, 29 minutes and a half after the test.
+/// Placeholder for a time seven hours, 29 minutes and a half after the test.
 const LATER: &str = "$LATER";
 const LATER_MS: i64 = 7 * 3_600_000 + 1_770_000;
 
-/// A question and its answer: `GET /path?query`, status, body.
+/// A request and its answer: `GET /path?query`, status, body.
 pub type Recorded = (&'static str, u16, &'static str);
 
 struct Recording {
@@ -34,7 +34,7 @@ pub struct Stub {
     _runtime: tokio::runtime::Runtime,
 }
 
-/// How the program ended.
+/// The program's result.
 pub struct Ended {
     pub code: Option<i32>,
     pub stdout: String,
@@ -46,7 +46,7 @@ impl Stub {
         Self::with_token(recorded, None)
     }
 
-    /// A runner that wants a token.
+    /// Starts a runner that requires a token.
     pub fn with_token(recorded: &[Recorded], token: Option<&'static str>) -> Self {
         let now = jiff::Timestamp::now().as_millisecond();
         let (long_ago, later) = ((now - LONG_AGO_MS).to_string(), (now + LATER_MS).to_string());
@@ -67,7 +67,7 @@ impl Stub {
         kiln(words, &[("KILN_RUNNER", &self.url)])
     }
 
-    /// Runs commands one after another and writes down what they printed, as a terminal would show it.
+    /// Runs commands one after another and returns their output as a terminal would show it.
     pub fn transcript(&self, commands: &[&str]) -> String {
         let mut transcript = String::new();
         for words in commands {
@@ -78,7 +78,7 @@ impl Stub {
         transcript.replace(&self.url, "URL")
     }
 
-    /// What was asked since the last time, with the bodies.
+    /// Returns the requests since the last call, with the bodies.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.recording.asked.lock().expect("not poisoned"))
     }

@@ -1,4 +1,4 @@
-//! `kiln tests`: what reports say, and shares of tests.
+//! `kiln tests`: results of reports, and shares of tests.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn kiln(folder: &Path, words: &[&str], input: &str, env: &[(&str, &str)]) -> End
         .env_remove("HARNESS_NODE_TOTAL");
     command.envs(env.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("kiln starts");
-    // One that refuses its arguments reads nothing.
+    // A program that refuses its arguments reads nothing.
     drop(child.stdin.take().expect("an input").write_all(input.as_bytes()));
     let output = child.wait_with_output().expect("kiln ends");
     let text = |bytes| String::from_utf8(bytes).expect("text");

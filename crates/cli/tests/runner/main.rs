@@ -6,12 +6,12 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// A pool that makes nothing until it is asked.
+/// A pool that makes instances on demand only.
 const POOLS: &str = "instances:\n- name: local\n  type: qemu\n  pool: 0\n  limit: 1\n  spec: {image: none}\n";
-/// Permissions of anybody but the owner.
+/// Permissions of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
-/// A runner that is killed when this goes.
+/// A runner that is killed on drop.
 struct Runner(Child);
 
 impl Drop for Runner {
@@ -22,7 +22,7 @@ impl Drop for Runner {
 }
 
 impl Runner {
-    /// Starts one whose files are open to everybody, if it is not careful, and returns when it listens.
+    /// Starts a runner under a permissive umask, and returns once it listens.
     fn start(dir: &Path, database: &Path) -> Self {
         let pools = dir.join("pool.yml");
         fs::write(&pools, POOLS).expect("a file");
@@ -33,7 +33,7 @@ impl Runner {
             .arg(&pools)
             .arg("--database")
             .arg(format!("sqlite:{}", database.display()))
-            // Any file will do: nothing is started.
+            // Any file will do, because nothing is started.
             .args(["--agent", kiln])
             .env("XDG_STATE_HOME", dir.join("state"))
             .env("XDG_CACHE_HOME", dir.join("cache"))
@@ -55,7 +55,7 @@ impl Runner {
     }
 }
 
-/// Everything below a folder, with the folder.
+/// Returns everything below a folder, and the folder itself.
 fn below(dir: &Path) -> Vec<PathBuf> {
     let mut found = vec![dir.to_owned()];
     if fs::symlink_metadata(dir).expect("metadata").is_dir() {

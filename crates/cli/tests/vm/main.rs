@@ -1,7 +1,7 @@
-//! The program on real VMs: what it prints, how it ends, and that nothing remains.
+//! The program on real VMs: its output, its ends, and that nothing remains.
 //!
-//! These tests need what `make demo` makes: QEMU, the default image and the static agent (`KILN_AGENT`). Snapshots are
-//! taken once and shared; every test has a state folder of its own and looks for its own leftovers there.
+//! These tests need the results of `make demo`: QEMU, the default image and the static agent (`KILN_AGENT`). Snapshots
+//! are taken once and shared. Every test has a state folder of its own and looks for its own leftovers there.
 #![allow(clippy::unwrap_used)] // a test that cannot go on says so by panicking
 
 mod world;
@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use world::World;
 
-/// A pipeline of stages that run side by side, each with these steps.
+/// Returns a pipeline of parallel stages, each with these steps.
 fn stages(count: usize, steps: &str) -> String {
     let mut text = String::from("pipeline:\n  name: t\n  identifier: t\n  stages:\n    - parallel:\n");
     for n in 0..count {
@@ -157,7 +157,7 @@ fn a_second_interrupt_ends_the_run_at_once() {
     running.until_output_of(2);
     let pid = Pid::from_raw(i32::try_from(running.child.id()).unwrap());
     kill(pid, Signal::SIGINT).unwrap();
-    // Signals of one kind that come together are one: the second is another kind, and counts the same.
+    // Concurrent signals of one kind are merged, so the second signal is of another kind. It counts the same.
     kill(pid, Signal::SIGTERM).unwrap();
     running.until(|_| false);
     assert_eq!(running.child.wait().unwrap().code(), Some(130));

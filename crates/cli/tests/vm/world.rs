@@ -1,4 +1,4 @@
-//! The program `kiln` with folders of its own, and what it left behind.
+//! The program `kiln` with folders of its own, and its leftovers.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kiln_e2e::{Turn, cache};
 use serde_json::Value;
 
-/// Nothing here takes this long; a test that waits longer has failed.
+/// Limit of every wait. Nothing here takes this long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A state folder of its own over the user's cache, so that images and snapshots are made once for all tests.
@@ -22,7 +22,7 @@ impl World {
     pub fn new() -> Self {
         let turn = Turn::take();
         let world = Self { state: tempfile::tempdir().unwrap(), files: tempfile::tempdir().unwrap(), _turn: turn };
-        // Snapshots belong to a CA: the tests share one, and nothing else of the state folder.
+        // Snapshots belong to a CA, so the tests share one, but nothing else of the state folder.
         let shared = cache().join("test-ca");
         kiln_tls::load_or_create(&shared).unwrap();
         let own = world.state.path().join("kiln/ca");
@@ -31,14 +31,14 @@ impl World {
         world
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file and returns its path.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.files.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
     }
 
-    /// `kiln` with these arguments.
+    /// Returns `kiln` with these arguments.
     pub fn kiln(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(args).env("XDG_STATE_HOME", self.state.path()).stdin(Stdio::null());
@@ -48,7 +48,7 @@ impl World {
         command
     }
 
-    /// Runs a pipeline to its end and gives its events.
+    /// Runs a pipeline to its end and returns its events.
     pub fn run(&self, file: &Path, args: &[&str]) -> Ran {
         let mut running = self.start(file, args);
         running.until(|_| false);
@@ -64,7 +64,7 @@ impl World {
         Running { child, lines, events: Vec::new() }
     }
 
-    /// QEMU processes that work below this world's state folder.
+    /// Returns the QEMU processes that work below this world's state folder.
     pub fn vms(&self) -> Vec<i32> {
         let mark = self.state.path().to_str().unwrap().to_owned();
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
@@ -78,7 +78,7 @@ impl World {
         processes.filter_map(pid).filter(ours).collect()
     }
 
-    /// Overlays, sockets and anything else below the folder of running VMs, but the owner's own files.
+    /// Returns overlays, sockets and anything else in the folder of running VMs, except the owner's own files.
     pub fn remains(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         collect(&self.state.path().join("kiln/vms"), &mut found);
@@ -86,7 +86,7 @@ impl World {
         found
     }
 
-    /// Waits until something holds, and says what when it never does.
+    /// Waits until a condition holds, and names it if it never does.
     pub fn wait(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let since = Instant::now();
         while !holds() {
@@ -96,7 +96,7 @@ impl World {
     }
 }
 
-/// A run under way.
+/// A running run.
 pub struct Running {
     pub child: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
@@ -104,7 +104,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Reads events until one is the wanted one, or to the end.
+    /// Reads events until the wanted one, or to the end.
     pub fn until(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> bool {
         for line in self.lines.by_ref() {
             let line = line.unwrap();
@@ -131,25 +131,25 @@ impl Running {
     }
 }
 
-/// A run that has ended.
+/// A finished run.
 pub struct Ran {
     pub status: ExitStatus,
     pub events: Vec<Value>,
 }
 
 impl Ran {
-    /// Everything that a step printed.
+    /// Returns all output of a step.
     pub fn output(&self, stage: &str, step: &str) -> String {
         let of = |event: &&Value| event["event"] == "output" && event["stage"] == stage && event["step"] == step;
         self.events.iter().filter(of).filter_map(|event| event["text"].as_str()).collect()
     }
 
-    /// The last event: the whole report.
+    /// Returns the last event: the whole report.
     pub fn report(&self) -> &Value {
         self.events.last().filter(|event| event["event"] == "run_finished").expect("the run told its end")
     }
 
-    /// A step's part of the report.
+    /// Returns a step's part of the report.
     pub fn step(&self, stage: &str, step: &str) -> &Value {
         let stages = self.report()["stages"].as_array().unwrap();
         let stage = stages.iter().find(|s| s["id"] == stage).unwrap_or_else(|| panic!("no stage {stage}"));
@@ -157,7 +157,7 @@ impl Ran {
         steps.iter().find(|s| s["id"] == step).unwrap_or_else(|| panic!("no step {step} in {stage:#}"))
     }
 
-    /// The code the program ended with.
+    /// Returns the program's exit code.
     pub fn code(&self) -> i32 {
         self.status.code().unwrap_or(-1)
     }

@@ -14,7 +14,7 @@ use crate::short_ids::{self, ShortIds};
 use crate::table::terminal_width;
 use crate::{print, runner_access, unreadable};
 
-/// Also those that are gone.
+/// Includes instances that are gone.
 const ALL: (&str, &str) = ("all", "true");
 
 /// Carries out one of the commands.
@@ -32,7 +32,7 @@ pub async fn instance(command: InstanceCommand) -> anyhow::Result<Exit> {
 
 async fn list(asking: &Asking, pool: Option<String>, state: Option<String>, all: bool) -> Result<(), RunnerError> {
     let runner = runner_access::asked(asking)?;
-    // One that is gone is only among all.
+    // Instances that are gone are only in the full list.
     let every: &[(&str, &str)] = if all || state.as_deref() == Some("gone") { &[ALL] } else { &[] };
     let mut query = every.to_vec();
     query.extend(pool.as_deref().map(|pool| ("pool", pool)));
@@ -50,10 +50,10 @@ async fn list(asking: &Asking, pool: Option<String>, state: Option<String>, all:
     }
     let width = terminal_width();
     let short = match width {
-        // What goes into a file or another program is whole.
+        // Output to a file or another program has full ids.
         None => ShortIds::default(),
         Some(_) if query.len() == every.len() => ShortIds::of(instances.iter().map(|i| i.id.as_str())),
-        // Beginnings must tell an instance from those too that are not shown.
+        // Shortened ids must also differ from those of instances that are not shown.
         Some(_) => {
             let others = runner.get::<InstanceList>(wire::INSTANCES, every).await?.message.instances;
             ShortIds::of(others.iter().chain(&instances).map(|i| i.id.as_str()))
@@ -98,7 +98,7 @@ async fn release(asking: &Asking, id: &str) -> Result<(), RunnerError> {
 
 async fn destroy(asking: &Asking, ids: &[String]) -> Result<(), RunnerError> {
     let runner = runner_access::asked(asking)?;
-    // All are found before the first one is destroyed.
+    // All of them are found before the first one is destroyed.
     let mut found = Vec::new();
     for id in ids {
         found.push(resolve(&runner, id).await?);
@@ -117,7 +117,8 @@ fn tell(asking: &Asking, answer: &Answer<Instance>, text: String) {
     }
 }
 
-/// The instance of that id or that alone begins so; those that are gone only count when no other one does.
+/// Returns the instance with that id, or the only one whose id begins so. Instances that are gone count only when no
+/// other one matches.
 async fn resolve(runner: &Runner, wanted: &str) -> Result<Instance, RunnerError> {
     for query in [&[][..], &[ALL]] {
         let instances = runner.get::<InstanceList>(wire::INSTANCES, query).await?.message.instances;
@@ -125,7 +126,7 @@ async fn resolve(runner: &Runner, wanted: &str) -> Result<Instance, RunnerError>
             return Ok(found.clone());
         }
     }
-    // Lists are limited, and an id in full does not need them.
+    // Lists are limited, and a full id does not need them.
     match runner.find::<InstanceDetail>(&route(wire::INSTANCE, "{id}", wanted)).await? {
         Some(found) => Ok(found.message.instance),
         None => Err(Usage(format!("there is no instance `{wanted}`; see `kiln instance list --all`")).into()),

@@ -7,10 +7,10 @@ use crate::short_ids::ShortIds;
 use crate::table::{Cell, Side, Table, clean};
 use crate::timeline;
 
-/// An agent is asked every 20 s; one that has not answered for longer than two rounds stands out.
+/// Silence of an agent that is highlighted. Agents are asked every 20 s, so this is more than two rounds.
 const SILENT_MS: i64 = 45_000;
 
-/// The list.
+/// Returns the list.
 pub fn table(instances: &[Instance], short: &ShortIds, now_ms: i64) -> Table {
     let mut table = Table::new(&[
         ("INSTANCE", Side::Left),
@@ -38,7 +38,7 @@ pub fn table(instances: &[Instance], short: &ShortIds, now_ms: i64) -> Table {
     table
 }
 
-/// When its agent last answered, where it is expected to.
+/// Returns when its agent last answered, if it should.
 fn heard(instance: &Instance, now_ms: i64) -> Cell {
     match instance.answered_unix_ms.filter(|_| is_served(instance)) {
         Some(at) if now_ms - at > SILENT_MS => Cell::warning(age(now_ms - at)),
@@ -71,7 +71,7 @@ fn note(instance: &Instance, now_ms: i64) -> Cell {
     }
 }
 
-/// One instance, with the stage that it serves or served.
+/// Returns one instance, with the stage that it serves or served.
 pub fn detail(detail: &InstanceDetail, stage: Option<&Stage>, now_ms: i64) -> String {
     let instance = &detail.instance;
     let after = |from: Option<i64>, to: Option<i64>| from.zip(to).map(|(from, to)| lasted(to - from));
@@ -130,7 +130,7 @@ fn stage_line(instance: &Instance, stage: Option<&Stage>, now_ms: i64) -> String
         ("assigned", _) if stage.set_up => "its steps may run".to_owned(),
         ("assigned", _) => "its agent is being prepared".to_owned(),
         (_, Some(at)) => format!("ended {} ago", age(now_ms - at)),
-        // Its set-up here failed, and it was given another try.
+        // Its set-up on this instance failed, and the stage got another attempt.
         (state, None) => state.to_owned(),
     };
     let moved = !stage.instance.is_empty() && stage.instance != instance.id;
@@ -138,7 +138,7 @@ fn stage_line(instance: &Instance, stage: Option<&Stage>, now_ms: i64) -> String
     format!("{} ({told}{elsewhere})", stage.id)
 }
 
-/// What a hold means.
+/// Returns the effect of a hold.
 pub fn held(instance: &Instance, now_ms: i64) -> String {
     let id = clean(&instance.id);
     let left = age(held_for(instance, now_ms).unwrap_or(0));
@@ -148,12 +148,12 @@ pub fn held(instance: &Instance, now_ms: i64) -> String {
     }
 }
 
-/// What the end of a hold means.
+/// Returns the effect of the end of a hold.
 pub fn released(instance: &Instance) -> String {
     format!("{} is not held ({})", clean(&instance.id), clean(&instance.state))
 }
 
-/// What the end of an instance means; `before` is what was known when it was asked for.
+/// Returns the effect of an instance's end. `before` is its state at the time of the request.
 pub fn destroyed(before: &Instance, after: &Instance) -> String {
     let id = clean(&after.id);
     match before.state.as_str() {

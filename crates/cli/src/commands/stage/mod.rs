@@ -1,4 +1,4 @@
-//! `kiln stage`: what runs on a runner's instances, and what waits for one.
+//! `kiln stage`: the running and waiting stages of a runner.
 
 mod view;
 
@@ -13,7 +13,7 @@ use crate::short_ids;
 use crate::table::terminal_width;
 use crate::{print, runner_access, unreadable};
 
-/// Also those that ended.
+/// Includes ended stages.
 const ALL: (&str, &str) = ("all", "true");
 
 /// Carries out one of the commands.
@@ -52,7 +52,7 @@ async fn show(asking: &Asking, id: &str) -> Result<(), RunnerError> {
 
 async fn cancel(asking: &Asking, ids: &[String], reason: String) -> Result<(), RunnerError> {
     let runner = runner_access::asked(asking)?;
-    // All are found before the first one is ended.
+    // All of them are found before the first one is ended.
     let mut found = Vec::new();
     for id in ids {
         found.push(resolve(&runner, id).await?);
@@ -69,7 +69,8 @@ async fn cancel(asking: &Asking, ids: &[String], reason: String) -> Result<(), R
     Ok(())
 }
 
-/// The stage of that id or that alone begins so; those that ended only count when no other one does.
+/// Returns the stage with that id, or the only one whose id begins so. Ended stages count only when no other one
+/// matches.
 async fn resolve(runner: &Runner, wanted: &str) -> Result<Stage, RunnerError> {
     for query in [&[][..], &[ALL]] {
         let stages = runner.get::<StageList>(wire::STAGES, query).await?.message.stages;
@@ -77,7 +78,7 @@ async fn resolve(runner: &Runner, wanted: &str) -> Result<Stage, RunnerError> {
             return Ok(found.clone());
         }
     }
-    // Lists are limited, and an id in full does not need them.
+    // Lists are limited, and a full id does not need them.
     match runner.find::<StageDetail>(&route(wire::STAGE, "{id}", wanted)).await? {
         Some(found) => Ok(found.message.stage),
         None => Err(Usage(format!("there is no stage `{wanted}`; see `kiln stage list --all`")).into()),

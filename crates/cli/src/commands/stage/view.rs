@@ -6,7 +6,7 @@ use crate::ages::{age, clock, lasted};
 use crate::table::{Cell, Side, Table, clean};
 use crate::timeline;
 
-/// The list.
+/// Returns the list.
 pub fn table(stages: &[Stage], now_ms: i64) -> Table {
     let mut table = Table::new(&[
         ("STAGE", Side::Left),
@@ -29,12 +29,12 @@ pub fn table(stages: &[Stage], now_ms: i64) -> Table {
     table
 }
 
-/// When it came into its state.
+/// Returns when it entered its state.
 fn since(stage: &Stage) -> i64 {
     stage.ended_unix_ms.or(stage.assigned_unix_ms).unwrap_or(stage.created_unix_ms)
 }
 
-/// What there is to know about its state in one line.
+/// Returns the explanation of its state in one line.
 fn why(stage: &Stage, now_ms: i64) -> String {
     if let Some(cause) = &stage.cause {
         return timeline::short_cause(cause);
@@ -51,7 +51,7 @@ fn why(stage: &Stage, now_ms: i64) -> String {
     }
 }
 
-/// One stage.
+/// Returns one stage.
 pub fn detail(detail: &StageDetail, now_ms: i64) -> String {
     let stage = &detail.stage;
     let is_over = stage.state == "ended";
@@ -81,7 +81,7 @@ pub fn detail(detail: &StageDetail, now_ms: i64) -> String {
     timeline::facts(&facts) + &cause + &timeline::timeline(&detail.timeline, is_over, now_ms)
 }
 
-/// What the end of a stage means; `before` is what was known when it was asked for.
+/// Returns the effect of a stage's end. `before` is its state at the time of the request.
 pub fn cancelled(before: &Stage, after: &Stage) -> String {
     let id = clean(&after.id);
     match before.state.as_str() {

@@ -1,4 +1,4 @@
-//! Files by their names and by globs.
+//! Files from names and globs.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::exit::Usage;
 
-/// Folders that lie deeper are not searched.
+/// Greatest depth of folders that are searched.
 const DEPTH_MAX: usize = 64;
 
-/// Returns the files that these names and globs mean, in the order of their names, and those that mean none.
+/// Returns the files of these names and globs, in the order of their names, and the patterns without a file.
 ///
 /// # Errors
-/// When a glob is none.
+/// When a glob is not valid.
 pub fn expand(patterns: &[String]) -> anyhow::Result<(Vec<PathBuf>, Vec<String>)> {
     let (mut found, mut without) = (BTreeSet::new(), Vec::new());
     for pattern in patterns {
@@ -32,17 +32,17 @@ pub fn expand(patterns: &[String]) -> anyhow::Result<(Vec<PathBuf>, Vec<String>)
     Ok((found.into_iter().collect(), without))
 }
 
-/// Returns what tells whether a path matches.
+/// Returns a matcher of paths.
 ///
 /// # Errors
-/// When the glob is none.
+/// When the glob is not valid.
 pub fn matcher(pattern: &str) -> anyhow::Result<GlobMatcher> {
     let plain = pattern.strip_prefix("./").unwrap_or(pattern);
     let glob = GlobBuilder::new(plain).literal_separator(true).build();
     Ok(glob.map_err(|error| Usage(format!("{pattern}: {error}")))?.compile_matcher())
 }
 
-/// Returns the folder at which the search for a glob begins.
+/// Returns the folder where the search for a glob begins.
 fn fixed(pattern: &str) -> PathBuf {
     let parts = pattern.strip_prefix("./").unwrap_or(pattern).split('/');
     let mut parts: Vec<&str> = parts.take_while(|part| !part.contains(['*', '?', '[', '{', '\\'])).collect();
@@ -56,7 +56,7 @@ fn fixed(pattern: &str) -> PathBuf {
 
 fn search(folder: &Path, matcher: &GlobMatcher, depth: usize, found: &mut Vec<PathBuf>) {
     let listed = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    // One that is missing or closed to us holds nothing that matches.
+    // A folder that is missing or unreadable holds no match.
     let Ok(entries) = std::fs::read_dir(listed) else { return };
     for entry in entries.flatten() {
         let path = folder.join(entry.file_name());

@@ -1,4 +1,4 @@
-//! `kiln tests`: what reports of tests say, and shares of tests.
+//! `kiln tests`: results of test reports, and shares of tests.
 
 mod files;
 mod show;

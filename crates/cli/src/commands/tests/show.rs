@@ -1,4 +1,4 @@
-//! `kiln tests show`: what reports say.
+//! `kiln tests show`: shows reports.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::args::tests::{ShowArgs, ShowFormat};
 use crate::exit::{Exit, Usage};
 use crate::print;
 
-/// Shows the reports. Tests that failed and reports that cannot be read make the exit code.
+/// Shows the reports. Failed tests and unreadable reports decide the exit code.
 pub fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
     let (files, without) = expand(&args.files)?;
     anyhow::ensure!(without.is_empty(), Usage(format!("no file matches {}", without.join(", "))));

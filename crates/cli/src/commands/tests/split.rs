@@ -37,7 +37,7 @@ pub fn split(args: &SplitArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Says on standard error what the share is.
+/// Describes the share on standard error.
 fn tell(split: &Split, by: By, index: usize, names: usize, without_times: bool) {
     let (share, shares) = (&split.shares[index], split.shares.len());
     let about = match share.expected {
@@ -76,7 +76,7 @@ fn names(args: &SplitArgs) -> anyhow::Result<Vec<String>> {
     Ok(kept.map(|file| file.display().to_string()).collect())
 }
 
-/// Reads earlier reports. What cannot be read is no reason to run no tests.
+/// Reads earlier reports. An unreadable one is only a warning, because the tests should still run.
 fn read_times(patterns: &[String]) -> anyhow::Result<Times> {
     let (files, without) = expand(patterns)?;
     without.iter().for_each(|pattern| eprintln!("note: there is no earlier report {pattern}"));
@@ -101,7 +101,7 @@ fn read_file(path: &Path, times: &mut Times) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Reads the lines of a run. Only the first attempt of each step counts, or a case would have its time twice.
+/// Reads the lines of a run. Only the first attempt of each step counts; otherwise a case would count twice.
 fn read_events(file: impl Read, times: &mut Times) -> std::io::Result<()> {
     for event in serde_json::Deserializer::from_reader(file).into_iter::<Event>() {
         if let Event::TestCases { attempt: 1, cases, .. } = event? {
