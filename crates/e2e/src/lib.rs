@@ -1,7 +1,9 @@
-//! End-to-end tests of the built program `kiln` on real VMs: the examples in `tests/examples`, runners in `tests/runner`; and
-//! the turn that all tests on VMs wait for, and the small disk that tests fill, in whichever crate they are.
+//! End-to-end tests of the built program `kiln` on real VMs: the examples in `tests/examples`, runners in
+//! `tests/runner`. It also has two helpers for tests of all crates: the turn of tests on VMs, and a small disk that can
+//! be filled.
 //!
-//! `make test` builds the program and the image first. To run them alone: `make image`, then `cargo test -p kiln-e2e`.
+//! `make test` builds the program and the image first. To run the tests alone: `make image`, then `cargo test -p
+//! kiln-e2e`.
 
 mod small_disk;
 
@@ -10,14 +12,14 @@ use std::path::{Path, PathBuf};
 
 pub use small_disk::SmallDisk;
 
-/// The right to boot VMs, which take all processors under emulation. It ends when this is dropped, or with the process.
+/// The right to boot VMs, which take all processors under emulation. It ends on drop, or with the process.
 #[derive(Debug)]
 pub struct Turn {
     _locked: File,
 }
 
 impl Turn {
-    /// Waits until no other test of this user has it, in whatever process.
+    /// Waits until no other test of this user, in any process, has the right.
     ///
     /// # Panics
     /// When the user's cache folder cannot be written.
@@ -38,7 +40,7 @@ fn lock_file(folder: &Path) -> File {
     File::create(folder.join("vm-tests.lock")).expect("a lock file")
 }
 
-/// Where Kiln keeps images and golden VMs of this user.
+/// Returns this user's folder of images and golden VMs.
 ///
 /// # Panics
 /// When neither `XDG_CACHE_HOME` nor `HOME` is set.

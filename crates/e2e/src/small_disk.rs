@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A small file system in memory. It is unmounted when this is dropped, after a panic too.
+/// A small file system in memory. It is unmounted on drop, even after a panic.
 #[derive(Debug)]
 pub struct SmallDisk {
     _parent: tempfile::TempDir,
@@ -13,15 +13,15 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts one; none where this user may not mount, which is printed. As root that is a failure: nothing would be checked where it
-    /// could be.
+    /// Mounts one. Returns none, and prints so, where this user may not mount. As root that is a failure; otherwise
+    /// nothing would be checked where it could be.
     ///
     /// # Panics
     /// When root may not mount in CI, or there is no room for temporary files.
     #[must_use]
     pub fn mount(mib: u32) -> Option<Self> {
         let parent = tempfile::tempdir().expect("a folder");
-        // In its real form, by which processes are found that use it.
+        // The canonical path, because processes that use the disk are found by it.
         let path = parent.path().canonicalize().expect("a path").join("disk");
         std::fs::create_dir(&path).expect("a folder");
         let size = format!("size={mib}m");
@@ -43,7 +43,7 @@ impl SmallDisk {
         &self.path
     }
 
-    /// Takes all room that is left, to the last byte.
+    /// Takes all remaining room, to the last byte.
     ///
     /// # Panics
     /// When the file that takes it cannot be opened.
@@ -54,18 +54,18 @@ impl SmallDisk {
         }
     }
 
-    /// Gives back what [`SmallDisk::fill`] took.
+    /// Frees the room that [`SmallDisk::fill`] took.
     ///
     /// # Panics
-    /// When it cannot.
+    /// When that fails.
     pub fn free(&self) {
         self.filler().set_len(0).expect("an empty file");
     }
 
-    /// Returns how much room there is, in bytes.
+    /// Returns the free room, in bytes.
     ///
     /// # Panics
-    /// When the disk cannot be looked at.
+    /// When `df` fails.
     #[must_use]
     pub fn free_bytes(&self) -> u64 {
         let said = Command::new("df").args(["--output=avail", "--block-size=1"]).arg(&self.path).output();
@@ -80,7 +80,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // What it holds may still be open for a moment; it goes with the last that has it open.
+        // Files on it may still be open for a moment. It goes away with the last open file.
         let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
     }
 }

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs it; how many seeds broke an invariant.
+/// Runs it, and returns the number of seeds that broke an invariant.
 fn run(args: &[&str]) -> Result<u64, String> {
     match args {
         ["--help"] => println!("usage: cargo xtask sim {USAGE}\n       cargo xtask sim --scenario FILE"),

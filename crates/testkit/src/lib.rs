@@ -1,4 +1,4 @@
-//! What tests of the whole need and no release holds: the simulated world.
+//! The simulated world, for tests of the whole system. No release contains it.
 
 #[cfg(feature = "real")]
 pub mod chaos;

@@ -1,13 +1,13 @@
-//! Processes of this machine, as an observer sees them who knows nothing of what started them.
+//! Processes of this machine, as an outside observer sees them.
 
 use std::fs;
 use std::path::Path;
 
-/// Returns the pids of the living processes, but for this one, that have a path below this one in their command line or in
-/// the environment that they began with.
+/// Returns the pids of the living processes, except this one, that have a path below `dir` in their command line or in
+/// their initial environment.
 #[must_use]
 pub fn naming(dir: &Path) -> Vec<u32> {
-    // Programs are given paths in their real form.
+    // Programs are given canonical paths.
     let dir = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
     let below = format!("{}/", dir.display()).into_bytes();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -23,10 +23,10 @@ fn names(pid: u32, text: &[u8]) -> bool {
     })
 }
 
-/// One that has ended and was not reaped does not live.
+/// Returns whether a process lives. One that has ended and was not reaped does not.
 fn lives(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The command's name is in brackets and may hold anything, brackets and spaces too.
+    // The command's name is in brackets and may itself contain brackets and spaces.
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
@@ -59,7 +59,7 @@ mod tests {
             child.kill().expect("it lives");
         }
         assert_eq!(found, expected);
-        // None of them is reaped, and none goes on living.
+        // None of them is reaped, and none lives.
         let since = Instant::now();
         while !naming(dir.path()).is_empty() {
             assert!(since.elapsed() < PATIENCE, "{:?} live", naming(dir.path()));

@@ -25,7 +25,7 @@ async fn a_runner_that_is_killed_at_any_moment_loses_nothing_and_leaks_nothing()
     assert!(tally.stages > in_flight as u64 && tally.repeats > 0, "{tally:?}");
 }
 
-/// The end of the runner's log.
+/// Returns the end of the runner's log.
 fn log(dir: &Path) -> String {
     let text = std::fs::read_to_string(dir.join("runner.log")).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();

@@ -1,4 +1,4 @@
-//! The wall clock is set under the real runner, by libfaketime: stages end when their time is up, and not before.
+//! The wall clock is set under the real runner, by libfaketime: stages end when their time is over, and not before.
 #![cfg(all(feature = "real", target_os = "linux"))]
 
 use std::io::{BufRead as _, BufReader};
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Nothing here takes longer.
+/// Limit of every wait.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long the stage may run.
+/// Longest run of the stage.
 const RUN: Duration = Duration::from_secs(20);
-/// How much later than due it may end.
+/// Longest delay of its end.
 const LATE: Duration = Duration::from_secs(60);
 
 /// A runner whose wall clock is set by a file.
@@ -47,7 +47,7 @@ impl Runner {
         runner
     }
 
-    /// The next line of its log with this text.
+    /// Returns the next line of its log with this text.
     fn says(&self, text: &str) -> String {
         let (until, mut before) = (Instant::now() + PATIENCE, Vec::new());
         loop {
@@ -60,7 +60,7 @@ impl Runner {
         }
     }
 
-    /// Sets the wall clock and returns when the runner has noticed.
+    /// Sets the wall clock and returns once the runner has noticed.
     fn set_clock(&self, offset: &str) {
         std::fs::write(&self.clock, offset).expect("a file");
         let line = self.says("the wall clock was set");
@@ -76,7 +76,7 @@ impl Drop for Runner {
     }
 }
 
-/// The library, from Debian's package.
+/// Returns the library from Debian's package.
 fn library() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").expect("/usr/lib").flatten();
     let mut found =

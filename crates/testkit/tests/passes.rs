@@ -9,7 +9,7 @@ use kiln_testkit::sim::world::{Pace, Shared, World};
 
 const MINUTE_MS: i64 = 60_000;
 
-/// A runner whose pool file has this.
+/// Returns a runner with this pool file.
 fn runner(config: Config) -> Executor {
     let mut world = World::new(&Clock::new(START_MS), Rng::new(1), config, 1);
     world.pace = Pace::Steady;
@@ -19,7 +19,7 @@ fn runner(config: Config) -> Executor {
     executor
 }
 
-/// Lets so many minutes pass; how many decisions of the scheduler they took.
+/// Lets this many minutes pass, and returns the number of the scheduler's decisions.
 fn minutes(executor: &mut Executor, count: i64) -> u32 {
     let until = executor.shared.clock.now_ms() + count * MINUTE_MS;
     let mut decisions = 0;
@@ -30,7 +30,7 @@ fn minutes(executor: &mut Executor, count: i64) -> u32 {
     decisions
 }
 
-/// After its pool went from the file, the time of a site that could not be opened had come for ever.
+/// A site that could not be opened was once due for ever after its pool left the file.
 #[test]
 fn a_site_that_nobody_needs_any_more_does_not_keep_passes_from_resting() {
     let near = setting::pool("linux", "cloud", 1, 1);

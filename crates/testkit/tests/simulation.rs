@@ -1,4 +1,4 @@
-//! The simulated world: its transcripts, that a seed means the same again, and seeds that once found something.
+//! The simulated world: its transcripts, reproducibility of seeds, and seeds that once found something.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use std::path::Path;
 use kiln_testkit::sim::fault::Fault;
 use kiln_testkit::sim::{Plan, run, scenario};
 
-/// Set it to write the transcripts anew.
+/// The variable that makes the tests rewrite the transcripts.
 const UPDATE: &str = "UPDATE_TRANSCRIPTS";
 
 #[test]
@@ -63,7 +63,7 @@ fn a_seed_means_the_same_again() {
     );
 }
 
-/// A fault that no seed meets shows nothing.
+/// A fault that no seed meets tests nothing.
 #[test]
 fn every_fault_is_met() {
     let mut missing: BTreeSet<&str> = Fault::ALL.iter().map(|fault| fault.name()).collect();

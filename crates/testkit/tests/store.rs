@@ -1,4 +1,4 @@
-//! The simulated store keeps the contract that the databases keep.
+//! The simulated store keeps the same contract as the databases.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use kiln_testkit::sim::setting::START_MS;
 use kiln_testkit::sim::store::SimStore;
 use kiln_testkit::sim::world::{Shared, World};
 
-/// Runners of a world, which nobody starts.
+/// Runners of a world. They are never started.
 const RUNNERS: usize = 3;
 
 struct Simulated {
@@ -30,7 +30,7 @@ impl conformance::Backend for Simulated {
     }
 }
 
-/// Plays a check in a world without faults, in which calls overtake each other as the seed wants it.
+/// Plays a check in a world without faults, in which calls overtake each other as the seed decides.
 fn play(seed: u64, check: conformance::Check) {
     let clock = Clock::new(START_MS);
     let shared = Shared::new(World::new(&clock, Rng::new(seed), Config::default(), RUNNERS));

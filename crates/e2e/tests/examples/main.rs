@@ -1,4 +1,4 @@
-//! The examples do what their files say, on real VMs.
+//! The examples on real VMs.
 
 mod rig;
 
@@ -33,7 +33,7 @@ fn a_project_of_other_authors_builds_and_passes_its_own_tests() {
     assert!(fetched.success(), "fetching the source failed");
     let run = run(&["--workspace", source.to_str().expect("a path in UTF-8"), "examples/bzip2/pipeline.yml"]);
     run.assert_passed(1);
-    // The project's own Makefile compares three samples in both directions; this is the last of them.
+    // The project's own Makefile compares three samples in both directions, and this is the last comparison.
     assert!(run.output("bzip2", "test").contains("cmp sample3.tst sample3.ref"), "{}", run.told());
     let damaged = run.output("bzip2", "damaged_archive");
     assert!(damaged.contains("bzip2 1.0.") && damaged.contains("data integrity (CRC) error"), "{damaged}");
@@ -62,7 +62,7 @@ fn a_step_that_kills_its_agent_runs_once_and_its_stage_is_told_from_one_that_fai
     assert_eq!(run.output("lost", "kill"), "before\n", "{}", run.told());
 }
 
-/// The step's parent is the agent. What is left of the step waits for an end that only the next agent gives it.
+/// The step's parent is the agent. The rest of the step never ends by itself; only the next agent ends it.
 const KILLS_ITS_AGENT: &str = r#"
 pipeline:
   name: lost

@@ -1,4 +1,4 @@
-//! Runs the built program as a user does, with the user's images, and reads what it tells.
+//! Runs the built program as a user does, with the user's images, and reads its events.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use kiln_e2e::Turn;
 use kiln_wire::run::Event;
 use serde_json::Value;
 
-/// How one run of the program ended.
+/// The result of one run of the program.
 pub struct Run {
     code: Option<i32>,
     events: Vec<Value>,
     stderr: String,
 }
 
-/// `kiln run --output json ARGS`, in the root of the repository, to its end.
+/// Runs `kiln run --output json ARGS` in the root of the repository, to its end.
 pub fn run(args: &[&str]) -> Run {
     let _turn = Turn::take();
     let built = root().join("target/release/kiln");
@@ -51,7 +51,7 @@ impl Run {
         }
     }
 
-    /// What the program exited with.
+    /// Returns the program's exit code.
     pub fn code(&self) -> Option<i32> {
         self.code
     }
@@ -66,13 +66,13 @@ impl Run {
         self.report()["stages"].as_array().map_or(&[], Vec::as_slice)
     }
 
-    /// Everything that a step of a stage printed.
+    /// Returns all output of a step.
     pub fn output(&self, stage: &str, step: &str) -> String {
         let of_step = self.events.iter().filter(|e| e["event"] == "output" && e["stage"] == stage && e["step"] == step);
         of_step.filter_map(|e| e["text"].as_str()).collect()
     }
 
-    /// How a step ended.
+    /// Returns a step's part of the report.
     #[track_caller]
     pub fn step(&self, stage: &str, step: &str) -> &Value {
         let stage = self.stages().iter().find(|s| s["id"] == stage).unwrap_or_else(|| panic!("no stage {stage}"));
@@ -80,19 +80,19 @@ impl Run {
         steps.iter().find(|s| s["id"] == step).unwrap_or_else(|| panic!("no step {step}"))
     }
 
-    /// All that was told, for a failed assertion.
+    /// Returns all events and messages, for a failed assertion.
     pub fn told(&self) -> String {
         let events: Vec<String> = self.events.iter().map(Value::to_string).collect();
         format!("exit code {:?}\n{}\n{}", self.code, events.join("\n"), self.stderr)
     }
 }
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The command lines of living processes in which an instance's id stands.
+/// Returns the command lines of living processes that contain an instance's id.
 fn processes_that_name(instance: &str) -> Vec<String> {
     let all = fs::read_dir("/proc").expect("listing processes");
     all.filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok())

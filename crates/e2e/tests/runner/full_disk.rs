@@ -1,7 +1,7 @@
-//! A stage that fills the disk on which the database and all VMs lie.
+//! A stage that fills the disk of the database and all VMs.
 //!
-//! The tests mount a small disk, which takes root. Elsewhere they say so and check nothing; a CI run as root that may not
-//! mount fails.
+//! The tests mount a small disk, which takes root. Other users get a message and no check; in CI, root without the
+//! right to mount fails.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -16,16 +16,16 @@ use serde_json::{Value, json};
 use crate::http;
 use crate::world::{Runner, World, step};
 
-/// Room for a few VMs as they are after their boot, and soon full.
+/// Size of the disk. It has room for a few booted VMs, and is soon full.
 const DISK_MIB: u32 = 800;
-/// A VM ends within this of the call that ends it.
+/// Time within which a VM must end after the call that ends it.
 const END_WITHIN: Duration = Duration::from_secs(20);
 /// Pause between two looks at the runner's health.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Writes what no disk can leave out until it is told that the disk is full, and goes on.
+/// Writes data that no disk can compress or skip until the disk is reported full, and continues.
 const HOG: &str = "while true; do yes kiln > /fill; sync; done";
 
-/// What `/healthz` answers all the while, each answer once as long as it stays the same.
+/// Records the answers of `/healthz`, each once for as long as it stays the same.
 struct Health {
     stop: Arc<AtomicBool>,
     watch: JoinHandle<Vec<(u16, String)>>,
@@ -58,12 +58,12 @@ impl Health {
     }
 }
 
-/// The answer without how long it has been so.
+/// Returns the answer without its duration.
 fn reason(text: &str) -> String {
     text.split_once(" s: ").map_or(text, |(_, why)| why).trim().to_owned()
 }
 
-/// The two answers that are the truth in these tests.
+/// Returns the two correct answers in these tests.
 fn good() -> (u16, String) {
     (200, "OK".to_owned())
 }
@@ -72,14 +72,14 @@ fn full() -> (u16, String) {
     (503, "the disk of the database is full; free some room".to_owned())
 }
 
-/// The code of the cause of a stage's end, and of its instance's.
+/// Returns the codes of the causes of the ends of a stage and of its instance.
 fn causes(runner: &Runner<'_>, stage: &str, instance: &str) -> [String; 2] {
     let stage = runner.ok("GET", &format!("/kiln/v1/stages/{stage}"), &Value::Null);
     let instance = runner.ok("GET", &format!("/kiln/v1/instances/{instance}"), &Value::Null);
     [&stage["stage"], &instance["instance"]].map(|row| row["cause"]["code"].as_str().unwrap_or("none").to_owned())
 }
 
-/// Another stage gets a VM and runs a step, and its rows are there as well as those of the first one.
+/// Checks that another stage gets a VM and runs a step, and that its rows exist as well as those of the first stage.
 #[track_caller]
 fn another_stage_is_served(runner: &Runner<'_>) {
     runner.set_up("second");
@@ -128,7 +128,7 @@ fn a_full_disk_is_told_and_its_hog_ends_when_it_is_destroyed() {
     let fill = runner.begin("/step", step("hog", "fill", HOG));
     runner.wait("a disk that the guest has filled", |_| (disk.free_bytes() < 16 << 20).then_some(()));
     runner.wait("a red answer", |runner| {
-        // What the guest gave back, and the database when it emptied its log, is taken again.
+        // The room that the guest freed, and the database when it emptied its log, is taken again.
         disk.fill();
         let answer = http::ask(runner.address, "GET", "/healthz", &Value::Null).expect("an answer");
         (answer.status != 200).then_some(())

@@ -1,4 +1,4 @@
-//! Requests, as plainly as they can be made: one connection each, which the runner closes after its answer.
+//! Minimal requests: one connection each, which the runner closes after its answer.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -21,7 +21,7 @@ fn stages_get_warm_vms_and_operators_and_pipelines_are_served() {
     assert!(database.is_file(), "{}", database.display());
     let warm = runner.warm(1);
 
-    // A claim takes what is warm, and the pool is filled up again.
+    // A claim takes a warm instance, and the pool is refilled.
     let instance = runner.set_up("s1");
     assert!(warm.contains(&instance), "{instance} was not warm: {warm:?}");
     assert_eq!(runner.step("s1", "greet", "echo hello; exit 3"), (3, "hello\n".to_owned()));
@@ -31,7 +31,7 @@ fn stages_get_warm_vms_and_operators_and_pipelines_are_served() {
 
     refusals(&world, &runner);
 
-    // A VM outlives its stage for as long as it is held.
+    // A held VM outlives its stage.
     let held = runner.set_up("s2");
     runner.operator(&["instance", "hold", &held, "--for", "10m"]);
     runner.destroy("s2");
@@ -52,7 +52,7 @@ fn stages_get_warm_vms_and_operators_and_pipelines_are_served() {
     runner.finish();
 }
 
-/// One that passes and one that fails: exit code and output are those that they have without a runner.
+/// Runs one pipeline that passes and one that fails. Exit code and output are the same as without a runner.
 fn pipelines_end_as_on_local_vms(world: &World, runner: &world::Runner<'_>) {
     let hello = std::fs::read_to_string(world.root().join("examples/hello/pipeline.yml")).expect("the example");
     let failing = world.file("failing.yml", &hello.replace("command: echo", "command: exit 4; echo"));
@@ -64,7 +64,7 @@ fn pipelines_end_as_on_local_vms(world: &World, runner: &world::Runner<'_>) {
             let events: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
             let of_output = events.iter().filter(|event| event["event"] == "output");
             let output: String = of_output.filter_map(|event| event["text"].as_str()).collect();
-            // The name of its VM is another one each time.
+            // The VM has another name each time.
             let output: Vec<&str> = output.split(' ').filter(|word| !word.starts_with("kiln-")).collect();
             let last = events.last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&ran.stderr)));
             let step = &last["stages"][0]["steps"][0];
@@ -94,12 +94,12 @@ fn refusals(world: &World, runner: &world::Runner<'_>) {
     assert_eq!(runner.ok("GET", "/healthz", &Value::Null), "OK");
 }
 
-/// Prints numbered lines until a file is there, and then how many there were.
+/// Returns a script that prints numbered lines until a file exists, and then their number.
 fn counting(file: &str) -> String {
     format!("i=0; while [ ! -e {file} ]; do i=$((i+1)); echo line $i; sleep 0.1; done; echo end $i; exit 7")
 }
 
-/// Whether the output is whole: each line once, in order.
+/// Asserts that the output is complete: each line once, in order.
 #[track_caller]
 fn assert_whole(output: &str) {
     let lines: Vec<&str> = output.lines().collect();
@@ -119,7 +119,7 @@ fn a_stage_goes_on_when_its_runner_is_killed_and_when_it_is_ended() {
     runner.warm(1);
     let instance = runner.set_up("s1");
 
-    // Killed while a step prints.
+    // The runner is killed while a step prints.
     let killed = step("s1", "killed", &counting("/tmp/first"));
     let open = runner.begin("/step", killed.clone());
     runner.wait("some output", |runner| {
@@ -142,7 +142,7 @@ fn a_stage_goes_on_when_its_runner_is_killed_and_when_it_is_ended() {
     assert!(ended.status == 200 && ended.text.contains("\"exit_code\":7"), "{ended:?}");
     assert_whole(&runner.output("s1", "killed", true));
 
-    // Told to end while a request is open.
+    // The runner is told to end while a request is open.
     let cut = step("s1", "cut", &counting("/tmp/second"));
     let open = runner.begin("/step", cut.clone());
     runner.wait("the step", |runner| {
@@ -180,7 +180,7 @@ fn the_pool_file_is_followed_and_busy_vms_are_left_alone() {
     let warm = runner.warm(2);
     assert!(warm.is_superset(&first), "{first:?} {warm:?}");
 
-    // What cannot be used changes nothing, and the log says where it is wrong.
+    // A file that cannot be used changes nothing, and the log shows the place of the fault.
     world.pool_file("instances:\n- name: local\n  type: qemu\n  pool: many\n");
     runner.wait("the finding", |runner| {
         let log = runner.log();

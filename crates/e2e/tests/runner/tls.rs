@@ -1,11 +1,11 @@
-//! A runner's API over TLS, asked by the operator's commands.
+//! A runner's API over TLS, called by the operator's commands.
 
 use crate::SPEC;
 use crate::world::{Runner, World};
 
 const TOKEN: &str = "a token of more than sixteen bytes";
 
-/// Files of a runner and of one who asks it.
+/// Files of a runner and of a caller.
 struct Files {
     ca: String,
     server: [String; 2],
@@ -29,7 +29,7 @@ impl Files {
     }
 }
 
-/// Lists the pools with these arguments; what it said when it failed.
+/// Lists the pools with these arguments, and returns the program's message when it fails.
 fn pools(world: &World, runner: &Runner<'_>, scheme: &str, access: &[&str]) -> Result<(), String> {
     let url = format!("{scheme}://localhost:{}", runner.address.port());
     let done = world.run(&[&["pool", "list", "--runner", url.as_str()], access].concat());

@@ -1,4 +1,4 @@
-//! The program `kiln runner` with a state folder of its own, and what it leaves behind.
+//! The program `kiln runner` with a state folder of its own, and its leftovers.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -13,23 +13,23 @@ use serde_json::{Value, json};
 
 use crate::http::{self, Answer};
 
-/// Nothing here takes this long; a test that waits longer has failed. A golden VM may have to be booted first.
+/// Limit of every wait. Nothing here takes this long, even if a golden VM has to be booted first.
 pub const PATIENCE: Duration = Duration::from_secs(240);
-/// Pause between two looks.
+/// Poll interval.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// The runner's name, and so that of the folder of its VMs.
+/// The runner's name, which is also part of its VMs' folder.
 pub const NAME: &str = "e2e";
 
 /// A state folder of its own over the user's cache, so that images and golden VMs are made once for all tests.
 pub struct World {
     state: PathBuf,
-    /// What the state folder lies in.
+    /// The folder that contains the state folder.
     _folder: Folder,
     files: tempfile::TempDir,
     _turn: Turn,
 }
 
-/// A folder that goes with this value.
+/// A folder that is removed on drop.
 enum Folder {
     Temporary { _folder: tempfile::TempDir },
     Disk { _disk: Arc<SmallDisk> },
@@ -45,7 +45,7 @@ pub struct Runner<'w> {
 
 impl Drop for Runner<'_> {
     fn drop(&mut self) {
-        // Both fail where it has ended, which is how it should be.
+        // Both calls fail if it has ended, which is the regular case.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -53,7 +53,7 @@ impl Drop for Runner<'_> {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // After a failed test, VMs that are meant to outlive their runner would.
+        // After a failed test, VMs would outlive their runner, as they are meant to.
         for pid in self.vms() {
             signal("KILL", pid);
         }
@@ -67,7 +67,7 @@ impl World {
         Self::in_folder(folder.path().to_owned(), Folder::Temporary { _folder: folder }, turn)
     }
 
-    /// A world whose database and VMs lie on a small disk.
+    /// Creates a world whose database and VMs are on a small disk.
     pub fn on(disk: &Arc<SmallDisk>) -> Self {
         let turn = Turn::take();
         Self::in_folder(disk.path().to_owned(), Folder::Disk { _disk: Arc::clone(disk) }, turn)
@@ -76,7 +76,7 @@ impl World {
     fn in_folder(state: PathBuf, folder: Folder, turn: Turn) -> Self {
         let files = tempfile::tempdir().expect("a temporary directory");
         let world = Self { state, _folder: folder, files, _turn: turn };
-        // Golden VMs belong to a CA: the tests share one, and nothing else of the state folder.
+        // Golden VMs belong to a CA, so the tests share one, but nothing else of the state folder.
         let (own, shared) = world.ca();
         if shared.exists() {
             std::fs::create_dir_all(own.parent().expect("a folder")).expect("a folder");
@@ -110,19 +110,19 @@ impl World {
         path
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file and returns its path.
     pub fn file(&self, name: &str, text: &str) -> String {
         let path = self.files.path().join(name);
         std::fs::write(&path, text).expect("a file");
         path.to_str().expect("a path in UTF-8").to_owned()
     }
 
-    /// The root of the repository.
+    /// Returns the root of the repository.
     pub fn root(&self) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
     }
 
-    /// `kiln` with these arguments, in the root of the repository.
+    /// Returns `kiln` with these arguments, in the root of the repository.
     pub fn kiln(&self, args: &[&str]) -> Command {
         let root = self.root();
         let built = root.join("target/release/kiln");
@@ -143,7 +143,7 @@ impl World {
         self.kiln(args).output().expect("starting kiln")
     }
 
-    /// Starts a runner, with `further` arguments, and returns when it listens.
+    /// Starts a runner, with `further` arguments, and returns once it listens.
     pub fn start(&self, further: &[&str]) -> Runner<'_> {
         let pool = self.files.path().join("pool.yml");
         let mut command = self.kiln(&["runner", "--bind", "127.0.0.1:0", "--name", NAME, "--pool"]);
@@ -151,7 +151,7 @@ impl World {
         let lines = BufReader::new(child.stderr.take().expect("its standard error")).lines();
         let log: Arc<Mutex<String>> = Arc::default();
         let kept = Arc::clone(&log);
-        // It ends with the process.
+        // The thread ends with the process.
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut log = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,14 +168,14 @@ impl World {
         });
         let (own, shared) = self.ca();
         if !shared.exists() {
-            // Two tests that do that at the same time would only make one golden VM too many.
+            // Two tests that do this at the same time would only make one golden VM too many.
             std::fs::create_dir_all(shared.parent().expect("a folder")).expect("a folder");
             std::fs::copy(own, shared).expect("the CA for the next tests");
         }
         runner
     }
 
-    /// QEMU processes that work below this world's state folder.
+    /// Returns the QEMU processes that work below this world's state folder.
     pub fn vms(&self) -> BTreeSet<u32> {
         let mark = self.state.to_str().expect("a path in UTF-8").to_owned();
         let pid = |entry: std::fs::DirEntry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
@@ -188,7 +188,7 @@ impl World {
         std::fs::read_dir("/proc").expect("the processes").flatten().filter_map(pid).filter(ours).collect()
     }
 
-    /// Folders of instances.
+    /// Returns the folders of instances.
     pub fn instance_folders(&self) -> Vec<PathBuf> {
         let folder = self.state().join("vms").join(format!("named-{NAME}"));
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -205,7 +205,7 @@ impl Runner<'_> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until something is there.
+    /// Waits until a value is there.
     #[track_caller]
     pub fn wait<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         let since = Instant::now();
@@ -220,7 +220,7 @@ impl Runner<'_> {
         }
     }
 
-    /// What happened to each instance, for the message of a test that fails.
+    /// Returns the history of each instance, for the message of a failed test.
     fn story(&self) -> String {
         let list = http::ask(self.address, "GET", "/kiln/v1/instances", &Value::Null).map(|answer| answer.text);
         let list: Value = serde_json::from_str(&list.unwrap_or_default()).unwrap_or_default();
@@ -229,7 +229,7 @@ impl Runner<'_> {
         ids.map(|id| String::from_utf8_lossy(&show(id)).into_owned()).collect()
     }
 
-    /// The answer to a request that succeeds.
+    /// Returns the answer to a request that must succeed.
     #[track_caller]
     pub fn ok(&self, verb: &str, path: &str, body: &Value) -> Value {
         let answer = http::ask(self.address, verb, path, body).expect("an answer");
@@ -237,27 +237,27 @@ impl Runner<'_> {
         serde_json::from_str(&answer.text).unwrap_or(Value::String(answer.text))
     }
 
-    /// A request that goes on beside the test.
+    /// Sends a request beside the test.
     pub fn begin(&self, path: &str, body: Value) -> std::thread::JoinHandle<std::io::Result<Answer>> {
         let (address, path) = (self.address, path.to_owned());
         std::thread::spawn(move || http::ask(address, "POST", &path, &body))
     }
 
-    /// Sets a stage up; its instance.
+    /// Sets up a stage and returns its instance.
     #[track_caller]
     pub fn set_up(&self, stage: &str) -> String {
         let answer = self.ok("POST", "/setup", &json!({"id": stage, "pool_id": "local", "setup_request": {}}));
         answer["instance_id"].as_str().expect("an id").to_owned()
     }
 
-    /// Runs a step to its end; its exit code and what it printed.
+    /// Runs a step to its end and returns its exit code and output.
     #[track_caller]
     pub fn step(&self, stage: &str, id: &str, script: &str) -> (i64, String) {
         let ended = self.ok("POST", "/step", &step(stage, id, script));
         (ended["exit_code"].as_i64().unwrap_or(0), self.output(stage, id, true))
     }
 
-    /// What a step printed, from the first byte on: until its end, or until now.
+    /// Returns a step's output from the first byte on: until its end, or until now.
     #[track_caller]
     pub fn output(&self, stage: &str, id: &str, follow: bool) -> String {
         let path = format!("/kiln/v1/stages/{stage}/output");
@@ -271,7 +271,7 @@ impl Runner<'_> {
         self.ok("POST", "/destroy", &json!({"id": stage}));
     }
 
-    /// The ids of instances in this state.
+    /// Returns the ids of instances in this state.
     #[track_caller]
     pub fn instances(&self, state: &str) -> BTreeSet<String> {
         let list = self.ok("GET", "/kiln/v1/instances", &Value::Null);
@@ -279,7 +279,7 @@ impl Runner<'_> {
         all.filter(|i| i["state"] == state).map(|i| i["id"].as_str().expect("an id").to_owned()).collect()
     }
 
-    /// Waits until so many are warm; which.
+    /// Waits until this many instances are warm, and returns them.
     #[track_caller]
     pub fn warm(&mut self, count: usize) -> BTreeSet<String> {
         self.wait(&format!("{count} warm instances"), |runner| {
@@ -287,7 +287,7 @@ impl Runner<'_> {
         })
     }
 
-    /// Waits until an instance is in this state; all that is known about it.
+    /// Waits until an instance is in this state, and returns all its data.
     #[track_caller]
     pub fn until_it_is(&mut self, id: &str, state: &str) -> Value {
         self.wait(&format!("{id} is {state}"), |runner| {
@@ -296,7 +296,7 @@ impl Runner<'_> {
         })
     }
 
-    /// `kiln` with these arguments and this runner; what it prints when it succeeds.
+    /// Runs `kiln` with these arguments and this runner, and returns its output. It must succeed.
     #[track_caller]
     pub fn operator(&self, args: &[&str]) -> String {
         let done = self.world.run(&[args, &["--runner", &self.url()]].concat());
@@ -323,7 +323,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Lets the pool run empty and ends the runner: nothing may be left.
+    /// Drains the pool and ends the runner. Nothing may be left.
     #[track_caller]
     pub fn finish(mut self) {
         let world = self.world;
@@ -339,7 +339,7 @@ impl Runner<'_> {
     }
 }
 
-/// A step that runs a script.
+/// Returns a step that runs a script.
 pub fn step(stage: &str, id: &str, script: &str) -> Value {
     json!({"stage_runtime_id": stage, "start_step_request": {
         "id": id, "log_drone": true, "run": {"entrypoint": ["sh", "-c"], "commands": [script]}
@@ -347,6 +347,6 @@ pub fn step(stage: &str, id: &str, script: &str) -> Value {
 }
 
 fn signal(name: &str, pid: u32) {
-    // It fails where the process has ended.
+    // This fails if the process has ended.
     drop(Command::new("kill").args([format!("-{name}"), pid.to_string()]).stderr(Stdio::null()).status());
 }

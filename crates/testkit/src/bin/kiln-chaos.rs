@@ -1,4 +1,4 @@
-//! Kills the real runner again and again and prints what came of it in one line.
+//! Kills the real runner again and again and prints the result in one line.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

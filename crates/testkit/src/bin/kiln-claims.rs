@@ -1,4 +1,4 @@
-//! Shows that runners which claim at the same time never get one instance twice.
+//! Shows that runners with concurrent claims never get one instance twice.
 //!
 //! ```text
 //! kiln-claims CLAIMS RUNNERS [URL]
@@ -81,7 +81,7 @@ fn demonstrate(
     Ok(if double == 0 && got == each * runners { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Claims so many and prints what it got.
+/// Makes this many claims and prints the result.
 async fn runner(name: &str, claims: usize, url: &str) -> Result<(), Failure> {
     let store = kiln_store::open(url).await?.store;
     let work = (0..CLAIMERS).map(|n| {
@@ -115,7 +115,7 @@ async fn seed(rows: usize, url: &str) -> Result<(), Failure> {
         let store = store.clone();
         tokio::spawn(async move {
             for m in (n..rows).step_by(CLAIMERS) {
-                // Many pools: each insertion counts its pool.
+                // There are many pools, because each insertion counts the rows of its pool.
                 insert(&store, &format!("i{m}"), &format!("pool {}", m % 1_000)).await?;
             }
             Ok::<_, Failure>(())

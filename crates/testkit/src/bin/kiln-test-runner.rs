@@ -1,5 +1,5 @@
-//! The runner as it is, over the driver whose instances are processes of this machine. For tests. Chaos
-//! and benchmarks start this program, and know nothing of that driver; only the benchmark of bare launches opens it itself.
+//! The unchanged runner, with the driver whose instances are processes of this machine. For tests. Chaos and benchmarks
+//! start this program and do not know that driver; only the benchmark of bare launches opens it itself.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ Usage: kiln-test-runner --state DIR [options]
   --lease-s N      an agent that nobody asks for ends after this (300)
   --agent FILE     kiln-agent (the newest one that was built)";
 
-/// The oldest that an agent gets.
+/// Greatest age of an agent.
 const MAX_AGE_S: u32 = 24 * 3600;
 
 struct Args {
@@ -83,7 +83,7 @@ fn args() -> anyhow::Result<Args> {
     Ok(args)
 }
 
-/// Reads the pool file, or one that has these numbers.
+/// Reads the pool file, or makes one with these numbers.
 fn config(file: &str, warm: &str, limit: &str) -> anyhow::Result<Config> {
     let text = match file {
         "" => format!("instances: [{{name: pool, type: {NAME}, pool: {warm}, limit: {limit}, spec: {{}}}}]"),

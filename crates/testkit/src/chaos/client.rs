@@ -1,4 +1,4 @@
-//! A delegate: it carries stages through, and repeats every call that breaks with the same ids.
+//! A delegate: it runs stages to their end, and repeats every broken call with the same ids.
 
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -15,14 +15,14 @@ use super::Shared;
 use super::script::{Step, difference};
 use crate::sim::rng::Rng;
 
-/// Steps of a stage.
+/// Number of steps of a stage.
 const STEPS: usize = 3;
 /// Pause before a call is repeated.
 pub(super) const REPEAT_PAUSE: Duration = Duration::from_millis(25);
 /// How long a reader of output waits for the start of its step, in milliseconds.
 const START_WAIT_MS: u64 = 120_000;
 
-/// One stage after the other, until the last kill.
+/// Runs one stage after the other, until the last kill.
 pub(super) async fn stages(shared: Arc<Shared>, client: usize, mut rng: Rng) {
     let mut n = 0;
     while !shared.over.load(Ordering::Relaxed) {
@@ -81,7 +81,7 @@ async fn stage(shared: &Shared, id: &str, rng: &mut Rng) -> Result<(), String> {
         }
         noted.push_str(&step.trace(&instance));
     }
-    // Whoever asks again is told the same.
+    // A repeated call gets the same answer.
     let again = set_up(shared, &setup).await?;
     if again.instance_id != instance {
         return Err(format!("it was given {instance}, and then {}", again.instance_id));
@@ -104,7 +104,7 @@ async fn set_up(shared: &Shared, request: &SetupVmRequest) -> Result<SetupVmResp
 }
 
 impl Shared {
-    /// The whole output of a step, taken up again where it broke.
+    /// Reads the whole output of a step, and continues where a read broke off.
     async fn output(&self, stage: &str, step: &str) -> Result<Vec<u8>, String> {
         let mut got = Vec::new();
         loop {
@@ -128,7 +128,7 @@ impl Shared {
                         got.extend_from_slice(&chunk);
                         self.happened();
                     }
-                    // Only a step that ended ends its output.
+                    // Only the end of a step ends its output.
                     None => return Ok(got),
                     Some(Err(_)) => break,
                 }
@@ -143,7 +143,7 @@ impl Shared {
     }
 }
 
-/// The request that JSON spells out.
+/// Returns the request that JSON describes.
 fn request<T: DeserializeOwned>(json: Value) -> T {
     serde_json::from_value(json).expect("a request")
 }

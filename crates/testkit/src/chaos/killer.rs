@@ -11,16 +11,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::Shared;
 use crate::sim::rng::Rng;
 
-/// Events that a kill waits for come within this, or the kill comes without them.
+/// Longest wait of a kill for its events. After it the kill happens without them.
 const EVENTS_WITHIN: Duration = Duration::from_secs(10);
-/// So many of a thousand kills follow an event; the others follow a start.
+/// Share of the kills, in a thousand, that follow an event; the others follow a start.
 const AFTER_EVENT_PER_MILLE: u32 = 600;
-/// A kill that follows an event comes at most this long after it.
+/// Longest delay of a kill after its event.
 const AFTER_EVENT: Duration = Duration::from_millis(60);
-/// A runner that is told to end does within this.
+/// Time within which a runner must end after it was told to.
 const END_WITHIN: Duration = Duration::from_secs(60);
 
-/// A runner that runs.
+/// A running runner.
 pub(super) struct Runner {
     child: Child,
 }
@@ -60,7 +60,7 @@ impl Runner {
     }
 }
 
-/// Kills it as often as planned. The runner that lives on.
+/// Kills it as often as planned, and returns the last runner.
 pub(super) async fn kill(shared: &Shared, address: SocketAddr, mut rng: Rng) -> anyhow::Result<Runner> {
     let mut runner = Runner::start(shared, address)?;
     let latest_ms = u64::try_from(shared.plan.latest_kill.as_millis()).unwrap_or(u64::MAX);
@@ -69,7 +69,7 @@ pub(super) async fn kill(shared: &Shared, address: SocketAddr, mut rng: Rng) -> 
         let before = *events.borrow_and_update();
         if rng.chance(AFTER_EVENT_PER_MILLE) {
             let nth = before + 1 + rng.below(shared.plan.events_between);
-            // Without them in time it is killed all the same.
+            // If they do not arrive in time it is killed anyway.
             drop(tokio::time::timeout(EVENTS_WITHIN, events.wait_for(|count| *count >= nth)).await);
             tokio::time::sleep(AFTER_EVENT.mul_f64(rng.below(1000) as f64 / 1000.0)).await;
         } else {
@@ -80,7 +80,7 @@ pub(super) async fn kill(shared: &Shared, address: SocketAddr, mut rng: Rng) -> 
         }
         let in_flight = usize::try_from(shared.in_flight.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         let silent = *shared.events.borrow() == before;
-        // SIGKILL, and its memory is gone when this returns.
+        // This sends SIGKILL, and its memory is gone afterwards.
         drop(runner);
         shared.tally(|tally| {
             tally.kills += 1;

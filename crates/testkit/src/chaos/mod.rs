@@ -1,11 +1,11 @@
-//! A real runner that is killed at random moments, with stages in flight all the time.
+//! A real runner that is killed at random moments, always with stages in flight.
 //!
 //! ```text
 //! clients (here) ── /setup /step /output /destroy, repeated with the same ids ──► runner (a process) ──► instances
 //! killer  (here) ── SIGKILL, start again ───────────────────────────────────────────┘
 //! ```
-//! In the end every stage must have got its result, every byte of output must have arrived once, no step may have run twice or
-//! in two places, and no instance may be left that no row knows.
+//! At the end every stage must have its result, every byte of output must have arrived exactly once, no step may have
+//! run twice or in two places, and every remaining instance must have a row.
 
 mod client;
 mod killer;
@@ -28,61 +28,61 @@ use tokio::sync::watch;
 use crate::sim::rng::Rng;
 pub use settle::Left;
 
-/// What is to happen.
+/// The plan of a chaos run.
 pub struct Plan {
-    /// Decides when the runner is killed and what stages do.
+    /// Decides when the runner is killed and what the stages do.
     pub seed: u64,
-    /// How often the runner is killed.
+    /// Number of kills.
     pub kills: u32,
-    /// Stages at a time.
+    /// Number of concurrent stages.
     pub in_flight: usize,
     /// The pool that stages ask for.
     pub pool: String,
-    /// The command that starts the runner, whose API is to listen there.
+    /// Returns the command that starts the runner with its API at this address.
     pub runner: Box<dyn Fn(SocketAddr) -> Command + Send + Sync>,
-    /// What exists of instances in the world, whatever the runner knows.
+    /// Returns the instances that really exist, whatever the runner knows.
     pub world: Box<dyn Fn() -> Left + Send + Sync>,
-    /// Where steps on this machine write down what they do; none for instances that cannot reach its files.
+    /// Folder where steps on this machine record their work; none for instances that cannot reach its files.
     pub trace: Option<PathBuf>,
-    /// The runner is killed at most this long after it started or something happened.
+    /// Longest delay of a kill after a start or an event.
     pub latest_kill: Duration,
-    /// A kill that follows events waits for at most so many, so that stages get on although kills follow each other closely.
+    /// Most events that a kill waits for, so that stages progress although kills follow each other closely.
     pub events_between: u64,
-    /// A stage that is not done after this is lost.
+    /// Time after which an unfinished stage counts as lost.
     pub stage_within: Duration,
 }
 
-/// What came of it.
+/// The result of a chaos run.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Tally {
-    /// How often the runner was killed,
+    /// Number of kills.
     pub kills: u32,
-    /// and how often of these before it answered anything.
+    /// Number of kills before the runner answered anything.
     pub kills_before_answer: u32,
     /// Fewest stages in flight at a kill.
     pub least_in_flight: usize,
-    /// Stages.
+    /// Number of stages.
     pub stages: u64,
-    /// Calls that broke and were repeated.
+    /// Number of calls that broke and were repeated.
     pub repeats: u64,
-    /// Stages without their result, or that ran twice, each with what happened.
+    /// Stages without their result, or that ran twice, each with a description.
     pub lost: Vec<String>,
-    /// Instances that were left, or missing, in the end.
+    /// Instances that remained, or were missing, at the end.
     pub leaked: Vec<String>,
-    /// Bytes that steps wrote.
+    /// Bytes that the steps wrote.
     pub output_bytes: u64,
-    /// Bytes that did not arrive, or arrived twice or changed.
+    /// Bytes that did not arrive, arrived twice, or were changed.
     pub missing: u64,
 }
 
 impl Tally {
-    /// Whether everything was as it has to be.
+    /// Tells whether everything is as it must be.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.lost.is_empty() && self.leaked.is_empty() && self.missing == 0
     }
 
-    /// In one line.
+    /// Returns the result in one line.
     #[must_use]
     pub fn line(&self) -> String {
         format!(
@@ -99,17 +99,17 @@ impl Tally {
     }
 }
 
-/// What killer and clients share.
+/// The state that killer and clients share.
 struct Shared {
     plan: Plan,
     runner: Runner,
-    /// Counts what clients were answered.
+    /// Number of answers to clients.
     events: watch::Sender<u64>,
     over: AtomicBool,
     in_flight: AtomicU64,
     repeats: AtomicU64,
     tally: Mutex<Tally>,
-    /// Which stage an instance served.
+    /// The stage of each instance.
     served: Mutex<BTreeMap<String, String>>,
 }
 
@@ -123,16 +123,16 @@ impl Shared {
     }
 }
 
-/// Carries it out.
+/// Carries out the plan.
 ///
 /// # Errors
-/// When the runner cannot be started, or does not come to rest in the end.
+/// When the runner cannot be started, or does not settle at the end.
 pub async fn run(plan: Plan) -> anyhow::Result<Tally> {
     kiln_tls::install_provider();
-    // The port stays the same over all its lives, as that of an installed runner does.
+    // The port stays the same for all its lives, like that of an installed runner.
     let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).context("no free port")?;
     let (in_flight, seed) = (plan.in_flight, plan.seed);
-    // A stage that takes longer is lost whatever its client does.
+    // A stage that takes longer is lost, whatever its client does.
     let patience = Patience { unreachable_for: plan.stage_within, pause: client::REPEAT_PAUSE };
     let shared = Arc::new(Shared {
         runner: Runner::new(&format!("http://{address}"), &Access::default())?.with_patience(patience),

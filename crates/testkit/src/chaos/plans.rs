@@ -11,21 +11,21 @@ use anyhow::Context as _;
 use super::{Left, Plan};
 use crate::processes;
 
-/// Stages at a time.
+/// Number of concurrent stages.
 const IN_FLIGHT: usize = 6;
-/// Instances that are kept warm, and at most.
+/// Number of warm instances, and the limit of all.
 const WARM: u32 = 2;
 const LIMIT: u32 = 8;
-/// A runner is killed at most this long after it started.
+/// Longest time from a runner's start to its kill.
 const LATEST_KILL: Duration = Duration::from_millis(800);
-/// Events between two kills, at most.
+/// Most events between two kills.
 const EVENTS_BETWEEN: u64 = 4;
-/// A stage is done within this, whatever happens to its runner.
+/// Time within which a stage must be done, whatever happens to its runner.
 const STAGE_WITHIN: Duration = Duration::from_secs(240);
 
 impl Plan {
-    /// On agents as processes. All of it lies in this directory, with the runner's log as `runner.log`; `program` is
-    /// `kiln-test-runner`.
+    /// Returns the plan for agents as processes. All files are in this directory, with the runner's log as
+    /// `runner.log`; `program` is `kiln-test-runner`.
     ///
     /// # Errors
     /// When the directory is not empty or cannot be used.
@@ -67,7 +67,7 @@ impl Plan {
     }
 }
 
-/// On VMs: stages at a time, and the pool.
+/// Number of concurrent stages on VMs, and their pool.
 const VMS_IN_FLIGHT: usize = 3;
 const VM_POOL: &str = "\
 version: \"1\"
@@ -85,8 +85,8 @@ const VM_LATEST_KILL: Duration = Duration::from_millis(6000);
 const VM_EVENTS_BETWEEN: u64 = 120;
 
 impl Plan {
-    /// On local VMs, by `kiln runner` with its image and golden VM as this user has them. The database and the runner's log
-    /// lie in this directory; the VMs belong to `name`, which nobody else must use.
+    /// Returns the plan for local VMs, with `kiln runner` and this user's image and golden VM. The database and the
+    /// runner's log are in this directory; the VMs belong to `name`, which nobody else must use.
     ///
     /// # Errors
     /// When the directory is not empty or cannot be used.
@@ -122,7 +122,7 @@ impl Plan {
     }
 }
 
-/// Where the VMs of a name lie.
+/// Returns the folder of the VMs of a name.
 fn vms_of(name: &str) -> Option<PathBuf> {
     let given = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let state = given.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")))?;
@@ -135,7 +135,7 @@ fn require_empty(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the runner's words go, over all its lives.
+/// The log of the runner, over all its lives.
 struct Log(PathBuf);
 
 impl Log {
@@ -147,7 +147,7 @@ impl Log {
 
     fn attach(&self, command: &mut Command) {
         let file = File::options().append(true).open(&self.0);
-        // Without its log it runs all the same.
+        // It also runs without its log.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file.map_or_else(|_| Stdio::null(), Stdio::from));
     }
 }

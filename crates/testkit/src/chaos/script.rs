@@ -1,4 +1,4 @@
-//! What steps do, and what must come of it.
+//! The steps' scripts and their expected results.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use kiln_wire::agent::{RunConfig, StartStepRequest};
 
 use crate::sim::rng::Rng;
 
-/// Says where it runs, then writes numbered lines; every so many it notes the number in a file and pauses.
+/// Prints where it runs, then numbered lines. Every `every` lines it notes the number in a file and pauses.
 const SCRIPT: &str = r#"
 place=${KILN_PROCESS_INSTANCE:-$(hostname)}
 echo "on ${place##*/}"
@@ -34,7 +34,7 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// A random one: some trickle, some gush, some fail.
+    /// Returns a random step: some trickle, some gush, some fail.
     pub(super) fn random(stage: &str, n: usize, rng: &mut Rng) -> Self {
         let (lines, every) =
             if rng.chance(250) { (2000 + rng.below(4000), 500) } else { (10 + rng.below(90), 1 + rng.below(4)) };
@@ -43,7 +43,7 @@ impl Step {
         Self { id, stage, lines, every, pace_ms, code }
     }
 
-    /// The request that starts it.
+    /// Returns the request that starts it.
     pub(super) fn request(&self, trace: &str) -> StartStepRequest {
         let environment: BTreeMap<String, String> = [
             ("STAGE", self.stage.clone()),
@@ -61,9 +61,9 @@ impl Step {
         StartStepRequest { id, stage_runtime_id, environment, run, ..Default::default() }
     }
 
-    /// All that it writes, on this instance.
+    /// Returns its whole output on this instance.
     pub(super) fn output(&self, instance: &str) -> Vec<u8> {
-        // First the agent shows the script, in yellow.
+        // The agent first shows the script, in yellow.
         let shown = std::iter::once("Executing the following command(s):").chain(SCRIPT.lines());
         let mut text: String = shown.map(|line| format!("\x1b[33;1m{line}\x1b[0m\n")).collect();
         text.push_str(&format!("on {instance}\n"));
@@ -73,14 +73,15 @@ impl Step {
         text.into_bytes()
     }
 
-    /// All that it notes, on this instance.
+    /// Returns all its notes on this instance.
     pub(super) fn trace(&self, instance: &str) -> String {
         let noted = (1..=self.lines).filter(|i| i % self.every == 0);
         noted.map(|i| format!("{instance} {} {i}\n", self.id)).collect()
     }
 }
 
-/// Bytes of `want` that are not in their place in `got`, and bytes that `got` has too many.
+/// Returns the number of bytes of `want` that are not in their place in `got`, plus the number of excess bytes in
+/// `got`.
 pub(super) fn difference(want: &[u8], got: &[u8]) -> u64 {
     let wrong = want.iter().zip(got).filter(|(want, got)| want != got).count();
     (wrong + want.len().abs_diff(got.len())) as u64

@@ -1,4 +1,4 @@
-//! The end: what is left is what the rows say, and after the pool was drained it is nothing.
+//! The end of a chaos run: the remaining instances are those of the rows, and after a drain of the pool there are none.
 
 use std::time::{Duration, Instant};
 
@@ -8,23 +8,23 @@ use kiln_wire::runner::kiln::{DrainRequest, POOL_DRAIN, POOLS, Pool, PoolList};
 
 use super::Shared;
 
-/// A runner comes to rest within this after its last stage.
+/// Time within which a runner must settle after its last stage.
 const REST_WITHIN: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What exists of instances in the world.
+/// Instances that really exist.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Left {
     /// Names of instances that have files.
     pub instances: Vec<String>,
     /// Processes that belong to instances.
     pub processes: Vec<u32>,
-    /// Processes of an instance that serves no stage.
+    /// Number of processes of an idle instance.
     pub processes_of_each: usize,
 }
 
 impl Left {
-    /// What is not as `ready` idle instances would have it.
+    /// Returns the differences from `ready` idle instances.
     fn beyond(&self, ready: usize) -> Vec<String> {
         let mut wrong = Vec::new();
         if self.instances.len() != ready {
@@ -42,9 +42,9 @@ impl Left {
     }
 }
 
-/// What leaked; empty when nothing did.
+/// Returns the leaks; empty when there are none.
 pub(super) async fn settle(shared: &Shared) -> anyhow::Result<Vec<String>> {
-    // Idle rows and instances must come to agree, and once they do there is nothing that could part them.
+    // Idle rows and instances must come to agree. Once they do, nothing can separate them.
     let rest = rest(shared, |pool, left| {
         let moving = pool.starting + pool.claimed + pool.terminating + pool.waiting;
         let warm: u32 = pool.flavors.iter().map(|flavor| flavor.warm).sum();
@@ -77,7 +77,7 @@ fn text(pool: &Pool) -> String {
     format!("{starting} starting, {ready} ready, {claimed} claimed, {terminating} ending, {waiting} stages waiting")
 }
 
-/// What is wrong when it has come to rest, or its time is up.
+/// Returns the remaining faults once it has settled or its time is over.
 async fn rest(shared: &Shared, wrong: impl Fn(&Pool, &Left) -> Vec<String>) -> anyhow::Result<Vec<String>> {
     let deadline = Instant::now() + REST_WITHIN;
     loop {
@@ -86,7 +86,7 @@ async fn rest(shared: &Shared, wrong: impl Fn(&Pool, &Left) -> Vec<String>) -> a
                 let pool = answer.message.pools.into_iter().find(|pool| pool.name == shared.plan.pool);
                 wrong(&pool.context("the pool is not listed")?, &(shared.plan.world)())
             }
-            // It was only just started.
+            // It has only just been started.
             Err(error) if error.is_unreachable() => vec![error.to_string()],
             Err(error) => return Err(error).context("pools"),
         };

@@ -16,13 +16,13 @@ use super::world::{Part, Shared, World};
 pub struct SimAgents {
     /// The world.
     pub shared: Arc<Shared>,
-    /// Whose calls these are.
+    /// The runner that calls.
     pub runner: usize,
-    /// Which start of it.
+    /// Number of its start.
     pub incarnation: u32,
 }
 
-/// How long a call of an agent that does not answer is tried.
+/// Time after which a call of a silent agent is given up.
 const PATIENCE_MS: i64 = 5_000;
 
 impl SimAgents {
@@ -38,7 +38,7 @@ impl SimAgents {
 }
 
 impl World {
-    /// Whether an agent answers, which renews its lease.
+    /// Answers whether an agent can be reached, which renews its lease.
     pub(super) fn agent_answers(&mut self, runner: usize, instance: &Instance, boot: bool) -> Result<(), String> {
         if self.is_cut_off(runner, Part::Agents) {
             return Err("no route".to_owned());
@@ -59,7 +59,7 @@ impl World {
             );
             return Err("somebody else answers".to_owned());
         }
-        // Only who was launched as a copy is given an identity.
+        // Only an instance that was launched as a copy gets an identity.
         let knows_us = vm.has_identity || (boot && instance.needs_claim);
         if !knows_us {
             return Err("certificate of another name".to_owned());

@@ -1,4 +1,5 @@
-//! Clients: each asks for an instance for its stage, sets it up, runs, and ends the stage, more or less as it should.
+//! Clients: each asks for an instance for its stage, sets it up, runs, and ends the stage, with more or less good
+//! manners.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
@@ -15,44 +16,44 @@ use super::fault::Fault;
 use super::invariant;
 use super::world::Shared;
 
-/// One client and its ways.
+/// One client and its behaviour.
 #[derive(Clone)]
 pub struct Client {
     /// The world.
     pub shared: Arc<Shared>,
-    /// Who can be asked.
+    /// The runners that can be called.
     pub engines: Arc<Engines>,
-    /// What it wants.
+    /// Its demand.
     pub demand: Demand,
-    /// How long it uses its instance.
+    /// Time for which it uses its instance.
     pub run_ms: i64,
-    /// How it behaves.
+    /// Its deviations from good behaviour.
     pub manners: Manners,
 }
 
-/// How a client behaves, where it does not as it should.
+/// Deviations of a client from good behaviour.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Manners {
     /// It never comes back for its instance.
     pub forgets_setup: bool,
     /// It never ends its stage.
     pub forgets_end: bool,
-    /// It ends its stage after so long, whatever state it is in.
+    /// Time after which it ends its stage in any state.
     pub cancels_after_ms: Option<i64>,
     /// It ends its stage twice.
     pub ends_twice: bool,
-    /// It says so many times that the agent could not be set up.
+    /// Number of times that it reports a failed set-up of the agent.
     pub fails_setup: u32,
 }
 
-/// How a stage went for its client.
+/// The result of a stage for its client.
 enum Got {
     Instance(Box<Assigned>),
     Nothing,
 }
 
 impl Client {
-    /// Lives its life.
+    /// Runs the client's whole life.
     pub async fn live(mut self) {
         if let Some(after) = self.manners.cancels_after_ms {
             let other = self.clone();
@@ -72,7 +73,7 @@ impl Client {
                 self.report_failed_setup(&id).await;
                 continue;
             }
-            // Who is not told that all went well asks again.
+            // A client that gets no confirmation asks again.
             if !self.note_set_up(&assigned.stage).await {
                 continue;
             }
@@ -108,7 +109,7 @@ impl Client {
                 Some(ms) => match select(answer, self.shared.clock.sleep(ms)).await {
                     Either::Left((answer, _)) => answer,
                     Either::Right(_) => {
-                        // The server drops what it did for a caller that went away.
+                        // The server drops its work for a caller that went away.
                         self.shared.world().dropped.push(task);
                         self.rest(100, 20_000).await;
                         continue;
@@ -150,7 +151,7 @@ impl Client {
         self.shared.world().marks.setup_failed.insert(instance.clone());
         let (id, instance) = (self.demand.id.clone(), instance.clone());
         let refused = Cause::new(Code::SetupFailed, "the agent refused");
-        // When this is lost, asking for the instance again shows that it is.
+        // If this call is lost, the client will notice when it asks for the instance again.
         let asked = self.ask(move |engine| async move { engine.set_up_failed(&id, &instance, refused).await }.boxed());
         if let Some((_, answer)) = asked {
             drop(answer.await);
@@ -172,7 +173,7 @@ impl Client {
         false
     }
 
-    /// Ends the stage; asks until that was heard.
+    /// Ends the stage, and repeats that until it was heard.
     pub async fn end(&self, code: Code) {
         loop {
             let id = self.demand.id.clone();
@@ -196,7 +197,7 @@ impl Client {
     async fn rest(&self, low_ms: i64, high_ms: i64) {
         let ms = {
             let mut world = self.shared.world();
-            // Who is refused again and again asks less often.
+            // A client that is refused again and again asks less often.
             let high_ms = if world.can_write() { high_ms } else { 8 * high_ms };
             if world.pace == super::world::Pace::Steady { low_ms } else { world.rng.between(low_ms, high_ms) }
         };
@@ -247,7 +248,7 @@ fn acquiring(shared: &Arc<Shared>, demand: &Demand) -> impl FnOnce(Arc<Engine>) 
     }
 }
 
-/// The ids of instances that live, for those who pick one.
+/// Returns the ids of living instances, for a random choice.
 #[must_use]
 pub fn live(shared: &Shared) -> Vec<InstanceId> {
     let live: BTreeSet<InstanceId> = shared.world().rows.live.clone();

@@ -1,4 +1,5 @@
-//! The virtual clock, and which tasks may go on. Nothing waits for real: time jumps to the next timer when nobody is ready.
+//! The virtual clock, and the tasks that are ready. Nothing really waits: time jumps to the next timer when no task is
+//! ready.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -11,18 +12,18 @@ use futures::future::BoxFuture;
 /// A task of the executor.
 pub type TaskId = u64;
 
-/// Whose a task is, which decides what it dies and rests with.
+/// Owner of a task. It dies and pauses with its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Owner {
-    /// A runner's process: its loops, its work, and requests that it serves.
+    /// A runner's process: its loops, its work, and its requests.
     Runner(usize),
-    /// A call of a runner that is on its way through the network.
+    /// A call of a runner that is in the network.
     Wire(usize),
     /// Clients, operators and the world itself.
     World,
 }
 
-/// Work that is to become a task.
+/// Work that will become a task.
 pub struct Spawned {
     pub(super) id: TaskId,
     pub(super) owner: Owner,
@@ -50,7 +51,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Clock {
-    /// A clock that shows this time.
+    /// Creates a clock that shows this time.
     #[must_use]
     pub fn new(now_ms: i64) -> Arc<Self> {
         let clock = Self::default();
@@ -58,18 +59,18 @@ impl Clock {
         Arc::new(clock)
     }
 
-    /// The true time, in milliseconds since 1970.
+    /// Returns the true time, in milliseconds since 1970.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         lock(&self.timers).now_ms
     }
 
-    /// Returns after that long; always after at least one other decision of the scheduler.
+    /// Returns after this time, and always after at least one other decision of the scheduler.
     pub fn sleep(self: &Arc<Self>, ms: i64) -> Sleep {
         Sleep { clock: Arc::clone(self), due_ms: self.now_ms() + ms.max(0), key: None }
     }
 
-    /// Makes a task of it.
+    /// Makes a task of a future.
     pub fn spawn(&self, owner: Owner, future: BoxFuture<'static, ()>) -> TaskId {
         let id = {
             let mut timers = lock(&self.timers);
@@ -92,7 +93,7 @@ impl Clock {
         Waker::from(Arc::new(Alarm { id, clock: Arc::clone(self) }))
     }
 
-    /// Wakes who waited for a time that has come.
+    /// Wakes the tasks whose time has come.
     pub(super) fn fire(&self) {
         loop {
             let waker = {
@@ -107,7 +108,7 @@ impl Clock {
         }
     }
 
-    /// When the next timer is due.
+    /// Returns when the next timer is due.
     pub(super) fn next_ms(&self) -> Option<i64> {
         lock(&self.timers).due.first_key_value().map(|(key, _)| key.0)
     }
@@ -129,7 +130,7 @@ impl Wake for Alarm {
     }
 }
 
-/// See [`Clock::sleep`].
+/// The future of [`Clock::sleep`].
 pub struct Sleep {
     clock: Arc<Clock>,
     due_ms: i64,
@@ -159,7 +160,8 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            // The waker may own what needs the clock when it goes, so it goes after the lock.
+            // The waker is dropped after the lock is released, because it may own something that needs the clock on
+            // drop.
             let waker = lock(&self.clock.timers).due.remove(&key);
             drop(waker);
         }

@@ -1,26 +1,26 @@
-//! A cloud: its VMs, what happens to them by themselves, and what a listing shows of them.
+//! A cloud: its VMs, events that happen to them by themselves, and its listings.
 
 use std::collections::BTreeMap;
 
 use kiln_driver::{Labels, Launched, Listed};
 use kiln_pool::{End, EndKind, Life};
 
-/// How a VM is.
+/// State of a VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VmState {
-    /// Runs, and costs.
+    /// It runs, and costs money.
     Running,
-    /// Is put to sleep.
+    /// It sleeps.
     Asleep,
-    /// Ended, and is never there again.
+    /// It has ended for ever.
     Ended {
-        /// When.
+        /// Time of its end.
         at_ms: i64,
-        /// Until when listings still show it as running.
+        /// Time until which listings still show it as running.
         shown_running_ms: i64,
-        /// Until when listings show it at all.
+        /// Time until which listings show it at all.
         shown_ms: i64,
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
@@ -30,37 +30,37 @@ pub enum VmState {
 pub struct Vm {
     /// Its id.
     pub id: String,
-    /// What it was marked with.
+    /// Its labels.
     pub labels: Labels,
     /// Its image.
     pub image: String,
-    /// When it was made.
+    /// Time of its creation.
     pub created_ms: i64,
-    /// From when on listings show it.
+    /// Time from which listings show it.
     pub visible_ms: i64,
-    /// From when on its address is known.
+    /// Time from which its address is known.
     pub addressed_ms: i64,
-    /// From when on its agent answers; none if it never does.
+    /// Time from which its agent answers; none if it never does.
     pub boots_ms: Option<i64>,
-    /// Its agent does not answer before this.
+    /// Time until which its agent hangs.
     pub hangs_ms: i64,
     /// When its agent last had authenticated contact.
     pub contact_ms: i64,
-    /// How long its agent answered, its row said that it is to be asked, all runners could, and none did.
+    /// For how long its agent answered, its row said that it should be asked, all runners could ask it, and none did.
     pub unasked_ms: i64,
-    /// Whether its agent was given its own identity.
+    /// Whether its agent has its own identity.
     pub has_identity: bool,
-    /// Whether it had no live row when it was made: by a call that came late, or by a stranger.
+    /// Whether it had no live row when it was made: by a late call, or by a stranger.
     pub late: bool,
     /// When each runner's listing last showed it.
     pub shown_ms: BTreeMap<usize, i64>,
     /// [`super::world::World::well_ms`] when it was found to have no live row.
     pub unowned_since: Option<i64>,
-    /// [`super::world::World::able_ms`] when listings first could show it with its address.
+    /// [`super::world::World::able_ms`] when listings could first show it with its address.
     pub shown_able: Option<i64>,
     /// [`super::world::World::well_ms`] when it ended.
     pub ended_well: i64,
-    /// How it is.
+    /// Its state.
     pub state: VmState,
     port: u16,
 }
@@ -68,63 +68,63 @@ pub struct Vm {
 /// The watchdogs in VMs, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Watchdog {
-    /// Without contact for so long, a VM powers itself off.
+    /// Time without contact after which a VM powers itself off.
     pub lease_ms: i64,
-    /// At this age, a VM powers itself off.
+    /// Age at which a VM powers itself off.
     pub max_age_ms: i64,
 }
 
 /// One cloud.
 #[derive(Debug)]
 pub struct Cloud {
-    /// Every VM that there ever was.
+    /// All VMs that ever existed.
     pub vms: BTreeMap<String, Vm>,
     /// Whether its VMs can be put to sleep.
     pub can_hibernate: bool,
-    /// Whether it tells at once when one ends.
+    /// Whether it reports at once that a VM ended.
     pub tells_ends: bool,
     /// Pools for which it never has room.
     pub full_for: Vec<String>,
     /// Places in which it never has room.
     pub full_places: Vec<String>,
-    /// What each token was first used for.
+    /// The first use of each token.
     pub tokens: BTreeMap<String, String>,
-    /// What VMs do by themselves.
+    /// Settings of the VMs' watchdogs.
     pub watchdog: Watchdog,
     next_port: u16,
 }
 
-/// How a new VM will turn out.
+/// The fate of a new VM.
 #[derive(Debug, Clone, Copy)]
 pub struct Fate {
-    /// From when on listings show it.
+    /// Time from which listings show it.
     pub visible_ms: i64,
-    /// From when on its address is known.
+    /// Time from which its address is known.
     pub addressed_ms: i64,
-    /// From when on its agent answers.
+    /// Time from which its agent answers.
     pub boots_ms: Option<i64>,
 }
 
 impl Vm {
-    /// Whether it runs.
+    /// Returns whether it runs.
     #[must_use]
     pub fn runs(&self) -> bool {
         self.state == VmState::Running
     }
 
-    /// Whether its agent answers under its own name.
+    /// Returns whether its agent answers under its own name.
     #[must_use]
     pub fn answers(&self, now_ms: i64) -> bool {
         self.runs() && self.boots_ms.is_some_and(|at| at <= now_ms) && self.hangs_ms <= now_ms && self.has_identity
     }
 
-    /// Whether it is there, running or asleep.
+    /// Returns whether it exists, running or asleep.
     #[must_use]
     pub fn exists(&self) -> bool {
         !matches!(self.state, VmState::Ended { .. })
     }
 
-    /// What its launch answers.
+    /// Returns the answer to its launch.
     #[must_use]
     pub fn launched(&self) -> Launched {
         Launched {
@@ -136,14 +136,14 @@ impl Vm {
         }
     }
 
-    /// The same without the address, while that is not known.
+    /// Returns the answer to its launch, without the address while that is not known.
     #[must_use]
     pub fn launched_at(&self, now_ms: i64) -> Launched {
         let launched = self.launched();
         Launched { reach: launched.reach.filter(|_| now_ms >= self.addressed_ms), ..launched }
     }
 
-    /// What a listing shows of it.
+    /// Returns its entry in a listing.
     #[must_use]
     pub fn listed(&self, now_ms: i64) -> Option<Listed> {
         let life = match &self.state {
@@ -160,7 +160,7 @@ impl Vm {
 }
 
 impl Cloud {
-    /// A cloud without VMs.
+    /// Creates a cloud without VMs.
     #[must_use]
     pub fn new(can_hibernate: bool, watchdog: Watchdog) -> Self {
         Self {
@@ -209,7 +209,7 @@ impl Cloud {
         }
     }
 
-    /// The VMs whose watchdogs end them now, and why.
+    /// Returns the VMs whose watchdogs end them now, with the reasons.
     #[must_use]
     pub fn expired(&self, now_ms: i64) -> Vec<(String, &'static str)> {
         let due = |vm: &&Vm| {
@@ -222,7 +222,7 @@ impl Cloud {
             };
             Some((vm.id.clone(), reason))
         };
-        // A sleeping one has no clock.
+        // The watchdog of a sleeping VM does not run.
         self.vms.values().filter(|vm| vm.runs()).filter_map(|vm| due(&vm)).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! The command line of the simulation: many seeds, on two threads, with a report that can be repeated.
+//! The command line of the simulation: many seeds, on two threads, with a reproducible report.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,25 +8,25 @@ use std::time::Instant;
 use super::fault::Fault;
 use super::{Outcome, Plan, run};
 
-/// What can be given.
+/// The arguments.
 pub const USAGE: &str = "--first-seed A --seeds N --steps M [--jobs J] [--verbose] [--counts]";
 
-/// How it is run.
+/// Settings of a simulation.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// The first seed.
     pub first_seed: u64,
-    /// How many.
+    /// Number of seeds.
     pub seeds: u64,
-    /// Steps with faults in each.
+    /// Steps with faults in each seed.
     pub steps: u64,
-    /// Threads.
+    /// Number of threads.
     pub jobs: u64,
-    /// Prints whole transcripts.
+    /// Whether whole transcripts are printed.
     pub verbose: bool,
-    /// Prints how often each thing happened.
+    /// Whether the number of each kind of event is printed.
     pub counts: bool,
-    /// Stops at the first violation.
+    /// Whether it stops at the first violation.
     pub first_only: bool,
 }
 
@@ -40,7 +40,7 @@ impl Settings {
     /// Reads arguments.
     ///
     /// # Errors
-    /// Says which argument is wrong.
+    /// Says which argument is not valid.
     pub fn from_args(args: &[&str]) -> Result<Self, String> {
         let mut settings = Self::default();
         let mut args = args.iter();
@@ -66,7 +66,7 @@ impl Settings {
     }
 }
 
-/// Runs the seeds and reports on standard output; how many of them broke an invariant.
+/// Runs the seeds, reports on standard output, and returns how many of them broke an invariant.
 #[must_use]
 pub fn simulate(settings: &Settings) -> u64 {
     let (next, failed) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -110,7 +110,7 @@ pub fn simulate(settings: &Settings) -> u64 {
     failed
 }
 
-/// Prints what broke, and how to see it again.
+/// Prints a violation, and how to reproduce it.
 fn report(outcome: &Outcome) {
     let Some(violation) = &outcome.violation else { return };
     println!("seed {} breaks `{}`: {}", outcome.seed, violation.invariant, violation.what);

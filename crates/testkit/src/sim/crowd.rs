@@ -13,21 +13,21 @@ use super::executor::Engines;
 use super::setting;
 use super::world::{Shared, World};
 
-/// What a seed decides about its people.
+/// A seed's decisions about its people.
 #[derive(Debug, Clone, Copy)]
 pub struct Habits {
     /// Longest pause between two stages.
     pub pause_ms: i64,
     /// Whether clients misbehave.
     pub rude: bool,
-    /// Longest pause between two acts of the operator; none if there is no operator.
+    /// Longest pause between two actions of the operator; none if there is no operator.
     pub operator_ms: Option<i64>,
     /// Whether the operator changes the pool file.
     pub reloads: bool,
 }
 
 impl Habits {
-    /// Those of a seed.
+    /// Returns the habits of a seed.
     pub fn random(world: &mut World) -> Self {
         let rng = &mut world.rng;
         Self {
@@ -39,7 +39,7 @@ impl Habits {
     }
 }
 
-/// Stages come, until the world is calm.
+/// Makes stages until the world is calm.
 pub async fn stages(shared: Arc<Shared>, engines: Arc<Engines>, habits: Habits) {
     for number in 1.. {
         let (pause, calm) = {
@@ -90,13 +90,14 @@ fn random_client(shared: &Arc<Shared>, engines: &Arc<Engines>, number: u32, rude
     Client { shared: Arc::clone(shared), engines: Arc::clone(engines), demand, run_ms, manners }
 }
 
-/// After the faults: a stage for each flavor, which must be served.
+/// Starts a stage for each flavor after the faults, which must be served.
 pub fn probes(shared: &Arc<Shared>, engines: &Arc<Engines>) -> Vec<StageId> {
     let world = shared.world();
     let mut demands = Vec::new();
     let full = |pool: &Pool| world.clouds.get(&pool.driver).is_some_and(|c| c.full_for.contains(&pool.name));
     for pool in world.config.pools.values().filter(|pool| !world.rows.drained.contains(&pool.name)) {
-        // What is made for a fallback's own probe would serve the other pool's, and hide that nothing is made for that.
+        // An instance for a fallback's own probe could serve the other pool's probe, and hide that nothing is made for
+        // that one.
         if world.config.pools.values().any(|other| full(other) && other.fallbacks.contains(&pool.name)) {
             continue;
         }
@@ -116,7 +117,7 @@ pub fn probes(shared: &Arc<Shared>, engines: &Arc<Engines>) -> Vec<StageId> {
     let ids = demands.iter().map(|d| d.id.clone()).collect();
     for demand in demands {
         let (shared, engines) = (Arc::clone(shared), Arc::clone(engines));
-        // Its first instance does not suit it, so that the way through a second one is shown as well.
+        // It rejects its first instance, so that the path with a second one is tested as well.
         let manners = Manners { fails_setup: 1, ..Manners::default() };
         let client = Client { shared: Arc::clone(&shared), engines, demand, run_ms: 1_000, manners };
         shared.clock.spawn(Owner::World, client.live().boxed());
@@ -124,7 +125,7 @@ pub fn probes(shared: &Arc<Shared>, engines: &Arc<Engines>) -> Vec<StageId> {
     ids
 }
 
-/// An operator meddles, until the world is calm.
+/// Acts as an operator until the world is calm.
 pub async fn operator(shared: Arc<Shared>, engines: Arc<Engines>, habits: Habits) {
     let Some(pause) = habits.operator_ms else { return };
     loop {
@@ -153,7 +154,7 @@ async fn act(shared: &Arc<Shared>, engines: &Arc<Engines>, habits: Habits) {
     let act: Act = match (choice, id, pool) {
         (0..=2, Some(id), _) => Box::new(move |e| async move { e.hold(&id, now + ms).await.is_ok() }.boxed()),
         (3, _, _) => {
-            // Of whatever is held, also when it ended meanwhile.
+            // It releases any held instance, even one that ended meanwhile.
             let held: Vec<_> = {
                 let world = shared.world();
                 let rows = world.rows.instances.values().filter(|row| row.hold_until_ms.is_some());
@@ -172,12 +173,12 @@ async fn act(shared: &Arc<Shared>, engines: &Arc<Engines>, habits: Habits) {
         _ => return,
     };
     if let Some((_, done)) = ask(shared, engines, act) {
-        // Whether it was done shows in the rows.
+        // The rows show whether it was done.
         let _done = done.await;
     }
 }
 
-/// Changes the pool file; each runner reads it a little later.
+/// Changes the pool file. Each runner reads it a little later.
 async fn reload(shared: &Arc<Shared>, engines: &Arc<Engines>, pool: &str) {
     let config = {
         let mut world = shared.world();

@@ -16,18 +16,18 @@ use super::fault::Fault;
 use super::invariant;
 use super::world::{Pace, Part, Shared, World};
 
-/// The installation that all runners of a world are of.
+/// The installation of all runners of a world.
 pub const INSTALLATION: &str = "sim";
-/// The cloud whose listings may hold what other installations made.
+/// The cloud whose listings may include instances of other installations.
 pub(super) const SHARED_CLOUD: &str = "cloud";
 
 /// One cloud for one start of a runner.
 pub struct SimDriver {
     /// The world.
     pub shared: Arc<Shared>,
-    /// Whose calls these are.
+    /// The runner that calls.
     pub runner: usize,
-    /// Which start of it.
+    /// Number of its start.
     pub incarnation: u32,
     /// The driver's name.
     pub name: String,
@@ -56,7 +56,7 @@ impl Order {
         }
     }
 
-    /// What is worked on: a launch of a batch is no work on those of it that are there already.
+    /// Returns the key of the work. A launch of a batch does not work on those of its instances that exist already.
     fn works_on(&self) -> String {
         match self {
             Self::Launch(request) if request.count > 1 => format!("batch {}", request.token),
@@ -84,7 +84,7 @@ impl Order {
 }
 
 impl SimDriver {
-    /// Sends an order. It goes its way even when its sender ends meanwhile.
+    /// Sends an order. It arrives even if its sender ends meanwhile.
     fn order(&self, order: Order) -> Answer<'_, Vec<Launched>> {
         async move {
             let (shared, name, runner) = (Arc::clone(&self.shared), self.name.clone(), self.runner);
@@ -96,7 +96,7 @@ impl SimDriver {
                 shared.clock.sleep(before).await;
                 let (done, after) = shared.world().order_arrives((runner, incarnation), &name, &order);
                 shared.clock.sleep(after).await;
-                // Nobody may be waiting for it any more.
+                // The sender may no longer be waiting for it.
                 drop(answer.send(done));
             };
             self.shared.clock.spawn(Owner::Wire(runner), on_the_wire.boxed());
@@ -106,7 +106,7 @@ impl SimDriver {
     }
 }
 
-/// Notes that an instance is worked on, as long as it lives.
+/// Marks an instance as worked on until it is dropped.
 pub(super) struct Working {
     shared: Arc<Shared>,
     runner: usize,
@@ -151,8 +151,8 @@ impl World {
         if self.is_cut_off(runner, Part::Cloud) {
             return (Err(error(ErrorClass::Ambiguous, "no answer")), 5_000);
         }
-        // A call for sleep that outlives its process could put to sleep what was woken since, and no row can prevent that.
-        // It is taken as certain that it does not.
+        // A call for sleep that outlives its process could put an instance to sleep that was woken since, and no row
+        // can prevent that. The simulation assumes that this does not happen.
         let sender_lives = self.processes.get(runner).is_some_and(|p| p.up && p.incarnation == incarnation);
         if matches!(order, Order::Hibernate(_)) && !sender_lives {
             return (Err(error(ErrorClass::Ambiguous, "cut")), 1);
@@ -219,13 +219,14 @@ impl World {
         }
     }
 
-    /// Makes a VM that carries a runner's labels and has no row.
+    /// Makes a VM that has a runner's labels but no row.
     pub fn make_stray(&mut self, runner: usize) {
         let pools: Vec<(String, String)> =
             self.config.pools.values().map(|pool| (pool.driver.clone(), pool.name.clone())).collect();
         let Some((driver, pool)) = self.rng.pick(&pools).cloned() else { return };
         let (now, id) = (self.now_ms(), self.new_token());
-        // What only one owner lists is that owner's, also with the label of a database that was lost.
+        // In a cloud with a single owner, every listed instance is that owner's, even with the label of a lost
+        // database.
         let installation = if driver == SHARED_CLOUD { INSTALLATION } else { "lost" };
         let labels = Labels::from([
             (INSTALLATION_LABEL.to_owned(), installation.to_owned()),
@@ -236,7 +237,7 @@ impl World {
         self.say(&format!("{driver} vm {id} is there, fault stray"));
     }
 
-    /// Makes a VM of somebody else in the cloud that others use too: with another installation's label, or without any.
+    /// Makes a VM of a stranger in the shared cloud: with another installation's label, or without any.
     pub fn make_stranger(&mut self) {
         let (now, id) = (self.now_ms(), self.new_token());
         let other = self.rng.chance(500).then(|| (INSTALLATION_LABEL.to_owned(), "other".to_owned()));
@@ -254,13 +255,13 @@ impl World {
         self.clouds.get(driver).and_then(|c| c.vms.get(id)).is_some_and(super::cloud::Vm::exists)
     }
 
-    /// Ends a VM, for whatever reason.
+    /// Ends a VM for any reason.
     pub fn end_vm(&mut self, driver: &str, id: &str, why: &str) {
         let (now, well) = (self.now_ms(), self.well_ms);
         let (ghost, shown) = if self.strikes(Fault::DelayedVisibility) {
             (self.rng.between(0, 20_000), self.rng.between(20_000, 120_000))
         } else {
-            // Some clouds forget at once what ended, some do not.
+            // Some clouds forget an ended VM at once, others do not.
             (0, if self.pace == Pace::Random && self.rng.chance(500) { 0 } else { 30_000 })
         };
         self.say(&format!("{driver} vm {id} ends: {why}"));
@@ -355,7 +356,7 @@ impl Driver for SimDriver {
     fn abilities(&self) -> Abilities {
         let hibernate = self.shared.world().clouds.get(&self.name).is_some_and(|c| c.can_hibernate);
         let shared = self.name == SHARED_CLOUD;
-        // A cloud takes batches; a den is a host, where a few launches at once are best.
+        // `cloud` takes batches. `den` is a host, where a few concurrent launches are best.
         Abilities {
             hibernate,
             outlives_owner: true,
@@ -377,7 +378,7 @@ impl Driver for SimDriver {
     }
 }
 
-/// The VMs of all clouds.
+/// Returns the VMs of all clouds.
 pub(super) fn all_vms(
     clouds: &BTreeMap<String, super::cloud::Cloud>,
 ) -> impl Iterator<Item = (&String, &super::cloud::Vm)> {

@@ -1,4 +1,4 @@
-//! Who goes on next: the scheduler of the simulated world, one decision a step.
+//! The scheduler of the simulated world. Each step is one decision about the next task.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,25 +13,25 @@ use super::fault::Fault;
 use super::world::{Pace, Part, Shared};
 use super::{invariant, runner};
 
-/// The tasks, and the engines that serve requests now.
+/// The tasks, and the engines that serve requests.
 pub struct Executor {
-    /// What all tasks share.
+    /// The state that all tasks share.
     pub shared: Arc<Shared>,
     tasks: BTreeMap<TaskId, (Owner, BoxFuture<'static, ()>)>,
     engines: Arc<Engines>,
 }
 
-/// The engine of each runner that is up.
+/// The engines of the runners that are up.
 pub type Engines = std::sync::Mutex<BTreeMap<usize, (Arc<Engine>, Config)>>;
 
 impl Executor {
-    /// An executor of this world, in which nobody runs yet.
+    /// Creates an executor of this world without tasks.
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Self {
         Self { shared, tasks: BTreeMap::new(), engines: Arc::default() }
     }
 
-    /// The engines that are up.
+    /// Returns the engines that are up.
     #[must_use]
     pub fn engines(&self) -> Arc<Engines> {
         Arc::clone(&self.engines)
@@ -44,7 +44,7 @@ impl Executor {
         self.engines.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(runner, (engine, config));
     }
 
-    /// Ends a runner's process. Its calls that are under way arrive, or do not.
+    /// Ends a runner's process. Its open calls may or may not arrive.
     pub fn crash(&mut self, runner: usize) {
         self.engines.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&runner);
         let mut gone = Vec::new();
@@ -63,13 +63,13 @@ impl Executor {
             }
         }
         for id in gone {
-            // Its end may lock the world.
+            // Dropping a task may lock the world.
             drop(self.tasks.remove(&id));
             self.shared.clock.ready().remove(&id);
         }
     }
 
-    /// One decision: a ready task goes on, or time does. False when nothing is left to do.
+    /// Makes one decision: a ready task continues, or time does. Returns false when nothing is left to do.
     pub fn step(&mut self) -> bool {
         self.take_spawned();
         self.shared.clock.fire();
@@ -107,7 +107,7 @@ impl Executor {
         }
     }
 
-    /// A task that is ready and whose process does not stand still.
+    /// Chooses a ready task whose process is not paused.
     fn choose(&mut self) -> Option<TaskId> {
         let mut world = self.shared.world();
         let now = self.shared.clock.now_ms();
@@ -131,7 +131,7 @@ impl Executor {
         world.rng.pick(&able).copied()
     }
 
-    /// Time goes on to the next thing that happens.
+    /// Advances time to the next event.
     fn advance(&mut self) -> bool {
         let mut world = self.shared.world();
         let now = self.shared.clock.now_ms();
@@ -165,7 +165,7 @@ impl super::world::World {
         }
     }
 
-    /// Counts how long those were not asked that could have been.
+    /// Counts for how long agents were not asked although all runners could ask them.
     fn tend(&mut self, passed_ms: i64) {
         if !self.all_can_ask() {
             return;
@@ -182,9 +182,9 @@ impl super::world::World {
         }
     }
 
-    /// What happens by itself while time goes by.
+    /// Makes random events happen in the time that passed.
     fn chances(&mut self, passed_ms: i64) {
-        // Rates are per some hundred milliseconds; long waits have more of them.
+        // Rates are per some hundred milliseconds, so a long wait has more chances.
         let times = (passed_ms / 250).clamp(1, 8);
         for _ in 0..times {
             if self.strikes(Fault::VmDies) {
@@ -201,7 +201,7 @@ impl super::world::World {
         let runner = self.rng.index(runners);
         let now = self.now_ms();
         if self.strikes(Fault::ClockJump) {
-            // Hosts that share a store agree about the time to some minutes.
+            // Hosts that share a store agree about the time to within some minutes.
             let most = if runners == 1 { 30 * 3_600_000 } else { 600_000 };
             let jump = self.rng.between(-most, most);
             self.say(&format!("r{runner} fault clock_jump {jump} ms"));
@@ -250,7 +250,7 @@ impl super::world::World {
         self.hit(&driver, &id, fault);
     }
 
-    /// Makes something happen to a VM.
+    /// Makes a fault happen to a VM.
     pub fn hit(&mut self, driver: &str, id: &str, fault: &str) {
         let now = self.now_ms();
         match fault {

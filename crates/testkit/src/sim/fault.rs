@@ -1,4 +1,4 @@
-//! What can go wrong, by name.
+//! Faults, by name.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ macro_rules! faults {
         pub enum Fault { $($(#[$doc])* $variant,)* }
 
         impl Fault {
-            /// All of them.
+            /// All faults.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// Its name in scenario files and transcripts.
+            /// Returns its name in scenario files and transcripts.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 
-            /// The greatest rate that a seed may have, out of a thousand occasions.
+            /// Returns the greatest rate that a seed may have, in a thousand occasions.
             fn most(self) -> i64 {
                 match self { $(Self::$variant => $most,)* }
             }
@@ -31,25 +31,25 @@ macro_rules! faults {
 faults! {
     /// A call of the cloud took effect, and its answer is lost.
     ResponseLost = "response_lost", 200;
-    /// A call of the store is answered by an error that leaves open whether it took effect.
+    /// A call of the store returns an error that leaves open whether it took effect.
     CommitUnknown = "commit_unknown", 40;
     /// The cloud has no room for a launch.
     Capacity = "capacity", 400;
-    /// A limit of the account.
+    /// A limit of the account is reached.
     Quota = "quota", 200;
-    /// Asked too often.
+    /// Too many calls were made.
     Throttled = "throttled", 300;
-    /// A failure that passes.
+    /// A temporary failure.
     Transient = "transient", 300;
-    /// Not allowed.
+    /// The call is not allowed.
     Auth = "auth", 100;
-    /// A new VM is listed late, and one that ended goes on being listed.
+    /// A new VM is listed late, and an ended one is still listed.
     DelayedVisibility = "delayed_visibility", 900;
     /// A listing misses or repeats instances.
     PagingChanges = "paging_changes", 150;
     /// A listing fails.
     ListFails = "list_fails", 300;
-    /// A VM dies by itself, in whatever state.
+    /// A VM dies by itself, in any state.
     VmDies = "vm_dies", 8;
     /// A VM's agent never answers.
     BootNeverEnds = "boot_never_ends", 300;
@@ -71,39 +71,39 @@ faults! {
     Partition = "partition", 3;
     /// A call of the cloud takes long.
     SlowCall = "slow_call", 200;
-    /// One runner's process stands still for a while.
+    /// One runner's process is paused for a while.
     Pause = "pause", 3;
     /// The store answers slowly.
     SlowStore = "slow_store", 30;
     /// A second process is started under the name of a runner.
     EqualName = "equal_name", 1000;
-    /// A VM is there that no row ever knew, as after the loss of a database.
+    /// There is a VM without any former row, as after the loss of a database.
     Stray = "stray", 2;
-    /// A VM of somebody else is there, in the cloud that others use too.
+    /// There is a VM of a stranger in the shared cloud.
     Stranger = "stranger", 2;
-    /// A launch makes a part of its batch.
+    /// A launch makes only a part of its batch.
     PartialFill = "partial_fill", 500;
-    /// The address of a new VM is told by a later listing only.
+    /// Only a later listing has the address of a new VM.
     AddressLate = "address_late", 500;
     /// A cloud takes seconds for a listing.
     SlowListing = "slow_listing", 900;
-    /// The disk of the store is full for a while: nothing new is written, and ends only where a reserve makes room for them.
+    /// The store's disk is full for a while: nothing new is written, and ends only where there is a reserve for them.
     DiskFull = "disk_full", 3;
-    /// The store answers nobody, at times for longer than VMs go on without contact.
+    /// The store answers nobody, at times for longer than VMs survive without contact.
     StoreOutage = "store_outage", 2;
-    /// An agent starts again, and knows neither its identity nor its stage any more.
+    /// An agent is started again, and has lost its identity and its stage.
     AgentForgets = "agent_forgets", 8;
 }
 
 impl Fault {
-    /// The fault of that name.
+    /// Returns the fault with that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|fault| fault.name() == name)
     }
 }
 
-/// How often each fault happens in a seed.
+/// The rates of the faults in a seed.
 #[derive(Debug, Clone, Default)]
 pub struct Rates {
     rates: BTreeMap<Fault, u32>,
@@ -112,7 +112,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// A random subset with random rates.
+    /// Returns a random subset with random rates.
     pub fn random(rng: &mut Rng) -> Self {
         let mut rates = BTreeMap::new();
         let each = *rng.pick(&[100, 250, 400, 600]).unwrap_or(&300);
@@ -125,35 +125,35 @@ impl Rates {
         Self { rates, ..Self::default() }
     }
 
-    /// Whether this seed has it at all.
+    /// Returns whether this seed has the fault at all.
     #[must_use]
     pub fn has(&self, fault: Fault) -> bool {
         self.rates.contains_key(&fault)
     }
 
-    /// Makes the next occasions of it happen for sure: those in calls of this name, or in any when it is empty.
+    /// Makes the next occasions of a fault certain: those in calls of this name, or in any calls when it is empty.
     pub fn arm(&mut self, fault: Fault, call: &str, times: u32) {
         *self.armed.entry((fault, call.to_owned())).or_default() += times;
     }
 
-    /// From now on none happens.
+    /// Stops all faults.
     pub fn stop(&mut self) {
         self.rates.clear();
         self.armed.clear();
     }
 
-    /// How often each happened.
+    /// Returns how often each fault happened.
     #[must_use]
     pub fn struck(&self) -> &BTreeMap<Fault, u64> {
         &self.struck
     }
 
-    /// Notes that it happened.
+    /// Records that a fault happened.
     pub fn note(&mut self, fault: Fault) {
         *self.struck.entry(fault).or_default() += 1;
     }
 
-    /// Whether it happens on this occasion, in a call of this name.
+    /// Decides whether a fault happens on this occasion, in a call of this name.
     pub fn strikes(&mut self, fault: Fault, call: &str, rng: &mut Rng) -> bool {
         let strikes = self.decide(fault, call, rng);
         if strikes {
@@ -174,7 +174,7 @@ impl Rates {
         self.rates.get(&fault).is_some_and(|rate| rng.chance(*rate))
     }
 
-    /// The names and rates, for people.
+    /// Returns the names and rates, for people.
     #[must_use]
     pub fn describe(&self) -> String {
         let all: Vec<String> = self.rates.iter().map(|(fault, rate)| format!("{}={rate}", fault.name())).collect();

@@ -10,11 +10,11 @@ use super::fault::Fault;
 use super::invariant;
 use super::world::World;
 
-/// What a launch answers, and how long after it took effect.
+/// The answer to a launch, and its delay after the effect.
 type Answered = (Result<Vec<Launched>, DriverError>, i64);
 
 impl World {
-    /// A launch takes effect, for the first time or again.
+    /// Carries out a launch, for the first time or again.
     pub(super) fn launched(&mut self, runner: usize, driver: &str, request: &LaunchRequest) -> Answered {
         let pool = request.labels.get(POOL_LABEL).cloned().unwrap_or_default();
         if !request.labels.contains_key(RUNNER_LABEL) {

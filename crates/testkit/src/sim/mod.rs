@@ -1,13 +1,13 @@
-//! The simulated world: the **real** engine on a virtual clock, with a store, clouds, agents, clients and operators that
-//! follow from a seed.
+//! The simulated world: the **real** engine on a virtual clock, with a store, clouds, agents, clients and operators
+//! that follow from a seed.
 //!
 //! ```text
 //! seed ─► setting, faults, people ─► N steps with faults ─► calm: everybody behaves ─► everything must settle
 //!                                      │ after each step: invariants                    (liveness)
 //! ```
-//! A step is one decision of the scheduler: one ready task goes on, or time does. Every call of the engine registers,
-//! takes effect at a later step and is answered at a still later one, so that a crash falls before or after any effect. The
-//! same seed gives the same transcript, byte for byte.
+//! A step is one decision of the scheduler: one ready task continues, or time does. Every call of the engine registers,
+//! takes effect at a later step and is answered at a still later one, so that a crash may fall before or after any
+//! effect. The same seed gives the same transcript, byte for byte.
 
 pub mod agents;
 pub mod clients;

@@ -1,5 +1,5 @@
-//! The one source of randomness of a simulated world. The algorithm (splitmix64) is fixed here, so that a seed means the
-//! same for ever.
+//! The only source of randomness of a simulated world. The algorithm (splitmix64) is fixed here, so that a seed means
+//! the same for ever.
 
 /// Numbers that follow from the seed alone.
 #[derive(Debug, Clone)]
@@ -8,7 +8,7 @@ pub struct Rng {
 }
 
 impl Rng {
-    /// The numbers of this seed.
+    /// Creates the numbers of this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut rng = Self { state: seed ^ 0x6b69_6c6e_7369_6d31 };
@@ -16,7 +16,7 @@ impl Rng {
         rng
     }
 
-    /// Any number.
+    /// Returns any number.
     pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
@@ -25,28 +25,28 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below this one; 0 for 0.
+    /// Returns a number below `end`; 0 for 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        // The bias of a remainder is of no matter for such small ends.
+        // The bias of a remainder does not matter for such small ends.
         if end == 0 { 0 } else { self.next_u64() % end }
     }
 
-    /// An index of a sequence of this length, which must not be empty.
+    /// Returns an index of a sequence of this length, which must not be empty.
     pub fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).unwrap_or(0)
     }
 
-    /// A number from one to the other, both included.
+    /// Returns a number from `low` to `high`, both included.
     pub fn between(&mut self, low: i64, high: i64) -> i64 {
         low + i64::try_from(self.below(u64::try_from(high - low + 1).unwrap_or(1))).unwrap_or(0)
     }
 
-    /// True so many times out of a thousand.
+    /// Returns true with this probability, in a thousand.
     pub fn chance(&mut self, per_mille: u32) -> bool {
         per_mille > 0 && self.below(1000) < u64::from(per_mille)
     }
 
-    /// One of them.
+    /// Returns one of the elements.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         if of.is_empty() { None } else { of.get(self.index(of.len())) }
     }

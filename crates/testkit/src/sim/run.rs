@@ -15,47 +15,47 @@ use super::setting;
 use super::settle::settled;
 use super::world::{Process, Shared, Violation, World};
 
-/// What is run.
+/// The plan of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// Decides everything.
     pub seed: u64,
-    /// Decisions with faults, before the calm.
+    /// Number of decisions with faults, before the calm.
     pub steps: u64,
     /// Whether all lines of the transcript are kept.
     pub verbose: bool,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
-    /// What broke, if anything did.
+    /// The broken invariant, if any.
     pub violation: Option<Violation>,
     /// The fewest steps after which it breaks.
     pub at_step: u64,
-    /// The last lines, or all.
+    /// The last lines of the transcript, or all.
     pub lines: Vec<String>,
     /// Digest of the transcript.
     pub digest: u64,
     /// Virtual time that passed with faults, and in all.
     pub passed_ms: (i64, i64),
-    /// All decisions, those of the calm too.
+    /// Number of all decisions, including those of the calm.
     pub decisions: u64,
-    /// How often each thing happened.
+    /// Number of events of each kind.
     pub counts: BTreeMap<&'static str, u64>,
     /// The faults of this seed.
     pub faults: String,
-    /// How often each of them happened.
+    /// Number of occurrences of each fault.
     pub struck: BTreeMap<Fault, u64>,
 }
 
 /// Lines that are shown of a failed run.
 const TAIL_LINES: usize = 40;
-/// In a calm world everything settles within this.
+/// Time within which everything must settle in a calm world.
 const SETTLE_MS: i64 = 90 * 60_000;
-/// How often it is looked whether it has.
+/// Interval of the checks whether it has settled.
 const LOOK_EVERY_MS: i64 = 3_000;
 
 /// A seed's world in its run.
@@ -135,7 +135,7 @@ impl Run {
         self.executor.shared.world().violation.clone()
     }
 
-    /// One decision, and the restart of runners that ended.
+    /// Makes one decision, and restarts runners that ended.
     fn step(&mut self) -> bool {
         self.decisions += 1;
         let went_on = self.executor.step();
@@ -144,7 +144,7 @@ impl Run {
             let mut world = self.executor.shared.world();
             let now = world.now_ms();
             for runner in 0..world.processes.len() {
-                // A process that finds no store ends at once, and is tried again.
+                // A process without a store ends at once, and is started again.
                 let down = world.trouble.is_down(now);
                 if down || world.processes.get(runner).is_some_and(|p| p.up || p.superseded) {
                     continue;
@@ -162,7 +162,7 @@ impl Run {
         went_on
     }
 
-    /// No fault happens any more; everything must come to rest.
+    /// Stops all faults, and waits until everything has settled.
     fn calm(&mut self, at_least_ms: i64) {
         let shared = Arc::clone(&self.executor.shared);
         {
@@ -171,7 +171,7 @@ impl Run {
             world.calm = true;
             world.faults.stop();
             world.trouble.end();
-            // Hosts that share a store agree about the time by then; one alone need not be right.
+            // By then, hosts that share a store agree about the time. A single host need not be right.
             let shared_store = world.processes.len() > 1;
             for process in &mut world.processes {
                 process.skew_ms = 0;
@@ -213,7 +213,7 @@ impl Run {
     }
 }
 
-/// Adds a process of the first runner's name, in some seeds, and says when it is started.
+/// In some seeds, adds a process with the first runner's name, and returns when it is started.
 fn twin(world: &mut World) -> BTreeMap<usize, i64> {
     if !world.faults.has(Fault::EqualName) {
         return BTreeMap::new();

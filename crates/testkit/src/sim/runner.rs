@@ -36,7 +36,7 @@ struct Signals {
     waiting: Vec<Waker>,
 }
 
-/// Starts the engine of a runner with a memory that holds nothing.
+/// Starts the engine of a runner with an empty memory.
 pub fn start(shared: &Arc<Shared>, runner: usize, config: &Config) -> Arc<Engine> {
     let clock = Arc::clone(&shared.clock);
     let now = clock.now_ms();

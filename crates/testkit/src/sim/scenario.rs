@@ -1,4 +1,5 @@
-//! Scenarios: small files that people write, played on the simulated world with steady times; their transcripts are kept.
+//! Scenarios: small files that people write, played on the simulated world with steady times. Their transcripts are
+//! committed.
 //!
 //! ```text
 //! runners 2
@@ -25,13 +26,13 @@ use super::rng::Rng;
 use super::setting::{self, START_MS};
 use super::world::{Pace, Process, Shared, World};
 
-/// The longest that a stage's client stays.
+/// Longest stay of a stage's client.
 const FOR_EVER_MS: i64 = 10 * 24 * 3_600_000;
 
-/// Plays a scenario; its transcript.
+/// Plays a scenario and returns its transcript.
 ///
 /// # Errors
-/// Says which line cannot be understood, or which invariant broke.
+/// Says which line is not valid, or which invariant broke.
 pub fn play(text: &str) -> Result<String, String> {
     let lines: Vec<(usize, Vec<&str>)> = text
         .lines()
@@ -117,7 +118,7 @@ fn command(executor: &mut Executor, words: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Lets the world go on until that time.
+/// Lets the world run until that time.
 fn go_to(executor: &mut Executor, until_ms: i64) -> Result<(), String> {
     let clock = Arc::clone(&executor.shared.clock);
     let there = Arc::new(AtomicBool::new(false));

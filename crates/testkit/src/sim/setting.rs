@@ -1,4 +1,4 @@
-//! What a seed decides before anything happens: pools, times, clouds.
+//! A seed's decisions before anything happens: pools, times, clouds.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use super::cloud::{Cloud, Watchdog};
 use super::rng::Rng;
 use super::world::World;
 
-/// When every world begins: a Monday morning.
+/// The time when every world begins: a Monday morning.
 pub const START_MS: i64 = 1_767_596_100_000;
 
-/// A pool with a base flavor only.
+/// Returns a pool with a base flavor only.
 #[must_use]
 pub fn pool(name: &str, driver: &str, limit: u32, warm: u32) -> Pool {
     Pool {
@@ -31,7 +31,7 @@ pub fn pool(name: &str, driver: &str, limit: u32, warm: u32) -> Pool {
     }
 }
 
-/// A flavor that is nothing special.
+/// Returns an ordinary flavor.
 #[must_use]
 pub fn flavor(key: &str, warm: u32) -> Flavor {
     Flavor {
@@ -48,7 +48,7 @@ pub fn flavor(key: &str, warm: u32) -> Flavor {
     }
 }
 
-/// Pools and times of a seed.
+/// Returns the pools and times of a seed.
 pub fn config(rng: &mut Rng) -> Config {
     let mut pools = BTreeMap::new();
     let mut linux = pool("linux", "cloud", 0, small(rng, 2));
@@ -113,11 +113,11 @@ fn small(rng: &mut Rng, most: i64) -> u32 {
     u32::try_from(rng.between(0, most)).unwrap_or(0)
 }
 
-/// Gives the world its clouds, and notes the limits that are in force.
+/// Gives the world its clouds, and records the limits that are in force.
 pub fn clouds(world: &mut World) {
     let oldest = world.config.pools.values().map(|pool| i64::from(pool.ages.max_age_s)).max().unwrap_or(0) * 1000;
-    // A patient watchdog hides nothing that the runners should have done.
-    // Its own numbers: those of the world stay as they were.
+    // A patient watchdog does not hide omissions of the runners. It has random numbers of its own, so that those of the
+    // world stay as they were.
     let patience_ms = *world.rng.clone().pick(&[20, 60, 240]).unwrap_or(&20) * 60_000;
     let watchdog = Watchdog { lease_ms: patience_ms, max_age_ms: oldest + patience_ms };
     world.clouds.insert("cloud".to_owned(), Cloud::new(false, watchdog));
@@ -125,7 +125,7 @@ pub fn clouds(world: &mut World) {
     note_limits(world);
 }
 
-/// Notes the limits that are in force now. A lower one never makes instances go, so the highest ever counts.
+/// Records the limits that are in force now. A lower limit never ends instances, so the highest one ever counts.
 pub fn note_limits(world: &mut World) {
     for pool in world.config.pools.values() {
         let of_flavors = pool.flavors.iter().map(|f| (format!("flavor {}", f.key), f.limit.unwrap_or(u32::MAX)));

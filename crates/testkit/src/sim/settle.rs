@@ -1,4 +1,4 @@
-//! Liveness: what everything must come to, once no fault happens any more.
+//! Liveness: the state that everything must reach once faults have stopped.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,13 @@ use super::driver::all_vms;
 use super::invariant::is_strange;
 use super::world::World;
 
-/// What has not come to rest yet: the invariant, and what is seen of it.
+/// Something that has not settled yet: the invariant, and the observation.
 pub type Unsettled = (&'static str, String);
 
 /// The ends of a stage whose client is there and got nothing.
 const UNSERVED: [Code; 3] = [Code::NoCapacity, Code::Unattended, Code::StageDeadline];
 
-/// Whether everything is as it should be.
+/// Checks whether everything is as it should be.
 pub fn settled(w: &World, probes: &[StageId]) -> Result<(), Unsettled> {
     if let Some(stage) = w.rows.open.iter().filter_map(|id| w.rows.stages.get(id)).next() {
         return Err(("every_stage_ends", format!("{stage:?}")));
@@ -28,7 +28,7 @@ pub fn settled(w: &World, probes: &[StageId]) -> Result<(), Unsettled> {
         let Some(stage) = w.rows.stages.get(id) else {
             return Err(("every_stage_ends", format!("{id} was never heard")));
         };
-        // An operator's last word may have come after the probe: a pool is drained, or the file has it no more.
+        // An operator's last action may have come after the probe: a pool is drained, or no longer in the file.
         let (drained, pools) = (&w.rows.drained, &w.config.pools);
         let withdrawn = stage.candidates.iter().any(|c| drained.contains(&c.pool) || !pools.contains_key(&c.pool));
         if !withdrawn && stage.cause.as_ref().is_some_and(|cause| UNSERVED.contains(&cause.code)) {

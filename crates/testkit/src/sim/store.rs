@@ -1,4 +1,4 @@
-//! The store as one runner reaches it: each call is on its way, takes effect, and is on its way back.
+//! The store as one runner reaches it: each call travels, takes effect, and its answer travels back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::world::{Part, Shared, World};
 pub struct SimStore {
     /// The world.
     pub shared: Arc<Shared>,
-    /// Whose calls these are.
+    /// The runner that calls.
     pub runner: usize,
 }
 
@@ -42,7 +42,7 @@ impl SimStore {
         self.call(what, Touch::Write, |w| Ok(effect(w)))
     }
 
-    /// A call that the tables may refuse.
+    /// Makes a call that the tables may refuse.
     fn call<'a, T: Send + 'a>(
         &'a self,
         what: &'static str,

@@ -1,8 +1,8 @@
-//! What happened, for people, and a digest of it, for comparison.
+//! The events of a run, for people, and a digest of them, for comparison.
 
 use std::collections::VecDeque;
 
-/// Lines that are kept when not all are wanted.
+/// Number of lines that are kept unless all are wanted.
 const KEPT_LINES: usize = 60;
 
 /// The lines of one run.
@@ -16,7 +16,7 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// An empty one; times count from there.
+    /// Creates an empty transcript whose times count from `start_ms`.
     #[must_use]
     pub fn new(start_ms: i64, all: bool) -> Self {
         Self { lines: VecDeque::new(), all, digest: 0xcbf2_9ce4_8422_2325, start_ms }
@@ -35,13 +35,13 @@ impl Transcript {
         }
     }
 
-    /// Changes with every byte of every line so far.
+    /// Returns a digest that changes with every byte of every line so far.
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.digest
     }
 
-    /// The last lines, at most so many.
+    /// Returns the last lines, at most this many.
     #[must_use]
     pub fn tail(&self, lines: usize) -> Vec<String> {
         self.lines.iter().skip(self.lines.len().saturating_sub(lines)).cloned().collect()

@@ -2,80 +2,80 @@
 
 use super::world::World;
 
-/// A runner that cannot use the store for less than this may not notice.
+/// Duration below which a runner may not notice that it cannot use the store.
 const NOTICED_MS: i64 = 60_000;
-/// A pass that begins before a trouble ends may see what is written after it.
+/// A pass that begins before a trouble ends may see rows that are written after it.
 const PASS_MS: i64 = 15_000;
 
-/// What is wrong with the store.
+/// The store's present troubles.
 #[derive(Debug, Default)]
 pub struct StoreTrouble {
     full_until_ms: i64,
     down_until_ms: i64,
 }
 
-/// What a runner's calls of the store were refused for, while it goes on.
+/// Refusals of a runner's calls of the store, as long as they last.
 #[derive(Debug, Default)]
 pub struct Refused {
-    /// Since when none of its writes succeeded, and why; not those that a reserve made room for.
+    /// Since when none of its writes has succeeded, and why. Writes that needed a reserve do not count as success.
     pub since_ms: Option<(i64, &'static str)>,
-    /// When the latest refusal ended that it must have noticed.
+    /// End of the latest refusal that it must have noticed.
     pub noticed_until_ms: i64,
 }
 
-/// What a call of the store does.
+/// The kind of a call of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Touch {
     /// It reads.
     Read,
     /// It writes.
     Write,
-    /// It writes what a reserve makes room for on a full disk: ends and leases.
+    /// It writes an end or a lease, for which a full disk has a reserve.
     End,
 }
 
 impl StoreTrouble {
-    /// Whether nobody is answered.
+    /// Returns whether the store answers nobody.
     #[must_use]
     pub fn is_down(&self, now_ms: i64) -> bool {
         self.down_until_ms > now_ms
     }
 
-    /// Whether the disk is full.
+    /// Returns whether the disk is full.
     #[must_use]
     pub fn is_full(&self, now_ms: i64) -> bool {
         self.full_until_ms > now_ms
     }
 
-    /// All is well again.
+    /// Ends all troubles.
     pub fn end(&mut self) {
         *self = Self::default();
     }
 }
 
 impl World {
-    /// The disk of the store is full from now on.
+    /// Makes the disk of the store full from now on.
     pub fn fill_disk(&mut self, ms: i64) {
         self.say(&format!("fault disk_full for {ms} ms"));
         self.trouble.full_until_ms = self.trouble.full_until_ms.max(self.now_ms() + ms);
     }
 
-    /// The store answers nobody from now on.
+    /// Makes the store answer nobody from now on.
     pub fn stop_store(&mut self, ms: i64) {
         self.say(&format!("fault store_outage for {ms} ms"));
         self.trouble.down_until_ms = self.trouble.down_until_ms.max(self.now_ms() + ms);
     }
 
-    /// How long a trouble lasts: mostly short, sometimes longer than VMs go on without contact.
+    /// Returns the duration of a trouble: mostly short, sometimes longer than VMs survive without contact.
     pub(super) fn trouble_ms(&mut self) -> i64 {
         let most = *self.rng.pick(&[20_000, 180_000, 1_200_000, 5_400_000]).unwrap_or(&20_000);
         self.rng.between(1_000, most)
     }
 
-    /// Why the store refuses a runner's call now, and how long that takes.
+    /// Returns why the store refuses a runner's call now, and how long that takes.
     pub(super) fn refuses(&mut self, runner: usize, touch: Touch) -> Option<(&'static str, i64)> {
         let now = self.now_ms();
-        // A database that several runners share is a server, which keeps no reserve.
+        // A database that several runners share is a server, which has no reserve.
         let reserve = self.processes.len() == 1;
         let refused = if self.trouble.is_down(now) {
             ("no connection could be made", 30_000)
@@ -92,7 +92,7 @@ impl World {
         Some(refused)
     }
 
-    /// Notes that a runner's write succeeded.
+    /// Records that a runner's write succeeded.
     pub(super) fn wrote(&mut self, runner: usize) {
         let now = self.now_ms();
         if self.trouble.is_full(now) {
@@ -106,20 +106,20 @@ impl World {
         }
     }
 
-    /// Whether a row can be written that does not end anything.
+    /// Returns whether a row can be written that does not end anything.
     #[must_use]
     pub fn can_write(&self) -> bool {
         let now = self.now_ms();
         !self.trouble.is_down(now) && !self.trouble.is_full(now)
     }
 
-    /// Whether ends can be written.
+    /// Returns whether ends can be written.
     #[must_use]
     pub fn can_end(&self) -> bool {
         self.can_write() || self.processes.len() == 1 && !self.trouble.is_down(self.now_ms())
     }
 
-    /// For how long a runner's process could see and write what rows say, in milliseconds, at most.
+    /// Returns for how long a runner's process could read and write rows, in milliseconds, at most.
     #[must_use]
     pub fn watched_ms(&self, runner: usize) -> i64 {
         let Some(process) = self.processes.get(runner) else { return 0 };

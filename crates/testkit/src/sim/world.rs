@@ -1,4 +1,4 @@
-//! Everything outside of the runners' processes: rows, clouds, networks, and the observers who check invariants.
+//! Everything outside of the runners' processes: rows, clouds, networks, and the observers that check invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,7 +15,7 @@ use super::rows::Rows;
 use super::transcript::Transcript;
 use super::trouble::{Refused, StoreTrouble};
 
-/// What a runner may be cut off from.
+/// A part from which a runner may be cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// The rows.
@@ -31,7 +31,7 @@ pub enum Part {
 pub struct Violation {
     /// The invariant's name.
     pub invariant: &'static str,
-    /// What was seen.
+    /// The observation.
     pub what: String,
 }
 
@@ -40,42 +40,42 @@ pub struct Violation {
 pub struct Process {
     /// The name of its runner.
     pub name: String,
-    /// It ended because a later one of its name was started, and is not started again.
+    /// Whether it ended because a later process of its name was started. It is not started again.
     pub superseded: bool,
     /// Whether it runs.
     pub up: bool,
-    /// Which start of it this is.
+    /// Number of its present start.
     pub incarnation: u32,
-    /// When it was started.
+    /// Time of its start.
     pub started_ms: i64,
-    /// Until when it cannot reach a part.
+    /// Time until which it cannot reach each part.
     pub cut_off_ms: BTreeMap<Part, i64>,
-    /// Until when it stands still.
+    /// Time until which it is paused.
     pub paused_ms: i64,
-    /// How much its host's wall clock is ahead.
+    /// How far its host's wall clock is ahead.
     pub skew_ms: i64,
-    /// How much the clock is ahead by which it dates rows: as the wall clock was when it took its epoch.
+    /// How far the clock that dates its rows is ahead. That is the wall clock's error when it took its epoch.
     pub epoch_ms: Arc<AtomicI64>,
-    /// Calls of the cloud and of agents about an instance that are under way, by incarnation.
+    /// Open calls of the cloud and of agents about an instance, by incarnation.
     pub working: BTreeSet<(u32, String)>,
-    /// What the store refuses it.
+    /// The store's refusals of its calls.
     pub refused: Refused,
-    /// Whether this start of it ever held leases.
+    /// Whether it has held leases since its present start.
     pub leased: bool,
 }
 
 impl Process {
-    /// The process of this runner.
+    /// Creates the process of this runner.
     #[must_use]
     pub fn of_runner(runner: usize) -> Self {
         Self { name: format!("runner{runner}"), ..Self::default() }
     }
 }
 
-/// How long calls take.
+/// Duration of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// As the seed wants it.
+    /// Random, by the seed.
     Random,
     /// Always the same, for transcripts that people read.
     Steady,
@@ -85,35 +85,35 @@ pub enum Pace {
 pub struct World {
     /// The only randomness.
     pub rng: Rng,
-    /// What goes wrong, and how often.
+    /// The faults and their rates.
     pub faults: Rates,
-    /// No fault happens any more and everybody behaves.
+    /// Whether faults have stopped and everybody behaves well.
     pub calm: bool,
-    /// How long calls take.
+    /// Duration of calls.
     pub pace: Pace,
-    /// What is to be, as it stands in the file now.
+    /// The desired state, as in the file now.
     pub config: Config,
     /// The rows.
     pub rows: Rows,
-    /// What is wrong with the store that keeps them.
+    /// The troubles of the store.
     pub trouble: StoreTrouble,
     /// The clouds, by driver.
     pub clouds: BTreeMap<String, Cloud>,
     /// The runners.
     pub processes: Vec<Process>,
-    /// What happened.
+    /// The events.
     pub transcript: Transcript,
-    /// The first invariant that broke.
+    /// The first broken invariant.
     pub violation: Option<Violation>,
-    /// What the observers remember.
+    /// The observers' memory.
     pub marks: Marks,
     /// Runners that end after the present poll.
     pub crashes: BTreeSet<usize>,
     /// Tasks that are dropped after the present poll.
     pub dropped: Vec<TaskId>,
-    /// Time that passed while a runner was well, so that a bound holds only for what could be done.
+    /// Time that passed while a runner was well, so that a limit counts only time in which somebody could act.
     pub well_ms: i64,
-    /// The part of it in which rows of all kinds could be written.
+    /// The part of that time in which rows of all kinds could be written.
     pub able_ms: i64,
     /// Stages whose client is still there.
     pub attached: BTreeSet<StageId>,
@@ -121,7 +121,7 @@ pub struct World {
     clock: Arc<Clock>,
 }
 
-/// What all tasks share.
+/// The state that all tasks share.
 pub struct Shared {
     /// The clock.
     pub clock: Arc<Clock>,
@@ -129,20 +129,20 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The world with its clock.
+    /// Shares a world and its clock.
     #[must_use]
     pub fn new(world: World) -> Arc<Self> {
         Arc::new(Self { clock: Arc::clone(&world.clock), world: Mutex::new(world) })
     }
 
-    /// The world, for no longer than one effect.
+    /// Returns the world, for no longer than one effect.
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl World {
-    /// A world in which nothing happened yet.
+    /// Creates a world in which nothing has happened yet.
     #[must_use]
     pub fn new(clock: &Arc<Clock>, rng: Rng, config: Config, runners: usize) -> Self {
         let now_ms = clock.now_ms();
@@ -169,24 +169,24 @@ impl World {
         }
     }
 
-    /// The true time.
+    /// Returns the true time.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         self.clock.now_ms()
     }
 
-    /// A token that there never was.
+    /// Returns a new token.
     pub fn new_token(&mut self) -> String {
         self.ids += 1;
         format!("i{}", self.ids)
     }
 
-    /// Whether a fault happens now.
+    /// Decides whether a fault happens now.
     pub fn strikes(&mut self, fault: Fault) -> bool {
         self.strikes_in("", fault)
     }
 
-    /// Whether a fault happens now, in a call of this name.
+    /// Decides whether a fault happens now, in a call of this name.
     pub fn strikes_in(&mut self, call: &str, fault: Fault) -> bool {
         !self.calm && self.faults.strikes(fault, call, &mut self.rng)
     }
@@ -197,7 +197,7 @@ impl World {
         self.transcript.say(now, text);
     }
 
-    /// Notes a broken invariant. Only the first counts: what follows may follow from it.
+    /// Records a broken invariant. Only the first one counts, because others may follow from it.
     pub fn violate(&mut self, invariant: &'static str, what: impl Into<String>) {
         if self.violation.is_none() {
             let what = what.into();
@@ -206,13 +206,13 @@ impl World {
         }
     }
 
-    /// Whether the runner cannot reach that part now.
+    /// Returns whether the runner cannot reach that part now.
     #[must_use]
     pub fn is_cut_off(&self, runner: usize, part: Part) -> bool {
         self.processes.get(runner).and_then(|p| p.cut_off_ms.get(&part)).is_some_and(|until| *until > self.now_ms())
     }
 
-    /// Whether the runner could do everything now that ends something.
+    /// Returns whether the runner can now do everything that ends something.
     #[must_use]
     pub fn is_well(&self, runner: usize) -> bool {
         let now = self.now_ms();
@@ -220,7 +220,7 @@ impl World {
         self.can_end() && self.processes.get(runner).is_some_and(goes_on)
     }
 
-    /// Whether every runner could ask its agents now.
+    /// Returns whether every runner can ask its agents now.
     #[must_use]
     pub fn all_can_ask(&self) -> bool {
         let now = self.now_ms();
@@ -229,13 +229,13 @@ impl World {
         self.processes.iter().all(|p| p.superseded || asks(p) && reaches(p))
     }
 
-    /// The clock by which a runner dates rows.
+    /// Returns the clock by which a runner dates rows.
     #[must_use]
     pub fn row_clock_ms(&self, runner: usize) -> i64 {
         self.now_ms() + self.processes.get(runner).map_or(0, |p| p.epoch_ms.load(Ordering::Relaxed))
     }
 
-    /// How long a call takes on its way there: mostly short.
+    /// Returns how long a call travels: mostly short.
     pub fn delay(&mut self, usual_ms: i64) -> i64 {
         if self.pace == Pace::Steady {
             return usual_ms;

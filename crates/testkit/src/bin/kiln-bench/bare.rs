@@ -1,4 +1,5 @@
-//! Launches without an engine: what the machine itself takes for so many instances. The only benchmark that has a driver of its own.
+//! Launches without an engine: the machine's own time for this many instances. This is the only benchmark with a driver
+//! of its own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use serde_json::Value;
 
 use crate::real::Place;
 
-/// Launches and boots so many instances at the same time; how long it takes until the last one is ready.
+/// Launches and boots this many instances concurrently, and returns the time until the last one is ready.
 pub async fn launches(count: usize) -> anyhow::Result<Duration> {
     let place = Place::new()?;
     let authority = Arc::new(kiln_tls::load_or_create(&place.path().join("ca"))?);

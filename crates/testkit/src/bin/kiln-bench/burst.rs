@@ -1,4 +1,4 @@
-//! Many stages at once on real agents: who waits how long, and whether all are kept.
+//! Many concurrent stages on real agents: how long each waits, and whether all are stored.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,30 +14,30 @@ use crate::numbers::{ms, percentile};
 use crate::real::{Place, Runner};
 use crate::{bare, local, post};
 
-/// Callers that each serve one stage after the other,
+/// Number of callers. Each serves one stage after the other.
 const CALLERS: usize = 10;
-/// of so many stages in all,
+/// Number of stages that all callers serve together.
 const CALLED: usize = 30;
-/// over so many warm instances.
+/// Number of warm instances for the callers.
 const WARM: usize = 10;
 /// Stages on an empty pool.
 const COLD: usize = 20;
-/// Instances at once where a crowd waits.
+/// Most concurrent instances for the crowd.
 const PLACES: usize = 5;
-/// Stages asked for in a second while instances boot,
+/// Stages that are requested per second while instances boot.
 const FLOOD_PER_S: u32 = 25;
-/// for so long,
+/// Duration of these requests.
 const FLOOD_FOR_S: u32 = 8;
-/// and stored within this after the last one was asked for.
+/// Time after the last request within which all stages must be stored.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
 
-/// An instance that is ready and serves nobody for longer than this while stages wait is listed.
+/// Idle time of a ready instance, while stages wait, above which it is listed.
 const LATE: Duration = Duration::from_millis(100);
 
 /// The pool of a runner whose agents are processes.
 const POOL: &str = "pool";
 
-/// On processes, and with a program on local VMs: what does not ask for a second pool.
+/// Measures on processes, and with a program also those parts on local VMs that need no second pool.
 pub async fn run(crowd: usize, program: Option<&Path>) -> anyhow::Result<()> {
     println!("# agents are real processes on this machine; SQLite on disk");
     callers().await?;
@@ -50,7 +50,7 @@ pub async fn run(crowd: usize, program: Option<&Path>) -> anyhow::Result<()> {
     println!("# agents are in VMs of {} on this machine", local::IMAGE);
     let folder = local::Folder::new()?;
     let runner = folder.start(program, 1, u32::try_from(PLACES)?).await?;
-    // Its golden VM is made by then.
+    // Its golden VM exists by then.
     runner.wait(|pool| pool.ready == 1).await?;
     self::crowd(&runner, local::POOL, crowd).await?;
     flood(&runner, local::POOL).await
@@ -90,7 +90,7 @@ async fn callers() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Stages on an empty pool, beside launches that nobody decides about.
+/// Stages on an empty pool, compared with launches without an engine.
 async fn cold() -> anyhow::Result<()> {
     let bare = bare::launches(COLD).await?;
     let place = Place::new()?;
@@ -110,7 +110,7 @@ async fn cold() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A crowd on few places: how long an instance is ready before it serves one of those who wait.
+/// A crowd of stages for few instances: how long an instance is ready before it serves one of them.
 async fn crowd(runner: &Runner, pool: &str, stages: usize) -> anyhow::Result<()> {
     let (began, began_at) = (Instant::now(), SystemTime::now());
     let served = (0..stages).map(|n| {

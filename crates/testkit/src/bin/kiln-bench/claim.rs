@@ -1,4 +1,4 @@
-//! Warm claims through `/setup`, while the engine goes on filling the pool.
+//! Warm claims through `/setup`, while the engine refills the pool.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,9 +26,9 @@ use crate::{client, post};
 /// Claims one after the other, and again by many clients.
 const CLAIMS: usize = 1_000;
 const CLIENTS: usize = 64;
-/// Rows that are written at a time before the measurement.
+/// Rows that are written concurrently before the measurement.
 const FILLERS: usize = 64;
-/// The pool is full again within this.
+/// Time within which the pool must be full again.
 const FULL_WITHIN: Duration = Duration::from_secs(300);
 
 struct Bench {

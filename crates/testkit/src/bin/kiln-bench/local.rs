@@ -13,16 +13,17 @@ use anyhow::Context as _;
 
 use crate::real::Runner;
 
-/// The only pool of each.
+/// The only pool of each runner.
 pub const POOL: &str = "local";
-/// Not below /tmp, which may be memory, and not below the build, whose path may be too long for a socket's.
+/// Parent of the folder. It is not below /tmp, which may be memory, and not below the build, whose path may be too long
+/// for a socket.
 const BELOW: &str = "/var/tmp";
 /// The image that `tools/image` makes.
 pub const IMAGE: &str = "debian";
-/// Free disk that is reserved for each VM: these write next to nothing.
+/// Free disk that is reserved for each VM. These write next to nothing.
 const DISK_RESERVE_MIB: &str = "256";
 
-/// The folder in which all runs. VMs outlive their runner, but not this.
+/// The folder of all files. VMs outlive their runner, but not this.
 pub struct Folder {
     dir: tempfile::TempDir,
     images: PathBuf,
@@ -46,7 +47,7 @@ impl Folder {
         Ok(Self { dir, images, runners: AtomicU32::new(0) })
     }
 
-    /// Starts a runner of this program, with a state of its own and a pool of so many warm VMs and at most `limit`.
+    /// Starts a runner of this program, with a state of its own and a pool of `warm` warm VMs and at most `limit`.
     pub async fn start(&self, program: &Path, warm: u32, limit: u32) -> anyhow::Result<Runner> {
         let program = program.canonicalize().with_context(|| program.display().to_string())?;
         let dir = self.dir.path().join(self.runners.fetch_add(1, Ordering::Relaxed).to_string());
@@ -60,7 +61,7 @@ impl Folder {
         );
         std::fs::write(&pool, text)?;
         let mut command = Command::new(program);
-        // VMs of a benchmark that is cut off go by themselves.
+        // The VMs of an interrupted benchmark end by themselves.
         command.args(["runner", "--name", "bench", "--lease", "10m", "--pool"]).arg(pool);
         command.env("XDG_CACHE_HOME", cache).env("XDG_STATE_HOME", dir.join("state"));
         command.env("KILN_DISK_RESERVE_MIB", DISK_RESERVE_MIB);
@@ -76,12 +77,12 @@ fn cache() -> Option<PathBuf> {
     set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))
 }
 
-/// The processes of VMs whose files are below a folder.
+/// Returns the processes of VMs whose files are below a folder.
 fn vms(dir: &Path) -> Vec<rustix::process::Pid> {
     let mark = dir.as_os_str().as_encoded_bytes();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let ours = |pid: &i32| {
-        // One that ended meanwhile has no command line.
+        // A process that ended meanwhile has no command line.
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
         String::from_utf8_lossy(program).contains("qemu-system") && line.windows(mark.len()).any(|part| part == mark)

@@ -1,4 +1,4 @@
-//! What a runner costs and how fast it is. Each command prints a line with its numbers.
+//! Cost and speed of a runner. Each command prints a line with its numbers.
 
 mod bare;
 mod burst;
@@ -37,7 +37,7 @@ Usage: kiln-bench claim [--store sqlite|postgres] [--rows N,N]
        kiln-bench warm --kiln PATH[,PATH] [--rounds N]
                                /setup and the first /step on warm local VMs, by each of these programs in turn";
 
-/// A call of the API that takes longer has failed.
+/// Time after which a call of the API has failed.
 const CALL_WITHIN: Duration = Duration::from_secs(600);
 
 #[tokio::main]
@@ -87,13 +87,13 @@ fn arguments() -> anyhow::Result<(String, BTreeMap<String, String>)> {
     Ok((command, options))
 }
 
-/// The way to a runner that a benchmark started. Nothing is asked twice.
+/// Returns a client of a runner that a benchmark started. It repeats no call.
 fn client(url: &str) -> anyhow::Result<Runner> {
     let patience = Patience { unreachable_for: Duration::ZERO, pause: Duration::ZERO };
     Ok(Runner::new(url, &Access::default())?.with_patience(patience))
 }
 
-/// A call that must succeed, and in time.
+/// Makes a call that must succeed in time.
 async fn post(runner: &Runner, path: &str, body: &serde_json::Value) -> anyhow::Result<serde_json::Value> {
     let answered = tokio::time::timeout(CALL_WITHIN, runner.wait(path, body)).await;
     answered.with_context(|| format!("{path} was not answered in time"))?.with_context(|| path.to_owned())

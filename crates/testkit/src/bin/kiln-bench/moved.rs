@@ -1,4 +1,4 @@
-//! Several runners of one PostgreSQL: when one is killed, the others do its work.
+//! Several runners of one PostgreSQL: when one is killed, the others take over its work.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::post;
 use crate::real::{Place, Runner};
 
-/// Instances at once; more stages than that have to wait.
+/// Most concurrent instances. Further stages have to wait.
 const LIMIT: usize = 8;
 const STAGES: usize = 24;
 
@@ -28,14 +28,14 @@ pub async fn run(runners: usize) -> anyhow::Result<()> {
     for n in 0..runners {
         running.push(Runner::start(&place, &format!("runner-{n}"), 2, LIMIT, &["--database", &database]).await?);
         if n == 0 {
-            // It has the leases: it came first.
+            // The first runner has the leases.
             running[0].wait(|pool| pool.ready > 0).await?;
         }
     }
     let setup =
         |n: usize| json!({"id": format!("stage-{n}"), "pool_id": "pool", "setup_request": {"envs": {"A": "b"}}});
     let first = running.remove(0);
-    // All are asked of the first, so that all wait there when it is killed.
+    // All requests go to the first runner, so that all wait there when it is killed.
     let asked = (0..STAGES).map(|n| {
         let (api, body) = (first.api.clone(), setup(n));
         tokio::spawn(async move { post(&api, SETUP, &body).await })
@@ -45,7 +45,7 @@ pub async fn run(runners: usize) -> anyhow::Result<()> {
     let began = Instant::now();
     drop(first);
     let answered = join_all(asked).await.into_iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count();
-    // Their callers turn to the others, end each stage that is served, and so make room for the next.
+    // Their callers turn to the others, and end each served stage, which makes room for the next.
     let stages = (0..STAGES).map(|n| {
         let (api, body) = (&running[n % running.len()].api, setup(n));
         async move {

@@ -1,19 +1,19 @@
-//! Times, and what is told of them.
+//! Times and their statistics.
 
 use std::time::Duration;
 
-/// In milliseconds, as text.
+/// Returns a time in milliseconds, as text.
 pub fn ms(time: Duration) -> String {
     format!("{:.2}", time.as_secs_f64() * 1000.0)
 }
 
-/// The time that so many of a hundred are not longer than.
+/// Returns the time that `hundredths` of a hundred times do not exceed.
 pub fn percentile(times: &mut [Duration], hundredths: usize) -> Duration {
     times.sort_unstable();
     times.get((times.len() * hundredths / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
-/// So much per second.
+/// Returns a rate per second.
 pub fn per_second(count: usize, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64().max(f64::EPSILON)
 }

@@ -1,4 +1,5 @@
-//! From an instance's being ready to its stage's caller having it, while many stages wait and the site is slow to list.
+//! Time from an instance's readiness until its stage's caller has it, while many stages wait and the site is slow to
+//! list.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,13 +18,13 @@ use crate::stub::{self, StubAgents, StubDriver};
 
 /// Stages that wait at any time.
 const WAITING: usize = 100;
-/// Stages that each of them is followed by.
+/// Stages of each caller, one after the other.
 const ROUNDS: usize = 5;
-/// Instances that exist at once; those that are not claimed yet boot.
+/// Most concurrent instances. Those that are not claimed yet are booting.
 const LIMIT: u32 = 128;
-/// Instances that become ready in a second.
+/// Instances that become ready per second.
 const READY_PER_S: u32 = 20;
-/// A listing of the site takes this long.
+/// Duration of a listing.
 const LIST_TAKES: Duration = Duration::from_secs(2);
 
 pub async fn run() -> anyhow::Result<()> {
@@ -63,7 +64,7 @@ pub async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Some stages one after the other, each ended as soon as it is served; how long each came after its instance was ready.
+/// Serves some stages one after the other, and returns how long after its instance's readiness each was served.
 async fn serve(engine: Arc<Engine>, agents: Arc<StubAgents>, caller: usize) -> anyhow::Result<Vec<Duration>> {
     let mut times = Vec::new();
     for round in 0..ROUNDS {

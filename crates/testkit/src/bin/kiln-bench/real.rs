@@ -8,13 +8,13 @@ use anyhow::Context as _;
 use kiln_testkit::processes;
 use kiln_wire::runner::kiln::{POOLS, Pool, PoolList};
 
-/// A runner answers within this after its start.
+/// Time within which a runner must answer after its start.
 const UP_WITHIN: Duration = Duration::from_secs(60);
-/// A pool comes to what is waited for within this.
+/// Time within which a pool must reach an awaited state.
 const POOL_WITHIN: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Where runners and their instances live. All processes below it end with this.
+/// The folder of runners and their instances. All processes below it end on drop.
 pub struct Place {
     dir: tempfile::TempDir,
 }
@@ -28,7 +28,7 @@ impl Place {
         self.dir.path()
     }
 
-    /// Where the test runner keeps instances.
+    /// Returns the folder of the test runner's instances.
     pub fn root(&self) -> PathBuf {
         self.dir.path().join("root")
     }
@@ -49,7 +49,7 @@ impl Drop for Place {
     }
 }
 
-/// A runner. It is killed with SIGKILL when this is dropped.
+/// A runner. It is killed with SIGKILL on drop.
 pub struct Runner {
     child: Child,
     pub api: kiln_runner_client::Runner,
@@ -72,7 +72,7 @@ impl Runner {
         Self::spawn(command, &place.path().join(format!("{name}.log"))).await
     }
 
-    /// Runs a runner's program on a free port of loopback, and returns when it serves. What it says goes to `log`.
+    /// Starts a runner's program on a free port of loopback, and returns once it serves. Its output goes to `log`.
     pub async fn spawn(mut command: Command, log: &Path) -> anyhow::Result<Self> {
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         command.args(["--bind", &address.to_string()]).stdin(Stdio::null()).stderr(std::fs::File::create(log)?);
@@ -108,13 +108,13 @@ impl Runner {
         }
     }
 
-    /// A line of its status in MiB, such as `VmHWM`.
+    /// Returns a line of its status in MiB, such as `VmHWM`.
     pub fn memory_mib(&self, key: &str) -> anyhow::Result<u64> {
         memory_kib(self.child.id(), key).map(|kib| kib / 1024).context("no memory in its status")
     }
 }
 
-/// A line of a process's status, in KiB.
+/// Returns a line of a process's status, in KiB.
 pub fn memory_kib(pid: u32, key: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;

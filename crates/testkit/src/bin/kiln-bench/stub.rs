@@ -1,4 +1,4 @@
-//! A driver and agents that answer at once and do nothing, so that what is measured is the runner.
+//! A driver and agents that answer at once and do nothing, so that only the runner is measured.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,30 +23,30 @@ pub const SITE: &str = "stub";
 /// The only pool, and its only flavor.
 pub const POOL: &str = "pool";
 
-/// One pool at the only site.
+/// Returns a configuration with one pool at the only site.
 pub fn config(warm: u32, limit: u32) -> Config {
     let pool = kiln_testkit::sim::setting::pool(POOL, SITE, limit, warm);
     Config { pools: BTreeMap::from([(POOL.to_owned(), pool)]), ..Config::default() }
 }
 
-/// A folder for a database. Not below /tmp, which may be memory.
+/// Creates a folder for a database. It is not below /tmp, which may be memory.
 pub fn folder() -> anyhow::Result<tempfile::TempDir> {
     let beside = std::env::current_exe()?;
     Ok(tempfile::tempdir_in(beside.parent().context("no directory")?)?)
 }
 
-/// Instances that are nothing but their names.
+/// Instances that exist only as names.
 #[derive(Default)]
 pub struct StubDriver {
     live: Mutex<BTreeMap<String, Labels>>,
     list_takes: Duration,
 }
 
-/// Where the agents of all of them are said to be.
+/// The address of all agents.
 pub const ADDRESS: &str = "127.0.0.1:9079";
 
 impl StubDriver {
-    /// One that takes so long to list its instances.
+    /// Creates a driver whose listings take this long.
     pub fn listing_within(list_takes: Duration) -> Self {
         Self { list_takes, ..Self::default() }
     }
@@ -101,32 +101,32 @@ impl Driver for StubDriver {
     }
 }
 
-/// Agents that are all one: an HTTP server of this process that says yes.
+/// Agents that are all the same HTTP server of this process, which accepts every request.
 pub struct StubAgents {
     agent: Agent,
-    /// One agent after the other boots at its ticks; all at once where there is none.
+    /// Ticks at which the agents boot one after the other; none if all boot at once.
     boots: Option<Turns<Interval>>,
     ready: Mutex<BTreeMap<InstanceId, Instant>>,
 }
 
 impl StubAgents {
-    /// Agents that boot at once.
+    /// Starts agents that boot at once.
     pub async fn start() -> anyhow::Result<Self> {
         let yes = axum::Router::new().fallback(|| async { ([("content-type", "application/json")], "{}") });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         tokio::spawn(async move { axum::serve(listener, yes).await });
-        // It answers to the paths that a runner would pass on.
+        // It answers to the paths that a runner would relay.
         let agent = crate::client(&format!("http://{address}"))?.agent("any");
         Ok(Self { agent, boots: None, ready: Mutex::default() })
     }
 
-    /// The same agents, of which one boots after each pause.
+    /// Returns the same agents, but they boot one after the other with this pause.
     pub fn booting_every(self, pause: Duration) -> Self {
         Self { boots: Some(Turns::new(tokio::time::interval(pause))), ..self }
     }
 
-    /// When the agent of an instance had booted.
+    /// Returns when the agent of an instance had booted.
     pub fn ready_at(&self, id: &InstanceId) -> Option<Instant> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
     }

@@ -1,5 +1,5 @@
-//! What the caller of a stage waits for when its instance is a warm local VM: `/setup`, and the first `/step`.
-//! Several programs take turns, so that whatever else the machine does slows them alike.
+//! Waiting times of a stage's caller when its instance is a warm local VM: `/setup`, and the first `/step`. Several
+//! programs take turns, so that other load on the machine affects them equally.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use crate::numbers::{ms, percentile};
 use crate::post;
 use crate::real::Runner;
 
-/// Stages of each program, if nothing else is said.
+/// Default number of stages of each program.
 pub const ROUNDS: usize = 30;
 /// VMs that each runner keeps warm.
 const WARM: u32 = 2;
-/// Pause before each stage. What ended a VM, and made the next, has come to rest by then.
+/// Pause before each stage, in which the end of the last VM and the creation of the next one finish.
 const REST: Duration = Duration::from_secs(1);
 
-/// A program and what it took.
+/// A program and its times.
 struct Contender {
     program: PathBuf,
     runner: Runner,
@@ -33,7 +33,7 @@ pub async fn run(programs: &[PathBuf], rounds: usize) -> anyhow::Result<()> {
     let mut contenders = Vec::new();
     for program in programs {
         let runner = folder.start(program, WARM, WARM + 1).await?;
-        // One after the other: each makes its golden VM first.
+        // They start one after the other, because each makes its golden VM first.
         rest(&runner).await?;
         let program = program.clone();
         contenders.push(Contender { program, runner, setup: Vec::new(), step: Vec::new(), both: Vec::new() });
@@ -44,7 +44,7 @@ pub async fn run(programs: &[PathBuf], rounds: usize) -> anyhow::Result<()> {
                 rest(&contender.runner).await?;
             }
             tokio::time::sleep(REST).await;
-            // Each comes first as often as the others.
+            // Each program is first equally often.
             let turn = (turn + round) % contenders.len();
             contenders[turn].serve(&format!("round-{round}")).await?;
         }
@@ -75,7 +75,7 @@ impl Contender {
         Ok(())
     }
 
-    /// What it took: `/setup`, the step, and both.
+    /// Returns the times: `/setup`, the step, and both.
     fn times(&mut self) -> [&mut Vec<Duration>; 3] {
         [&mut self.setup, &mut self.step, &mut self.both]
     }

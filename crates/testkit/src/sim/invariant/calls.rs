@@ -6,11 +6,11 @@ use super::super::driver::all_vms;
 use super::super::world::World;
 use super::step::is_strange;
 
-/// More calls than this of one kind about one instance are a storm, unless they take this long.
+/// Number of calls of one kind about one instance that count as a storm, unless they take at least `STORM_MS`.
 const STORM_CALLS: usize = 20;
 const STORM_MS: i64 = 60_000;
 
-/// A runner sends an order.
+/// Checks an order that a runner sends.
 pub fn ordered(w: &mut World, runner: usize, order: &'static str, id: &str) {
     w.marks.count(order);
     let now = w.now_ms();
@@ -29,7 +29,7 @@ pub fn ordered(w: &mut World, runner: usize, order: &'static str, id: &str) {
         "resume" => Some(State::Resuming),
         _ => None,
     };
-    // A process that stood still between its row and its call is late, and cannot know it.
+    // A process that was paused between its row and its call is late, and cannot know it.
     let on_time = !w.marks.clocks_differ && !w.marks.stood_still;
     let state = w.rows.instances.get(&id).map(|row| row.state);
     if let (Some(turning), Some(state)) = (turning.filter(|_| on_time), state)
@@ -44,7 +44,7 @@ pub fn ordered(w: &mut World, runner: usize, order: &'static str, id: &str) {
     }
 }
 
-/// A destroy takes effect.
+/// Checks a destroy that takes effect.
 pub fn destroyed(w: &mut World, runner: usize, driver: &str, id: &str) {
     let exists = w.clouds.get(driver).and_then(|c| c.vms.get(id)).is_some_and(super::super::cloud::Vm::exists);
     let vm = w.clouds.get(driver).and_then(|c| c.vms.get(id));
@@ -59,7 +59,7 @@ pub fn destroyed(w: &mut World, runner: usize, driver: &str, id: &str) {
     }
 }
 
-/// A launch made a VM.
+/// Checks a VM that a launch made.
 pub fn made(w: &mut World, runner: usize, pool: &str, id: &str) {
     let Some(row) = w.rows.instances.get(&InstanceId::new(id)) else {
         return w.violate("intent_before_effect", format!("runner{runner} made {id} without a row"));
@@ -68,10 +68,10 @@ pub fn made(w: &mut World, runner: usize, pool: &str, id: &str) {
     limits(w, pool, &flavor);
 }
 
-/// Rows that live and VMs that exist, together, against the limits.
+/// Checks the number of live rows and existing VMs against the limits.
 pub fn limits(w: &mut World, pool: &str, flavor: &str) {
     let (mut in_pool, mut in_flavor) = w.rows.count(pool, flavor);
-    // A VM whose row is gone must not be there, unless its launch came late, which no count can foresee.
+    // A VM whose row is gone must not exist, unless its launch came late, which no count can foresee.
     for (_, vm) in all_vms(&w.clouds).filter(|(_, vm)| vm.exists() && !vm.late) {
         let row = w.rows.instances.get(&InstanceId::new(&vm.id)).filter(|row| !row.is_live());
         in_pool += u32::from(row.is_some_and(|row| row.pool == pool));

@@ -6,10 +6,10 @@ use kiln_engine::{Holder, Lease, Leasing};
 
 use super::super::world::World;
 
-/// What a lease lasts without being renewed, by the true time.
+/// Duration of a lease without renewal, by the true time.
 const LEASE_MS: i64 = 15_000;
 
-/// A process asked for leases.
+/// Checks an answer to a process that asked for leases.
 pub fn leased(w: &mut World, runner: usize, me: &Holder, before: &BTreeMap<String, Lease>, answer: &Leasing) {
     let now = w.now_ms();
     let Leasing::Rows(rows) = answer else { return w.say(&format!("r{runner} {} is superseded", me.process)) };

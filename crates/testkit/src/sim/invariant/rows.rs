@@ -7,7 +7,7 @@ use super::super::cloud::VmState;
 use super::super::rows::Changed;
 use super::super::world::World;
 
-/// A row changed. Always true, for the caller's convenience.
+/// Checks a changed row. Returns true, for the caller's convenience.
 pub fn instance_changed(w: &mut World, runner: usize, changed: &Changed<Instance>, reason: &str) -> bool {
     let new = &changed.new;
     match &changed.old {
@@ -44,7 +44,7 @@ fn created(w: &mut World, runner: usize, new: &Instance, reason: &str) {
         );
     }
     super::calls::limits(w, &new.pool, &new.flavor);
-    // The plan that made it may have read the streak and the drains a while ago.
+    // The plan behind it may have read the streak and the drains a while ago.
     const LATELY_MS: i64 = 120_000;
     let long = |at: Option<&i64>| at.is_some_and(|at| now - at > LATELY_MS);
     let streak = w.rows.streaks.get(&new.flavor);
@@ -87,7 +87,7 @@ fn legal(w: &mut World, old: &Instance, new: &Instance) {
     }
 }
 
-/// A row is to end: for a cause that is allowed, and true.
+/// Checks a row that has to end: the cause must be allowed and true.
 fn ends(w: &mut World, runner: usize, old: &Instance, new: &Instance) {
     let Some(cause) = &new.cause else { return };
     w.marks.count(cause.code.as_str());
@@ -126,7 +126,7 @@ fn ends(w: &mut World, runner: usize, old: &Instance, new: &Instance) {
     }
 }
 
-/// An instance that serves a stage is to end, and no operator asked for it.
+/// Checks the end of an instance that serves a stage, when no operator requested it.
 fn serving_ends(w: &mut World, old: &Instance, cause: &Cause) {
     let Some(stage) = old.stage.as_ref().and_then(|id| w.rows.stages.get(id)) else {
         return w.violate("one_instance_one_stage", format!("{} was claimed by no stage that there is", old.id));
@@ -138,7 +138,7 @@ fn serving_ends(w: &mut World, old: &Instance, cause: &Cause) {
     }
 }
 
-/// How the cause differs from what is so.
+/// Returns how the cause differs from the truth.
 fn lie(w: &World, runner: usize, old: &Instance, new: &Instance, cause: &Cause) -> Option<String> {
     let vm = w.clouds.get(old.site.as_str()).and_then(|cloud| cloud.vms.get(old.id.as_str()));
     let now = w.now_ms();

@@ -1,11 +1,11 @@
-//! Changes of stages' rows, and what clients see of them.
+//! Changes of stages' rows, and clients' observations of them.
 
 use kiln_pool::{Cause, Code, Instance, InstanceId, Stage, StageId, StageState, State};
 
 use super::super::rows::Changed;
 use super::super::world::World;
 
-/// A stage's row changed. Always true, for the caller's convenience.
+/// Checks a stage's changed row. Returns true, for the caller's convenience.
 pub fn stage_changed(w: &mut World, runner: usize, changed: &Changed<Stage>) -> bool {
     let new = &changed.new;
     let Some(old) = &changed.old else {
@@ -93,7 +93,7 @@ fn lie(w: &World, runner: usize, old: &Stage, at_ms: i64, cause: &Cause) -> Opti
     }
 }
 
-/// A stage got an instance.
+/// Checks a stage that got an instance.
 pub fn claimed(w: &mut World, runner: usize, stage: &Changed<Stage>, instance: &Changed<Instance>) {
     stage_changed(w, runner, stage);
     super::instance_changed(w, runner, instance, &format!("claimed by {}", stage.new.id));
@@ -125,7 +125,7 @@ pub fn claimed(w: &mut World, runner: usize, stage: &Changed<Stage>, instance: &
     }
 }
 
-/// A client got an instance for its stage.
+/// Checks a client that got an instance for its stage.
 pub fn handed_out(w: &mut World, stage: &StageId, attempt: i64, instance: &InstanceId) {
     let first = w.marks.handed_out.entry((stage.clone(), attempt)).or_insert_with(|| instance.clone()).clone();
     if first != *instance {

@@ -1,4 +1,4 @@
-//! What is checked after every step, because time alone can break it.
+//! Checks after every step, because time alone can break an invariant.
 
 use kiln_engine::INSTALLATION_LABEL;
 use kiln_pool::{InstanceId, StageState, State};
@@ -7,18 +7,18 @@ use super::super::cloud::Vm;
 use super::super::driver::{INSTALLATION, SHARED_CLOUD};
 use super::super::world::World;
 
-/// How long a VM may be there without a live row, while somebody could do something about it.
+/// Longest time that a VM may exist without a live row while a runner could act on it.
 const LEAK_MS: i64 = 8 * 60_000;
-/// How much later than due something may end, while somebody could do something about it.
+/// Longest delay of a due end while a runner could act on it.
 const LATE_MS: i64 = 5 * 60_000;
 
-/// How long an agent may not be asked for its health: well below the shortest lease.
+/// Longest time for which an agent may not be asked for its health. It is well below the shortest lease.
 const UNASKED_MS: i64 = 4 * 60_000;
 
-/// How long a stage may go on without its instance, while somebody could do something about it.
+/// Longest time that a stage may continue without its instance while a runner could act on it.
 const UNTOLD_MS: i64 = 2 * 60_000;
 
-/// Checks what time can break.
+/// Checks the invariants that time can break.
 pub fn after_step(w: &mut World) {
     no_leak(w);
     adopted(w);
@@ -51,7 +51,7 @@ fn no_leak(w: &mut World) {
     }
 }
 
-/// Whether it is somebody else's, in the cloud that others use too.
+/// Returns whether it belongs to a stranger in the shared cloud.
 pub fn is_strange(driver: &str, vm: &Vm) -> bool {
     driver == SHARED_CLOUD && vm.labels.get(INSTALLATION_LABEL).is_none_or(|of| of != INSTALLATION)
 }

@@ -1,4 +1,4 @@
-//! The timeline, what is newest, and what is forgotten.
+//! The timeline, the newest rows, and pruning.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Leases, and which process of each runner is the present one.
+//! Leases, and the present process of each runner.
 
 use std::collections::BTreeMap;
 

@@ -14,7 +14,7 @@ use kiln_pool::{Cause, Instance, InstanceId, Stage, StageId, StageState, State, 
 pub struct Rows {
     /// Every instance that ever had a row.
     pub instances: BTreeMap<InstanceId, Instance>,
-    /// Every stage that ever had one.
+    /// Every stage that ever had a row.
     pub stages: BTreeMap<StageId, Stage>,
     /// Ids of the instances that are not gone.
     pub live: BTreeSet<InstanceId>,
@@ -28,22 +28,22 @@ pub struct Rows {
     pub boots: BTreeMap<String, i64>,
     /// The present process of each runner.
     pub runners: BTreeMap<String, String>,
-    /// Failed starts of flavors.
+    /// Streaks of failed starts, by flavor.
     pub streaks: BTreeMap<String, Streak>,
     /// Pools that are drained.
     pub drained: BTreeSet<String>,
     /// The timeline.
     pub changes: Vec<Change>,
-    /// How many changes there ever were.
+    /// Number of changes so far.
     seq: i64,
 }
 
-/// Why a stage waits, in words.
+/// Returns why a stage waits, in words.
 pub fn why(stage: &Stage) -> String {
     stage.why.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
-/// What was changed, if it was, or why the tables refuse that.
+/// The change, if one was made, or the reason why the tables refuse it.
 pub type Answer<T> = Result<Option<T>, StoreError>;
 
 fn refused(message: String) -> StoreError {
@@ -53,13 +53,13 @@ fn refused(message: String) -> StoreError {
 /// A row before and after a change.
 #[derive(Debug, Clone)]
 pub struct Changed<T> {
-    /// Before; none for a new one.
+    /// The row before; none for a new one.
     pub old: Option<T>,
-    /// After.
+    /// The row after.
     pub new: T,
 }
 
-/// What a claim changes.
+/// The changes of a claim.
 pub type Claim = (Changed<Stage>, Changed<Instance>);
 
 impl Rows {
@@ -74,7 +74,7 @@ impl Rows {
         }
     }
 
-    /// The live instances and open stages that cannot be read.
+    /// Returns the live instances and open stages that cannot be read.
     #[must_use]
     pub fn unreadable(&self) -> BTreeMap<(Subject, String), String> {
         let ids = |kind, there: &dyn Fn(&str) -> bool| -> Vec<_> {
@@ -86,7 +86,7 @@ impl Rows {
         instances.into_iter().chain(stages).collect()
     }
 
-    /// All live rows, oldest first.
+    /// Returns all live rows, oldest first.
     #[must_use]
     pub fn live_instances(&self) -> Vec<Instance> {
         let readable = self.live.iter().filter(|id| !self.unreadable.contains(id.as_str()));
@@ -95,7 +95,7 @@ impl Rows {
         rows
     }
 
-    /// All open stages, oldest first.
+    /// Returns all open stages, oldest first.
     #[must_use]
     pub fn open_stages(&self) -> Vec<Stage> {
         let readable = self.open.iter().filter(|id| !self.unreadable.contains(id.as_str()));
@@ -104,7 +104,7 @@ impl Rows {
         rows
     }
 
-    /// How many live rows there are of a pool and of a flavor.
+    /// Returns the number of live rows of a pool and of a flavor.
     #[must_use]
     pub fn count(&self, pool: &str, flavor: &str) -> (u32, u32) {
         let live = self.live.iter().filter_map(|id| self.instances.get(id));
@@ -150,7 +150,7 @@ impl Rows {
         }
     }
 
-    /// The instance that is claimed for a stage.
+    /// Returns the instance that is claimed for a stage.
     fn instance_of(&self, stage: &StageId) -> Option<&Instance> {
         let mut live = self.live.iter().filter_map(|id| self.instances.get(id));
         live.find(|row| row.state == State::Claimed && row.stage.as_ref() == Some(stage))
@@ -185,7 +185,7 @@ impl Rows {
         }
     }
 
-    /// Whether an older stage waits for the same flavor first.
+    /// Returns whether an older stage waits for the same flavor.
     fn has_older(&self, stage: &Stage) -> bool {
         let queue = |stage: &Stage| stage.candidates.first().map(|candidate| candidate.flavor.clone());
         let place = |stage: &Stage| (stage.created_ms, stage.id.clone());
@@ -206,7 +206,8 @@ impl Rows {
         Some(self.give(stage, instance, now_ms))
     }
 
-    /// An instance for a stage that waits. One that was given back may still have its first one, and gets no second.
+    /// Finds an instance for a waiting stage. A stage that went back to waiting may still have its first instance, and
+    /// gets no second.
     fn find_for(&self, stage: &Stage, now_ms: i64) -> Option<Instance> {
         if self.instance_of(&stage.id).is_some() {
             return None;
