@@ -1,5 +1,5 @@
-//! What cargo builds for tests and chores, all in one go, so that nothing is compiled twice with other features, and where it
-//! lies.
+//! Builds tests and programs with cargo, all with the same features, so that nothing is compiled twice, and finds the
+//! results.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use crate::cargo;
 
-/// Of the packages that are asked for, cargo makes the features of the dependencies: what is built like this shares them.
+/// Cargo derives the features of dependencies from the named packages. Builds with this argument share them.
 const WHOLE: &str = "--workspace";
 
-/// Programs that have tests inside. The others are not built as tests, which takes long: their manifests say so.
+/// Programs with tests inside. The others are not built as tests, which would take long; their manifests say so.
 const PROGRAMS_WITH_TESTS: [&str; 2] = ["kiln", "xtask"];
 
-/// What a program is.
+/// The kind of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The unit tests of a library or a program.
@@ -29,51 +29,51 @@ pub enum Kind {
     Example,
 }
 
-/// A file that can be run.
+/// An executable file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
     /// The package's name.
     pub package: String,
-    /// Where its manifest lies.
+    /// The folder of its manifest.
     pub folder: PathBuf,
     /// The target's name, as in `--test NAME`.
     pub target: String,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// The file.
     pub path: PathBuf,
 }
 
-/// All tests, with the programs and examples that they need.
+/// Builds all tests, with the programs and examples that they need.
 ///
 /// # Errors
-/// When cargo fails; it has told why on standard error.
+/// When cargo fails. It has printed the reason on standard error.
 pub fn tests() -> Result<Vec<Built>> {
     build(&cargo::root(), &["test", "--no-run"])
 }
 
-/// The tests inside the crates, and nothing else.
+/// Builds the tests inside the crates, and nothing else.
 ///
 /// # Errors
-/// As above.
+/// When cargo fails.
 pub fn unit_tests() -> Result<Vec<Built>> {
     let programs = PROGRAMS_WITH_TESTS.iter().flat_map(|name| ["--bin", name]);
     build(&cargo::root(), &["test", "--no-run", "--lib"].into_iter().chain(programs).collect::<Vec<_>>())
 }
 
-/// One example.
+/// Builds one example.
 ///
 /// # Errors
-/// As above.
+/// When cargo fails.
 pub fn example(name: &str) -> Result<PathBuf> {
     find(&build(&cargo::root(), &["build", "--quiet", "--example", name])?, Kind::Example, name)
 }
 
-/// One program and one example. There is no such function for a program alone: without an example, cargo leaves out the features
-/// that only tests need, and compiles the dependencies anew.
+/// Builds one program and one example. There is no such function for a program alone: without an example, cargo leaves
+/// out the features that only tests need, and compiles the dependencies again.
 ///
 /// # Errors
-/// As above.
+/// When cargo fails.
 pub fn program_and_example(program: &str, example: &str) -> Result<(PathBuf, PathBuf)> {
     let built = build(&cargo::root(), &["build", "--quiet", "--bin", program, "--example", example])?;
     Ok((find(&built, Kind::Program, program)?, find(&built, Kind::Example, example)?))
@@ -84,16 +84,16 @@ fn find(built: &[Built], kind: Kind, target: &str) -> Result<PathBuf> {
     Ok(found.with_context(|| format!("cargo has not built {target}"))?.path.clone())
 }
 
-/// A file of `tests/`, from a copy of the repository.
+/// Builds a file of `tests/` from a copy of the repository.
 ///
 /// # Errors
-/// When it does not build; with what the compiler says.
+/// When it does not build, with the compiler's messages.
 pub fn test_of_copy(root: &Path, program: &str) -> Result<Built> {
     let built = build(root, &["test", "--quiet", "--no-run", "--test", program])?;
     built.into_iter().find(|b| b.kind == Kind::Tests).with_context(|| format!("cargo has not built {program}"))
 }
 
-/// Builds in the profile for development, always into our own target directory.
+/// Builds in the development profile, always into our own target directory.
 fn build(root: &Path, args: &[&str]) -> Result<Vec<Built>> {
     let mut command = cargo::command();
     command
@@ -118,7 +118,7 @@ fn build(root: &Path, args: &[&str]) -> Result<Vec<Built>> {
     Ok(built)
 }
 
-/// What a message of cargo tells to have been built, if it can be run.
+/// Returns the result that a message of cargo reports, if it can be run.
 fn built_by(message: &Value) -> Option<Built> {
     if message["reason"] != "compiler-artifact" {
         return None;
@@ -130,7 +130,7 @@ fn built_by(message: &Value) -> Option<Built> {
         (_, true) => Kind::UnitTests,
         ("bin", false) => Kind::Program,
         ("example", false) => Kind::Example,
-        // A build script.
+        // This is a build script.
         _ => return None,
     };
     Some(Built {
@@ -142,8 +142,8 @@ fn built_by(message: &Value) -> Option<Built> {
     })
 }
 
-/// The name in an id: `path+file:///src/crates/agent#kiln-agent@0.1.0`, or `path+file:///src/xtask#0.1.0` where the folder
-/// has the package's name.
+/// Returns the name in an id: `path+file:///src/crates/agent#kiln-agent@0.1.0`, or `path+file:///src/xtask#0.1.0` where
+/// the folder has the package's name.
 fn package(id: &str) -> Option<&str> {
     let (url, fragment) = id.split_once('#')?;
     match fragment.split_once('@') {

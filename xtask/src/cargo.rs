@@ -1,22 +1,23 @@
-//! Asking cargo, always the one that runs us.
+//! Calls cargo, always the one that runs this program.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub fn root() -> PathBuf {
-    // This crate lies one level below it.
+    // This crate is one level below it.
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.parent().unwrap_or(own).to_owned()
 }
 
-/// What cargo tells a program that it runs of the program's package begins with these.
+/// Prefixes of the variables in which cargo describes a program's package to the program.
 const OF_OUR_PACKAGE: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
 
-/// The cargo that runs us, as if it were called from outside. Some build scripts are run again when such variables change, ring's
-/// among them; left in place, they would have half of the dependencies compiled anew at each change between `cargo xtask` and cargo.
+/// Returns the cargo that runs this program, as if it were called from outside. Some build scripts, ring's among them,
+/// run again when such variables change. If they stayed, half of the dependencies would be compiled again at each
+/// change between `cargo xtask` and cargo.
 pub fn command() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
@@ -27,26 +28,26 @@ pub fn command() -> Command {
     command
 }
 
-/// Where cargo puts what it builds.
+/// Returns cargo's folder of build results.
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// What `cargo ARGS`, run in the root, prints on its standard output.
+/// Returns the standard output of `cargo ARGS`, run in the root.
 pub fn output(args: &[&str]) -> Result<String> {
     output_of(command(), args)
 }
 
-/// What a program, run in the root, prints on its standard output.
+/// Returns the standard output of a program, run in the root.
 pub fn output_of(mut program: Command, args: &[&str]) -> Result<String> {
     let line = format!("{} {}", program.get_program().to_string_lossy(), args.join(" "));
     let done = program
         .args(args)
         .current_dir(root())
-        // The size of the caller's terminal must not change what is generated.
+        // The size of the caller's terminal must not change generated files.
         .env("COLUMNS", "100")
         .env("NO_COLOR", "1")
-        // Nor must the caller's settings, which clap shows beside the defaults.
+        // The caller's settings must not either, which clap shows beside the defaults.
         .env_remove("KILN_AGENT")
         .env_remove("KILN_ACCEL")
         .env_remove("KILN_CPUS")
@@ -66,7 +67,7 @@ mod tests {
     #[test]
     fn cargo_is_not_told_of_our_package() {
         let command = command();
-        // Cargo sets both for whatever it runs, these tests among them.
+        // Cargo sets both for every program that it runs, including these tests.
         for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR"] {
             assert!(std::env::var_os(name).is_some(), "{name} is not set");
             assert!(command.get_envs().any(|(removed, value)| removed == name && value.is_none()), "{name} is kept");

@@ -23,16 +23,16 @@ use crate::cargo;
 const USAGE: &str = "usage: cargo xtask bench build|claim|roundtrip|queue|burst|stages|claims|all
        cargo xtask bench agent [start|many|output|memory]...
        cargo xtask bench warm [KILN...]   # needs tools/build and tools/image; other builds of kiln go before this one";
-/// Claims that runners of one PostgreSQL make together.
+/// Claims that the runners of one PostgreSQL make together.
 const CLAIMS: &str = "100000";
 
-/// Builds the programs, all of which run each other. The program `kiln` is among the packages, though it is not built, because
-/// cargo gives dependencies the features that all packages together want: with those of these programs alone it would compile
-/// nearly all of them again, beside what `tools/build` has made.
+/// Arguments that build the programs, all of which run each other. `kiln-cli` is among the packages although its
+/// program is not built here: cargo enables the union of the features of all named packages. With the features of these
+/// programs alone it would compile nearly all dependencies again, in addition to those of `tools/build`.
 const BUILD: [&str; 7] = ["build", "--release", "--locked", "-p", "kiln-cli", "-p", "kiln-testkit"];
 const PROGRAMS: [&str; 4] = ["kiln-bench", "kiln-claims", "kiln-chaos", "kiln-test-runner"];
 
-/// Measures.
+/// Runs benchmarks.
 pub fn bench(args: &[&str]) -> Result<()> {
     if let ["warm", others @ ..] = args {
         return warm(others);
@@ -71,8 +71,8 @@ pub fn bench(args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Measures what `tools/build` has made, and other builds before it, so that it is compared with the first of them. It is not
-/// among `all`: it needs an image, and minutes for a golden VM of each program.
+/// Measures the program that `tools/build` made, and other builds before it, so that it is compared with the first of
+/// them. It is not part of `all`: it needs an image, and minutes for a golden VM of each program.
 fn warm(others: &[&str]) -> Result<()> {
     build()?;
     let ours = cargo::target().join("release/kiln");
@@ -80,7 +80,7 @@ fn warm(others: &[&str]) -> Result<()> {
     run("kiln-bench", &["warm", "--kiln", &programs.join(",")])
 }
 
-/// Measures the agent by itself.
+/// Measures the agent alone.
 fn agent(parts: &[&str]) -> Result<()> {
     let arguments = ["bench", "--locked", "-p", "kiln-agent", "--bench", "agent", "--"];
     let mut command = cargo::command();
@@ -91,8 +91,8 @@ fn agent(parts: &[&str]) -> Result<()> {
     }
     let status = command.status().context("cannot start cargo")?;
     if let Some(built) = &built {
-        // For a benchmark cargo builds the programs of its package too, and puts the agent that is not static where `kiln` looks for
-        // its own.
+        // For a benchmark, cargo also builds the programs of its package, and puts the dynamic agent in the place where
+        // `kiln` looks for its own.
         let beside = cargo::target().join("release/kiln-agent");
         std::fs::remove_file(&beside).or_else(absent)?;
         std::fs::copy(built, &beside).with_context(|| format!("cannot put {} back", beside.display()))?;
@@ -103,7 +103,7 @@ fn agent(parts: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The static agent where cargo has put it for `tools/build`, which says for which target; the one that was built last.
+/// Returns the latest static agent, from the folder where cargo puts it for `tools/build`.
 fn static_agent() -> Option<PathBuf> {
     let targets = std::fs::read_dir(cargo::target()).ok()?.flatten();
     let built = targets.map(|target| target.path().join("agent/kiln-agent"));
@@ -114,7 +114,7 @@ fn absent(error: std::io::Error) -> std::io::Result<()> {
     if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-/// Kills the real runner again and again; the arguments are those of `kiln-chaos`.
+/// Kills the real runner again and again. The arguments are those of `kiln-chaos`.
 pub fn chaos(args: &[&str]) -> Result<()> {
     build()?;
     run("kiln-chaos", args)
@@ -125,7 +125,7 @@ fn build() -> Result<()> {
     run("cargo", &BUILD.into_iter().chain(programs).collect::<Vec<_>>())
 }
 
-/// Runs cargo, or a program that it has built.
+/// Runs cargo or a program that it has built.
 fn run(program: &str, args: &[&str]) -> Result<()> {
     let mut command = match program {
         "cargo" => cargo::command(),

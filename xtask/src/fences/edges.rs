@@ -1,11 +1,11 @@
-//! Which of our crates may depend on which. A new edge is a design decision: it is drawn in `ARCHITECTURE.md` first.
+//! Allowed dependencies between our crates. A new edge is a design decision: it is drawn in `ARCHITECTURE.md` first.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::cargo;
 
-/// A crate and those of our crates that it may depend on.
+/// A crate and its allowed dependencies among our crates.
 const EDGES: &[(&str, &[&str])] = &[
     ("kiln-wire", &[]),
     ("kiln-tls", &[]),
@@ -20,11 +20,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kiln-mask", &["kiln-wire"]),
     ("kiln-test-report", &["kiln-mask", "kiln-wire"]),
     ("kiln-agent", &["kiln-mask", "kiln-tls", "kiln-wire"]),
-    // For tests.
+    // This one is for tests.
     ("kiln-agent-rig", &["kiln-agent", "kiln-tls", "kiln-wire"]),
     ("kiln-engine-rig", &[]),
     ("kiln-agent-client", &["kiln-tls", "kiln-wire"]),
-    // It shares no message with those it looks at, so that it sees what they call things.
+    // It shares no message with the agents that it tests, so that it sees the names that they really use.
     ("kiln-agent-conformance", &["kiln-tls"]),
     ("kiln-runner-client", &["kiln-agent-client", "kiln-wire"]),
     (
@@ -44,7 +44,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "kiln-driver-qemu",
         &["kiln-agent-client", "kiln-document", "kiln-driver", "kiln-pool", "kiln-pool-file", "kiln-tls", "kiln-wire"],
     ),
-    // The example of a driver, for tests.
+    // This is the example of a driver, for tests.
     ("kiln-driver-process", &["kiln-document", "kiln-driver", "kiln-pool", "kiln-pool-file", "kiln-tls"]),
     (
         "kiln-executor",
@@ -90,10 +90,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// What `wire` may use of others' crates: it is data, and goes everywhere.
+/// The crates of others that `wire` may use. It is data, and is used everywhere.
 const WIRE_MAY_USE: &[&str] = &["serde", "serde_json"];
 
-/// The breaches, in words.
+/// Returns the breaches, in words.
 pub fn check() -> Result<Vec<String>> {
     let metadata = cargo::output(&["metadata", "--locked", "--no-deps", "--format-version", "1"])?;
     breaches_of(&serde_json::from_str(&metadata).context("cargo metadata is not JSON")?)
@@ -120,7 +120,7 @@ fn breaches_of(metadata: &Value) -> Result<Vec<String>> {
     Ok(breaches)
 }
 
-/// Names of a package's dependencies but those for its tests only.
+/// Returns the names of a package's dependencies, except those for its tests only.
 fn dependencies(package: &Value) -> impl Iterator<Item = &str> {
     let all = package["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default();
     all.iter().filter(|d| d["kind"].as_str() != Some("dev")).filter_map(|d| d["name"].as_str())

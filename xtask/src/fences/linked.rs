@@ -1,4 +1,4 @@
-//! What ends up in a program, through any number of dependencies.
+//! Packages that a program links, directly or indirectly.
 
 use anyhow::Result;
 
@@ -10,11 +10,11 @@ struct Fence {
     forbidden: &'static [&'static str],
 }
 
-/// What a crate without I/O has no use for.
+/// Packages that a crate without I/O does not need.
 const IMPURE: &[&str] = &["tokio", "hyper", "reqwest", "rustls", "nix", "axum"];
 
 const FENCES: &[Fence] = &[
-    // The agent travels to every VM: it is to stay small, and makes no certificates and no requests of its own.
+    // The agent goes to every VM. It has to stay small, and makes no certificates and no requests of its own.
     Fence {
         package: "kiln-agent",
         forbidden: &["aws-*", "sqlx*", "rcgen", "reqwest", "clap*", "openssl-sys", "native-tls"],
@@ -22,12 +22,12 @@ const FENCES: &[Fence] = &[
     // Reading a file is pure: no sockets, no tasks, no processes.
     Fence { package: "kiln-pipeline", forbidden: IMPURE },
     Fence { package: "kiln-pool-file", forbidden: IMPURE },
-    // A runner is told what to run: it reads no pipelines.
+    // A runner is told what to run, and reads no pipelines.
     Fence { package: "kiln-runner", forbidden: &["kiln-pipeline"] },
     Fence { package: "kiln-wire", forbidden: &["tokio", "hyper", "reqwest", "rustls", "axum"] },
-    // Whoever embeds it brings the runner, or speaks to one.
+    // A program that embeds it brings the runner, or calls one.
     Fence { package: "kiln-executor", forbidden: &["axum*", "sqlx*", "kiln-engine", "kiln-store", "kiln-runner"] },
-    // What is shipped has one crypto provider, ring, and nothing that is for tests.
+    // Shipped programs have one crypto provider, ring, and nothing that is for tests.
     Fence {
         package: "kiln-cli",
         forbidden: &[
@@ -44,7 +44,7 @@ const FENCES: &[Fence] = &[
     },
 ];
 
-/// The breaches, in words.
+/// Returns the breaches, in words.
 pub fn check() -> Result<Vec<String>> {
     let mut breaches = Vec::new();
     for fence in FENCES {
@@ -67,7 +67,8 @@ pub fn check() -> Result<Vec<String>> {
     Ok(breaches)
 }
 
-/// The packages of `cargo tree`'s output (`name vVERSION ...` on each line) that the fence forbids, each once.
+/// Returns the packages in the output of `cargo tree` (`name vVERSION ...` on each line) that the fence forbids, each
+/// once.
 fn forbidden_in<'a>(tree: &'a str, fence: &Fence) -> impl Iterator<Item = &'a str> {
     let mut names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     names.sort_unstable();

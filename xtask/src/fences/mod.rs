@@ -1,4 +1,4 @@
-//! Fences: what each crate may link, name and contain. `ARCHITECTURE.md` draws them, this checks them.
+//! Fences: rules for what each crate may link, name and contain. `ARCHITECTURE.md` draws them, this checks them.
 
 mod edges;
 mod linked;
@@ -6,7 +6,7 @@ mod source;
 
 use anyhow::{Result, bail};
 
-/// Checks all fences; the error tells every breach.
+/// Checks all fences. The error lists every breach.
 pub fn run() -> Result<()> {
     let mut breaches = edges::check()?;
     breaches.extend(linked::check()?);

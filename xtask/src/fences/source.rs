@@ -1,4 +1,4 @@
-//! What may stand in which source file.
+//! Rules for the content of source files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,20 +7,21 @@ use anyhow::{Context, Result};
 
 use crate::cargo;
 
-/// A place that says nothing about its content.
+/// Module names that say nothing about the content.
 const NAMELESS: &[&str] = &["utils", "util", "common", "helpers", "manager", "misc"];
 
-/// What names an operating system.
+/// Texts that name an operating system.
 const SYSTEM: &[&str] = &["std::os::", "nix::", "libc::", "\"/proc/", "\"/sys/", "\"/etc/", "\"/dev/"];
 
-/// The agent, which is to run on more than one, names it here alone.
+/// The agent, which has to run on more than one system, and the only folder where it may name one.
 const AGENT: &str = "crates/agent/src/";
 const AGENT_OS: &str = "crates/agent/src/os/";
 
-/// What a block in a documentation comment may be. Anything else rustdoc takes for a test, and the suite runs none of those.
+/// Allowed languages of blocks in documentation comments. rustdoc takes any other block for a test, and the suite does
+/// not run those.
 const BLOCKS: &[&str] = &["text", "json", "yaml", "toml", "sh", "sql"];
 
-/// The breaches, in words.
+/// Returns the breaches, in words.
 pub fn check() -> Result<Vec<String>> {
     let root = cargo::root();
     let mut files = Vec::new();
@@ -50,7 +51,7 @@ fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The breaches of one file; `path` is relative to the root.
+/// Returns the breaches of one file. `path` is relative to the root.
 fn breaches_of(path: &str, text: &str) -> Vec<String> {
     let mut breaches = Vec::new();
     let stem = Path::new(path).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
@@ -85,13 +86,13 @@ fn breaches_of(path: &str, text: &str) -> Vec<String> {
     breaches
 }
 
-/// What stands after the mark that begins or ends a block in a documentation comment.
+/// Returns the text after the mark that begins or ends a block in a documentation comment.
 fn block_border(line: &str) -> Option<&str> {
     let line = line.trim_start();
     line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))?.trim().strip_prefix("```")
 }
 
-/// Whether a word stands by itself in the line, outside of a string.
+/// Returns whether a word stands alone in the line, outside of a string.
 fn has_word(code: &str, word: &str) -> bool {
     let outside: String = code.split('"').step_by(2).collect::<Vec<_>>().join("\"");
     outside.split(|c: char| !c.is_alphanumeric() && c != '_').any(|part| part == word)

@@ -1,4 +1,4 @@
-//! A copy of the crates that the simulated world is made of, small enough to be built again in seconds.
+//! A copy of the crates of the simulated world, small enough to be rebuilt in seconds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use super::mutant::Mutant;
 use super::sources::Sources;
 use crate::cargo;
 
-/// What the simulated world is made of.
+/// The crates of the simulated world.
 const CRATES: [&str; 5] = ["wire", "driver", "pool", "engine", "testkit"];
-/// What is run until one notices: first seed, seeds, and steps of each. Long lives first; then many, for mistakes that
-/// few seeds meet.
+/// Searches that run until a seed notices the mistake: first seed, number of seeds, and steps of each. Long lives come
+/// first, then many seeds, for mistakes that few seeds meet.
 const SEARCHES: [[&str; 3]; 2] = [["1000", "600", "8000"], ["2000", "4000", "2000"]];
 
 /// The copy, and the simulation without a mistake.
@@ -23,7 +23,7 @@ pub struct Copy {
     right: PathBuf,
 }
 
-/// The copy's own manifest of `testkit`: without what only real processes need.
+/// The copy's own manifest of `testkit`, without dependencies for real processes.
 const TESTKIT: &str = r#"[package]
 name = "kiln-testkit"
 version = "0.1.0"
@@ -39,7 +39,7 @@ futures.workspace = true
 "#;
 
 impl Copy {
-    /// Brings the copy up to date, and finds each mutant's text.
+    /// Updates the copy, and finds each mutant's text.
     pub fn prepare(mutants: &[&Mutant]) -> Result<Self> {
         let sources = Sources::named("simulated");
         let root = cargo::root();
@@ -90,7 +90,7 @@ impl Copy {
         Ok(kept)
     }
 
-    /// Runs seeds until one notices.
+    /// Runs seeds until one notices the mistake.
     pub fn simulate(&self, program: &Path) -> Result<Verdict> {
         for search in SEARCHES {
             let [_, _, steps] = search;
@@ -122,7 +122,7 @@ fn run(program: &Path, [first, seeds, steps]: [&str; 3]) -> Result<Verdict> {
     }
 }
 
-/// The copy's workspace, with the same versions as ours.
+/// Returns the manifest of the copy's workspace, with the same versions as ours.
 fn manifest(ours: &str) -> Result<String> {
     let section = ours.split("[workspace.dependencies]").nth(1).and_then(|rest| rest.split("\n[").next());
     let dependencies: Vec<&str> = section.context("no [workspace.dependencies]")?.lines().collect();

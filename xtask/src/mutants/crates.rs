@@ -1,4 +1,4 @@
-//! The mistakes that tests of a crate are to notice: those outside of what the simulated world is made of.
+//! Mistakes that a crate's tests must notice, outside of the crates of the simulated world.
 
 use super::mutant::Mutant;
 use super::suite::{
@@ -8,7 +8,7 @@ use super::suite::{
     STORE_GROUPS, STORE_PLACE, STORE_ROWS, TALLY,
 };
 
-/// All of them.
+/// All mistakes.
 pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the database does not keep a pool's limit",

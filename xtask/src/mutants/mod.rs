@@ -1,5 +1,5 @@
-//! `cargo xtask mutants`: whether mistakes would be noticed. Each of two tables of mistakes is made in a copy of the sources, and
-//! its suite is run, which must fail: seeds of the simulated world, or tests of a crate.
+//! `cargo xtask mutants`: checks that mistakes would be noticed. Each mistake of two tables is made in a copy of the
+//! sources, and its suite is run, which must fail: seeds of the simulated world, or tests of a crate.
 
 mod copy;
 mod crates;
@@ -19,20 +19,20 @@ use mutant::Mutant;
 use suite::Suite;
 use tests::Whole;
 
-/// What came of a mistake.
+/// The result of a mistake.
 enum Verdict {
-    /// It was noticed.
+    /// The mistake was noticed.
     Caught {
-        /// By which invariant or test.
+        /// The invariant or test that noticed it.
         by: String,
-        /// In which seed, in the simulated world.
+        /// The seed, in the simulated world.
         seed: Option<String>,
     },
-    /// It was not.
+    /// The mistake was not noticed.
     Survived,
 }
 
-/// Runs those whose name or suite contains one of the words, or all.
+/// Runs the mutants whose name or suite contains one of the words, or all.
 pub fn run(words: &[&str]) -> Result<()> {
     let all = table::MUTANTS.iter().chain(crates::MUTANTS);
     let chosen = all.filter(|m| {
@@ -62,7 +62,7 @@ pub fn run(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// While seeds of one run, the next one is built. How many were noticed.
+/// Runs the simulated mutants. The next one is built while seeds of the last one run. Returns how many were noticed.
 fn run_simulated(mutants: &[&Mutant]) -> Result<usize> {
     let copy = Copy::prepare(mutants)?;
     let mut caught = 0;
@@ -87,7 +87,7 @@ fn run_simulated(mutants: &[&Mutant]) -> Result<usize> {
     })
 }
 
-/// Prints a line; 1 if it was noticed.
+/// Prints a line. Returns 1 if the mistake was noticed.
 fn tell(mutant: &Mutant, verdict: &Verdict, began: Instant) -> usize {
     let (by, seed) = match verdict {
         Verdict::Caught { by, seed } => (by.as_str(), seed.as_deref().unwrap_or("-")),

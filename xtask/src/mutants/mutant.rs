@@ -1,14 +1,14 @@
-//! A mistake, and what is to notice it.
+//! A mistake, and the suite that must notice it.
 
 use super::suite::Suite;
 
 /// One mistake.
 pub struct Mutant {
-    /// What is wrong then.
+    /// The fault.
     pub name: &'static str,
-    /// What is to notice.
+    /// The suite that must notice it.
     pub suite: Suite,
-    /// File below `crates`, text, and what replaces it. The text must stand exactly once in its file, so that a change that moves
-    /// it is told.
+    /// File below `crates`, text, and its replacement. The text must occur exactly once in its file, so that a change
+    /// that moves it is noticed.
     pub edits: &'static [(&'static str, &'static str, &'static str)],
 }

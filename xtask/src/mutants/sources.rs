@@ -1,4 +1,4 @@
-//! A copy of source files, in which mistakes are made and taken back.
+//! A copy of source files, in which mistakes are made and undone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,18 +8,18 @@ use anyhow::{Context, Result, bail};
 use super::mutant::Mutant;
 use crate::cargo;
 
-/// The copy's folder. It stays between runs, so that only what changed is built.
+/// The copy's folder. It stays between runs, so that only changes are built.
 pub struct Sources {
     pub directory: PathBuf,
 }
 
 impl Sources {
-    /// A copy of that name, in the target directory.
+    /// Returns the copy with that name, in the target directory.
     pub fn named(name: &str) -> Self {
         Self { directory: cargo::target().join("mutants").join(name) }
     }
 
-    /// Brings a file, or all files of a folder, up to date. Files that are gone go from the copy too.
+    /// Updates a file, or all files of a folder. Files that are gone are removed from the copy too.
     pub fn copy(&self, path: &str) -> Result<()> {
         mirror(&cargo::root().join(path), &self.directory.join(path))
     }
@@ -29,7 +29,7 @@ impl Sources {
         write(&self.directory.join(path), text.as_bytes())
     }
 
-    /// Whether every text that the mutant replaces stands exactly once in its file.
+    /// Checks that every text that the mutant replaces occurs exactly once in its file.
     pub fn check(&self, mutant: &Mutant) -> Result<()> {
         for (file, text, _) in mutant.edits {
             let found = read(&self.directory.join("crates").join(file))?.matches(text).count();
@@ -40,7 +40,7 @@ impl Sources {
         Ok(())
     }
 
-    /// Makes the mistake, does something, and takes it back.
+    /// Makes the mistake, does the work, and undoes the mistake.
     pub fn with<T>(&self, mutant: &Mutant, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let mut originals = Vec::new();
         for (file, text, with) in mutant.edits {
@@ -50,7 +50,7 @@ impl Sources {
             originals.push((path, original));
         }
         let done = work();
-        // In the end each file is what it was before the first edit of it.
+        // Each file gets its content from before its first edit.
         for (path, original) in originals.iter().rev() {
             write(path, original.as_bytes())?;
         }
@@ -83,7 +83,7 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Writes only what differs, so that cargo builds only that again.
+/// Writes only if the content differs, so that cargo rebuilds only that.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());

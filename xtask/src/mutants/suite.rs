@@ -1,4 +1,4 @@
-//! What is to notice a mistake.
+//! The suites that notice mistakes.
 
 /// Seeds of the simulated world, or tests of a crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -7,81 +7,81 @@ pub enum Suite {
     Simulation,
     /// A file or folder of a crate's `tests/`, by its name.
     Tests {
-        /// The name, which no other crate's tests have.
+        /// Its name, which is unique among all crates' tests.
         program: &'static str,
-        /// Only those whose names contain it.
+        /// Only tests whose names contain this.
         word: &'static str,
     },
     /// The tests inside a crate.
     Unit {
         /// The crate's folder.
         of: &'static str,
-        /// Only those whose names contain it.
+        /// Only tests whose names contain this.
         word: &'static str,
     },
 }
 
-/// What every store has to do, on SQLite and on PostgreSQL.
+/// Tests of the contract of every store, on SQLite and on PostgreSQL.
 pub const STORE: Suite = Suite::Tests { program: "backends", word: "keeps_the_contract" };
-/// What a database does that is full or whose connections break. The tests of full disks mount one, which takes root.
+/// Tests of full disks and of breaking connections. The tests of full disks mount one, which takes root.
 pub const STORE_BREAKAGE: Suite = Suite::Tests { program: "backends", word: "breakage::" };
-/// How writes of one kind share transactions.
+/// Tests of writes that share transactions.
 pub const STORE_GROUPS: Suite = Suite::Unit { of: "store", word: "grouped::" };
-/// What becomes of rows that cannot be read.
+/// Tests of rows that cannot be read.
 pub const STORE_ROWS: Suite = Suite::Unit { of: "store", word: "rows_that_cannot_be_read" };
-/// Where a database is, and how it is reached.
+/// Tests of a database's place and the way to it.
 pub const STORE_PLACE: Suite = Suite::Unit { of: "store", word: "place::" };
-/// Callers that do not read what they asked for.
+/// Tests of callers that do not read their answers.
 pub const RUNNER_READERS: Suite = Suite::Tests { program: "http_api", word: "callers::readers" };
-/// Who may call the runner.
+/// Tests of the runner's authentication.
 pub const RUNNER_GUARD: Suite = Suite::Tests { program: "http_api", word: "guard::" };
-/// When the runner takes an instance for ready.
+/// Tests of when an instance is ready.
 pub const RUNNER_READY: Suite = Suite::Tests { program: "http_api", word: "ready::" };
-/// How the agent tests its machine.
+/// Tests of the agent's self-test.
 pub const AGENT_SELF_TEST: Suite = Suite::Tests { program: "self_test", word: "" };
-/// What the agent says when it knows secrets.
+/// Tests of the agent's output when it knows secrets.
 pub const AGENT_SECRETS: Suite = Suite::Tests { program: "secrets", word: "" };
-/// The agent's settings, and what of them steps see.
+/// Tests of the agent's settings, and of those that steps see.
 pub const AGENT_SETTINGS: Suite = Suite::Unit { of: "agent", word: "settings::" };
-/// What an agent that is started again does with the work of the one before.
+/// Tests of a restarted agent and the work of the one before.
 pub const AGENT_RESTARTS: Suite = Suite::Tests { program: "at_most_once", word: "" };
-/// Which stage's calls the agent serves.
+/// Tests of which stage's calls the agent serves.
 pub const AGENT_EPOCH: Suite = Suite::Tests { program: "epoch", word: "" };
-/// What becomes of a stage whose steps tamper with the agent.
+/// Tests of steps that tamper with the agent.
 pub const AGENT_TAMPERING: Suite = Suite::Tests { program: "tampering", word: "" };
-/// Steps of another user than the agent's, which takes root.
+/// Tests of steps of another user than the agent's, which take root.
 pub const AGENT_STEP_USER: Suite = Suite::Tests { program: "step_user", word: "" };
-/// What becomes of a stage whose agent was started again.
+/// Tests of a stage whose agent was restarted.
 pub const RUNNER_RESTARTS: Suite = Suite::Tests { program: "http_api", word: "agent_restart::" };
-/// What becomes of a step's output on a disk with little room.
+/// Tests of a step's output on a disk with little room.
 pub const AGENT_SPOOL: Suite = Suite::Unit { of: "agent", word: "spool::" };
-/// What is hidden of a text.
+/// Tests of masking.
 pub const MASK: Suite = Suite::Unit { of: "mask", word: "" };
-/// What becomes of a run whose agents, connections and instances are lost.
+/// Tests of a run that loses agents, connections and instances.
 pub const RUN_LOSS: Suite = Suite::Tests { program: "runs", word: "loss::" };
-/// What becomes of a run that is cancelled.
+/// Tests of a cancelled run.
 pub const RUN_CANCEL: Suite = Suite::Tests { program: "runs", word: "cancel::" };
-/// What Drone files mean while they run.
+/// Tests of Drone files in a run.
 pub const RUN_DRONE: Suite = Suite::Tests { program: "runs", word: "drone::" };
-/// What of the sources enters a VM.
+/// Tests of the sources that are sent to a VM.
 pub const SOURCES: Suite = Suite::Unit { of: "executor", word: "workspace::" };
-/// How output becomes text.
+/// Tests of the conversion of output to text.
 pub const OUTPUT_TEXT: Suite = Suite::Unit { of: "executor", word: "text::" };
-/// Which test cases are kept.
+/// Tests of which test cases are kept.
 pub const TALLY: Suite = Suite::Unit { of: "test-report", word: "tally::" };
-/// What a run tells when it knows secrets.
+/// Tests of a run's events when it knows secrets.
 pub const RUN_SECRETS: Suite = Suite::Tests { program: "runs", word: "secrets::" };
-/// Whether the runner says that it is well. The tests of full disks mount one, which takes root.
+/// Tests of the runner's health report. The tests of full disks mount one, which takes root.
 pub const RUNNER_HEALTH: Suite = Suite::Tests { program: "http_api", word: "unwritten::" };
-/// What becomes of calls to an agent.
+/// Tests of calls to an agent.
 pub const AGENT_CLIENT: Suite = Suite::Unit { of: "agent-client", word: "" };
-/// What the runner does without a caller.
+/// Tests of the runner without a caller.
 pub const RUNNER: Suite = Suite::Unit { of: "runner", word: "" };
-/// What the local driver does without a VM.
+/// Tests of the local driver without a VM.
 pub const DRIVER: Suite = Suite::Unit { of: "driver-qemu", word: "" };
 
 impl Suite {
-    /// The crate whose inner tests these are.
+    /// Returns the crate whose inner tests these are.
     pub fn of_crate(self) -> Option<&'static str> {
         match self {
             Self::Unit { of, .. } => Some(of),

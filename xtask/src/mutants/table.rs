@@ -1,11 +1,11 @@
-//! The mistakes that the simulated world is to notice.
+//! Mistakes that the simulated world must notice.
 
 use super::mutant::Mutant;
 use super::suite::Suite;
 
 macro_rules! mutants {
     ($($name:literal: $([$file:literal, $text:literal, $with:literal])+;)*) => {
-        /// All of them.
+        /// All mistakes.
         pub const MUTANTS: &[Mutant] = &[$(Mutant { name: $name, suite: Suite::Simulation, edits: &[$(($file, $text, $with)),+] },)*];
     };
 }

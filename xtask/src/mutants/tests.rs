@@ -1,7 +1,7 @@
-//! Mistakes that tests of a crate are to notice. They are made in a copy of the whole repository, which shares the compiled
-//! dependencies with the repository itself, and nothing else: cargo tells crates apart by where they lie below their workspace, so the
-//! copy's workspace begins one folder further up. In the same place they would be taken for each other, and a build of the repository
-//! would use what was built from the copy.
+//! Mistakes that a crate's tests must notice. They are made in a copy of the whole repository, which shares only the
+//! compiled dependencies with the repository itself. Cargo distinguishes crates by their place below their workspace,
+//! so the copy's workspace begins one folder further up. In the same place cargo would confuse them, and a build of the
+//! repository would use crates that were built from the copy.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use crate::{build, cargo};
 
 /// The copy's folder, and its name in the manifest of its workspace.
 const COPY: &str = "repository";
-/// What the copy holds: all that crates and their tests read.
+/// The content of the copy: all that crates and their tests read.
 const COPIED: [&str; 4] = ["crates", "xtask", "docs", "examples"];
-/// A test that takes longer has noticed: a mistake may well make one hang.
+/// Time after which a test has noticed the mistake, because a mistake may well make one hang.
 const TEST_MAX: Duration = Duration::from_secs(180);
 
 /// The copy.
@@ -28,7 +28,7 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// Brings the copy up to date, finds each mutant's text, and runs the suites, which must pass before they can be said to notice.
+    /// Updates the copy, finds each mutant's text, and runs the suites, which must pass without a mistake.
     pub fn prepare(mutants: &[&Mutant]) -> Result<Self> {
         let whole = Self { sources: Sources::named(COPY) };
         for path in COPIED {
@@ -51,7 +51,8 @@ impl Whole {
         Ok(whole)
     }
 
-    /// Writes the manifest of the copy's workspace, with the same versions as ours, into the folder that holds the copy.
+    /// Writes the manifest of the copy's workspace, with the same versions as ours, into the folder that contains the
+    /// copy.
     fn workspace(&self) -> Result<()> {
         let text = |name: &str| {
             std::fs::read_to_string(cargo::root().join(name)).with_context(|| format!("cannot read {name}"))
@@ -80,8 +81,9 @@ impl Whole {
         Ok(test::run_one(&build::test_of_copy(&self.sources.directory, &program)?, words, TEST_MAX))
     }
 
-    /// Lets the tests inside a crate be built as if they were a file of its `tests/`. Cargo cannot build those of one crate alone
-    /// with the features of the whole workspace, and with others it would compile the dependencies again.
+    /// Lets the tests inside a crate be built as if they were a file of its `tests/`. Cargo cannot build those of one
+    /// crate alone with the features of the whole workspace, and with other features it would compile the dependencies
+    /// again.
     fn tests_inside(&self, folder: &str) -> Result<()> {
         let path = format!("crates/{folder}/Cargo.toml");
         let manifest =
@@ -106,7 +108,7 @@ fn inside(folder: &str) -> String {
 mod moving {
     use super::below;
 
-    /// Only where a member lies is changed: a package keeps its name.
+    /// Only the members' places change: a package keeps its name.
     #[test]
     fn members_move_into_the_folder() {
         let manifest =

@@ -1,13 +1,13 @@
-//! Which crates are refused.
+//! Rules for refusing crates.
 
 use std::collections::BTreeSet;
 
 use super::packages::Package;
 use super::policy::Policy;
 
-/// The breaches, in words.
+/// Returns the breaches, in words.
 pub fn breaches(policy: &Policy, packages: &[Package]) -> Vec<String> {
-    // All are to come from one registry, whatever its name is where they were locked.
+    // All crates must come from one registry, whatever its name was when they were locked.
     let registries: BTreeSet<&str> =
         packages.iter().filter_map(|p| p.source.as_deref()).filter(|s| registry(s)).collect();
     let mut breaches = Vec::new();

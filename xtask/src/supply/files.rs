@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Folders of bundled code lie no deeper.
+/// Greatest depth of folders with bundled code.
 const DEPTH_MAX: usize = 3;
-/// A licence is no longer.
+/// Greatest size of a licence.
 const BYTES_MAX: u64 = 200_000;
 const BEGINNINGS: [&str; 5] = ["license", "licence", "copying", "notice", "unlicense"];
-/// Endings of files that only have such a name.
+/// Extensions of files that merely have such a name.
 const CODE: [&str; 7] = ["rs", "c", "h", "py", "sh", "json", "toml"];
 
-/// Files of that kind in the crate's own folder, and in those of code that it bundles, each group sorted.
+/// Returns the licence files in the crate's own folder, and those of code that it bundles, each group sorted.
 pub fn find(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let (mut own, mut bundled) = (Vec::new(), Vec::new());
     collect(folder, 0, &mut own, &mut bundled)?;
@@ -41,7 +41,7 @@ fn is_licence(path: &Path) -> bool {
     !code && BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
-/// A file's text, its lines without blanks at their ends.
+/// Returns a file's text, without blanks at the ends of lines.
 pub fn text(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let text = String::from_utf8_lossy(&bytes);

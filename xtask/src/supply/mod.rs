@@ -1,4 +1,4 @@
-//! What comes from others: whether it may be linked, and the notices that go with it.
+//! Crates of others: whether they may be linked, and their notices.
 //!
 //! ```text
 //! deny.toml ──Policy──┐
@@ -17,7 +17,7 @@ use anyhow::{Result, bail};
 use packages::Package;
 use policy::Policy;
 
-/// Checks every crate of `Cargo.lock` that this workspace may use; the error tells every breach.
+/// Checks every crate of `Cargo.lock` that this workspace may use. The error lists every breach.
 pub fn run() -> Result<()> {
     let policy = Policy::read()?;
     let packages = Package::all()?;

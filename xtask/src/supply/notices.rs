@@ -1,6 +1,6 @@
-//! The notices that go with what is shipped: every crate in the programs, the licence that it is taken under, and the texts.
+//! The notices for shipped programs: every crate in them, the licence under which it is used, and the texts.
 //!
-//! Where a crate offers the Apache licence, it is taken under that, whose text stands in the file once.
+//! A crate that offers the Apache licence is used under that one, whose text is in the file once.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,12 +13,12 @@ use super::packages::Package;
 use super::policy::Policy;
 use crate::cargo;
 
-/// What `make install` installs.
+/// The packages that `make install` installs.
 const SHIPPED: [&str; 2] = ["kiln-cli", "kiln-agent"];
-/// For which system.
+/// Their system.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const APACHE: &str = "Apache-2.0";
-/// How names of files tell which licence they hold.
+/// Parts of file names that tell the licence.
 const FAMILIES: [&str; 8] = ["apache", "mit", "bsd", "isc", "zlib", "unlicense", "boost", "unicode"];
 
 const HEAD: &str = "\
@@ -29,11 +29,11 @@ stands beside it. They also contain parts of Rust's standard library (Apache-2.0
 statically, parts of the C library of the machine that built it (musl: MIT; glibc: LGPL-2.1-or-later).
 ";
 
-/// The whole file.
+/// Returns the whole file.
 pub fn text() -> Result<String> {
     let policy = Policy::read()?;
     let mut list = String::new();
-    // Texts, and the crates that they go with.
+    // The texts, each with its crates.
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for package in shipped()? {
         let Package { name, version, license, folder, .. } = &package;
@@ -51,7 +51,7 @@ pub fn text() -> Result<String> {
     }
     let apache = files::text(&cargo::root().join("LICENSE"))?;
     texts.remove(&apache);
-    // In the order of the crates, not of the texts.
+    // Sorted by crates, not by texts.
     let mut texts: Vec<(Vec<String>, String)> = texts.into_iter().map(|(text, of)| (of, text)).collect();
     texts.sort();
     let mut page = format!("{HEAD}\n{list}");
@@ -62,14 +62,14 @@ pub fn text() -> Result<String> {
     Ok(page)
 }
 
-/// The files of those licences, and notices. A file whose name tells of no licence is of every one.
+/// Returns the files of those licences, and the notices. A file whose name tells no licence belongs to all of them.
 fn chosen<'a>(own: &'a [PathBuf], taken: &[String]) -> Vec<&'a Path> {
     let of = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         if name.starts_with("notice") {
             return true;
         }
-        // The text of the Apache licence stands in the page once, whatever a crate's copy of it looks like.
+        // The text of the Apache licence is in the page once, whatever a crate's copy of it looks like.
         let named: Vec<&str> = FAMILIES.into_iter().filter(|family| name.contains(family)).collect();
         let taken = || taken.iter().filter(|licence| *licence != APACHE).map(|licence| licence.to_ascii_lowercase());
         taken().any(|licence| named.is_empty() || named.iter().any(|family| licence.starts_with(family)))
@@ -77,7 +77,7 @@ fn chosen<'a>(own: &'a [PathBuf], taken: &[String]) -> Vec<&'a Path> {
     own.iter().map(PathBuf::as_path).filter(|path| of(path)).collect()
 }
 
-/// The crates of others that are linked into what is shipped.
+/// Returns the crates of others that are linked into shipped programs.
 fn shipped() -> Result<Vec<Package>> {
     let mut args =
         vec!["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--target", TARGET];

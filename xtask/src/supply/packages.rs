@@ -1,4 +1,4 @@
-//! Crates of others, as cargo tells of them.
+//! Crates of others, as cargo describes them.
 
 use std::path::{Path, PathBuf};
 
@@ -12,16 +12,16 @@ use crate::cargo;
 pub struct Package {
     pub name: String,
     pub version: String,
-    /// What it says its licence is, an SPDX expression.
+    /// Its declared licence, an SPDX expression.
     pub license: Option<String>,
-    /// Where cargo has it from; none for a folder.
+    /// Its source; none for a folder.
     pub source: Option<String>,
-    /// Where its sources lie.
+    /// The folder of its sources.
     pub folder: PathBuf,
 }
 
 impl Package {
-    /// All that the lock file names and this workspace may use, on whatever system, but its own.
+    /// Returns all crates of the lock file that this workspace may use, on any system, except its own.
     pub fn all() -> Result<Vec<Self>> {
         let text = cargo::output(&["metadata", "--locked", "--all-features", "--format-version", "1"])?;
         let metadata: Value = serde_json::from_str(&text).context("cargo metadata is not JSON")?;

@@ -1,4 +1,4 @@
-//! `deny.toml`, as far as it is needed here.
+//! The parts of `deny.toml` that are needed here.
 
 use std::fs;
 
@@ -8,12 +8,12 @@ use toml::{Table, Value};
 
 use crate::cargo;
 
-/// What may be linked.
+/// The rules for linking.
 #[derive(Debug, Default)]
 pub struct Policy {
-    /// Licences, the preferred ones first.
+    /// Allowed licences, the preferred ones first.
     pub allowed: Vec<String>,
-    /// Crates.
+    /// Banned crates.
     pub banned: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ impl Policy {
         })
     }
 
-    /// The licences that are taken, of those that an expression offers; none if not one way to fulfil it is allowed.
+    /// Returns the licences to use, of those that an expression offers; none if no allowed combination fulfils it.
     pub fn taken(&self, expression: &str) -> Result<Option<Vec<String>>> {
         let parsed = Expression::parse_mode(expression, ParseMode::LAX)
             .with_context(|| format!("`{expression}` is not an SPDX expression"))?;
@@ -49,7 +49,7 @@ impl Policy {
         if !parsed.evaluate(|req| self.allowed.iter().any(|licence| named(req, licence))) {
             return Ok(None);
         }
-        // As few as do, the preferred ones first.
+        // As few as suffice, the preferred ones first.
         let mut taken: Vec<String> = Vec::new();
         for licence in &self.allowed {
             if parsed.requirements().any(|req| named(&req.req, licence)) {

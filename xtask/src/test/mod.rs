@@ -1,7 +1,8 @@
 //! `cargo xtask test`: all tests, built once, with a limit for each program of tests, and the totals last.
 //!
-//! It is what `cargo test --workspace` would do, but: programs of tests run side by side, those that boot VMs alone; one in which
-//! no test ends for a while is ended; and what was slow, failed or not run is told at the end.
+//! It does the work of `cargo test --workspace`, with three differences. Test programs run side by side, except those
+//! that boot VMs, which run alone. A program in which no test ends for a while is killed. Slow, failed and skipped
+//! tests are listed at the end.
 
 mod outcome;
 mod process;
@@ -17,20 +18,20 @@ use crate::build::{self, Built, Kind};
 pub use outcome::Outcome;
 pub use process::run as run_one;
 
-/// A test ends within this, or its program is ended.
+/// Time within which a test must end, or its program is killed.
 const TEST_MAX: Duration = Duration::from_secs(300);
 /// The same for tests on VMs, which may have to make an image first.
 const VM_TEST_MAX: Duration = Duration::from_secs(900);
-/// So many of the slowest programs are told.
+/// Number of the slowest programs that are listed.
 const SLOWEST: usize = 8;
 
-/// Package and program of those that boot VMs, which take all processors under emulation.
+/// Package and program of the tests that boot VMs, which take all processors under emulation.
 const ON_VMS: [(&str, &str); 4] =
     [("kiln-e2e", "examples"), ("kiln-e2e", "runner"), ("kiln-cli", "vm"), ("kiln-driver-qemu", "vm")];
 
 const USAGE: &str = "usage: cargo xtask test [--unit | --without-vms]";
 
-/// Runs all tests, or those that the argument leaves.
+/// Runs all tests, or those that the argument selects.
 pub fn run(args: &[&str]) -> Result<()> {
     let (mut programs, vms) = match args {
         [] => (build::tests()?, true),
@@ -39,7 +40,8 @@ pub fn run(args: &[&str]) -> Result<()> {
         _ => bail!("{USAGE}"),
     };
     programs.retain(|program| matches!(program.kind, Kind::Tests | Kind::UnitTests));
-    // Tests of a whole crate take longer than those inside it: first, so that nothing long is left for the end.
+    // Tests of a whole crate take longer than those inside it. They come first, so that nothing long is left for the
+    // end.
     programs.sort_by_key(|program| program.kind == Kind::UnitTests);
     let (alone, beside): (Vec<Built>, Vec<Built>) = programs.into_iter().partition(on_vms);
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -54,7 +56,7 @@ fn on_vms(program: &Built) -> bool {
     program.kind == Kind::Tests && ON_VMS.contains(&(program.package.as_str(), program.target.as_str()))
 }
 
-/// Runs each to its end, so many at a time.
+/// Runs each to its end, this many at a time.
 fn run_all(programs: Vec<Built>, at_a_time: usize, test_max: Duration) -> Vec<Outcome> {
     let (queue, done) = (Mutex::new(VecDeque::from(programs)), Mutex::new(Vec::new()));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -64,7 +66,7 @@ fn run_all(programs: Vec<Built>, at_a_time: usize, test_max: Duration) -> Vec<Ou
                 while let Some(program) = next() {
                     let outcome = process::run(&program, &[], test_max);
                     let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                    // Under the lock, so that the lines of two do not mix.
+                    // The lock is held, so that the lines of two programs do not mix.
                     outcome.tell();
                     done.push(outcome);
                 }

@@ -1,14 +1,14 @@
-//! What came of a program of tests, read from what it prints.
+//! The result of a test program, read from its output.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Lines of output that are kept, for a failure.
+/// Lines of output that are kept for a failure.
 const LINES_MAX: usize = 4_000;
-/// A test that cannot do its work says so in a line that begins with this.
+/// The beginning of the line in which a test says that it could not do its work.
 const NOT_RUN: &str = "not run: ";
 
-/// What came of a program of tests.
+/// The result of a test program.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Crate and program.
@@ -17,11 +17,11 @@ pub struct Outcome {
     pub took: Duration,
     /// Tests that passed.
     pub passed: usize,
-    /// What failed: tests by their names, and a program that did not come to its end.
+    /// Failures: tests by their names, and a program that did not come to its end.
     pub failures: Vec<String>,
-    /// What was not run, and why.
+    /// Tests that were not run, and the reasons.
     pub not_run: Vec<String>,
-    /// Whether the program told that it came to its end.
+    /// Whether the program reported its end.
     pub ended: bool,
     /// The end of its output.
     lines: VecDeque<String>,
@@ -32,7 +32,7 @@ impl Outcome {
         Self { name, ..Self::default() }
     }
 
-    /// Takes a line that the program printed. Whether it tells the end of a test.
+    /// Takes a line of the program's output. Returns whether it reports the end of a test.
     pub fn line(&mut self, line: String) -> bool {
         let mut test_ended = false;
         if let Some((test, result)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
@@ -54,12 +54,12 @@ impl Outcome {
         test_ended
     }
 
-    /// Takes note that the program itself failed.
+    /// Records that the program itself failed.
     pub fn failed(&mut self, how: &str) {
         self.failures.push(format!("{}: {how}", self.name));
     }
 
-    /// Prints a line, and after a failure all that the program printed.
+    /// Prints a line, and after a failure the whole output of the program.
     pub fn tell(&self) {
         if !self.failures.is_empty() {
             println!("\n---- {} printed:", self.name);

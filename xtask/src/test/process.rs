@@ -1,4 +1,4 @@
-//! One program of tests, from its start to its end, which comes by force when no test ends for too long.
+//! Runs one test program. It is killed when no test ends for too long.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use super::outcome::Outcome;
 use crate::build::{Built, Kind};
 
-/// Pause between two looks at whether it has ended.
+/// Poll interval for its end.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// What it has printed is read within this after its end.
+/// Time for reading its output after its end.
 const OUTPUT_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs it as `cargo test` would, in its package's folder, with these arguments.
@@ -31,7 +31,7 @@ pub fn run(program: &Built, args: &[&str], test_max: Duration) -> Outcome {
 }
 
 fn watch(mut command: Command, mut outcome: Outcome, test_max: Duration) -> Outcome {
-    // A group of its own, so that what it started ends with it.
+    // It gets a process group of its own, so that its children end with it.
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let began = Instant::now();
     let mut child = match command.spawn() {
@@ -53,7 +53,7 @@ fn watch(mut command: Command, mut outcome: Outcome, test_max: Duration) -> Outc
     outcome
 }
 
-/// Takes its lines until it has ended; how it ended, if not by force.
+/// Takes its lines until it has ended. Returns how it ended, unless it must be killed.
 fn follow(
     child: &mut Child,
     lines: &Receiver<String>,
@@ -64,7 +64,7 @@ fn follow(
     loop {
         let line = lines.recv_timeout(LOOK_EVERY);
         if ended.is_none() {
-            // What cannot be waited for has not ended, and is ended by force.
+            // A process that cannot be awaited has not ended, and is killed.
             ended = child.try_wait().ok().flatten().map(|status| (status, Instant::now()));
         }
         match (line, ended) {
@@ -88,18 +88,18 @@ fn follow(
     }
 }
 
-/// Ends it, and all in its group. Whether that could be done.
+/// Kills it and all processes of its group. Returns whether that succeeded.
 fn end(child: &mut Child) -> bool {
-    // The group is there as long as its first process has not been waited for.
+    // The group exists until its first process has been awaited.
     let group = format!("kill -KILL -{}", child.id());
     let ended = Command::new("sh").args(["-c", &group]).status().is_ok_and(|status| status.success());
-    // It ended with its group, or is ended alone.
+    // It ended with its group, or is killed alone.
     let _ = child.kill();
     let _ = child.wait();
     ended
 }
 
-/// What it prints, line by line, from both of its outputs.
+/// Returns its output line by line, from both of its streams.
 fn lines_of(child: &mut Child) -> Receiver<String> {
     let (send, receive) = channel();
     if let Some(stdout) = child.stdout.take() {
@@ -112,7 +112,7 @@ fn lines_of(child: &mut Child) -> Receiver<String> {
 }
 
 fn forward(from: impl Read + Send + 'static, to: Sender<String>) {
-    // Ends with the output, or when nobody listens any more.
+    // The thread ends with the output, or when nobody listens any more.
     std::thread::spawn(move || {
         let mut from = BufReader::new(from);
         let mut line = Vec::new();
