@@ -100,7 +100,7 @@ fn agent_file(host: &HostArgs) -> anyhow::Result<PathBuf> {
         anyhow::ensure!(path.is_file(), Usage(format!("--agent {}: no such file", path.display())));
     }
     let missing = format!(
-        "kiln-agent is not beside this program ({}); build it with `make build`, or give its place with --agent",
+        "there is no kiln-agent beside this program ({}); build it with `make build`, or name it with --agent",
         path.display()
     );
     anyhow::ensure!(path.is_file(), missing);

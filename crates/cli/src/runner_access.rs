@@ -57,7 +57,7 @@ fn token(file_with: Option<&Path>, variable: Option<OsString>) -> Result<Option<
     };
     let token = token.trim();
     if token.is_empty() {
-        return Err(file(format!("{place} is empty; it is to hold the runner's token")));
+        return Err(file(format!("{place} is empty; it must contain the runner's token")));
     }
     Ok(Some((token.to_owned(), place)))
 }
@@ -154,7 +154,7 @@ mod tests {
         check_token(None, None, Ok(None));
         check_token(None, Some("abc"), Ok(Some("abc")));
         check_token(Some("abc\n"), Some("other"), Ok(Some("abc")));
-        check_token(Some("\n"), None, Err("FILE is empty; it is to hold the runner's token"));
-        check_token(None, Some(""), Err("KILN_RUNNER_TOKEN is empty; it is to hold the runner's token"));
+        check_token(Some("\n"), None, Err("FILE is empty; it must contain the runner's token"));
+        check_token(None, Some(""), Err("KILN_RUNNER_TOKEN is empty; it must contain the runner's token"));
     }
 }

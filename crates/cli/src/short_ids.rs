@@ -54,7 +54,7 @@ pub fn find<'t, T>(wanted: &str, what: &str, things: &'t [T], id: impl Fn(&T) ->
     if let [] | [_] = matches.as_slice() {
         return Ok(matches.first().copied());
     }
-    let mut message = format!("`{wanted}` is the beginning of {} {what}s; say more of it:", matches.len());
+    let mut message = format!("`{wanted}` matches {} {what}s; give more of the id:", matches.len());
     for found in matches.iter().take(LISTED) {
         message.push_str("\n  ");
         message.push_str(&crate::table::clean(id(found)));
@@ -101,8 +101,7 @@ mod tests {
         check("oth", Ok(Some("other")));
         check("nothing", Ok(None));
         check("", Err("the id of the instance is empty"));
-        let both =
-            format!("`019abc000001` is the beginning of 2 instances; say more of it:\n  {}\n  {}", IDS[0], IDS[1]);
+        let both = format!("`019abc000001` matches 2 instances; give more of the id:\n  {}\n  {}", IDS[0], IDS[1]);
         check("019abc000001", Err(&both));
     }
 

@@ -13,5 +13,5 @@ pub fn tell(format: Format, rows: &[UnreadableRow]) {
 }
 
 fn note(UnreadableRow { subject, id, why }: &UnreadableRow) -> String {
-    format!("note: {} {} is not shown, and left alone: {}", subject.as_str(), clean(id), clean(why))
+    format!("note: {} {} cannot be shown, and is left alone:  {}", subject.as_str(), clean(id), clean(why))
 }

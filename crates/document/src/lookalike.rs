@@ -115,12 +115,14 @@ fn rewrite(found: &mut Diagnostic, source: &str, at: usize, c: char) {
     let number = u32::from(c);
     let (message, help) = match meant {
         Meant::Space => (
-            format!("{what} (U+{number:04X}) stands here, which is no space to YAML"),
+            format!("{what} (U+{number:04X}) is in this place, and YAML does not treat it as a space"),
             "write a space in its place".to_owned(),
         ),
-        Meant::Nothing => (format!("{what} (U+{number:04X}) stands here, which nobody sees"), "remove it".to_owned()),
+        Meant::Nothing => {
+            (format!("{what} (U+{number:04X}) is in this place, and is invisible"), "remove it".to_owned())
+        }
         Meant::Char(meant) => (
-            format!("{what} (U+{number:04X}) stands here, which is no `{meant}` to YAML"),
+            format!("{what} (U+{number:04X}) is in this place, and YAML does not treat it as `{meant}`"),
             format!("write `{meant}` in its place"),
         ),
     };

@@ -129,7 +129,7 @@ fn a_colon_within_a_text_is_told_with_its_column() {
     check_told("shelves:\n- done:\n", &[(2, 7, item, shelf)]);
     check_told("shelves: [{a: b}]\n", &[(1, 11, "an item of `shelves` takes text, not a mapping", "")]);
     let fuel = "put the fuel in quotes, or write it on the lines below `fuel: |`";
-    check_told("fuel: gas: hot\n", &[(1, 10, "a `:` stands where no key can be", fuel)]);
+    check_told("fuel: gas: hot\n", &[(1, 10, "a `:` is in a place where no key is possible", fuel)]);
 }
 
 #[test]
@@ -145,19 +145,19 @@ fn what_stands_beside_the_key_that_it_belongs_below_is_one_finding() {
 
 #[test]
 fn characters_that_look_like_others_are_named() {
-    let space = "a no-break space (U+00A0) stands here, which is no space to YAML";
+    let space = "a no-break space (U+00A0) is in this place, and YAML does not treat it as a space";
     let write = "write a space in its place";
     check_told("fuel: gas\n\u{a0}shelves: [a]\n", &[(2, 1, space, write)]);
     check_told("fuel:\u{a0}gas\nshelves: [a]\n", &[(1, 6, space, write)]);
     check_told("fuel: gas\u{a0}\n", &[(1, 10, space, write)]);
     check_told("shelves:\n-\u{a0}a: b\n", &[(2, 2, space, write)]);
     check_told("timer:\n\u{a0}minutes: 5\n\u{a0}bell: x\n", &[(2, 1, &format!("{space} (also in line 3)"), write)]);
-    let hidden = "a space without width (U+200B) stands here, which nobody sees";
+    let hidden = "a space without width (U+200B) is in this place, and is invisible";
     check_told("fu\u{200b}el: gas\n", &[(1, 3, hidden, "remove it")]);
-    let quote = "a typographic quote (U+201C) stands here, which is no `\"` to YAML";
+    let quote = "a typographic quote (U+201C) is in this place, and YAML does not treat it as `\"`";
     check_told("\u{201c}fuel\u{201d}: gas\n", &[(1, 1, quote, "write `\"` in its place")]);
     check_told("fuel: \u{201c}gas\u{201d}\n", &[(1, 7, quote, "write `\"` in its place")]);
-    let dash = "a typographic dash (U+2013) stands here, which is no `-` to YAML";
+    let dash = "a typographic dash (U+2013) is in this place, and YAML does not treat it as `-`";
     check_told("shelves:\n\u{2013} a: b\n", &[(2, 1, dash, "write `-` in its place")]);
     // Within a text they are ordinary characters, and a byte order mark may begin a file.
     check_told("shelves: [\"caf\u{e9}\u{a0}\u{201c}x\u{201d}\"]\n", &[]);
@@ -168,6 +168,6 @@ fn characters_that_look_like_others_are_named() {
 
 #[test]
 fn a_text_that_loses_its_beginning_to_a_tag_is_warned_about() {
-    let lost = "`!` is a tag to YAML and no part of the text that follows";
+    let lost = "YAML reads `!` as a tag, not as part of the text";
     check_told("shelves:\n- ! grep x\n- !!str 5\n", &[(2, 5, lost, "put the whole text in quotes")]);
 }

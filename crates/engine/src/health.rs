@@ -45,7 +45,7 @@ impl Engine {
         match self.store.live_instances().await {
             Ok(rows) => self.note_contacts(&rows),
             Err(error) => {
-                tracing::warn!(%error, "the rows cannot be read; the agents that were ours last are asked");
+                tracing::warn!(%error, "the rows cannot be read; the latest known agents are asked");
             }
         }
         self.memory().contacts.values().cloned().collect()
@@ -85,7 +85,7 @@ impl Engine {
         let mut memory = self.memory();
         let over = &mut memory.health.entry(id.clone()).or_default().over;
         if over.is_none() {
-            tracing::warn!(instance = %id, %cause, "an agent serves its stage no more");
+            tracing::warn!(instance = %id, %cause, "an agent no longer serves its stage");
             *over = Some(cause);
             drop(memory);
             self.host.signal();

@@ -66,7 +66,7 @@ impl Engine {
             let (seen, began_ms) = (self.host.signals(), self.host.uptime_ms());
             let passed = self.pass().await;
             if let Err(error) = &passed {
-                tracing::warn!(%error, "this pass was not finished; the next one goes on");
+                tracing::warn!(%error, "this pass was not finished; the next one continues");
             }
             note(&passed);
             drop(passed);

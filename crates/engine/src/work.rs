@@ -59,11 +59,11 @@ impl Engine {
             match engine.within(engine.config().timing.launch_timeout_ms, engine.work(work, rows)).await {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
-                    tracing::warn!(?work, instances = ?busy.ids, %error, "the outcome could not be written down");
+                    tracing::warn!(?work, instances = ?busy.ids, %error, "the outcome could not be written");
                     let until = engine.host.uptime_ms() + UNWRITTEN_PAUSE_MS;
                     engine.memory().resting_ms.extend(busy.ids.iter().map(|id| (id.clone(), until)));
                 }
-                None => tracing::warn!(?work, instances = ?busy.ids, "no answer came; the next pass goes on"),
+                None => tracing::warn!(?work, instances = ?busy.ids, "no answer; the next pass continues"),
             }
             drop(busy);
         };
@@ -93,7 +93,7 @@ impl Engine {
         let working = async move {
             let cause = engine.with_console(&row, cause).await;
             if let Err(error) = engine.terminate(&row, cause).await {
-                tracing::warn!(instance = %row.id, %error, "its end could not be written down; the next pass goes on");
+                tracing::warn!(instance = %row.id, %error, "its end could not be written; the next pass continues");
             }
             drop(busy);
         };
@@ -114,13 +114,13 @@ impl Engine {
         let (Some(driver), Some(busy)) = (self.driver_of(site), self.busy(vec![id.clone()])) else { return };
         let id = id.clone();
         let working = async move {
-            tracing::warn!(instance = %id, "an instance that no row knows is ended");
+            tracing::warn!(instance = %id, "an instance without a row is ended");
             let limit = busy.engine.config().timing.launch_timeout_ms;
             match busy.engine.within(limit, driver.destroy(id.as_str())).await {
                 Some(Ok(())) => {}
-                None => tracing::warn!(instance = %id, "no answer came; the orphan is ended again"),
+                None => tracing::warn!(instance = %id, "no answer; the orphan is ended again"),
                 Some(Err(error)) => {
-                    tracing::warn!(instance = %id, %error, "the orphan could not be ended; it is tried again");
+                    tracing::warn!(instance = %id, %error, "the orphan could not be ended; another attempt follows");
                 }
             }
             let until = busy.engine.host.uptime_ms() + ORPHAN_PAUSE_MS;
@@ -191,7 +191,8 @@ impl Engine {
             Ok(all) => match all.iter().find(|launched| launched.id == row.id.as_str()) {
                 Some(launched) => self.launched(row, launched, "its site made it").await.map(drop),
                 None => {
-                    let evidence = format!("its site made {} of the {} of its batch", all.len(), row.batch_size);
+                    let evidence =
+                        format!("its site made {} of the {} instances of its batch", all.len(), row.batch_size);
                     self.terminate(row, Cause::new(Code::NoRoom, evidence)).await.map(drop)
                 }
             },
@@ -219,7 +220,7 @@ impl Engine {
         match error.class {
             // The instance may exist, or may still be made, so the launch is repeated with the same id.
             ErrorClass::Throttled | ErrorClass::Transient | ErrorClass::Ambiguous => {
-                let why = format!("the launch is tried again: {text}");
+                let why = format!("the launch will be repeated:  {text}");
                 self.store.update_instance(&row.failed_once(self.host.now_ms()), &why).await.map(drop)
             }
             ErrorClass::Capacity | ErrorClass::Quota => {
@@ -275,7 +276,7 @@ impl Engine {
         if changed {
             if cause.is_failed_start() || cause.is_loss() {
                 let why = cause.to_string();
-                tracing::warn!(instance = %row.id, pool = row.pool, why, "an instance ends that should not");
+                tracing::warn!(instance = %row.id, pool = row.pool, why, "an instance was lost");
             }
             if cause.is_failed_start() {
                 self.store.note_start(&streak_of(row, &cause), now, Some(&cause)).await?;
@@ -294,7 +295,7 @@ impl Engine {
                 None => Ok(()),
             },
             Err(error) => {
-                let why = format!("it could not be ended yet: {}", chain(&error));
+                let why = format!("it could not be ended yet:  {}", chain(&error));
                 self.store.update_instance(&row.failed_once(now), &why).await.map(drop)
             }
         }

@@ -259,19 +259,17 @@ fn repeated_keys() {
     check(
         "  commands: [x]\n  commands: [y]\n",
         " | y",
-        &[warned("the key `commands` stands twice: the value in line 10 is used")],
+        &[warned("the key `commands` occurs twice: the value in line 10 is used")],
     );
     check(
         "  environment: {A: one, A: two}\n  commands: [x]\n",
         "A=two | x",
-        &[warned("the key `A` stands twice: the value in line 9 is used")],
+        &[warned("the key `A` occurs twice: the value in line 9 is used")],
     );
     check(
         "  environment: {A: one, B: one}\n  commands: [x]\n  environment: {B: two}\n",
         "A=one B=two | x",
-        &[warned(
-            "the key `environment` stands twice: both mappings are used, and what stands in both is that of line 11",
-        )],
+        &[warned("the key `environment` occurs twice: both mappings are used, keys in both count as in line 11")],
     );
     let both =
         warned("`environment` joins what stands in line 9 and what this `<<` brings, which counts for what is in both");

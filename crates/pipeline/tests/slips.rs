@@ -50,7 +50,7 @@ pipeline:
 fn a_colon_in_a_command() {
     let item = "put the command in quotes, or write it on the lines below `- |`";
     let mapping = "an item of `commands` takes text, not a mapping: the `:` here makes one";
-    let key = "a `:` stands where no key can be";
+    let key = "a `:` is in a place where no key is possible";
     check(&commands("  - echo \"status: ok\"\n  - make\n"), &format!("8:17 {mapping} -> {item}"));
     check(&commands("  - make\n  - echo done:\n"), &format!("9:14 {mapping} -> {item}"));
     check(&commands("  - curl -H 'Accept: text/html' -H \"X: y\" http://x\n"), &format!("8:38 {key} -> {item}"));
@@ -64,7 +64,7 @@ fn a_colon_in_a_command() {
 fn a_command_that_begins_with_a_sign_of_yaml() {
     let item = "put the command in quotes, or write it on the lines below `- |`";
     for (line, told) in [
-        ("\"./run.sh\" --flag", "8:16 text follows behind the closing quote"),
+        ("\"./run.sh\" --flag", "8:16 text follows the closing quote"),
         ("[ -f x ] && make", "8:14 a key and a `:` are expected here"),
         ("{ make; } 2>&1", "8:15 a key and a `:` are expected here"),
         ("@echo x", "8:5 a text without quotes cannot begin with `@`"),
@@ -136,7 +136,7 @@ fn a_pipeline_without_its_first_line() {
 
 #[test]
 fn spaces_and_quotes_that_are_none() {
-    let space = "a no-break space (U+00A0) stands here, which is no space to YAML";
+    let space = "a no-break space (U+00A0) is in this place, and YAML does not treat it as a space";
     let write = "write a space in its place";
     for (from, to, place) in [
         ("name: a", "name:\u{a0}a", "11:24"),
@@ -153,7 +153,7 @@ fn spaces_and_quotes_that_are_none() {
     }
     let lines = STAGE.replace("  name: p", "\u{a0}\u{a0}name: p").replace("  stages:", "\u{a0}\u{a0}stages:");
     check(&lines[..lines.find("    - stage").unwrap_or_default()], &format!("2:1 {space} (also in line 3) -> {write}"));
-    let quote = "a typographic quote (U+201C) stands here, which is no `\"` to YAML";
+    let quote = "a typographic quote (U+201C) is in this place, and YAML does not treat it as `\"`";
     check(
         &STAGE.replace("type: Run", "\u{201c}type\u{201d}: Run"),
         &format!("12:19 {quote} -> write `\"` in its place"),
@@ -162,7 +162,7 @@ fn spaces_and_quotes_that_are_none() {
         &STAGE.replace("type: Run", "type: \u{201c}Run\u{201d}"),
         &format!("12:25 {quote} -> write `\"` in its place"),
     );
-    let colon = "a wide colon (U+FF1A) stands here, which is no `:` to YAML";
+    let colon = "a wide colon (U+FF1A) is in this place, and YAML does not treat it as `:`";
     check(&STAGE.replace("type: Run", "type\u{ff1a} Run"), &format!("12:23 {colon} -> write `:` in its place"));
     check(&commands("  -\u{a0}make\n  - make\n"), &format!("8:4 {space} -> {write}"));
     // What stands in a text belongs to it.

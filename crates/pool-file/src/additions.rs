@@ -60,9 +60,9 @@ pub(crate) fn of_pool(
 fn schedule(node: &Node, variants: &[variant::Entry], limit: u32, reader: &mut Reader<'_>) -> Option<Schedule> {
     node.entries()?;
     for (key, help) in [
-        ("cron", "write when it begins: `cron: 0 8 * * MON-FRI`"),
-        ("duration", "write how long it holds from each begin on: `duration: 10h`"),
-        ("pool", "write how many instances are kept ready meanwhile: `pool: 5`"),
+        ("cron", "write its start:  `cron: 0 8 * * MON-FRI`"),
+        ("duration", "write its duration after each start:  `duration: 10h`"),
+        ("pool", "write the number of instances to keep ready:  `pool: 5`"),
     ] {
         if node.get(key).is_none() {
             reader.invalid("missing-key", &node.location, format!("a schedule has no `{key}`"), help);
@@ -87,7 +87,7 @@ fn schedule(node: &Node, variants: &[variant::Entry], limit: u32, reader: &mut R
     match Schedule::new(&cron, &zone, duration_s, warm, variant) {
         Ok(schedule) => {
             if let (false, Some(place)) = (schedule.ever_begins(), node.get("cron")) {
-                let message = format!("`{cron}` never comes: no month has such a day");
+                let message = format!("`{cron}` never matches: no month has such a day");
                 reader.warn("never-begins", &place.location, message, "correct day and month, or remove the schedule");
             }
             Some(schedule)

@@ -230,7 +230,7 @@ fn keys(account: &Node, whole: bool, reader: &mut Reader<'_>) {
             continue;
         };
         if !reader.is_substituted(value) {
-            let message = format!("`{key}` stands in the file, where everybody who can read it can use it");
+            let message = format!("`{key}` is in the file, where everybody who can read the file can use it");
             let help = "leave the keys out to use an instance profile or the environment (`AMAZON_ACCESS_KEY_ID`, \
                         `AMAZON_ACCESS_KEY_SECRET`), or write `$NAME` to take one from the environment, which drone-runner-aws does not";
             reader.warn("key-in-file", &value.location, message, help);

@@ -58,12 +58,12 @@ pub(crate) fn other_format(root: &Node, drivers: Drivers<'_>) -> Option<Diagnost
     }
     let name = root.get("name")?;
     if root.get("spec").is_some() {
-        let found = Diagnostic::invalid("no-instances", &name.location, "a pool stands at the top of the file");
+        let found = Diagnostic::invalid("no-instances", &name.location, "a pool is at the top of the file");
         return Some(found.help(
             "pools are a list: write a line `instances:` above it, `- ` before its first key, and indent the others",
         ));
     }
-    let message = "a pool stands at the top of the file, as it did in 2021; pools are a list under `instances` now";
+    let message = "a pool is at the top of the file, as it did in 2021; pools are a list under `instances` now";
     let help = format!("write {}, and move what described the instance into `spec`", drivers.example());
     Some(Diagnostic::invalid("format-2021", &name.location, message).help(help))
 }

@@ -19,8 +19,8 @@ pub(crate) fn unify(node: &mut Node, shape: &Shape, findings: &mut Findings) {
             for (mut key, mut value) in all {
                 if let Some(known) = known(table, key.text().unwrap_or_default()) {
                     if let Some((_, line)) = lines.iter().find(|(name, _)| *name == known.name) {
-                        let message = format!("the key `{}` stands twice in the same mapping", known.name);
-                        let help = format!("upper and lower case are the same here; it stands first in line {line}");
+                        let message = format!("the key `{}` occurs twice in the same mapping", known.name);
+                        let help = format!("upper and lower case are the same here; the first one is in line {line}");
                         findings.push(Diagnostic::invalid("duplicate-key", &key.location, message).help(help));
                         continue;
                     }

@@ -35,8 +35,8 @@ pub(crate) fn read(pool: &Node, section: &dyn Section, reader: &mut Reader<'_>) 
     for node in items.iter().filter(|node| node.entries().is_some()) {
         let Some(tenant) = identity(node, &mut owners, reader) else { continue };
         if let Some(line) = lines.insert(tenant.id.clone(), node.location.line) {
-            let message = format!("the tenant `{}` stands twice", tenant.id);
-            reader.invalid("duplicate-tenant", &node.location, message, &format!("it stands first in line {line}"));
+            let message = format!("the tenant `{}` occurs twice", tenant.id);
+            reader.invalid("duplicate-tenant", &node.location, message, &format!("the first one is in line {line}"));
             continue;
         }
         let warm = reader.instances(node, "pool");

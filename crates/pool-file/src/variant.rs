@@ -37,8 +37,8 @@ pub(crate) fn read(owner: &Node, section: &dyn Section, reader: &mut Reader<'_>)
         let Some(variant) = one(node, section, reader) else { continue };
         let id = &variant.words.id;
         if let Some(line) = lines.insert(id.clone(), node.location.line) {
-            let message = format!("the variant `{id}` stands twice");
-            reader.invalid("duplicate-variant", &node.location, message, &format!("it stands first in line {line}"));
+            let message = format!("the variant `{id}` occurs twice");
+            reader.invalid("duplicate-variant", &node.location, message, &format!("the first one is in line {line}"));
             continue;
         }
         variants.push(variant);

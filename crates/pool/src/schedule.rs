@@ -38,7 +38,7 @@ pub enum ScheduleError {
     #[error("`{0}` is not a time zone; write a name of the IANA database such as `Europe/Zurich`, or `UTC`")]
     TimeZone(String),
     /// The duration is missing or too long.
-    #[error("a schedule holds for 1 minute to 7 days from each match on, not for {0} s")]
+    #[error("a schedule lasts for 1 minute to 7 days from each match on, not for  {0} s")]
     Duration(u32),
 }
 

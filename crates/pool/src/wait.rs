@@ -96,7 +96,7 @@ impl fmt::Display for WaitReason {
             Self::SiteClosed { flavor, site, evidence } => {
                 write!(f, "waits for {flavor}: its site {site} is not open here: {evidence}")
             }
-            Self::NotInPoolFile { flavor } => write!(f, "the pool file does not have {flavor} any more"),
+            Self::NotInPoolFile { flavor } => write!(f, "{flavor} is no longer in the pool file"),
         }
     }
 }

@@ -128,7 +128,7 @@ impl PooledAgents {
             ReadyWhen::Answers => {}
             ReadyWhen::Proven => match own.self_test().await? {
                 SelfTest::Passed(test) => tracing::debug!(instance = %instance.id, test.duration_ms, "self-test"),
-                SelfTest::Unknown => tracing::debug!(instance = %instance.id, "its agent knows no self-test"),
+                SelfTest::Unknown => tracing::debug!(instance = %instance.id, "its agent has no self-test"),
             },
         }
         Ok(())

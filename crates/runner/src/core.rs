@@ -169,7 +169,7 @@ impl Core {
         // A running call writes down its outcome. The next runner takes up any call that does not end in time.
         drop(tokio::time::timeout(FINISH_WITHIN, self.engine.quiet()).await);
         if let Err(error) = self.engine.release_leases().await {
-            tracing::warn!(%error, "the leases run out by themselves");
+            tracing::warn!(%error, "the leases expire by themselves");
         }
     }
 }
@@ -182,7 +182,7 @@ async fn watch_clock(host: Arc<TokioHost>) {
         if let Some(by_ms) = jumps.look(clock::wall_ms(), host.now_ms()) {
             tracing::warn!(
                 by_ms,
-                "the wall clock was set; deadlines, ages and the times of rows go on by the clock of this boot"
+                "the wall clock was set; deadlines, ages and the times of rows still follow the clock of this boot"
             );
         }
     }

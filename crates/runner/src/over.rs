@@ -12,7 +12,7 @@ pub fn cause_of(word: agent::Cause) -> Option<Cause> {
             Some(Cause::new(Code::AgentRestarted, "the agent in the VM was restarted; what ran then was ended"))
         }
         agent::Cause::OtherEpoch => {
-            Some(Cause::new(Code::AgentRestarted, "the agent in the VM does not know its stage any more"))
+            Some(Cause::new(Code::AgentRestarted, "the agent in the VM no longer knows its stage"))
         }
         agent::Cause::Tampered => {
             Some(Cause::new(Code::AgentTampered, "a step changed what the agent in the VM needs to supervise steps"))

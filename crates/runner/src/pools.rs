@@ -106,7 +106,7 @@ impl PoolFile {
                     engine.set_config(config);
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the pool file changed and cannot be used; what it said before stays in force");
+                    tracing::error!(%error, "the changed pool file is not valid; its former content stays");
                 }
             }
         }

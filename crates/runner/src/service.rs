@@ -102,7 +102,7 @@ impl Service {
         self.shutdown.cancel();
         tracing::info!(
             drain_s = self.drain.as_secs(),
-            "stopping: open requests may end; stages go on without this process"
+            "stopping: open requests may end; stages continue without this process"
         );
         tokio::select! {
             // The server cuts requests that take longer than the drain time.

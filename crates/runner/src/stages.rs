@@ -81,7 +81,7 @@ impl Stages {
                         return Err(SetupError::Ended { id: lost.stage, cause });
                     }
                     // Its instance went away; the stage may get another one.
-                    failed("the instance went while its agent was prepared".to_owned())
+                    failed("the instance went away while its agent was being prepared".to_owned())
                 }
             };
             self.engine.set_up_failed(&demand.id, id, cause).await?;
@@ -104,7 +104,7 @@ impl Stages {
                 Ok(Some(lost)) => return lost,
                 Ok(None) => {}
                 // The caller keeps waiting, because nothing is known to be lost.
-                Err(error) => tracing::warn!(%stage, %error, "a stage could not be looked at"),
+                Err(error) => tracing::warn!(%stage, %error, "a stage could not be read"),
             }
         }
     }

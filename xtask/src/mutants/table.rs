@@ -116,7 +116,7 @@ mutants! {
     "work whose outcome cannot be written is repeated at once":
         ["engine/src/work.rs", "let until = engine.host.uptime_ms() + UNWRITTEN_PAUSE_MS;", "let until = engine.host.uptime_ms() + 0 * UNWRITTEN_PAUSE_MS;"];
     "while the rows cannot be read no agent is asked":
-        ["engine/src/health.rs", r#"tracing::warn!(%error, "the rows cannot be read; the agents that were ours last are asked");"#, "let _ = error;
+        ["engine/src/health.rs", r#"tracing::warn!(%error, "the rows cannot be read; the latest known agents are asked");"#, "let _ = error;
                 self.memory().contacts.clear();"];
     "agents are asked under leases that last only":
         ["engine/src/health.rs", "let leases = memory.leases.last_known();", "let leases = memory.leases.held(self.host.uptime_ms());"];

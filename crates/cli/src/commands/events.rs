@@ -75,7 +75,7 @@ async fn reopen(runner: &Runner, last: Option<i64>) -> Result<Events, RunnerErro
         match runner.events(last).await {
             Err(error) if tries < REOPENS && error.may_pass() => {
                 if tries == 1 {
-                    eprintln!("the runner is away; the stream of events is taken up again when it is back");
+                    eprintln!("the runner cannot be reached; the events continue when it is back");
                 }
             }
             done => return done,

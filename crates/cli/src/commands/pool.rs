@@ -113,8 +113,8 @@ fn told(pool: &Pool) -> String {
     };
     let waiting = match pool.waiting {
         0 => String::new(),
-        1 => "; 1 stage waits, and goes on waiting".to_owned(),
-        many => format!("; {many} stages wait, and go on waiting"),
+        1 => "; 1 stage keeps waiting".to_owned(),
+        many => format!("; {many} stages keep waiting"),
     };
     format!("pool {name} is drained: nothing new is made; {busy}{waiting}")
 }
@@ -242,8 +242,8 @@ mod tests {
         insta::assert_snapshot!(all.join("\n"), @r"
         pool local is not drained: it keeps instances warm and serves stages
         pool local is drained: nothing new is made; no instance serves a stage
-        pool local is drained: nothing new is made; 1 instance serves a stage to its end; 1 stage waits, and goes on waiting
-        pool local is drained: nothing new is made; 3 instances serve stages to their end; 2 stages wait, and go on waiting
+        pool local is drained: nothing new is made; 1 instance serves a stage to its end; 1 stage keeps waiting
+        pool local is drained: nothing new is made; 3 instances serve stages to their end; 2 stages keep waiting
         ");
     }
 }

@@ -75,7 +75,7 @@ async fn carry_out(
     let view = Mutex::new(Screen::new(args, started)?);
     let sink = |event: Masked<Event>| view.lock().unwrap_or_else(PoisonError::into_inner).show(&event);
     let cancel = CancellationToken::new();
-    let signals = Signals::listen().context("signals cannot be listened to")?;
+    let signals = Signals::listen().context("cannot listen to signals")?;
     let run = Run::new(plan, options, fleet, images, &sink, &cancel).carry_out();
     let report = tokio::select! {
         report = run => report,
@@ -129,7 +129,7 @@ impl Screen {
 /// Returns at the second signal. The first one ends the run in order.
 async fn interrupted(mut signals: Signals, cancel: &CancellationToken) {
     signals.next().await;
-    eprintln!("\nending the run and its VMs; again to end at once");
+    eprintln!("\nending the run and its VMs; a second signal ends them at once");
     cancel.cancel();
     signals.next().await;
 }

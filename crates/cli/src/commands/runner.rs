@@ -41,7 +41,7 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
     for pool in http.fallback_pools.iter().filter(|pool| !config.pools.contains_key(*pool)) {
         eprintln!("warning: the pool file has no pool {pool}, which --fallback or DRONE_FALLBACK_POOL_IDS names");
     }
-    let mut signals = Signals::listen().context("signals cannot be listened to")?;
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
     let layout = home::layout()?;
     let database = match &args.database {
         Some(url) => url.clone(),
@@ -73,13 +73,13 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
         () = service.core.superseded() => {
             service.stop(std::future::ready(())).await;
             anyhow::bail!(
-                "another runner named {runner} was started on this database, and goes on in place of this one; instances and \
+                "another runner named {runner} was started on this database, and replaces this one; instances and \
                  stages are not touched. Give each runner of a database its own --name"
             );
         }
     }
     eprintln!(
-        "stopping: open requests may end for {} s, stages go on; again to stop at once",
+        "stopping: open requests have {} s to end, stages continue; a second signal stops at once",
         args.drain_timeout.as_secs()
     );
     follow.abort();

@@ -25,15 +25,15 @@ pub struct FileError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mistake {
     /// The line is no pair of name and value.
-    #[error("expected NAME=VALUE; a value of several lines stands within quotes, as NAME='...'")]
+    #[error("expected NAME=VALUE; a value of several lines must be in quotes, as NAME='...'")]
     NoPair,
     /// The text before the `=` is no name.
     #[error(
-        "a name has letters, digits, `_`, `.` and `-` only; a value of several lines stands within quotes, as NAME='...'"
+        "a name has letters, digits, `_`, `.` and `-` only; a value of several lines must be in quotes, as NAME='...'"
     )]
     NoName,
     /// A quote is not closed.
-    #[error("the value of {name} begins with {quote}, and nothing ends it")]
+    #[error("the value of {name} begins with {quote}, which is never closed")]
     Unclosed { name: String, quote: char },
     /// Something follows a quoted value.
     #[error(
@@ -42,12 +42,12 @@ pub enum Mistake {
     AfterQuote { name: String, quote: char, escaped: &'static str },
     /// Something follows a quoted value that ends in a later line. A closing quote may be missing before.
     #[error(
-        "the value of {name} goes on to the {quote} in line {line}, and more than a comment follows there; end it with {quote} before, or \
+        "the value of {name} continues to the {quote} in line {line}, and more than a comment follows there; end it with {quote} before, or \
          write {quote} within it as {escaped}"
     )]
     Overrun { name: String, quote: char, escaped: &'static str, line: usize },
     /// A value without quotes contains what may be a comment.
-    #[error("whether ` #` begins a comment is not clear; put the value of {name} within quotes")]
+    #[error("it is not clear whether ` #` begins a comment; put the value of {name} in quotes")]
     Comment { name: String },
 }
 
@@ -172,15 +172,15 @@ mod tests {
 
     #[test]
     fn what_is_no_value_or_could_be_two_is_refused_with_its_line() {
-        refuse("A=1\nKEY=\"-----BEGIN\nMIIE\nB=2\n", 2, "the value of KEY begins with \", and nothing ends it");
-        let overrun = "the value of KEY goes on to the \" in line 3, and more than a comment follows there; end it with \" before";
+        refuse("A=1\nKEY=\"-----BEGIN\nMIIE\nB=2\n", 2, "the value of KEY begins with \", which is never closed");
+        let overrun = "the value of KEY continues to the \" in line 3, and more than a comment follows there; end it with \" before";
         refuse("KEY=\"-----BEGIN\nMIIE\nCMT=\"quoted\" # comment\n", 1, overrun);
         refuse("KEY=\"a\"b\" # comment\n", 1, "more than a comment follows the \" that ends");
         refuse("KEY='it's'\n", 1, "more than a comment follows");
-        refuse("KEY=-----BEGIN X-----\nMIIEow\n", 2, "a value of several lines stands within quotes");
-        refuse("KEY=-----BEGIN X-----\nMIIEow+abc/def==\n", 2, "a value of several lines stands within quotes");
-        refuse("KEY=-----BEGIN X-----\nMIIEow==\n", 2, "a value of several lines stands within quotes");
-        refuse("A=1\n\nB=x # y\n", 3, "put the value of B within quotes");
+        refuse("KEY=-----BEGIN X-----\nMIIEow\n", 2, "a value of several lines must be in quotes");
+        refuse("KEY=-----BEGIN X-----\nMIIEow+abc/def==\n", 2, "a value of several lines must be in quotes");
+        refuse("KEY=-----BEGIN X-----\nMIIEow==\n", 2, "a value of several lines must be in quotes");
+        refuse("A=1\n\nB=x # y\n", 3, "put the value of B in quotes");
         refuse("=x", 1, "a name has letters");
         refuse("A=\"x\\", 1, "nothing ends it");
     }

@@ -47,7 +47,7 @@ impl Files {
 
 fn gave_up(path: &Path, written: io::Result<()>) -> bool {
     if let Err(error) = &written {
-        tracing::warn!("{} cannot be written, and is not whole: {error}", path.display());
+        tracing::warn!("{} cannot be written, and is incomplete: {error}", path.display());
     }
     written.is_err()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::row::{Line, Row};
 
 /// Mark of a cut line, at the cut and at the continuation.
-const GOES_ON: &str = "[kiln: the line goes on]";
+const GOES_ON: &str = "[kiln: the line continues]";
 
 /// The unfinished last line of each step.
 #[derive(Default)]

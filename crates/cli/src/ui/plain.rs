@@ -139,9 +139,9 @@ mod tests {
         check(
             &[output("xx", false), output("x", true), output("yyy", true), output("z\nend", false), step_finished()],
             &[
-                "[a/s] xxx [kiln: the line goes on]",
-                "[a/s] [kiln: the line goes on] yyy [kiln: the line goes on]",
-                "[a/s] [kiln: the line goes on] z",
+                "[a/s] xxx [kiln: the line continues]",
+                "[a/s] [kiln: the line continues] yyy [kiln: the line continues]",
+                "[a/s] [kiln: the line continues] z",
                 "[a/s] end",
             ],
         );

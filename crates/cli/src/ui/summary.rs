@@ -87,7 +87,7 @@ pub fn waiting(what: &str, waited: Duration) -> String {
 /// Returns the way to inspect a kept instance.
 #[must_use]
 pub fn kept(instance: &str, duration: Duration) -> String {
-    format!("kept for {}; look into it with: kiln shell {instance} (Ctrl-C here ends it)", seconds(duration))
+    format!("kept for {}; inspect it with: kiln shell {instance} (Ctrl-C here ends it)", seconds(duration))
 }
 
 /// Returns the summary of a run: every step with its time, the tests, the failures.

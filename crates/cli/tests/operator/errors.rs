@@ -38,7 +38,7 @@ fn a_token_is_asked_for() {
     let give = "give URL its token with --token-file FILE or in the variable KILN_RUNNER_TOKEN";
     check(&[runner], "", 2, &format!("error: this runner wants a token; {give}"));
     let wrong = [runner, ("KILN_RUNNER_TOKEN", "wrong")];
-    check(&wrong, "", 2, &format!("error: the token is not the one of this runner; {give}"));
+    check(&wrong, "", 2, &format!("error: the token is not this runner's; {give}"));
     let right = kiln("pool list", &[runner, ("KILN_RUNNER_TOKEN", "0123456789abcdef")]);
     assert_eq!((right.code, right.stdout.as_str()), (Some(0), "no pools\n"));
 

@@ -66,13 +66,13 @@ fn rows_that_the_runner_cannot_read_are_told_below() {
     insta::assert_snapshot!(stub.transcript(&["pool list", "instance list", "stage list"]), @r"
     $ kiln pool list
     no pools
-    note: stage s-1 is not shown, and left alone: it is odd
+    note: stage s-1 cannot be shown, and is left alone:  it is odd
     $ kiln instance list
     no instances
-    note: instance i-1 is not shown, and left alone: a
+    note: instance i-1 cannot be shown, and is left alone:  a
     $ kiln stage list
     no stages
-    note: stage s-1 is not shown, and left alone: b
+    note: stage s-1 cannot be shown, and is left alone:  b
     ");
     assert_eq!(stub.kiln("pool list --format json").stderr, "");
 }

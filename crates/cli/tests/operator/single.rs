@@ -89,7 +89,7 @@ fn instances() {
     $ kiln instance release kiln-019abc0000027a008000000000000001
     kiln-019abc0000027a008000000000000001 is not held (claimed)
     $ kiln instance destroy kiln-019abc0000027a008000000000000001 kiln-019abc0000027a008000000000000002
-    kiln-019abc0000027a008000000000000001 ends, and with it the stage stage-1
+    kiln-019abc0000027a008000000000000001 ends, with its stage stage-1
     kiln-019abc0000027a008000000000000002 ends (it was ready)
     ");
 }
@@ -124,7 +124,7 @@ fn ids_that_name_none_or_several() {
     let commands = ["instance show 019abc000002", "instance destroy unknown", "stage show unknown", "pool drain none"];
     insta::assert_snapshot!(stub.transcript(&commands), @r"
     $ kiln instance show 019abc000002
-    error: `019abc000002` is the beginning of 2 instances; say more of it:
+    error: `019abc000002` matches 2 instances; give more of the id:
       kiln-019abc0000027a008000000000000001
       kiln-019abc0000027a008000000000000002
     [exit code 2]

@@ -102,8 +102,7 @@ async fn answer(State(recording): State<Arc<Recording>>, request: Request) -> Re
     if let Some(token) = recording.token {
         let shown = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         if shown != Some(&format!("Bearer {token}")) {
-            let error =
-                if shown.is_none() { "this runner wants a token" } else { "the token is not the one of this runner" };
+            let error = if shown.is_none() { "this runner wants a token" } else { "the token is not this runner's" };
             let body = format!("{{\n\t\"error_msg\": \"{error}\",\n\t\"code\": 401\n}}\n");
             return (StatusCode::UNAUTHORIZED, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         }

@@ -161,7 +161,7 @@ impl Walk<'_> {
             (Shape::Of(table), Some(key)) if table.key(key).is_some() => {
                 Some(format!("begin each item with `- `: `- {key}: ...`"))
             }
-            _ => node.text().map(|_| "put each item on a line of its own, behind a `- `".to_owned()),
+            _ => node.text().map(|_| "put each item on a line of its own, after a `- `".to_owned()),
         };
         self.unfit(node, what, "a list", help.as_deref())
     }

@@ -99,7 +99,7 @@ impl Builder<'_> {
     /// Warns about a tag that a text loses: YAML reads `! grep x` as `grep x`.
     fn tell_lost(&mut self, tag: Option<&Tag>, place: &Location) {
         if let Some(tag) = tag.filter(|tag| tag.core_suffix().is_none() && tag.to_string().starts_with('!')) {
-            let message = format!("`{tag}` is a tag to YAML and no part of the text that follows");
+            let message = format!("YAML reads `{tag}` as a tag, not as part of the text");
             self.findings.push(Diagnostic::warning("lost-tag", place, message).help("put the whole text in quotes"));
         }
     }
@@ -123,7 +123,7 @@ impl Builder<'_> {
 
     fn alias(&mut self, id: usize, place: Location) -> Outcome {
         let Some(anchored) = self.anchors.get(&id) else {
-            return Err(Diagnostic::invalid("alias-cycle", &place, "the alias stands inside the value it names")
+            return Err(Diagnostic::invalid("alias-cycle", &place, "the alias is inside the value that it names")
                 .help("an alias can only stand for a value that ends before it"));
         };
         if self.open.len() + anchored.height > MAX_DEPTH {
@@ -143,7 +143,7 @@ impl Builder<'_> {
         if self.alias_bytes <= MAX_ALIAS_BYTES && self.nodes <= MAX_NODES {
             return Ok(());
         }
-        Err(Diagnostic::invalid("alias-bomb", place, "the aliases of this file stand for too much")
+        Err(Diagnostic::invalid("alias-bomb", place, "the aliases of this file expand to too much")
             .help(format!("at most {MAX_NODES} values and {MAX_ALIAS_BYTES} bytes may come out of aliases")))
     }
 

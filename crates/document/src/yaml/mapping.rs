@@ -86,8 +86,8 @@ impl Mapping<'_> {
     fn add_once(&mut self, key: Node, value: Node) {
         let Some(first) = self.find(&key) else { return self.push(key, value, None) };
         let (name, line) = (key.text().unwrap_or_default(), self.entries[first].key.location.line);
-        let message = format!("the key `{name}` stands twice in the same mapping");
-        let help = format!("it stands first in line {line}: keep one of them{}", missing_separator(name));
+        let message = format!("the key `{name}` occurs twice in the same mapping");
+        let help = format!("the first one is in line {line}: keep one of them{}", missing_separator(name));
         self.findings.push(Diagnostic::invalid("duplicate-key", &key.location, message).help(help));
     }
 
@@ -109,11 +109,11 @@ impl Mapping<'_> {
             None => {
                 let message = match both {
                     Both::Joined { .. } => format!(
-                        "the key `{name}` stands twice: both mappings are used, and what stands in both is that of line {line}"
+                        "the key `{name}` occurs twice: both mappings are used, keys in both count as in line {line}"
                     ),
-                    Both::Replaced => format!("the key `{name}` stands twice: the value in line {line} is used"),
+                    Both::Replaced => format!("the key `{name}` occurs twice: the value in line {line} is used"),
                 };
-                let help = format!("it stands first in line {first}: keep one of them{}", missing_separator(&name));
+                let help = format!("the first one is in line {first}: keep one of them{}", missing_separator(&name));
                 self.findings.push(Diagnostic::warning("duplicate-key", &key.location, message).help(help));
             }
             // Values from `<<` are meant to be replaced.

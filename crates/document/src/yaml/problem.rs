@@ -18,7 +18,7 @@ pub(super) fn checked_text(bytes: &[u8]) -> Result<&str, Diagnostic> {
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let at = error.valid_up_to();
         let location = Location { line: small(line), column: small(column), span: at..at + 1 };
-        let message = format!("the file is not UTF-8: byte 0x{:02x} stands where no character can start", bytes[at]);
+        let message = format!("the file is not UTF-8: byte 0x{:02x} cannot start a character", bytes[at]);
         Diagnostic::invalid("not-utf8", &location, message).help(not_utf8_help(bytes))
     })
 }
@@ -77,7 +77,7 @@ pub(super) fn syntax(error: &ScanError, text: &str) -> Diagnostic {
     let (code, message, help) = match error.kind() {
         kind if is_tab(kind) => (
             "tab-indentation",
-            "a tab stands where YAML wants spaces".to_owned(),
+            "a tab is used where YAML requires spaces".to_owned(),
             Some("indent with spaces".to_owned()),
         ),
         ErrorKind::RecursionLimitExceeded => {
@@ -123,7 +123,7 @@ fn dashes(text: &str, place: usize) -> bool {
 fn structure(kind: &ErrorKind) -> (String, Option<&'static str>) {
     match kind {
         ErrorKind::MappingValueNotAllowed => (
-            "a `:` stands where no key can be".to_owned(),
+            "a `:` is in a place where no key is possible".to_owned(),
             Some("put the text in quotes if the colon belongs to it, or mend the indentation"),
         ),
         ErrorKind::SimpleKeyExpected | ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidSimpleKey => (
@@ -134,7 +134,7 @@ fn structure(kind: &ErrorKind) -> (String, Option<&'static str>) {
             ("a `-` is expected here".to_owned(), Some("check that the indentation agrees with the lines above"))
         }
         ErrorKind::InvalidTrailingSingleQuotedScalar | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
-            ("text follows behind the closing quote".to_owned(), Some("put the whole text in quotes"))
+            ("text follows the closing quote".to_owned(), Some("put the whole text in quotes"))
         }
         ErrorKind::UnexpectedCharacter { character } => (
             format!("a text without quotes cannot begin with `{}`", character.escape_debug()),

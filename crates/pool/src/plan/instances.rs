@@ -61,7 +61,7 @@ pub(super) fn orphans(input: &Input<'_>) -> Vec<Planned> {
         };
         planned.extend(listing.seen.iter().filter(orphaned).map(|(id, _)| {
             let action = Action::DestroyOrphan { site: site.clone(), id: id.clone() };
-            action.because("its site shows it and no row knows it, or its row says that it is gone")
+            action.because("its site shows it, but it has no row, or its row says that it is gone")
         }));
     }
     planned
@@ -91,7 +91,7 @@ impl Case<'_> {
         }
         let (id, generation) = self.seen_row();
         self.free_to_work()
-            .then(|| Action::Launch { id, generation }.because("its row is written and nobody launches it"))
+            .then(|| Action::Launch { id, generation }.because("its row is written and its launch is due"))
     }
 
     fn launching(&self) -> Option<Planned> {
@@ -138,16 +138,16 @@ impl Case<'_> {
             let (seconds, tries) = (self.age_here_ms() / 1000, self.instance.attempts);
             let evidence = match self.instance.address {
                 Some(_) => format!("its agent did not answer within {seconds} s, {tries} tries"),
-                None => format!("its site did not tell its address within {seconds} s"),
+                None => format!("its site did not report its address within {seconds} s"),
             };
             return Some(self.terminate(Cause::new(Code::BootTimeout, evidence)));
         }
         let (id, generation) = self.seen_row();
         if self.instance.address.is_none() {
             let told = self.seen().is_some_and(|seen| seen.addressed);
-            return told.then(|| Action::Adopt { id, generation }.because("its site tells its address"));
+            return told.then(|| Action::Adopt { id, generation }.because("its site reports its address"));
         }
-        self.free_to_work().then(|| Action::Boot { id, generation }.because("it is there; its agent is looked for"))
+        self.free_to_work().then(|| Action::Boot { id, generation }.because("it exists; its agent is contacted"))
     }
 
     fn ready(&self) -> Option<Planned> {
@@ -185,7 +185,7 @@ impl Case<'_> {
             State::Hibernating => Action::Hibernate { id, generation },
             _ => Action::Resume { id, generation },
         };
-        self.free_to_work().then(|| action.because("it was begun and is not done yet"))
+        self.free_to_work().then(|| action.because("it was begun and is not finished"))
     }
 
     fn hibernated(&self) -> Option<Planned> {
@@ -217,7 +217,7 @@ impl Case<'_> {
         if let Some(open) = self.open.get(stage) {
             // A stage whose first instance could not be set up continues on another one.
             let elsewhere = open.instance.as_ref() != Some(&self.instance.id);
-            return elsewhere.then(|| self.terminate(Cause::new(Code::SetupFailed, "its stage goes on without it")));
+            return elsewhere.then(|| self.terminate(Cause::new(Code::SetupFailed, "its stage continues without it")));
         }
         if self.instance.is_held(self.input.now_ms) {
             return None;
@@ -256,7 +256,7 @@ impl Case<'_> {
     fn outdated(&self) -> Option<Cause> {
         let (_, flavor) = self.flavor?;
         let changed = flavor.launch.digest() != self.instance.digest;
-        changed.then(|| Cause::new(Code::Outdated, "the pool file describes another instance now"))
+        changed.then(|| Cause::new(Code::Outdated, "the pool file now describes a different instance"))
     }
 
     fn too_old(&self) -> Option<Cause> {
@@ -267,7 +267,7 @@ impl Case<'_> {
 
     fn out_of_place(&self) -> Option<Cause> {
         if self.flavor.is_none() {
-            return Some(Cause::new(Code::Drained, "the pool file does not have its pool and flavor any more"));
+            return Some(Cause::new(Code::Drained, "its pool or flavor is no longer in the pool file"));
         }
         let drained = self.input.drained.contains(&self.instance.pool);
         drained.then(|| Cause::new(Code::Drained, "its pool is drained"))

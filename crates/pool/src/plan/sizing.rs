@@ -103,7 +103,7 @@ pub(super) fn size(
         // Instances for waiting stages are created now or by a later plan.
         let have = count(want.have.len()) + want.missing;
         let made = budget.take(want, want.target.total().saturating_sub(have));
-        planned.extend(want.create(input, made, "fewer are warm than are wanted"));
+        planned.extend(want.create(input, made, "too few instances are warm"));
         planned.extend(put_to_sleep(input, want));
         planned.extend(surplus(input, want));
     }
@@ -286,7 +286,7 @@ fn surplus(input: &Input<'_>, want: &Want<'_>) -> Vec<Planned> {
         let long = (input.now_ms - i.since_ms).min(input.uptime_ms) > input.config.timing.surplus_after_ms;
         at_rest(i) && long && !input.busy.contains(&i.id)
     };
-    let why = format!("{} are there and {} are wanted", want.have.len(), want.target.total());
+    let why = format!("{} exist and {} are wanted", want.have.len(), want.target.total());
     want.have.iter().filter(idle).take(excess).map(|i| end(i, Code::Surplus, why.clone())).collect()
 }
 

@@ -49,14 +49,17 @@ fn assigned(input: &Input<'_>, stage: &Stage, by_id: &BTreeMap<&InstanceId, &Ins
     let instance = stage.instance.as_ref()?;
     if by_id.get(instance).is_none_or(|i| i.state != State::Claimed) {
         let lose = Action::LoseStage { id: stage.id.clone(), generation: stage.generation, instance: instance.clone() };
-        return Some(lose.because("its instance does not serve it any more"));
+        return Some(lose.because("its instance no longer serves it"));
     }
     let since = input.now_ms - stage.assigned_ms.unwrap_or(stage.created_ms);
     if since > stage.run_ms {
-        return end(Code::StageDeadline, format!("its time of {} s was up", stage.run_ms / 1000));
+        return end(Code::StageDeadline, format!("its time of {} s ran out", stage.run_ms / 1000));
     }
     if !stage.set_up && since.min(input.watched_ms) > input.config.timing.unattended_after_ms {
-        return end(Code::Unattended, format!("nobody came for it in the {} s since it has an instance", since / 1000));
+        return end(
+            Code::Unattended,
+            format!("no caller came for it in the {} s since it got an instance", since / 1000),
+        );
     }
     None
 }
@@ -65,10 +68,11 @@ fn waiting(input: &Input<'_>, census: &Census<'_>, stage: &Stage, ours: bool, se
     if input.now_ms > stage.wait_until_ms {
         if ours {
             let waited = (input.now_ms - stage.created_ms) / 1000;
-            let why = stage.why.as_ref().map_or_else(|| "nobody looked at it yet".to_owned(), WaitReason::to_string);
+            let why =
+                stage.why.as_ref().map_or_else(|| "no pass has looked at it yet".to_owned(), WaitReason::to_string);
             let cause = Cause::new(Code::NoCapacity, format!("no instance within {waited} s: {why}"));
             let action = Action::EndStage { id: stage.id.clone(), generation: stage.generation, cause };
-            served.planned.push(action.because("its waiting time was up"));
+            served.planned.push(action.because("its waiting time ran out"));
         }
         return;
     }

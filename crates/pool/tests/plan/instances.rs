@@ -31,7 +31,7 @@ fn what_another_runner_works_on_is_left_alone_until_it_was_not_touched_for_a_min
     World::new(&[("a", 1, 5)]).with(&["i1 intended other since=59"]).check("");
     World::new(&[("a", 1, 5)])
         .with(&["i1 intended other since=61"])
-        .check("launch i1: its row is written and nobody launches it");
+        .check("launch i1: its row is written and its launch is due");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn what_a_row_does_not_say_counts_from_when_it_could() {
     // Agents are asked all the while, so silence counts.
     world().with(&["i1 ready silent=61"]).change(blind).change(|w| w.config.timing.surplus_after_ms = i64::MAX).check(
         "terminate i1: unreachable: its agent has not answered for 61 s
-             create a img: fewer are warm than are wanted",
+             create a img: too few instances are warm",
     );
 }
 
@@ -82,7 +82,7 @@ fn a_claimed_instance_ends_only_when_it_is_really_lost_or_its_stage_is() {
     world().with(&["i1 claimed stage=s made=604801 held=60"]).check("terminate i1: max_age: it is 604801 s old");
     world()
         .with(&["i1 claimed stage=s", "i2 claimed stage=s", "s assigned instance=i2 set_up"])
-        .check("terminate i1: setup_failed: its stage goes on without it");
+        .check("terminate i1: setup_failed: its stage continues without it");
     // A drained or missing pool lets its busy instances finish.
     world().with(&["i1 claimed stage=s", stage]).change(|w| assert!(w.drained.insert("a".to_owned()))).check("");
 }
@@ -90,27 +90,25 @@ fn a_claimed_instance_ends_only_when_it_is_really_lost_or_its_stage_is() {
 #[test]
 fn what_nobody_wants_ends() {
     let world = || World::new(&[("a", 1, 9)]);
-    world()
-        .with(&["i1 ready since=61", "i2 ready since=5"])
-        .check("terminate i1: surplus: 2 are there and 1 are wanted");
+    world().with(&["i1 ready since=61", "i2 ready since=5"]).check("terminate i1: surplus: 2 exist and 1 are wanted");
     world().with(&["i1 ready since=59", "i2 ready since=5"]).check("");
     world().with(&["i1 ready old"]).check(
-        "terminate i1: outdated: the pool file describes another instance now
-         create a img: fewer are warm than are wanted",
+        "terminate i1: outdated: the pool file now describes a different instance
+         create a img: too few instances are warm",
     );
     world().with(&["i1 ready made=259201"]).check(
         "terminate i1: free_max_age: nobody claimed it for 259201 s
-         create a img: fewer are warm than are wanted",
+         create a img: too few instances are warm",
     );
     world().with(&["i1 ready flavor=gone"]).change(|w| w.leases.extend(leases_of("gone"))).check(
-        "terminate i1: drained: the pool file does not have its pool and flavor any more
-         create a img: fewer are warm than are wanted",
+        "terminate i1: drained: its pool or flavor is no longer in the pool file
+         create a img: too few instances are warm",
     );
     world()
         .with(&["i1 ready"])
         .change(|w| assert!(w.drained.insert("a".to_owned())))
         .check("terminate i1: drained: its pool is drained");
-    world().with(&["i1 ready held=60 old"]).check("create a img: fewer are warm than are wanted");
+    world().with(&["i1 ready held=60 old"]).check("create a img: too few instances are warm");
 }
 
 #[test]
@@ -118,7 +116,7 @@ fn nothing_is_concluded_from_a_listing_that_failed() {
     let world = World::new(&[("a", 1, 9)]).with(&["i1 ready unseen=9999"]);
     world.check(
         "terminate i1: vanished: no listing has shown it for 9999 s
-         create a img: fewer are warm than are wanted",
+         create a img: too few instances are warm",
     );
     let failed = world.change(|w| w.view().listing = None);
     failed.check("");
@@ -137,7 +135,7 @@ fn a_listing_says_nothing_about_a_row_that_changed_since() {
             w.noticed.went_ms.insert("x".into(), at);
         }
     };
-    let orphan = "destroy_orphan x: its site shows it and no row knows it, or its row says that it is gone";
+    let orphan = "destroy_orphan x: its site shows it, but it has no row, or its row says that it is gone";
     World::new(&[]).change(went(ASKED - 1)).check(orphan);
     World::new(&[]).change(went(ASKED)).check("");
 }
@@ -171,7 +169,7 @@ fn addresses_may_come_late() {
     World::new(&[("a", 1, 9)])
         .with(&["i1 booting unaddressed"])
         .change(|w| w.listing().seen.get_mut(&"i1".into()).expect("i1").addressed = true)
-        .check("adopt i1: its site tells its address");
+        .check("adopt i1: its site reports its address");
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn an_instance_without_a_row_is_an_orphan() {
     };
     World::new(&[("a", 0, 5)])
         .change(orphan)
-        .check("destroy_orphan x: its site shows it and no row knows it, or its row says that it is gone");
+        .check("destroy_orphan x: its site shows it, but it has no row, or its row says that it is gone");
     // Only the holder of the site's sweep lease ends orphans.
     World::new(&[("a", 0, 5)]).change(orphan).change(|w| w.leases = leases_of("a").into()).check("");
 }

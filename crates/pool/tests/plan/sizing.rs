@@ -8,12 +8,12 @@ use crate::world::{NOW, World, site};
 #[test]
 fn an_empty_pool_is_filled_to_its_target_and_never_over_its_limit() {
     World::new(&[("a", 2, 10)]).check(
-        "create a img: fewer are warm than are wanted
-         create a img: fewer are warm than are wanted",
+        "create a img: too few instances are warm
+         create a img: too few instances are warm",
     );
     World::new(&[("a", 5, 2)])
         .with(&["i1 claimed stage=s", "s assigned instance=i1 set_up"])
-        .check("create a img: fewer are warm than are wanted");
+        .check("create a img: too few instances are warm");
     World::new(&[("a", 1, 10)]).with(&["i1 booting retry=5"]).check("");
 }
 
@@ -29,8 +29,8 @@ fn failures_pause_launches_then_one_is_tried_and_stages_turn_elsewhere() {
     World::new(&[("a", 3, 9)]).fails("a", 1, 4).check("");
     World::new(&[("a", 2, 9)])
         .fails("a", 1, 6)
-        .check("create a img: fewer are warm than are wanted\ncreate a img: fewer are warm than are wanted");
-    World::new(&[("a", 3, 9)]).fails("a", 3, 21).check("create a img: fewer are warm than are wanted");
+        .check("create a img: too few instances are warm\ncreate a img: too few instances are warm");
+    World::new(&[("a", 3, 9)]).fails("a", 3, 21).check("create a img: too few instances are warm");
     World::new(&[("a", 3, 9)]).fails("a", 3, 21).with(&["i1 booting retry=5"]).check("");
     World::new(&[("a", 0, 9), ("b", 0, 9)])
         .fails("a", 1, 1)
@@ -47,7 +47,7 @@ fn schedules_change_the_target() {
     let schedule = |warm| Schedule::new("* * * * *", "UTC", 3600, warm, None).expect("a schedule");
     World::new(&[("a", 5, 9)])
         .change(|w| w.config.pools.get_mut("a").expect("a").schedules.push(schedule(1)))
-        .check("create a img: fewer are warm than are wanted");
+        .check("create a img: too few instances are warm");
     World::new(&[("a", 5, 9)])
         .change(|w| w.config.pools.get_mut("a").expect("a").schedules.push(schedule(0)))
         .check("");
@@ -67,7 +67,7 @@ fn a_pool_that_sleeps_wakes_for_stages() {
     World::new(&[("a", 1, 9)]).with(&["i1 hibernated"]).change(sleeps).check("");
     World::new(&[("a", 1, 9)]).with(&["i1 hibernated", "s waiting"]).change(sleeps).check(
         "resume i1: a stage waits for it
-             create a img: fewer are warm than are wanted
+             create a img: too few instances are warm
              explain s: waits for a: an instance starts",
     );
 }
@@ -93,14 +93,14 @@ fn targets_say_how_many_are_wanted_awake_and_asleep() {
 fn batches_are_as_large_as_the_site_takes_them_and_sites_limit_launches() {
     let batches = |w: &mut World| w.view().batch_max = 3;
     World::new(&[("a", 4, 9)]).change(batches).check(
-        "create a img x3: fewer are warm than are wanted
-         create a img: fewer are warm than are wanted",
+        "create a img x3: too few instances are warm
+         create a img: too few instances are warm",
     );
     let two_at_once = |w: &mut World| w.view().launches_at_once = Some(2);
     World::new(&[("a", 4, 9)])
         .with(&["i1 launching unseen=1 retry=9"])
         .change(two_at_once)
-        .check("create a img: fewer are warm than are wanted");
+        .check("create a img: too few instances are warm");
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn a_place_without_room_is_left_for_the_next_one() {
         }
     };
     let world = || World::new(&[("a", 1, 9)]).change(places);
-    world().check("create a img in east: fewer are warm than are wanted");
-    world().change(full("east")).check("create a img in west: fewer are warm than are wanted");
+    world().check("create a img in east: too few instances are warm");
+    world().change(full("east")).check("create a img in west: too few instances are warm");
     world()
         .change(full("east"))
         .change(full("west"))
@@ -134,7 +134,5 @@ fn flavors_share_the_one_try_in_a_place_that_had_no_room() {
         let streak = Streak { failures: 3, at_ms: NOW - 3_600_000, evidence: "no room".to_owned() };
         w.streaks.insert(room_key(&site(), "east"), streak);
     };
-    World::new(&[("a", 2, 9), ("b", 2, 9)])
-        .change(half_open)
-        .check("create a img in east: fewer are warm than are wanted");
+    World::new(&[("a", 2, 9), ("b", 2, 9)]).change(half_open).check("create a img in east: too few instances are warm");
 }

@@ -10,14 +10,14 @@ fn stages_end_with_their_time_and_with_their_instance() {
     let world = || World::new(&[("a", 0, 5)]);
     world()
         .with(&["i1 claimed stage=s", "s assigned instance=i1 set_up age=61 run=60"])
-        .check("end_stage s: its time of 60 s was up");
+        .check("end_stage s: its time of 60 s ran out");
     world()
         .with(&["i1 claimed stage=s", "s assigned instance=i1 age=901"])
-        .check("end_stage s: nobody came for it in the 901 s since it has an instance");
+        .check("end_stage s: no caller came for it in the 901 s since it got an instance");
     world()
         .with(&["i1 terminating retry=9 stage=s", "s assigned instance=i1 set_up"])
-        .check("lose_stage s: its instance does not serve it any more");
-    world().with(&["s waiting age=1801 why=full"]).check("end_stage s: its waiting time was up");
+        .check("lose_stage s: its instance no longer serves it");
+    world().with(&["s waiting age=1801 why=full"]).check("end_stage s: its waiting time ran out");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_stage_whose_pool_went_from_the_file_is_told_and_ends_soon() {
     };
     let stage = ["s waiting pool=gone age=900"];
     let world = || World::new(&[("a", 0, 9)]).with(&stage);
-    world().change(gone(60)).check("explain s: the pool file does not have gone any more");
-    world().change(gone(61)).check("end_stage s: the pool file does not have gone any more");
+    world().change(gone(60)).check("explain s: gone is no longer in the pool file");
+    world().change(gone(61)).check("end_stage s: gone is no longer in the pool file");
     world().check("");
 }

@@ -72,7 +72,7 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
             // The connection is closed without an answer.
             Some(Peer::Vm | Peer::Gone) => std::future::pending().await,
             None => {
-                let message = "it could not be found out in time who calls: this machine is too busy; try again";
+                let message = "the caller could not be identified in time, because this machine is too busy; try again";
                 return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message).into_response();
             }
         },
@@ -93,10 +93,10 @@ fn check(settings: &Settings, port: u16, headers: &HeaderMap, uri: &Uri) -> Resu
             shown.and_then(|value| value.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
         return match shown {
             Some((_, shown)) if token.is(shown.trim()) => Ok(()),
-            Some(_) => Err(Refusal::new(StatusCode::UNAUTHORIZED, "the token is not the one of this runner")),
+            Some(_) => Err(Refusal::new(StatusCode::UNAUTHORIZED, "the token is not this runner's")),
             None => Err(Refusal::new(
                 StatusCode::UNAUTHORIZED,
-                "this runner wants a token; send it as `Authorization: Bearer TOKEN`",
+                "this runner requires a token; send it as `Authorization: Bearer TOKEN`",
             )),
         };
     }

@@ -80,7 +80,7 @@ pub(super) async fn handle(stream: TcpStream, peer: SocketAddr, app: App, connec
         biased;
         stranger = stranger => match stranger {
             Peer::Vm => tracing::warn!(%peer, "a VM of this host is not answered; give the runner a token if it should be"),
-            _ => tracing::info!(%peer, "a caller hung up before it was known what it is"),
+            _ => tracing::info!(%peer, "a caller left before it was identified"),
         },
         () = shake_hands(stream, app, connected) => {}
     }
@@ -126,7 +126,7 @@ async fn talk(stream: Box<dyn Stream>, app: App, caller: Caller, stop: Cancellat
     };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = silent => return tracing::debug!("a peer that asked for nothing is hung up on"),
+        () = silent => return tracing::debug!("a peer without a request is disconnected"),
         () = stop.cancelled() => {
             // Requests that are being answered continue.
             connection.as_mut().graceful_shutdown();
@@ -134,7 +134,7 @@ async fn talk(stream: Box<dyn Stream>, app: App, caller: Caller, stop: Cancellat
         }
     };
     match ended {
-        Err(error) if timed_out(&error) => tracing::info!("a peer that does not read its answer is hung up on"),
+        Err(error) if timed_out(&error) => tracing::info!("a peer that does not read its answer is disconnected"),
         Err(error) => tracing::debug!(%error, "connection ended"),
         Ok(()) => {}
     }

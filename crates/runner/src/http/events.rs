@@ -46,7 +46,7 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let place = Arc::clone(&api.streams).try_acquire_owned().map_err(|_| {
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many read the events already; close one of those")
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "there are too many readers of events; close one of them")
     })?;
     let given = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or_default().to_owned());
     let given = given.or_else(|| parameter(query.as_deref(), "after"));

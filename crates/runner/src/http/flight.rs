@@ -36,7 +36,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<Result<T, Refusal>> {
             return joined.clone();
         }
         if open.len() >= AT_ONCE {
-            let message = format!("{AT_ONCE} requests are under way already; try again when some of them are done");
+            let message = format!("{AT_ONCE} requests are already under way; try again when some of them are done");
             let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message);
             return async { Err(refusal) }.boxed().shared();
         }

@@ -36,8 +36,8 @@ pub(super) async fn healthz(
     let text = match trouble {
         None => "OK".to_owned(),
         Some(WriteTrouble { lasts, why }) => {
-            let why = if welcome.is_some() { &why } else { "ask again as a caller that the runner knows" };
-            format!("nothing could be written down for {} s: {why}\n", lasts.as_secs())
+            let why = if welcome.is_some() { &why } else { "authenticate to see the reason" };
+            format!("nothing could be written to the database for {} s: {why}\n", lasts.as_secs())
         }
     };
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()

@@ -21,15 +21,15 @@ pub fn document() -> Value {
         "info": {
             "title": "Kiln runner",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Instances for stages, and the steps on them. Names of fields match whatever their case; `null` \
+            "description": "Instances for stages, and the steps on them. Names of fields match in any case; `null` \
                 stands for the empty value of any field; unknown fields are skipped.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "http://127.0.0.1:3000"}],
         "security": [{}, {"token": []}],
         "tags": [
-            {"name": "stages", "description": "What the runner that this one stands in for serves too"},
-            {"name": "kiln", "description": "Routes of this runner alone"},
+            {"name": "stages", "description": "Routes of the runner that this one replaces"},
+            {"name": "kiln", "description": "Routes of this runner only"},
         ],
         "paths": paths,
         "components": {
@@ -58,7 +58,7 @@ fn describe(operation: &Operation) -> Value {
         "responses": {
             "200": answer(operation.answer),
             "default": {
-                "description": "What failed, where, why, and what to do next.",
+                "description": "The failure, its place, its reason, and advice.",
                 "content": {"application/json": {"schema": reference("ErrorBody")}},
             },
         },

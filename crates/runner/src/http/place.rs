@@ -28,7 +28,7 @@ fn lost_during(lost: &Lost, step: &str) -> Refusal {
 }
 
 fn why(stage: &Stage) -> String {
-    stage.why.as_ref().map_or_else(|| "nobody has looked at it yet".to_owned(), ToString::to_string)
+    stage.why.as_ref().map_or_else(|| "no pass has looked at it yet".to_owned(), ToString::to_string)
 }
 
 impl Api {
@@ -73,7 +73,7 @@ impl Api {
                     None => conflict(is),
                 })
             }
-            None => Err(conflict(format!("the instance of stage {id} is forgotten"))),
+            None => Err(conflict(format!("the instance of stage {id} has no row any more"))),
         }
     }
 

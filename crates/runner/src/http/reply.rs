@@ -196,7 +196,7 @@ pub(super) async fn collect(body: Body, limit_bytes: usize) -> Result<Bytes, Ref
 async fn limited(body: Body, limit_bytes: usize) -> Result<Bytes, Refusal> {
     let read = tokio::time::timeout(BODY_WITHIN, to_bytes(body, limit_bytes)).await;
     let too_slow = |_| {
-        let message = format!("the request was not there within {} s", BODY_WITHIN.as_secs());
+        let message = format!("the request did not arrive within {} s", BODY_WITHIN.as_secs());
         Refusal::unread(StatusCode::REQUEST_TIMEOUT, message)
     };
     read.map_err(too_slow)?.map_err(|_| {

@@ -27,7 +27,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub enum ServerError {
     /// Anybody could call it.
     #[error(
-        "{bind} can be reached from other machines, and whoever reaches this API can run anything on its instances; \
+        "{bind} can be reached from other machines, and anybody who reaches it can run anything on its instances; \
          give the runner a token (KILN_API_TOKEN), or an authority for callers' certificates (mTLS), or bind it to 127.0.0.1"
     )]
     Open {
@@ -141,7 +141,7 @@ impl Server {
         drop(self.listener);
         let all = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(drain, all).await.is_err() {
-            tracing::info!("cutting the requests that are still open; what they waited for goes on");
+            tracing::info!("closing the requests that are still open; their work continues");
         }
     }
 }

@@ -82,7 +82,7 @@ async fn an_agent_that_forgot_everything_is_told_from_one_that_serves() {
     let (code, evidence) = cause_of(&runner, "s1").await;
     assert_eq!(
         (code.as_str(), evidence.as_str()),
-        ("agent_restarted", "the agent in the VM does not know its stage any more")
+        ("agent_restarted", "the agent in the VM no longer knows its stage")
     );
     runner.end().await;
 }

@@ -58,7 +58,9 @@ async fn with_a_token_every_route_but_health_wants_it() {
     assert_eq!(status("GET", "/nowhere", None).await, 401);
     assert_eq!(status("GET", "/kiln/v1/pools", Some(&right.replace("Bearer", "bearer"))).await, 200);
     let refused = runner.send("GET", "/kiln/v1/pools", "").await.text().await.expect("a body");
-    assert!(refused.contains("\"error_msg\": \"this runner wants a token; send it as `Authorization: Bearer TOKEN`\""));
+    assert!(
+        refused.contains("\"error_msg\": \"this runner requires a token; send it as `Authorization: Bearer TOKEN`\"")
+    );
     assert!(!refused.contains(SECRET));
     runner.end().await;
 }

@@ -37,7 +37,7 @@ async fn health_is_red_while_nothing_can_be_written_and_green_again_afterwards()
     })
     .await;
     assert_eq!(status, 503, "{text}");
-    assert!(text.starts_with("nothing could be written down for ") && text.contains("locked"), "{text}");
+    assert!(text.starts_with("nothing could be written to the database for ") && text.contains("locked"), "{text}");
     let (status, text) = healthz(&runner, true).await;
     assert!(status == 503 && !text.contains("locked"), "strangers are told no more than that: {text}");
     let verbose = runner.send("GET", "/healthz?verbose", "").await;

@@ -114,7 +114,7 @@ fn health(instance: &Instance, now_ms: i64) -> String {
     match instance.answered_unix_ms {
         _ if is_over(instance) => String::new(),
         Some(at) => format!("its agent answered {} ago", age(now_ms - at)),
-        None if is_served(instance) => "this runner has not heard of its agent yet".to_owned(),
+        None if is_served(instance) => "its agent has not answered this runner yet".to_owned(),
         None => String::new(),
     }
 }
@@ -159,7 +159,7 @@ pub fn destroyed(before: &Instance, after: &Instance) -> String {
     match before.state.as_str() {
         "gone" => format!("{id} is gone already"),
         "terminating" => format!("{id} was ending already"),
-        "claimed" if !before.stage.is_empty() => format!("{id} ends, and with it the stage {}", clean(&before.stage)),
+        "claimed" if !before.stage.is_empty() => format!("{id} ends, with its stage {}", clean(&before.stage)),
         state => format!("{id} ends (it was {})", clean(state)),
     }
 }

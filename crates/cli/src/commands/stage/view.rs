@@ -59,8 +59,8 @@ pub fn detail(detail: &StageDetail, now_ms: i64) -> String {
         if is_over { format!("since {}", clock(since(stage))) } else { format!("for {}", age(now_ms - since(stage))) };
     let tries = match stage.attempts {
         0 => String::new(),
-        1 => "1 instance before could not be prepared".to_owned(),
-        many => format!("{many} instances before could not be prepared"),
+        1 => "1 earlier instance could not be prepared".to_owned(),
+        many => format!("{many} earlier instances could not be prepared"),
     };
     let facts = [
         ("stage", stage.id.clone()),

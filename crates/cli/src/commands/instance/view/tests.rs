@@ -174,7 +174,7 @@ fn what_was_done_is_told() {
     kiln-1 is held for 30m00s: it outlives its stage stage-1
     kiln-1 is not held (ready)
     kiln-1 ends (it was ready)
-    kiln-1 ends, and with it the stage stage-1
+    kiln-1 ends, with its stage stage-1
     kiln-1 was ending already
     kiln-1 is gone already
     ");

@@ -91,7 +91,7 @@ fn one_that_ended() {
     asked     2025-11-25 00:16:21Z (3m20s ago)
     waited    420ms
     instance  kiln-1
-    tries     1 instance before could not be prepared
+    tries     1 earlier instance could not be prepared
     ended by  cancelled: a newer push
 
     since 2025-11-25 00:16:21Z
