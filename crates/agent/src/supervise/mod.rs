@@ -10,6 +10,7 @@
 mod crew;
 mod hand_over;
 mod pace;
+mod prelude;
 mod pump;
 mod result;
 mod run;
@@ -17,6 +18,7 @@ mod run;
 mod tests;
 
 pub(crate) use hand_over::HandOver;
+pub(crate) use prelude::Prelude;
 pub(crate) use result::over;
 pub use run::{Job, run};
 
@@ -85,6 +87,8 @@ pub(crate) struct Order<'a> {
     pub(crate) engine_dir: &'a Path,
     /// What the step is to hand over there.
     pub(crate) hand_over: &'a HandOver,
+    /// Where the progress of the start is told.
+    pub(crate) prelude: &'a Prelude,
 }
 
 /// What a [`Runtime`] gives for an [`Order`].

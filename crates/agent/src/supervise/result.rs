@@ -20,6 +20,11 @@ pub(super) fn broken(what: &str) -> PollStepResponse {
     agent_ended(Cause::Failed, format!("the agent failed while it ran this step: {what}"))
 }
 
+/// A step of which nobody knows how it ended, for a reason outside of the agent.
+pub(super) fn lost(error: &std::io::Error) -> PollStepResponse {
+    agent_ended(Cause::Failed, format!("nobody knows how the step ended: {error}"))
+}
+
 /// A step that was ended, or whose result counts no more, because the stage is over.
 pub(crate) fn over(cause: Cause, error: &str) -> PollStepResponse {
     agent_ended(cause, error.to_owned())
@@ -29,6 +34,18 @@ fn agent_ended(cause: Cause, error: String) -> PollStepResponse {
     PollStepResponse { exited: true, exit_code: AGENT_EXIT_CODE, error, cause, ..Default::default() }
 }
 
+/// A step that was ended, maybe before its command began.
+pub(super) fn stopped(stop: &Stop) -> PollStepResponse {
+    let error = match stop.cause {
+        Cause::Timeout => "context deadline exceeded".to_owned(),
+        Cause::Cancelled if stop.reason.is_empty() => "the step was cancelled".to_owned(),
+        Cause::Cancelled => format!("the step was cancelled: {}", stop.reason),
+        Cause::Tampered => stop.reason.clone(),
+        _ => "the stage was destroyed while the step ran".to_owned(),
+    };
+    PollStepResponse { cancel_reason: stop.reason.clone(), ..agent_ended(stop.cause, error) }
+}
+
 /// A step whose command ended. The error texts of the original are kept where it has one.
 pub(super) fn ended(exit: Exit, stop: Option<&Stop>, memory_ran_out: bool) -> PollStepResponse {
     let (exit_code, signal) = match exit {
@@ -36,15 +53,7 @@ pub(super) fn ended(exit: Exit, stop: Option<&Stop>, memory_ran_out: bool) -> Po
         Exit::Signal(signal) => (-1, signal),
     };
     if let Some(stop) = stop {
-        let error = match stop.cause {
-            Cause::Timeout => "context deadline exceeded".to_owned(),
-            Cause::Cancelled if stop.reason.is_empty() => "the step was cancelled".to_owned(),
-            Cause::Cancelled => format!("the step was cancelled: {}", stop.reason),
-            Cause::Tampered => stop.reason.clone(),
-            _ => "the stage was destroyed while the step ran".to_owned(),
-        };
-        let reason = stop.reason.clone();
-        return PollStepResponse { signal, cancel_reason: reason, ..agent_ended(stop.cause, error) };
+        return PollStepResponse { signal, ..stopped(stop) };
     }
     let killed = exit == Exit::KILLED || exit_code == SHELL_KILLED;
     let oom_killed = memory_ran_out && exit_code != 0 && (killed || exit_code > 0);

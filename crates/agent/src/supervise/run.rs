@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use kiln_wire::agent::{Cause, PollStepResponse, StartStepRequest};
 use tokio::sync::watch;
 
 use super::pump::Pump;
-use super::{HandOver, Order, Running, Runtime, StartError, result};
+use super::{HandOver, Order, Prelude, Running, Runtime, StartError, Started, result};
 use crate::durations::positive_seconds;
 use crate::ending::{Exit, Stop};
 use crate::journal::{Journal, Record};
@@ -65,25 +66,43 @@ async fn guarded(id: &str, work: impl Future<Output = PollStepResponse> + Send +
 
 async fn supervise(mut job: Job) -> PollStepResponse {
     let hand_over = HandOver::new(&job.engine_dir, &job.request);
-    let (mut running, pump) = match start(&mut job, &hand_over).await {
+    let Some(output) = job.output.take() else { return result::broken("the step has run already") };
+    let prelude = Prelude::new(Masker::new(job.secrets.clone()), output);
+    let mut time_is_up = std::pin::pin!(time_is_up(&job));
+    let started = tokio::select! {
+        biased;
+        started = start(&job, &prelude, &hand_over) => started,
+        // What it has begun is undone with the future.
+        stop = to_end(&job, time_is_up.as_mut()) => {
+            prelude.close();
+            hand_over.clean_up();
+            return stop.map_or_else(|| result::broken("its end was not wished"), |stop| result::stopped(&stop));
+        }
+    };
+    let started = match started {
+        Ok(started) => print(&job, started, prelude).await,
+        Err(error) => {
+            // People look for the reason in the output.
+            prelude.say(&error.to_string());
+            prelude.close();
+            Err(error)
+        }
+    };
+    let (mut running, pump) = match started {
         Ok(started) => started,
         Err(error) => {
-            if let Some(mut output) = job.output.take() {
-                // People look for the reason in the output.
-                let mut masker = Masker::new(job.secrets.clone());
-                masker.push(format!("{error}\n").as_bytes(), |settled| output.write(settled));
-                masker.finish(|settled| output.write(settled));
-                output.finish();
-            }
             hand_over.clean_up();
             return result::failed(&error);
         }
     };
-    let outcome = wait(&job, running.as_mut()).await;
+    let outcome = wait(&job, running.as_mut(), time_is_up).await;
     pump.finish().await;
     let (exit, stop) = match outcome {
         Ok(outcome) => outcome,
-        Err(error) => return result::broken(&format!("its exit status cannot be read: {error}")),
+        Err(error) => {
+            hand_over.clean_up();
+            return result::lost(&error);
+        }
     };
     let memory_ran_out = exit != Exit::Code(0) && running.memory_ran_out();
     drop(running);
@@ -101,9 +120,9 @@ async fn supervise(mut job: Job) -> PollStepResponse {
     collected.await.unwrap_or_else(|_| result::broken("its outputs cannot be read"))
 }
 
-async fn start(job: &mut Job, hand_over: &HandOver) -> Result<(Box<dyn Running>, Pump), StartError> {
-    let Job { request, envs, engine_dir, .. } = &*job;
-    let order = Order { request, mark: &job.step.mark, envs, engine_dir, hand_over };
+async fn start(job: &Job, prelude: &Prelude, hand_over: &HandOver) -> Result<Started, StartError> {
+    let Job { request, envs, engine_dir, .. } = job;
+    let order = Order { request, mark: &job.step.mark, envs, engine_dir, hand_over, prelude };
     let started = job.runtime.start(&order).await?;
     if let (Some(journal), Some(handle)) = (&job.journal, started.running.handle())
         && let Err(error) = journal.write(&Record::Runs { mark: job.step.mark.clone(), handle })
@@ -111,11 +130,15 @@ async fn start(job: &mut Job, hand_over: &HandOver) -> Result<(Box<dyn Running>,
         // Its mark is written down, so it is only harder to find.
         tracing::warn!(%error, "what a step is found by is not written down");
     }
+    Ok(started)
+}
+
+/// Lets the output of a step that was started go the way of all output.
+async fn print(job: &Job, started: Started, prelude: Prelude) -> Result<(Box<dyn Running>, Pump), StartError> {
     if let Some(keyboard) = started.keyboard {
         job.step.give_keyboard(keyboard);
     }
-    let masker = Masker::new(job.secrets.clone());
-    let output = job.output.take().ok_or("the step has run already")?;
+    let (masker, output) = prelude.into_parts();
     let pump = Pump::start(started.output, masker, output, started.banner.into_bytes(), job.drain_grace);
     match pump {
         Ok(pump) => Ok((started.running, pump)),
@@ -129,15 +152,34 @@ async fn start(job: &mut Job, hand_over: &HandOver) -> Result<(Box<dyn Running>,
 }
 
 /// Waits for the command; ends all that it started when time is up or somebody wishes it.
-async fn wait(job: &Job, running: &mut dyn Running) -> io::Result<(Exit, Option<Stop>)> {
+async fn wait(
+    job: &Job,
+    running: &mut dyn Running,
+    time_is_up: Pin<&mut impl Future<Output = ()>>,
+) -> io::Result<(Exit, Option<Stop>)> {
+    let stop = tokio::select! {
+        biased;
+        exit = running.ended() => return exit.map(|exit| (exit, None)),
+        stop = to_end(job, time_is_up) => stop,
+    };
+    let exit = running.end(job.step.stops()).await?;
+    Ok((exit, stop))
+}
+
+/// Waits until the step has had the time that it may take, its start included.
+fn time_is_up(job: &Job) -> impl Future<Output = ()> + use<> {
     let limit = positive_seconds(job.request.timeout);
-    let mut stops = job.step.stops();
-    let timeout = async {
+    async move {
         match limit {
             Some(limit) => tokio::time::sleep(limit).await,
             None => std::future::pending().await,
         }
-    };
+    }
+}
+
+/// Waits until the step is to be ended: somebody wishes it, or its time is up.
+async fn to_end(job: &Job, time_is_up: Pin<&mut impl Future<Output = ()>>) -> Option<Stop> {
+    let mut stops = job.step.stops();
     let wished = async {
         // The sender lives as long as the step.
         if stops.wait_for(Option::is_some).await.is_err() {
@@ -146,13 +188,10 @@ async fn wait(job: &Job, running: &mut dyn Running) -> io::Result<(Exit, Option<
     };
     tokio::select! {
         biased;
-        exit = running.ended() => return exit.map(|exit| (exit, None)),
         () = wished => {}
-        () = timeout => job.step.stop(Stop { cause: Cause::Timeout, reason: String::new(), grace: kill_grace(job) }),
+        () = time_is_up => job.step.stop(Stop { cause: Cause::Timeout, reason: String::new(), grace: kill_grace(job) }),
     }
-    let stop = job.step.stops().borrow().clone();
-    let exit = running.end(job.step.stops()).await?;
-    Ok((exit, stop))
+    job.step.stops().borrow().clone()
 }
 
 /// The agent's grace, or what the request's own terms amount to.
