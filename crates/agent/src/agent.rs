@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use kiln_wire::agent::kiln::{CancelRequest, ClaimRequest, EPOCH_HEADER, Identity, StepList};
-use kiln_wire::agent::{Cause, DestroyRequest, PollStepResponse, SetupRequest, StartStepRequest};
+use kiln_wire::agent::{Cause, DestroyRequest, PollStepResponse, SetupRequest, StartStepRequest, SuspendRequest};
 use tokio::sync::watch;
 
-use crate::container::Containers;
+use crate::container::{ContainerError, Containers, EngineError};
 use crate::credentials;
 use crate::durations::millis;
 use crate::ending::Stop;
@@ -69,6 +69,12 @@ pub enum AgentError {
     /// The machine cannot be prepared.
     #[error("setup failed: {0}")]
     Setup(HostError),
+    /// What the containers of the stage share cannot be made.
+    #[error("setup failed: {0}")]
+    Containers(ContainerError),
+    /// The container engine does not do what it is asked.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// A self-test is wanted of a machine that serves a stage.
     #[error("a stage was set up on this machine already, so it is not tested any more")]
     InUse,
@@ -137,6 +143,7 @@ impl Agent {
         let mark = crate::machine::random_hex(MARK_BYTES);
         let begin = Begin { boot: identity::boot_id(), mark: mark.clone(), born_ms: machine::since_boot_ms() };
         let host = Arc::new(Host::new(&mark, &settings));
+        let containers = Arc::new(Containers::new(&mark, &settings));
         tracing::info!(version = crate::VERSION, "agent");
         let agent = Self {
             steps: Registry::new(settings.steps_kept),
@@ -148,7 +155,7 @@ impl Agent {
             turn: tokio::sync::Mutex::default(),
             tls,
             host,
-            containers: Arc::default(),
+            containers,
             mark,
             started: AtomicU64::new(0),
             journal: Arc::new(Journal::new(&settings.state_dir, begin)),
@@ -167,6 +174,11 @@ impl Agent {
     /// The values that no text and no output shows.
     pub fn secrets(&self) -> &Arc<Secrets> {
         &self.secrets
+    }
+
+    /// With what the marks of its steps begin.
+    pub fn mark(&self) -> &str {
+        &self.mark
     }
 
     /// Whether a stage was set up.
@@ -189,6 +201,7 @@ impl Agent {
         })?;
         if new {
             self.contact.claimed(request.lease_s, request.max_age_s);
+            self.containers.claimed(request.docker_socket);
             if let Some(identity) = identity {
                 self.tls.swap(identity);
             }
@@ -221,6 +234,7 @@ impl Agent {
         });
         let broken = |e: tokio::task::JoinError| HostError::File { path: "setup".into(), source: e.into() };
         let request = prepared.await.map_err(broken).and_then(|r| r).map_err(AgentError::Setup)?;
+        self.containers.set_up(&request).await.map_err(AgentError::Containers)?;
         self.steps.forget_ended();
         let mut stage = lock(&self.stage);
         stage.name(epoch);
@@ -342,6 +356,11 @@ impl Agent {
         lock(&self.stage).end(&request.stage_runtime_id);
         // The machine may wait for long before it is destroyed, or sleep until the next stage.
         idle::give_back().await;
+    }
+
+    /// Removes the containers that have exited and carry all of these labels, before the machine sleeps.
+    pub async fn suspend(&self, request: &SuspendRequest) -> Result<(), AgentError> {
+        Ok(self.containers.suspend(&request.labels).await?)
     }
 
     /// Ends every process of every step, also those that outlived their step.

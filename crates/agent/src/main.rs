@@ -29,6 +29,10 @@ Settings come from the environment, and before it from FILE (KEY=VALUE lines):
                     off it only ends itself and its steps (true)
   KILN_STEP_USER    whom steps run as that do not say it, by name or number
                     (the agent's own user)
+  DOCKER_HOST       socket of the container engine, as unix:///PATH
+                    (unix:///var/run/docker.sock)
+  KILN_DOCKER_SOCKET  false: containers do not see that socket, unless a claim
+                    says that they may (true)
   KILN_ROOT_DIR     root of the files that a claim changes (/)
 ";
 

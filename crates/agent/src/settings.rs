@@ -80,6 +80,12 @@ pub struct Settings {
     pub max_age: Option<Duration>,
     /// Whom steps run as that do not say it, by name or number; empty for the agent's own user.
     pub step_user: String,
+    /// Where the container engine listens, as `unix:///PATH`; empty for Docker's own socket.
+    pub engine_host: String,
+    /// How long a container engine that is still being started is waited for.
+    pub engine_patience: Duration,
+    /// Whether containers may see the engine's socket, as long as no claim says otherwise.
+    pub docker_socket: bool,
     /// Environment that every step starts from; without the settings.
     pub base_env: BTreeMap<String, String>,
     /// Log more.
@@ -113,6 +119,9 @@ impl Default for Settings {
             lease: None,
             max_age: None,
             step_user: String::new(),
+            engine_host: String::new(),
+            engine_patience: Duration::from_secs(30),
+            docker_socket: true,
             base_env: BTreeMap::new(),
             debug: false,
         }
@@ -139,6 +148,9 @@ impl Settings {
         if let Some(dir) = env.get("HARNESS_WORKDIR").filter(|dir| !dir.is_empty()) {
             out.engine_dir = Path::new(dir).join("tmp/engine");
         }
+        // Steps on the host look for the engine by it too.
+        out.engine_host = env.get("DOCKER_HOST").cloned().unwrap_or_default();
+        read.flag("KILN_DOCKER_SOCKET", &mut out.docker_socket)?;
         read.path("KILN_STATE_DIR", &mut out.state_dir);
         read.path("KILN_ROOT_DIR", &mut out.root_dir);
         read.flag("KILN_CHANGE_KERNEL", &mut out.change_kernel)?;
@@ -279,6 +291,7 @@ mod tests {
             ("KILN_STATE_DIR", "/s"),
             ("KILN_ROOT_DIR", "/r"),
             ("KILN_CHANGE_KERNEL", "false"),
+            ("KILN_DOCKER_SOCKET", "false"),
             ("KILN_STEP_OUTPUT_LIMIT_MIB", "1"),
             ("KILN_DISK_RESERVE_MIB", "1"),
             ("KILN_KILL_GRACE_MS", "1"),

@@ -10,14 +10,14 @@ use crate::os::files::is_program;
 /// Searched when the agent itself was started without a `PATH`.
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Entrypoint and commands of a request, by its kind.
-pub(super) fn words(request: &StartStepRequest) -> Result<(Vec<String>, Vec<String>), HostError> {
+/// Entrypoint and commands of a request, by its kind. In a container the image may have them.
+pub(crate) fn words(request: &StartStepRequest) -> Result<(Vec<String>, Vec<String>), HostError> {
     let (entrypoint, commands) = match request.kind {
         StepKind::Run => (&request.run.entrypoint, &request.run.commands),
         StepKind::RunTestsV2 => (&request.run_test_v2.entrypoint, &request.run_test_v2.commands),
         StepKind::RunTest => return Err(HostError::Unsupported { what: "RunTest steps" }),
     };
-    if entrypoint.is_empty() {
+    if entrypoint.is_empty() && request.image.is_empty() {
         return Err(HostError::NoEntrypoint);
     }
     Ok((entrypoint.clone(), commands.clone()))
@@ -34,6 +34,11 @@ pub(super) fn program(name: &str, paths: &[Option<&String>], dir: &Path) -> Resu
     let given = paths.iter().flatten().copied().filter(|path| !path.is_empty());
     let mut dirs = given.chain([&default]).flat_map(|path| path.split(':')).filter(|dir| dir.starts_with('/'));
     dirs.find_map(|dir| Some(Path::new(dir).join(name)).filter(|path| is_program(path))).ok_or_else(missing)
+}
+
+/// Whether a program of that name is in one of the usual directories.
+pub(crate) fn is_installed(name: &str) -> bool {
+    program(name, &[], Path::new("/")).is_ok()
 }
 
 #[cfg(test)]

@@ -9,6 +9,13 @@ use crate::supervise::Order;
 /// Set to `true`, it keeps variables with an empty value, as in the original.
 const KEEP_EMPTY: &str = "CI_USE_LESS_STRICT_EVALUATION_FOR_MAP_VARS";
 
+/// The environment of a step in a container: nothing of the agent's own, and what is not said is the image's.
+pub(crate) fn of_container(order: &Order<'_>) -> BTreeMap<String, String> {
+    let own = own(order);
+    let given = order.envs.iter().skip(1);
+    layered(given.chain([&order.request.environment, &own]))
+}
+
 /// The environment of the step that is ordered.
 pub(super) fn of(order: &Order<'_>, account: Option<&Account>) -> BTreeMap<String, String> {
     let own = own(order);
@@ -38,9 +45,9 @@ fn own(order: &Order<'_>) -> BTreeMap<String, String> {
 }
 
 /// Merges environments, later ones first in rank.
-fn merge(layers: &[&BTreeMap<String, String>], account: Option<&Account>) -> BTreeMap<String, String> {
+fn layered<'a>(layers: impl IntoIterator<Item = &'a BTreeMap<String, String>>) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
-    for (name, value) in layers.iter().copied().flatten() {
+    for (name, value) in layers.into_iter().flatten() {
         if !name.is_empty() && !name.contains(['=', '\0']) {
             env.insert(name.clone(), value.clone());
         }
@@ -48,6 +55,12 @@ fn merge(layers: &[&BTreeMap<String, String>], account: Option<&Account>) -> BTr
     if env.get(KEEP_EMPTY).map(String::as_str) != Some("true") {
         env.retain(|_, value| !value.is_empty());
     }
+    env
+}
+
+/// Merges environments, and adds what a process of the host needs.
+fn merge(layers: &[&BTreeMap<String, String>], account: Option<&Account>) -> BTreeMap<String, String> {
+    let mut env = layered(layers.iter().copied());
     env.entry("PATH".into()).or_insert_with(|| DEFAULT_PATH.into());
     if let Some(account) = account {
         // What the agent's own environment says of its user is wrong for another one.

@@ -16,7 +16,7 @@ const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "zsh", "python", "python
 
 /// Moves the script of `SHELL ... -c SCRIPT` to the file `path` when it is too long for an argument; anything else is
 /// left as it is. The file can be read by the step's account alone.
-pub(super) fn spill(
+pub(crate) fn spill(
     entrypoint: &mut Vec<String>,
     commands: &mut Vec<String>,
     path: &Path,

@@ -82,9 +82,9 @@ pub(super) async fn destroy(State(api): State<Api>, body: Body) -> Reply<Destroy
     api.answer(DestroyResponse { os_stats: api.agent.load.summary() })
 }
 
-/// There are no containers yet that could be removed, so the machine is ready to sleep.
 pub(super) async fn suspend(State(api): State<Api>, body: Body) -> Reply<Empty> {
-    let _request: SuspendRequest = read(body, api.agent.settings.body_limit_bytes).await?;
+    let request: SuspendRequest = read(body, api.agent.settings.body_limit_bytes).await?;
+    api.agent.suspend(&request).await?;
     api.answer(Empty {})
 }
 

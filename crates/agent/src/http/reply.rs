@@ -103,9 +103,12 @@ impl From<AgentError> for Refusal {
             AgentError::OtherEpoch => gone(Cause::OtherEpoch),
             AgentError::NoId | AgentError::UnknownStep => Self::bad(error),
             AgentError::NoTerminal | AgentError::InUse => Self::new(StatusCode::CONFLICT, error),
-            AgentError::Spool { .. } | AgentError::Setup(_) | AgentError::Journal(_) | AgentError::SelfTest(_) => {
-                Self::internal(error)
-            }
+            AgentError::Spool { .. }
+            | AgentError::Setup(_)
+            | AgentError::Containers(_)
+            | AgentError::Engine(_)
+            | AgentError::Journal(_)
+            | AgentError::SelfTest(_) => Self::internal(error),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | module | what it offers | on Linux | on Windows |
 //! |---|---|---|---|
 //! | `account` | whom a step runs as, by name or number | `/etc/passwd`, `/etc/group` | a logon token |
+//! | `engine` | a connection to the container engine, and a pipe for what comes over it | a Unix socket | a named pipe |
 //! | `files` | private files, modes, free space, reads at an offset | modes, `pread`, `statvfs` | access lists, `seek_read`, `GetDiskFreeSpaceEx` |
 //! | `folder` | files are made in a folder that is held open | `openat` | `NtCreateFile` with a root |
 //! | `identity` | the files that say who the machine is | `/etc/hostname`, `/etc/hosts`, `/etc/machine-id` | the registry |
@@ -22,7 +23,7 @@
 mod unix;
 
 #[cfg(unix)]
-pub(crate) use unix::{account, files, folder, identity, load, machine, net, output, power, process, terminal};
+pub(crate) use unix::{account, engine, files, folder, identity, load, machine, net, output, power, process, terminal};
 #[cfg(unix)]
 pub use unix::{memory, program};
 

@@ -83,6 +83,8 @@ message! {
         lease_s: i64 = "lease_s",
         /// Seconds after the claim at which the VM powers itself off; 0 leaves the setting.
         max_age_s: i64 = "max_age_s",
+        /// Whether steps in containers may see the socket of the container engine, and so be root in the VM.
+        docker_socket: bool = "docker_socket",
     }
 
     /// Who the VM is.

@@ -4,6 +4,7 @@ pub(crate) mod account;
 mod cgroup;
 mod child;
 mod clone;
+pub(crate) mod engine;
 pub(crate) mod files;
 pub(crate) mod folder;
 pub(crate) mod identity;
