@@ -27,7 +27,9 @@
 //! | | a step of another user keeps group 0 | `security_defect_a_step_of_another_user_*` |
 //! | | an archive may name any path | `transfer.rs`: `nothing_can_be_placed_outside`; `files` of a request name any path on purpose: they are the runner's |
 //! | | the name of the CA's setting is taken twice | the agent has no client mode |
-//! | | the socket of the container engine in every container; proxy scripts; signed links; pushes without verification; tokens for all | containers, log service, platform and tokens are not there |
+//! | | the socket of the container engine in every container | `containers/sees.rs`: `after_a_claim_*` |
+//! | | proxy scripts; signed links; pushes without verification; tokens for all | log service, platform and tokens are not there |
+//! | Containers | all of the above that concerns them; a malformed port, an address that is none, a folder that should be read-only, a volume in memory that is left, a network that cannot be joined, a log without a limit | `containers/defects.rs`, `sees.rs`; `container/config/network.rs` |
 //! | Test selection | names with spaces, wrong order, wrong cache | tests are not selected by the agent |
 
 #[path = "rig/program.rs"]
