@@ -10,6 +10,7 @@ use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Postgres, Row as _, Sqlite};
 
+use crate::checkpoints::Checkpoints;
 use crate::fault::Fault;
 use crate::server::Server;
 use crate::wal::WalSync;
@@ -47,6 +48,8 @@ pub(crate) enum Connections {
         readers: sqlx::SqlitePool,
         /// Makes commits survive a power cut; none where the URL says `sync=off`.
         wal: Option<WalSync>,
+        /// Keeps the log short; none for a database in memory.
+        checkpoints: Option<Checkpoints>,
     },
     /// PostgreSQL.
     Postgres(Server),
@@ -61,7 +64,7 @@ pub(crate) struct Session<'d> {
 }
 
 enum Transaction<'d> {
-    Sqlite(sqlx::Transaction<'static, Sqlite>, Option<&'d WalSync>),
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Option<&'d WalSync>, Option<&'d Checkpoints>),
     Postgres(sqlx::Transaction<'static, Postgres>, &'d Server),
 }
 
@@ -213,8 +216,9 @@ impl Database {
 impl Connections {
     async fn begin(&self) -> Result<Transaction<'_>, Fault> {
         Ok(match self {
-            Self::Sqlite { writer, wal, .. } => {
-                Transaction::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, wal.as_ref())
+            Self::Sqlite { writer, wal, checkpoints, .. } => {
+                let begun = writer.begin_with("BEGIN IMMEDIATE").await?;
+                Transaction::Sqlite(begun, wal.as_ref(), checkpoints.as_ref())
             }
             // The statements are written for this isolation level, whatever the server's default is.
             Self::Postgres(server) => {
@@ -254,7 +258,7 @@ impl Session<'_> {
     /// Rolls the transaction back.
     pub(crate) async fn roll_back(self) -> Result<(), Fault> {
         match self.transaction {
-            Transaction::Sqlite(session, _) => session.rollback().await?,
+            Transaction::Sqlite(session, ..) => session.rollback().await?,
             Transaction::Postgres(session, server) => server.answer(session.rollback()).await?,
         }
         Ok(())
@@ -264,7 +268,7 @@ impl Session<'_> {
 impl Transaction<'_> {
     async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, Fault> {
         Ok(match self {
-            Self::Sqlite(session, _) => query!(sql, values).execute(&mut **session).await?.rows_affected(),
+            Self::Sqlite(session, ..) => query!(sql, values).execute(&mut **session).await?.rows_affected(),
             Self::Postgres(session, server) => {
                 server.answer(query!(sql, values).execute(&mut **session)).await?.rows_affected()
             }
@@ -274,7 +278,7 @@ impl Transaction<'_> {
     async fn row(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<Row>, Fault> {
         // All rows are read, because an UPDATE in SQLite is only done when its last row was read.
         Ok(match self {
-            Self::Sqlite(session, _) => query!(sql, values).fetch_all(&mut **session).await?.pop().map(Row::Sqlite),
+            Self::Sqlite(session, ..) => query!(sql, values).fetch_all(&mut **session).await?.pop().map(Row::Sqlite),
             Self::Postgres(session, server) => {
                 server.answer(query!(sql, values).fetch_all(&mut **session)).await?.pop().map(Row::Postgres)
             }
@@ -283,8 +287,11 @@ impl Transaction<'_> {
 
     async fn commit(self) -> Result<(), Fault> {
         match self {
-            Self::Sqlite(session, wal) => {
+            Self::Sqlite(session, wal, checkpoints) => {
                 session.commit().await.map_err(Fault::committing)?;
+                if let Some(checkpoints) = checkpoints {
+                    checkpoints.note_commit();
+                }
                 match wal {
                     Some(wal) => wal.sync().await,
                     None => Ok(()),

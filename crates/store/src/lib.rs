@@ -14,6 +14,7 @@
 //! `sync=off`. Otherwise an instance whose claim was lost would be given to a second stage.
 
 mod changes;
+mod checkpoints;
 mod claim;
 mod claims;
 mod database;
@@ -134,8 +135,11 @@ impl SqlStore {
     /// need it.
     pub async fn close(&self) {
         match &self.database.connections {
-            Connections::Sqlite { writer, readers, .. } => {
+            Connections::Sqlite { writer, readers, checkpoints, .. } => {
                 readers.close().await;
+                if let Some(checkpoints) = checkpoints {
+                    checkpoints.close().await;
+                }
                 writer.close().await;
             }
             Connections::Postgres(server) => server.pool().close().await,

@@ -9,6 +9,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use crate::checkpoints::Checkpoints;
 use crate::database::{Connections, Database};
 use crate::place::Place;
 use crate::reserve::{RESERVE_BYTES, Reserve};
@@ -85,12 +86,13 @@ async fn file(place: &Place, path: &Path, survives_power_cut: bool) -> Result<Da
     let connect = |error| connect_error(place, error);
     let writer = connect_patiently(without_remains(pool(1)), &options).await.map_err(connect)?;
     migrate_sqlite(place, &writer).await?;
+    let checkpoints = Some(Checkpoints::new(pool(1).connect_lazy_with(options.clone())));
     let readers = connect_patiently(pool(SQLITE_READERS), &options.read_only(true)).await.map_err(connect)?;
     let wal = survives_power_cut.then_some(wal);
     if let Some(wal) = &wal {
         wal.sync_folder(folder).await.map_err(|error| connect(sqlx::Error::Io(error)))?;
     }
-    let connections = Connections::Sqlite { writer, readers, wal };
+    let connections = Connections::Sqlite { writer, readers, wal, checkpoints };
     Ok(Database { connections, writes: Writes::new(Reserve::keep(path)), clock: OnceLock::new() })
 }
 
@@ -98,7 +100,7 @@ async fn memory(place: &Place) -> Result<Database, OpenError> {
     let options = SqliteConnectOptions::new().filename(":memory:").row_buffer_size(ROWS_AHEAD);
     let writer = pool(1).connect_with(options).await.map_err(|error| connect_error(place, error))?;
     migrate_sqlite(place, &writer).await?;
-    let connections = Connections::Sqlite { readers: writer.clone(), writer, wal: None };
+    let connections = Connections::Sqlite { readers: writer.clone(), writer, wal: None, checkpoints: None };
     Ok(Database { connections, writes: Writes::default(), clock: OnceLock::new() })
 }
 

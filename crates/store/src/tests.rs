@@ -243,3 +243,27 @@ async fn what_goes_wrong_at_opening_says_what_to_do() {
         .await;
     check("redis://:hunter2@host/".to_owned(), "Write sqlite:PATH").await;
 }
+
+/// The log is moved into the database although no commit makes it so long that SQLite moves it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_log_is_moved_into_the_database_beside_the_commits() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = open(&format!("{}?sync=off", url(&folder))).await.unwrap();
+    // <https://www.sqlite.org/walformat.html#the_wal_index_file_format>: 32 bits, in the order of this machine's bytes.
+    let index = |at: usize| {
+        let bytes = std::fs::read(folder.path().join("kiln.db-shm")).unwrap();
+        u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap())
+    };
+    let (pages, moved) = (|| index(16), || index(96));
+    let mut commits = 0;
+    while moved() == 0 {
+        assert!(pages() < 1000, "SQLite would move the log after {commits} commits");
+        opened.store.remember(&format!("name-{commits}"), "value").await.unwrap();
+        commits += 1;
+        if commits >= crate::checkpoints::COMMITS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    assert!(commits >= crate::checkpoints::COMMITS, "{commits}");
+    opened.store.close().await;
+}
