@@ -81,20 +81,20 @@ impl WaitReason {
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Starting { flavor } => write!(f, "waits for {flavor}: an instance starts"),
+            Self::Starting { flavor } => write!(f, "{flavor}: an instance starts"),
             Self::PoolLimit { flavor, pool, limit } => {
-                write!(f, "waits for {flavor}: the limit of {limit} of pool {pool} is reached")
+                write!(f, "{flavor}: the limit of {limit} of pool {pool} is reached")
             }
-            Self::FlavorLimit { flavor, limit } => write!(f, "waits for {flavor}: its limit of {limit} is reached"),
+            Self::FlavorLimit { flavor, limit } => write!(f, "{flavor}: its limit of {limit} is reached"),
             Self::LaunchesFail { flavor, failures: 1, evidence } => {
-                write!(f, "waits for {flavor}: the last launch failed: {evidence}")
+                write!(f, "{flavor}: the last launch failed: {evidence}")
             }
             Self::LaunchesFail { flavor, failures, evidence } => {
-                write!(f, "waits for {flavor}: the last {failures} launches failed: {evidence}")
+                write!(f, "{flavor}: the last {failures} launches failed: {evidence}")
             }
-            Self::Drained { flavor } => write!(f, "waits for {flavor}: its pool is drained"),
+            Self::Drained { flavor } => write!(f, "{flavor}: its pool is drained"),
             Self::SiteClosed { flavor, site, evidence } => {
-                write!(f, "waits for {flavor}: its site {site} is not open here: {evidence}")
+                write!(f, "{flavor}: its site {site} is not open here: {evidence}")
             }
             Self::NotInPoolFile { flavor } => write!(f, "{flavor} is no longer in the pool file"),
         }

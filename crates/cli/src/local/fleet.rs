@@ -80,7 +80,9 @@ impl LocalFleet {
                 && stage.state == StageState::Waiting
             {
                 let why = match stage.why {
-                    Some(why @ (WaitReason::PoolLimit { .. } | WaitReason::FlavorLimit { .. })) => why.to_string(),
+                    Some(WaitReason::PoolLimit { limit, .. } | WaitReason::FlavorLimit { limit, .. }) => {
+                        format!("{limit} run already, and no more run at once")
+                    }
                     _ => self.tasks.borrow().join(", "),
                 };
                 if why != told {

@@ -26,7 +26,7 @@ pub async fn the_timeline_tells_each_change(backend: Arc<dyn Backend>) {
 
     let all = store.changes_after(0, 100).await.unwrap();
     let expected = [
-        "stage s p waiting: waits for p/small: an instance starts",
+        "stage s p waiting: p/small: an instance starts",
         "instance i p ready: test",
         "instance i p claimed: stage s",
         "stage s p assigned: instance i",

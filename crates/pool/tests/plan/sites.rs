@@ -45,7 +45,7 @@ fn a_site_that_is_not_open_here_keeps_its_rows() {
     World::new(&[("a", 3, 9)])
         .with(&["i1 terminating", "i2 booting dead", "i3 claimed stage=x", "i4 launching", "s waiting"])
         .change(closed)
-        .check("explain s: waits for a: its site d is not open here: no such region");
+        .check("explain s: a: its site d is not open here: no such region");
 }
 
 #[test]

@@ -35,11 +35,11 @@ fn failures_pause_launches_then_one_is_tried_and_stages_turn_elsewhere() {
     World::new(&[("a", 0, 9), ("b", 0, 9)])
         .fails("a", 1, 1)
         .with(&["s waiting pool=a,b"])
-        .check("create b img: a stage waits for it\nexplain s: waits for b: an instance starts");
+        .check("create b img: a stage waits for it\nexplain s: b: an instance starts");
     World::new(&[("a", 0, 9)])
         .fails("a", 4, 1)
         .with(&["s waiting"])
-        .check("explain s: waits for a: the last 4 launches failed: no capacity");
+        .check("explain s: a: the last 4 launches failed: no capacity");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_pool_that_sleeps_wakes_for_stages() {
     World::new(&[("a", 1, 9)]).with(&["i1 hibernated", "s waiting"]).change(sleeps).check(
         "resume i1: a stage waits for it
              create a img: too few instances are warm
-             explain s: waits for a: an instance starts",
+             explain s: a: an instance starts",
     );
 }
 
@@ -76,7 +76,7 @@ fn a_pool_that_sleeps_wakes_for_stages() {
 fn what_falls_asleep_just_now_serves_nobody_soon() {
     World::new(&[("a", 1, 9)]).with(&["i1 hibernating retry=9", "s waiting why=x"]).change(sleeps).check(
         "create a img: a stage waits for it
-         explain s: waits for a: an instance starts",
+         explain s: a: an instance starts",
     );
 }
 
@@ -122,7 +122,7 @@ fn a_place_without_room_is_left_for_the_next_one() {
         .change(full("east"))
         .change(full("west"))
         .with(&["s waiting"])
-        .check("explain s: waits for a: the last launch failed: no room in west");
+        .check("explain s: a: the last launch failed: no room in west");
 }
 
 #[test]

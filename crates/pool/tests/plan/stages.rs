@@ -34,12 +34,12 @@ fn the_oldest_stage_gets_the_oldest_instance_and_the_rest_is_made() {
             "assign s3: i1 is ready
              assign s2: i2 is ready
              create a img: a stage waits for it
-             explain s1: waits for a: an instance starts",
+             explain s1: a: an instance starts",
         );
     // A held instance is given to no stage.
     World::new(&[("a", 0, 5)]).with(&["i1 ready held=60", "s1 waiting why=x"]).check(
         "create a img: a stage waits for it
-             explain s1: waits for a: an instance starts",
+             explain s1: a: an instance starts",
     );
 }
 
@@ -47,14 +47,14 @@ fn the_oldest_stage_gets_the_oldest_instance_and_the_rest_is_made() {
 fn a_full_pool_makes_room_and_a_busy_one_turns_to_its_fallback() {
     World::new(&[("a", 0, 1), ("b", 0, 5)])
         .with(&["i1 claimed stage=x", "x assigned instance=i1 set_up", "s waiting pool=a,b"])
-        .check("create b img: a stage waits for it\nexplain s: waits for b: an instance starts");
+        .check("create b img: a stage waits for it\nexplain s: b: an instance starts");
     World::new(&[("a", 1, 1)]).with(&["i1 ready since=5", "s waiting image=special"]).check(
         "terminate i1: made_room: the pool is full and a stage waits for a
-             explain s: waits for a: the limit of 1 of pool a is reached",
+             explain s: a: the limit of 1 of pool a is reached",
     );
     World::new(&[("a", 0, 1)])
         .with(&["i1 claimed stage=x", "x assigned instance=i1 set_up", "s waiting"])
-        .check("explain s: waits for a: the limit of 1 of pool a is reached");
+        .check("explain s: a: the limit of 1 of pool a is reached");
 }
 
 #[test]
@@ -66,16 +66,16 @@ fn a_full_flavor_ends_only_its_own_and_its_stages_turn_to_their_fallback() {
     };
     // The pool is full as well, and ending the warm instance would help nobody.
     let full = ["i1 ready", "i2 claimed flavor=a/large stage=x", "x assigned instance=i2 set_up"];
-    let waits = "explain s: waits for a/large: its limit of 1 is reached";
+    let waits = "explain s: a/large: its limit of 1 is reached";
     let world = || World::new(&[("a", 1, 3), ("b", 0, 5)]).change(large).with(&full);
     world().with(&["s waiting pool=a/large"]).check(waits);
     world()
         .with(&["s waiting pool=a/large"])
         .change(|w| w.config.pools.get_mut("a").expect("a").limit = 2)
-        .check("explain s: waits for a/large: the limit of 2 of pool a is reached");
+        .check("explain s: a/large: the limit of 2 of pool a is reached");
     world()
         .with(&["s waiting pool=a/large,b"])
-        .check("create b img: a stage waits for it\nexplain s: waits for b: an instance starts");
+        .check("create b img: a stage waits for it\nexplain s: b: an instance starts");
     // It creates as many as the flavor may still have.
     World::new(&[("a", 4, 4)])
         .change(large)
@@ -93,7 +93,7 @@ fn a_full_flavor_ends_only_its_own_and_its_stages_turn_to_their_fallback() {
         })
         .check(
             "terminate i1: made_room: the pool is full and a stage waits for a/large
-             explain s: waits for a/large: the limit of 4 of pool a is reached",
+             explain s: a/large: the limit of 4 of pool a is reached",
         );
     World::new(&[("a", 4, 4)])
         .change(large)
@@ -106,8 +106,8 @@ fn a_full_flavor_ends_only_its_own_and_its_stages_turn_to_their_fallback() {
             "s2 waiting pool=a/large",
         ])
         .check(
-            "explain s: waits for a/large: the limit of 4 of pool a is reached
-             explain s2: waits for a/large: the limit of 4 of pool a is reached",
+            "explain s: a/large: the limit of 4 of pool a is reached
+             explain s2: a/large: the limit of 4 of pool a is reached",
         );
     // An instance of the same flavor with another image gives up its place.
     World::new(&[("a", 0, 9)])
@@ -115,7 +115,7 @@ fn a_full_flavor_ends_only_its_own_and_its_stages_turn_to_their_fallback() {
         .with(&["i1 ready flavor=a/large", "s waiting pool=a/large image=special"])
         .check(
             "terminate i1: made_room: the pool is full and a stage waits for a/large
-         explain s: waits for a/large: its limit of 1 is reached",
+         explain s: a/large: its limit of 1 is reached",
         );
 }
 
@@ -123,7 +123,7 @@ fn a_full_flavor_ends_only_its_own_and_its_stages_turn_to_their_fallback() {
 fn what_is_held_makes_no_room() {
     World::new(&[("a", 0, 1), ("b", 0, 5)])
         .with(&["i1 ready held=60", "s waiting pool=a,b"])
-        .check("create b img: a stage waits for it\nexplain s: waits for b: an instance starts");
+        .check("create b img: a stage waits for it\nexplain s: b: an instance starts");
 }
 
 #[test]
