@@ -83,6 +83,9 @@ pub struct RunArgs {
     /// File of secrets: lines of NAME=VALUE; values of several lines must be in quotes
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub secret_file: Option<PathBuf>,
+    /// Docker's `config.json`, with registry credentials for images whose own are not in the file or not given
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub docker_config: Option<PathBuf>,
     /// Values for the file's variables and inputs
     #[command(flatten)]
     pub given: GivenArgs,

@@ -96,7 +96,7 @@ fn unfit(stage: &Stage, place: Place) -> Option<Diagnostic> {
             Some(unsupported("platform", message).help("stages run on Linux today"))
         }
         Place::Here if pool.arch != host => {
-            let (asked, here) = (arch_name(pool.arch), arch_name(host));
+            let (asked, here) = (pool.arch.word(), host.word());
             let message = format!("the stage `{id}` asks for {asked}, and this machine runs {here} VMs");
             Some(unsupported("platform", message).help("run it on a runner's instances: `kiln run --runner URL`"))
         }
@@ -114,12 +114,5 @@ fn os_name(os: Os) -> &'static str {
         Os::Linux => "Linux",
         Os::Windows => "Windows",
         Os::Darwin => "macOS",
-    }
-}
-
-fn arch_name(arch: Arch) -> &'static str {
-    match arch {
-        Arch::Amd64 => "amd64",
-        Arch::Arm64 => "arm64",
     }
 }

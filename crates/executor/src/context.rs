@@ -15,6 +15,7 @@ use kiln_wire::run::Event;
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Fleet;
+use crate::kinds::Login;
 use crate::patience::Patience;
 use crate::sink::Sink;
 use crate::why::Why;
@@ -36,6 +37,8 @@ pub struct Options {
     pub facts: Facts,
     /// Time for which a failed stage's instance is kept for a look.
     pub keep_on_failure: Option<Duration>,
+    /// Credentials of registries, for images of which the file names none that are known.
+    pub registries: Vec<Login>,
     /// How long to wait for what does not answer.
     pub patience: Patience,
 }
@@ -89,13 +92,10 @@ impl<'a> Context<'a> {
         };
         let known = Arc::<Secrets>::default();
         known.add(options.secrets.iter().map(|(_, value)| value).filter(|value| !value.is_empty()));
+        known.add(options.registries.iter().map(|login| &login.password));
         let secrets = options.secrets.clone();
-        let book = Book::new(plan, &facts, &options.given, &id, now_ms).with_secrets(move |name| {
-            // `account.token` and `org.token` name the same local secret as `token`, unless given in full.
-            let bare = name.strip_prefix("account.").or_else(|| name.strip_prefix("org.")).unwrap_or(name);
-            let find = |wanted: &str| secrets.iter().find(|(n, _)| n == wanted).map(|(_, v)| v.clone());
-            find(name).or_else(|| find(bare))
-        });
+        let book = Book::new(plan, &facts, &options.given, &id, now_ms)
+            .with_secrets(move |name| find(&secrets, name).map(str::to_owned));
         Self {
             plan,
             options,
@@ -186,10 +186,27 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Returns the value of a secret that was given.
+    pub(crate) fn secret(&self, name: &str) -> Option<String> {
+        find(&self.options.secrets, name).map(str::to_owned)
+    }
+
     /// Tells whoever watches the run.
     pub(crate) fn tell(&self, event: Event) {
         (self.sink)(self.secrets.mask(event));
     }
+}
+
+/// Finds a secret. `account.token` and `org.token` name the same one as `token`, unless they are given in full; within a connector's
+/// secrets its name is what that holds for.
+fn find<'s>(secrets: &'s [(String, String)], name: &str) -> Option<&'s str> {
+    let find = |wanted: &str| secrets.iter().find(|(given, _)| given == wanted).map(|(_, value)| value.as_str());
+    let (before, own) = match name.strip_prefix("connectors.") {
+        Some(own) => ("connectors.", own),
+        None => ("", name),
+    };
+    let bare = own.strip_prefix("account.").or_else(|| own.strip_prefix("org.")).unwrap_or(own);
+    find(name).or_else(|| find(&format!("{before}{bare}")))
 }
 
 /// Locks a mutex, also after a panic of its holder. Each critical section is one assignment, so that none leaves anything half done.

@@ -26,6 +26,7 @@ mod outcome;
 mod patience;
 mod pieces;
 mod run;
+mod setup;
 mod sink;
 mod sources;
 mod stage;
@@ -40,6 +41,7 @@ pub mod workspace;
 
 pub use context::{Images, Options};
 pub use fleet::{Fleet, FleetError, Lease, RunnerFleet, Want};
+pub use kinds::{Login, logins};
 pub use patience::Patience;
 pub use run::Run;
 pub use sink::Sink;

@@ -19,14 +19,31 @@ impl StageContext<'_> {
     /// # Errors
     /// In one line for people: the sources could not be read or sent.
     pub(crate) async fn send_sources(&self, lease: &Lease) -> Result<(), String> {
+        self.send(lease, &self.stage.workspace_dir, self.stage.workspace).await
+    }
+
+    /// Sends the sources to a directory.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn send_sources_to(&self, lease: &Lease, directory: &str) -> Result<(), String> {
+        self.send(lease, directory, true).await
+    }
+
+    async fn send(&self, lease: &Lease, directory: &str, sources: bool) -> Result<(), String> {
         // A second stream replaces what arrived of one that broke.
-        let sent = again(&self.run.options.patience, || self.try_to_send(lease)).await;
+        let sent = again(&self.run.options.patience, || self.try_to_send(lease, directory, sources)).await;
         sent.map_err(|error| format!("the workspace could not be sent: {}", error_chain(&error)))?
     }
 
     /// Sends the sources. The inner error says why they could not be read on this machine.
-    async fn try_to_send(&self, lease: &Lease) -> Result<Result<(), String>, AgentError> {
-        let tree = match self.stage.workspace {
+    async fn try_to_send(
+        &self,
+        lease: &Lease,
+        directory: &str,
+        sources: bool,
+    ) -> Result<Result<(), String>, AgentError> {
+        let tree = match sources {
             false => Ok(workspace::empty()),
             true => self.sources().await,
         };
@@ -41,7 +58,7 @@ impl StageContext<'_> {
             // Without a receiver nobody waits for the answer any more.
             drop(broken.take().map(|broken| broken.send(error.to_string())));
         });
-        let sent = lease.agent.put_workspace(&self.stage.workspace_dir, tree.boxed()).await;
+        let sent = lease.agent.put_workspace(directory, tree.boxed()).await;
         match (sent, told.now_or_never()) {
             (Err(_), Some(Ok(why))) => Ok(Err(format!("the workspace could not be read: {why}"))),
             (sent, _) => sent.map(|_| Ok(())),

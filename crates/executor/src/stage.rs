@@ -8,7 +8,6 @@ use futures::stream::FuturesUnordered;
 use kiln_agent_client::AgentError;
 use kiln_pipeline::plan::Stage;
 use kiln_pipeline::strategy::Iteration;
-use kiln_wire::agent::SetupRequest;
 use kiln_wire::run::{Event, Phase, StageReport, Status};
 use tokio::sync::mpsc;
 
@@ -61,6 +60,12 @@ impl<'a> StageRun<'a> {
         Self { context, besides: Mutex::new(Some(besides)) }
     }
 
+    /// Returns what its steps share.
+    #[cfg(test)]
+    pub(crate) fn context(&self) -> &StageContext<'a> {
+        &self.context
+    }
+
     /// Runs the stage and ends its instance, whatever happens.
     pub(crate) async fn carry_out(self) -> StageReport {
         let since = Instant::now();
@@ -105,11 +110,7 @@ impl<'a> StageRun<'a> {
             self.context.stage.timeout.as_ref().map(|limit| {
                 limit.time.saturating_add(kept).saturating_add(self.context.run.options.patience.end_within)
             });
-        let setup = SetupRequest {
-            secrets: self.context.run.secrets.values(),
-            mount_docker_socket: Some(false),
-            ..SetupRequest::default()
-        };
+        let setup = self.context.setup_request().map_err(Ended::failed)?;
         let want = Want { stage, pool: &self.context.stage.pool, image, timeout, setup };
         let acquired = self.context.run.fleet.acquire(&want, &waiting);
         tokio::select! {

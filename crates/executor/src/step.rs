@@ -102,6 +102,7 @@ impl<'a> StageContext<'a> {
         self.tell_progress(&mut scope);
         let prepared = match work(&Turn { stage: self, step, id, nest, scope: &scope }) {
             Ok(Work::Start(prepared)) => *prepared,
+            Ok(Work::Sources { directory }) => return self.stand_in(lease, key, &directory).await,
             Err(message) => return Judged::failed(Cause::Plan, message),
         };
         let at = self.attempt_place(lease, key);
@@ -112,6 +113,26 @@ impl<'a> StageContext<'a> {
             return self.in_background(lease, key, prepared, judged);
         }
         self.collect(lease, key, &prepared, judged, tries).await
+    }
+
+    /// Sends the working tree in the place of a repository that it stands for.
+    async fn stand_in(&self, lease: &Lease, key: &str, directory: &str) -> Judged {
+        let sent =
+            self.run.wait_for((self.id, Some(key)), "the sources to be sent", self.send_sources_to(lease, directory));
+        let sent = tokio::select! {
+            sent = sent => sent.map_err(|why| Judged::failed(Cause::Plan, why)),
+            evidence = self.gone.wait() => {
+                Err(Judged::failed(Cause::Infrastructure, format!("the instance ended: {evidence}")))
+            }
+            () = self.cancel.cancelled() => {
+                let why = self.why().map_or_else(|| "cancelled".to_owned(), |why| why.text());
+                Err(Judged::failed(Cause::Cancelled, why))
+            }
+        };
+        match sent {
+            Ok(()) => Judged::passed(format!("the working tree stands for the repository, in {directory}")),
+            Err(judged) => judged,
+        }
     }
 
     /// Takes a background step that has begun for passed, and lets its output be read beside the later steps.

@@ -9,6 +9,7 @@
 //! The crate does no I/O and reads no clock and no environment. Whatever a file says is in the [`Plan`] or in a finding;
 //! nothing is left out silently.
 
+mod builders;
 pub mod condition;
 mod dialect;
 pub mod drone;
@@ -20,6 +21,7 @@ pub mod harness;
 mod load;
 mod options;
 pub mod plan;
+mod quantity;
 pub mod reach;
 pub mod requirements;
 pub mod scope;

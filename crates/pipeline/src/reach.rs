@@ -8,7 +8,7 @@ use crate::plan::{Condition, Plan, Stage, StepKind, Variable, When};
 use crate::scope::{Book, Place};
 
 /// Whether steps run in containers.
-const CONTAINERS: bool = false;
+pub const CONTAINERS: bool = false;
 
 /// Most variables that are looked through, each the value of the one before.
 const MAX_VARIABLES: usize = 16;
@@ -17,14 +17,12 @@ const MAX_VARIABLES: usize = 16;
 #[must_use]
 pub fn carries_out(kind: &StepKind) -> bool {
     match kind {
-        StepKind::Run(run) | StepKind::Background(run) => CONTAINERS || run.container.is_none(),
+        StepKind::Run(run) | StepKind::Background(run) | StepKind::RunTests(run) => {
+            CONTAINERS || run.container.is_none()
+        }
         StepKind::Plugin(_) => CONTAINERS,
-        StepKind::RunTests(_)
-        | StepKind::GitClone(_)
-        | StepKind::BuildImage(_)
-        | StepKind::SaveCache(_)
-        | StepKind::RestoreCache(_)
-        | StepKind::Upload(_) => false,
+        StepKind::GitClone(_) | StepKind::BuildImage(_) => true,
+        StepKind::SaveCache(_) | StepKind::RestoreCache(_) | StepKind::Upload(_) => false,
     }
 }
 
@@ -48,6 +46,11 @@ impl<'a> Reach<'a> {
     /// Returns whether no stage was left out by whoever asks.
     pub(crate) fn is_whole(&self) -> bool {
         self.stages.is_empty()
+    }
+
+    /// Returns whether the caller gave a value by that name.
+    pub(crate) fn is_given(&self, path: &str) -> bool {
+        self.given.iter().any(|(given, _)| given == path)
     }
 
     /// Returns whether a stage was asked for.

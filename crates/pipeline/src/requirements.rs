@@ -47,6 +47,12 @@ impl Plan {
             if template.inputs() && !found.iter().any(|other| other.name == at.path) {
                 found.push(Requirement { name: at.path.clone(), location: at.location.clone() });
             }
+            let asked = template.of_connectors().into_iter().filter(|name| !reach.is_given(name));
+            for name in asked {
+                if !found.iter().any(|other| other.name == name) {
+                    found.push(Requirement { name, location: at.location.clone() });
+                }
+            }
         });
         found.sort_by_key(|one| one.location.span.start);
         found

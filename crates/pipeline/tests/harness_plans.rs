@@ -441,10 +441,10 @@ pipeline:
         skipCondition: 'true'
         spec:
           platform: {os: Windows}
-          serviceDependencies: [{identifier: db, type: Service}]
+          serviceDependencies: [{identifier: db, type: Service, spec: {image: redis}}]
           execution:
             steps:
-              - step: {name: b, type: BuildAndPushDockerRegistry, spec: {anything: goes}}
+              - step: {name: b, type: Action, spec: {anything: goes}}
               - step: {name: c, template: {templateRef: t}}
               - insert: {identifier: i, name: i, steps: []}
               - step:

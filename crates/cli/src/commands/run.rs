@@ -167,11 +167,14 @@ fn read_plan(args: &RunArgs, facts: &Facts) -> anyhow::Result<Option<Plan>> {
 
 fn options(args: &RunArgs, workspace: PathBuf, facts: Facts) -> anyhow::Result<Options> {
     let secrets = secrets::read(&args.secret, args.secret_file.as_deref())?;
-    hidden::hide(secrets.iter().map(|(_, value)| value.as_str()));
+    let registries = args.docker_config.as_deref().map(secrets::logins).transpose()?.unwrap_or_default();
+    let passwords = registries.iter().map(|login| login.password.as_str());
+    hidden::hide(secrets.iter().map(|(_, value)| value.as_str()).chain(passwords));
     Ok(Options {
         workspace,
         env: args.env.clone(),
         secrets,
+        registries,
         given: args.given.var.clone(),
         stages: args.given.stage.clone(),
         facts,

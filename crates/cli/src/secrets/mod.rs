@@ -5,6 +5,7 @@ mod file;
 use std::path::Path;
 
 use anyhow::Context as _;
+use kiln_executor::Login;
 
 use crate::exit::Usage;
 
@@ -17,6 +18,12 @@ pub fn read(words: &[String], file: Option<&Path>) -> anyhow::Result<Vec<(String
         secrets.extend(read.map_err(|error| Usage(format!("{}:{}: {}", path.display(), error.line, error.kind)))?);
     }
     Ok(secrets)
+}
+
+/// Reads the credentials of registries in a Docker configuration.
+pub fn logins(path: &Path) -> anyhow::Result<Vec<Login>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
+    kiln_executor::logins(&text).map_err(|why| Usage(format!("--docker-config {} {why}", path.display())).into())
 }
 
 fn from_word(word: &str) -> anyhow::Result<(String, String)> {

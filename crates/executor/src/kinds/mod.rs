@@ -2,12 +2,20 @@
 //!
 //! ```text
 //! StepKind ──work──► Work::Start     a request with which the agent starts a process, and its reports
+//!             ├────► Work::Sources   a directory that the working tree is sent to
 //!             └────► a message      the kind, or this step of it, cannot be carried out
 //! ```
 //! Values are worked out here too: what an expression stands for is known when the step's turn has come.
 
+mod build;
+mod checkout;
+mod container;
+mod credentials;
 mod environment;
 mod run;
+mod shell;
+#[cfg(test)]
+mod tests;
 
 use kiln_pipeline::expr::{Scope, Template};
 use kiln_pipeline::plan::{Step, StepKind};
@@ -17,12 +25,18 @@ use crate::fleet::error_chain;
 use crate::nest::Nest;
 use crate::stage_context::StageContext;
 
+pub use credentials::{Login, logins};
 pub use environment::fits;
 
 /// What the instance has to do for a step.
 pub(crate) enum Work {
     /// The agent starts a process and supervises it.
     Start(Box<Prepared>),
+    /// The working tree is sent once more.
+    Sources {
+        /// Where it is put.
+        directory: String,
+    },
 }
 
 /// A step in which every expression has its value.
@@ -39,14 +53,17 @@ pub(crate) struct Prepared {
 /// In one line for people: an expression has no value, or the step cannot be run.
 pub(crate) fn work(turn: &Turn<'_, '_>) -> Result<Work, String> {
     match &turn.step.kind {
-        StepKind::Run(run) | StepKind::Background(run) => Ok(Work::Start(Box::new(run::prepare(turn, run)?))),
-        StepKind::Plugin(plugin) => Err(turn.in_container(&plugin.container)),
-        StepKind::RunTests(_) => Err(turn.not_yet("tests")),
-        StepKind::GitClone(_) => Err(turn.not_yet("the clone of a repository")),
-        StepKind::BuildImage(_) => Err(turn.not_yet("the build of an image")),
+        StepKind::Run(run) | StepKind::Background(run) | StepKind::RunTests(run) => start(run::prepare(turn, run)),
+        StepKind::Plugin(plugin) => start(run::plugin(turn, plugin)),
+        StepKind::GitClone(clone) => checkout::work(turn, clone),
+        StepKind::BuildImage(build) => start(build::prepare(turn, build)),
         StepKind::SaveCache(_) | StepKind::RestoreCache(_) => Err(turn.not_yet("caches")),
         StepKind::Upload(_) => Err(turn.not_yet("uploads")),
     }
+}
+
+fn start(prepared: Result<Prepared, String>) -> Result<Work, String> {
+    prepared.map(|prepared| Work::Start(Box::new(prepared)))
 }
 
 /// A step whose turn has come.
@@ -64,13 +81,6 @@ impl Turn<'_, '_> {
     fn text(&self, what: &str, template: &Template) -> Result<String, String> {
         let line = self.step.location.line;
         template.render(self.scope).map_err(|e| format!("line {line}: `{what}` has no value: {}", error_chain(&e)))
-    }
-
-    fn in_container(&self, container: &kiln_pipeline::plan::Container) -> String {
-        match self.text("image", &container.image) {
-            Ok(image) => format!("line {}: steps in containers ({image}) cannot be run yet", container.location.line),
-            Err(error) => error,
-        }
     }
 
     fn not_yet(&self, what: &str) -> String {

@@ -5,6 +5,7 @@ mod cancel;
 mod conditions;
 mod drone;
 mod failures;
+mod kinds;
 mod loops;
 mod loss;
 mod order;

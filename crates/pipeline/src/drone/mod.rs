@@ -11,6 +11,7 @@
 //! step's turn has come. In what has to be known before the run (names, pools, conditions) they are reported.
 
 mod conditions;
+mod container;
 mod environment;
 mod order;
 pub mod path;
@@ -25,6 +26,7 @@ mod step;
 mod surroundings;
 mod tables;
 mod versions;
+mod volumes;
 
 use kiln_document::diagnostic::{Diagnostic, Findings, Severity};
 use kiln_document::schema::did_you_mean;

@@ -7,9 +7,9 @@ use kiln_document::yaml::Node;
 use super::order::Item;
 use super::reader::{Identifiers, Reader};
 use super::surroundings::{Machine, Surroundings};
-use super::{conditions, order, settings, step, tables};
+use super::{conditions, order, settings, step, tables, volumes};
 use crate::expr::Template;
-use crate::plan::{Arch, EnvVar, Graph, Os, PoolRequest, Stage, StatusFilter, StepNode};
+use crate::plan::{Arch, Credentials, EnvVar, Graph, Os, PoolRequest, Stage, StatusFilter, StepNode};
 
 /// The types of Drone's own runners.
 const TYPES: [(&str, Machine); 9] = [
@@ -40,7 +40,10 @@ pub(super) fn read(
     named(reader, document);
     let (kind, machine) = pipeline_type(reader, document);
     let (os, arch) = platform(reader, document, &kind);
-    let surroundings = Surroundings { machine, kind, os, arch };
+    let volumes = volumes::read(reader, document);
+    let names = volumes.iter().map(|volume| volume.name.clone()).collect();
+    let credentials = credentials(reader, document);
+    let surroundings = Surroundings { machine, kind, os, arch, volumes: names, credentials };
     let dependencies = reader.texts(document, "depends_on");
     let depends_on: Vec<_> = dependencies.into_iter().map(|(name, place)| (name.to_owned(), place.clone())).collect();
     let when = conditions::read(reader, document, "trigger");
@@ -66,7 +69,7 @@ pub(super) fn read(
         workspace: !document.get("clone").is_some_and(|clone| reader.switch(clone, "disable")),
         workspace_dir,
         workspace_base,
-        volumes: Vec::new(),
+        volumes,
         cache: None,
         variables: Vec::new(),
         env,
@@ -126,10 +129,10 @@ fn platform(reader: &mut Reader<'_>, document: &Node, kind: &str) -> (Os, Arch) 
     let platform = document.get("platform");
     let mut word = |key: &str| Some((platform?.get(key)?, reader.fixed(platform?, key)?.to_ascii_lowercase()));
     let (os, arch) = (word("os"), word("arch"));
-    let mut refuse = |value: &Node, text: &str, known: [&'static str; 2], what: &str| {
+    let mut refuse = |value: &Node, text: &str, known: &[&'static str], what: &str| {
         let message = format!("there are no machines with the {what} `{text}`");
         let mut found = Diagnostic::unsupported("platform", &value.location, message);
-        found.help = did_you_mean(text, known);
+        found.help = did_you_mean(text, known.iter().copied());
         reader.push(found);
     };
     let os = match os {
@@ -140,7 +143,7 @@ fn platform(reader: &mut Reader<'_>, document: &Node, kind: &str) -> (Os, Arch) 
             "windows" => Os::Windows,
             "darwin" | "macos" => Os::Darwin,
             _ => {
-                refuse(value, &text, ["linux", "windows"], "operating system");
+                refuse(value, &text, &["linux", "windows"], "operating system");
                 Os::Linux
             }
         },
@@ -148,12 +151,12 @@ fn platform(reader: &mut Reader<'_>, document: &Node, kind: &str) -> (Os, Arch) 
     let arch = match arch {
         None => Arch::Amd64,
         Some((value, text)) => match text.as_str() {
-            "amd64" | "x86_64" => Arch::Amd64,
-            "arm64" | "aarch64" => Arch::Arm64,
-            _ => {
-                refuse(value, &text, ["amd64", "arm64"], "processor");
+            "x86_64" => Arch::Amd64,
+            "aarch64" => Arch::Arm64,
+            word => Arch::ALL.into_iter().find(|arch| arch.word() == word).unwrap_or_else(|| {
+                refuse(value, &text, &Arch::ALL.map(Arch::word), "processor");
                 Arch::Amd64
-            }
+            }),
         },
     };
     (os, arch)
@@ -177,6 +180,13 @@ fn workspace(reader: &mut Reader<'_>, document: &Node, os: Os) -> (String, Strin
     };
     let within = directory.strip_prefix(&base).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '\\']));
     (if within { base } else { directory.clone() }, directory)
+}
+
+/// Returns whose credentials images are pulled with: secrets that hold Docker's configuration.
+fn credentials(reader: &mut Reader<'_>, document: &Node) -> Credentials {
+    let names = reader.texts(document, "image_pull_secrets");
+    let configs: Vec<Template> = names.into_iter().map(|(name, _)| Template::secret(name)).collect();
+    if configs.is_empty() { Credentials::Nobody } else { Credentials::Configs(configs) }
 }
 
 /// Refuses secrets in the variables of a pipeline.
@@ -204,10 +214,7 @@ fn stage_variables(
         Os::Windows => "windows",
         Os::Darwin => "darwin",
     };
-    let arch = match surroundings.arch {
-        Arch::Amd64 => "amd64",
-        Arch::Arm64 => "arm64",
-    };
+    let arch = surroundings.arch.word();
     let platform = |key: &str| document.get("platform").and_then(|of| of.get(key)?.text()).unwrap_or_default();
     let is_on = |key: &str| document.get("clone").and_then(|clone| truth(clone.get(key)?)).unwrap_or(false);
     let of_git = [("GIT_SSL_NO_VERIFY", "skip_verify"), ("GIT_TRACE", "trace")].into_iter();

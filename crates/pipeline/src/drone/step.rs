@@ -6,7 +6,7 @@ use kiln_document::yaml::Node;
 use super::order::Item;
 use super::reader::{Identifiers, Reader};
 use super::surroundings::{Machine, Surroundings};
-use super::{conditions, script, settings, tables};
+use super::{conditions, container, script, settings, tables};
 use crate::expr::Template;
 use crate::plan::{
     Container, EnvVar, ErrorKind, FailureAction, FailureStrategy, Os, Plugin, Process, Run, Shell, Step, StepKind,
@@ -89,7 +89,7 @@ fn kind(
     name: &str,
     number: usize,
 ) -> StepKind {
-    let container = container(reader, node, surroundings, location, name);
+    let container = container::read(reader, node, surroundings, location, name);
     let shell = shell(node, surroundings.os);
     let commands: Vec<Template> =
         one_or_more(node, "commands").into_iter().map(|command| reader.template(command)).collect();
@@ -154,34 +154,6 @@ fn shell(node: &Node, os: Os) -> Shell {
         _ if os == Os::Windows => Shell::Powershell,
         _ => Shell::Sh,
     }
-}
-
-/// Returns the container that a step asks for.
-fn container(
-    reader: &mut Reader<'_>,
-    node: &Node,
-    surroundings: &Surroundings,
-    location: &Location,
-    name: &str,
-) -> Option<Container> {
-    let image = node.get("image").filter(|image| image.text().is_some_and(|text| !text.is_empty()));
-    let Some(image) = image else {
-        if surroundings.machine == Machine::Containers {
-            let kind = &surroundings.kind;
-            let message = format!("the step `{name}` has no `image`, which every step of a `{kind}` pipeline needs");
-            let found = Diagnostic::invalid("missing-key", location, message);
-            reader.push(found.help("add an `image`, or let the pipeline run on the machine itself with `type: vm`"));
-        }
-        return None;
-    };
-    if surroundings.machine == Machine::Host {
-        let message = format!("`image` has no effect in a pipeline of type `{}`", surroundings.kind);
-        reader.push(Diagnostic::note("no-effect", &image.location, message));
-        return None;
-    }
-    let entrypoint = one_or_more(node, "entrypoint").into_iter().map(|word| reader.template(word)).collect();
-    let settings = settings::read(reader, node);
-    Some(Container { entrypoint, settings, ..Container::new(reader.template(image), image.location.clone()) })
 }
 
 /// Reports what a step on the machine lacks, and keys that have no effect there.

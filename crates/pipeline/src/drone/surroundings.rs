@@ -1,6 +1,6 @@
 //! What a step's reader has to know about its pipeline.
 
-use crate::plan::{Arch, Os};
+use crate::plan::{Arch, Credentials, Os};
 
 /// Where steps of a pipeline run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,4 +20,8 @@ pub(super) struct Surroundings {
     pub kind: String,
     pub os: Os,
     pub arch: Arch,
+    /// Names of the volumes that steps can mount.
+    pub volumes: Vec<String>,
+    /// Whose credentials images are pulled with.
+    pub credentials: Credentials,
 }

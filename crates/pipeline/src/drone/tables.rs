@@ -1,6 +1,6 @@
 //! The keys of the dialect, after Drone's published reference of each pipeline type and its runners' own types.
 
-use kiln_document::schema::{Key, Language, Role, Shape, Table};
+use kiln_document::schema::{Key, Language, Shape, Table};
 
 use Shape::{Any, AnyOf, Bool, List, Map, Number, Of, OneOrMore, OpenEnum, Text};
 
@@ -8,19 +8,30 @@ use Shape::{Any, AnyOf, Bool, List, Map, Number, Of, OneOrMore, OpenEnum, Text};
 pub static LANGUAGE: Language<'static> = Language {
     expression_marker: None,
     ignores_unknown: true,
-    tables: &[&PIPELINE, &STEP, &WHEN, &TRIGGER, &CLONE, &WORKSPACE, &PLATFORM, &POOL, &CONCURRENCY, &SECRET, &CRON],
+    tables: &[
+        &PIPELINE,
+        &STEP,
+        &WHEN,
+        &TRIGGER,
+        &CLONE,
+        &WORKSPACE,
+        &PLATFORM,
+        &POOL,
+        &CONCURRENCY,
+        &SECRET,
+        &CRON,
+        &VOLUME,
+        &MOUNT,
+    ],
 };
 
 const TREE: &str = "a local run takes the working tree as it is";
 const MACHINE: &str = "the stage runs on a machine of Kiln's own";
 const PODS: &str = "there is no Kubernetes here";
+const ONE_NETWORK: &str = "the containers of a stage are on one network";
+const NO_BUILD: &str = "Drone's runners for containers pass over it";
 const SINGULAR: &str = "Drone passes over it, its conditions are named in the singular";
 const OLD: &str = "Drone knows it no more since version 1";
-
-/// A list that changes nothing here.
-const fn list(name: &'static str) -> Key {
-    Key::new(name, List(&Any), Role::Describes, "")
-}
 
 /// A `kind: pipeline` document of any type.
 pub static PIPELINE: Table = Table::closed(
@@ -42,9 +53,8 @@ pub static PIPELINE: Table = Table::closed(
         Key::describes("description"),
         Key::no_effect("concurrency", Of(&CONCURRENCY), "it limits builds of a server beside each other"),
         Key::no_effect("node", Map(&Text), "it picks a runner, and this is the only one"),
-        // They belong to containers, which are reported step by step.
-        list("volumes"),
-        list("image_pull_secrets"),
+        Key::read("volumes", List(&Any), "Volumes that steps can mount."),
+        Key::read("image_pull_secrets", OneOrMore(&Text), "Secrets that hold Docker's configuration."),
         // Types with servers of their own.
         Key::read("server", Any, "The machine that an `ssh` pipeline runs on."),
         Key::no_effect("token", Any, MACHINE),
@@ -89,42 +99,42 @@ pub static STEP: Table = Table::closed(
         Key::read("user", Text, "The user it runs as."),
         Key::read("working_dir", Text, "Its directory, the source when there is none."),
         // They say how a container is made.
-        list("command"),
-        Key::describes("pull"),
-        Key::describes("push"),
-        Key::describes("build"),
-        Key::describes("privileged"),
-        list("volumes"),
-        list("devices"),
-        list("dns"),
-        list("dns_search"),
-        list("extra_hosts"),
-        Key::describes("hostname"),
-        Key::describes("network"),
-        Key::describes("network_mode"),
-        Key::describes("networks"),
-        Key::describes("port_bindings"),
-        Key::describes("ports"),
-        Key::describes("shm_size"),
-        Key::describes("mem_limit"),
-        Key::describes("memswap_limit"),
-        Key::describes("cpu_period"),
-        Key::describes("cpu_quota"),
-        Key::describes("cpu_shares"),
-        Key::describes("cpu_set"),
-        Key::describes("resource"),
-        Key::describes("resources"),
-        Key::describes("group"),
-        Key::describes("security_context"),
-        Key::describes("labels"),
-        Key::describes("tty"),
+        Key::read("command", List(&Text), "Arguments of the container's program."),
+        Key::read("pull", Text, "When the image is pulled."),
+        Key::read("privileged", Bool, "Whether the container may do all that the machine's root may."),
+        Key::read("volumes", List(&Any), "Volumes of the pipeline, and where the container sees them."),
+        Key::read("devices", List(&Any), "Devices of the machine, and where the container sees them."),
+        Key::read("dns", OneOrMore(&Text), "Name servers."),
+        Key::read("dns_search", OneOrMore(&Text), "Search domains."),
+        Key::read("extra_hosts", OneOrMore(&Text), "Further names of hosts: `name:address`."),
+        Key::read("network_mode", Text, "Network in the place of the stage's own: `host`, `none`."),
+        Key::read("port_bindings", Any, "Ports of the machine that lead to the container."),
+        Key::read("ports", Any, "Ports of the machine that lead to the container."),
+        Key::read("shm_size", Text, "Size of `/dev/shm`."),
+        Key::read("mem_limit", Text, "Memory."),
+        Key::read("memswap_limit", Text, "Memory and swap."),
+        Key::read("cpu_period", Number, "Length of a period of processor time in microseconds."),
+        Key::read("cpu_quota", Number, "Processor time in each period in microseconds."),
+        Key::read("cpu_shares", Number, "Weight against other containers."),
+        Key::read("cpu_set", OneOrMore(&Text), "Processors that it may use."),
+        Key::read("resource", Any, "What the container may use of the machine."),
+        Key::read("resources", Any, "What the container may use of the machine."),
+        Key::no_effect("hostname", Any, "others find the container by the name of its step"),
+        Key::no_effect("network", Any, ONE_NETWORK),
+        Key::no_effect("networks", Any, ONE_NETWORK),
+        Key::no_effect("push", Any, NO_BUILD),
+        Key::no_effect("build", Any, NO_BUILD),
+        Key::no_effect("group", Any, OLD),
+        Key::no_effect("security_context", Any, PODS),
+        Key::no_effect("labels", Any, "Kiln puts its own on the containers of a stage"),
+        Key::no_effect("tty", Any, "output is read by a program, not by a terminal"),
         Key::describes("description"),
         Key::no_effect("secrets", Any, OLD),
     ],
 );
 
 /// The keys of a step that change nothing without a container.
-pub const CONTAINER_KEYS: [&str; 19] = [
+pub const CONTAINER_KEYS: [&str; 22] = [
     "entrypoint",
     "settings",
     "command",
@@ -135,7 +145,10 @@ pub const CONTAINER_KEYS: [&str; 19] = [
     "dns",
     "dns_search",
     "extra_hosts",
-    "hostname",
+    "cpu_period",
+    "cpu_quota",
+    "cpu_shares",
+    "cpu_set",
     "network_mode",
     "port_bindings",
     "ports",
@@ -150,6 +163,38 @@ pub const CONTAINER_KEYS: [&str; 19] = [
 static VALUE: Shape = AnyOf(&[Of(&FROM_SECRET), Text]);
 
 static FROM_SECRET: Table = Table::open("secret", &[Key::read("from_secret", Text, "The secret's name.")]);
+
+/// An item of a pipeline's `volumes`.
+pub static VOLUME: Table = Table::closed(
+    "volume",
+    &[
+        Key::read("name", Text, "Name by which steps mount it."),
+        Key::read("host", Of(&HOST_VOLUME), "A path of the machine."),
+        Key::read("temp", Of(&TEMP_VOLUME), "Starts empty and is gone with the stage."),
+        Key::read("claim", Any, "A claim of a cluster."),
+        Key::read("config_map", Any, "A map of a cluster."),
+        Key::read("secret", Any, "A secret of a cluster."),
+        Key::read("downward_api", Any, "What a cluster knows of a pod."),
+    ],
+);
+
+static HOST_VOLUME: Table = Table::closed("host volume", &[Key::read("path", Text, "The path.")]);
+
+static TEMP_VOLUME: Table = Table::closed(
+    "temporary volume",
+    &[Key::read("medium", Text, "`memory` to keep it there."), Key::read("size_limit", Text, "Its size.")],
+);
+
+/// An item of a step's `volumes` or `devices`.
+pub static MOUNT: Table = Table::closed(
+    "mount",
+    &[
+        Key::read("name", Text, "Name of the volume."),
+        Key::read("path", Text, "Path in the container."),
+        Key::no_effect("sub_path", Any, PODS),
+        Key::no_effect("read_only", Any, "what a container does to a volume is gone with the stage"),
+    ],
+);
 
 /// `platform`
 static PLATFORM: Table = Table::closed(

@@ -31,6 +31,8 @@ pub(super) enum Part {
     Variable(Box<Variable>),
     /// A text that stands twice.
     Shown(Box<Shown>),
+    /// A text that is written as JSON.
+    Json(Vec<Part>),
 }
 
 /// A text that stands twice: quoted, within `before` and `between`, and then as it is.
@@ -271,6 +273,7 @@ pub(super) fn walk_parts(parts: &[Part], visit: &mut dyn FnMut(&Expr)) {
         match part {
             Part::Expr(expr) => expr.walk(visit),
             Part::Shown(shown) => walk_parts(&shown.parts, visit),
+            Part::Json(parts) => walk_parts(parts, visit),
             Part::Text(_) | Part::Input { .. } | Part::Variable(_) => {}
         }
     }

@@ -36,6 +36,7 @@ impl<'a> Evaluation<'a> {
                 Part::Input { default } => text.push_str(default.as_deref().ok_or(EvalError::Input)?),
                 Part::Variable(variable) => text.push_str(&self.variable(variable)?),
                 Part::Shown(shown) => self.shown(shown, &mut text)?,
+                Part::Json(parts) => text.push_str(&serde_json::Value::from(self.render(parts)?).to_string()),
             }
             limit_text(text.len())?;
         }

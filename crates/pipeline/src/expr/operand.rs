@@ -70,7 +70,7 @@ impl Parser<'_> {
     fn angle_expr(&mut self) -> Parsed<Expr> {
         self.nested(|parser| match parser.angle(false)? {
             Part::Expr(expr) => Ok(expr),
-            Part::Text(_) | Part::Input { .. } | Part::Variable(_) | Part::Shown(_) => {
+            Part::Text(_) | Part::Input { .. } | Part::Variable(_) | Part::Shown(_) | Part::Json(_) => {
                 Err(parser.unexpected("a value"))
             }
         })

@@ -10,6 +10,9 @@ use super::parser::{self, Fault};
 use super::place::{floor_boundary, place};
 use super::{EvalError, MARKER, Path, Scope, Value, substitution};
 
+/// Where the caller gives what connectors of the Harness platform know.
+const CONNECTORS: &str = "connectors";
+
 /// Text that may hold expressions, parsed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
@@ -88,6 +91,11 @@ impl Template {
         Self { text: self.text, parts: vec![Part::Shown(Box::new(shown))] }
     }
 
+    /// Returns the text as JSON has it: within quotes, with escapes where its value needs them.
+    pub(crate) fn into_json(self) -> Self {
+        Self { text: serde_json::Value::from(self.text).to_string(), parts: vec![Part::Json(self.parts)] }
+    }
+
     /// Returns a text with the values of its expressions. Without one for each of them there is no such text.
     #[must_use]
     pub fn render_text(text: &str, scope: &Scope) -> Option<String> {
@@ -118,6 +126,25 @@ impl Template {
             text: format!("<+secrets.getValue({})>", serde_json::Value::from(name)),
             parts: vec![Part::Expr(Expr::Call(Some(receiver), "getValue".to_owned(), vec![argument]))],
         }
+    }
+
+    /// Returns the address that a connector of the Harness platform knows; the caller gives it by that name.
+    pub(crate) fn connector_url(connector: &str) -> Self {
+        let names = [CONNECTORS].into_iter().chain(connector.split('.')).chain(["url"]);
+        let mut expr = None;
+        for name in names {
+            expr = Some(match expr {
+                None => Expr::Name(name.to_owned()),
+                Some(of) => Expr::Field(Box::new(of), name.to_owned()),
+            });
+        }
+        Self { text: format!("<+{CONNECTORS}.{connector}.url>"), parts: expr.map(Part::Expr).into_iter().collect() }
+    }
+
+    /// Returns the names of what connectors know and the template needs.
+    pub(crate) fn of_connectors(&self) -> Vec<String> {
+        let paths = self.references().into_iter();
+        paths.filter(|path| path.segments[0] == CONNECTORS).map(|path| path.to_string()).collect()
     }
 
     /// Returns the text as the file has it.
@@ -173,7 +200,11 @@ impl Template {
 
     /// Returns whether it holds an `<+input>` without a default, so that it has no value before one is given.
     pub fn inputs(&self) -> bool {
-        let mut found = self.parts.iter().any(|part| matches!(part, Part::Input { default: None }));
+        let mut found = self.parts.iter().any(|part| match part {
+            Part::Input { default } => default.is_none(),
+            Part::Json(parts) => parts.iter().any(|part| matches!(part, Part::Input { default: None })),
+            Part::Text(_) | Part::Expr(_) | Part::Variable(_) | Part::Shown(_) => false,
+        });
         walk_parts(&self.parts, &mut |expr| found |= is_name(expr, "input"));
         found
     }

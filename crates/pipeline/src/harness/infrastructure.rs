@@ -4,10 +4,10 @@ use kiln_document::diagnostic::{Diagnostic, Location};
 use kiln_document::schema::did_you_mean;
 use kiln_document::yaml::Node;
 
-use super::reader::Reader;
+use super::reader::{Defaults, Reader};
 use super::tables;
 use crate::expr;
-use crate::plan::{Arch, Os, PoolRequest};
+use crate::plan::{Arch, Os, PoolRequest, Pull};
 
 /// Reads `infrastructure`, `platform` and `runtime` of a stage's `spec`; `earlier` are the stages before it.
 pub(super) fn pool(
@@ -16,6 +16,7 @@ pub(super) fn pool(
     stage: &Location,
     earlier: &[(String, PoolRequest)],
 ) -> PoolRequest {
+    reader.defaults = Defaults::default();
     let mut pool = PoolRequest { name: None, os: Os::default(), arch: Arch::default() };
     if let Some(platform) = spec.get("platform") {
         take_platform(reader, platform, &mut pool);
@@ -92,9 +93,25 @@ fn take_infrastructure(
                 take_platform(reader, platform, pool);
             }
             take_os(reader, spec, pool);
+            reader.defaults = defaults(reader, spec);
             mapped(reader, place, kind, pool);
         }
         (_, None) => mapped(reader, place, kind, pool),
+    }
+}
+
+/// Reads what a pod says of all its containers.
+fn defaults(reader: &mut Reader<'_>, spec: &Node) -> Defaults {
+    let context = spec.get("containerSecurityContext").unwrap_or(spec);
+    Defaults {
+        pull: match reader.fixed(spec, "imagePullPolicy") {
+            Some("Always") => Pull::Always,
+            Some("IfNotPresent") => Pull::IfMissing,
+            Some("Never") => Pull::Never,
+            _ => Pull::Default,
+        },
+        user: reader.user(spec, "runAsUser").or_else(|| reader.user(context, "runAsUser")),
+        privileged: reader.switch(context, "privileged").unwrap_or(false),
     }
 }
 
@@ -135,7 +152,7 @@ fn mapped(reader: &mut Reader<'_>, place: &Location, kind: &str, pool: &PoolRequ
     if pool.os != Os::Linux {
         return;
     }
-    let arch = if pool.arch == Arch::Arm64 { "arm64" } else { "amd64" };
+    let arch = pool.arch.word();
     let message = format!("`{kind}` infrastructure is replaced by a machine of Kiln's own: linux/{arch}");
     reader.push(Diagnostic::note("mapped-infrastructure", place, message));
 }

@@ -6,15 +6,22 @@
 //! What the platform would do around the run (delegates, notifications, policies) gets a note. What changes the result
 //! and is not carried out is reported as unsupported, at its own place.
 
+mod build_tables;
+mod builds;
+mod clones;
+mod container;
 mod cycles;
 mod failure;
 mod infrastructure;
 mod input_sets;
 mod inputs;
+mod kinds;
 mod reader;
 mod references;
 mod run;
 mod schema;
+mod services;
+mod settings;
 mod stage;
 mod step_tables;
 mod steps;
@@ -23,6 +30,8 @@ mod stores;
 mod strategy;
 mod tables;
 mod templates;
+mod test_steps;
+mod volumes;
 mod words;
 
 use inputs::Inputs;
@@ -81,6 +90,7 @@ fn planned(root: &Node, mut reader: Reader<'_>) -> Option<(Plan, Uses)> {
     if reader.template_link(pipeline, "pipeline") {
         return None;
     }
+    reader.own_repository(pipeline);
     let timeout = reader.limit(pipeline, "timeout");
     let variables = reader.variables(pipeline, "variables");
     let Some(list) = pipeline.get("stages") else {

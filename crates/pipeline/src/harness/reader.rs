@@ -12,7 +12,7 @@ use super::inputs::Open;
 use super::references::Uses;
 use super::tables;
 use crate::expr::{self, Template};
-use crate::plan::{Condition, EnvVar, Limit, StatusFilter, Variable, When};
+use crate::plan::{Condition, EnvVar, Limit, Pull, StatusFilter, Variable, When};
 
 /// Returns whether a value is or holds an expression.
 pub(super) fn is_expression(node: &Node) -> bool {
@@ -27,11 +27,45 @@ pub(super) struct Reader<'a> {
     refused: HashSet<usize>,
     /// What the templates refer to, to be checked when all names are known.
     pub uses: Uses,
+    /// The connector and the name of the pipeline's own repository.
+    own: Option<(String, String)>,
+    /// Paths that step groups of the current stage let their containers share, and where they stand.
+    pub shared: Vec<(String, Location)>,
+    /// What the infrastructure of the current stage says of its containers.
+    pub defaults: Defaults,
+}
+
+/// What a Kubernetes infrastructure says of all containers of its stage, where a step says nothing else.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Defaults {
+    pub pull: Pull,
+    pub user: Option<String>,
+    pub privileged: bool,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(findings: &'a mut Findings, open: Open, refused: HashSet<usize>) -> Reader<'a> {
-        Reader { findings, open, refused, uses: Uses::default() }
+        Reader {
+            findings,
+            open,
+            refused,
+            uses: Uses::default(),
+            own: None,
+            shared: Vec::new(),
+            defaults: Defaults::default(),
+        }
+    }
+
+    /// Notes which repository is the pipeline's own.
+    pub fn own_repository(&mut self, pipeline: &Node) {
+        let codebase = pipeline.get("properties").and_then(|of| of.get("ci")?.get("codebase"));
+        let text = |key: &str| codebase.and_then(|of| of.get(key)?.text()).unwrap_or_default().to_owned();
+        self.own = codebase.map(|_| (text("connectorRef"), text("repoName")));
+    }
+
+    /// Returns whether that repository is the pipeline's own.
+    pub fn is_own_repository(&self, connector: &str, name: &str) -> bool {
+        self.own.as_ref().is_some_and(|own| (own.0.as_str(), own.1.as_str()) == (connector, name))
     }
 
     pub fn push(&mut self, diagnostic: Diagnostic) {
@@ -122,7 +156,11 @@ impl<'a> Reader<'a> {
 
     /// Returns the text of a key that must be known before the run; an expression there is reported.
     pub fn fixed<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n str> {
-        let value = node.get(key)?;
+        self.fixed_text(node.get(key)?, key)
+    }
+
+    /// Returns the text of a value that must be known before the run.
+    pub fn fixed_text<'n>(&mut self, value: &'n Node, key: &str) -> Option<&'n str> {
         if is_expression(value) {
             let text = value.text().unwrap_or_default();
             let message = format!("`{key}` has to be known before the run, `{text}` is not");
@@ -278,6 +316,19 @@ impl<'a> Reader<'a> {
         let help = "put the template's file below `.harness` in the repository, or write its content out in its place";
         self.push(found.help(help));
         true
+    }
+
+    /// Returns the numeric user of a key.
+    pub fn user(&mut self, spec: &Node, key: &str) -> Option<String> {
+        let text = self.fixed(spec, key)?;
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(text.to_owned());
+        }
+        let place = spec.get(key).map_or(&spec.location, |value| &value.location);
+        let message = format!("`{key}` takes a numeric user, not `{text}`");
+        let found = Diagnostic::invalid("wrong-type", place, message);
+        self.push(found.help("`0` is root, `1000` is usually the first user"));
+        None
     }
 
     /// Reads declared variables.

@@ -4,7 +4,7 @@ use kiln_document::schema::Table;
 use kiln_document::schema::json::Definitions;
 use serde_json::{Value, json};
 
-use super::{step_tables, stores, tables, words};
+use super::{kinds, step_tables, tables, words};
 
 /// Returns the schema of a file, and the definitions it refers to.
 #[must_use]
@@ -52,11 +52,10 @@ fn stage(definitions: &mut Definitions) -> Value {
 }
 
 fn step(definitions: &mut Definitions) -> Value {
-    let mut kinds: Vec<(&str, &Table)> =
-        vec![("Run", &step_tables::RUN), ("Background", &step_tables::BACKGROUND), ("Plugin", &step_tables::PLUGIN)];
-    kinds.extend(words::STORE_TYPES.iter().map(|kind| (*kind, stores::table(kind))));
+    let types = kinds::TYPES.concat();
+    let kinds: Vec<(&str, &Table)> = types.iter().map(|kind| (*kind, kinds::table(kind))).collect();
     let mut schema = by_type(definitions, &step_tables::STEP, &kinds);
-    let types = [words::RUN_TYPES, words::STORE_TYPES, words::OTHER_TYPES].concat();
+    let types = [&types, words::OTHER_TYPES].concat();
     schema["properties"] = json!({ "type": { "enum": types } });
     schema["anyOf"] = json!([{ "required": ["name"] }, { "required": ["identifier"] }]);
     definitions.insert("any-step", schema)

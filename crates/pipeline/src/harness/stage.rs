@@ -8,7 +8,7 @@ use kiln_document::yaml::Node;
 
 use super::failure::On;
 use super::reader::{Reader, name_place, shortened};
-use super::{MAX_ITEMS, failure, infrastructure, steps, strategy, tables, words};
+use super::{MAX_ITEMS, failure, infrastructure, services, steps, strategy, tables, volumes, words};
 use crate::expr::Template;
 use crate::plan::{EnvVar, Graph, Node as PlanNode, PoolRequest, Stage, Variable};
 
@@ -138,7 +138,11 @@ impl Build<'_, '_> {
         let workspace = reader.switch(spec, "cloneCodebase").unwrap_or(false);
         let list = spec.get("execution").and_then(|execution| execution.get("steps"));
         let steps = match list {
-            Some(list) => steps::graph(reader, list),
+            Some(list) => {
+                let mut seen = HashMap::new();
+                let services = services::read(reader, spec, &mut seen);
+                steps::after(reader, list, services, seen)
+            }
             None => {
                 let help = "`spec` holds `execution:` and that holds `steps:`";
                 let holder = spec.get("execution").unwrap_or(spec);
@@ -155,7 +159,7 @@ impl Build<'_, '_> {
             workspace,
             workspace_dir: WORKSPACE.to_owned(),
             workspace_base: WORKSPACE.to_owned(),
-            volumes: Vec::new(),
+            volumes: volumes::read(reader, spec, &steps),
             cache: None,
             env: environment(&variables),
             variables,

@@ -6,7 +6,14 @@ use super::words;
 
 use Shape::{Any, Bool, Duration, Enum, List, Map, Number, Of, OneOrMore, Text};
 
-const ELSEWHERE: &str = "Kiln gives every step the whole machine of its stage";
+const CONNECTOR: Key = Key::read("connectorRef", Text, "The connector that knows the registry's credentials.");
+const PULL: Key = Key::read("imagePullPolicy", Enum(words::PULL_POLICIES), "When the image is pulled.");
+const PRIVILEGED: Key = Key::read("privileged", Bool, "Whether the container may do all that the machine's root may.");
+const LIMITED: Key = Key::read("resources", Of(&RESOURCES), "What the container may use of the machine.");
+/// A key that only a selection of tests has a use for; its reader says so.
+const fn selecting(name: &'static str) -> Key {
+    Key::new(name, Any, Role::Read, "Kiln runs all tests, and has no use for it.")
+}
 
 /// An item of `steps`.
 pub static STEP_ITEM: Table = Table::closed(
@@ -56,7 +63,7 @@ pub static GROUP: Table = Table::closed(
         Key::describes("description"),
         Key::describes("tags"),
         Key::no_effect("delegateSelectors", Any, "there are no delegates in a local run"),
-        Key::no_effect("sharedPaths", Any, "the steps of a stage share the whole file system"),
+        Key::read("sharedPaths", OneOrMore(&Text), "Paths that the containers of the stage share."),
         Key::no_effect("stepGroupInfra", Any, words::LOCAL),
         Key::no_effect("enforce", Any, "policies are evaluated by the Harness platform"),
     ],
@@ -74,13 +81,13 @@ pub static RUN: Table = Table::closed(
         Key::read("reports", Of(&REPORTS), "Test reports."),
         Key::read("runAsUser", Text, "Numeric user."),
         Key::unsupported("outputAlias", "later steps read `outputVariables` by the step's identifier"),
-        Key::describes("connectorRef"),
+        CONNECTOR,
+        PULL,
+        PRIVILEGED,
+        LIMITED,
         Key::describes("registryRef"),
         Key::describes("description"),
         Key::describes("baseImageConnectorRefs"),
-        Key::new("imagePullPolicy", Enum(words::PULL_POLICIES), Role::Describes, ""),
-        Key::no_effect("privileged", Bool, "only a container can be privileged"),
-        Key::no_effect("resources", Any, ELSEWHERE),
     ],
 );
 
@@ -95,14 +102,14 @@ pub static BACKGROUND: Table = Table::closed(
         Key::read("envVariables", Map(&Text), "Environment of the step."),
         Key::read("reports", Of(&REPORTS), "Test reports."),
         Key::read("runAsUser", Text, "Numeric user."),
-        Key::describes("connectorRef"),
+        Key::read("portBindings", Map(&Text), "Ports of the machine that lead to ports of the container."),
+        CONNECTOR,
+        PULL,
+        PRIVILEGED,
+        LIMITED,
         Key::describes("registryRef"),
         Key::describes("description"),
         Key::describes("baseImageConnectorRefs"),
-        Key::new("imagePullPolicy", Enum(words::PULL_POLICIES), Role::Describes, ""),
-        Key::no_effect("portBindings", Any, "a program on the host opens its ports itself"),
-        Key::no_effect("privileged", Bool, "only a container can be privileged"),
-        Key::no_effect("resources", Any, ELSEWHERE),
     ],
 );
 
@@ -118,13 +125,164 @@ pub static PLUGIN: Table = Table::closed(
         Key::read("outputVariables", List(&Of(&OUTPUT)), "Values that later steps can use."),
         Key::read("reports", Of(&REPORTS), "Test reports."),
         Key::read("runAsUser", Text, "Numeric user."),
-        Key::describes("connectorRef"),
+        CONNECTOR,
+        PULL,
+        PRIVILEGED,
+        LIMITED,
         Key::describes("registryRef"),
         Key::describes("description"),
         Key::describes("baseImageConnectorRefs"),
-        Key::new("imagePullPolicy", Enum(words::PULL_POLICIES), Role::Describes, ""),
-        Key::describes("privileged"),
-        Key::describes("resources"),
+    ],
+);
+
+/// `resources` of a container.
+pub static RESOURCES: Table = Table::closed(
+    "`resources`",
+    &[
+        Key::read("limits", Of(&AMOUNTS), "The most that it may use."),
+        Key::read("requests", Of(&AMOUNTS), "What it asks a cluster for."),
+    ],
+);
+
+/// Amounts of what a machine has.
+static AMOUNTS: Table = Table::closed(
+    "amounts",
+    &[Key::read("memory", Text, "Memory: `500Mi`, `2Gi`."), Key::read("cpu", Text, "Processors: `400m`, `0.5`, `2`.")],
+);
+
+/// `spec` of a `RunTests` step.
+pub static RUN_TESTS: Table = Table::closed(
+    "`RunTests` step's `spec`",
+    &[
+        Key::read("language", Text, "The language of the tests."),
+        Key::read("buildTool", Enum(words::BUILD_TOOLS), "What runs the tests."),
+        Key::read("args", Text, "Arguments of the build tool."),
+        Key::read("preCommand", Text, "Commands before."),
+        Key::read("postCommand", Text, "Commands after."),
+        Key::read("shell", Enum(words::SHELLS), "What reads the commands."),
+        Key::read("image", Text, "Container image; without one the tests run on the host."),
+        Key::read("envVariables", Map(&Text), "Environment of the step."),
+        Key::read("outputVariables", List(&Of(&OUTPUT)), "Variables of the script that later steps can use."),
+        Key::read("reports", Of(&REPORTS), "Test reports."),
+        Key::read("runAsUser", Text, "Numeric user."),
+        CONNECTOR,
+        PULL,
+        PRIVILEGED,
+        LIMITED,
+        selecting("runOnlySelectedTests"),
+        selecting("packages"),
+        selecting("namespaces"),
+        selecting("testAnnotations"),
+        selecting("testGlobs"),
+        selecting("testRoot"),
+        selecting("enableTestSplitting"),
+        selecting("testSplitStrategy"),
+        selecting("buildEnvironment"),
+        selecting("frameworkVersion"),
+        selecting("pythonVersion"),
+        Key::describes("registryRef"),
+        Key::describes("description"),
+        Key::describes("baseImageConnectorRefs"),
+    ],
+);
+
+/// `spec` of a `Test` step.
+pub static TEST: Table = Table::closed(
+    "`Test` step's `spec`",
+    &[
+        Key::read("command", Text, "The script that runs the tests."),
+        Key::read("shell", Enum(words::SHELLS), "What reads the command."),
+        Key::read("image", Text, "Container image; without one the tests run on the host."),
+        Key::read("envVariables", Map(&Text), "Environment of the step."),
+        Key::read("outputVariables", List(&Of(&OUTPUT)), "Variables of the script that later steps can use."),
+        Key::read("reports", Of(&REPORTS), "Test reports."),
+        Key::read("runAsUser", Text, "Numeric user."),
+        CONNECTOR,
+        PULL,
+        PRIVILEGED,
+        LIMITED,
+        selecting("intelligenceMode"),
+        selecting("globs"),
+        selecting("testSplitStrategy"),
+        selecting("enableTestSplitting"),
+        Key::describes("registryRef"),
+        Key::describes("description"),
+        Key::describes("baseImageConnectorRefs"),
+    ],
+);
+
+/// `spec` of a `GitClone` step.
+pub static GIT_CLONE: Table = Table::closed(
+    "`GitClone` step's `spec`",
+    &[
+        Key::read("connectorRef", Text, "The connector that knows the repository."),
+        Key::read("repoName", Text, "The repository's name, or its address."),
+        Key::read("build", Of(&BUILD), "What is checked out.").or_expression(),
+        Key::read("cloneDirectory", Text, "Where it is put, below the source tree."),
+        Key::read("depth", Text, "How many commits are fetched."),
+        Key::read("sslVerify", Bool, "Whether the server's certificate is verified."),
+        Key::read("lfs", Bool, "Whether files in Git LFS come too."),
+        Key::read("fetchTags", Bool, "Whether all tags come too."),
+        Key::read("debug", Bool, "Whether `git` tells all that it does."),
+        Key::read("submoduleStrategy", Text, "`true`, `recursive`, or none."),
+        Key::read("sparseCheckout", OneOrMore(&Text), "Paths that are checked out."),
+        Key::read("preFetchCommand", Text, "Commands before anything is fetched."),
+        Key::read("runAsUser", Text, "Numeric user."),
+        Key::unsupported("outputFilePathsContent", "the content of files as outputs: a `Run` step can leave it"),
+        Key::no_effect("projectName", Text, "the repository's address says enough"),
+        Key::no_effect("privileged", Bool, "only a container can be privileged"),
+        Key::no_effect("resources", Any, "Kiln clones on the machine of the stage"),
+        Key::describes("baseImageConnectorRefs"),
+        Key::describes("description"),
+    ],
+);
+
+/// `build` of a `GitClone` step.
+static BUILD: Table = Table::closed(
+    "`build`",
+    &[
+        Key::read("type", Enum(&["branch", "tag", "PR", "commitSha"]), "What is checked out."),
+        Key::read("spec", Of(&BUILD_SPEC), "Its name."),
+    ],
+);
+
+static BUILD_SPEC: Table = Table::closed(
+    "`build.spec`",
+    &[
+        Key::read("branch", Text, "The branch."),
+        Key::read("tag", Text, "The tag."),
+        Key::read("commitSha", Text, "The commit."),
+        Key::read("number", Text, "The number of the pull request."),
+    ],
+);
+
+/// An item of `serviceDependencies`.
+pub static DEPENDENCY: Table = Table::closed(
+    "service",
+    &[
+        Key::read("identifier", Text, "Name for expressions, and of the container on its network."),
+        Key::read("name", Text, "What people call it."),
+        Key::read("type", Enum(&["Service"]), "`Service`"),
+        Key::read("spec", Any, "Its container."),
+        Key::describes("description"),
+    ],
+);
+
+/// `spec` of such an item.
+pub static SERVICE: Table = Table::closed(
+    "service's `spec`",
+    &[
+        Key::read("image", Text, "Container image."),
+        Key::read("args", OneOrMore(&Text), "Arguments of its program."),
+        Key::read("entrypoint", OneOrMore(&Text), "Entry point of the image."),
+        Key::read("envVariables", Map(&Text), "Environment of the service."),
+        Key::read("portBindings", Map(&Text), "Ports of the machine that lead to ports of the container."),
+        Key::read("runAsUser", Text, "Numeric user."),
+        CONNECTOR,
+        PULL,
+        PRIVILEGED,
+        LIMITED,
+        Key::describes("registryRef"),
     ],
 );
 
@@ -134,6 +292,8 @@ pub static WHEN_STEP: Table = Table::closed(
     &[
         Key::read("stageStatus", Enum(words::STATES), "State of the stage so far."),
         Key::read("condition", Text, "An expression that must be true."),
+        // Met in files that run.
+        Key::no_effect("imagePullPolicy", Any, "it belongs beside the step's `image`"),
     ],
 );
 

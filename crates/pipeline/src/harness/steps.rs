@@ -8,14 +8,25 @@ use kiln_document::yaml::Node;
 
 use super::failure::On;
 use super::reader::{Reader, name_place, shortened};
-use super::{MAX_ITEMS, failure, run, step_tables, stores, strategy, words};
+use super::{MAX_ITEMS, failure, kinds, step_tables, strategy, volumes, words};
 use crate::expr;
 use crate::plan::{FailureAction, FailureStrategy, Graph, Group, Node as PlanNode, Step, StepKind, StepNode};
+use crate::reach;
 
 /// Reads a list of steps as a graph.
 pub(super) fn graph(reader: &mut Reader<'_>, list: &Node) -> Graph<StepNode> {
-    let mut build = Build { reader, nodes: Vec::new(), overflow: None, seen: HashMap::new() };
-    let mut before = Vec::new();
+    after(reader, list, Vec::new(), HashMap::new())
+}
+
+/// Reads a list of steps that begin when others have, which are the beginning of the graph. `seen` holds the identifiers of those.
+pub(super) fn after(
+    reader: &mut Reader<'_>,
+    list: &Node,
+    nodes: Vec<PlanNode<StepNode>>,
+    seen: HashMap<String, u32>,
+) -> Graph<StepNode> {
+    let mut before = (0..nodes.len()).collect();
+    let mut build = Build { reader, nodes, overflow: None, seen };
     for item in list.items().unwrap_or_default() {
         before = build.item(item, before, true);
     }
@@ -106,6 +117,8 @@ impl Build<'_, '_> {
                     .help("give the steps their own `timeout`"),
             );
         }
+        let shared = volumes::paths(reader, node);
+        reader.shared.extend(shared);
         let steps = match node.get("steps") {
             Some(list) => graph(reader, list),
             None => {
@@ -139,17 +152,16 @@ impl Build<'_, '_> {
         let when = reader.when(node, "stageStatus");
         let failure = failure::read(reader, node, On::Step);
         let timeout = reader.limit(node, "timeout");
-        let kind = if words::STORE_TYPES.contains(&kind) {
-            stores::read(reader, node, kind)
-        } else {
-            run::read(reader, node, kind)
-        };
+        let kind = kinds::read(reader, node, kind);
+        if let Some(kind) = kind.as_ref().filter(|kind| !reach::carries_out(kind)) {
+            refuse(reader, node, kind);
+        }
         reader.uses.leave(axes);
         let process = kind.as_ref().and_then(StepKind::process);
         let outputs: Vec<&str> =
             process.iter().flat_map(|process| &process.outputs).map(|output| output.name.as_str()).collect();
         // Other steps than scripts leave values that the file does not name.
-        let opaque = !matches!(kind, Some(StepKind::Run(_) | StepKind::Background(_)));
+        let opaque = !matches!(kind, Some(StepKind::Run(_) | StepKind::Background(_) | StepKind::RunTests(_)));
         reader.uses.step(&id, &outputs, opaque);
         let location = name_place(node).clone();
         Some(Step { id, name, location, when, strategy, failure, timeout, ends_well: None, kind: kind? })
@@ -182,7 +194,7 @@ fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
         return None;
     };
     let kind = value.text().unwrap_or_default();
-    if words::RUN_TYPES.contains(&kind) || words::STORE_TYPES.contains(&kind) {
+    if kinds::TYPES.iter().any(|types| types.contains(&kind)) {
         reader.check(node, &step_tables::STEP);
         return Some(kind);
     }
@@ -197,8 +209,7 @@ fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
     } else {
         let message = format!("unknown type of step `{}`", shortened(kind));
         let mut found = Diagnostic::invalid("unknown-step-type", &value.location, message);
-        let types = words::RUN_TYPES.iter().chain(words::STORE_TYPES).copied();
-        let runnable = closest(kind, types).map(|word| format!("did you mean `{word}`?"));
+        let runnable = closest(kind, kinds::TYPES.concat()).map(|word| format!("did you mean `{word}`?"));
         found.help = runnable.or_else(|| did_you_mean(kind, words::OTHER_TYPES.iter().copied()));
         found.help.get_or_insert_with(|| "a step that runs a script has `type: Run`".to_owned());
         found
@@ -207,10 +218,25 @@ fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
     None
 }
 
+/// Refuses a step whose kind is planned and not carried out yet.
+fn refuse(reader: &mut Reader<'_>, node: &Node, kind: &StepKind) {
+    let found = if let Some(container) = kind.container() {
+        let message = format!("steps in containers are not run yet: `{}`", container.image.text());
+        let help = "without `image` the step runs on the machine itself, which may need its tools installed first";
+        Diagnostic::unsupported("container-step", &container.location, message).help(help)
+    } else {
+        let written = node.get("type");
+        let place = written.map_or(&node.location, |value| &value.location);
+        let word = written.and_then(Node::text).unwrap_or_default();
+        let message = format!("a step of type `{word}` is not run by Kiln yet");
+        Diagnostic::unsupported("step-type", place, message).help(instead(word))
+    };
+    reader.push(found);
+}
+
 /// Returns what a user can do today instead of a step that is not run.
-pub(super) fn instead(kind: &str) -> &'static str {
+fn instead(kind: &str) -> &'static str {
     match kind {
-        "RunTests" | "Test" => "run the test command in a `Run` step with `reports`",
         "Action" | "GHAPlugin" => {
             "a GitHub action is no program of its own: write the commands that it stands for into a `Run` step (`uses: \
              actions/setup-go` installs Go, for one), or use an image that has the tools (`kiln image build --package`)"
@@ -219,8 +245,6 @@ pub(super) fn instead(kind: &str) -> &'static str {
             "a Bitrise step is no program of its own: write the commands that it stands for into a `Run` step, or call \
              the `bitrise` command line there where the image has it"
         }
-        "GitClone" => "clone with `git` in a `Run` step",
-        kind if kind.starts_with("BuildAndPush") => "build the image with `docker` in a `Run` step",
         kind if kind.contains("Approval") => "leave approvals to the Harness platform",
         kind if kind.contains("Cache") => "Kiln keeps no cache between runs yet; the pipeline works without the step",
         "Wait" => "`sleep` in a `Run` step does the same",

@@ -1,13 +1,11 @@
 //! Reads what steps do that keep files: caches and uploads.
 
-use kiln_document::diagnostic::Diagnostic;
 use kiln_document::schema::Table;
 use kiln_document::yaml::Node;
 
 use super::reader::{Reader, name_place};
-use super::{steps, store_tables};
+use super::store_tables;
 use crate::plan::{ArchiveFormat, Bucket, RestoreCache, SaveCache, StepKind, Store, Upload};
-use crate::reach;
 
 /// Reads the `spec` of a step of that type.
 pub(super) fn read(reader: &mut Reader<'_>, step: &Node, kind: &str) -> Option<StepKind> {
@@ -26,17 +24,11 @@ pub(super) fn read(reader: &mut Reader<'_>, step: &Node, kind: &str) -> Option<S
         return None;
     }
     let store = store(reader, spec, kind);
-    let read = match action {
+    match action {
         Action::Save => save(reader, step, spec, store),
         Action::Restore => restore(reader, step, spec, store),
         Action::Upload => upload(reader, step, spec, store),
-    };
-    let place = step.get("type").map_or(&step.location, |value| &value.location);
-    if read.as_ref().is_none_or(|kind| !reach::carries_out(kind)) {
-        let message = format!("a step of type `{kind}` is not run by Kiln yet");
-        reader.push(Diagnostic::unsupported("step-type", place, message).help(steps::instead(kind)));
     }
-    read
 }
 
 /// Returns the keys of the `spec` of a step of that type.

@@ -4,13 +4,13 @@
 use kiln_document::schema::{Key, Language, Role, Shape, Table};
 
 use super::step_tables::{
-    ACTION, BACKGROUND, FAILURE, GROUP, ON_FAILURE, OUTPUT, PLUGIN, REPEAT, REPORTS, RETRY, RETRY_GROUP, RUN, STEP,
-    STRATEGY, VARIABLE, WHEN_STEP,
+    ACTION, BACKGROUND, FAILURE, GIT_CLONE, GROUP, ON_FAILURE, OUTPUT, PLUGIN, REPEAT, REPORTS, RETRY, RETRY_GROUP,
+    RUN, RUN_TESTS, SERVICE, STEP, STRATEGY, TEST, VARIABLE, WHEN_STEP,
 };
-use super::{store_tables, words};
+use super::{build_tables, store_tables, words};
 use crate::expr;
 
-use Shape::{Any, Bool, Duration, Enum, List, Of, Text};
+use Shape::{Any, Bool, Duration, Enum, List, Of, OneOrMore, Text};
 
 /// How these tables are walked.
 pub static LANGUAGE: Language<'static> = Language {
@@ -25,6 +25,11 @@ pub static LANGUAGE: Language<'static> = Language {
         &RUN,
         &BACKGROUND,
         &PLUGIN,
+        &RUN_TESTS,
+        &TEST,
+        &GIT_CLONE,
+        &SERVICE,
+        &build_tables::BUILD,
         &store_tables::SAVE,
         &store_tables::RESTORE,
         &store_tables::UPLOAD,
@@ -163,11 +168,11 @@ pub static STAGE_SPEC: Table = Table::closed(
         Key::read("platform", Of(&PLATFORM), "Operating system and processor."),
         Key::read("runtime", Of(&RUNTIME), "Where the platform's machine comes from."),
         Key::read("cloneCodebase", Bool, "Whether the source tree is put into the machine."),
-        Key::no_effect("sharedPaths", Any, "the steps of a stage share the whole file system"),
+        Key::read("sharedPaths", OneOrMore(&Text), "Paths that the containers of the stage share."),
         Key::no_effect("caching", Any, "Kiln keeps no cache between runs yet"),
         Key::no_effect("buildIntelligence", Any, "Kiln keeps no build cache between runs yet"),
         Key::no_effect("slsa_provenance", Any, "Kiln writes no provenance yet"),
-        Key::unsupported("serviceDependencies", "a `Background` step on the host is"),
+        Key::read("serviceDependencies", List(&Any), "Containers that run beside the steps from the start."),
     ],
 );
 
@@ -217,22 +222,22 @@ pub static MACHINE: Table = Table::open(
         Key::describes("connectorRef"),
         Key::describes("namespace"),
         Key::describes("harnessImageConnectorRef"),
-        Key::describes("imagePullPolicy"),
+        Key::read("imagePullPolicy", Enum(words::PULL_POLICIES), "When images are pulled."),
         Key::describes("automountServiceAccountToken"),
         Key::describes("annotations"),
         Key::describes("labels"),
         Key::describes("nodeSelector"),
-        Key::describes("containerSecurityContext"),
+        Key::read("containerSecurityContext", Any, "What all containers may do: `privileged`, `runAsUser`."),
         Key::describes("hostNames"),
         Key::describes("initTimeout"),
         Key::describes("priorityClassName"),
-        Key::describes("runAsUser"),
+        Key::read("runAsUser", Text, "Numeric user of all containers."),
         Key::describes("serviceAccountName"),
         Key::describes("tolerations"),
         Key::describes("podSpecOverlay"),
         Key::describes("resources"),
         Key::describes("identifier"),
-        Key::no_effect("volumes", Any, words::LOCAL),
+        Key::read("volumes", List(&Any), "Volumes that all containers see."),
     ],
 );
 

@@ -35,6 +35,20 @@ pub const STORE_TYPES: &[&str] = &[
     "RestoreCacheS3", "RestoreCacheGCS", "RestoreCacheAzure", "RestoreCache", "RestoreCacheHarness",
     "S3Upload", "GCSUpload", "ArtifactoryUpload",
 ];
+/// Kinds of steps that run tests.
+pub const TEST_TYPES: &[&str] = &["RunTests", "Test"];
+/// The kind of steps that clone a repository.
+pub const CLONE_TYPES: &[&str] = &["GitClone"];
+/// Kinds of steps that build container images.
+#[rustfmt::skip]
+pub const BUILD_TYPES: &[&str] = &[
+    "BuildAndPushDockerRegistry", "BuildAndPushECR", "BuildAndPushGCR", "BuildAndPushACR", "BuildAndPushGAR",
+];
+/// Values of `buildTool`.
+#[rustfmt::skip]
+pub const BUILD_TOOLS: &[&str] = &[
+    "Maven", "Bazel", "Gradle", "Dotnet", "Nunitconsole", "SBT", "Pytest", "Unittest", "Rspec",
+];
 /// Values of `archiveFormat`.
 pub const ARCHIVE_FORMATS: &[&str] = &["Tar", "Gzip", "Zstd"];
 
@@ -58,8 +72,7 @@ pub const ACTIONS: &[&str] = &[
 /// make sense in other stages but are written into build stages too.
 #[rustfmt::skip]
 pub const OTHER_TYPES: &[&str] = &[
-    "RunTests", "Test", "GitClone", "Action", "Bitrise",
-    "BuildAndPushDockerRegistry", "BuildAndPushECR", "BuildAndPushGCR", "BuildAndPushACR", "BuildAndPushGAR",
+    "Action", "Bitrise",
     "HarUpload", "InitializeBuild", "Clone",
     "Barrier", "Queue", "Wait", "Policy", "Template", "Approval", "HarnessApproval", "JiraApproval",
     "ServiceNowApproval", "CustomApproval", "JiraCreate", "JiraUpdate", "ServiceNowCreate", "ServiceNowUpdate",

@@ -163,6 +163,36 @@ pub enum Arch {
     Amd64,
     /// `arm64`
     Arm64,
+    /// `arm`
+    Arm,
+    /// `386`
+    I386,
+    /// `ppc64le`
+    Ppc64le,
+    /// `s390x`
+    S390x,
+    /// `riscv64`
+    Riscv64,
+}
+
+impl Arch {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Amd64, Self::Arm64, Self::Arm, Self::I386, Self::Ppc64le, Self::S390x, Self::Riscv64];
+
+    /// Returns its word in a pool file.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+            Self::Arm => "arm",
+            Self::I386 => "386",
+            Self::Ppc64le => "ppc64le",
+            Self::S390x => "s390x",
+            Self::Riscv64 => "riscv64",
+        }
+    }
 }
 
 /// A step, or a group of steps with its own conditions and strategies.

@@ -3,8 +3,8 @@
 use kiln_document::diagnostic::Location;
 
 use super::{
-    BuildImage, Container, EnvVar, FailureStrategy, GitClone, Limit, Plugin, RestoreCache, SaveCache, Strategy, Upload,
-    When,
+    BuildImage, Container, EnvVar, FailureStrategy, GitClone, Graph, Limit, Plugin, RestoreCache, SaveCache, StepNode,
+    Strategy, Upload, When,
 };
 use crate::expr::Template;
 
@@ -29,6 +29,17 @@ pub struct Step {
     pub ends_well: Option<i32>,
     /// What it does.
     pub kind: StepKind,
+}
+
+impl Graph<StepNode> {
+    /// Returns whether any of the steps runs in a container.
+    #[must_use]
+    pub fn has_containers(&self) -> bool {
+        self.nodes.iter().any(|node| match &node.item {
+            StepNode::Step(step) => step.kind.container().is_some(),
+            StepNode::Group(group) => group.steps.has_containers(),
+        })
+    }
 }
 
 /// What a step does. Whatever carries out a plan has one place that turns a kind into work for the instance.
