@@ -7,9 +7,6 @@ use crate::facts::Facts;
 use crate::plan::{Condition, Plan, Stage, StepKind, Variable, When};
 use crate::scope::{Book, Place};
 
-/// Whether steps run in containers.
-pub const CONTAINERS: bool = false;
-
 /// Most variables that are looked through, each the value of the one before.
 const MAX_VARIABLES: usize = 16;
 
@@ -17,11 +14,12 @@ const MAX_VARIABLES: usize = 16;
 #[must_use]
 pub fn carries_out(kind: &StepKind) -> bool {
     match kind {
-        StepKind::Run(run) | StepKind::Background(run) | StepKind::RunTests(run) => {
-            CONTAINERS || run.container.is_none()
-        }
-        StepKind::Plugin(_) => CONTAINERS,
-        StepKind::GitClone(_) | StepKind::BuildImage(_) => true,
+        StepKind::Run(_)
+        | StepKind::Background(_)
+        | StepKind::Plugin(_)
+        | StepKind::RunTests(_)
+        | StepKind::GitClone(_)
+        | StepKind::BuildImage(_) => true,
         StepKind::SaveCache(_) | StepKind::RestoreCache(_) | StepKind::Upload(_) => false,
     }
 }

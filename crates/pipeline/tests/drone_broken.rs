@@ -138,13 +138,6 @@ fn steps() {
             "missing-key",
             "kind: pipeline\nname: p\nsteps:\n- name: a\n  commands: [make]\n".to_owned()
         ),
-        ("container", Unsupported, "container-step", of("vm", "- name: a\n  image: golang\n  commands: [make]\n")),
-        (
-            "plugin",
-            Unsupported,
-            "container-step",
-            of("docker", "- name: a\n  image: plugins/slack\n  settings: {channel: x}\n")
-        ),
         (
             "two steps of one name",
             Invalid,

@@ -97,7 +97,7 @@ fn a_dash_is_standard_input() {
     folder.check(&["-"], "a: [", 1, &["<stdin> invalid yaml-syntax"]);
     let twice = folder.kiln(&["validate", "-", "-"], GOOD);
     assert!(twice.code == Some(2) && twice.err.contains("can be read once"), "{}", twice.err);
-    let run = folder.kiln(&["run", "-"], "kind: pipeline\nname: p\ntype: docker\nsteps: [{name: s, image: x}]\n");
+    let run = folder.kiln(&["run", "-"], "kind: pipeline\nname: p\ntype: ssh\nsteps: [{name: s, commands: [x]}]\n");
     assert!(run.code == Some(2) && run.err.contains("<stdin> cannot be run"), "{}", run.err);
     let secret = GOOD.replace("commands: [x]", "commands: [x], environment: {A: {from_secret: a}}");
     let run = folder.kiln(&["run", "-"], &secret);

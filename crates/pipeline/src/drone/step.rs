@@ -9,10 +9,8 @@ use super::surroundings::{Machine, Surroundings};
 use super::{conditions, container, script, settings, tables};
 use crate::expr::Template;
 use crate::plan::{
-    Container, EnvVar, ErrorKind, FailureAction, FailureStrategy, Os, Plugin, Process, Run, Shell, Step, StepKind,
-    StepNode,
+    EnvVar, ErrorKind, FailureAction, FailureStrategy, Os, Plugin, Process, Run, Shell, Step, StepKind, StepNode,
 };
-use crate::reach;
 
 /// The exit code that ends a pipeline early and well.
 const ENDS_WELL: i32 = 78;
@@ -110,7 +108,7 @@ fn kind(
     let background = service || reader.switch(node, "detach");
     // What has no commands in a container is the image's own program.
     let script = (!commands.is_empty() || container.is_none()).then(|| script::script(commands, shell));
-    let kind = match (container, script) {
+    match (container, script) {
         (Some(container), None) if !background && !container.settings.is_empty() => {
             StepKind::Plugin(Plugin { container, process })
         }
@@ -118,23 +116,7 @@ fn kind(
             let run = Run { shell, script, container, process };
             if background { StepKind::Background(run) } else { StepKind::Run(run) }
         }
-    };
-    if let Some(container) = kind.container().filter(|_| !reach::carries_out(&kind)) {
-        refuse(reader, node, container, name);
     }
-    kind
-}
-
-/// Refuses a step whose kind is not carried out yet.
-fn refuse(reader: &mut Reader<'_>, node: &Node, container: &Container, name: &str) {
-    let plugin = node.get("commands").is_none() && node.get("settings").is_some();
-    let what = if plugin { "plugin" } else { "container" };
-    let message = format!("the step `{name}` runs in a {what}, which Kiln does not run yet");
-    let mut found = Diagnostic::unsupported("container-step", &container.location, message);
-    if !plugin && node.get("commands").is_some() {
-        found = found.help("without `image`, in a pipeline of `type: vm`, its commands run on the machine");
-    }
-    reader.push(found);
 }
 
 /// Returns the scalars of a list, or a single scalar in its place.

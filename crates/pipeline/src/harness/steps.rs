@@ -153,8 +153,8 @@ impl Build<'_, '_> {
         let failure = failure::read(reader, node, On::Step);
         let timeout = reader.limit(node, "timeout");
         let kind = kinds::read(reader, node, kind);
-        if let Some(kind) = kind.as_ref().filter(|kind| !reach::carries_out(kind)) {
-            refuse(reader, node, kind);
+        if kind.as_ref().is_some_and(|kind| !reach::carries_out(kind)) {
+            refuse(reader, node);
         }
         reader.uses.leave(axes);
         let process = kind.as_ref().and_then(StepKind::process);
@@ -219,19 +219,12 @@ fn step_type<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
 }
 
 /// Refuses a step whose kind is planned and not carried out yet.
-fn refuse(reader: &mut Reader<'_>, node: &Node, kind: &StepKind) {
-    let found = if let Some(container) = kind.container() {
-        let message = format!("steps in containers are not run yet: `{}`", container.image.text());
-        let help = "without `image` the step runs on the machine itself, which may need its tools installed first";
-        Diagnostic::unsupported("container-step", &container.location, message).help(help)
-    } else {
-        let written = node.get("type");
-        let place = written.map_or(&node.location, |value| &value.location);
-        let word = written.and_then(Node::text).unwrap_or_default();
-        let message = format!("a step of type `{word}` is not run by Kiln yet");
-        Diagnostic::unsupported("step-type", place, message).help(instead(word))
-    };
-    reader.push(found);
+fn refuse(reader: &mut Reader<'_>, node: &Node) {
+    let written = node.get("type");
+    let place = written.map_or(&node.location, |value| &value.location);
+    let word = written.and_then(Node::text).unwrap_or_default();
+    let message = format!("a step of type `{word}` is not run by Kiln yet");
+    reader.push(Diagnostic::unsupported("step-type", place, message).help(instead(word)));
 }
 
 /// Returns what a user can do today instead of a step that is not run.
