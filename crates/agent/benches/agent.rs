@@ -1,11 +1,12 @@
 //! Measures the agent over mTLS on loopback, beside what the machine itself needs for the same, and prints a table:
-//! `cargo bench -p kiln-agent [-- PART...]`, with the parts `start`, `many`, `output` and `memory`.
+//! `cargo bench -p kiln-agent [-- PART...]`, with the parts `start`, `many`, `output`, `memory` and `container`.
 //!
 //! The agent is a process of its own, so that its memory can be read. `KILN_AGENT_PROGRAM` names another build of it than
 //! the one that cargo makes for this, as the static one; `cargo xtask bench agent` does so. What is compared is measured in
 //! turn, so that another load of the machine weighs on both.
 
 mod bare;
+mod container;
 #[path = "../tests/rig/program.rs"]
 mod program;
 #[path = "../tests/rig/mod.rs"]
@@ -55,6 +56,9 @@ async fn main() {
     if wanted("output") {
         output(&path).await;
     }
+    if wanted("container") {
+        container::measure(&path).await;
+    }
 }
 
 /// Where the agent keeps its files, if that is there. What is compared needs no disk, and a disk tells more of itself than of the
@@ -63,8 +67,12 @@ async fn main() {
 const IN_MEMORY: &str = "/dev/shm";
 
 fn agent(path: &str) -> Program {
+    agent_with(path, "")
+}
+
+fn agent_with(path: &str, settings: &str) -> Program {
     let base = [IN_MEMORY, env!("CARGO_TARGET_TMPDIR")].into_iter().map(Path::new).find(|dir| dir.is_dir());
-    Program::start_in(base.expect("a directory"), path, "--env-file", "")
+    Program::start_in(base.expect("a directory"), path, "--env-file", settings)
 }
 
 /// Start to result of `true` over a kept connection, beside a bare spawn and a round trip.
