@@ -20,6 +20,7 @@ impl Turn<'_, '_> {
             return Err(format!("line {}: `image` is empty", container.location.line));
         }
         request.auth = self.login(&container.credentials, &image)?;
+        request.secrets = self.stage.run.secrets.values();
         request.image = image;
         // The agent calls the container by the step's id.
         request.id = name(&request.id);

@@ -58,6 +58,8 @@ impl Turn<'_, '_> {
             }
             return Ok(None);
         };
+        // One that a configuration holds is no secret of its own yet.
+        self.stage.run.secrets.add(std::iter::once(&login.password));
         self.stage.note_once(format!("{host} is asked for images as {}, by {source}", login.username));
         Ok(Some(Auth { address: login.host, username: login.username, password: login.password }))
     }

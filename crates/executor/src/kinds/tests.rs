@@ -219,7 +219,10 @@ working_dir: \"/harness\"
 run: [\"docker-entrypoint.sh\"] [\"postgres\"]
 "
     );
-    assert_eq!(asked.notes, ["quay.io is asked for images as me, by the secrets of the connector account.hub"]);
+    // The name is a secret too, as it was given.
+    let [note] = asked.notes.as_slice() else { panic!("{:?}", asked.notes) };
+    assert!(note.starts_with("quay.io is asked for images as "), "{note}");
+    assert!(note.ends_with(", by the secrets of the connector account.hub"), "{note}");
     let setup = serde_json::to_value(&asked.setup).expect("JSON");
     assert_eq!(setup["network"]["id"], "kiln-run-s");
     assert_eq!(setup["volumes"][0]["host"]["path"], "/harness");
@@ -333,7 +336,10 @@ fn a_container_of_a_drone_step() {
     let asked = Asked::of(
         DRONE,
         &Options {
-            secrets: vec![("config".into(), r#"{"auths":{"r.example:5000":{"auth":"bWU6cA=="}}}"#.into())],
+            secrets: vec![(
+                "config".into(),
+                r#"{"auths":{"r.example:5000":{"auth":"bWU6bG9uZy1wYXNzd29yZA=="}}}"#.into(),
+            )],
             facts: Facts::default(),
             ..Options::default()
         },
@@ -341,7 +347,7 @@ fn a_container_of_a_drone_step() {
     assert_eq!(
         shown(asked.request("build_it")),
         "\
-auth: {\"address\":\"r.example:5000\",\"password\":\"p\",\"username\":\"me\"}
+auth: {\"address\":\"r.example:5000\",\"password\":\"long-password\",\"username\":\"me\"}
 devices: [{\"name\":\"sock\",\"path\":\"/dev/x\"}]
 dns: [\"1.1.1.1\"]
 extra_hosts: [\"a:10.0.0.1\"]
@@ -354,7 +360,7 @@ shm_size: 1073741824
 user: \"nobody\"
 volumes: [{\"name\":\"kiln-workspace\",\"path\":\"/go\"},{\"name\":\"cache\",\"path\":\"/cache\"}]
 working_dir: \"/go/src/x\"
-run: [\"sh\", \"-e\", \"-c\"] [\"set -e\\n\\nprintf '%s\\\\n' '+ make'\\nmake\\n\\n\"]
+run: [\"sh\", \"-e\", \"-c\"] [\"set -e\\n\\nprintf '%s\\\\n' '+ make'\\nmake\\n\"]
 "
     );
     let publish = asked.request("publish");
