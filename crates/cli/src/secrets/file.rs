@@ -182,7 +182,7 @@ mod tests {
         refuse("KEY=-----BEGIN X-----\nMIIEow==\n", 2, "a value of several lines must be in quotes");
         refuse("A=1\n\nB=x # y\n", 3, "put the value of B in quotes");
         refuse("=x", 1, "a name has letters");
-        refuse("A=\"x\\", 1, "nothing ends it");
+        refuse("A=\"x\\", 1, "never closed");
     }
 
     #[test]

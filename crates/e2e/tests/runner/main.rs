@@ -184,7 +184,7 @@ fn the_pool_file_is_followed_and_busy_vms_are_left_alone() {
     world.pool_file("instances:\n- name: local\n  type: qemu\n  pool: many\n");
     runner.wait("the finding", |runner| {
         let log = runner.log();
-        (log.contains("what it said before stays in force") && log.contains("pool.yml:4")).then_some(())
+        (log.contains("its former content stays") && log.contains("pool.yml:4")).then_some(())
     });
     assert_eq!(runner.instances("ready"), warm);
 
