@@ -7,14 +7,13 @@ set -euo pipefail
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 
 out=$1
-own=$(dirname "$(readlink -f "$0")")
 mkdir -p "$out"
 exec 9>"$out/lock"
 flock 9
 
 # In mounts of its own, so that nothing is left mounted however this ends.
 if [[ -z ${LAYERS_INSIDE:-} ]]; then
-	LAYERS_INSIDE=1 exec unshare --mount --propagation private "$0" "$out"
+	LAYERS_INSIDE=1 exec unshare --mount --propagation private bash "$0" "$out"
 fi
 
 # Packages by layer.
