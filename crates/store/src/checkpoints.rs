@@ -38,7 +38,9 @@ impl Checkpoints {
         tokio::spawn(async move {
             match sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&connection).await {
                 Ok(_) | Err(sqlx::Error::PoolClosed) => {}
-                Err(error) => tracing::info!(%error, "the database's log could not be moved into it; it is tried again"),
+                Err(error) => {
+                    tracing::info!(%error, "the database's log could not be moved into it; it is tried again")
+                }
             }
             under_way.store(false, Ordering::Relaxed);
         });
