@@ -58,7 +58,6 @@ impl Drivers<'_> {
             disk_reserve_mib: self.host.disk_reserve,
             disk_watermark_mib: self.host.disk_watermark,
             memory_overcommit: self.host.memory_overcommit,
-            docker_config: home::docker_config(),
             ..Settings::default()
         };
         let (layout, agent, listener) = (self.layout.qemu(), AgentBinary::File(agent), Arc::clone(&self.listener));
@@ -108,8 +107,7 @@ fn agent_file(host: &HostArgs) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// How VMs run, in the driver's words.
-pub fn accel(choice: Accel) -> AccelChoice {
+fn accel(choice: Accel) -> AccelChoice {
     match choice {
         Accel::Auto => AccelChoice::Auto,
         Accel::Kvm => AccelChoice::Kvm,

@@ -13,7 +13,6 @@
 
 mod again;
 mod attempt;
-mod caches;
 mod collect;
 mod context;
 mod environment;

@@ -36,7 +36,6 @@ const FENCES: &[Fence] = &[
             "native-tls",
             "kiln-agent-rig",
             "kiln-driver-process",
-            "kiln-corpus-runs",
             "kiln-engine-rig",
             "kiln-testkit",
             "kiln-corpus",

@@ -1,7 +1,6 @@
 //! The checks, by the sections of the protocol's description.
 
 mod cadence;
-pub(crate) mod container;
 mod end;
 mod environment;
 mod form;
@@ -84,7 +83,6 @@ const LISTS: &[&[Check]] = &[
     host::CHECKS,
     environment::CHECKS,
     hand_over::CHECKS,
-    container::CHECKS,
     not_yet::CHECKS,
 ];
 

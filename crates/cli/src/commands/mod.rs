@@ -1,6 +1,5 @@
 //! One module per command.
 
-pub mod cache;
 pub mod doctor;
 pub mod events;
 pub mod image;

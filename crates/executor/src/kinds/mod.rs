@@ -3,7 +3,6 @@
 //! ```text
 //! StepKind ──work──► Work::Start     a request with which the agent starts a process, and its reports
 //!             ├────► Work::Sources   a directory that the working tree is sent to
-//!             ├────► Work::Keep      files move between the instance and a store
 //!             └────► a message      the kind, or this step of it, cannot be carried out
 //! ```
 //! Values are worked out here too: what an expression stands for is known when the step's turn has come.
@@ -22,7 +21,6 @@ use kiln_pipeline::expr::{Scope, Template};
 use kiln_pipeline::plan::{Step, StepKind};
 use kiln_wire::agent::StartStepRequest;
 
-use crate::caches::Keeping;
 use crate::fleet::error_chain;
 use crate::nest::Nest;
 use crate::stage_context::StageContext;
@@ -31,7 +29,7 @@ pub use credentials::{Login, logins};
 pub use environment::fits;
 
 /// What the instance has to do for a step.
-pub(crate) enum Work<'a> {
+pub(crate) enum Work {
     /// The agent starts a process and supervises it.
     Start(Box<Prepared>),
     /// The working tree is sent once more.
@@ -39,8 +37,6 @@ pub(crate) enum Work<'a> {
         /// Where it is put.
         directory: String,
     },
-    /// Files move between the instance and a store.
-    Keep(Keeping<'a>),
 }
 
 /// A step in which every expression has its value.
@@ -55,19 +51,18 @@ pub(crate) struct Prepared {
 ///
 /// # Errors
 /// In one line for people: an expression has no value, or the step cannot be run.
-pub(crate) fn work<'t>(turn: &Turn<'t, '_>) -> Result<Work<'t>, String> {
+pub(crate) fn work(turn: &Turn<'_, '_>) -> Result<Work, String> {
     match &turn.step.kind {
         StepKind::Run(run) | StepKind::Background(run) | StepKind::RunTests(run) => start(run::prepare(turn, run)),
         StepKind::Plugin(plugin) => start(run::plugin(turn, plugin)),
         StepKind::GitClone(clone) => checkout::work(turn, clone),
         StepKind::BuildImage(build) => start(build::prepare(turn, build)),
-        StepKind::SaveCache(save) => Ok(Work::Keep(Keeping::Save(save))),
-        StepKind::RestoreCache(restore) => Ok(Work::Keep(Keeping::Restore(restore))),
-        StepKind::Upload(upload) => Ok(Work::Keep(Keeping::Upload(upload))),
+        StepKind::SaveCache(_) | StepKind::RestoreCache(_) => Err(turn.not_yet("caches")),
+        StepKind::Upload(_) => Err(turn.not_yet("uploads")),
     }
 }
 
-fn start<'t>(prepared: Result<Prepared, String>) -> Result<Work<'t>, String> {
+fn start(prepared: Result<Prepared, String>) -> Result<Work, String> {
     prepared.map(|prepared| Work::Start(Box::new(prepared)))
 }
 
@@ -86,5 +81,9 @@ impl Turn<'_, '_> {
     fn text(&self, what: &str, template: &Template) -> Result<String, String> {
         let line = self.step.location.line;
         template.render(self.scope).map_err(|e| format!("line {line}: `{what}` has no value: {}", error_chain(&e)))
+    }
+
+    fn not_yet(&self, what: &str) -> String {
+        format!("line {}: {what} cannot be run yet", self.step.location.line)
     }
 }

@@ -1,5 +1,4 @@
 //! The texts in the messages of the protocols.
 
 mod agent;
-mod archive;
 mod run;

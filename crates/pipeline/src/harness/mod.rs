@@ -8,7 +8,6 @@
 
 mod build_tables;
 mod builds;
-mod caching;
 mod clones;
 mod container;
 mod cycles;

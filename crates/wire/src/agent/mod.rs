@@ -16,7 +16,6 @@
 //! header are served, as those of clients that do not know it.
 
 mod answers;
-pub mod archive;
 pub mod kiln;
 mod requests;
 mod spec;

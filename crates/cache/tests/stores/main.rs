@@ -1,4 +1,0 @@
-//! Stores, as runs use them.
-
-mod directory;
-mod rig;
