@@ -9,8 +9,6 @@ mod config;
 mod error;
 #[cfg(feature = "issue")]
 mod issue;
-#[cfg(feature = "services")]
-mod services;
 #[cfg(feature = "issue")]
 mod store;
 
@@ -18,7 +16,5 @@ pub use config::{client_config, install_provider, open_server_config, server_con
 pub use error::TlsError;
 #[cfg(feature = "issue")]
 pub use issue::{Authority, Identity};
-#[cfg(feature = "services")]
-pub use services::{Authorities, service_config};
 #[cfg(feature = "issue")]
 pub use store::load_or_create;

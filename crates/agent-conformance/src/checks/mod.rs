@@ -7,7 +7,6 @@ mod form;
 mod hand_over;
 mod health;
 mod host;
-mod logs;
 mod not_yet;
 mod output;
 pub(crate) mod result;
@@ -84,7 +83,6 @@ const LISTS: &[&[Check]] = &[
     host::CHECKS,
     environment::CHECKS,
     hand_over::CHECKS,
-    logs::CHECKS,
     not_yet::CHECKS,
 ];
 

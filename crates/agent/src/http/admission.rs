@@ -7,16 +7,8 @@ use super::reply::Refusal;
 use crate::agent::Agent;
 
 /// Requests that begin something, or change it.
-const BEGINNINGS: [&str; 8] = [
-    wire::SETUP,
-    wire::START_STEP,
-    wire::MINT_WORKLOAD_TOKEN,
-    own::SELF_TEST,
-    own::INPUT,
-    own::RESIZE,
-    own::WORKSPACE,
-    own::FILES,
-];
+const BEGINNINGS: [&str; 7] =
+    [wire::SETUP, wire::START_STEP, own::SELF_TEST, own::INPUT, own::RESIZE, own::WORKSPACE, own::FILES];
 
 /// Requests that may come before there is a stage. A setup brings the name of one, see [`epoch`].
 const BEFORE_A_STAGE: [&str; 5] = [wire::HEALTHZ, own::IDENTITY, own::CLAIM, own::SELF_TEST, wire::SETUP];

@@ -95,8 +95,6 @@ async fn check(acts: &Acts, request: StartStepRequest, wishes: &[Stop]) -> (Poll
         output: Some(writer),
         secrets: Arc::default(),
         journal: None,
-        annotate: None,
-        delivered: None,
         engine_dir: dir.path().into(),
         kill_grace: Duration::ZERO,
         drain_grace: Duration::from_millis(500),
