@@ -17,7 +17,7 @@ pub(crate) struct Answer {
     pub(crate) request: String,
 }
 
-/// Makes a request as it is, without any header of its own but those that HTTP needs.
+/// Makes a request unchanged, with only the headers that HTTP requires.
 pub(crate) async fn call(
     client: &Client,
     method: &str,
@@ -68,23 +68,23 @@ impl Answer {
         ))
     }
 
-    /// The JSON of the body.
+    /// Returns the JSON of the body.
     pub(crate) fn json(&self) -> Expected<Value> {
         serde_json::from_slice(&self.body)
             .map_err(|e| Finding::Breach(format!("the answer to {} is no JSON ({e}): {:?}", self.request, self.text())))
     }
 
-    /// A success, and its JSON.
+    /// Expects a success, and returns its JSON.
     pub(crate) fn ok(&self) -> Expected<Value> {
         self.has_status(200)?.json()
     }
 
-    /// A success that says nothing more.
+    /// Expects a success without content.
     pub(crate) fn is_empty(&self) -> Expected {
         same(&format!("the answer to {}", self.request), self.ok()?, serde_json::json!({}))
     }
 
-    /// A refusal of this status, with the one field that refusals have; its text.
+    /// Expects a refusal with this status and the only field that refusals have, and returns its text.
     pub(crate) fn refusal(&self, status: u16) -> Expected<String> {
         let body = self.has_status(status)?.json()?;
         let fields = crate::expect::object(&format!("the answer to {}", self.request), &body)?;

@@ -1,41 +1,41 @@
-//! What is expected of an answer.
+//! Expectations of answers.
 
 use serde_json::{Map, Value};
 
 /// Why a check does not pass.
 #[derive(Debug, thiserror::Error)]
 pub enum Finding {
-    /// The agent does not keep the protocol.
+    /// The agent violates the protocol.
     #[error("{0}")]
     Breach(String),
-    /// The check says nothing about this agent.
+    /// The check does not apply to this agent.
     #[error("{0}")]
     NotApplicable(String),
 }
 
 pub(crate) type Expected<T = ()> = Result<T, Finding>;
 
-/// A breach, in words.
+/// Returns a breach, in words.
 pub(crate) fn breach<T>(what: impl Into<String>) -> Expected<T> {
     Err(Finding::Breach(what.into()))
 }
 
-/// Two values are the same.
+/// Expects two values to be equal.
 pub(crate) fn same<A: PartialEq<B> + std::fmt::Debug, B: std::fmt::Debug>(what: &str, got: A, expected: B) -> Expected {
     if got == expected { Ok(()) } else { breach(format!("{what} is {got:?} and should be {expected:?}")) }
 }
 
-/// Something holds.
+/// Expects a condition to hold.
 pub(crate) fn holds(what: impl Into<String>, is: bool) -> Expected {
     if is { Ok(()) } else { breach(what) }
 }
 
-/// The object that a value is.
+/// Expects an object, and returns it.
 pub(crate) fn object<'a>(what: &str, value: &'a Value) -> Expected<&'a Map<String, Value>> {
     value.as_object().map_or_else(|| breach(format!("{what} is {value} and should be an object")), Ok)
 }
 
-/// What a field holds.
+/// The content of a field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Shape {
     Text,
@@ -46,7 +46,7 @@ pub(crate) enum Shape {
     Number,
     /// Names to texts.
     Texts,
-    /// Whatever another service makes of it.
+    /// Any value of another service.
     Any,
     /// An object with these fields.
     Object(&'static [Field]),
@@ -54,18 +54,19 @@ pub(crate) enum Shape {
     List(&'static [Field]),
 }
 
-/// Whether a field is there when it is zero.
+/// Whether a zero field is present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
-    /// Always there.
+    /// It is always present.
     Always,
-    /// Only when it is not zero.
+    /// It is only present if it is not zero.
     NotZero,
 }
 
 pub(crate) type Field = (&'static str, Shape, Presence);
 
-/// The object has these fields, and no others, each of its shape, and none that is zero and should be absent.
+/// Expects the object to have these fields, and no others, each of its shape, and none that is zero and should be
+/// absent.
 pub(crate) fn fields(what: &str, value: &Value, known: &[Field]) -> Expected {
     let object = object(what, value)?;
     for (name, value) in object {

@@ -1,47 +1,47 @@
-//! What came of the checks.
+//! Results of the checks.
 
 use std::time::Duration;
 
 use reqwest::Url;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-/// What came of one check.
+/// Result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The agent keeps it.
+    /// The check passed.
     Passed,
-    /// It does not, and this is what was seen.
+    /// The check failed, with this observation.
     Failed(String),
-    /// The check says nothing about this agent or its machine, for this reason.
+    /// The check does not apply to this agent or its machine, for this reason.
     Skipped(String),
-    /// Agents need not do it yet, for this reason.
+    /// Agents need not support it yet, for this reason.
     NotYet(String),
 }
 
-/// A check and what came of it.
+/// A check and its result.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// Name of the check.
     pub name: &'static str,
-    /// Section of the protocol's description that it stands for.
+    /// Its section in the protocol's description.
     pub section: &'static str,
-    /// What came of it.
+    /// Its result.
     pub outcome: Outcome,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
 }
 
-/// All of them.
+/// All results.
 #[derive(Clone, Debug)]
 pub struct Report {
     agent: Url,
     version: String,
-    /// In the order in which they were made.
+    /// The results, in the order of the checks.
     pub verdicts: Vec<Verdict>,
 }
 
 impl Outcome {
-    /// Its word in reports.
+    /// Returns its word in reports.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Outcome {
         }
     }
 
-    /// What was seen, or why nothing was.
+    /// Returns the observation or the reason.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         match self {
@@ -67,19 +67,19 @@ impl Report {
         Self { agent: agent.clone(), version: version.to_owned(), verdicts: Vec::new() }
     }
 
-    /// Number of checks with that word for an outcome.
+    /// Returns the number of checks with this result.
     #[must_use]
     pub fn count(&self, word: &str) -> usize {
         self.verdicts.iter().filter(|verdict| verdict.outcome.word() == word).count()
     }
 
-    /// Whether the agent was held to something, and kept all of it.
+    /// Returns whether something was checked and nothing failed.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.count("failed") == 0 && self.count("passed") > 0
     }
 
-    /// The checks that failed.
+    /// Returns the failed checks.
     pub fn failures(&self) -> impl Iterator<Item = &Verdict> {
         self.verdicts.iter().filter(|verdict| matches!(verdict.outcome, Outcome::Failed(_)))
     }

@@ -1,4 +1,4 @@
-//! How an end is asked for, and how one came about.
+//! Requests to end something, and the ways in which a command ends.
 
 use std::time::Duration;
 

@@ -1,31 +1,31 @@
-//! How long work tells what it does. The library never prints; the caller shows this as it likes.
+//! Progress of long work. The library never prints; the caller shows progress as it likes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Something worth telling a person who waits.
+/// News for a person who waits.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
     /// A piece of work began.
     Began {
-        /// What it is, as in "building image debian".
+        /// Its name, as in "building image debian".
         task: String,
     },
-    /// It goes on: its newest line, or how far it is.
+    /// The task has progressed: its newest line, or its position.
     Step {
         /// The task of [`Progress::Began`].
         task: String,
-        /// What happens now.
+        /// The present action.
         detail: String,
     },
-    /// It ended well.
+    /// The task succeeded.
     Done {
         /// The task of [`Progress::Began`].
         task: String,
-        /// How long it took.
+        /// Its duration.
         took: Duration,
     },
-    /// It ended without what it was for. The error is the caller's to tell.
+    /// The task failed. The caller reports the error.
     Failed {
         /// The task of [`Progress::Began`].
         task: String,
@@ -37,7 +37,7 @@ pub enum Progress {
 /// Receives progress. Called from any thread; should return at once.
 pub type Listener = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// A task. One that is dropped before it is done has failed.
+/// A task. It has failed if it is dropped before it is done.
 pub(crate) struct Task<'a> {
     listener: &'a Listener,
     name: String,

@@ -12,24 +12,25 @@ use kiln_wire::agent::kiln::FilesRequest;
 use kiln_wire::run::{TestCase, Tests};
 use tokio::sync::mpsc;
 
-/// How much of all reports of a step together is read, and how much may come packed, in bytes.
+/// Limit for the reports of one step together, in bytes: for the reports that are read, and for the packed stream.
 const REPORTS_MAX_BYTES: u64 = 128 << 20;
-/// How much is unpacked, with what is not read of reports that are too large, in bytes.
+/// Limit for unpacking, in bytes. It includes the unread rest of reports that are too large.
 const UNPACKED_MAX_BYTES: u64 = 1 << 30;
-/// How much the agent packs, in bytes. It breaks off behind that, which looks as if the connection had; so the limits are here.
+/// Limit that the agent gets for packing, in bytes. An agent that reaches its limit breaks off, which looks like a
+/// broken connection. The limits that matter are therefore enforced here.
 const PACKED_MAX_BYTES: u64 = 1 << 40;
-/// Cases that are told at once.
+/// Cases in one batch.
 const BATCH_CASES: usize = 500;
-/// Size of the texts of the cases that are told at once, in bytes.
+/// Size of the texts of one batch, in bytes.
 const BATCH_BYTES: usize = 256 << 10;
-/// Batches that were read and not told yet.
+/// Batches that were read and not passed on yet.
 const BATCHES: usize = 2;
 
-/// What the reports of an attempt at a step say.
+/// Content of the reports of one attempt at a step.
 pub struct Collected {
     /// The sum; `None` when no report was found.
     pub tests: Option<Tests>,
-    /// Which cases failed.
+    /// The cases that failed.
     pub failed: Failed,
 }
 
@@ -138,7 +139,7 @@ fn reports(unpacked: impl Read, collector: &mut Collector<'_>, batch: &mut Batch
     Ok(())
 }
 
-/// Cases that are told together.
+/// Cases that are passed on together.
 struct Batch {
     cases: Vec<TestCase>,
     bytes: usize,

@@ -1,4 +1,4 @@
-//! What the parts of one stage's run share.
+//! State that the parts of one stage's run share.
 
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ use crate::gone::Gone;
 use crate::loops::Siblings;
 use crate::why::Why;
 
-/// Work that goes on beside the steps.
+/// Work that goes on alongside the steps.
 pub(crate) type Beside<'a> = BoxFuture<'a, ()>;
 
 /// One iteration of a stage, as its steps see it.
@@ -38,7 +38,7 @@ pub(crate) struct StageContext<'a> {
     /// Why the steps that have not begun are skipped: one of them ended the stage well.
     pub(crate) over: OnceLock<String>,
     pub(crate) steps: Mutex<Vec<StepReport>>,
-    /// Takes work that goes on beside the steps, such as reading the output of background steps.
+    /// Receives work that goes on alongside the steps, such as reading the output of background steps.
     pub(crate) beside: mpsc::UnboundedSender<Beside<'a>>,
 }
 

@@ -1,17 +1,17 @@
-//! Decides what follows a step's failure, and that of a step group.
+//! Decides the consequences of the failure of a step or a step group.
 
 use crate::plan::{ErrorKind, FailureAction, FailureStrategy, Limit};
 
-/// What follows a step's failure.
+/// Consequence of a step's failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It runs again, after this wait where there is one.
+    /// The step runs again, after this wait if there is one.
     Retry(Option<Limit>),
-    /// It stays failed, and everything else goes on as if it had passed.
+    /// The step stays failed, and everything else goes on as if it had passed.
     Ignore,
-    /// It counts as passed.
+    /// The step counts as passed.
     MarkAsSuccess,
-    /// It stays failed, and what it is part of fails with it.
+    /// The step stays failed, and the surrounding group or stage fails with it.
     Fail,
     /// The whole run ends.
     Abort,
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(decisions, [Some(waits(&[1]).pop()), Some(waits(&[5]).pop()), None]);
         assert_eq!(again(&group, &[ErrorKind::Step], 1), None);
         assert_eq!(again(&group, &[], 1), None);
-        // Its steps fail by it, and ask nobody further out.
+        // The group's strategy fails its steps, and no outer strategy is asked.
         let stage = [strategy(&[ErrorKind::All], FailureAction::Ignore)];
         assert_eq!(next(&[&[], &group, &stage], ErrorKind::Timeout, 1), Decision::Fail);
     }

@@ -1,25 +1,25 @@
-//! What the caller says about how a file is read.
+//! The caller's options for reading a file.
 
 use std::collections::BTreeMap;
 
-/// How a file is read.
+/// Options for reading a file.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Unknown keys are warnings.
     pub lenient: bool,
     /// Values for variables and `<+input>`s, by the name of a variable (`version`) or by the full path
-    /// (`pipeline.stages.build.variables.version`). They come before those of input sets.
+    /// (`pipeline.stages.build.variables.version`). They take precedence over input sets.
     pub inputs: BTreeMap<String, String>,
-    /// Input sets; where several have a value, the last one's is taken.
+    /// Input sets. If several have a value, the last one counts.
     pub input_sets: Vec<Source>,
-    /// Files among which the templates are that the pipeline names. A file that holds no template is passed over.
+    /// Files that may contain the templates that the pipeline names. Files without a template are skipped.
     pub templates: Vec<Source>,
 }
 
 /// A further file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Source {
-    /// What messages call it.
+    /// Name for messages.
     pub name: String,
     /// Its content.
     pub bytes: Vec<u8>,

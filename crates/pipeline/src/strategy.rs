@@ -16,9 +16,9 @@ pub const MAX_ITERATIONS: usize = 256;
 pub struct Iteration {
     /// From 0.
     pub index: u32,
-    /// How many there are.
+    /// Number of runs.
     pub total: u32,
-    /// What its id has after that of its item: `_0_1`, the positions on the axes, or `_2`; `_` and the `nodeName`, where
+    /// Suffix of its id after that of its item: `_0_1` (the positions on the axes), `_2`, or `_` and the `nodeName` if
     /// there is one.
     pub postfix: String,
     /// Name for people: `jdk=11, os=linux`.
@@ -34,9 +34,9 @@ pub struct Iteration {
 /// The runs of a strategy, and how many of them may run at the same time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expansion {
-    /// In order.
+    /// The runs, in order.
     pub iterations: Vec<Iteration>,
-    /// At least 1.
+    /// Greatest number of runs at the same time, at least 1.
     pub max_concurrency: usize,
     /// Whether runs that have not begun are skipped once one has failed.
     pub skip_queued: bool,
@@ -48,9 +48,9 @@ pub enum StrategyError {
     /// A value of it could not be worked out.
     #[error("line {}: the strategy's `{what}` has no value", .at.line)]
     Value {
-        /// Which part.
+        /// The part of the strategy.
         what: String,
-        /// Where the strategy stands.
+        /// Place of the strategy.
         at: Location,
         /// Why.
         #[source]
@@ -59,29 +59,29 @@ pub enum StrategyError {
     /// A value of it is of the wrong kind.
     #[error("line {}: the strategy's `{what}` must be {needs}, and is `{got}`", .at.line)]
     Kind {
-        /// Which part.
+        /// The part of the strategy.
         what: String,
-        /// What it must be.
+        /// The required kind.
         needs: &'static str,
-        /// What it is.
+        /// The actual value.
         got: String,
-        /// Where the strategy stands.
+        /// Place of the strategy.
         at: Location,
     },
     /// Too many runs.
     #[error("line {}: the strategy stands for {count} runs; at most {MAX_ITERATIONS} are allowed", .at.line)]
     TooMany {
-        /// How many.
+        /// Number of runs.
         count: usize,
-        /// Where the strategy stands.
+        /// Place of the strategy.
         at: Location,
     },
 }
 
-/// Returns the runs that a strategy stands for.
+/// Returns the runs of a strategy.
 ///
 /// # Errors
-/// A value that cannot be worked out or is of the wrong kind, or too many runs.
+/// A value cannot be worked out or is of the wrong kind, or there are too many runs.
 pub fn expand(strategy: &Strategy, scope: &Scope) -> Result<Expansion, StrategyError> {
     let at = &strategy.location;
     let mut iterations = match &strategy.kind {
@@ -189,7 +189,7 @@ pub(crate) fn slice(count: usize, start: Option<usize>, end: Option<usize>, perc
     start.unwrap_or(0).min(end)..end
 }
 
-/// So many hundredths of a count, rounded.
+/// Returns a percentage of a count, rounded.
 fn share(count: usize, hundredths: usize) -> usize {
     count.saturating_mul(hundredths).saturating_add(50) / 100
 }
@@ -258,7 +258,7 @@ fn axis_values(what: &str, axis: &Axis, scope: &Scope, at: &Location) -> Result<
         template.value(scope).map_err(|source| StrategyError::Value { what: what.into(), at: at.clone(), source })?;
     match value {
         Value::List(items) => Ok(items),
-        // A list that came out of a step is text: JSON, or values between commas.
+        // A list from a step is text: JSON, or values separated by commas.
         Value::String(list) => Ok(match serde_json::from_str(&list) {
             Ok(serde_json::Value::Array(items)) => items.into_iter().map(Value::from).collect(),
             _ => list.split(',').map(|item| Value::from(item.trim())).collect(),

@@ -1,4 +1,4 @@
-//! Whatever the bytes are, reading them ends, and ends with a verdict that fits its findings.
+//! Reading any bytes ends, with a verdict that fits the findings.
 
 use kiln_document::{Severity, Status};
 use kiln_pipeline::facts::Facts;

@@ -1,10 +1,11 @@
-//! A stage that is over before its end: the agent was started again, or a step tampered with it.
+//! Stages that are over early: the agent was started again, or a step tampered with it.
 //!
 //! ```text
 //!  serving ──a journal is found at the start──► over (agent_restarted)
 //!     └──── a step tampered ──────────────────► over (tampered): what runs is ended
 //! ```
-//! There is no way back. What tells about the past is answered as before, what would begin something is refused.
+//! There is no way back. Requests about the past are answered as before, and requests that would begin something are
+//! refused.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -24,11 +25,11 @@ use crate::spool;
 use crate::step::Step;
 use crate::supervise::{self, Left, Runtime};
 
-/// How often it is looked whether somebody tampered with the agent, beside the ends of steps.
+/// Interval between checks for tampering with the agent, besides the check at the end of each step.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// A system that asks a process to end also wakes it, in case it was stopped. So a wake says nothing when the agent is asked to
-/// end within this time.
+/// A system that asks a process to end also wakes it, in case it was stopped. A wake therefore means nothing if the
+/// agent is asked to end within this time.
 const WAKE_DOUBT: Duration = Duration::from_millis(300);
 
 /// Why a stage is over, for programs and for people.
@@ -46,7 +47,7 @@ pub(super) struct ProgramFile {
 }
 
 impl ProgramFile {
-    /// None where it cannot be told.
+    /// Returns the file and its stamp, or `None` if they cannot be determined.
     pub(super) fn own() -> Option<Self> {
         let path = std::env::current_exe().ok()?;
         let stamp = Stamp::at(&path).ok()?;
@@ -59,7 +60,7 @@ impl ProgramFile {
 }
 
 impl Agent {
-    /// Takes over what an earlier process left. Its stage is not carried on: nobody knows how far it got.
+    /// Takes over the state that an earlier process left. Its stage is not continued: nobody knows how far it got.
     pub(super) fn take_up(&self, found: &Found) {
         let same_boot = is_of_this_boot(found);
         let message = match same_boot {
@@ -118,12 +119,12 @@ impl Agent {
     /// Refuses a call that is meant for another stage than the one that was set up.
     pub(crate) fn admit_epoch(&self, given: &str) -> Result<(), AgentError> {
         let stage = lock(&self.stage);
-        // Where a journal could not be read, nobody knows the name; what the caller may do then is little enough.
+        // If a journal could not be read, nobody knows the name. The caller can do little enough in that state.
         let unknown = stage.epoch().is_empty() && self.over.get().is_some();
         if stage.epoch() == given || unknown { Ok(()) } else { Err(AgentError::OtherEpoch) }
     }
 
-    /// What became of a step of that id: nobody knows it.
+    /// Returns the error for a step id that nobody knows.
     pub(crate) fn unknown_step(&self) -> AgentError {
         self.admit().err().unwrap_or(AgentError::UnknownStep)
     }
@@ -139,7 +140,7 @@ impl Agent {
         }
     }
 
-    /// Looks every now and then whether somebody tampers with the agent, until the agent is no more.
+    /// Checks at intervals whether somebody tampers with the agent, as long as the agent exists.
     pub(crate) async fn keep_watch(agent: Weak<Self>) {
         let mut resumed = program::resumed();
         loop {
@@ -154,7 +155,7 @@ impl Agent {
             if agent.stopping.load(Ordering::Acquire) {
                 return;
             }
-            // Before there is a stage nobody could be deceived.
+            // Before there is a stage, nobody can be deceived.
             if !agent.journal.is_begun() {
                 continue;
             }
@@ -190,7 +191,7 @@ impl Agent {
     }
 }
 
-/// Whether the machine was not booted since. Numbers of processes mean something within a boot alone.
+/// Returns whether the machine has not been booted since. Process numbers have a meaning only within one boot.
 fn is_of_this_boot(found: &Found) -> bool {
     found.begin.as_ref().is_none_or(|begin| begin.boot == identity::boot_id())
 }

@@ -1,4 +1,5 @@
-//! Locks between processes, which the kernel releases when their holder dies, and the removal of what they guarded.
+//! Locks between processes, which the kernel releases when their holder dies, and the removal of the files that they
+//! guard.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use crate::error::QemuError;
 use crate::progress::{Listener, Task};
 
-/// How often a lock that another process holds is tried again.
+/// Poll interval for a lock of another process.
 const TRY_EVERY: Duration = Duration::from_millis(100);
 
 /// Waits for a lock that others may hold too.
@@ -20,17 +21,17 @@ pub(crate) async fn exclusive(path: &Path, listener: &Listener, what: &str) -> R
     acquire(path, listener, what, File::try_lock).await
 }
 
-/// The lock if nobody holds it now; the file is made if it is not there.
+/// Returns the lock if nobody holds it now. The file is created on demand.
 pub(crate) fn try_exclusive(path: &Path) -> Option<File> {
     let file = open(path).ok()?;
     file.try_lock().ok().map(|()| file)
 }
 
-/// Somebody holds a lock, or its file cannot be looked at.
+/// Another process holds a lock, or its file cannot be opened.
 #[derive(Debug)]
 pub(crate) struct Held;
 
-/// Takes the lock of a file if nobody holds it. Makes no file: one that is not there is held by nobody, and is none.
+/// Takes the lock of a file if nobody holds it. Creates no file: a missing one is held by nobody, and gives none.
 pub(crate) fn take_existing(path: &Path) -> Result<Option<File>, Held> {
     match File::open(path) {
         Ok(file) if file.try_lock().is_ok() => Ok(Some(file)),
@@ -68,8 +69,8 @@ fn open(path: &Path) -> Result<File, QemuError> {
     File::options().create(true).truncate(false).write(true).read(true).open(path).map_err(QemuError::io("open", path))
 }
 
-/// Removes a directory if it is there. Refuses where something is mounted below it: an interrupted build may have left
-/// the host's own /dev there.
+/// Removes a directory if it exists. Refuses if something is mounted below it, because an interrupted build may have
+/// left the host's own /dev there.
 pub(crate) fn remove_tree(dir: &Path) -> Result<(), QemuError> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     if let Some(mount) = mounts.lines().filter_map(|l| l.split(' ').nth(1)).find(|m| Path::new(m).starts_with(dir)) {

@@ -1,11 +1,12 @@
-//! Whether connections on this host come out of a VM.
+//! Detects connections on this host that come from a VM.
 //!
 //! QEMU's user-mode network lets a VM reach the host's loopback, as 10.0.2.2, and nothing in the address tells such a
 //! connection from one of the host's own programs. The process that holds its other end does: it is a QEMU, or it runs as one of
 //! the users that only VMs are.
 //!
-//! To find that out, the kernel's table of sockets and the files of every QEMU have to be read, some milliseconds on a host at
-//! rest and seconds on a loaded one. One reading serves any number of connections, so they are looked at together.
+//! For that, the kernel's table of sockets and the files of every QEMU have to be read, which takes some milliseconds
+//! on an idle host and seconds on a loaded one. One reading serves any number of connections, so they are looked up
+//! together.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -14,10 +15,10 @@ use std::path::Path;
 
 use crate::host::ids;
 
-/// Beginning of the names of QEMU's processes, as the kernel cuts them.
+/// Prefix of the names of QEMU's processes, as the kernel truncates them.
 const QEMU: &str = "qemu-system";
-/// A socket that is not in the table is looked for again, up to this often: the kernel hands the table out in pieces, and a
-/// socket that moves meanwhile can be missed.
+/// Number of lookups of a socket that is not in the table. The kernel returns the table in pieces, so a socket that
+/// moves meanwhile can be missed.
 const LOOKS: u32 = 3;
 /// The kernel's tables of this network namespace.
 const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
@@ -31,18 +32,18 @@ pub struct Connection {
     pub local: SocketAddr,
 }
 
-/// What holds the other end of a connection.
+/// The holder of the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// A program of this host that is no QEMU, or whose files this process may not look into.
+    /// A program of this host that is no QEMU, or whose files this process may not read.
     Program,
     /// A QEMU.
     Vm,
-    /// Nothing any more. It may have been anybody.
+    /// Nothing any more. It may have been either.
     Gone,
 }
 
-/// Returns what holds the other end of each connection, in their order. Blocks while it reads `/proc`.
+/// Returns the holder of the other end of each connection, in their order. Blocks while it reads `/proc`.
 #[must_use]
 pub fn peers(connections: &[Connection]) -> Vec<Peer> {
     let mut found = look(connections);
@@ -59,7 +60,8 @@ pub fn peers(connections: &[Connection]) -> Vec<Peer> {
     found
 }
 
-/// A socket that is there before and after the QEMUs were looked into was in none of them if it was not found there.
+/// Looks once. A socket that exists before and after the QEMUs were read belongs to none of them if it was not found
+/// there.
 fn look(connections: &[Connection]) -> Vec<Peer> {
     let before = sockets_of(connections);
     let held = held_by_vms(Path::new("/proc"));
@@ -75,7 +77,7 @@ fn judge(before: Option<&Socket>, after: Option<&Socket>, held_by_vms: &HashSet<
     }
 }
 
-/// The inodes of all sockets that QEMUs hold.
+/// Returns the inodes of all sockets that QEMUs hold.
 fn held_by_vms(proc: &Path) -> HashSet<u64> {
     let processes = fs::read_dir(proc).into_iter().flatten().flatten().map(|entry| entry.path());
     processes.filter(|process| is_qemu(process)).flat_map(|process| sockets(&process)).collect()
@@ -95,24 +97,25 @@ fn sockets(process: &Path) -> Vec<u64> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Socket {
     inode: u64,
-    /// Whose it is.
+    /// Its user.
     uid: u32,
 }
 
-/// The other ends' sockets.
+/// Returns the sockets of the other ends.
 fn sockets_of(connections: &[Connection]) -> HashMap<Connection, Socket> {
     let mut found = HashMap::new();
     for table in TABLES {
         if found.len() < connections.len() {
-            // A table that is not there has no sockets.
+            // A missing table has no sockets.
             find(&fs::read_to_string(table).unwrap_or_default(), connections, &mut found);
         }
     }
     found
 }
 
-/// Looks connections up in a table of the kernel: its second column is the address of a socket, the third that of its other
-/// end, the eighth its user, the tenth its inode. Both addresses count: another program may have the same port towards another address.
+/// Looks connections up in a table of the kernel: its second column is the address of a socket, the third that of its
+/// other end, the eighth its user, the tenth its inode. Both addresses are compared, because another program may use
+/// the same port towards another address.
 fn find(table: &str, connections: &[Connection], found: &mut HashMap<Connection, Socket>) {
     let mut wanted = HashMap::new();
     for connection in connections {
@@ -124,7 +127,7 @@ fn find(table: &str, connections: &[Connection], found: &mut HashMap<Connection,
         let mut columns = line.split_ascii_whitespace().skip(1);
         let (Some(own), Some(other)) = (columns.next(), columns.next()) else { continue };
         let (Some(uid), Some(inode)) = (columns.nth(4), columns.nth(1)) else { continue };
-        // One that its process has closed has none.
+        // A socket that its process has closed has none.
         let Some(inode) = inode.parse().ok().filter(|inode| *inode != 0) else { continue };
         let Ok(uid) = uid.parse() else { continue };
         if let Some(connection) = wanted.get(&(own.to_owned(), other.to_owned())) {
@@ -133,8 +136,8 @@ fn find(table: &str, connections: &[Connection], found: &mut HashMap<Connection,
     }
 }
 
-/// The address as the tables spell it, each 32 bits in the byte order of the machine: as itself, and as a socket of the newer
-/// family has it that reaches the older one.
+/// Returns the address in the notations of the tables, in words of 32 bits in the machine's byte order: as it is, and
+/// as a socket of the newer family has it that reaches the older one.
 fn spellings(address: SocketAddr) -> [String; 2] {
     let hex = |bytes: &[u8]| {
         let word = |four: &[u8]| u32::from_ne_bytes([four[0], four[1], four[2], four[3]]);

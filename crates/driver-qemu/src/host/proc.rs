@@ -1,20 +1,20 @@
-//! What the host is and has, from /proc. Each fact is read when asked for; nothing is remembered.
+//! Facts about the host, from /proc. Each is read on demand; nothing is remembered.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// The host's memory in MiB. None where the kernel does not say.
+/// The host's memory in MiB. None if the kernel does not report it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// All of it.
+    /// The whole memory.
     pub(crate) total: Option<u64>,
-    /// What can be given away without swapping.
+    /// Memory that is available without swapping.
     pub(crate) available: Option<u64>,
 }
 
-/// Reads the host's memory as it is now.
+/// Reads the host's present memory.
 pub(crate) fn memory_mib() -> Memory {
     parse_memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default())
 }
@@ -27,7 +27,7 @@ fn parse_memory(meminfo: &str) -> Memory {
     Memory { total: mib("MemTotal"), available: mib("MemAvailable") }
 }
 
-/// A new random id: lower-case letters, digits and hyphens.
+/// Returns a new random id: lower-case letters, digits and hyphens.
 pub(crate) fn random_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default().trim().to_owned()
 }
@@ -37,13 +37,15 @@ pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// Returns when a process began, in clock ticks since boot: with the pid it names a process for one boot. None when it is gone.
+/// Returns when a process began, in clock ticks since boot. With the pid it identifies a process during one boot. None
+/// when it is gone.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
     parse_start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 fn parse_start_time(stat: &str) -> Option<u64> {
-    // The command's name is in brackets and may hold anything, brackets and spaces too: count from its last bracket.
+    // The command's name is in brackets and may itself contain brackets and spaces, so fields are counted from its last
+    // bracket.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
     let state = fields.next()?;
@@ -65,7 +67,7 @@ pub(crate) fn command_line(pid: u32) -> Vec<String> {
     bytes.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
-/// A process, named so that another one with the same pid is not taken for it.
+/// A process, identified so that another one with the same pid is not confused with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessName {
     pub(crate) pid: u32,
@@ -74,19 +76,19 @@ pub(crate) struct ProcessName {
 }
 
 impl ProcessName {
-    /// The process that has this pid now.
+    /// Returns the process with this pid.
     pub(crate) fn of(pid: u32) -> Self {
         Self { pid, start_time: start_time(pid), boot_id: boot_id() }
     }
 
-    /// Whether this very process lives. In doubt, no: then it is not killed either.
+    /// Returns whether exactly this process lives. In doubt it does not, so that it is not killed either.
     pub(crate) fn lives(&self) -> bool {
         self.start_time.is_some() && start_time(self.pid) == self.start_time && boot_id() == self.boot_id
     }
 }
 
-/// Opens for reading a file that a process has open, also one that has no name any more. None where the process has not, or this
-/// one may not look.
+/// Opens for reading a file that a process has open, even one without a name. None if the process does not have it
+/// open, or this process may not look.
 pub(crate) fn opened(pid: u32, path: &Path) -> Option<File> {
     let removed = format!("{} (deleted)", path.display());
     let is_it = |to: PathBuf| to == path || to.as_os_str() == removed.as_str();

@@ -1,11 +1,12 @@
-//! Whether the host has memory and disk for one more VM: a pure decision over what the host has and what is promised.
+//! Decides whether the host has memory and disk for one more VM, as a pure function of the host's state and the
+//! promises.
 //!
 //! ```text
 //! memory   declared by all VMs + this one       ≤ the host's memory × overcommit
 //!          starting VMs + this one + reserve    ≤ what is available now × overcommit
 //! disk     owed to all VMs + this one           ≤ what is free now
 //! ```
-//! What a VM is owed is its reservation less what it has written: that is no longer free.
+//! A VM is owed its reservation minus its writes, which are no longer free.
 
 use std::path::Path;
 
@@ -14,45 +15,45 @@ use crate::host::{proc, unix};
 
 /// Memory that the host itself needs to stay usable.
 const RESERVE_MIB: u64 = 256;
-/// A setting below this would promise nothing.
+/// Least overcommit. A smaller setting would promise nothing.
 const LEAST_OVERCOMMIT: f64 = 0.01;
 
-/// How far memory and disk are promised, as settings say.
+/// Limits on promises of memory and disk, from the settings.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
     /// Free disk that is reserved for each VM.
     pub(crate) disk_reserve_bytes: u64,
-    /// The VMs may declare this many times the host's memory.
+    /// Factor of the host's memory that all VMs together may declare.
     pub(crate) memory_overcommit: f64,
 }
 
-/// What the host has.
+/// The host's resources.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Host {
-    /// All memory; none where the kernel does not say.
+    /// The whole memory; none if the kernel does not report it.
     pub(crate) memory_mib: Option<u64>,
-    /// What can be given away without swapping; none where the kernel does not say.
+    /// Memory that is available without swapping; none if the kernel does not report it.
     pub(crate) available_mib: Option<u64>,
     /// Free disk where VMs write.
     pub(crate) free_bytes: u64,
 }
 
-/// What VMs that start or run are promised already.
+/// Promises to VMs that start or run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Promised {
     /// Memory that all of them declare.
     pub(crate) declared_mib: u64,
-    /// Memory of those that have only begun to start, and so have not taken it yet.
+    /// Memory of those that have only begun to start, and so do not use it yet.
     pub(crate) starting_mib: u64,
     /// Disk that they are owed.
     pub(crate) owed_bytes: u64,
 }
 
 impl Host {
-    /// The host as it is now. `dir` is where VMs write.
+    /// Returns the host's present state. `dir` is the folder where VMs write.
     ///
     /// # Errors
-    /// When the file system does not say what is free.
+    /// When the file system does not report its free space.
     pub(crate) fn now(dir: &Path) -> Result<Self, QemuError> {
         let free_bytes = unix::free_bytes(dir).map_err(QemuError::io("ask for free space of", dir))?;
         let memory = proc::memory_mib();
@@ -60,10 +61,10 @@ impl Host {
     }
 }
 
-/// Checks that `dir` has room for a file of so many bytes. `purpose` says what for: "building an image".
+/// Checks that `dir` has room for a file of this size. `purpose` is its purpose: "building an image".
 ///
 /// # Errors
-/// When it has not, or the file system does not say.
+/// When there is no room, or the file system does not report its free space.
 pub(crate) fn require_for_file(dir: &Path, bytes: u64, purpose: &str) -> Result<(), QemuError> {
     let free = unix::free_bytes(dir).map_err(QemuError::io("ask for free space of", dir))?;
     if free >= bytes {
@@ -74,7 +75,7 @@ pub(crate) fn require_for_file(dir: &Path, bytes: u64, purpose: &str) -> Result<
 }
 
 impl Promised {
-    /// Adds a VM that runs and has written so much.
+    /// Adds a running VM that has written this much.
     pub(crate) fn add_running(&mut self, policy: &Policy, memory_mib: u32, written_bytes: u64) {
         self.declared_mib += u64::from(memory_mib);
         self.owed_bytes += policy.disk_reserve_bytes.saturating_sub(written_bytes);
@@ -102,7 +103,7 @@ impl Policy {
         Ok(())
     }
 
-    /// The part of it that is about memory.
+    /// Decides only about memory.
     pub(crate) fn admit_memory(&self, memory_mib: u32, host: &Host, promised: &Promised) -> Result<(), Shortage> {
         let memory = u64::from(memory_mib);
         if let Some(host_mib) = host.memory_mib
@@ -123,7 +124,7 @@ impl Policy {
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     fn times_overcommit(&self, mib: u64) -> u64 {
-        // Exact up to 2^53 MiB; a result beyond u64 is cut to its largest value.
+        // Exact up to 2^53 MiB; a result beyond u64 becomes its largest value.
         (mib as f64 * self.memory_overcommit.max(LEAST_OVERCOMMIT)) as u64
     }
 }
@@ -180,7 +181,7 @@ mod tests {
         check(1.0, (9000, 9000, 3), &[(1024, 1)], &[], "fits");
         check(1.0, (9000, 9000, 3), &[(1024, 0)], &[], "3072 MiB of disk are free");
         check(1.0, (9000, 9000, 3), &[], &[1024], "3072 MiB of disk are free");
-        // What a VM has written beyond its reservation is nobody's debt.
+        // Writes beyond a VM's reservation are not owed by anybody.
         check(1.0, (9000, 9000, 2), &[(1024, 7)], &[], "fits");
     }
 }

@@ -2,17 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What runs the guest's processor.
+/// The accelerator of a guest's processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Accel {
     /// The hardware, through the kernel.
     Kvm,
-    /// QEMU's own translator: works everywhere, several times slower.
+    /// QEMU's own translator: works everywhere, but is several times slower.
     Tcg,
 }
 
-/// What the user wants.
+/// The user's choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AccelChoice {

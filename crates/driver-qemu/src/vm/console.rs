@@ -1,4 +1,4 @@
-//! The end of what a VM wrote on its console or QEMU on its error stream: bounded, and can be waited on.
+//! The end of a VM's console or of QEMU's error stream. It is limited, and can be waited on.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::host::lines::last_lines;
 
-/// How much of the end is kept.
+/// Size of the kept end.
 const KEPT_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl Tail {
     /// Keeps the end of `stream` until it ends.
     pub(crate) async fn follow(self, mut stream: impl AsyncRead + Unpin) {
         let mut buffer = vec![0; 8192];
-        // A read error is the end of the stream: the writer is gone either way.
+        // A read error ends the stream, because the writer is gone.
         while let Ok(read @ 1..) = stream.read(&mut buffer).await {
             self.push(&buffer[..read]);
         }
@@ -48,7 +48,7 @@ impl Tail {
         self.changed.send_modify(|generation| *generation += 1);
     }
 
-    /// Returns when the kept end holds `needle`. Never, if it does not come.
+    /// Returns when the kept end contains `needle`, or never.
     pub(crate) async fn holds(&self, needle: &str) {
         let mut changed = self.changed.subscribe();
         loop {
@@ -68,7 +68,7 @@ impl Tail {
         String::from_utf8_lossy(&kept.bytes).into_owned()
     }
 
-    /// The last `count` lines for a person, without the control characters that a console is full of.
+    /// Returns the last `count` lines for people, without the control characters of a console.
     pub(crate) fn last_lines(&self, count: usize) -> String {
         last_lines(&self.text(), count)
     }

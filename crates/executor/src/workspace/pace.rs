@@ -1,4 +1,4 @@
-//! Whether compression is worth it, which depends on both ends and on what is between them: it is tried out.
+//! Finds out by trial whether compression is worth it. That depends on both ends and on the network between them.
 //!
 //! ```text
 //!         slow, or clearly faster compressed             as fast stored
@@ -6,40 +6,41 @@
 //!  └─► compressed ── after a while, ──┴─► stored ── after a while, ─► compressed ─┘
 //!                    for one stretch                for one stretch
 //! ```
-//! What is measured is the content that leaves in a second, whatever holds it up: the network, the other end, or compression itself.
+//! The measure is the content that leaves per second, whatever limits it: the network, the other end, or the
+//! compression itself.
 
 use std::time::{Duration, Instant};
 
-/// What is done to content before it is sent.
+/// Treatment of content before it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packing {
-    /// It stays as it is.
+    /// Sent as it is.
     Stored,
-    /// It is compressed, where that makes it smaller.
+    /// Compressed where that makes it smaller.
     Compressed,
 }
 
-/// Bytes of content that are sent in one way until their pace counts: what is on the way still went in the other.
+/// Bytes that are sent in a new way before its pace is measured: what is still on its way was sent in the other.
 const SETTLE_BYTES: u64 = 16 << 20;
-/// Bytes of content whose pace is measured then.
+/// Bytes whose pace is measured after that.
 const STRETCH_BYTES: u64 = 32 << 20;
-/// How many times as much has to leave compressed in a second. What is as quick both ways, such as packs of git that nothing makes smaller,
-/// says nothing about what follows it, and the processors have other work.
+/// Factor by which compression must increase the pace. Content that goes as fast both ways, such as git's packs, which
+/// cannot be made smaller, says nothing about the content after it, and the processors have other work.
 const GAIN: f64 = 1.25;
-/// Where less content than this leaves in a second, it stays compressed: not the processors are what is slow.
+/// Content that leaves more slowly than this stays compressed: the processors are not the bottleneck.
 const SLOW_BYTES_PER_S: f64 = 100e6;
-/// The other way is tried again after so many stretches.
+/// Number of stretches after which the other way is tried again.
 const TRY_EVERY: u32 = 20;
 
-/// How to pack, by what was measured.
+/// Chooses the packing by measuring.
 #[derive(Debug)]
 pub(super) struct Pace {
     packing: Packing,
-    /// Bytes of content of this stretch.
+    /// Bytes of content in this stretch.
     bytes: u64,
-    /// When what counts of it began.
+    /// When the measured part of the stretch began.
     since: Option<Instant>,
-    /// Bytes a second the other way, while this one is tried.
+    /// Bytes per second of the other way, while this one is tried.
     other: Option<f64>,
     /// Stretches until the other way is tried.
     patience: u32,

@@ -1,4 +1,4 @@
-//! What of the working tree is sent.
+//! The working tree as it is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,25 +18,25 @@ const FILES_MAX: usize = 12;
 #[derive(Debug, Default)]
 pub struct Tree {
     pub(super) entries: Entries,
-    /// What is not sent for its credentials, by the file it stands in. The whole file where there is nothing more to say.
+    /// Parts that are not sent because they hold credentials, by file. An empty set stands for the whole file.
     pub(super) left_out: BTreeMap<PathBuf, BTreeSet<String>>,
-    /// Files that hold credentials, wherever they lie.
+    /// Files that hold credentials, wherever they are.
     pub(super) private: BTreeSet<PathBuf>,
-    /// Settings that were looked at already.
+    /// Settings that were already looked at.
     pub(super) read: BTreeSet<PathBuf>,
-    /// What is not sent because it is ignored.
+    /// Files that are not sent because they are ignored.
     pub(super) left: Left,
-    /// What else is not as it is here.
+    /// Other differences of the copy.
     pub(super) notes: Vec<String>,
 }
 
 impl Tree {
-    /// Records that something of a file is not sent; without a word, the whole file.
+    /// Records that a part of a file is not sent, or the whole file if `what` is `None`.
     pub(super) fn leave_out(&mut self, name: &Path, what: Option<String>) {
         self.left_out.entry(name.to_owned()).or_default().extend(what);
     }
 
-    /// Returns what people should know of how the copy differs. No secret stands in it.
+    /// Returns notes for people on how the copy differs. They contain no secret.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let mut parts: Vec<String> = self
@@ -56,7 +56,7 @@ impl Tree {
         credentials.into_iter().chain(self.notes.iter().cloned()).collect()
     }
 
-    /// Returns what is not sent because it is ignored, in the words of a note. It may change while builds go on here.
+    /// Returns a note on the files that are not sent because they are ignored. They may change while builds go on here.
     #[must_use]
     pub fn left_behind(&self) -> Option<String> {
         self.left.note()

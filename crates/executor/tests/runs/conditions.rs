@@ -1,4 +1,4 @@
-//! Which steps and stages run: status, expressions, the stages that were asked for.
+//! Selection of steps and stages: status, expressions, requested stages.
 
 use kiln_pipeline::facts::Facts;
 

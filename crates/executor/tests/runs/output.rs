@@ -1,4 +1,4 @@
-//! What steps print, as events tell it.
+//! Output of steps in the events.
 
 use kiln_wire::run::{Event, LINE_MAX_BYTES};
 

@@ -1,6 +1,6 @@
-//! The variables that change while a build goes on.
+//! The variables that change during a build.
 
-/// What has happened in a build so far, as a step whose turn has come sees it.
+/// Events of a build so far, from the point of view of a step whose turn has come.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
     /// Names of the pipelines that failed, in the order in which they ended.

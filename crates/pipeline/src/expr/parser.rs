@@ -81,10 +81,10 @@ fn push_text(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
-/// How a `<+` in a text is read.
+/// Interpretation of a `<+` in a text.
 enum Meant {
     Expression,
-    /// As an expression if it can be parsed as one: `x <+3` in a script cannot.
+    /// An expression if it can be parsed as one: `x <+3` in a script cannot.
     Either,
     Text,
 }
@@ -124,7 +124,7 @@ pub(super) struct Parser<'a> {
     limit: usize,
     /// Number of fields, indices and operators of the outermost expression so far.
     links: usize,
-    /// Whether `>` compares wherever a later one can still end what is open.
+    /// Whether `>` is a comparison as long as a later one can still close the open expression.
     eager: bool,
 }
 

@@ -11,7 +11,7 @@ use crate::plan::{ErrorKind, FailureAction, FailureStrategy, Limit};
 /// Most retries of a step; more would be a loop.
 pub const MAX_RETRIES: u32 = 1000;
 
-/// What a strategy stands on.
+/// Kind of item that has a strategy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum On {
     Stage,

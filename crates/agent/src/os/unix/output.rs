@@ -7,16 +7,16 @@ use std::time::Instant;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// What a step prints, and the news that its command ended.
+/// The output of a step, and the signal that its command has ended.
 #[derive(Debug)]
 pub(crate) struct Output {
     from: PipeReader,
     open: bool,
-    /// Its other end is closed when the command has ended; none once that was told.
+    /// Its other end is closed when the command has ended; `None` once that was reported.
     command: Option<PipeReader>,
 }
 
-/// What the pipe of a step holds that prints much, in bytes. It is what an unprivileged process may have.
+/// Capacity of the pipe of a step that prints much, in bytes. It is the limit for an unprivileged process.
 const WIDE_BYTES: i32 = 1 << 20;
 
 /// Dropping it tells the reader that the command has ended.
@@ -25,14 +25,14 @@ pub(crate) struct CommandRuns {
     _open: PipeWriter,
 }
 
-/// What happened to an output.
+/// Events of an output.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    /// So many bytes were read.
+    /// This number of bytes was read.
     Bytes(usize),
-    /// The command has ended; told once.
+    /// The command has ended; reported once.
     CommandEnded,
-    /// Nobody holds the other end any more; told once.
+    /// Nobody holds the other end any more; reported once.
     Closed,
     /// Nothing.
     TimeOut,
@@ -57,7 +57,7 @@ impl Output {
                 match self.from.read(buffer) {
                     Ok(n) if n > 0 => return News::Bytes(n),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    // The end of a terminal that nobody holds any more is told by EIO.
+                    // A terminal reports with EIO that nobody holds its other end any more.
                     Err(error) if error.raw_os_error() != Some(nix::libc::EIO) => {
                         tracing::warn!(%error, "cannot read a step's output any more");
                     }
@@ -72,7 +72,8 @@ impl Output {
         }
     }
 
-    /// Lets the pipe hold more, so that the step goes on printing meanwhile. False where it cannot, as a terminal.
+    /// Enlarges the pipe, so that the step can go on printing meanwhile. Returns false if that is not possible, as for
+    /// a terminal.
     pub(crate) fn widen(&self) -> bool {
         fcntl(&self.from, FcntlArg::F_SETPIPE_SZ(WIDE_BYTES)).is_ok()
     }
@@ -89,7 +90,7 @@ impl Output {
         }
     }
 
-    /// Whether there is output, or its end, and whether the command ended.
+    /// Returns whether there is output, or its end, and whether the command has ended.
     fn ready(&self, until: Option<Instant>) -> (bool, bool) {
         let left = until.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.map_or(PollTimeout::NONE, |left| {
