@@ -6,7 +6,7 @@
 //! | bulk | HTTP/1.1, one connection for each request | output, files, workspaces, what is typed |
 //!
 //! HTTP/2 shares one flow-control window among all answers of a connection. A reader that does not read would fill it,
-//! and no other answer could pass. So no answer with a possibly slow reader uses the control connection.
+//! and no other answer could pass. So nothing whose reader may be slow goes over the control connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{AgentError, Credentials, PING_ANSWER, PING_EVERY};
 
-/// Time limit for connecting.
+/// How long it may take to connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Most concurrent bulk transfers with one agent. Further ones wait until one of them ends.
+/// Greatest number of bulk transfers with one agent at a time. Further ones wait until one of them ends.
 pub const BULK_MOST: usize = 128;
-/// Most idle bulk connections that are kept for the next transfer, and for how long. The agent keeps them for longer.
+/// How many idle bulk connections are kept for the next transfer, and for how long. The agent keeps them for longer.
 const BULK_IDLE_MOST: usize = 2;
 const BULK_IDLE: Duration = Duration::from_secs(5);
 const HTTP_1: &[u8] = b"http/1.1";
 
-/// The client for bulk transfers with one agent, and the number of transfers that may run.
+/// The client for bulk transfers with one agent, and how many may run.
 #[derive(Clone, Debug)]
 pub(crate) struct Bulk {
     pub(crate) http: reqwest::Client,
@@ -47,7 +47,7 @@ impl Bulk {
     }
 }
 
-/// Returns the clients for control and for bulk, and their common base URL.
+/// The clients for control and for bulk, and the URL that both put before a path.
 pub(crate) fn connect(
     reach: &Reach,
     server_name: &str,
@@ -83,7 +83,7 @@ pub(crate) fn connect(
 fn builder(reach: &Reach, server_name: &str) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .no_proxy()
-        // A root user in the VM may control the agent, so its redirects are not followed.
+        // Root of the VM may have taken the agent over, so no redirect of it is followed.
         .redirect(reqwest::redirect::Policy::none())
         .https_only(true)
         .connect_timeout(CONNECT_WITHIN);

@@ -1,4 +1,4 @@
-//! Errors of calls to an agent.
+//! How a call to an agent fails.
 
 use kiln_wire::agent::Cause;
 
@@ -17,7 +17,7 @@ pub enum AgentError {
         #[source]
         source: reqwest::Error,
     },
-    /// The agent no longer answers on any connection.
+    /// The agent does not answer on any connection any more.
     #[error("the agent fell silent during {path}")]
     Silent {
         /// The route.
@@ -32,10 +32,10 @@ pub enum AgentError {
         status: u16,
         /// The agent's message.
         message: String,
-        /// The reason why it serves the stage no more; unknown unless the status is 410 and the agent is Kiln's.
+        /// Why it serves the stage no more; unknown unless the status is 410 and the agent ours.
         reason: Cause,
     },
-    /// The answer does not have the route's form.
+    /// The answer has not the form of the route's answers.
     #[error("the agent's answer to {path} is malformed")]
     Malformed {
         /// The route.
@@ -44,7 +44,7 @@ pub enum AgentError {
         #[source]
         source: kiln_wire::Unreadable,
     },
-    /// The answer is longer than any valid answer of the route.
+    /// The answer is longer than any that the route gives.
     #[error("the agent's answer to {path} has more than {limit_bytes} bytes")]
     TooLong {
         /// The route.
@@ -55,7 +55,7 @@ pub enum AgentError {
     /// The client's certificate or the CA cannot be used.
     #[error("the connection to the agent could not be prepared")]
     Tls(#[from] kiln_tls::TlsError),
-    /// The instance's site has not reported where its agent listens.
+    /// The instance's site has not told where its agent listens.
     #[error("where the agent of {0} listens is not known yet")]
     Unknown(String),
     /// The HTTP client could not be made.
@@ -65,7 +65,7 @@ pub enum AgentError {
 
 impl AgentError {
     pub(crate) fn of(path: &'static str, source: reqwest::Error) -> Self {
-        // The URL names a forwarded port, which means nothing to people.
+        // The URL names a forwarded port, which tells people nothing.
         Self::Connection { path, source: source.without_url() }
     }
 
@@ -73,7 +73,7 @@ impl AgentError {
         Self::Client(source)
     }
 
-    /// Returns the agent's reason for serving the stage no more, if that is its answer. No later call will succeed.
+    /// Returns why the agent serves the stage no more, if that is what it answered. No later call fares better.
     #[must_use]
     pub fn over(&self) -> Option<Cause> {
         match self {
@@ -82,7 +82,7 @@ impl AgentError {
         }
     }
 
-    /// Returns whether the call failed without an answer, so that another attempt may succeed.
+    /// Returns whether the call failed without an answer, so that another try may help.
     #[must_use]
     pub fn is_connection(&self) -> bool {
         matches!(self, Self::Connection { .. } | Self::Silent { .. })

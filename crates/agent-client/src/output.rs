@@ -1,4 +1,4 @@
-//! Reads a step's output to its end, over as many connections as necessary.
+//! Reads a step's output to its end, over as many connections as that takes.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use kiln_wire::agent::kiln;
 use crate::bulk::Body;
 use crate::{Agent, AgentError, RESUME_PAUSE};
 
-/// A piece of output, and its offset.
+/// A piece of output, and its place in the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputChunk {
     /// Offset of its first byte in the step's output.
@@ -28,8 +28,8 @@ struct Follow {
 }
 
 impl Agent {
-    /// Reads a step's output from `offset` to its end. After a connection broke, another one continues at the same
-    /// place, until the agent has been out of reach for `unreachable_for`.
+    /// Reads a step's output from `offset` to its end. After a connection broke, another one goes on at the same place, until the agent
+    /// was out of reach for `unreachable_for`.
     pub fn output(
         &self,
         id: &str,
@@ -80,7 +80,7 @@ impl Follow {
                     return Ok(Some(OutputChunk { offset, bytes }));
                 }
                 Err(_) => {
-                    // The next connection continues after the bytes that arrived.
+                    // The next connection asks for what comes after the bytes that arrived.
                     self.body = None;
                     self.silent_since = Instant::now();
                 }
@@ -89,7 +89,7 @@ impl Follow {
     }
 }
 
-/// Opens the stream at `offset`. Returns `None` when the connection failed and there is time for another attempt.
+/// Opens the stream at `offset`. Returns `None` when the connection failed and there is time for another try.
 async fn open(
     agent: &Agent,
     id: &str,

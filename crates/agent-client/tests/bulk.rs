@@ -1,4 +1,4 @@
-//! Control never waits for bulk: the effect of a slow reader on other calls of the same client.
+//! Control never waits for bulk: what a slow reader does to the other calls of the same client.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use kiln_wire::agent::{Cause, RunConfig, SetupRequest, StartStepRequest};
 use kiln_wire::reach::Reach;
 
 const NAME: &str = "agent-under-test";
-/// Limit of every wait. Nothing in these tests takes longer on a working agent.
+/// Nothing in these tests takes longer on a working agent.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Starts an agent in this process, and returns a client of it.
+/// An agent in this process, and a client of it.
 async fn agent() -> (tempfile::TempDir, Agent) {
     kiln_tls::install_provider();
     let authority = Authority::create().expect("a CA");
@@ -58,7 +58,7 @@ fn step(id: &str, script: &str) -> StartStepRequest {
     }
 }
 
-/// Checks that every call that carries out or ends something is answered.
+/// Every call that carries out or ends something is answered.
 async fn control_goes_on(agent: &Agent) {
     let calls = async {
         agent.health().await?;
@@ -73,7 +73,7 @@ async fn control_goes_on(agent: &Agent) {
     tokio::time::timeout(PATIENCE, calls).await.expect("the calls wait for readers").expect("a call fails");
 }
 
-/// Reads only the first bytes of a step's output.
+/// Reads the first bytes of a step's output, and no more.
 async fn begin(output: impl Stream<Item = Result<OutputChunk, AgentError>>) -> impl Sized {
     let mut output = Box::pin(output);
     let first = tokio::time::timeout(PATIENCE, output.next()).await.expect("readers hold up readers");
@@ -96,7 +96,7 @@ async fn readers_of_output_that_do_not_read_hold_up_no_call() {
 #[tokio::test]
 async fn downloads_that_nobody_reads_hold_up_no_call() {
     let (dir, agent) = agent().await;
-    // Noise cannot be compressed, so it fills all buffers in between.
+    // Noise does not get smaller on its way, so it fills what lies between.
     agent
         .start_step(&step("fill", &format!("head -c 60000000 /dev/urandom > {}/noise", dir.path().display())))
         .await
@@ -133,7 +133,7 @@ async fn an_upload_of_which_nothing_comes_holds_up_no_call() {
     }
 }
 
-/// More readers than slots wait for one, and get it.
+/// More readers than there are places wait for one, and get it.
 #[tokio::test]
 async fn further_transfers_wait_until_one_of_those_before_ends() {
     let (_dir, agent) = agent().await;

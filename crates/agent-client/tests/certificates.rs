@@ -1,4 +1,4 @@
-//! Accepted peers of our client: agents with certificates of our shape and of the original's.
+//! To whom our client speaks: agents with certificates of our shape and of the original's.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,15 +9,14 @@ use kiln_agent_rig::{NAME, Pem, pem, serve};
 use kiln_tls::{Authority, Identity};
 use kiln_wire::reach::Reach;
 
-/// Returns a client with these certificates that expects this name.
+/// A client that shows these certificates and asks for this name.
 fn client(address: SocketAddr, name: &str, pem: &Pem) -> Agent {
     let client = Identity { cert_pem: pem.cert.clone(), key_pem: pem.key.clone().into() };
     let credentials = Credentials { ca_pem: pem.ca.clone(), client };
     Agent::new(&Reach::Ip(address), name, &credentials).expect("a client")
 }
 
-/// Returns whether the client accepts an agent with the certificate `server`, on its connections for control and for
-/// bulk.
+/// Whether the client speaks to an agent that shows `server`, on its connections for control and for bulk.
 async fn speaks_to(server: &Pem, caller: &Pem, name: &str) -> bool {
     let (_dir, address, _agent) = serve(server, |_| {}).await;
     let agent = client(address, name, caller);
@@ -26,7 +25,7 @@ async fn speaks_to(server: &Pem, caller: &Pem, name: &str) -> bool {
     let target = std::env::temp_dir().join(format!("kiln-certificates-{}", std::process::id()));
     let sent = agent.put_workspace(&target.display().to_string(), Box::pin(nothing)).await;
     drop(std::fs::remove_dir_all(target));
-    // An empty stream is no archive, and an accepted agent says so. A rejected one gets no chance to answer.
+    // An empty stream is no archive, which the agent says; one that is not spoken to says nothing.
     let bulk = sent.is_ok() || sent.is_err_and(|error| !error.is_connection());
     assert_eq!(control, bulk, "control and bulk differ");
     control
@@ -35,7 +34,7 @@ async fn speaks_to(server: &Pem, caller: &Pem, name: &str) -> bool {
 #[tokio::test]
 async fn agents_with_the_originals_certificates_are_spoken_to_only_if_they_are_who_they_should_be() {
     let (authority, other) = (Original::create(), Original::create());
-    // One pair for both ends, as in the original's runner.
+    // One pair for both ends, as the original's runner does it.
     let both = authority.issue("drone", NOW);
     assert!(speaks_to(&both, &both, "drone").await, "the same pair at both ends");
     for (what, days, name) in
@@ -44,7 +43,7 @@ async fn agents_with_the_originals_certificates_are_spoken_to_only_if_they_are_w
         let server = authority.issue("drone", days);
         assert!(!speaks_to(&server, &both, name).await, "{what}");
     }
-    // The agent trusts the caller, but the caller must not trust the agent.
+    // The agent trusts the caller; the caller must not trust the agent.
     let foreign = Pem { ca: both.ca.clone(), ..other.issue("drone", NOW) };
     assert!(!speaks_to(&foreign, &both, "drone").await, "another authority with the same name");
 }
@@ -62,7 +61,7 @@ async fn agents_with_our_certificates_are_spoken_to_only_if_they_are_who_they_sh
     assert!(!speaks_to(&client, &runner, NAME).await, "a client's certificate");
 }
 
-/// A text that is no PEM, or no pair, is refused before anything is sent.
+/// What is not PEM, or not a pair, is told before anything is sent.
 #[tokio::test]
 async fn a_pair_that_is_none_is_refused_at_once() {
     kiln_tls::install_provider();
@@ -78,7 +77,7 @@ async fn a_pair_that_is_none_is_refused_at_once() {
         let made = Agent::new(&Reach::Ip(address), NAME, &credentials);
         let refused = match made {
             Err(_) => true,
-            // A pair that does not match fails at the first handshake at the latest.
+            // A pair that does not fit shows at the first handshake at the latest.
             Ok(agent) => {
                 tokio::time::timeout(Duration::from_secs(20), agent.health()).await.is_ok_and(|it| it.is_err())
             }

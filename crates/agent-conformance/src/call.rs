@@ -17,7 +17,7 @@ pub(crate) struct Answer {
     pub(crate) request: String,
 }
 
-/// Makes a request unchanged, with only the headers that HTTP requires.
+/// Makes a request as it is, without any header of its own but those that HTTP needs.
 pub(crate) async fn call(
     client: &Client,
     method: &str,
@@ -68,23 +68,23 @@ impl Answer {
         ))
     }
 
-    /// Returns the JSON of the body.
+    /// The JSON of the body.
     pub(crate) fn json(&self) -> Expected<Value> {
         serde_json::from_slice(&self.body)
             .map_err(|e| Finding::Breach(format!("the answer to {} is no JSON ({e}): {:?}", self.request, self.text())))
     }
 
-    /// Expects a success, and returns its JSON.
+    /// A success, and its JSON.
     pub(crate) fn ok(&self) -> Expected<Value> {
         self.has_status(200)?.json()
     }
 
-    /// Expects a success without content.
+    /// A success that says nothing more.
     pub(crate) fn is_empty(&self) -> Expected {
         same(&format!("the answer to {}", self.request), self.ok()?, serde_json::json!({}))
     }
 
-    /// Expects a refusal with this status and the only field that refusals have, and returns its text.
+    /// A refusal of this status, with the one field that refusals have; its text.
     pub(crate) fn refusal(&self, status: u16) -> Expected<String> {
         let body = self.has_status(status)?.json()?;
         let fields = crate::expect::object(&format!("the answer to {}", self.request), &body)?;

@@ -1,41 +1,41 @@
-//! Expectations of answers.
+//! What is expected of an answer.
 
 use serde_json::{Map, Value};
 
 /// Why a check does not pass.
 #[derive(Debug, thiserror::Error)]
 pub enum Finding {
-    /// The agent violates the protocol.
+    /// The agent does not keep the protocol.
     #[error("{0}")]
     Breach(String),
-    /// The check does not apply to this agent.
+    /// The check says nothing about this agent.
     #[error("{0}")]
     NotApplicable(String),
 }
 
 pub(crate) type Expected<T = ()> = Result<T, Finding>;
 
-/// Returns a breach, in words.
+/// A breach, in words.
 pub(crate) fn breach<T>(what: impl Into<String>) -> Expected<T> {
     Err(Finding::Breach(what.into()))
 }
 
-/// Expects two values to be equal.
+/// Two values are the same.
 pub(crate) fn same<A: PartialEq<B> + std::fmt::Debug, B: std::fmt::Debug>(what: &str, got: A, expected: B) -> Expected {
     if got == expected { Ok(()) } else { breach(format!("{what} is {got:?} and should be {expected:?}")) }
 }
 
-/// Expects a condition to hold.
+/// Something holds.
 pub(crate) fn holds(what: impl Into<String>, is: bool) -> Expected {
     if is { Ok(()) } else { breach(what) }
 }
 
-/// Expects an object, and returns it.
+/// The object that a value is.
 pub(crate) fn object<'a>(what: &str, value: &'a Value) -> Expected<&'a Map<String, Value>> {
     value.as_object().map_or_else(|| breach(format!("{what} is {value} and should be an object")), Ok)
 }
 
-/// The content of a field.
+/// What a field holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Shape {
     Text,
@@ -46,7 +46,7 @@ pub(crate) enum Shape {
     Number,
     /// Names to texts.
     Texts,
-    /// Any value of another service.
+    /// Whatever another service makes of it.
     Any,
     /// An object with these fields.
     Object(&'static [Field]),
@@ -54,19 +54,18 @@ pub(crate) enum Shape {
     List(&'static [Field]),
 }
 
-/// Whether a zero field is present.
+/// Whether a field is there when it is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
-    /// It is always present.
+    /// Always there.
     Always,
-    /// It is only present if it is not zero.
+    /// Only when it is not zero.
     NotZero,
 }
 
 pub(crate) type Field = (&'static str, Shape, Presence);
 
-/// Expects the object to have these fields, and no others, each of its shape, and none that is zero and should be
-/// absent.
+/// The object has these fields, and no others, each of its shape, and none that is zero and should be absent.
 pub(crate) fn fields(what: &str, value: &Value, known: &[Field]) -> Expected {
     let object = object(what, value)?;
     for (name, value) in object {

@@ -1,4 +1,4 @@
-//! `kiln-agent-conformance https://HOST:PORT`: tests an agent against the protocol.
+//! `kiln-agent-conformance https://HOST:PORT`: holds an agent to the protocol.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
 use kiln_agent_conformance::{Target, all, run};
 
-/// Tests an agent against the protocol, from outside: any agent that speaks it, by its address alone.
+/// Holds an agent to the protocol, from outside: any agent that speaks it, by its address alone.
 ///
 /// The machine must be one that nobody uses: a stage is set up in it, steps are run, and the stage is ended.
 ///
-/// Exit codes: 0 when all checks pass, 1 when one fails, 2 when the checks could not begin.
+/// Exit codes: 0 when the agent keeps all that is checked, 1 when it does not, 2 when the checks could not begin.
 #[derive(Parser)]
 #[command(name = "kiln-agent-conformance", version)]
 struct Arguments {
@@ -27,16 +27,16 @@ struct Arguments {
     /// The caller's key, PEM.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// The name in the agent's certificate, if it differs from the URL's host.
+    /// The name in the agent's certificate, where that is not the URL's host.
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
-    /// Output format of the results.
+    /// How the results are written.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Only checks whose name contains this, or whose section begins with it; may be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// Lists the checks instead of running them.
+    /// Lists the checks instead.
     #[arg(long)]
     list: bool,
 }
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the checks, and returns whether all of them passed.
+/// Whether the agent keeps all that is checked.
 fn begin(arguments: Arguments) -> Result<bool> {
     if arguments.list {
         for check in all().filter(|check| check.is_one_of(&arguments.only)) {
@@ -91,7 +91,7 @@ fn begin(arguments: Arguments) -> Result<bool> {
     Ok(report.is_kept())
 }
 
-/// Writes a line. A reader that is gone is no error, because the exit code still matters.
+/// Writes a line. Whoever reads may have seen enough and be gone; the exit code is still for them.
 fn say(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

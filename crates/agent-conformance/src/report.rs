@@ -1,47 +1,47 @@
-//! Results of the checks.
+//! What came of the checks.
 
 use std::time::Duration;
 
 use reqwest::Url;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-/// Result of one check.
+/// What came of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The check passed.
+    /// The agent keeps it.
     Passed,
-    /// The check failed, with this observation.
+    /// It does not, and this is what was seen.
     Failed(String),
-    /// The check does not apply to this agent or its machine, for this reason.
+    /// The check says nothing about this agent or its machine, for this reason.
     Skipped(String),
-    /// Agents need not support it yet, for this reason.
+    /// Agents need not do it yet, for this reason.
     NotYet(String),
 }
 
-/// A check and its result.
+/// A check and what came of it.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// Name of the check.
     pub name: &'static str,
-    /// Its section in the protocol's description.
+    /// Section of the protocol's description that it stands for.
     pub section: &'static str,
-    /// Its result.
+    /// What came of it.
     pub outcome: Outcome,
-    /// Its duration.
+    /// How long it took.
     pub took: Duration,
 }
 
-/// All results.
+/// All of them.
 #[derive(Clone, Debug)]
 pub struct Report {
     agent: Url,
     version: String,
-    /// The results, in the order of the checks.
+    /// In the order in which they were made.
     pub verdicts: Vec<Verdict>,
 }
 
 impl Outcome {
-    /// Returns its word in reports.
+    /// Its word in reports.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Outcome {
         }
     }
 
-    /// Returns the observation or the reason.
+    /// What was seen, or why nothing was.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         match self {
@@ -67,19 +67,19 @@ impl Report {
         Self { agent: agent.clone(), version: version.to_owned(), verdicts: Vec::new() }
     }
 
-    /// Returns the number of checks with this result.
+    /// Number of checks with that word for an outcome.
     #[must_use]
     pub fn count(&self, word: &str) -> usize {
         self.verdicts.iter().filter(|verdict| verdict.outcome.word() == word).count()
     }
 
-    /// Returns whether something was checked and nothing failed.
+    /// Whether the agent was held to something, and kept all of it.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.count("failed") == 0 && self.count("passed") > 0
     }
 
-    /// Returns the failed checks.
+    /// The checks that failed.
     pub fn failures(&self) -> impl Iterator<Item = &Verdict> {
         self.verdicts.iter().filter(|verdict| matches!(verdict.outcome, Outcome::Failed(_)))
     }

@@ -1,4 +1,4 @@
-//! The agent under test, and the way to it.
+//! Which agent is held to the protocol, and how it is reached.
 
 use std::net::SocketAddr;
 
@@ -6,11 +6,11 @@ use reqwest::{Certificate, Url};
 
 use crate::expect::Finding;
 
-/// An agent and the credentials for it.
+/// An agent, and what is needed to speak to it.
 #[derive(Clone, Debug)]
 pub struct Target {
     url: Url,
-    /// The name in its certificate, if it differs from the URL's host.
+    /// The name in its certificate, where that is not the URL's host.
     pub server_name: Option<String>,
     /// PEM of the authority of its certificate.
     pub ca_pem: String,
@@ -26,7 +26,7 @@ pub enum StartError {
     /// The URL names no agent.
     #[error("{url:?} is no agent's URL; write it like https://10.0.0.7:9079")]
     Url {
-        /// The URL as given.
+        /// As given.
         url: String,
     },
     /// The host has no address.
@@ -34,7 +34,7 @@ pub enum StartError {
     Address {
         /// The agent's URL.
         url: Url,
-        /// The cause.
+        /// Why.
         #[source]
         source: std::io::Error,
     },
@@ -44,30 +44,30 @@ pub enum StartError {
     /// The HTTP client cannot be made.
     #[error("the HTTP client cannot be made")]
     Client(#[source] reqwest::Error),
-    /// It does not answer, or cannot run steps.
+    /// It does not answer, or runs no steps.
     #[error("the agent at {url} cannot be held to anything: {what}")]
     Agent {
         /// The agent's URL.
         url: Url,
-        /// The finding.
+        /// What went wrong.
         what: Finding,
     },
 }
 
-/// The clients of an agent.
+/// The ways to call an agent.
 pub(crate) struct Clients {
-    /// HTTP/2 if the agent offers it.
+    /// HTTP/2 where the agent offers it.
     pub(crate) newest: reqwest::Client,
     /// HTTP/1.1.
     pub(crate) oldest: reqwest::Client,
-    /// Their common base URL.
+    /// What both put before a path.
     pub(crate) base: String,
-    /// The agent's address.
+    /// Where it listens.
     pub(crate) address: SocketAddr,
 }
 
 impl Target {
-    /// Returns the agent at `url`. An `http` URL needs no certificates.
+    /// The agent at `url`. One at an `http` URL needs no certificates.
     ///
     /// # Errors
     /// When the text is no URL of an agent.
@@ -78,13 +78,13 @@ impl Target {
         Ok(Self { url, server_name: None, ca_pem: empty(), cert_pem: empty(), key_pem: empty() })
     }
 
-    /// Returns its URL.
+    /// Its URL.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Returns whether it uses TLS.
+    /// Whether it proves who it is.
     pub(crate) fn is_secure(&self) -> bool {
         self.url.scheme() == "https"
     }
@@ -105,7 +105,7 @@ impl Target {
         Ok(Clients { newest, oldest, base, address })
     }
 
-    /// Returns a client with another certificate, possibly of another authority.
+    /// A caller with another certificate than ours, which may be one of another authority.
     pub(crate) fn secure(
         &self,
         address: SocketAddr,
@@ -118,7 +118,7 @@ impl Target {
         self.builder(address).tls_backend_preconfigured(tls).build().map_err(StartError::Client)
     }
 
-    /// Returns a client without a certificate.
+    /// A caller without a certificate.
     pub(crate) fn nameless(&self, address: SocketAddr) -> Result<reqwest::Client, StartError> {
         let authorities = Certificate::from_pem_bundle(self.ca_pem.as_bytes()).map_err(StartError::Client)?;
         self.builder(address).tls_certs_only(authorities).build().map_err(StartError::Client)
@@ -128,10 +128,10 @@ impl Target {
         reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).resolve(&self.name(), address)
     }
 
-    /// Returns the name that its certificate must carry.
+    /// The name that its certificate must carry.
     fn name(&self) -> String {
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        // A client resolves names, not addresses, so an address is its own name.
+        // A client resolves names, not addresses, so an address stands for itself.
         self.server_name.clone().unwrap_or_else(|| host.to_owned())
     }
 

@@ -1,4 +1,4 @@
-//! Each check can fail: an agent with one mistake fails the check that is named for it.
+//! Each check can fail: an agent that makes one mistake is found out by the check that is named after it.
 
 mod rig;
 
@@ -11,7 +11,7 @@ use kiln_agent_conformance::{Report, Target, run};
 use rig::{Agent, Asked, Mistake, Told};
 use serde_json::{Value, json};
 
-/// Runs the check with that name against the agent at the URL.
+/// Runs the check of that name against the agent at the URL.
 async fn check(url: &str, name: &str) -> Report {
     let target = Target::new(url).expect("a target");
     let report = run(&target, &[name.to_owned()], |_| {}).await.expect("an agent that answers");
@@ -19,7 +19,7 @@ async fn check(url: &str, name: &str) -> Report {
     report
 }
 
-/// Checks that each mistake is caught by its check, which passes for the agent without it.
+/// The mistake is caught by its check, which holds for the agent without it.
 async fn catches(mistakes: Vec<Mistake>) {
     let agent = Agent::start().await;
     for (n, mistake) in mistakes.into_iter().enumerate() {
@@ -127,7 +127,7 @@ async fn mistakes_in_reading_requests_are_caught() {
         Mistake::asking("a_mode_is_a_decimal_number", |asked| {
             asked.change(|body| {
                 for file in body.get_mut("files").and_then(Value::as_array_mut).into_iter().flatten() {
-                    // The digits are read as octal.
+                    // The digits are taken for octal ones.
                     let octal = u32::from_str_radix(&file["mode"].to_string(), 8);
                     file["mode"] = json!(octal.unwrap_or_default());
                 }
@@ -148,9 +148,9 @@ async fn mistakes_in_reading_requests_are_caught() {
     .await;
 }
 
-/// Steps that have been started.
+/// Steps that were started before.
 static STARTED: Mutex<Option<HashSet<String>>> = Mutex::new(None);
-/// Setups that have been made.
+/// Setups that were made before.
 static PREPARED: Mutex<Option<HashSet<String>>> = Mutex::new(None);
 
 fn is_new(seen: &Mutex<Option<HashSet<String>>>, what: String) -> bool {
@@ -163,7 +163,7 @@ async fn mistakes_in_running_steps_are_caught() {
         Mistake::asking("a_start_that_is_repeated_after_the_end_changes_nothing", |asked| {
             let id = asked.json()["id"].as_str().unwrap_or_default().to_owned();
             if asked.is("/start_step") && !is_new(&STARTED, id.clone()) {
-                // It runs again, under a new id.
+                // It runs again, under whatever id.
                 asked.change(|body| body["id"] = json!(format!("{id}-again")));
             }
             None

@@ -1,4 +1,4 @@
-//! The program: its output and its exit codes.
+//! The program: what it prints, and what it exits with.
 
 mod rig;
 
@@ -7,7 +7,7 @@ use std::process::Command;
 use rig::{Agent, Mistake, Told};
 use serde_json::Value;
 
-/// Returns the exit code, the output, and the messages.
+/// The exit code, what is printed, and what is said of errors.
 async fn program(arguments: &[&str]) -> (Option<i32>, String, String) {
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
     let run = move || Command::new(env!("CARGO_BIN_EXE_kiln-agent-conformance")).args(arguments).output();

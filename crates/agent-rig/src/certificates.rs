@@ -1,4 +1,4 @@
-//! Certificates of any shape and period: those of the original's tools, expired ones, and ones that are not valid yet.
+//! Certificates of any shape and time: those of the original's tools, ended ones, ones that are not valid yet.
 
 use std::ops::Range;
 
@@ -8,24 +8,24 @@ use time::{Duration, OffsetDateTime};
 
 use crate::Pem;
 
-/// The name that the original's tools use for authority and certificate alike.
+/// The name that the original's tools give authority and certificate alike.
 const ORGANIZATION: &str = "drone.vm.generated";
-/// Period of currently valid certificates, in days from now.
+/// When those that hold now are valid, in days from now.
 pub const NOW: Range<i64> = -1..1080;
-/// Period of expired certificates.
+/// When ended ones were.
 pub const ENDED: Range<i64> = -30..-1;
-/// Period of certificates that are not valid yet.
+/// When ones will be that are not valid yet.
 pub const TO_COME: Range<i64> = 1..30;
 
-/// An authority as the original's tools make it. Its certificates have the authority's own subject, no extended usage
-/// and no authority key id, and its key has the older form with a header of its own (SEC 1).
+/// An authority as the original's tools make it. What it signs has the authority's own subject, no extended usage and no
+/// authority key id, and its key has the older form with a header of its own (SEC 1).
 pub struct Original {
     issuer: Issuer<'static, KeyPair>,
     ca_pem: String,
 }
 
 impl Original {
-    /// Creates an authority.
+    /// Makes one.
     #[must_use]
     pub fn create() -> Self {
         let mut params = params(Vec::new(), NOW);
@@ -35,7 +35,7 @@ impl Original {
         Self { issuer: Issuer::new(params, key), ca_pem }
     }
 
-    /// Issues a certificate for that name, valid on those days from now. The original uses the same one at both ends.
+    /// A certificate for that name, valid on those days from now. The original shows the same one at both ends.
     #[must_use]
     pub fn issue(&self, name: &str, days: Range<i64>) -> Pem {
         let key = KeyPair::generate().expect("a key");
@@ -54,7 +54,7 @@ fn params(names: Vec<String>, days: Range<i64>) -> CertificateParams {
     params
 }
 
-/// Converts a PKCS#8 key of P-256 to `EC PRIVATE KEY` (RFC 5915) with the name of the curve, as Go writes it.
+/// Rewrites a PKCS#8 key of P-256 as `EC PRIVATE KEY` (RFC 5915) with the name of the curve, as Go writes it.
 fn sec1(pkcs8: &[u8]) -> String {
     const HEAD: [u8; 5] = [0x02, 0x01, 0x01, 0x04, 0x20];
     const CURVE: [u8; 12] = [0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -72,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    /// Checks that these certificates really have the properties that make them difficult.
+    /// What makes these certificates hard for others is really in them.
     #[test]
     fn the_originals_shape() {
         let both = Original::create().issue("drone", NOW);

@@ -1,4 +1,4 @@
-//! A client that sends any request of a test, right or wrong.
+//! A client that sends what a test wants, right or wrong.
 
 use std::net::SocketAddr;
 
@@ -18,13 +18,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client with a certificate of its own.
+    /// Makes a client with a certificate of its own.
     #[must_use]
     pub fn new(address: SocketAddr, name: &str, pem: &Pem) -> Self {
         Self::with_protocols(address, name, pem, &["h2", "http/1.1"])
     }
 
-    /// Creates a client that offers these protocols.
+    /// Makes a client that offers these protocols.
     #[must_use]
     pub fn with_protocols(address: SocketAddr, name: &str, pem: &Pem, protocols: &[&str]) -> Self {
         kiln_tls::install_provider();
@@ -100,7 +100,7 @@ impl Client {
     }
 }
 
-/// Returns a step that runs a script, without the original's banner.
+/// Returns a step that runs a script, without the banner of the original.
 #[must_use]
 pub fn step(id: &str, script: &str) -> StartStepRequest {
     StartStepRequest {

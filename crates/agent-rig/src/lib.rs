@@ -1,7 +1,6 @@
-//! An agent in the test's own process, over real mTLS on a free port, with a client and a [`Link`] to it that can be
-//! cut.
+//! An agent in the test's own process, over real mTLS on a free port, with a client of it and a [`Link`] to it that can be cut.
 //!
-//! The tests of the agent and of its clients share it. Nothing is shipped from it.
+//! The tests of the agent and of those who speak to it share it. Nothing is shipped from it.
 
 pub mod certificates;
 mod client;
@@ -25,15 +24,15 @@ pub use wait::{PATIENCE, alive, content, until, until_dead};
 /// The name in the agent's certificate.
 pub const NAME: &str = "agent-under-test";
 
-/// A running agent and its client.
+/// An agent that serves, and what speaks to it.
 pub struct Rig {
-    /// The folder of all files of the agent.
+    /// Everything that the agent writes.
     pub dir: tempfile::TempDir,
     /// Where it listens.
     pub address: SocketAddr,
     /// The agent itself.
     pub agent: Arc<Agent>,
-    /// The authority of the certificates.
+    /// Who signed the certificates.
     pub authority: Authority,
     /// A client with a certificate that the agent trusts.
     pub client: Client,
@@ -62,7 +61,7 @@ impl Rig {
         Self::with(|_| {}).await
     }
 
-    /// Starts an agent with changed settings.
+    /// Starts an agent whose settings are changed first.
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let authority = Authority::create().expect("a CA");
         let server = authority.issue_server(NAME).expect("a server certificate");
@@ -81,16 +80,16 @@ impl Rig {
         self.dir.path().join(name).to_string_lossy().into_owned()
     }
 
-    /// Ends the agent as a crash does: it stops listening and answering without a message, even within a call. Its
-    /// steps are ended as well, because they would outlive the test.
+    /// Ends the agent as a crash does: it stops listening and answering, within a call too, and says nothing. What it ran is ended
+    /// as well, because it would outlive the test.
     pub fn kill(&self) {
         self.serving.abort();
         let agent = self.agent.clone();
         tokio::spawn(async move { agent.end_steps().await });
     }
 
-    /// Ends the agent as a crash does, leaves its steps running, and starts another one on the same files. The link
-    /// leads to the new one once it serves.
+    /// Ends the agent as a crash does, with what it ran left behind, and starts another one on the same files. The link leads there
+    /// as soon as it serves.
     pub fn restart(&self, link: &Link) {
         self.serving.abort();
         link.close();

@@ -1,4 +1,4 @@
-//! A connection to an agent that can be cut.
+//! A way to an agent that can be cut.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,43 +7,43 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Forwards connections to an agent, until it is cut.
+/// Passes connections on to an agent, until it is cut.
 #[derive(Clone)]
 pub struct Link {
-    /// The address that it listens on.
+    /// Where it listens.
     pub address: SocketAddr,
     state: Arc<watch::Sender<State>>,
 }
 
 #[derive(Clone, Copy)]
 struct State {
-    /// The destination of connections.
+    /// Where connections lead.
     to: SocketAddr,
     /// How often the connections were cut.
     cuts: u64,
-    /// Number of the next connections that are ended at once.
+    /// How many of the next ones are ended at once.
     refused: u64,
-    /// Whether nothing is forwarded.
+    /// Whether nothing passes.
     still: bool,
 }
 
 impl Link {
-    /// Listens on a free port and forwards everything to `to`.
+    /// Listens on a free port and passes everything on to `to`.
     pub async fn to(to: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(watch::Sender::new(State { to, cuts: 0, refused: 0, still: false }));
-        // The task ends with the test's runtime.
+        // It ends with the test's runtime.
         tokio::spawn(listen(listener, state.clone()));
         Self { address, state }
     }
 
-    /// Ends every connection. New ones work as before.
+    /// Ends every connection. New ones are made as before.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
-    /// Ends every connection, and this many of the next ones at once.
+    /// Ends every connection, and so many of the next ones at once.
     pub fn refuse(&self, connections: u64) {
         self.state.send_modify(|state| {
             state.cuts += 1;
@@ -56,7 +56,7 @@ impl Link {
         self.state.send_modify(|state| (state.to, state.refused) = (to, 0));
     }
 
-    /// Stops forwarding. Connections stay open, like those of a frozen machine.
+    /// Lets nothing pass any more. Connections stay open, as those of a machine that stands still.
     pub fn stand_still(&self) {
         self.state.send_modify(|state| state.still = true);
     }
@@ -78,14 +78,14 @@ async fn listen(listener: TcpListener, state: Arc<watch::Sender<State>>) {
         tokio::spawn(async move {
             tokio::select! {
                 () = pass_on(from, to, state.clone()) => {}
-                // Without a sender the test has ended.
+                // Without a sender the test is at its end.
                 _ = state.wait_for(|now| now.cuts > cuts) => {}
             }
         });
     }
 }
 
-/// Forwards one connection until it ends. Its peers notice how it ended.
+/// Passes one connection on to its end. How it ended is for those at its ends to tell.
 async fn pass_on(mut from: TcpStream, to: SocketAddr, mut state: watch::Receiver<State>) {
     let Ok(mut to) = TcpStream::connect(to).await else { return };
     drop((from.set_nodelay(true), to.set_nodelay(true)));

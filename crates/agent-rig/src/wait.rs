@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Limit of every wait. Nothing in these tests takes longer on a working agent.
+/// Nothing in these tests takes longer on a working agent.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until a value is there, and returns it.
+/// Waits until something is there, and returns it.
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -29,7 +29,7 @@ pub async fn content(path: impl AsRef<Path>) -> String {
     .to_owned()
 }
 
-/// Returns whether a process lives, whatever the bytes of its name; a zombie does not.
+/// Returns whether a process lives, whatever bytes its name is; a zombie does not.
 #[must_use]
 pub fn alive(pid: &str) -> bool {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();

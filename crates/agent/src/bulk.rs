@@ -12,14 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 /// Readers of output at a time.
 const READERS: usize = 128;
-/// Bytes that all readers share for chunks. Each reader that stands still holds about three chunks, of the size at the
-/// time when it stopped, and their encrypted form.
+/// What readers share for the chunks that are made for them, in bytes. Each that stands still holds about three, as large as they
+/// were when it stopped, and what is encrypted.
 const CHUNKS_BYTES: usize = 2 << 20;
-/// Smallest and largest size of a chunk. Larger chunks mean fewer wake-ups for the same output.
+/// One is at least and at most so large. The larger one is, the less often somebody is woken up for the same output.
 const CHUNK_LEAST_BYTES: usize = 16 << 10;
 const CHUNK_MOST_BYTES: usize = 128 << 10;
-/// Bytes by which a chunk is smaller than that: TLS sends 64 KiB at a time, and the bytes that HTTP puts around a chunk
-/// would be sent separately.
+/// So much less, because TLS sends 64 KiB at a time, and what HTTP puts around a chunk would go out by itself.
 const FRAME_BYTES: usize = 32;
 /// Archives that are packed, and unpacked, at a time. Each costs a thread and some MiB.
 const PACKED: usize = 4;
@@ -27,7 +26,7 @@ const UNPACKED: usize = 4;
 /// Terminals that are typed into at a time. Each costs a thread.
 const TYPED: usize = 16;
 
-/// How long a bulk transfer may stand still because of its peer, and the signal to the connection when it does.
+/// How long a bulk transfer may stand still because of its peer, and what is said of that to the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Stall {
     pub(crate) within: Duration,
@@ -67,7 +66,7 @@ pub(crate) struct Bulk {
 }
 
 impl Bulk {
-    /// Returns the size of a chunk of output for the present number of readers.
+    /// How large a chunk of output is, with as many readers as there are now.
     pub(crate) fn chunk_bytes(&self) -> usize {
         chunk_bytes(READERS - self.readers.0.available_permits())
     }
@@ -104,8 +103,8 @@ impl Default for Bulk {
     }
 }
 
-/// Does blocking work on a thread of its own, and returns a receiver for the result. Supervision needs the runtime's
-/// threads for such work, and this work may block for as long as a peer likes.
+/// Does blocking work on a thread of its own, and returns where its result comes. The runtime's threads for such work are
+/// those that supervision needs, and this may block for as long as a peer likes.
 ///
 /// # Errors
 /// When the system has no thread left.

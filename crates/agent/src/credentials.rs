@@ -1,10 +1,10 @@
-//! Values of a request that are secret by their nature, whether or not the caller lists them.
+//! What of a request is secret by what it is, whether or not its caller lists it.
 
 use std::collections::BTreeMap;
 
 use kiln_wire::agent::{Auth, EgressPolicy, LogConfig, MtlsConfig, SetupRequest, StartStepRequest, TiConfig};
 
-/// Variable with the password for git.
+/// Where the password for git stands.
 const NETRC_PASSWORD: &str = "DRONE_NETRC_PASSWORD";
 
 /// Returns the secrets of a stage.

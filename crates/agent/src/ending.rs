@@ -1,4 +1,4 @@
-//! Requests to end something, and the ways in which a command ends.
+//! How an end is asked for, and how one came about.
 
 use std::time::Duration;
 

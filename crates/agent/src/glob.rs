@@ -3,17 +3,17 @@
 /// A glob.
 #[derive(Debug, Clone)]
 pub struct Glob {
-    /// Parts of each alternative of the braces.
+    /// One list of parts per alternative of the braces.
     alternatives: Vec<Vec<String>>,
 }
 
-/// Limit for patterns with braces. In a longer pattern braces are plain text: they nest, and the work would multiply.
+/// In a longer pattern braces stand for themselves: they nest, and so would the work.
 const LONGEST_WITH_BRACES: usize = 4096;
 /// Braces may multiply; more alternatives than this are cut off.
 const ALTERNATIVES: usize = 256;
 
 impl Glob {
-    /// Reads a glob. Every text is a valid glob: characters without a special meaning match themselves.
+    /// Reads a glob. Every text is one: what has no meaning stands for itself.
     pub fn new(pattern: &str) -> Self {
         let mut expanded = vec![];
         match pattern.len() {
@@ -25,12 +25,12 @@ impl Glob {
         Self { alternatives: expanded.iter().map(parts).collect() }
     }
 
-    /// Returns whether a path, given by its names, matches.
+    /// Whether a path, given by its names, is matched.
     pub fn matches(&self, path: &[&str]) -> bool {
         self.alternatives.iter().any(|parts| path_matches(parts, path, false))
     }
 
-    /// Returns whether something below a directory, given by its names, may match.
+    /// Whether something below a directory, given by its names, may be matched.
     pub fn may_match_below(&self, dir: &[&str]) -> bool {
         self.alternatives.iter().any(|parts| path_matches(parts, dir, true))
     }
@@ -144,7 +144,7 @@ fn name_matches(glob: &[u8], name: &[u8]) -> bool {
 fn class(glob: &[u8], byte: u8) -> Option<usize> {
     let negated = matches!(glob.get(1), Some(b'!' | b'^'));
     let start = if negated { 2 } else { 1 };
-    // A bracket in first position is a member.
+    // A bracket that stands first is a member.
     let end = glob.iter().skip(start + 1).position(|c| *c == b']').map(|at| at + start + 1);
     let Some(end) = end else {
         return (byte == b'[').then_some(1);
@@ -200,7 +200,7 @@ mod tests {
         fn any_text_is_a_glob(pattern in "[a-c{},*?!/\\[\\]-]{0,40}", path in "[a-c/]{0,12}") {
             let names: Vec<&str> = path.split('/').collect();
             let glob = Glob::new(&pattern);
-            // Matching files are below the searched directory.
+            // What is matched lies below what is searched.
             if glob.matches(&names) {
                 for end in 0..names.len() {
                     proptest::prop_assert!(glob.may_match_below(&names[..end]));

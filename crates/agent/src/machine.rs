@@ -1,11 +1,11 @@
-//! Identity of the machine, and how a clone gets its own.
+//! Who the machine is, and how a clone becomes somebody of its own.
 //!
 //! ```text
 //!   open ──claim(id)──► claimed(id) ──setup──► closed
 //!     └──────────────setup────────────────────►
 //! ```
-//! A repeated claim with the same id gets the same answer as the first one, in every state. Any other claim is refused
-//! once the state is not open.
+//! A repeated claim with the same id is answered as the first was, in every state; any other one is refused once the
+//! state is not open.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -25,12 +25,12 @@ pub enum ClaimError {
     /// No id was given.
     #[error("a claim needs an id")]
     NoId,
-    /// The machine already has an identity.
+    /// The machine is somebody already.
     #[error("this machine serves {present:?} already and cannot become {wanted:?}; take a fresh one")]
     Taken {
-        /// Its identity.
+        /// Who it is.
         present: String,
-        /// The requested identity.
+        /// Who it was asked to become.
         wanted: String,
     },
     /// The entropy is not base64.
@@ -39,7 +39,7 @@ pub enum ClaimError {
     /// The certificates cannot be used.
     #[error("the claim's certificates cannot be used: {0}")]
     Tls(#[from] kiln_tls::TlsError),
-    /// The claim cannot be recorded.
+    /// It cannot be written down.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// Only some of the certificates were given.
@@ -71,13 +71,12 @@ struct State {
 }
 
 impl Machine {
-    /// Returns the machine as it was found.
+    /// The machine as it was found.
     pub fn new(settings: &Settings) -> Self {
         Self { root: settings.root_dir.clone(), change_kernel: settings.change_kernel, state: Mutex::default() }
     }
 
-    /// Takes over the state of an earlier process of the agent, which gave the machine an identity, or served a stage
-    /// that named none: then the id is empty.
+    /// An earlier process of the agent made it somebody, or left it to a stage that named nobody: then the id is empty.
     pub(crate) fn take_up(&self, id: &str) {
         let mut state = lock(&self.state);
         id.clone_into(&mut state.id);
@@ -89,7 +88,7 @@ impl Machine {
         lock(&self.state).closed = true;
     }
 
-    /// Returns the present identity.
+    /// Who it is now.
     pub fn identity(&self) -> Identity {
         let state = lock(&self.state);
         Identity {
@@ -103,8 +102,8 @@ impl Machine {
         }
     }
 
-    /// Gives the machine an identity of its own, and returns whether the claim is new. `accept` is called once, for a
-    /// new claim only, before anything is changed. If it fails, nothing is changed.
+    /// Makes it somebody of its own. `accept` is called once, for a new claim only, before anything is changed; when
+    /// it fails, nothing was. True when this was a new claim.
     pub fn claim(
         &self,
         request: &ClaimRequest,
@@ -128,8 +127,7 @@ impl Machine {
         Ok(true)
     }
 
-    /// Does everything that is possible, and returns descriptions of the rest. A clone with the wrong host name still
-    /// runs steps.
+    /// Does all that can be done; what cannot is told, because a clone with the wrong host name still runs steps.
     fn change(&self, request: &ClaimRequest, entropy: &[u8]) -> Vec<String> {
         let mut shortfalls = Vec::new();
         let mut note = |what: &str, result: std::io::Result<()>| {

@@ -1,8 +1,7 @@
-//! Bodies of answers that are produced while their reader takes them.
+//! Bodies of answers that are made while their reader takes them.
 //!
-//! A reader that takes nothing for a while loses its place: the producer of the body ends with an error, and its
-//! resources are free. So a reader that stands still does not hold up anybody for long, and can ask again from its last
-//! position.
+//! A reader that takes nothing for a while costs its place: what makes the body ends with an error, and what it held is
+//! free. So a reader that stands still holds up nobody for long, and can ask again from where it was.
 
 use std::io;
 
@@ -13,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::bulk::Stall;
 
-/// The producing end of a body.
+/// The end of a body at which it is made.
 pub(crate) struct Outgoing {
     chunks: mpsc::Sender<Bytes>,
     outcome: oneshot::Sender<io::Result<()>>,
@@ -64,7 +63,7 @@ impl Outgoing {
 
     /// Ends the body: whole, or broken off with an error.
     pub(crate) fn end(self, outcome: io::Result<()>) {
-        // A reader that is gone need not be told.
+        // A reader that is gone needs not be told.
         drop(self.outcome.send(outcome));
     }
 }

@@ -1,7 +1,7 @@
-//! Behaviour on a full disk: VMs are found and ended, and nothing has to be written for that.
+//! What holds on a full disk: VMs are found and ended, and nothing has to be written for it.
 //!
-//! The tests mount small file systems in memory, which takes root. Other users get a message and no check; in CI, root
-//! without the right to mount fails.
+//! The tests mount small file systems in memory, which takes root. Elsewhere they say so and check nothing; a CI run as root
+//! that may not mount fails.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -28,17 +28,17 @@ use crate::vm::machine::OVERLAY;
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 const NAME: &str = "runner";
-/// Number of files that the file system has room for, whatever their size.
+/// Files that the file system has room for, whatever their size.
 const MOST_FILES: u32 = 64;
 
-/// A file system in memory. It is unmounted on drop.
+/// A file system in memory, unmounted with this value.
 struct SmallDisk {
     _parent: tempfile::TempDir,
     dir: PathBuf,
 }
 
 impl SmallDisk {
-    /// Mounts one. Returns none, and prints so, where this user may not mount.
+    /// None where this user may not mount, which is said.
     fn mount(mib: u32) -> Option<Self> {
         let parent = tempfile::tempdir().expect("a directory");
         let dir = parent.path().canonicalize().expect("a path").join("disk");
@@ -72,13 +72,13 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Files on it may still be open for a moment.
+        // What it holds may still be open for a moment.
         let _ = Command::new("umount").arg("--lazy").arg(&self.dir).status();
     }
 }
 
-/// Starts a process that the driver takes for a VM of a former process of the name: it has its command line, its lock
-/// and its disk, with `written_kib` written. It ends by itself when its input does.
+/// What looks to the driver like a VM that a former process of the name has started: a process with its command line, its
+/// lock and its disk, into which it has written `written_kib`. It ends by itself when its input does.
 fn vm(layout: &Layout, id: &str, written_kib: u32) -> Child {
     let dir = layout.vms().join(format!("{NAMED}{NAME}")).join(id);
     private_dir(&dir).expect("create");
@@ -126,7 +126,7 @@ fn open(layout: &Layout, settings: Settings) -> QemuDriver {
     QemuDriver::open(layout, &named, settings, agent, authority, credentials, Arc::new(|_| {})).expect("a driver")
 }
 
-/// Returns settings without a disk watermark, so that only the test's own calls end VMs.
+/// With nothing to say about the disk, so that only the test's own calls end VMs.
 fn unwatched() -> Settings {
     Settings { disk_watermark_mib: 0, ..Settings::default() }
 }
@@ -156,7 +156,7 @@ async fn a_process_that_starts_on_a_full_disk_finds_and_ends_what_runs() {
     let owner = layout.vms().join(format!("{NAMED}{NAME}"));
     File::create(owner.join("torn/vm.json")).expect("tear");
     File::create(owner.join(OWNER_LOCK)).expect("a lock file without a word");
-    // The remains of a killed process whose lock file was removed.
+    // What a process left that was killed, and whose lock file somebody removed.
     private_dir(&layout.vms().join("1-1-0/left")).expect("create");
     disk.fill();
     let driver = open(&layout, unwatched());
@@ -186,7 +186,7 @@ async fn the_vm_that_has_written_most_is_ended_before_the_disk_is_full() {
     assert_eq!(end.kind, EndKind::DiskFull, "{end:?}");
     assert!(end.evidence.contains("this one had written most (6 MiB)"), "{}", end.evidence);
     assert!(was_killed(hog));
-    // Its blocks are freed with the last descriptor, which the kernel closes while the process ends.
+    // Its blocks go with the last descriptor, which the kernel closes while the process ends.
     let given_back = async {
         while unix::free_bytes(&disk.dir).expect("free space") < 8 << 20 {
             tokio::task::yield_now().await;

@@ -1,31 +1,31 @@
-//! Progress of long work. The library never prints; the caller shows progress as it likes.
+//! How long work tells what it does. The library never prints; the caller shows this as it likes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// News for a person who waits.
+/// Something worth telling a person who waits.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
     /// A piece of work began.
     Began {
-        /// Its name, as in "building image debian".
+        /// What it is, as in "building image debian".
         task: String,
     },
-    /// The task has progressed: its newest line, or its position.
+    /// It goes on: its newest line, or how far it is.
     Step {
         /// The task of [`Progress::Began`].
         task: String,
-        /// The present action.
+        /// What happens now.
         detail: String,
     },
-    /// The task succeeded.
+    /// It ended well.
     Done {
         /// The task of [`Progress::Began`].
         task: String,
-        /// Its duration.
+        /// How long it took.
         took: Duration,
     },
-    /// The task failed. The caller reports the error.
+    /// It ended without what it was for. The error is the caller's to tell.
     Failed {
         /// The task of [`Progress::Began`].
         task: String,
@@ -37,7 +37,7 @@ pub enum Progress {
 /// Receives progress. Called from any thread; should return at once.
 pub type Listener = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// A task. It has failed if it is dropped before it is done.
+/// A task. One that is dropped before it is done has failed.
 pub(crate) struct Task<'a> {
     listener: &'a Listener,
     name: String,

@@ -1,17 +1,17 @@
-//! Measures how long it takes to send a workspace from this machine to an agent, over mTLS on loopback, in comparison
-//! with `git ls-files | tar` over the same connection. Prints a table: `cargo bench -p kiln-executor`.
+//! Measures how long a workspace takes from this machine into an agent over mTLS on loopback, beside `git ls-files | tar` over the same,
+//! and prints a table: `cargo bench -p kiln-executor`.
 //!
-//! Three ways take turns, so that other load on the machine affects all of them. The median of each is reported:
+//! Three ways take turns, so that another load of the machine weighs on all of them, and each is told by its median:
 //!
-//! - tar of the files that `git ls-files` lists, without `.git`: git does not work in that copy;
-//! - tar of the same files and `.git`: the bytes that Kiln sends, which is the fair comparison;
-//! - Kiln, which also lists untracked files, and takes credentials out of `.git`.
+//! - tar of what `git ls-files` lists, without `.git`: git does not work in that copy;
+//! - tar of the same and `.git`: the bytes that Kiln sends, which is the fair comparison;
+//! - Kiln, which also lists what is not tracked, and takes credentials out of `.git`.
 //!
-//! All three send to the same agent, which unpacks in this process. The files are in memory where there is a
-//! `/dev/shm`. A disk would be measured too, and on some file systems the space of a removed file becomes free only
-//! after a while, so that each round would be slower than the one before. Each transfer is made by a process of its
-//! own, so that its memory can be read. A ratio is the median of the ratios within a round. `KILN_BENCH_FILES`,
-//! `KILN_BENCH_MB` and `KILN_BENCH_ROUNDS` set the size of the workspace and the number of turns of each way.
+//! All go to the same agent, which unpacks them in this process. Files are in memory where there is a `/dev/shm`: a disk would be
+//! measured too, and some keep the place of a file that was removed for a while, so that each round would be slower than the one before.
+//! Each transfer is made by a process of its own, so that its memory can be
+//! read, and a ratio is the median of the ratios within a round. `KILN_BENCH_FILES`, `KILN_BENCH_MB` and `KILN_BENCH_ROUNDS` say how large
+//! the workspace is, and how often each way takes its turn.
 
 use std::fs;
 use std::io::{self, BufWriter, Write as _};
@@ -32,10 +32,10 @@ const MEGABYTE: f64 = 1e6;
 /// Bytes per piece that tar is read by.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The bytes that make up the files.
+/// What the files are made of.
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// The ways that are measured.
+/// What is measured.
 const WAYS: [(&str, &str); 3] =
     [("tar", "git ls-files | tar"), ("tar-git", "(git ls-files; echo .git) | tar"), ("kiln", "kiln, with .git")];
 
@@ -53,7 +53,7 @@ fn number(name: &str, usual: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-/// Cost of one transfer.
+/// What a transfer took.
 #[derive(Clone, Copy, Default)]
 struct Taken {
     seconds: f64,

@@ -9,8 +9,8 @@ use crate::patience::Patience;
 /// Pause before a call is repeated.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Makes a call, and repeats it while it fails because there is no connection, until the agent counts as lost. The call
-/// must be safe to repeat.
+/// Makes a call, and makes it again while it fails for want of a connection, until the agent counts as lost. The call must be one that
+/// can be repeated.
 pub async fn again<T, F>(patience: &Patience, mut call: impl FnMut() -> F) -> Result<T, AgentError>
 where
     F: Future<Output = Result<T, AgentError>>,

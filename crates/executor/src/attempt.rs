@@ -1,7 +1,7 @@
 //! One attempt at a step: starts it, passes its output on, waits for its end.
 //!
-//! The agent says how the step ended. This module decides when to stop waiting for the agent: when the instance has
-//! ended, the agent does not answer any more, the step's time passed long ago, or the run was cancelled.
+//! The agent says how the step ended. This module decides when to stop waiting for the agent: the instance ended, the agent does not
+//! answer any more, the step's time has long passed, or the run was cancelled.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::patience::Patience;
 use crate::pieces::{Piece, Pieces};
 use crate::text::Decoder;
 
-/// How an attempt ended, as far as it is known.
+/// How an attempt ended, as far as that is known.
 pub enum Outcome {
     /// The agent said how the step ended.
     Ended(Box<PollStepResponse>),
@@ -35,7 +35,7 @@ pub enum Outcome {
     Overdue,
 }
 
-/// The place where an attempt runs, and the run that is told about it.
+/// The place where an attempt runs, and whoever is told about it.
 pub struct Place<'a> {
     /// The stage, as reports call it.
     pub stage: &'a str,
@@ -47,7 +47,7 @@ pub struct Place<'a> {
     pub gone: &'a Gone,
     /// Tells when the run or the stage ends before its end.
     pub cancel: &'a CancellationToken,
-    /// The run, which receives the output.
+    /// The run, which is told of the output.
     pub(crate) run: &'a Context<'a>,
 }
 
@@ -86,7 +86,7 @@ pub async fn follow_output(place: &Place<'_>, id: &str) -> Result<(), AgentError
         let (stage, step, Piece { text, continues, goes_on }) = (place.stage.to_owned(), place.step.to_owned(), piece);
         place.run.tell(Event::Output { stage, step, text, continues, goes_on });
     };
-    // The agent masks as well, but nothing inside an instance is trusted.
+    // The agent masks too, but nothing in an instance is trusted.
     let mut masker = Masker::new(Arc::clone(&place.run.secrets));
     let (mut decoder, mut pieces) = (Decoder::default(), Pieces::default());
     let read = loop {
@@ -129,7 +129,7 @@ async fn follow(place: &Place<'_>, request: &StartStepRequest) -> Outcome {
         }
     };
     match answer {
-        // An agent that does not answer the poll sends no output either.
+        // An agent that does not answer the poll does not send the output either.
         Err(error) => Outcome::Agent(error),
         Ok(answer) => {
             if !drained {
@@ -177,7 +177,7 @@ async fn cancelled(place: &Place<'_>, id: &str) {
             Err(error) => tracing::debug!(step = place.step, %error, "the step could not be cancelled"),
         }
     };
-    // An agent that does not answer gets no more time than one that does.
+    // An agent that does not answer has no more time than one that does.
     let ended = tokio::time::timeout(place.patience().cancelled_within, ended);
     drop(place.wait("the end of the step, which is cancelled", ended).await);
 }

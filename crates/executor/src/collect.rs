@@ -12,25 +12,24 @@ use kiln_wire::agent::kiln::FilesRequest;
 use kiln_wire::run::{TestCase, Tests};
 use tokio::sync::mpsc;
 
-/// Limit for the reports of one step together, in bytes: for the reports that are read, and for the packed stream.
+/// How much of all reports of a step together is read, and how much may come packed, in bytes.
 const REPORTS_MAX_BYTES: u64 = 128 << 20;
-/// Limit for unpacking, in bytes. It includes the unread rest of reports that are too large.
+/// How much is unpacked, with what is not read of reports that are too large, in bytes.
 const UNPACKED_MAX_BYTES: u64 = 1 << 30;
-/// Limit that the agent gets for packing, in bytes. An agent that reaches its limit breaks off, which looks like a
-/// broken connection. The limits that matter are therefore enforced here.
+/// How much the agent packs, in bytes. It breaks off behind that, which looks as if the connection had; so the limits are here.
 const PACKED_MAX_BYTES: u64 = 1 << 40;
-/// Cases in one batch.
+/// Cases that are told at once.
 const BATCH_CASES: usize = 500;
-/// Size of the texts of one batch, in bytes.
+/// Size of the texts of the cases that are told at once, in bytes.
 const BATCH_BYTES: usize = 256 << 10;
-/// Batches that were read and not passed on yet.
+/// Batches that were read and not told yet.
 const BATCHES: usize = 2;
 
-/// Content of the reports of one attempt at a step.
+/// What the reports of an attempt at a step say.
 pub struct Collected {
     /// The sum; `None` when no report was found.
     pub tests: Option<Tests>,
-    /// The cases that failed.
+    /// Which cases failed.
     pub failed: Failed,
 }
 
@@ -139,7 +138,7 @@ fn reports(unpacked: impl Read, collector: &mut Collector<'_>, batch: &mut Batch
     Ok(())
 }
 
-/// Cases that are passed on together.
+/// Cases that are told together.
 struct Batch {
     cases: Vec<TestCase>,
     bytes: usize,

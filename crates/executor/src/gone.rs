@@ -1,8 +1,8 @@
-//! Tells everything that waits in an instance that the instance has ended by itself.
+//! Tells all who wait for something in an instance that the instance has ended by itself.
 
 use tokio::sync::watch;
 
-/// The end of an instance. It is announced once, and later waiters see it too.
+/// The end of an instance. It is told once, and whoever waits for it later learns of it too.
 pub struct Gone {
     sender: watch::Sender<Option<String>>,
 }

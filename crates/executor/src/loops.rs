@@ -1,4 +1,4 @@
-//! State that the runs of one strategy share.
+//! What the runs of one strategy know of each other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +8,7 @@ use crate::walk::End;
 
 /// The runs of one strategy.
 pub(crate) struct Siblings {
-    /// Whether one of the runs has failed.
+    /// Whether one of them has failed.
     failed: AtomicBool,
     skip_queued: bool,
 }
@@ -18,7 +18,7 @@ impl Siblings {
         Self { failed: AtomicBool::new(false), skip_queued: expansion.skip_queued }
     }
 
-    /// Returns whether one of the runs has failed.
+    /// Whether one of them has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! The surroundings of a step: groups and iterations.
+//! What is around a step: groups and iterations.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(crate) struct Nest<'n> {
 pub(crate) struct Run<'n> {
     /// Identifier of the step or group that has the strategy.
     pub(crate) id: &'n str,
-    /// Whether the owner of the strategy is a group.
+    /// Whether it is a group.
     pub(crate) group: bool,
     pub(crate) iteration: Iteration,
     /// All runs of the strategy.
@@ -33,14 +33,14 @@ pub(crate) struct Run<'n> {
 }
 
 impl<'n> Nest<'n> {
-    /// Adds a group inside the present ones.
+    /// Adds a group within those that are there.
     pub(crate) fn enter(&mut self, group: &'n Group, id: String) {
         self.groups.push(id);
         self.variables.extend(&group.variables);
         self.failure.insert(0, &group.failure);
     }
 
-    /// Returns a step's id, prefixed with the ids of its groups: `group.step`.
+    /// Returns a step's id with those of its groups: `group.step`.
     pub(crate) fn key(&self, id: &str) -> String {
         self.groups.iter().map(String::as_str).chain([id]).collect::<Vec<_>>().join(".")
     }

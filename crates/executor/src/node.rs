@@ -93,7 +93,7 @@ impl<'a> StageContext<'a> {
             let steps = walk(&group.steps, sight, prior, |node, before| self.node(lease, node, nest.clone(), before));
             let end = steps.await;
             let (failed, kinds) = self.failed_within(&key);
-            // A failure before the group does not count as a failure of the group.
+            // What was before the group is no failure of it.
             let end = if prior == End::Failed && failed.is_empty() { End::Clear } else { end };
             let over = self.why().is_some() || self.gone.is_told() || kinds.contains(&ErrorKind::Infrastructure);
             let again = failure::again(&group.failure, &kinds, attempts);

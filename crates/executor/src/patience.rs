@@ -1,4 +1,4 @@
-//! Limits for waiting on something that does not answer.
+//! How long the executor waits for what does not answer.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use crate::wait::Telling;
 /// Limits of waiting.
 #[derive(Debug, Clone)]
 pub struct Patience {
-    /// Time for which an agent may be out of reach before it counts as lost.
+    /// How long an agent may be out of reach before it counts as lost.
     pub unreachable_for: Duration,
-    /// Time after its own timeout for which a step may still run, although the agent should have ended it.
+    /// How long after its own timeout a step may still be running, although the agent should have ended it.
     pub overdue_after: Duration,
-    /// Time that a cancelled step has to end.
+    /// How long a cancelled step may take to end.
     pub cancelled_within: Duration,
-    /// Time that the rest of a step's output has to arrive after the step's end.
+    /// How long the rest of a step's output may take to arrive after its end.
     pub drain_within: Duration,
-    /// Time that background steps have to end after their stage's last step.
+    /// How long background steps may take to end after their stage's last step.
     pub background_within: Duration,
-    /// Time beyond its timeout that a stage has to end in order, before its instance is ended for it.
+    /// How long a stage may take beyond its timeout to end in order, before its instance is ended for it.
     pub end_within: Duration,
-    /// When a wait is reported.
+    /// When a wait is told.
     pub telling: Telling,
 }
 

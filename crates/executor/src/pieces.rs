@@ -6,9 +6,9 @@ use kiln_wire::run::LINE_MAX_BYTES;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) text: String,
-    /// Whether the piece continues a line that was cut.
+    /// Whether it goes on with a line that was cut.
     pub(crate) continues: bool,
-    /// Whether the piece ends in the middle of a line.
+    /// Whether a line is cut at its end.
     pub(crate) goes_on: bool,
 }
 
@@ -18,7 +18,7 @@ pub(crate) struct Piece {
 pub(crate) struct Pieces {
     /// Bytes since the line began, or since it was cut.
     len: usize,
-    /// Whether the current line was cut before.
+    /// Whether the line was cut before.
     continues: bool,
     /// The last character of a piece that has hardly any room left: only the next one tells whether the line is cut behind it.
     held: Option<char>,
@@ -67,7 +67,7 @@ impl Pieces {
 mod tests {
     use super::*;
 
-    /// Pushes texts, and returns the pieces. Pieces of one line that were only split at the end of a text are joined.
+    /// Pushes texts, and returns the pieces, those of one line put together: where a text ends is no place of a cut.
     fn cut(texts: &[&str]) -> Vec<Piece> {
         let (mut pieces, mut told) = (Pieces::default(), Vec::<Piece>::new());
         let mut tell = |piece: Piece| match told.last_mut() {
@@ -82,8 +82,7 @@ mod tests {
         told
     }
 
-    /// Checks the lengths of the pieces of a text. A `<` before a length marks a piece that continues a line, a `>`
-    /// behind it one that goes on.
+    /// Checks the lengths of the pieces of a text, with a `<` before those that continue and a `>` behind those that go on.
     #[track_caller]
     fn check(text: &str, expect: &str) {
         let whole = cut(&[text]);
@@ -93,7 +92,7 @@ mod tests {
         };
         assert_eq!(whole.iter().map(shown).collect::<Vec<_>>().join(" "), expect);
         assert_eq!(whole.iter().map(|piece| piece.text.as_str()).collect::<String>(), text);
-        // The result is the same wherever the text is split.
+        // Wherever the text comes in pieces.
         let near = |at: &usize| text.is_char_boundary(*at);
         for at in
             (0..text.len()).step_by(97).chain(LINE_MAX_BYTES - 9..LINE_MAX_BYTES + 9).filter(|at| *at < text.len())

@@ -55,7 +55,7 @@ impl<'a> Run<'a> {
                 match tokio::time::timeout(limit.time, &mut walked).await {
                     Ok(end) => end,
                     Err(_) => {
-                        // The stages are told to end and then awaited, so that no instance is left behind.
+                        // The stages are told to end, and are waited for, so that no instance is left behind.
                         timed_out = true;
                         self.context.end(Why::RunTimeout(limit.clone()));
                         walked.await

@@ -1,4 +1,4 @@
-//! State that the parts of one stage's run share.
+//! What the parts of one stage's run share.
 
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ use crate::gone::Gone;
 use crate::loops::Siblings;
 use crate::why::Why;
 
-/// Work that goes on alongside the steps.
+/// Work that goes on beside the steps.
 pub(crate) type Beside<'a> = BoxFuture<'a, ()>;
 
 /// One iteration of a stage, as its steps see it.
@@ -38,7 +38,7 @@ pub(crate) struct StageContext<'a> {
     /// Why the steps that have not begun are skipped: one of them ended the stage well.
     pub(crate) over: OnceLock<String>,
     pub(crate) steps: Mutex<Vec<StepReport>>,
-    /// Receives work that goes on alongside the steps, such as reading the output of background steps.
+    /// Takes work that goes on beside the steps, such as reading the output of background steps.
     pub(crate) beside: mpsc::UnboundedSender<Beside<'a>>,
 }
 

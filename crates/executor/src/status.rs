@@ -1,11 +1,11 @@
-//! Meaning of the status of a step or a stage for others.
+//! What the status of a step or a stage means for others.
 
 use kiln_pipeline::scope;
 use kiln_wire::run::Status;
 
 use crate::walk::End;
 
-/// Returns the word that expressions use for a status.
+/// Returns the word that expressions have for it.
 pub(crate) fn word(status: Status) -> &'static str {
     match status {
         Status::Passed => scope::SUCCEEDED,

@@ -1,5 +1,5 @@
-//! Reports waits that last, so that no display of a run is silent for long. All waits of a run on its own behalf,
-//! rather than for a step's program, go through this module.
+//! Tells of waits that last, so that no mode of showing a run is silent for long. Everything that a run waits for on its own behalf,
+//! and not for a step's program, is waited for here.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use crate::context::Context;
 use crate::stage_context::StageContext;
 
-/// When a wait is reported.
+/// When a wait is told.
 #[derive(Debug, Clone)]
 pub struct Telling {
-    /// How long a wait lasts before it is reported.
+    /// How long a wait lasts before it is told.
     pub after: Duration,
-    /// Interval at which it is reported again, unless its reason changes before.
+    /// How long after that it is told again, unless something else is waited for before.
     pub again_after: Duration,
 }
 
@@ -29,7 +29,7 @@ impl Default for Telling {
     }
 }
 
-/// The reason of a wait, in words that follow "waiting for". It may change while the wait lasts.
+/// What is waited for, in words that follow "waiting for". It may change while the wait lasts.
 pub struct Reason(watch::Sender<String>);
 
 impl Reason {
@@ -39,7 +39,7 @@ impl Reason {
         Self(watch::Sender::new(what.into()))
     }
 
-    /// Changes the reason.
+    /// Changes what is waited for.
     pub fn set(&self, what: String) {
         self.0.send_if_modified(|before| {
             let is_new = *before != what;
@@ -49,8 +49,8 @@ impl Reason {
     }
 }
 
-/// Returns the result of `work`. While it lasts, calls `tell` with the reason and the time so far: once after a while,
-/// then each time the reason changes, and at intervals.
+/// Returns what `work` returns. While it lasts, `tell` is given what is waited for and for how long: once it has lasted a while, then
+/// each time the reason changes, and now and then.
 pub async fn told<T>(
     telling: &Telling,
     reason: &Reason,
@@ -64,7 +64,7 @@ pub async fn told<T>(
         loop {
             let what = reasons.borrow_and_update().clone();
             tell(&what, began.elapsed());
-            // Either is a cause to report it again.
+            // Either is a cause to tell it again.
             drop(tokio::time::timeout(telling.again_after, reasons.changed()).await);
         }
     };

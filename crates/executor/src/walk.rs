@@ -58,7 +58,7 @@ where
         }
         let Some((at, end)) = running.next().await else { break };
         ends[at] = Some(end);
-        // Items that have ended in the meantime are recorded before the next item starts.
+        // What has ended too is known before the next item starts.
         while let Some(Some((at, end))) = running.next().now_or_never() {
             ends[at] = Some(end);
         }

@@ -18,7 +18,7 @@ pub(crate) enum Why {
 }
 
 impl Why {
-    /// Returns the reason in words. A timeout is shown as the file has it.
+    /// Returns the reason in words. A time is told as the file has it.
     pub(crate) fn text(&self) -> String {
         match self {
             Self::Asked => "the run was cancelled".to_owned(),

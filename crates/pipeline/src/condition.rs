@@ -6,7 +6,7 @@ use crate::expr::{EvalError, Scope};
 use crate::facts::Facts;
 use crate::plan::{Condition, Match, StatusFilter, When};
 
-/// Combined end of the items that an item needs.
+/// How the items ended that an item needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prior {
     /// Nothing before has failed.
@@ -18,9 +18,9 @@ pub enum Prior {
 /// Whether an item runs, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The item runs.
+    /// It runs.
     Run,
-    /// The item is skipped, for this reason, which is text for people.
+    /// It is skipped, for this reason, which is text for people.
     Skip(String),
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn matches(wanted: &Match, value: &str) -> bool {
 }
 
 fn glob(pattern: &str, value: &str) -> bool {
-    // A pattern that is not a glob still matches itself.
+    // A pattern that is no glob still stands for itself.
     pattern == value
         || GlobBuilder::new(pattern).literal_separator(true).build().is_ok_and(|g| g.compile_matcher().is_match(value))
 }

@@ -1,9 +1,9 @@
-//! Facts about the build from outside of the file: the commit, the branch, the event.
+//! What is known about the build from outside of the file: the commit, the branch, the event.
 
 use std::collections::BTreeMap;
 
-/// Named facts. The names are those of Drone's conditions (`branch`, `event`, `ref`, `repo`, `target`, `cron`,
-/// `action`, `instance`), and also `commit`, `author`, `message`, `remote_url`, `build_number`.
+/// Named facts. Names are those of Drone's conditions (`branch`, `event`, `ref`, `repo`, `target`, `cron`, `action`,
+/// `instance`) and further `commit`, `author`, `message`, `remote_url`, `build_number`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     facts: BTreeMap<String, String>,

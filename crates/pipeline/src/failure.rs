@@ -1,17 +1,17 @@
-//! Decides the consequences of the failure of a step or a step group.
+//! Decides what follows a step's failure, and that of a step group.
 
 use crate::plan::{ErrorKind, FailureAction, FailureStrategy, Limit};
 
-/// Consequence of a step's failure.
+/// What follows a step's failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// The step runs again, after this wait if there is one.
+    /// It runs again, after this wait where there is one.
     Retry(Option<Limit>),
-    /// The step stays failed, and everything else goes on as if it had passed.
+    /// It stays failed, and everything else goes on as if it had passed.
     Ignore,
-    /// The step counts as passed.
+    /// It counts as passed.
     MarkAsSuccess,
-    /// The step stays failed, and the surrounding group or stage fails with it.
+    /// It stays failed, and what it is part of fails with it.
     Fail,
     /// The whole run ends.
     Abort,
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(decisions, [Some(waits(&[1]).pop()), Some(waits(&[5]).pop()), None]);
         assert_eq!(again(&group, &[ErrorKind::Step], 1), None);
         assert_eq!(again(&group, &[], 1), None);
-        // The group's strategy fails its steps, and no outer strategy is asked.
+        // Its steps fail by it, and ask nobody further out.
         let stage = [strategy(&[ErrorKind::All], FailureAction::Ignore)];
         assert_eq!(next(&[&[], &group, &stage], ErrorKind::Timeout, 1), Decision::Fail);
     }

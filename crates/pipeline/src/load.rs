@@ -8,18 +8,18 @@ use crate::options::Options;
 use crate::plan::{Dialect, Plan};
 use crate::{dialect, drone, environment, harness};
 
-/// Result of reading a file.
+/// What became of a file.
 #[derive(Debug)]
 pub struct Loaded {
     /// All findings.
     pub report: Report,
-    /// The language of the file, if it could be recognized.
+    /// The language it is written in, where that could be told.
     pub dialect: Option<Dialect>,
-    /// The plan. Every file that is not invalid has one. The plan of an unsupported file is only for display.
+    /// The plan. Every file that is not invalid has one; that of an unsupported file is for display only.
     pub plan: Option<Plan>,
 }
 
-/// Reads a pipeline file. Never fails: errors are in the diagnostics.
+/// Reads a pipeline file. Never fails: what is wrong is in the diagnostics.
 #[must_use]
 pub fn load(name: &str, bytes: &[u8], options: &Options) -> Loaded {
     let mut findings = Findings::new(options.lenient);
@@ -42,7 +42,7 @@ pub fn load(name: &str, bytes: &[u8], options: &Options) -> Loaded {
             Some(Dialect::Drone)
         }
         Err(unknown) => {
-            // A file that stops being YAML half-way may well be a pipeline, and reporting otherwise would mislead.
+            // A file that stopped being YAML half-way may well be a pipeline: saying otherwise would mislead.
             if readable {
                 findings.push(*unknown);
             }

@@ -1,4 +1,4 @@
-//! The values that are visible to expressions: the plan's own names, the caller's values, and the events so far.
+//! What expressions see: the plan's own names, the caller's values, and what has happened so far.
 //!
 //! ```text
 //! Book ──record_step, record_stage──► Book        (grows while the run goes on)
@@ -10,17 +10,17 @@ use crate::facts::Facts;
 use crate::plan::{Dialect, Plan, Stage, Variable};
 use crate::strategy::Iteration;
 
-/// Returns the value of a secret, or `None` if it is not known.
+/// Returns the value of a secret, or none when it is not known.
 type Secrets = std::sync::Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// All values that may ever be visible to expressions, including the results so far.
+/// Everything that expressions may ever see, and what has been recorded so far.
 #[derive(Clone)]
 pub struct Book {
     root: Value,
     secrets: Secrets,
 }
 
-/// Place of an expression.
+/// Where an expression stands.
 #[derive(Clone, Default)]
 pub struct Place<'a> {
     /// The stage and its id with its iteration.
@@ -46,7 +46,7 @@ pub struct Place<'a> {
 pub struct Looped<'a> {
     /// Identifier of the step or group that has the strategy.
     pub id: &'a str,
-    /// Whether the owner of the strategy is a group.
+    /// Whether it is a group.
     pub group: bool,
     /// The run.
     pub run: &'a Iteration,
@@ -170,7 +170,7 @@ impl Book {
             describe_run(&mut root, run, "stage", &stage.id);
         }
         for Looped { id, group, run } in &place.runs {
-            // Items of a group can use the group's run under the name `step` as well.
+            // What is in a group is named as a step's too.
             if *group {
                 describe_run(&mut root, run, "stepGroup", id);
             }
@@ -184,8 +184,8 @@ impl Book {
     }
 }
 
-/// Returns the steps that can be named by their id alone, including those of the surrounding groups. If two have the
-/// same id, the nearer one is taken.
+/// Returns the steps that can be named by their id alone, those of the surrounding groups included. Of two with one id,
+/// the nearer is taken.
 fn steps_here(steps: &Value, groups: &[String]) -> Value {
     let mut seen = steps.clone();
     let mut level = steps;
@@ -244,9 +244,8 @@ fn describe_codebase(root: &mut Value, facts: &Facts) {
     root.set(&["pipeline", "triggerType"], "MANUAL");
 }
 
-/// Describes a run of the strategy of the item `id`, which is a `stage`, a `stepGroup` or a `step`. Names without a
-/// level belong to the innermost strategy that has them: a step with a matrix of its own can still name an axis of the
-/// stage.
+/// Describes a run of the strategy of the item `id`, which is a `stage`, a `stepGroup` or a `step`. Names without a level are
+/// those of the innermost strategy that has them: an axis of the stage can be named in a step that has a matrix of its own.
 fn describe_run(root: &mut Value, run: &Iteration, level: &str, id: &str) {
     let anywhere: [&[&str]; 4] = [&["strategy"], &[level, "strategy"], &["strategy", "node", id], &[level]];
     let mut set = |at: &[&str], fields: &[&str], value: Value| {

@@ -16,9 +16,9 @@ pub const MAX_ITERATIONS: usize = 256;
 pub struct Iteration {
     /// From 0.
     pub index: u32,
-    /// Number of runs.
+    /// How many there are.
     pub total: u32,
-    /// Suffix of its id after that of its item: `_0_1` (the positions on the axes), `_2`, or `_` and the `nodeName` if
+    /// What its id has after that of its item: `_0_1`, the positions on the axes, or `_2`; `_` and the `nodeName`, where
     /// there is one.
     pub postfix: String,
     /// Name for people: `jdk=11, os=linux`.
@@ -34,9 +34,9 @@ pub struct Iteration {
 /// The runs of a strategy, and how many of them may run at the same time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expansion {
-    /// The runs, in order.
+    /// In order.
     pub iterations: Vec<Iteration>,
-    /// Greatest number of runs at the same time, at least 1.
+    /// At least 1.
     pub max_concurrency: usize,
     /// Whether runs that have not begun are skipped once one has failed.
     pub skip_queued: bool,
@@ -48,9 +48,9 @@ pub enum StrategyError {
     /// A value of it could not be worked out.
     #[error("line {}: the strategy's `{what}` has no value", .at.line)]
     Value {
-        /// The part of the strategy.
+        /// Which part.
         what: String,
-        /// Place of the strategy.
+        /// Where the strategy stands.
         at: Location,
         /// Why.
         #[source]
@@ -59,29 +59,29 @@ pub enum StrategyError {
     /// A value of it is of the wrong kind.
     #[error("line {}: the strategy's `{what}` must be {needs}, and is `{got}`", .at.line)]
     Kind {
-        /// The part of the strategy.
+        /// Which part.
         what: String,
-        /// The required kind.
+        /// What it must be.
         needs: &'static str,
-        /// The actual value.
+        /// What it is.
         got: String,
-        /// Place of the strategy.
+        /// Where the strategy stands.
         at: Location,
     },
     /// Too many runs.
     #[error("line {}: the strategy stands for {count} runs; at most {MAX_ITERATIONS} are allowed", .at.line)]
     TooMany {
-        /// Number of runs.
+        /// How many.
         count: usize,
-        /// Place of the strategy.
+        /// Where the strategy stands.
         at: Location,
     },
 }
 
-/// Returns the runs of a strategy.
+/// Returns the runs that a strategy stands for.
 ///
 /// # Errors
-/// A value cannot be worked out or is of the wrong kind, or there are too many runs.
+/// A value that cannot be worked out or is of the wrong kind, or too many runs.
 pub fn expand(strategy: &Strategy, scope: &Scope) -> Result<Expansion, StrategyError> {
     let at = &strategy.location;
     let mut iterations = match &strategy.kind {
@@ -189,7 +189,7 @@ pub(crate) fn slice(count: usize, start: Option<usize>, end: Option<usize>, perc
     start.unwrap_or(0).min(end)..end
 }
 
-/// Returns a percentage of a count, rounded.
+/// So many hundredths of a count, rounded.
 fn share(count: usize, hundredths: usize) -> usize {
     count.saturating_mul(hundredths).saturating_add(50) / 100
 }
@@ -258,7 +258,7 @@ fn axis_values(what: &str, axis: &Axis, scope: &Scope, at: &Location) -> Result<
         template.value(scope).map_err(|source| StrategyError::Value { what: what.into(), at: at.clone(), source })?;
     match value {
         Value::List(items) => Ok(items),
-        // A list from a step is text: JSON, or values separated by commas.
+        // A list that came out of a step is text: JSON, or values between commas.
         Value::String(list) => Ok(match serde_json::from_str(&list) {
             Ok(serde_json::Value::Array(items)) => items.into_iter().map(Value::from).collect(),
             _ => list.split(',').map(|item| Value::from(item.trim())).collect(),

@@ -1,6 +1,6 @@
-//! Broken files and the exact findings: place, text, help.
+//! Broken files and exactly what is told about them: place, text, way out.
 //!
-//! Each case names the code of a finding. The complete output of each group is a snapshot.
+//! Each case names the code of a finding, and the whole rendering is a snapshot per group.
 
 use std::fmt::Write as _;
 

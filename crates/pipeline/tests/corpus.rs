@@ -53,7 +53,7 @@ fn no_harness_file_is_invalid() {
         let bytes = std::fs::read(&path).expect("a corpus file can be read");
         let loaded = load(&path.to_string_lossy(), &bytes, &Options::default());
         assert_ne!(loaded.report.status(), Status::Invalid, "{}", loaded.report.text(false));
-        // Anything that is not run has been reported: a file without a plan is never "ok".
+        // Whatever is not run has been named: a file without a plan is never "ok".
         assert!(loaded.report.status() == Status::Unsupported || loaded.plan.is_some(), "{}", path.display());
     }
 }

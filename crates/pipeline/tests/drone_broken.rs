@@ -1,11 +1,11 @@
-//! Broken Drone files and the exact findings: place, text, help.
+//! Broken Drone files and exactly what is told about them: place, text, way out.
 
 use std::fmt::Write as _;
 
 use kiln_document::{Severity, Status};
 use kiln_pipeline::{Options, load};
 
-/// A name, the status, the code of a finding that causes it, and the file.
+/// A name, the status and the code of a finding that makes it so, and the file.
 type Case<'a> = (&'a str, Status, &'a str, String);
 
 fn check(cases: &[Case<'_>]) -> String {
@@ -238,7 +238,7 @@ trigger: {status: [failure]}
     assert_eq!(load(".drone.yml", misspelt.as_bytes(), &lenient).report.status(), Status::Ok);
 }
 
-/// A file that is not run has a reason, whatever takes the place of its parts.
+/// A file that is not carried out says why, whatever stands in the place of its parts.
 #[test]
 fn nothing_to_run_is_never_ok() {
     for text in ["pipeline: <+input>", "pipeline: a<+b>", "kind: secret", "kind: ~", "pipeline: ~", "{kind: <+a>}"] {

@@ -116,7 +116,7 @@ fn runs_of_several_axes_are_called_by_the_position_on_each() {
     assert_eq!(names, ["_0_1 a=x, b=2", "_1_0 a=y, b=1", "_1_1 a=y, b=2"]);
 }
 
-/// Evaluates an expression in the step, in the last run of the stage's strategy and the last of the step's.
+/// What an expression in the step sees, in the last run of the stage's strategy and the last of the step's.
 #[track_caller]
 fn seen_in_step(plan: &Plan, expression: &str) -> String {
     let stage = only_stage(plan);
@@ -176,7 +176,7 @@ fn the_items_of_a_repetition_are_taken_in_parts_and_slices() {
             "{items: <+pipeline.variables.list>, end: \"<+pipeline.variables.list.split(',').get(0).length()>\"}",
             vec!["_0 a"],
         ),
-        // As in Harness, a plain number of runs has nothing to select from.
+        // As in Harness, a number of runs has nothing to be taken of.
         ("{times: 2, start: 1, end: 2, partitionSize: 9}", vec!["_0 0", "_1 1"]),
     ] {
         let plan = plan(&pipeline("a,b,c", &format!("strategy: {{repeat: {repeat}}}"), ""));

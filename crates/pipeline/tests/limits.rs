@@ -1,4 +1,4 @@
-//! The limits in the documentation match the program's.
+//! The limits that the documentation states are those of the program.
 
 use kiln_document::yaml;
 use kiln_pipeline::{environment, expr, harness, strategy};

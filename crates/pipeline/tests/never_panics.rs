@@ -1,4 +1,4 @@
-//! Reading any bytes ends, with a verdict that fits the findings.
+//! Whatever the bytes are, reading them ends, and ends with a verdict that fits its findings.
 
 use kiln_document::{Severity, Status};
 use kiln_pipeline::facts::Facts;

@@ -1,4 +1,4 @@
-//! The requirements of a run are those of the parts that can run: requested stages, and conditions that may hold.
+//! What a run needs is what can run in it: stages that are asked for, conditions that may hold.
 
 use kiln_pipeline::facts::Facts;
 use kiln_pipeline::plan::Plan;
@@ -96,7 +96,7 @@ fn a_condition_that_facts_alone_make_false_needs_nothing_and_others_may_hold() {
     for never in ["<+codebase.branch> == \"dev\"", "<+pipeline.variables.mode> == \"dev\"", "false"] {
         needed(&format!("'{never}'"), "");
     }
-    // Conditions that depend on the run itself, or on the caller, may turn out either way.
+    // What the run itself decides, or the caller, may come out either way.
     for open in [
         "<+pipeline.stages.a.status> == \"FAILED\"",
         "<+pipeline.currentStatus> == \"FAILED\"",

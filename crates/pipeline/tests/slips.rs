@@ -1,11 +1,11 @@
-//! Slips of the hand that YAML reads differently from what was meant: message, place, help.
+//! Slips of the hand that YAML reads otherwise than they are meant: what is told, where, and the way out.
 
 use std::fmt::Write as _;
 
 use kiln_document::{Severity, Status};
 use kiln_pipeline::{Options, load};
 
-/// Checks the findings of a file, except notes: `line:column message -> help`, one per line.
+/// Asserts what is told of a file, notes left out: `line:column message -> help`, one per line.
 #[track_caller]
 fn check(text: &str, expected: &str) {
     let report = load("pipeline.yml", text.as_bytes(), &Options::default()).report;
@@ -165,7 +165,7 @@ fn spaces_and_quotes_that_are_none() {
     let colon = "a wide colon (U+FF1A) is in this place, and YAML does not treat it as `:`";
     check(&STAGE.replace("type: Run", "type\u{ff1a} Run"), &format!("12:23 {colon} -> write `:` in its place"));
     check(&commands("  -\u{a0}make\n  - make\n"), &format!("8:4 {space} -> {write}"));
-    // Such characters within a text belong to the text.
+    // What stands in a text belongs to it.
     let named = STAGE.replace("name: a", "name: Caf\u{e9}\u{a0}\u{ab} x \u{bb}").replace("type: Run", "tpye: Run");
     check(&named, "12:19 unknown key `tpye` in a step -> did you mean `type`?");
 }

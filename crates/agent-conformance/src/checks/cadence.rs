@@ -1,4 +1,4 @@
-//! Section 1.7: a runner's calls to an agent.
+//! Section 1.7: what runners do with an agent.
 
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ async fn a_poll_that_breaks_off_can_be_taken_up_again(agent: &Agent) -> Expected
     let id = step["id"].as_str().unwrap_or_default();
     agent.start(&step).await?;
     for _ in 0..3 {
-        // The poll stays open until another call was answered, and is then dropped.
+        // The poll goes on until something else was answered, and is dropped then.
         tokio::select! {
             early = agent.poll(id) => return Err(Finding::Breach(format!("the poll was answered early: {:?}", early?))),
             other = agent.sh("true") => drop(other?),
@@ -53,14 +53,14 @@ async fn a_start_that_breaks_off_can_be_repeated(agent: &Agent) -> Expected {
     let count = agent.path("count");
     let step = agent.script(&format!("echo x >> {count}"));
     for _ in 0..3 {
-        // The caller of this one does not learn the outcome.
+        // What became of this one its caller does not know.
         drop(tokio::time::timeout(std::time::Duration::from_millis(1), agent.start(&step)).await);
     }
     agent.run(&step).await?;
     same("how often it ran", agent.sh(&format!("cat {count}")).await?.as_str(), "x\n")
 }
 
-/// Calls in a runner's order: health, setup, the reader before the step, the step, the poll, destroy.
+/// As a runner drives it: health, setup, the reader before the step, the step, the poll, destroy.
 async fn a_whole_stage_goes_its_way(agent: &Agent) -> Expected {
     agent.get("/healthz").await?.has_status(200)?;
     agent.post("/setup", &json!({"envs": {"CI": "true"}, "secrets": ["hush"]})).await?.is_empty()?;

@@ -34,7 +34,7 @@ const GRAPH: &[Field] = &[
     ("xmetric", Shape::Word(&["seconds"]), Always),
     ("ymetric", Shape::Word(&["mem_mb", "cpu_milli"]), Always),
 ];
-/// Most points of a curve.
+/// Points of a curve at most.
 const POINTS: usize = 10;
 
 async fn destroy_answers_with_the_load_of_the_machine(agent: &Agent) -> Expected {
@@ -91,7 +91,7 @@ async fn a_poll_that_is_open_is_answered_after_a_destroy(agent: &Agent) -> Expec
     same("exited", &polled?["exited"], &json!(true))
 }
 
-/// Without a container engine there is nothing to remove, and the original answers 500.
+/// Without a container engine there is nothing to remove, and the original says so with 500.
 async fn suspended(agent: &Agent, request: &Value) -> Expected {
     let answer = agent.post("/suspend", request).await?;
     if answer.status == 500 && answer.refusal(500)?.contains("docker") {

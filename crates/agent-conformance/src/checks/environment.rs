@@ -1,4 +1,4 @@
-//! Section 4: the environment of a step.
+//! Section 4: what a step's environment is made of.
 
 use serde_json::json;
 
@@ -34,7 +34,7 @@ async fn a_step_needs_no_environment_of_its_own(agent: &Agent) -> Expected {
     same("the exit code", &agent.run(&step).await?["exit_code"], &json!(3))
 }
 
-/// Runs a script in this environment, and returns its output.
+/// Runs a script in this environment, and returns what it prints.
 async fn seen(agent: &Agent, environment: serde_json::Value, script: &str) -> Expected<String> {
     let step = with(agent.script(script), json!({ "environment": environment }));
     agent.run(&step).await?;
@@ -141,7 +141,7 @@ async fn exported_variables_end_with_their_stage(agent: &Agent) -> Expected {
     same("what is left", agent.output(step["id"].as_str().unwrap_or_default()).await?.as_str(), "none")
 }
 
-/// The original never answers such a poll; its callers get the result in another way.
+/// The original never answers such a poll; whoever drives it gets the result by another way.
 async fn a_step_of_a_stage_can_be_polled(agent: &Agent) -> Expected {
     let step = with(agent.script("exit 6"), json!({"stage_runtime_id": agent.id(), "timeout": 36_000}));
     same("the exit code", &agent.run(&step).await?["exit_code"], &json!(6))

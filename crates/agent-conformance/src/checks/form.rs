@@ -32,10 +32,10 @@ checks! {
         requests_over_one_connection_are_answered_side_by_side;
 }
 
-/// Every route that takes a JSON body.
+/// Each route that takes a JSON body.
 const POSTS: [&str; 6] = ["/setup", "/start_step", "/poll_step", "/stream_output", "/destroy", "/suspend"];
 
-/// Headers of every success and every refusal that prevent caching.
+/// What every success and every refusal says against being kept by somebody on the way.
 const HEADERS: [(&str, &str); 4] = [
     ("content-type", "application/json"),
     ("cache-control", "no-cache, private, max-age=0"),
@@ -49,7 +49,7 @@ async fn every_path_is_served_with_and_without_a_slash_at_its_end(agent: &Agent)
     }
     for path in POSTS {
         for path in [path.to_owned(), format!("{path}/")] {
-            // It was refused for its body, so the route is served.
+            // Refused for its body, so it was served.
             agent.post_text(&path, "{").await?.has_status(400)?;
         }
     }
@@ -207,7 +207,7 @@ async fn a_null_stands_for_a_zero_value(agent: &Agent) -> Expected {
 }
 
 async fn no_content_type_is_needed(agent: &Agent) -> Expected {
-    // The checks never name one.
+    // The checks name none anywhere.
     agent.post("/setup", &json!({})).await?.is_empty()
 }
 
@@ -239,7 +239,7 @@ async fn http_2_is_offered(agent: &Agent) -> Expected {
     if agent.target.is_secure() {
         same("the version of HTTP", agent.get("/healthz").await?.version, Version::HTTP_2)
     } else {
-        // Without TLS no version is offered; the caller starts with HTTP/2.
+        // Without TLS nothing is offered; the caller begins with it.
         agent.get("/healthz").await?.has_status(200).map(drop)
     }
 }
@@ -261,7 +261,7 @@ async fn requests_over_one_connection_are_answered_side_by_side(agent: &Agent) -
     let id = step["id"].as_str().unwrap_or_default();
     agent.start(&step).await?;
     let open = async {
-        // The poll is open, and does not delay this.
+        // The poll is open, and does not hold this up.
         agent.get("/healthz").await?.has_status(200)?;
         agent.sh(&format!("touch {gate}")).await
     };

@@ -1,4 +1,4 @@
-//! Section 4, files and variables: the values that a step passes on.
+//! Section 4, files and variables: what a step hands over.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,14 +27,14 @@ checks! {
         the_steps_files_are_removed_on_demand;
 }
 
-/// Runs a script in a step with these fields, and returns its result, which must be a success.
+/// Runs a script whose step has these fields, and returns its result, which must be a success.
 async fn succeeds(agent: &Agent, script: &str, fields: Value) -> Expected<Value> {
     let result = agent.run(&with(agent.logged(script), fields)).await?;
     same(&format!("the exit code of {script:?} ({result})"), result.get("exit_code"), None::<&Value>)?;
     Ok(result)
 }
 
-/// Returns the second form of the outputs, by their keys.
+/// The second form of the outputs, by their keys.
 fn typed(result: &Value) -> Value {
     let list = result["outputV2"].as_array().cloned().unwrap_or_default();
     let pairs = list
@@ -114,7 +114,7 @@ async fn a_value_in_base64_is_decoded(agent: &Agent) -> Expected {
     same("the output", &result["outputs"], &json!({ "K": value }))
 }
 
-/// The original gives up such a value, and reports that if outputs were requested.
+/// The original gives up on such a value, and says so where outputs were asked for.
 async fn a_value_of_more_than_64_kib_is_handed_over(agent: &Agent) -> Expected {
     const BYTES: usize = 200_000;
     let outputs = json!([{"key": "L", "value": "L", "type": "STRING"}]);

@@ -36,7 +36,7 @@ async fn health_without_a_lookup_needs_no_network(agent: &Agent) -> Expected {
     Ok(())
 }
 
-/// The machine may have no network. Then the answer is a refusal, in the usual form.
+/// The machine may have no network. Then the answer is a refusal, in the form of every other.
 async fn health_with_a_lookup_dials_for_as_long_as_it_is_told(agent: &Agent) -> Expected {
     for query in ["perform_dns_lookup=true", "perform_dns_lookup=TRUE"] {
         let began = std::time::Instant::now();

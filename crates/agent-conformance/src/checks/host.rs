@@ -1,4 +1,4 @@
-//! Section 4: the run of a step on the host.
+//! Section 4: how a step runs on the host.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ checks! {
         a_step_with_a_log_of_its_own_begins_with_its_command;
 }
 
-/// Runs this command line, and returns its output.
+/// Runs this command line, and returns what it prints.
 async fn command(agent: &Agent, entrypoint: Value, commands: Value) -> Expected<String> {
     let mut step = agent.script("");
     step["run"] = json!({ "entrypoint": entrypoint, "commands": commands });
@@ -95,7 +95,7 @@ async fn a_numeric_user_is_who_the_step_runs_as(agent: &Agent) -> Expected {
     Ok(())
 }
 
-/// The original accepts numbers only, and runs a step for any name as its own user.
+/// The original takes numbers alone, and runs a step for any name as its own user.
 async fn a_user_by_name_is_that_user_or_is_ignored(agent: &Agent) -> Expected {
     root(agent).await?;
     let (own, named) = (agent.sh("id -u").await?, agent.sh("id -u nobody 2>/dev/null || id -u").await?);
@@ -105,7 +105,7 @@ async fn a_user_by_name_is_that_user_or_is_ignored(agent: &Agent) -> Expected {
     holds(format!("the user of a step for nobody is {is:?}"), is == named || is == own)
 }
 
-/// Returns the living processes of the step, of those whose pids are in the file.
+/// The step's processes that live, of those whose numbers are in the file.
 async fn living(agent: &Agent, pids: &str) -> Expected<String> {
     agent
         .sh(&format!(
@@ -157,7 +157,7 @@ async fn a_step_that_is_done_in_time_is_not_touched_by_its_timeout(agent: &Agent
     Ok(())
 }
 
-/// Its command goes to the log service. An agent that also streams the output of such a step shows it there.
+/// Its command goes to the log service. An agent that streams the output of such a step as well shows it there.
 async fn a_step_with_a_log_of_its_own_begins_with_its_command(agent: &Agent) -> Expected {
     let step = agent.logged("echo one\necho two");
     agent.run(&step).await?;

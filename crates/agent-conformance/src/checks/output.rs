@@ -53,7 +53,7 @@ async fn output_may_be_asked_for_before_the_step_starts(agent: &Agent) -> Expect
     let id = step["id"].as_str().unwrap_or_default();
     let early = agent.output(id);
     let start = async {
-        // A request after the one for output is answered before it.
+        // Something that is asked for after the output is answered before it.
         agent.get("/healthz").await?.has_status(200)?;
         agent.start(&step).await
     };

@@ -22,7 +22,7 @@ checks! {
         a_poll_after_the_end_is_answered_too;
 }
 
-/// The fields of a result. Those after the protocol's own are additions of Kiln's agents.
+/// The fields of a result. Those after the protocol's own are what agents of Kiln add.
 const RESULT: &[Field] = &[
     ("exited", Shape::Flag, NotZero),
     ("exit_code", Shape::Whole, NotZero),
@@ -48,15 +48,15 @@ const OUTPUT: &[Field] = &[
     ("type", Shape::Word(&["STRING", "SECRET"]), Always),
 ];
 
-/// Fields with measurements of a step, which differ between runs.
+/// What only says how a step of ours ran, whatever it did.
 const MEASURED: [&str; 2] = ["output_bytes", "duration_ms"];
 
-/// Checks that the answer to a poll has only fields of the protocol, each of its type, and none that is zero.
+/// The answer to a poll has fields of the protocol, each of its type, and none that is zero.
 pub(crate) fn has_its_form(answer: &Value) -> Expected {
     fields("the result", answer, RESULT)
 }
 
-/// Returns the result without measurements, and without the cause, which not every agent has.
+/// The result without what is measured of it, and without the word for its cause, which not every agent has.
 fn said(mut result: Value) -> Value {
     if let Some(object) = result.as_object_mut() {
         object.retain(|name, _| !MEASURED.contains(&name.as_str()) && name != "cause");
@@ -98,7 +98,7 @@ async fn a_step_that_a_signal_ends_has_exit_code_minus_1(agent: &Agent) -> Expec
     Ok(())
 }
 
-/// Checks the result of a step that the agent ended.
+/// The result of something that the agent, and not the step's command, ended.
 fn is_255(result: &Value, error: &str) -> Expected {
     same("exited", &result["exited"], &json!(true))?;
     same("the exit code", &result["exit_code"], &json!(255))?;
@@ -137,7 +137,7 @@ async fn a_step_without_an_entrypoint_says_so(agent: &Agent) -> Expected {
 async fn a_detached_step_is_answered_at_once_with_nothing(agent: &Agent) -> Expected {
     let (gate, mark) = (agent.path("gate"), agent.path("mark"));
     let step = with(agent.script(&format!("{}; touch {mark}", wait_for(&gate))), json!({"detach": true}));
-    // Its gate is closed, so a poll that waited for it would not return.
+    // Its gate is closed, so a poll that waited for it would not come back.
     same("the result", agent.run(&step).await?, json!({}))?;
     agent.sh(&format!("touch {gate}")).await?;
     agent.sh(&wait_for(&mark)).await?;
@@ -150,7 +150,7 @@ async fn a_poll_is_answered_when_the_step_ends_and_not_before(agent: &Agent) -> 
     agent.start(&step).await?;
     let id = step["id"].as_str().unwrap_or_default();
     let mut poll = std::pin::pin!(agent.poll(id));
-    // Several other steps run meanwhile.
+    // Several other steps come and go meanwhile.
     let others = async {
         for _ in 0..3 {
             agent.sh("true").await?;

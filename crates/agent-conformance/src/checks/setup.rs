@@ -1,4 +1,4 @@
-//! Section 1.1 and 2: `/setup`, and the meaning of its parts.
+//! Section 1.1 and 2: `/setup`, and what its parts mean.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ checks! {
         a_host_volume_that_is_to_go_goes_with_the_stage;
 }
 
-/// Returns a setup with all fields, none of which changes a machine without a container engine.
+/// A setup with all fields there are, none of which changes a machine without a container engine.
 fn whole(dir: &str) -> Value {
     json!({
         "envs": {"FROM_SETUP": "yes"},
@@ -125,7 +125,7 @@ async fn a_file_that_exists_is_overwritten(agent: &Agent) -> Expected {
 
 async fn a_host_volume_is_made_and_open_to_all(agent: &Agent) -> Expected {
     let path = agent.path("deep/er/volume");
-    // It is created whatever `create` is.
+    // It is made whatever `create` says.
     let volume = json!({"host": {"id": "v", "name": "v", "path": path, "create": false}});
     agent.post("/setup", &json!({ "volumes": [volume] })).await?.is_empty()?;
     same("its permissions", agent.sh(&format!("stat -c %a {path}")).await?.trim(), "777")?;

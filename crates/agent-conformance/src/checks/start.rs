@@ -1,4 +1,4 @@
-//! Section 1.4: `/start_step` and all its fields.
+//! Section 1.4: `/start_step` and every field of it.
 
 use serde_json::{Value, json};
 
@@ -76,7 +76,7 @@ async fn steps_run_side_by_side(agent: &Agent) -> Expected {
     Ok(())
 }
 
-/// Returns a request with every field, with values for a step on the host.
+/// Every field there is, in the values of a step on the host.
 fn whole(agent: &Agent, script: &str) -> Value {
     let step = json!({
         "id": agent.id(), "name": "a name", "stage_runtime_id": "", "kind": "Run", "detach": false, "timeout": 600,
@@ -97,7 +97,7 @@ fn whole(agent: &Agent, script: &str) -> Value {
     with(with(step, services()), container())
 }
 
-/// Returns fields for other services.
+/// What a step says to other services.
 fn services() -> Value {
     json!({
         "run_test": {
@@ -120,7 +120,7 @@ fn services() -> Value {
     })
 }
 
-/// Returns fields that only matter with an image, which is not named here.
+/// What says something where an image is named, which it is not here.
 fn container() -> Value {
     json!({
         "auth": {"address": "", "username": "", "password": ""}, "mount_docker_socket": false,
@@ -139,7 +139,7 @@ async fn every_field_of_a_start_is_taken(agent: &Agent) -> Expected {
     same("its output", agent.output(step["id"].as_str().unwrap_or_default()).await?.as_str(), "1\n/\n")
 }
 
-/// Runs a step with these fields, which must not change its result.
+/// Runs a step with these fields, which must not change how it ends.
 async fn exits_with_3(agent: &Agent, fields: Value) -> Expected {
     let step = with(agent.script("exit 3"), fields.clone());
     same(&format!("the exit code with {fields}"), &agent.run(&step).await?["exit_code"], &json!(3))

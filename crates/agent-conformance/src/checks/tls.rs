@@ -1,4 +1,4 @@
-//! Section 3: accepted peers.
+//! Section 3: who is spoken to.
 
 use kiln_tls::Authority;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,7 +17,7 @@ checks! {
         plain_http_is_not_served;
 }
 
-/// Checks of TLS do not apply to an agent that is tested without it.
+/// What says TLS says nothing of an agent that is tested without it.
 fn secure(agent: &Agent) -> Expected {
     if agent.target.is_secure() {
         return Ok(());
@@ -30,7 +30,7 @@ async fn a_caller_with_a_certificate_of_the_authority_is_served(agent: &Agent) -
     agent.get("/healthz").await?.has_status(200).map(drop)
 }
 
-/// Checks that no request of this caller is answered.
+/// No request of this caller is answered.
 async fn is_refused(agent: &Agent, who: &str, client: reqwest::Client) -> Expected {
     match client.get(agent.url("/healthz")).send().await {
         Err(_) => Ok(()),
@@ -55,8 +55,8 @@ async fn a_caller_of_another_authority_is_refused(agent: &Agent) -> Expected {
     is_refused(agent, "a caller of another authority", client.map_err(unusable)?).await
 }
 
-/// A greeting that offers nothing newer than TLS 1.2: RFC 5246, 7.4.1.2, with the extensions that a server of that
-/// version needs to choose a curve and a signature.
+/// A greeting that offers nothing newer than TLS 1.2: RFC 5246, 7.4.1.2, with the extensions that a server of that version
+/// needs to choose a curve and a signature.
 const GREETING: &[u8] = &[
     22, 3, 1, 0, 79, // a handshake record of 79 bytes
     1, 0, 0, 75, // a client's hello of 75 bytes
@@ -71,7 +71,7 @@ const GREETING: &[u8] = &[
     0, 11, 0, 2, 1, 0, // uncompressed points
     0, 13, 0, 8, 0, 6, 4, 3, 8, 4, 4, 1, // ECDSA, RSA-PSS and RSA with SHA-256
 ];
-/// The kind of the record in which a server agrees to continue.
+/// The kind of the record in which a server agrees to go on.
 const HANDSHAKE: u8 = 22;
 
 async fn tls_1_2_is_refused(agent: &Agent) -> Expected {
@@ -86,20 +86,20 @@ async fn plain_http_is_not_served(agent: &Agent) -> Expected {
     secure(agent)?;
     let answer = said(agent, b"GET /healthz HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n").await?;
     let text = String::from_utf8_lossy(&answer);
-    // The original answers in plain HTTP that TLS is required.
+    // The original answers in plain HTTP that it wants TLS.
     if text.starts_with("HTTP/1.1 200") || text.starts_with("HTTP/1.0 200") {
         return breach("a request without TLS is answered");
     }
     Ok(())
 }
 
-/// Returns the agent's answer to these bytes before it disconnects.
+/// What the agent says to these bytes before it hangs up.
 async fn said(agent: &Agent, bytes: &[u8]) -> Expected<Vec<u8>> {
     let unreachable = |e: std::io::Error| Finding::Breach(format!("the agent cannot be reached: {e}"));
     let mut stream = TcpStream::connect(agent.address()).await.map_err(unreachable)?;
     stream.write_all(bytes).await.map_err(unreachable)?;
     let mut answer = Vec::new();
-    // A reset also ends the connection.
+    // A reset is a way to hang up.
     drop(stream.read_to_end(&mut answer).await);
     Ok(answer)
 }

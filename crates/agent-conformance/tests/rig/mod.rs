@@ -1,4 +1,4 @@
-//! An agent in this process, and a proxy in front of it that makes one mistake.
+//! An agent in this process, and a proxy before it that makes one mistake.
 #![allow(dead_code)]
 
 use std::net::SocketAddr;
@@ -64,7 +64,7 @@ pub struct Mistake {
     pub caught_by: &'static str,
     /// Changes the request, or answers it without the agent.
     pub ask: fn(&mut Asked) -> Option<Told>,
-    /// Changes the answer. Streamed output is passed on unchanged.
+    /// Changes the answer. Streamed output goes by unseen.
     pub tell: fn(&Asked, &mut Told),
 }
 
@@ -87,7 +87,7 @@ impl Asked {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// Changes the request's JSON, if it is JSON.
+    /// Changes the request's JSON, where it is some.
     pub fn change(&mut self, change: impl FnOnce(&mut Value)) {
         if let Ok(mut value) = serde_json::from_slice(&self.body) {
             change(&mut value);
@@ -102,7 +102,7 @@ impl Told {
         Self { status, headers: HeaderMap::new(), body }
     }
 
-    /// Changes the answer's JSON, if it is JSON, and keeps its format.
+    /// Changes the answer's JSON, where it is some, and keeps its form.
     pub fn change(&mut self, change: impl FnOnce(&mut Value)) {
         if let Ok(mut value) = serde_json::from_slice(&self.body) {
             change(&mut value);
@@ -117,7 +117,7 @@ struct Proxy {
     http: reqwest::Client,
 }
 
-/// Starts a proxy in front of the agent, and returns its URL.
+/// Starts a proxy before the agent, and returns its URL.
 pub async fn before(agent: &Agent, mistake: Mistake) -> String {
     kiln_tls::install_provider();
     let http = reqwest::Client::builder().no_proxy().http1_only().build().expect("a client");

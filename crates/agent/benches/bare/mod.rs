@@ -1,4 +1,4 @@
-//! Costs of the machine itself, without an agent.
+//! What the machine needs without an agent.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -23,8 +23,8 @@ pub(crate) fn spawn(count: usize) {
     }
 }
 
-/// Copies this number of bytes from one task to another over mTLS on loopback: the output of a script, or without one a
-/// chunk of memory again and again. Returns the duration.
+/// Copies so many bytes from one task to another over mTLS on loopback: those that a script prints, or without one a chunk of memory
+/// again and again. Returns how long that took.
 pub(crate) async fn copy(bytes: u64, script: Option<&str>) -> Duration {
     let (send, mut receive) = ends().await;
     let start = Instant::now();

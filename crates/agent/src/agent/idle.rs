@@ -1,12 +1,12 @@
-//! Gives memory back.
+//! Giving memory back.
 //!
 //! ```text
-//!  busy ──no request open, and none for a while──► idle: free memory is given back, once
+//!  busy ──no request open, and none for a while──► idle: what is free is given back, once
 //!    ▲                                              │
 //!    └──────────────── a request ───────────────────┘
 //! ```
-//! The end of a stage gives back the memory that is free by then at once. Connections, threads and sessions end a
-//! little later, and a machine that waits for its stage has had none.
+//! The end of a stage gives back at once what is free by then. Connections, threads and sessions end a little later, and a machine
+//! that waits for its stage has had none.
 
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
@@ -21,9 +21,9 @@ use crate::lock::lock;
 use crate::os::memory;
 use crate::watchdog::Contact;
 
-/// Time for which the runtime's threads wait for each other.
+/// How long the runtime's threads wait for each other.
 const MEET_WITHIN: Duration = Duration::from_millis(20);
-/// Interval between looks. Threads that carry output wait two seconds for more.
+/// How often it is looked. Threads that carry output wait two seconds for more.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 impl Agent {
@@ -54,7 +54,7 @@ pub(super) async fn give_back() {
     }
     let taken = taken.join_all().await;
     let given_back = on_thread("memory", move || {
-        // The memory that a thread keeps for itself is free once the thread has ended.
+        // What it keeps for itself is free when it has ended.
         let dropped = std::thread::Builder::new().spawn(move || drop(taken)).map(std::thread::JoinHandle::join);
         drop(dropped);
         memory::give_back();
@@ -65,7 +65,7 @@ pub(super) async fn give_back() {
     }
 }
 
-/// A meeting point for threads. They do not wait long for each other, because one may be busy.
+/// Where threads wait for each other, but not for long: one may be busy.
 #[derive(Debug, Default)]
 struct Meeting {
     here: Mutex<usize>,
@@ -78,7 +78,7 @@ impl Meeting {
         *here += 1;
         self.came.notify_all();
         let met = self.came.wait_timeout_while(here, MEET_WITHIN, |here| *here < all);
-        // The thread goes on, whether all came or not.
+        // Whether all came or not, it goes on.
         drop(met);
     }
 }
@@ -91,8 +91,7 @@ struct Idle {
 }
 
 impl Idle {
-    /// Returns whether the agent has become idle: nothing has happened since the last look, for the first time since
-    /// the last activity.
+    /// Whether nothing has happened since the last look, for the first time since something has.
     fn begins(&mut self, contact: &Contact) -> bool {
         let last = contact.last();
         if contact.open_requests() > 0 || self.last.replace(last) != Some(last) {

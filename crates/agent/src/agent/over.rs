@@ -1,11 +1,10 @@
-//! Stages that are over early: the agent was started again, or a step tampered with it.
+//! A stage that is over before its end: the agent was started again, or a step tampered with it.
 //!
 //! ```text
 //!  serving ──a journal is found at the start──► over (agent_restarted)
 //!     └──── a step tampered ──────────────────► over (tampered): what runs is ended
 //! ```
-//! There is no way back. Requests about the past are answered as before, and requests that would begin something are
-//! refused.
+//! There is no way back. What tells about the past is answered as before, what would begin something is refused.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -25,11 +24,11 @@ use crate::spool;
 use crate::step::Step;
 use crate::supervise::{self, Left, Runtime};
 
-/// Interval between checks for tampering with the agent, besides the check at the end of each step.
+/// How often it is looked whether somebody tampered with the agent, beside the ends of steps.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// A system that asks a process to end also wakes it, in case it was stopped. A wake therefore means nothing if the
-/// agent is asked to end within this time.
+/// A system that asks a process to end also wakes it, in case it was stopped. So a wake says nothing when the agent is asked to
+/// end within this time.
 const WAKE_DOUBT: Duration = Duration::from_millis(300);
 
 /// Why a stage is over, for programs and for people.
@@ -47,7 +46,7 @@ pub(super) struct ProgramFile {
 }
 
 impl ProgramFile {
-    /// Returns the file and its stamp, or `None` if they cannot be determined.
+    /// None where it cannot be told.
     pub(super) fn own() -> Option<Self> {
         let path = std::env::current_exe().ok()?;
         let stamp = Stamp::at(&path).ok()?;
@@ -60,7 +59,7 @@ impl ProgramFile {
 }
 
 impl Agent {
-    /// Takes over the state that an earlier process left. Its stage is not continued: nobody knows how far it got.
+    /// Takes over what an earlier process left. Its stage is not carried on: nobody knows how far it got.
     pub(super) fn take_up(&self, found: &Found) {
         let same_boot = is_of_this_boot(found);
         let message = match same_boot {
@@ -119,12 +118,12 @@ impl Agent {
     /// Refuses a call that is meant for another stage than the one that was set up.
     pub(crate) fn admit_epoch(&self, given: &str) -> Result<(), AgentError> {
         let stage = lock(&self.stage);
-        // If a journal could not be read, nobody knows the name. The caller can do little enough in that state.
+        // Where a journal could not be read, nobody knows the name; what the caller may do then is little enough.
         let unknown = stage.epoch().is_empty() && self.over.get().is_some();
         if stage.epoch() == given || unknown { Ok(()) } else { Err(AgentError::OtherEpoch) }
     }
 
-    /// Returns the error for a step id that nobody knows.
+    /// What became of a step of that id: nobody knows it.
     pub(crate) fn unknown_step(&self) -> AgentError {
         self.admit().err().unwrap_or(AgentError::UnknownStep)
     }
@@ -140,7 +139,7 @@ impl Agent {
         }
     }
 
-    /// Checks at intervals whether somebody tampers with the agent, as long as the agent exists.
+    /// Looks every now and then whether somebody tampers with the agent, until the agent is no more.
     pub(crate) async fn keep_watch(agent: Weak<Self>) {
         let mut resumed = program::resumed();
         loop {
@@ -155,7 +154,7 @@ impl Agent {
             if agent.stopping.load(Ordering::Acquire) {
                 return;
             }
-            // Before there is a stage, nobody can be deceived.
+            // Before there is a stage nobody could be deceived.
             if !agent.journal.is_begun() {
                 continue;
             }
@@ -191,7 +190,7 @@ impl Agent {
     }
 }
 
-/// Returns whether the machine has not been booted since. Process numbers have a meaning only within one boot.
+/// Whether the machine was not booted since. Numbers of processes mean something within a boot alone.
 fn is_of_this_boot(found: &Found) -> bool {
     found.begin.as_ref().is_none_or(|begin| begin.boot == identity::boot_id())
 }

@@ -1,4 +1,4 @@
-//! The user of steps that name none.
+//! Whom the steps run as that do not say it.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::os::account::{self, Account};
 use crate::os::files::set_mode;
 use crate::settings::Settings;
 
-/// Mode of a home: accessible to its owner only.
+/// Whom a home belongs to, and nobody else.
 const HOME_MODE: u32 = 0o700;
 
 /// The account for a step's `user`, or for the setting when that is empty; none for the agent's own.
@@ -31,7 +31,7 @@ pub(crate) fn account_of(settings: &Settings, user: &str) -> Result<Option<Accou
 pub(crate) fn make_home(account: &Account) -> Result<(), HostError> {
     let Some(home) = account.home.as_ref().map(Path::new).filter(|home| !home.exists()) else { return Ok(()) };
     let above = missing(home);
-    // The directories above a home belong to the machine.
+    // What is above a home belongs to the machine.
     let made = fs::create_dir_all(home).and_then(|()| own(&above[..above.len().min(1)], Some(account)));
     let made = made.and_then(|()| set_mode(home, HOME_MODE));
     made.map_err(|source| HostError::File { path: home.into(), source })

@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use super::{Begin, NAME, Record};
 
-/// Limit for reading a journal. Steps beyond it are not known.
+/// More of a journal is not read. Steps that stand beyond are not known.
 const READ_MAX_BYTES: u64 = 16 << 20;
 
-/// Activities of an earlier process, as far as its journal can be read.
+/// What an earlier process did, as far as its journal can be read.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// The directory of the journal, which also holds the kept output.
+    /// The directory that it lies in; the kept output does so too.
     pub(crate) dir: PathBuf,
     /// Its first line, if that can be read.
     pub(crate) begin: Option<Begin>,
     /// The claim: who the machine is, and with which limits since when. See [`Record::Claim`].
     pub(crate) claim: Option<(String, i64, i64, u64)>,
-    /// The caller's name for the stage; empty if there was none.
+    /// How its caller named the stage; empty when it did not.
     pub(crate) epoch: String,
     /// The steps, in the order of their start.
     pub(crate) steps: Vec<FoundStep>,
@@ -31,13 +31,13 @@ pub(crate) struct FoundStep {
     pub(crate) name: String,
     pub(crate) mark: String,
     pub(crate) at_unix_ms: i64,
-    /// Identifies its processes; `None` if the agent ended before that was known.
+    /// What it is found by; none when the agent ended before that was known.
     pub(crate) handle: Option<String>,
 }
 
 impl Found {
-    /// Returns the first journal in one of these directories. An unreadable one counts too: a machine whose past nobody
-    /// knows is not fresh.
+    /// Returns the first journal in one of these directories. One that cannot be read is one all the same: a machine of which
+    /// nobody knows what it did is not fresh.
     pub(crate) fn look<'a>(dirs: impl IntoIterator<Item = &'a Path>) -> Option<Self> {
         dirs.into_iter().find_map(|dir| match read(&dir.join(NAME)) {
             Ok(text) => Some(Self { dir: dir.into(), ..Self::of(&text) }),
@@ -49,7 +49,7 @@ impl Found {
         })
     }
 
-    /// Returns the prefix of the marks of its steps, or `None` if it cannot be read.
+    /// With what the marks of its steps begin; none when that cannot be read.
     pub(crate) fn mark(&self) -> Option<&str> {
         let begin = self.begin.as_ref().map(|begin| begin.mark.as_str());
         begin.or_else(|| self.steps.first()?.mark.rsplit_once('-').map(|(mark, _)| mark))
@@ -57,7 +57,7 @@ impl Found {
 
     fn of(text: &str) -> Self {
         let mut found = Self::default();
-        // The agent ended while it wrote an incomplete line, so the action of that line was not carried out.
+        // A line that does not end was being written when the agent ended: what it tells of was not done.
         for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
             if found.begin.is_none() {
                 found.begin = Begin::read(line).filter(|begin| is_mark(&begin.mark));
@@ -83,7 +83,7 @@ impl Found {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    // Opening a pipe would wait for a writer.
+    // Opening a pipe would wait for somebody who writes to it.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::ErrorKind::InvalidData.into());
     }
@@ -92,7 +92,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Returns whether neither the file nor its directory exists.
+/// Whether there is no such file, nor a directory that could hold one.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

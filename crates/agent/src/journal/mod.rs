@@ -1,5 +1,4 @@
-//! Records of the agent's actions, written before each action. A later process of the agent learns from them what
-//! happened before.
+//! What the agent wrote down before it did it, so that a process of it that is started later knows what went before.
 //!
 //! ```text
 //!  claim, setup, start of a step ─► a line of STATE_DIR/journal ─► then it is done
@@ -7,10 +6,10 @@
 //!  a new process of the agent ─► Found::look ┴─► nothing: the machine is fresh
 //!                                            └─► a journal, of whatever sort: the stage is over
 //! ```
-//! Lines are not synced to the disk, because they must survive the end of the agent, not that of the machine. The first
-//! line holds the kernel's boot id, which tells apart the actions before a reboot. The file is put in place with its
-//! first two lines, and space on the disk is reserved for more, so that a full disk keeps no step from starting. If a
-//! line cannot be written, its action is not carried out: a machine that would forget an action could repeat it.
+//! Lines are not synced to the disk: what is to be survived is the end of the agent, not that of the machine. The first one
+//! holds the kernel's boot, so that what a machine did before it was booted is told apart. The file is put in place with its
+//! first two lines, and room on the disk is set aside for more, so that a full disk keeps no step from starting. A line that
+//! cannot be written keeps from happening what it tells of: a machine that would forget it could do it twice.
 
 mod found;
 mod record;
@@ -49,7 +48,7 @@ pub struct JournalError {
 pub struct Journal {
     path: PathBuf,
     begin: Begin,
-    /// `None` until there is something to write.
+    /// None until there is something to write.
     open: Mutex<Option<Open>>,
 }
 
@@ -81,7 +80,7 @@ impl Journal {
         written.map_err(|source| JournalError { path: self.path.clone(), source })
     }
 
-    /// Prepares the file under another name first, so that nobody ever finds a journal without lines.
+    /// Makes the file beside its place first: nobody ever finds one without lines.
     fn put_in_place(&self, record: &Record) -> io::Result<Open> {
         let beside = self.path.with_extension("new");
         let made = (|| {
@@ -98,18 +97,18 @@ impl Journal {
             Ok(Open { file, stamp, changed: false })
         })();
         if made.is_err() {
-            // The file may not exist.
+            // It may never have been there.
             drop(std::fs::remove_file(&beside));
         }
         made
     }
 
-    /// Returns whether anything was written.
+    /// Whether anything was written.
     pub(crate) fn is_begun(&self) -> bool {
         lock(&self.open).is_some()
     }
 
-    /// Describes a change to the file by somebody else, or returns `None` if there is none.
+    /// What somebody else did to the file, in words; none when it is as it was left.
     pub(crate) fn damage(&self) -> Option<&'static str> {
         let open = lock(&self.open);
         let open = open.as_ref()?;
@@ -117,7 +116,7 @@ impl Journal {
             Ok(now) if now == open.stamp && !open.changed => None,
             Ok(_) => Some("its journal was changed"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some("its journal was removed"),
-            // Other errors do not prove a change.
+            // Whatever it is, it does not show that somebody changed something.
             Err(_) => None,
         }
     }
@@ -128,7 +127,7 @@ impl Open {
         self.changed |= Stamp::of(&self.file)? != self.stamp;
         let written = self.file.write_all(line.as_bytes());
         if written.is_err() {
-            // The next writer would take half a line for a whole one.
+            // Half a line would be taken for a whole one by whoever writes the next.
             self.file.set_len(self.stamp.len)?;
             io::Seek::seek(&mut self.file, io::SeekFrom::Start(self.stamp.len))?;
         }

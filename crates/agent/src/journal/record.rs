@@ -1,16 +1,16 @@
-//! The lines of a journal: one JSON object each, with one key that names the kind of record.
+//! The lines of a journal: one JSON object each, with one key that says of what it tells.
 
 use serde_json::{Value, json};
 
 /// Version of the form. The first line keeps its form in all versions.
 const VERSION: u64 = 1;
 
-/// The first line, which describes the writer.
+/// The first line: who writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Begin {
     /// The kernel's boot.
     pub(crate) boot: String,
-    /// Prefix of the marks of this process's steps.
+    /// With what the marks of this process's steps begin.
     pub(crate) mark: String,
     /// When the machine's age began to count, by the clock that counts from the boot, in milliseconds.
     pub(crate) born_ms: u64,
@@ -19,9 +19,9 @@ pub(crate) struct Begin {
 /// Any other line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Record {
-    /// The machine gets an identity of its own.
+    /// The machine becomes somebody of its own.
     Claim {
-        /// The identity.
+        /// Who.
         id: String,
         /// The limits that the claim brings, as it brings them.
         lease_s: i64,
@@ -31,7 +31,7 @@ pub(crate) enum Record {
     },
     /// A stage is set up.
     Setup {
-        /// The caller's name for the stage; empty if there is none.
+        /// As its caller names it; empty when it does not.
         epoch: String,
     },
     /// A step is started.
@@ -49,7 +49,7 @@ pub(crate) enum Record {
     Runs {
         /// Its mark.
         mark: String,
-        /// Identifies its processes, in the notation of its runtime.
+        /// What it is found by, as its runtime names it.
         handle: String,
     },
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A change to a file, and the damage that is found.
+/// What somebody does to a file, and what is seen of it.
 type Spoilt = (fn(&Path), Option<&'static str>);
 
 fn begin() -> Begin {
@@ -77,7 +77,7 @@ fn damage_is_seen_and_own_lines_are_none() {
         }
         spoil(&dir.path().join(NAME));
         assert_eq!(journal.damage(), seen);
-        // A line that is written afterwards does not hide the change.
+        // A line that is written afterwards does not hide it.
         journal.write(&start(3)).expect("a line");
         assert_eq!(journal.damage(), seen);
     }

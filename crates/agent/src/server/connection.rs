@@ -1,10 +1,10 @@
-//! One connection: its handshake, its requests, and the conditions for closing it.
+//! One connection: its handshake, its requests, and when it is hung up on.
 //!
-//! | a peer that | is disconnected after |
+//! | a peer that | is hung up on after |
 //! |---|---|
 //! | does not end its handshake | [`HANDSHAKE_WITHIN`], or when its place is needed |
 //! | does not end the header of a request | [`HEADER_WITHIN`] |
-//! | takes nothing of its answers | the settings' `stalled_for`; over HTTP/2 it gets no new request answered then, and is disconnected after the same time again |
+//! | takes nothing of its answers | the settings' `stalled_for`; over HTTP/2 it gets no new request answered then, and is hung up on after as long again |
 //! | vanished | some [`KEEP_ALIVE`] |
 
 use std::sync::Arc;
@@ -26,23 +26,23 @@ use super::unread::Unread;
 use crate::bulk::Stall;
 use crate::os::net;
 
-/// Limit for a peer to prove its identity. A peer with a certificate needs some milliseconds.
+/// A peer proves who it is within this. One with a certificate needs some milliseconds.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
-/// Limit for the header of each request.
+/// The header of each request must be there within this.
 const HEADER_WITHIN: Duration = Duration::from_secs(10);
-/// Interval at which a silent HTTP/2 peer is asked whether it is still there, and its limit for the answer.
+/// How often a silent HTTP/2 peer is asked whether it is still there, and how long it may take to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Unanswered probes after which a connection is dead.
 const KEEP_ALIVE_PROBES: u32 = 3;
 /// Requests of an HTTP/2 connection that are answered at a time. Polls take hours, and stock clients have one connection for all.
 const STREAMS: u32 = 1024;
-/// Size of the buffer for a reader that does not read, besides the chunk in production. Each reader has its own.
+/// What is kept for a reader that does not read, beside the chunk that is made: each has its own.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// The service that answers requests.
+/// What answers requests.
 pub(super) type App = TowerToHyperService<axum::Router>;
 
-/// Everything that a connection is served with.
+/// What a connection is served with.
 pub(super) struct Connected {
     /// The identity that is shown; a change of it ends the connection.
     pub(super) tls: watch::Receiver<Option<Arc<ServerConfig>>>,
@@ -139,8 +139,8 @@ async fn talk(stream: Box<dyn Stream>, connected: Connected) {
             connection.await
         }
         () = stall.stuck() => {
-            // New requests go over another connection at once. The requests on this one have a while to end, as they
-            // may be held up by the peer. The client asks again.
+            // New requests go over another connection at once. Those that are answered over this one have a while to end, as
+            // they may be kept back; whoever made them asks again.
             connection.as_mut().graceful_shutdown();
             let Ok(ended) = tokio::time::timeout(stalled_for, connection).await else {
                 return tracing::info!("a peer that does not read its answers is hung up on");

@@ -1,9 +1,8 @@
 //! Peers that have not proven who they are.
 //!
-//! Anybody who reaches the port can open connections and say nothing. Unknown peers therefore have places of their own,
-//! and never take those of proven ones. When all are taken, the newest peer is heard and the one that has waited
-//! longest is cut off, beginning with those that have said nothing at all. A peer with a certificate is done in some
-//! milliseconds.
+//! Whoever reaches the port can open connections and say nothing. So peers that are still unknown have places of their
+//! own, and never take those of proven ones; when all are taken, the newest peer is heard and the one that has waited
+//! longest is cut off, first one that has said nothing at all. A peer with a certificate is done in some milliseconds.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -33,7 +32,7 @@ struct Peer {
     cut: CancellationToken,
 }
 
-/// A handshake that is in progress as long as the value lives.
+/// A handshake that is under way as long as this lives.
 pub(super) struct Handshake {
     all: Arc<Handshakes>,
     number: u64,
@@ -85,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the numbers of those that were cut off.
+    /// Which of them were cut off.
     fn cut(peers: &[Handshake]) -> Vec<usize> {
         let cut = |peer: &Handshake| peer.cut_off().now_or_never().is_some();
         peers.iter().enumerate().filter_map(|(n, peer)| cut(peer).then_some(n)).collect()

@@ -1,4 +1,4 @@
-//! Operations that a writer needs from its disk.
+//! What a writer needs of its disk.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -9,18 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::os::files;
 
-/// A growing file, and the disk below it.
+/// A file that grows, and the disk below it.
 pub(super) trait Disk: Debug + Send + Sync {
-    /// Writes the part of `bytes` that fits at an offset, and returns its length.
+    /// Writes what fits of `bytes` at an offset, and returns how many that are.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
     /// Sets room aside between two offsets, without changing what the file holds.
     fn reserve(&mut self, from: u64, to: u64) -> io::Result<()>;
 
-    /// Releases the reserved space beyond `len`, where the file ends.
+    /// Gives back what was set aside beyond `len`, where the file ends.
     fn release(&mut self, len: u64) -> io::Result<()>;
 
-    /// Returns the number of free bytes, or `None` if it is not known.
+    /// Returns the bytes that are free; none where that is not known.
     fn free_bytes(&self) -> Option<u64>;
 }
 
@@ -29,7 +29,7 @@ pub(super) trait Disk: Debug + Send + Sync {
 pub(super) struct Spooled {
     pub(super) file: File,
     pub(super) path: PathBuf,
-    /// Set when somebody else made the file shorter. Later writes would hide that.
+    /// Set when somebody else made it shorter: what is written afterwards hides that.
     pub(super) shortened: Arc<AtomicBool>,
 }
 

@@ -1,9 +1,8 @@
-//! Starts clones and holds them until standard input ends. It is an example of the driver's use, and the owner that
-//! tests kill.
+//! Starts clones and holds them until standard input ends: how to use the driver, and the owner that tests kill.
 //!
-//! Usage: `hold_clones CACHE STATE AGENT IMAGE COUNT [MEMORY_MIB [NAME]]`. Builds the image if there is none of that
-//! name. Prints progress on standard error, and on standard output `launching`, then one line per clone, `ID ADDRESS
-//! SERVER_NAME PHASES`. With NAME, the clones belong to that name and continue when this process is killed.
+//! Usage: `hold_clones CACHE STATE AGENT IMAGE COUNT [MEMORY_MIB [NAME]]`. Builds the image if there is none of that name.
+//! Prints progress on standard error, and on standard output `launching`, then one line per clone, `ID ADDRESS SERVER_NAME
+//! PHASES`. With NAME, the clones belong to that name and go on when this process is killed.
 
 use std::io::Read;
 use std::path::PathBuf;

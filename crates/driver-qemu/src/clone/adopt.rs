@@ -1,4 +1,4 @@
-//! Takes over the VMs of a named owner's former process, wherever that process was killed.
+//! Taking over what the last process of a named owner left, wherever between two lines it was killed.
 //!
 //! ```text
 //! directory ─► intent ─► sign of life locked ─► QEMU ─► vm.json names it ─► loaded ─► vm.json tells the answer
@@ -21,11 +21,11 @@ use crate::vm::machine;
 use crate::vm::qemu::{self, Vm};
 
 const SIGN_FILE: &str = "process.lock";
-/// Time within which a killed process must be gone, unless the host itself hangs.
+/// A killed process is gone within this, unless the host itself hangs.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// A running instance of an earlier process.
+/// An instance that runs, started by an earlier owner.
 #[derive(Debug)]
 pub(crate) struct Survivor {
     pub(crate) id: String,
@@ -34,7 +34,7 @@ pub(crate) struct Survivor {
     pub(crate) vm: Vm,
 }
 
-/// Makes and takes the lock that a VM holds while it lives.
+/// Makes and takes the lock that a VM is to hold while it lives.
 pub(crate) fn sign_of_life(instance: &Path) -> Result<OwnedFd, QemuError> {
     let path = instance.join(SIGN_FILE);
     let file = File::create(&path).map_err(QemuError::io("create", &path))?;
@@ -47,8 +47,8 @@ pub(crate) fn lives(instance: &Path) -> bool {
     lock::take_existing(&instance.join(SIGN_FILE)).is_err()
 }
 
-/// Takes over all running instances below an owner's directory, and ends and removes everything else there. The caller
-/// holds the owner's lock.
+/// Takes over all that runs below an owner's directory, and ends and removes everything else there. The caller holds the
+/// owner's lock.
 pub(crate) fn survivors(owner: &Path) -> Result<Vec<Survivor>, QemuError> {
     let entries = std::fs::read_dir(owner).map_err(QemuError::io("read", owner))?;
     let mut ids: Vec<String> = entries
@@ -56,7 +56,7 @@ pub(crate) fn survivors(owner: &Path) -> Result<Vec<Survivor>, QemuError> {
         .filter(|entry| entry.path().is_dir())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
-    // Somebody may have removed the files of a running VM.
+    // Somebody may have removed the files of a VM that runs.
     ids.extend(processes(owner).into_iter().map(|(id, _)| id));
     ids.sort();
     ids.dedup();
@@ -86,15 +86,14 @@ fn survivor(owner: &Path, id: &str) -> Result<Option<Survivor>, QemuError> {
     Ok(vm.map(|vm| Survivor { id: id.to_owned(), dir, record, vm }))
 }
 
-/// Ends all processes of an instance, and removes its files. Safe to repeat.
+/// Ends whatever process of an instance lives, and removes its files. Safe to repeat.
 pub(crate) fn end(owner: &Path, id: &str) -> Result<(), QemuError> {
     let dir = owner.join(id);
     let deadline = Instant::now() + KILL_LIMIT;
     loop {
         let pids: Vec<u32> = processes(owner).into_iter().filter(|(i, _)| i == id).map(|(_, pid)| pid).collect();
         for &pid in &pids {
-            // A process that is gone by now needs no end. The descriptor's command line is checked, because pids are
-            // reused.
+            // One that is gone by now needs no end. What the descriptor means is looked at again: pids come back.
             let Ok(process) = PidFd::open(pid) else { continue };
             if machine::instance_of(&proc::command_line(pid), owner).as_deref() == Some(id) {
                 process.kill().map_err(QemuError::io("end the VM of", &dir))?;
@@ -162,8 +161,8 @@ mod tests {
             self.owner.join("i-1")
         }
 
-        /// A process with the lock and the command line of the VM, or one that will have it in a moment. It ends by
-        /// itself when its input does.
+        /// A process with the lock and the command line of the VM, or what will have it in a moment. It ends by itself when
+        /// its input does.
         fn spawn(&mut self, begins_as_child: bool) -> ProcessName {
             let disk = format!("fd=0,set=0,opaque={}", self.instance().join(machine::OVERLAY).display());
             let mut command = Command::new("sh");
@@ -192,7 +191,7 @@ mod tests {
             self.record.write(&self.instance()).expect("write");
         }
 
-        /// Checks that nothing is taken over, and nothing remains.
+        /// Nothing is taken over, and nothing remains.
         fn leaves_nothing(mut self) {
             let found = survivors(&self.owner).expect("a look");
             assert!(found.is_empty(), "{found:?}");
@@ -268,7 +267,7 @@ mod tests {
         case.write(None, false);
         let file = case.instance().join("vm.json");
         let mut stranger = Command::new("tail").arg("-f").arg(file).stdout(Stdio::piped()).spawn().expect("tail");
-        // The file is open from the first byte of output on.
+        // From its first byte on it has the file open.
         stranger.stdout.as_mut().expect("its output").read_exact(&mut [0]).expect("a byte");
         case.write(Some(ProcessName::of(stranger.id())), true);
         case.leaves_nothing();

@@ -1,8 +1,8 @@
-//! Ends the VM that has written the most when the host is about to run out of disk.
+//! Ends the VM that has written most when the host is about to run out of disk.
 //!
-//! A reservation holds at the moment of a launch, but a guest continues to write. A full disk would fail every VM, and
-//! the database of the process that runs them, so one VM is ended while there is still some room. The largest one is
-//! chosen: that frees the most, and a VM that keeps to its reservation is the last to be hit.
+//! A reservation keeps room at the moment of a launch, and a guest goes on writing after it. A full disk would fail every
+//! VM, and the database of whoever runs them, so one VM is ended while there is still some room. The largest goes: that gives
+//! back most, and a VM that keeps to its reservation is the last to be hit.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -14,12 +14,12 @@ use crate::clone::book::Book;
 use crate::clone::instance::Instance;
 use crate::host::unix;
 
-/// Poll interval for the free disk. A fast disk writes 0.2 GB in it.
+/// Pause between two looks at the free disk. A fast disk takes 0.2 GB in it.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Part of the watermark that a VM must have written for its end to help.
+/// The end of a VM that has written less than this part of the watermark would help nobody.
 const WORTH_PART: u64 = 16;
 
-/// A thread that checks the free disk until this is dropped.
+/// A thread that looks at the free disk until this is dropped.
 #[derive(Debug)]
 pub(crate) struct DiskWatch {
     stop: Option<mpsc::Sender<()>>,
@@ -46,13 +46,13 @@ impl Drop for DiskWatch {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It can only fail by a panic, which has been reported there.
+            // Its only failure is a panic, which has been reported where it happened.
             let _ = thread.join();
         }
     }
 }
 
-/// Checks once, and ends a VM if the disk is nearly full.
+/// Looks once, and ends a VM if the disk is nearly full.
 fn look(dir: &Path, watermark_bytes: u64, started: impl Fn() -> Vec<(String, Arc<Instance>)>) {
     let free_bytes = match unix::free_bytes(dir) {
         Ok(free) if free < watermark_bytes => free,
@@ -74,7 +74,7 @@ fn look(dir: &Path, watermark_bytes: u64, started: impl Fn() -> Vec<(String, Arc
     ));
 }
 
-/// Returns the VM that has written the most, if its end would help.
+/// The VM that has written most, if its end is worth it.
 fn largest<T>(written: impl Iterator<Item = (u64, String, T)>, worth_bytes: u64) -> Option<(u64, String, T)> {
     written.filter(|(bytes, ..)| *bytes >= worth_bytes).max_by_key(|(bytes, ..)| *bytes)
 }

@@ -25,7 +25,7 @@ use crate::vm::machine::{self, Life};
 use crate::vm::qemu::{Silent, Vm};
 use crate::vm::qmp::Qmp;
 
-/// Time limit for loading half a megabyte of state.
+/// Loading half a megabyte of state.
 const LOAD_LIMIT: Duration = Duration::from_secs(30);
 
 /// A running clone.
@@ -34,18 +34,18 @@ pub(crate) struct Instance {
     pub(crate) vm: Vm,
     pub(crate) launched: Launched,
     dir: PathBuf,
-    /// Its disk file, which no longer has a name. None if it cannot be opened, and for a VM that has ended: as long as
-    /// anybody has the file open, its disk is not free.
+    /// What it has written, which has no name any more. None where it cannot be looked at, and of a VM that has ended: as
+    /// long as anybody has the file open, its disk is not free.
     disk: Mutex<Option<File>>,
-    /// Why this driver ended it without being asked to.
+    /// Why this driver has ended it without being asked to.
     ended_for_disk: OnceLock<String>,
-    /// The monitor's connection. For a VM that outlives its owner it is closed, so that somebody else can connect.
+    /// That of a VM that outlives its owner is closed, for the next who asks.
     _monitor: Option<Qmp>,
 }
 
 impl Instance {
-    /// Starts a clone. On failure, nothing of it remains. `files` is held until no work on its files is under way, even
-    /// if the start is given up.
+    /// Starts a clone. On failure, nothing of it remains. `files` is held until nothing works on its files any more, also
+    /// when the start is given up.
     pub(crate) async fn start(
         request: &LaunchRequest,
         golden: &Golden,
@@ -96,14 +96,14 @@ impl Instance {
         Ok(Self { vm, launched, dir, disk: Mutex::new(Some(disk)), ended_for_disk: OnceLock::new(), _monitor: monitor })
     }
 
-    /// Takes over a clone of an earlier process.
+    /// Takes over a clone that an earlier owner has started.
     pub(crate) fn adopt(vm: Vm, launched: Launched, dir: PathBuf) -> Self {
         let disk = Mutex::new(proc::opened(vm.name().pid, &dir.join(machine::OVERLAY)));
         Self { vm, launched, dir, disk, ended_for_disk: OnceLock::new(), _monitor: None }
     }
 
-    /// Returns the size of its writes on the host's disk, in bytes. It is 0 if unknown, and for a VM that has ended,
-    /// whose disk this releases.
+    /// Returns the disk that its writes take on the host, in bytes; 0 where that cannot be told, and of a VM that has ended, whose disk
+    /// is given back by this.
     pub(crate) fn written_bytes(&self) -> u64 {
         let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.vm.is_running() {
@@ -112,16 +112,16 @@ impl Instance {
         disk.as_ref().and_then(|disk| disk.metadata().ok()).map_or(0, |meta| meta.blocks() * STAT_BLOCK_BYTES)
     }
 
-    /// Ends the VM, because the host runs out of disk, and waits for its end; `why` becomes part of its evidence. Its
-    /// files stay until it is destroyed.
+    /// Ends the VM, because the host runs out of disk, and waits for its end; `why` becomes part of its evidence. Its files
+    /// stay until it is destroyed.
     pub(crate) fn end_for_disk(&self, why: &str) {
-        // Only the first reason counts.
+        // The first reason is the one that counts.
         let _ = self.ended_for_disk.set(why.to_owned());
         self.vm.kill();
         *self.disk.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Waits for the end of the VM, and returns how it ended.
+    /// Waits for the end of the VM, and says how it ended.
     pub(crate) async fn ended(&self) -> End {
         self.vm.exited().await;
         match self.ended_for_disk.get() {
@@ -136,7 +136,7 @@ impl Instance {
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner).take();
         let dir = self.dir.clone();
         aside(move || {
-            // The last holder releases the space, which takes as long as the file system needs.
+            // Its last holder gives the space back, which takes as long as the file system needs for it.
             drop(disk);
             lock::remove_tree(&dir)
         })
@@ -144,17 +144,17 @@ impl Instance {
     }
 }
 
-/// A clone whose process runs but does not have the golden VM's state yet.
+/// A clone whose process runs and does not have the golden VM's state yet.
 struct Made {
     silent: Silent,
-    /// Number of the state's descriptor in the process.
+    /// Descriptor of the state, as the process numbers it.
     state_number: i32,
     record: Record,
-    /// Dropped last, so that the process is gone before its files.
+    /// Dropped last: the process is gone before its files go.
     _half: Arc<HalfMade>,
 }
 
-/// Returns the work that makes a clone's files and starts its process. It keeps the files from being removed meanwhile.
+/// Returns the work that makes a clone's files and starts its process. It keeps the files from being removed while it writes them.
 fn make(
     request: &LaunchRequest,
     golden: &Golden,
@@ -177,7 +177,7 @@ fn make(
         let silent = match life {
             Life::Tied => Vm::spawn(&id, machine.assemble(vec![state])?)?,
             Life::Lasting => {
-                // QEMU itself holds both locks, so they are right whichever process dies.
+                // QEMU itself holds both locks, so that they say the truth whoever dies.
                 let inherit = vec![state, golden_in_use, adopt::sign_of_life(dir)?];
                 Vm::spawn_lasting(&id, machine.assemble(inherit)?, dir)?
             }
@@ -188,11 +188,11 @@ fn make(
     })
 }
 
-/// Returns the work that records a clone's address, and removes its disk's name. It returns the disk.
+/// Returns the work that writes down where a clone answers, and takes its disk's name away. It returns the disk.
 fn settle(record: Record, half: Arc<HalfMade>) -> impl FnOnce() -> Result<File, QemuError> + Send + 'static {
     move || {
         let overlay = half.dir.join(machine::OVERLAY);
-        // QEMU holds it open. Without a name it is freed with QEMU, even if nobody is left to remove it.
+        // QEMU holds it open. Without a name it is gone with QEMU, even if nobody is left to remove it.
         let disk = File::open(&overlay).map_err(QemuError::io("open", &overlay))?;
         std::fs::remove_file(&overlay).map_err(QemuError::io("remove", &overlay))?;
         record.write(&half.dir)?;
@@ -208,11 +208,11 @@ async fn load(qmp: &mut Qmp, state: i32) -> Result<u16, QemuError> {
     qmp.forwarded_port(AGENT_PORT).await
 }
 
-/// Removes the files of an instance whose start failed or was given up, once no work on them is under way.
+/// Removes the files of an instance whose start failed or was given up, when nothing works on them any more.
 struct HalfMade {
     dir: PathBuf,
     kept: AtomicBool,
-    /// Released when the files are removed.
+    /// Let go when the files are removed.
     _files: OwnedMutexGuard<()>,
 }
 
@@ -225,7 +225,7 @@ impl HalfMade {
 impl Drop for HalfMade {
     fn drop(&mut self) {
         if !*self.kept.get_mut() {
-            // Files that cannot be removed now go with the owner's directory, or are found by its next process.
+            // What cannot be removed now goes with the owner's directory, or is found by its next process.
             let _ = lock::remove_tree(&self.dir);
         }
     }

@@ -1,4 +1,4 @@
-//! Clones of golden VMs, which are the instances: their start, their owners, and their life after their owner.
+//! Clones of golden VMs, which are the instances: how they start, who owns them, and what happens to them after their owner.
 
 pub(crate) mod adopt;
 pub(crate) mod book;

@@ -1,8 +1,8 @@
-//! Owners of VMs on this host, so that the remains of a killed owner are found.
+//! Who owns which VM on this host, so that what a killed owner left is found.
 //!
-//! Each owner has a directory with a locked file. The kernel releases the lock when the owner dies, however it dies.
-//! The remains of an owner that is a process are removed by the next owner to start. The VMs of a named owner continue,
-//! and are taken over by the next process of that name.
+//! Each owner has a directory with a locked file. The kernel releases the lock when the owner dies, however it dies. What a
+//! process of its own left is removed by the next owner to start; what a named owner left goes on, and is taken over by
+//! the next process of that name.
 //!
 //! ```text
 //! Process        state/vms/PID-START-SERIAL/   its VMs die with it
@@ -26,18 +26,18 @@ use crate::vm::machine::Life;
 /// A process that was just killed holds its lock a little longer, and so does a child that it was just starting.
 const LOCK_LIMIT: Duration = Duration::from_secs(2);
 
-/// The tie between VMs and their owner.
+/// What ties VMs to their owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ownership {
-    /// The VMs belong to this process and end with it, however it ends.
+    /// The VMs are this process's and end with it, however it ends.
     Process,
-    /// The VMs belong to a name: they outlive this process, and the next process that opens the driver with the same
-    /// name and state directory takes them over. Only one process at a time can have a name. 1 to 63 lower-case
-    /// letters, digits and inner hyphens.
+    /// The VMs belong to a name: they outlive this process, and the next process that opens the driver with the same name and
+    /// state directory takes them over. One process at a time has a name. 1 to 63 lower-case letters, digits and inner
+    /// hyphens.
     Named(String),
 }
 
-/// The directory of an owner, held as long as this exists.
+/// The directory of an owner, held as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Owner {
     dir: PathBuf,
@@ -50,7 +50,7 @@ pub(crate) struct Owner {
 const SITE: &str = "site";
 
 impl Owner {
-    /// Removes the remains of dead processes, and makes a directory for this process or takes that of the name.
+    /// Removes what dead processes left, and makes a directory for this process or takes that of the name.
     pub(crate) fn start(layout: &Layout, ownership: &Ownership) -> Result<Self, QemuError> {
         let vms = layout.vms();
         private_dir(&vms)?;
@@ -65,7 +65,7 @@ impl Owner {
         let pid = std::process::id();
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{pid}-{}-{serial}", proc::start_time(pid).unwrap_or_default());
-        // It is locked before it gets its name, so that no reaper sees it without an owner.
+        // Locked before it gets its name, so that no reaper sees it without an owner.
         let unnamed = vms.join(format!(".{name}"));
         lock::remove_tree(&unnamed)?;
         private_dir(&unnamed)?;
@@ -85,7 +85,7 @@ impl Owner {
         }
         let dir = vms.join(format!("{NAMED}{name}"));
         private_dir(&dir)?;
-        // VMs are found by the path in their command lines, so the path must not depend on how the directory was named.
+        // VMs are found by the path in their command lines, so it must be the same whatever way it was come by.
         let dir = std::fs::canonicalize(&dir).map_err(QemuError::io("find", &dir))?;
         let path = dir.join(OWNER_LOCK);
         let deadline = Instant::now() + LOCK_LIMIT;
@@ -97,20 +97,19 @@ impl Owner {
             }
         };
         if let Err(error) = note_holder(&lock) {
-            // Only a message depends on it, and running VMs must be found and ended even on a full disk.
+            // Only a message depends on it, and what runs must be found and ended on a full disk too.
             tracing::warn!(%error, path = %path.display(), "the holder of the name cannot be noted");
         }
         let site = site_of(&dir);
         Ok(Self { dir, life: Life::Lasting, site, _lock: lock })
     }
 
-    /// Returns the id of this owner. It was created in its folder, so another folder of the same name, on any host, has
-    /// another id.
+    /// Returns the id of this owner, made in its folder: another folder of the same name, on whatever host, has another one.
     pub(crate) fn site(&self) -> &str {
         &self.site
     }
 
-    /// Returns the fate of this owner's VMs when this process ends.
+    /// Returns what becomes of this owner's VMs when this process ends.
     pub(crate) fn life(&self) -> Life {
         self.life
     }
@@ -119,7 +118,7 @@ impl Owner {
         &self.dir
     }
 
-    /// Returns the directory of an instance's files.
+    /// Returns where an instance keeps its files.
     pub(crate) fn instance_dir(&self, id: &str) -> PathBuf {
         self.dir.join(id)
     }
@@ -134,7 +133,7 @@ impl Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         if self.life == Life::Tied {
-            // Files that cannot be removed now are removed by the next owner to start.
+            // What cannot be removed now is removed by the next owner to start.
             let _ = lock::remove_tree(&self.dir);
         }
     }
@@ -164,7 +163,7 @@ pub(crate) fn valid_name(name: &str) -> bool {
     (1..=63).contains(&name.len()) && inner_ok && !name.starts_with('-') && !name.ends_with('-')
 }
 
-/// Writes the holder of the lock into the file, for a process that finds it taken.
+/// Writes down who has the lock, for whoever finds it taken.
 fn note_holder(mut lock: &File) -> std::io::Result<()> {
     lock.set_len(0)?;
     writeln!(lock, "{}", std::process::id())

@@ -1,4 +1,4 @@
-//! Removes the remains of killed processes, because nobody else will.
+//! Removes what killed processes left: nobody else will.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use crate::host::proc::ProcessName;
 use crate::host::unix;
 use crate::paths::{NAMED, OWNER_LOCK};
 
-/// Time within which a killed process must be gone, unless the host itself hangs.
+/// A killed process is gone within this, unless the host itself hangs.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
-/// Ends the VMs and removes the files of every dead owner that is a process; those of a named one wait for the next
-/// process of that name. Returns the instances that were found.
+/// Ends the VMs and removes the files of every dead owner that is a process; those of a named one wait for the next process
+/// of that name. Returns the instances that were found.
 pub(crate) fn reap(vms: &Path) -> Result<Vec<String>, QemuError> {
     let mut found = Vec::new();
     let entries = std::fs::read_dir(vms).map_err(QemuError::io("read", vms))?;
@@ -31,8 +31,8 @@ pub(crate) fn reap(vms: &Path) -> Result<Vec<String>, QemuError> {
             }
             continue;
         }
-        // Held until the directory is gone, so that two reapers do not collide in it. An owner takes its lock before
-        // its directory gets a name, so an unlocked one has no owner.
+        // Held until the directory is gone, so that two reapers do not meet in it. An owner has its lock before its directory
+        // has a name: without one there is nobody.
         let Ok(_dead) = lock::take_existing(&dir.join(OWNER_LOCK)) else { continue };
         for instance in std::fs::read_dir(&dir).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
             end_leftover(&instance.path())?;
@@ -44,8 +44,7 @@ pub(crate) fn reap(vms: &Path) -> Result<Vec<String>, QemuError> {
     Ok(found)
 }
 
-/// Returns whether a directory that never got its name belongs to a dead process. Its name starts with the process's
-/// pid and start time.
+/// Whether a directory that never got its name belongs to a dead process: its name starts with its pid and start time.
 fn is_stale_unnamed(dir: &Path) -> bool {
     let name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let mut parts = name.trim_start_matches('.').split('-');
@@ -53,8 +52,7 @@ fn is_stale_unnamed(dir: &Path) -> bool {
     pid.is_some_and(|pid| proc::start_time(pid) != start)
 }
 
-/// Ends the process of a leftover instance, if it is exactly that process and its command line names the instance's
-/// files.
+/// Ends the process of a leftover instance, if it is that very process and its command line names the instance's files.
 fn end_leftover(instance: &Path) -> Result<(), QemuError> {
     let Some(process) = Record::read(instance).and_then(|record| record.process) else { return Ok(()) };
     let mark = instance.to_string_lossy().replace(',', ",,");
@@ -112,7 +110,7 @@ mod tests {
         private_dir(&owner.instance_dir("i-1")).expect("create");
         assert_eq!(reap(&layout.vms()).expect("reap"), Vec::<String>::new());
         assert_eq!(owner.instances(), ["i-1"]);
-        // As after kill -9, the lock is free and the files exist.
+        // As after kill -9: the lock is free and the files are there.
         let dead = layout.vms().join("1-1-0");
         private_dir(&dead.join("i-2")).expect("create");
         assert_eq!(reap(&layout.vms()).expect("reap"), ["i-2"]);
@@ -159,7 +157,7 @@ mod tests {
             .stdin(Stdio::piped())
             .spawn()
             .expect("sh");
-        // The kernel reports the process as running before its command line is visible.
+        // The kernel says that it runs before it shows with what.
         while proc::command_line(leftover.id()).iter().all(|word| word != script) {
             std::thread::yield_now();
         }

@@ -1,4 +1,4 @@
-//! The record of an instance in its directory. It is enough for another process to end or adopt the instance.
+//! What is written down about an instance, in its directory: enough to end it, and to take it over, without having made it.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,16 +12,16 @@ use crate::host::proc::ProcessName;
 use crate::host::room::{Policy, Promised};
 
 const VM_FILE: &str = "vm.json";
-/// The phases of a start, in order. A launch returns the duration of each.
+/// The phases of a start, in order; a launch tells how long each took.
 const PHASES: [&str; 2] = ["spawn", "load"];
 
-/// An instance's record. It is written three times: before its process is started, once there is one, and once the
-/// agent's address is known.
+/// An instance. It is written three times: before its process is started, when there is one, and when the agent's address
+/// is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) labels: Labels,
     pub(crate) memory_mib: u32,
-    /// Key of its golden VM.
+    /// Key of the golden VM that it is a clone of.
     pub(crate) golden: String,
     /// When its launch began, in seconds since 1970.
     pub(crate) launch_began_unix_s: u64,
@@ -29,13 +29,13 @@ pub(crate) struct Record {
     pub(crate) answer: Option<Answer>,
 }
 
-/// The answer to its launch, without the id.
+/// What its launch was answered, but the id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) agent: SocketAddr,
     pub(crate) server_name: String,
     pub(crate) needs_claim: bool,
-    /// Duration of each of [`PHASES`].
+    /// How long each of [`PHASES`] took.
     pub(crate) phases: [Duration; PHASES.len()],
 }
 
@@ -52,7 +52,7 @@ impl Answer {
 }
 
 impl Record {
-    /// Returns the record of an instance that is about to be started.
+    /// That an instance is about to be started.
     pub(crate) fn intent(request: &LaunchRequest, golden: &str) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
@@ -65,26 +65,24 @@ impl Record {
         }
     }
 
-    /// Reads the record; none if there is none that can be read.
+    /// None where none lies, or nothing that can be read as one.
     pub(crate) fn read(instance: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(instance.join(VM_FILE)).ok()?).ok()
     }
 
-    /// Replaces the record, whole or not at all.
+    /// Replaces what is written, whole or not at all.
     pub(crate) fn write(&self, instance: &Path) -> Result<(), QemuError> {
         let text = serde_json::to_vec(self).map_err(|e| QemuError::Invalid(e.to_string()))?;
         let path = instance.join(VM_FILE);
         let new = instance.join(".vm.json");
-        // It is not flushed: after a crash of the host there is no process left for it to name.
+        // Not written through: after a crash of the host no process is left that it could name.
         std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &path)).map_err(QemuError::io("write", &path))
     }
 }
 
-/// Adds the resources promised to the instances of other owners below `vms`. Dead owners have been reaped or keep their
-/// VMs.
+/// Adds what the instances of other owners below `vms` were promised. Owners that are dead have been reaped or keep their VMs.
 ///
-/// Two processes that launch at the same moment do not see each other's instances; the watch over the free disk handles
-/// that.
+/// Two processes that launch at the same moment do not see each other's; the watch over the free disk catches that.
 pub(crate) fn add_promised_to_others(promised: &mut Promised, policy: &Policy, vms: &Path, own: &Path) {
     let subfolders = |dir: &Path| {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();

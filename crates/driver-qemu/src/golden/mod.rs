@@ -1,4 +1,4 @@
-//! Golden VMs: booted once per image and size, saved, and kept until something replaces them.
+//! Golden VMs: booted once per image and size, saved, and kept on a shelf until something replaces them.
 
 pub(crate) mod of_image;
 pub(crate) mod recipe;

@@ -1,4 +1,4 @@
-//! A saved golden VM in use, from which clones are made.
+//! A saved golden VM in use: what clones are made of.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -9,7 +9,7 @@ use crate::error::QemuError;
 use crate::vm::confinement::Confinement;
 use crate::vm::machine::{Life, Machine, Role};
 
-/// A saved golden VM. It is not removed while this exists.
+/// A saved golden VM, kept from being removed while this lives.
 #[derive(Debug)]
 pub(crate) struct Golden {
     pub(crate) server_name: String,
@@ -21,14 +21,13 @@ pub(crate) struct Golden {
 }
 
 impl Golden {
-    /// Records that a clone of it came up.
+    /// Notes that a clone of it came up.
     pub(crate) fn prove(&self) {
         self.proven.store(true, Ordering::Relaxed);
     }
 
-    /// Called after a clone of it failed to start: removes it, so that it is built again, unless clones of it are known
-    /// to come up. Otherwise a disk that lost data in a power cut, or a changed host processor, would fail every stage
-    /// for ever.
+    /// After a clone of it failed to start: takes it off the shelf, so that it is made anew, unless clones of it are known
+    /// to come up. A disk that lied at a power cut, or a host whose processor changed, would else fail every stage for ever.
     pub(crate) fn discard_unproven(&self) -> bool {
         if self.proven.load(Ordering::Relaxed) {
             return false;
@@ -48,7 +47,7 @@ impl Golden {
         &self.key
     }
 
-    /// Returns a descriptor that keeps the golden VM from being removed as long as any process has it open.
+    /// Returns what keeps the golden VM from being removed as long as any process has it open.
     pub(crate) fn hold(&self) -> Result<OwnedFd, QemuError> {
         self.in_use.try_clone().map(OwnedFd::from).map_err(QemuError::io("keep the lock of", &self.dir))
     }

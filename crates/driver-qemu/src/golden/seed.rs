@@ -12,16 +12,16 @@ use crate::host::files;
 /// Room for the file system's own tables beside the files.
 const SLACK_BYTES: usize = 1024 * 1024;
 
-/// The content of the seed disk.
+/// What the seed disk says and carries.
 pub(crate) struct Seed<'a> {
-    /// The instance id. cloud-init works once per id.
+    /// cloud-init works once per instance id.
     pub(crate) instance_id: &'a str,
     pub(crate) user_data: &'a str,
     pub(crate) agent: &'a [u8],
 }
 
 impl Seed<'_> {
-    /// Writes the disk image to `path`, readable by its owner alone, because it contains the golden VM's server key.
+    /// Writes the disk image to `path`, readable by its owner alone: it holds the golden VM's server key.
     pub(crate) fn write(&self, path: &Path) -> Result<(), QemuError> {
         let bytes = self.image().map_err(QemuError::io("fill the seed disk", path))?;
         files::write_private(path, &bytes).map_err(QemuError::io("write the seed disk", path))

@@ -1,4 +1,4 @@
-//! Limits on a VM's use of the host, by control groups of version 2, where this process may make some.
+//! Bounds on what a VM takes of the host, by a control group of version 2, where this process may make some.
 //!
 //! ```text
 //! BASE/               the group above this process's, or that; holds no process itself, and passes its controllers on
@@ -11,16 +11,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Prefix of the groups' names.
+/// How the names of the groups begin.
 const PREFIX: &str = "kiln-vm-";
-/// Controllers that VMs must be limited by.
+/// What VMs must be bounded in.
 const NEEDED: [&str; 2] = ["memory", "pids"];
-/// The controller that limits them if it is available.
+/// What they are bounded in where it is there.
 const WANTED: &str = "io";
-/// Weight of a VM's disk traffic: half of the others', because the host and the process that runs VMs come first.
+/// Half of what others get when the disk is busy: the host, and who runs VMs, come first.
 const IO_WEIGHT: u32 = 50;
 
-/// Limits of one VM.
+/// Bounds of one VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
     /// Memory of the guest and of QEMU itself.
@@ -29,21 +29,21 @@ pub(crate) struct Bounds {
     pub(crate) pids: u32,
 }
 
-/// The directory where groups can be made.
+/// Where groups can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Base {
     dir: PathBuf,
-    /// Whether disk traffic can be weighted too.
+    /// Whether disk traffic can be weighed too.
     pub(crate) io: bool,
 }
 
-/// The reason why VMs are not limited.
+/// Why VMs are not bounded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unbounded {
-    /// Version 2 is not mounted, or this process is in no group of it.
+    /// Nothing of version 2 is mounted, or this process is in no group of it.
     #[error("this host has no control groups of version 2")]
     NotMounted,
-    /// There are groups, but none that this process may write to delegates memory and pids.
+    /// They are there, and none that this process may write to passes memory and pids on.
     #[error(
         "no control group with memory and pids may be divided by this process; under systemd, `Delegate=yes` and \
          `DelegateSubgroup=runner` allow it"
@@ -56,11 +56,10 @@ pub(crate) enum Unbounded {
 pub(crate) struct Group(PathBuf);
 
 impl Base {
-    /// Returns the place where this process may make groups. It is searched for once, and then delegates its
-    /// controllers.
+    /// Returns where this process may make groups. It is looked for once, and then passes its controllers on.
     ///
     /// # Errors
-    /// The reason why there is none.
+    /// Why there is none.
     pub(crate) fn of_host() -> Result<&'static Self, Unbounded> {
         static FOUND: OnceLock<Result<Base, Unbounded>> = OnceLock::new();
         FOUND.get_or_init(Self::find).as_ref().map_err(Clone::clone)
@@ -78,7 +77,7 @@ impl Base {
         above.into_iter().chain([own]).find_map(Self::at).ok_or(Unbounded::NotDelegated)
     }
 
-    /// Returns the group as a base, if possible.
+    /// The group as a base, if it can be one.
     fn at(dir: &Path) -> Option<Self> {
         let has = |file: &str, controller: &str| {
             let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
@@ -93,7 +92,7 @@ impl Base {
             return None;
         }
         let base = Self { dir: dir.to_owned(), io: pass_on(WANTED) };
-        // Only an attempt shows whether groups may be made.
+        // Whether groups may be made is only told by making one.
         let trial = dir.join(format!("{PREFIX}trial-{}", std::process::id()));
         fs::create_dir(&trial).ok()?;
         fs::remove_dir(&trial).ok()?;
@@ -107,7 +106,7 @@ impl Base {
     pub(crate) fn make(&self, id: &str, bounds: &Bounds) -> std::io::Result<Group> {
         let dir = self.dir.join(format!("{PREFIX}{id}"));
         match fs::create_dir(&dir) {
-            // It belongs to an earlier VM of that id, which is gone.
+            // Of an earlier VM of that id, which is gone.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             made => made?,
         }
@@ -122,7 +121,7 @@ impl Base {
 }
 
 impl Group {
-    /// Returns the group of a running VM; none if it is in none that this module made.
+    /// Returns that of a VM which was started before; none where it is in none that this module made.
     pub(crate) fn of_process(pid: u32) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let (_, own) = own_group(&mounts, &fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)?;
@@ -137,7 +136,7 @@ impl Group {
         self.set("cgroup.procs", &pid.to_string())
     }
 
-    /// Returns how often the kernel has ended a process in it for lack of memory.
+    /// How often the kernel has ended a process in it for want of memory.
     pub(crate) fn memory_kills(&self) -> u64 {
         let text = fs::read_to_string(self.0.join("memory.events")).unwrap_or_default();
         let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
@@ -151,13 +150,12 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // The kernel refuses while a process is in it, so a VM that outlives its owner keeps its limits.
+        // The kernel refuses while a process is in it: a VM that outlives its owner keeps its bounds.
         let _ = fs::remove_dir(&self.0);
     }
 }
 
-/// Returns the mount point of version 2, and the directory of the group in `membership` (the content of
-/// /proc/PID/cgroup).
+/// Where version 2 is mounted, and the directory of the group that `membership` (as /proc/PID/cgroup tells it) names.
 fn own_group(mountinfo: &str, membership: &str) -> Option<(PathBuf, PathBuf)> {
     let path = membership.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let root = mountinfo.lines().find_map(|line| {
@@ -174,7 +172,7 @@ fn own_group(mountinfo: &str, membership: &str) -> Option<(PathBuf, PathBuf)> {
 mod tests {
     use super::*;
 
-    /// Creates files that look like control groups: `system/runner` with this process, in `system`.
+    /// A tree of files that looks like control groups: `system/runner` with this process, in `system`.
     fn tree(controllers: &str, passed_on: &str) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a directory");
         let system = root.path().join("system");

@@ -9,13 +9,13 @@ use crate::error::QemuError;
 /// The unit of `st_blocks`, whatever the file system's own is.
 pub(crate) const STAT_BLOCK_BYTES: u64 = 512;
 
-/// Makes a directory that only its owner may enter, because memory files contain the memory of VMs.
+/// Makes a directory that only its owner may enter: memory files hold whatever a VM's memory held.
 pub(crate) fn private_dir(path: &Path) -> Result<(), QemuError> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(QemuError::io("create", path))
 }
 
-/// Creates or empties a file that only its owner may read.
+/// Makes or empties a file that only its owner may read.
 pub(crate) fn create_private(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
@@ -28,7 +28,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Returns lower-case hexadecimal digits.
+/// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -1,15 +1,15 @@
-//! User ids of VMs, where this process may assign some: one for each VM, not used by any account.
+//! User ids of VMs, where this process may give them some: each its own, which no account has.
 
 use sha2::{Digest as _, Sha256};
 
-/// The first id for VMs. systemd's table of ids assigns this range to nobody (UIDS-GIDS, "unused").
+/// The first of the ids that VMs get. systemd's table of ids leaves this range to nobody (UIDS-GIDS, "unused").
 const FIRST: u32 = 0x7000_0000;
-/// Number of ids. Two VMs of one host share one with a probability of one in a million.
+/// How many there are. Two VMs of one host share one with a chance of one in a million.
 const COUNT: u32 = 1 << 24;
-/// Capabilities for assigning ids, as bits: changing a file's owner, and a process's group and user.
+/// Capabilities that giving ids away takes, as bits: changing a file's owner, and a process's group and user.
 const NEEDED_CAPABILITIES: u64 = 1 << 0 | 1 << 6 | 1 << 7;
 
-/// User and group of a process.
+/// Who a process runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ids {
     /// The user.
@@ -18,22 +18,22 @@ pub(crate) struct Ids {
     pub(crate) gid: u32,
 }
 
-/// The reason why VMs run as the same user as this process.
+/// Why VMs run as this process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Shared {
     /// This process is not root.
     #[error("VMs run as this user; with root's rights each would get a user id of its own")]
     NotRoot,
-    /// This process is root, but without the capabilities.
+    /// Root, but without the rights.
     #[error("VMs run as root: this process may not change user ids (it lacks CAP_CHOWN, CAP_SETGID or CAP_SETUID)")]
     NoCapability,
-    /// This process is root of a user namespace with few ids.
+    /// Root of a user namespace with few ids.
     #[error("VMs run as root: this user namespace has no ids from {FIRST} on")]
     NoIds,
 }
 
 impl Ids {
-    /// Returns the ids of the VM called `name`, always the same ones.
+    /// The ids of the VM called `name`: the same whenever it is asked.
     pub(crate) fn for_vm(name: &str) -> Result<Self, Shared> {
         available()?;
         let digest = Sha256::digest(name.as_bytes());
@@ -43,12 +43,12 @@ impl Ids {
     }
 }
 
-/// Returns whether a user id belongs to VMs.
+/// Whether a user id is one that VMs get.
 pub(crate) fn is_vms(uid: u32) -> bool {
     (FIRST..FIRST + COUNT).contains(&uid)
 }
 
-/// Checks whether VMs get ids of their own here.
+/// Whether VMs get ids of their own here.
 pub(crate) fn available() -> Result<(), Shared> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     judge(crate::host::unix::is_root(), &read("/proc/self/status"), &read("/proc/self/uid_map"))
@@ -63,7 +63,7 @@ fn judge(root: bool, status: &str, uid_map: &str) -> Result<(), Shared> {
     if capabilities & NEEDED_CAPABILITIES != NEEDED_CAPABILITIES {
         return Err(Shared::NoCapability);
     }
-    // Each line has the first id inside, the first id outside, and their number.
+    // Each line: first id inside, first id outside, how many.
     let covers = |line: &str| {
         let mut words = line.split_whitespace().map(|word| word.parse::<u64>().unwrap_or_default());
         let (first, _, count) = (words.next().unwrap_or_default(), words.next(), words.next().unwrap_or_default());

@@ -1,6 +1,6 @@
-//! The last lines of a program's or a console's output, in a form for people.
+//! The last lines of what a program or a console wrote, fit to be shown to a person.
 
-/// Returns the last `count` lines that are not blank, without escape sequences and control characters.
+/// The last `count` lines that hold more than white space, without escape sequences and control characters.
 pub(crate) fn last_lines(text: &str, count: usize) -> String {
     let clean: Vec<String> =
         text.lines().map(|line| strip_escapes(line).trim_end().to_owned()).filter(|line| !line.is_empty()).collect();

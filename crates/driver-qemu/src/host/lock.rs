@@ -1,5 +1,4 @@
-//! Locks between processes, which the kernel releases when their holder dies, and the removal of the files that they
-//! guard.
+//! Locks between processes, which the kernel releases when their holder dies, and the removal of what they guarded.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use crate::error::QemuError;
 use crate::progress::{Listener, Task};
 
-/// Poll interval for a lock of another process.
+/// How often a lock that another process holds is tried again.
 const TRY_EVERY: Duration = Duration::from_millis(100);
 
 /// Waits for a lock that others may hold too.
@@ -21,17 +20,17 @@ pub(crate) async fn exclusive(path: &Path, listener: &Listener, what: &str) -> R
     acquire(path, listener, what, File::try_lock).await
 }
 
-/// Returns the lock if nobody holds it now. The file is created on demand.
+/// The lock if nobody holds it now; the file is made if it is not there.
 pub(crate) fn try_exclusive(path: &Path) -> Option<File> {
     let file = open(path).ok()?;
     file.try_lock().ok().map(|()| file)
 }
 
-/// Another process holds a lock, or its file cannot be opened.
+/// Somebody holds a lock, or its file cannot be looked at.
 #[derive(Debug)]
 pub(crate) struct Held;
 
-/// Takes the lock of a file if nobody holds it. Creates no file: a missing one is held by nobody, and gives none.
+/// Takes the lock of a file if nobody holds it. Makes no file: one that is not there is held by nobody, and is none.
 pub(crate) fn take_existing(path: &Path) -> Result<Option<File>, Held> {
     match File::open(path) {
         Ok(file) if file.try_lock().is_ok() => Ok(Some(file)),
@@ -69,8 +68,8 @@ fn open(path: &Path) -> Result<File, QemuError> {
     File::options().create(true).truncate(false).write(true).read(true).open(path).map_err(QemuError::io("open", path))
 }
 
-/// Removes a directory if it exists. Refuses if something is mounted below it, because an interrupted build may have
-/// left the host's own /dev there.
+/// Removes a directory if it is there. Refuses where something is mounted below it: an interrupted build may have left
+/// the host's own /dev there.
 pub(crate) fn remove_tree(dir: &Path) -> Result<(), QemuError> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     if let Some(mount) = mounts.lines().filter_map(|l| l.split(' ').nth(1)).find(|m| Path::new(m).starts_with(dir)) {

@@ -1,4 +1,4 @@
-//! The host: processes, programs, locks, files, room.
+//! What the host has and does: processes, programs, locks, files, room.
 
 pub(crate) mod cgroup;
 pub(crate) mod files;
@@ -13,8 +13,8 @@ pub(crate) mod unix;
 
 use crate::error::QemuError;
 
-/// Does blocking work (files, forks) on another thread. A caller that gives up waiting does not stop the work; its
-/// result is then dropped.
+/// Does work that blocks (files, forks) on a thread where that holds up nobody. A caller that gives up waiting does not stop
+/// it; what it returns is dropped then.
 ///
 /// # Errors
 /// Those of the work.

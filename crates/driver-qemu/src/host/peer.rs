@@ -1,12 +1,11 @@
-//! Detects connections on this host that come from a VM.
+//! Whether connections on this host come out of a VM.
 //!
 //! QEMU's user-mode network lets a VM reach the host's loopback, as 10.0.2.2, and nothing in the address tells such a
 //! connection from one of the host's own programs. The process that holds its other end does: it is a QEMU, or it runs as one of
 //! the users that only VMs are.
 //!
-//! For that, the kernel's table of sockets and the files of every QEMU have to be read, which takes some milliseconds
-//! on an idle host and seconds on a loaded one. One reading serves any number of connections, so they are looked up
-//! together.
+//! To find that out, the kernel's table of sockets and the files of every QEMU have to be read, some milliseconds on a host at
+//! rest and seconds on a loaded one. One reading serves any number of connections, so they are looked at together.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -15,10 +14,10 @@ use std::path::Path;
 
 use crate::host::ids;
 
-/// Prefix of the names of QEMU's processes, as the kernel truncates them.
+/// Beginning of the names of QEMU's processes, as the kernel cuts them.
 const QEMU: &str = "qemu-system";
-/// Number of lookups of a socket that is not in the table. The kernel returns the table in pieces, so a socket that
-/// moves meanwhile can be missed.
+/// A socket that is not in the table is looked for again, up to this often: the kernel hands the table out in pieces, and a
+/// socket that moves meanwhile can be missed.
 const LOOKS: u32 = 3;
 /// The kernel's tables of this network namespace.
 const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
@@ -32,18 +31,18 @@ pub struct Connection {
     pub local: SocketAddr,
 }
 
-/// The holder of the other end of a connection.
+/// What holds the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// A program of this host that is no QEMU, or whose files this process may not read.
+    /// A program of this host that is no QEMU, or whose files this process may not look into.
     Program,
     /// A QEMU.
     Vm,
-    /// Nothing any more. It may have been either.
+    /// Nothing any more. It may have been anybody.
     Gone,
 }
 
-/// Returns the holder of the other end of each connection, in their order. Blocks while it reads `/proc`.
+/// Returns what holds the other end of each connection, in their order. Blocks while it reads `/proc`.
 #[must_use]
 pub fn peers(connections: &[Connection]) -> Vec<Peer> {
     let mut found = look(connections);
@@ -60,8 +59,7 @@ pub fn peers(connections: &[Connection]) -> Vec<Peer> {
     found
 }
 
-/// Looks once. A socket that exists before and after the QEMUs were read belongs to none of them if it was not found
-/// there.
+/// A socket that is there before and after the QEMUs were looked into was in none of them if it was not found there.
 fn look(connections: &[Connection]) -> Vec<Peer> {
     let before = sockets_of(connections);
     let held = held_by_vms(Path::new("/proc"));
@@ -77,7 +75,7 @@ fn judge(before: Option<&Socket>, after: Option<&Socket>, held_by_vms: &HashSet<
     }
 }
 
-/// Returns the inodes of all sockets that QEMUs hold.
+/// The inodes of all sockets that QEMUs hold.
 fn held_by_vms(proc: &Path) -> HashSet<u64> {
     let processes = fs::read_dir(proc).into_iter().flatten().flatten().map(|entry| entry.path());
     processes.filter(|process| is_qemu(process)).flat_map(|process| sockets(&process)).collect()
@@ -97,25 +95,24 @@ fn sockets(process: &Path) -> Vec<u64> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Socket {
     inode: u64,
-    /// Its user.
+    /// Whose it is.
     uid: u32,
 }
 
-/// Returns the sockets of the other ends.
+/// The other ends' sockets.
 fn sockets_of(connections: &[Connection]) -> HashMap<Connection, Socket> {
     let mut found = HashMap::new();
     for table in TABLES {
         if found.len() < connections.len() {
-            // A missing table has no sockets.
+            // A table that is not there has no sockets.
             find(&fs::read_to_string(table).unwrap_or_default(), connections, &mut found);
         }
     }
     found
 }
 
-/// Looks connections up in a table of the kernel: its second column is the address of a socket, the third that of its
-/// other end, the eighth its user, the tenth its inode. Both addresses are compared, because another program may use
-/// the same port towards another address.
+/// Looks connections up in a table of the kernel: its second column is the address of a socket, the third that of its other
+/// end, the eighth its user, the tenth its inode. Both addresses count: another program may have the same port towards another address.
 fn find(table: &str, connections: &[Connection], found: &mut HashMap<Connection, Socket>) {
     let mut wanted = HashMap::new();
     for connection in connections {
@@ -127,7 +124,7 @@ fn find(table: &str, connections: &[Connection], found: &mut HashMap<Connection,
         let mut columns = line.split_ascii_whitespace().skip(1);
         let (Some(own), Some(other)) = (columns.next(), columns.next()) else { continue };
         let (Some(uid), Some(inode)) = (columns.nth(4), columns.nth(1)) else { continue };
-        // A socket that its process has closed has none.
+        // One that its process has closed has none.
         let Some(inode) = inode.parse().ok().filter(|inode| *inode != 0) else { continue };
         let Ok(uid) = uid.parse() else { continue };
         if let Some(connection) = wanted.get(&(own.to_owned(), other.to_owned())) {
@@ -136,8 +133,8 @@ fn find(table: &str, connections: &[Connection], found: &mut HashMap<Connection,
     }
 }
 
-/// Returns the address in the notations of the tables, in words of 32 bits in the machine's byte order: as it is, and
-/// as a socket of the newer family has it that reaches the older one.
+/// The address as the tables spell it, each 32 bits in the byte order of the machine: as itself, and as a socket of the newer
+/// family has it that reaches the older one.
 fn spellings(address: SocketAddr) -> [String; 2] {
     let hex = |bytes: &[u8]| {
         let word = |four: &[u8]| u32::from_ne_bytes([four[0], four[1], four[2], four[3]]);

@@ -1,20 +1,20 @@
-//! Facts about the host, from /proc. Each is read on demand; nothing is remembered.
+//! What the host is and has, from /proc. Each fact is read when asked for; nothing is remembered.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// The host's memory in MiB. None if the kernel does not report it.
+/// The host's memory in MiB. None where the kernel does not say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// The whole memory.
+    /// All of it.
     pub(crate) total: Option<u64>,
-    /// Memory that is available without swapping.
+    /// What can be given away without swapping.
     pub(crate) available: Option<u64>,
 }
 
-/// Reads the host's present memory.
+/// Reads the host's memory as it is now.
 pub(crate) fn memory_mib() -> Memory {
     parse_memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default())
 }
@@ -27,7 +27,7 @@ fn parse_memory(meminfo: &str) -> Memory {
     Memory { total: mib("MemTotal"), available: mib("MemAvailable") }
 }
 
-/// Returns a new random id: lower-case letters, digits and hyphens.
+/// A new random id: lower-case letters, digits and hyphens.
 pub(crate) fn random_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default().trim().to_owned()
 }
@@ -37,15 +37,13 @@ pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// Returns when a process began, in clock ticks since boot. With the pid it identifies a process during one boot. None
-/// when it is gone.
+/// Returns when a process began, in clock ticks since boot: with the pid it names a process for one boot. None when it is gone.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
     parse_start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 fn parse_start_time(stat: &str) -> Option<u64> {
-    // The command's name is in brackets and may itself contain brackets and spaces, so fields are counted from its last
-    // bracket.
+    // The command's name is in brackets and may hold anything, brackets and spaces too: count from its last bracket.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
     let state = fields.next()?;
@@ -67,7 +65,7 @@ pub(crate) fn command_line(pid: u32) -> Vec<String> {
     bytes.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
-/// A process, identified so that another one with the same pid is not confused with it.
+/// A process, named so that another one with the same pid is not taken for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessName {
     pub(crate) pid: u32,
@@ -76,19 +74,19 @@ pub(crate) struct ProcessName {
 }
 
 impl ProcessName {
-    /// Returns the process with this pid.
+    /// The process that has this pid now.
     pub(crate) fn of(pid: u32) -> Self {
         Self { pid, start_time: start_time(pid), boot_id: boot_id() }
     }
 
-    /// Returns whether exactly this process lives. In doubt it does not, so that it is not killed either.
+    /// Whether this very process lives. In doubt, no: then it is not killed either.
     pub(crate) fn lives(&self) -> bool {
         self.start_time.is_some() && start_time(self.pid) == self.start_time && boot_id() == self.boot_id
     }
 }
 
-/// Opens for reading a file that a process has open, even one without a name. None if the process does not have it
-/// open, or this process may not look.
+/// Opens for reading a file that a process has open, also one that has no name any more. None where the process has not, or this
+/// one may not look.
 pub(crate) fn opened(pid: u32, path: &Path) -> Option<File> {
     let removed = format!("{} (deleted)", path.display());
     let is_it = |to: PathBuf| to == path || to.as_os_str() == removed.as_str();

@@ -1,5 +1,5 @@
-//! Runs the system's programs with a minimal environment. Their output is reported as progress, their errors are
-//! evidence, and they end with this process.
+//! Running the system's programs: with no more environment than they need, their output as progress, their errors as evidence,
+//! their end tied to this process's.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -14,28 +14,27 @@ use crate::error::QemuError;
 use crate::host::lines::last_lines;
 use crate::host::unix;
 
-/// The command that installs QEMU.
+/// How to get QEMU.
 pub(crate) const INSTALL_QEMU: &str = "sudo apt-get install qemu-system-x86 qemu-utils";
-/// The command that installs the programs for building an image.
+/// How to get what the building of an image needs.
 pub(crate) const INSTALL_BUILDERS: &str = "sudo apt-get install mmdebstrap uidmap fakeroot e2fsprogs";
-/// Folders of the system's programs. A plain user's search path may lack those of mkfs.
+/// Where the system's programs lie. A plain user's search path may lack the folders of mkfs.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Variables that tell programs how to reach the network.
+/// What tells programs how to reach the network.
 const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"];
 
-/// The part of this process's environment that a program gets. The whole may contain secrets, such as the token of the
-/// runner's API.
+/// What of this process's environment a program gets. It may hold secrets, such as the token of the runner's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
     /// Nothing: QEMU and its tools.
     Nothing,
-    /// The system's search path and a plain locale: for scripts, and programs that they call.
+    /// The system's search path and a plain locale: scripts, and what they call.
     Path,
-    /// The same and proxies: for programs that fetch packages.
+    /// That, and proxies: what fetches packages.
     Network,
 }
 
-/// Returns a command with a minimal environment. A bare name is searched for in this process's search path and then in
+/// A command with no more environment than it needs. A bare name is looked for in this process's search path and then in
 /// the system's.
 #[allow(clippy::disallowed_methods)] // The one place that makes commands.
 pub(crate) fn command(program: impl AsRef<Path>, needs: Needs) -> Command {
@@ -51,7 +50,7 @@ pub(crate) fn command(program: impl AsRef<Path>, needs: Needs) -> Command {
     command
 }
 
-/// Returns the path of a program; none if it is not installed.
+/// Where a program lies; none where it is not installed.
 pub(crate) fn find(program: &Path) -> Option<PathBuf> {
     if program.components().nth(1).is_some() {
         return program.is_file().then(|| program.to_owned());
@@ -61,7 +60,7 @@ pub(crate) fn find(program: &Path) -> Option<PathBuf> {
     folders.filter(|folder| folder.is_absolute()).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-/// Number of lines of a failed program that are reported.
+/// How many lines of a failed program are told.
 const TAIL_LINES: usize = 20;
 
 /// Runs a program to its end and returns its standard output.
@@ -81,8 +80,8 @@ pub(crate) async fn output(command: Command, remedy: &'static str) -> Result<Str
     Err(QemuError::ProgramFailed { program, status: status.to_string(), tail })
 }
 
-/// Runs a program to its end and passes each line of its errors to `line`. When the future is dropped, or this process
-/// dies, the program is told to end, so that it can clean up.
+/// Runs a program to its end and hands each line of its errors to `line`. When the future is dropped, or this process dies, the
+/// program is told to end, so that it can take down what it has set up.
 pub(crate) async fn watched(
     command: Command,
     remedy: &'static str,
@@ -98,7 +97,7 @@ pub(crate) async fn watched(
     let mut tail: VecDeque<String> = VecDeque::new();
     if let Some(stderr) = child.0.stderr.take() {
         let stream = pipe::Receiver::from_owned_fd(OwnedFd::from(stderr)).map_err(missing)?;
-        // The reader's lines() is not used, because a program's output need not be UTF-8.
+        // Not by lines() of the reader: a program may print what is not UTF-8.
         let mut lines = BufReader::new(stream).split(b'\n');
         while let Ok(Some(bytes)) = lines.next_segment().await {
             let text = String::from_utf8_lossy(&bytes);
@@ -109,7 +108,7 @@ pub(crate) async fn watched(
             }
         }
     }
-    // Its errors have ended, so its own end is near. A blocking wait on a thread keeps the runtime free.
+    // Its errors ended, so its own end is near; a blocking wait on a thread keeps the runtime free.
     let mut child = child;
     let status = tokio::task::spawn_blocking(move || child.0.wait()).await.map_err(std::io::Error::other).flatten();
     match status {
@@ -122,14 +121,14 @@ pub(crate) async fn watched(
     }
 }
 
-/// A process that outlives this one by seconds: when this one is killed, it kills the program's whole group. The signal
-/// of [`unix::Death`] reaches the program alone, not its children.
+/// A process that outlives this one by seconds: when this one is killed, it kills the program's whole group. The signal of
+/// [`unix::Death`] reaches the program alone, not what it has started.
 struct Guardian(std::process::Child);
 
 impl Guardian {
     fn over(leader: &std::process::Child) -> std::io::Result<Self> {
         let mut command = command("sh", Needs::Path);
-        // Its input ends with this process. The pause is for a program that cleans up by itself.
+        // Its input ends with this process. The pause is for a program that puts things in order by itself.
         command.args(["-c", "read line; sleep 2; kill -KILL -\"$1\"", "sh"]).arg(leader.id().to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         command.spawn().map(Self)
@@ -151,13 +150,13 @@ impl Drop for Ended {
     fn drop(&mut self) {
         if let Ok(None) = self.0.try_wait() {
             unix::terminate_group(&self.0);
-            // It removes its mounts and temporary files; until then nobody else may remove them.
+            // It takes down its mounts and temporary files; until then nobody may remove them.
             let _ = self.0.wait();
         }
     }
 }
 
-/// Creates an empty overlay over `backing`.
+/// Makes an empty overlay over `backing`.
 pub(crate) async fn create_overlay(
     qemu_img: &Path,
     overlay: &Path,
@@ -165,7 +164,7 @@ pub(crate) async fn create_overlay(
     virtual_bytes: u64,
 ) -> Result<(), QemuError> {
     let mut command = command(qemu_img, Needs::Nothing);
-    // `-u` is used because the backing file may be about to be renamed into its place.
+    // `-u`: the backing file may be about to be renamed into its place.
     command.args(["create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b"]).arg(backing).arg(overlay);
     command.arg(virtual_bytes.to_string());
     output(command, INSTALL_QEMU).await.map(drop)
@@ -194,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_gets_what_it_needs_of_the_environment() {
-        // Cargo sets many variables for its tests; a proxy may or may not be set.
+        // Cargo gives its tests many variables; a proxy may or may not be set.
         assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
         let names = async |needs| {
             let text = output(command("env", needs), "").await.expect("env");
@@ -213,7 +212,7 @@ mod tests {
         assert_eq!(error.to_string(), "cannot start /no/such/program: install it (install it)");
     }
 
-    /// A run that is given up ends, together with the processes that it started.
+    /// A program whose run is given up ends, and what it has started too.
     #[tokio::test]
     async fn a_run_that_is_given_up_ends_the_whole_group() {
         let dir = tempfile::tempdir().expect("a directory");

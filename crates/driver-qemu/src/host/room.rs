@@ -1,12 +1,11 @@
-//! Decides whether the host has memory and disk for one more VM, as a pure function of the host's state and the
-//! promises.
+//! Whether the host has memory and disk for one more VM: a pure decision over what the host has and what is promised.
 //!
 //! ```text
 //! memory   declared by all VMs + this one       ≤ the host's memory × overcommit
 //!          starting VMs + this one + reserve    ≤ what is available now × overcommit
 //! disk     owed to all VMs + this one           ≤ what is free now
 //! ```
-//! A VM is owed its reservation minus its writes, which are no longer free.
+//! What a VM is owed is its reservation less what it has written: that is no longer free.
 
 use std::path::Path;
 
@@ -15,45 +14,45 @@ use crate::host::{proc, unix};
 
 /// Memory that the host itself needs to stay usable.
 const RESERVE_MIB: u64 = 256;
-/// Least overcommit. A smaller setting would promise nothing.
+/// A setting below this would promise nothing.
 const LEAST_OVERCOMMIT: f64 = 0.01;
 
-/// Limits on promises of memory and disk, from the settings.
+/// How far memory and disk are promised, as settings say.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
     /// Free disk that is reserved for each VM.
     pub(crate) disk_reserve_bytes: u64,
-    /// Factor of the host's memory that all VMs together may declare.
+    /// The VMs may declare this many times the host's memory.
     pub(crate) memory_overcommit: f64,
 }
 
-/// The host's resources.
+/// What the host has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Host {
-    /// The whole memory; none if the kernel does not report it.
+    /// All memory; none where the kernel does not say.
     pub(crate) memory_mib: Option<u64>,
-    /// Memory that is available without swapping; none if the kernel does not report it.
+    /// What can be given away without swapping; none where the kernel does not say.
     pub(crate) available_mib: Option<u64>,
     /// Free disk where VMs write.
     pub(crate) free_bytes: u64,
 }
 
-/// Promises to VMs that start or run.
+/// What VMs that start or run are promised already.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Promised {
     /// Memory that all of them declare.
     pub(crate) declared_mib: u64,
-    /// Memory of those that have only begun to start, and so do not use it yet.
+    /// Memory of those that have only begun to start, and so have not taken it yet.
     pub(crate) starting_mib: u64,
     /// Disk that they are owed.
     pub(crate) owed_bytes: u64,
 }
 
 impl Host {
-    /// Returns the host's present state. `dir` is the folder where VMs write.
+    /// The host as it is now. `dir` is where VMs write.
     ///
     /// # Errors
-    /// When the file system does not report its free space.
+    /// When the file system does not say what is free.
     pub(crate) fn now(dir: &Path) -> Result<Self, QemuError> {
         let free_bytes = unix::free_bytes(dir).map_err(QemuError::io("ask for free space of", dir))?;
         let memory = proc::memory_mib();
@@ -61,10 +60,10 @@ impl Host {
     }
 }
 
-/// Checks that `dir` has room for a file of this size. `purpose` is its purpose: "building an image".
+/// Checks that `dir` has room for a file of so many bytes. `purpose` says what for: "building an image".
 ///
 /// # Errors
-/// When there is no room, or the file system does not report its free space.
+/// When it has not, or the file system does not say.
 pub(crate) fn require_for_file(dir: &Path, bytes: u64, purpose: &str) -> Result<(), QemuError> {
     let free = unix::free_bytes(dir).map_err(QemuError::io("ask for free space of", dir))?;
     if free >= bytes {
@@ -75,7 +74,7 @@ pub(crate) fn require_for_file(dir: &Path, bytes: u64, purpose: &str) -> Result<
 }
 
 impl Promised {
-    /// Adds a running VM that has written this much.
+    /// Adds a VM that runs and has written so much.
     pub(crate) fn add_running(&mut self, policy: &Policy, memory_mib: u32, written_bytes: u64) {
         self.declared_mib += u64::from(memory_mib);
         self.owed_bytes += policy.disk_reserve_bytes.saturating_sub(written_bytes);
@@ -103,7 +102,7 @@ impl Policy {
         Ok(())
     }
 
-    /// Decides only about memory.
+    /// The part of it that is about memory.
     pub(crate) fn admit_memory(&self, memory_mib: u32, host: &Host, promised: &Promised) -> Result<(), Shortage> {
         let memory = u64::from(memory_mib);
         if let Some(host_mib) = host.memory_mib
@@ -124,7 +123,7 @@ impl Policy {
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     fn times_overcommit(&self, mib: u64) -> u64 {
-        // Exact up to 2^53 MiB; a result beyond u64 becomes its largest value.
+        // Exact up to 2^53 MiB; a result beyond u64 is cut to its largest value.
         (mib as f64 * self.memory_overcommit.max(LEAST_OVERCOMMIT)) as u64
     }
 }
@@ -181,7 +180,7 @@ mod tests {
         check(1.0, (9000, 9000, 3), &[(1024, 1)], &[], "fits");
         check(1.0, (9000, 9000, 3), &[(1024, 0)], &[], "3072 MiB of disk are free");
         check(1.0, (9000, 9000, 3), &[], &[1024], "3072 MiB of disk are free");
-        // Writes beyond a VM's reservation are not owed by anybody.
+        // What a VM has written beyond its reservation is nobody's debt.
         check(1.0, (9000, 9000, 2), &[(1024, 7)], &[], "fits");
     }
 }

@@ -1,5 +1,5 @@
-//! Calls of the kernel: children that die with this process and children that do not, descriptors of processes, free
-//! space.
+//! What needs the kernel's own calls: children that die with this process and children that do not, descriptors of processes,
+//! free space.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -20,20 +20,20 @@ use nix::unistd::{Pid, getpid, getppid, setsid};
 
 type Order = (Command, mpsc::SyncSender<io::Result<Child>>);
 
-/// Niceness of a VM that outlives this process, relative to this process. Each step is a factor of about 1.25 in the
-/// share of a contended processor. So a runner decides within milliseconds while every core computes for its VMs.
+/// How much less urgent than this process a VM is that outlives it. Each step is a factor of about 1.25 in the share of a
+/// processor that both want. So a runner decides within milliseconds while every core computes for its VMs.
 const NICER: u8 = 5;
-/// Number of attempts to make a session nicer.
+/// How often the kernel is asked to make a session less urgent,
 const SESSION_TRIES: u32 = 4;
-/// Pause between two attempts, which is the kernel's own.
+/// and the pause between two times, which is that of the kernel.
 const SESSION_PAUSE: Duration = Duration::from_millis(100);
 
-/// The signal that a child gets when this process ends.
+/// What the kernel does to a child when this process ends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Death {
-    /// SIGKILL: for VMs, which have nothing to clean up.
+    /// SIGKILL: for VMs, which have nothing to put in order.
     Kill,
-    /// SIGTERM: for programs that clean up.
+    /// SIGTERM: for programs that take down what they set up.
     Terminate,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn spawn_tied(mut command: Command, inherit: Vec<OwnedFd>, death: Dea
     };
     let tie = move || {
         nix::sys::prctl::set_pdeathsig(signal)?;
-        // The owner may have died between the fork and the line above; then no signal would ever come.
+        // The owner may have died between the fork and the line above; then no signal will ever come.
         if getppid() != owner {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
@@ -71,15 +71,15 @@ pub(crate) fn spawn_tied(mut command: Command, inherit: Vec<OwnedFd>, death: Dea
     answered.recv().map_err(|_| gone())?
 }
 
-/// Starts a child that continues when this process ends: in a session of its own, so that neither a terminal nor a
-/// signal to this process's group reaches it. The descriptors of `inherit` keep their numbers in the child.
+/// Starts a child that goes on when this process ends: in a session of its own, so that neither a terminal nor a signal to
+/// this process's group reaches it. The descriptors of `inherit` keep their numbers in the child.
 ///
 /// # Errors
 /// As [`Command::spawn`].
 pub(crate) fn spawn_lasting(mut command: Command, inherit: Vec<OwnedFd>) -> io::Result<Child> {
     let detach = move || {
         setsid()?;
-        // SAFETY: the call takes an integer and touches no memory. If it is refused, nothing changes for the VM.
+        // SAFETY: the call takes an integer and touches no memory. What is not granted changes nothing for the VM.
         unsafe { libc::nice(NICER.into()) };
         for fd in &inherit {
             fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
@@ -94,23 +94,23 @@ pub(crate) fn spawn_lasting(mut command: Command, inherit: Vec<OwnedFd>) -> io::
     Ok(child)
 }
 
-/// Makes the session that this process leads [nicer](NICER), where the kernel shares processors among sessions
-/// (`sched_autogroup_enabled`): there a process's own niceness counts only within its session. If the kernel refuses,
-/// nothing changes for the VM. Blocks for some tenths of a second if others do the same at that time.
+/// Makes the session that this process leads [less urgent](NICER), where the kernel shares processors among sessions
+/// (`sched_autogroup_enabled`): there a process's own niceness counts only within its session. What the kernel does not
+/// grant changes nothing for the VM. Blocks for some tenths of a second where others ask at the same time.
 ///
-/// The parent calls this, because a child that has become another user may not.
+/// Done by the parent: a child that has become another user may not.
 fn make_session_nicer(leader: u32) {
     let path = format!("/proc/{leader}/autogroup");
     for _ in 0..SESSION_TRIES {
         match std::fs::write(&path, NICER.to_string()) {
-            // The kernel accepts only a few of these per second from users other than root.
+            // The kernel takes few of these in a second from those who are not root.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(SESSION_PAUSE),
             Ok(()) | Err(_) => return,
         }
     }
 }
 
-/// A process by a descriptor, which always refers to the same process, unlike a pid.
+/// A process by a descriptor, which never comes to mean another one as a pid does.
 #[derive(Debug)]
 pub(crate) struct PidFd(OwnedFd);
 
@@ -137,7 +137,7 @@ impl PidFd {
         }
     }
 
-    /// Waits for its end, without a limit for ever, and reaps nothing. Returns false when the limit came first.
+    /// Waits for its end, for ever if there is no limit, and reaps nothing. False when the limit came first.
     pub(crate) fn ended_within(&self, limit: Option<Duration>) -> io::Result<bool> {
         let limit = limit.map_or(Ok(PollTimeout::NONE), PollTimeout::try_from).map_err(io::Error::other)?;
         loop {
@@ -150,7 +150,7 @@ impl PidFd {
     }
 }
 
-/// Frees the disk of a file's first `bytes`, which then read as zeros. Its length stays.
+/// Gives back the disk of a file's first `bytes`, which read as zeros from then on; its length stays.
 pub(crate) fn punch_hole(file: &File, bytes: u64) -> io::Result<()> {
     let bytes = i64::try_from(bytes).map_err(io::Error::other)?;
     Ok(fallocate(file, FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, bytes)?)
@@ -162,15 +162,15 @@ fn spawner() -> &'static mpsc::Sender<Order> {
         let (orders, inbox) = mpsc::channel::<Order>();
         let body = move || {
             for (mut command, answer) in inbox {
-                // The caller waits for the answer. If it is gone, the child is ended rather than left alone.
+                // The asker waits for the answer; should it be gone, the child is ended rather than left alone.
                 if let Err(mpsc::SendError(Ok(mut orphan))) = answer.send(command.spawn()) {
-                    // Nobody is left to inform; the child belongs to this process, so it is ended and reaped.
+                    // Nobody is left to tell; the child is this process's, so it is ended and reaped.
                     let _ = orphan.kill();
                     let _ = orphan.wait();
                 }
             }
         };
-        // Without this thread every later spawn returns an error, which reports it.
+        // Without this thread every later spawn answers with an error, which is where it is reported.
         let _ = std::thread::Builder::new().name("kiln-spawner".to_owned()).spawn(body);
         orders
     })
@@ -193,14 +193,14 @@ pub(crate) fn terminate_group(child: &Child) {
     }
 }
 
-/// Returns the bytes that an unprivileged user may still write below `path`.
+/// Bytes that an unprivileged user may still write below `path`.
 pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     let stat = nix::sys::statvfs::statvfs(path)?;
     #[allow(clippy::useless_conversion)] // These are narrower on other platforms.
     Ok(u64::from(stat.blocks_available()) * u64::from(stat.fragment_size()))
 }
 
-/// Returns whether this process is root.
+/// Tells whether this process is root.
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
@@ -216,7 +216,7 @@ mod tests {
         let mut command = Command::new("cat");
         command.stdin(std::process::Stdio::piped());
         if nix::unistd::geteuid().is_root() {
-            // A VM of a root runner does the same.
+            // As a VM of a runner that is root does.
             command.uid(NOBODY).gid(NOBODY);
         }
         let mut child = spawn_lasting(command, Vec::new()).expect("cat");
@@ -231,7 +231,7 @@ mod tests {
         }
     }
 
-    /// Returns the niceness of a process, see proc_pid_stat(5).
+    /// The niceness of a process, as proc_pid_stat(5) tells it.
     fn niceness(pid: &str) -> i64 {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
         let after_name = stat.rsplit_once(") ").expect("a name").1;

@@ -1,4 +1,4 @@
-//! Package sources: the host's own apt configuration, reduced to the distribution's own archives.
+//! Where packages come from: the host's own apt configuration, reduced to the distribution's own archives.
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use crate::error::QemuError;
 pub(crate) struct Archives {
     /// `debian` or `ubuntu`.
     pub(crate) distribution: String,
-    /// For example `bookworm`.
+    /// As in `bookworm`.
     pub(crate) codename: String,
-    /// The archives in apt's one-line format.
+    /// One-line format.
     pub(crate) lines: Vec<String>,
 }
 
@@ -30,7 +30,7 @@ impl Archives {
         let release = std::fs::read_to_string(root.join("etc/os-release")).unwrap_or_default();
         let (distribution, codename) = parse_release(&release)?;
         if let Some(lines) = given {
-            // Given sources have a release of their own, which may differ from the host's.
+            // The release of given sources is theirs, not the host's.
             let codename =
                 lines.iter().find_map(|line| parse_line(line)?.suites.into_iter().next()).unwrap_or(codename);
             return Ok(Self { distribution, codename, lines: lines.to_vec() });
@@ -45,7 +45,7 @@ impl Archives {
         Ok(Self { distribution, codename, lines })
     }
 
-    /// Returns the package with the smallest kernel for VMs.
+    /// The package that brings the smallest kernel for VMs.
     pub(crate) fn kernel_package(&self) -> &'static str {
         if self.distribution == "ubuntu" { "linux-image-virtual" } else { "linux-image-cloud-amd64" }
     }
@@ -77,7 +77,7 @@ fn read_entries(apt: &Path) -> Vec<Entry> {
     files.extend(parts);
     let mut entries = Vec::new();
     for file in files {
-        // A file that is missing or unreadable names no archive.
+        // A file that is not there or may not be read names no archive.
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
         match file.extension().and_then(|e| e.to_str()) {
             Some("list") => entries.extend(text.lines().filter_map(parse_line)),
@@ -109,7 +109,7 @@ fn parse_stanzas(text: &str) -> Vec<Entry> {
             value.unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
         if field("Types").contains(&"deb".to_owned()) && field("Enabled") != ["no"] {
-            // The field may also contain the key itself, over several lines; then the host's default keys must suffice.
+            // A key may also stand in the field itself, over several lines; then the host's default keys must do.
             let signed_by = field("Signed-By").into_iter().next().filter(|key| key.starts_with('/'));
             entries.push(Entry {
                 uris: field("URIs"),
@@ -122,7 +122,7 @@ fn parse_stanzas(text: &str) -> Vec<Entry> {
     entries
 }
 
-/// Returns the lines of the distribution itself. Other vendors' archives have other suites or no `main`.
+/// The lines of the distribution itself: other vendors' archives have other suites or no `main`.
 fn distribution_lines(entries: &[Entry], codename: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for entry in entries.iter().filter(|entry| entry.components.iter().any(|c| c == "main")) {

@@ -2,17 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The accelerator of a guest's processor.
+/// What runs the guest's processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Accel {
     /// The hardware, through the kernel.
     Kvm,
-    /// QEMU's own translator: works everywhere, but is several times slower.
+    /// QEMU's own translator: works everywhere, several times slower.
     Tcg,
 }
 
-/// The user's choice.
+/// What the user wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AccelChoice {

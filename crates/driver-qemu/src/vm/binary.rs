@@ -1,4 +1,4 @@
-//! The installed QEMU.
+//! The QEMU that is installed here.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::error::QemuError;
 use crate::host::program::{self, INSTALL_QEMU, Needs};
 use crate::vm::confinement::SANDBOX;
 
-/// Facts about it.
+/// What is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Binary {
     /// The first line of its `-version`.
@@ -16,12 +16,12 @@ pub(crate) struct Binary {
 }
 
 impl Binary {
-    /// Runs it to find out.
+    /// Asks it.
     ///
     /// # Errors
-    /// When it is not installed, or cannot even print its version.
+    /// When it is not installed, or cannot even tell its version.
     pub(crate) async fn look(qemu: &Path) -> Result<Self, QemuError> {
-        // Options are read in order, so an unknown one fails before the answer.
+        // Options are read in order, so that one that it does not know comes before the answer.
         match version(qemu, &["-sandbox", SANDBOX, "-version"]).await {
             Ok(version) => Ok(Self { version, sandbox: true }),
             Err(QemuError::ProgramFailed { .. }) => {
@@ -51,7 +51,7 @@ mod tests {
             let (path, text) = (dir.path().join(name), dir.path().join("text"));
             std::fs::write(&text, format!("#!/bin/sh\n{script}\n")).expect("write");
             std::fs::set_permissions(&text, std::fs::Permissions::from_mode(0o755)).expect("chmod");
-            // Another process copies it: a file written by this one may still be open in a child of another test.
+            // By another process: a file that this one has written may still be open in a child of another test.
             assert!(std::process::Command::new("cp").arg(&text).arg(&path).status().expect("cp").success());
             let found = Binary::look(&path).await.ok().map(|found| (found.version, found.sandbox));
             assert_eq!(found, expect.map(|(version, sandbox)| (version.to_owned(), sandbox)), "{script}");

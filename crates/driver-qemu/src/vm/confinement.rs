@@ -1,6 +1,6 @@
-//! Confinement of QEMU. A guest that breaks out of it finds a process with an empty environment, without rights to any
-//! file but its own descriptors, and without the system calls that start programs or change the user. Where the host
-//! allows it, the process also has a user id of its own and limits on memory, threads and disk traffic.
+//! What a QEMU is kept from. A guest that breaks out of it finds a process with an empty environment, without rights to any
+//! file but its own descriptors, without the system calls that would start programs or change who it is, and, where the host
+//! has what it takes, with a user id of its own and bounds on memory, threads and disk traffic.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -20,23 +20,22 @@ const KVM: &str = "/dev/kvm";
 /// The bits of a mode that let a group read and write.
 const GROUP_USES: u32 = 0o060;
 
-/// The confinement of one QEMU.
+/// How a QEMU is confined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Confinement {
     /// Whether it has a sandbox of system calls.
     pub(crate) sandbox: bool,
-    /// Its user and group; none for those of this process.
+    /// Who it runs as; none: the same user as this process.
     pub(crate) ids: Option<Ids>,
 }
 
 impl Confinement {
-    /// Returns the confinement of the VM called `name`, as far as this host allows it. `sandbox` says whether this QEMU
-    /// has one.
+    /// Returns that of the VM called `name`, as far as this host allows. `sandbox` says whether this QEMU has one.
     pub(crate) fn of(name: &str, sandbox: bool, accel: Accel) -> Self {
         let own = Ids::for_vm(name).ok();
         let ids = match accel {
             Accel::Tcg => own,
-            // The device's group usually has access. If not, the VM must be the same user as this process.
+            // The device's own group is let in, as a rule. Where it is not, the VM must be the same user as this process.
             Accel::Kvm => own.zip(Path::new(KVM).metadata().ok()).and_then(|(ids, device)| {
                 let lets_in = device.mode() & GROUP_USES == GROUP_USES;
                 lets_in.then_some(Ids { gid: device.gid(), ..ids })
@@ -49,7 +48,7 @@ impl Confinement {
     pub(crate) fn command(&self, qemu: &Path) -> Command {
         let mut command = program::command(qemu, Needs::Nothing);
         if let Some(Ids { uid, gid }) = self.ids {
-            // This also drops supplementary groups.
+            // Further groups are dropped with it.
             command.uid(uid).gid(gid);
         }
         if self.sandbox {

@@ -1,4 +1,4 @@
-//! The end of a VM's console or of QEMU's error stream. It is limited, and can be waited on.
+//! The end of what a VM wrote on its console or QEMU on its error stream: bounded, and can be waited on.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::host::lines::last_lines;
 
-/// Size of the kept end.
+/// How much of the end is kept.
 const KEPT_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl Tail {
     /// Keeps the end of `stream` until it ends.
     pub(crate) async fn follow(self, mut stream: impl AsyncRead + Unpin) {
         let mut buffer = vec![0; 8192];
-        // A read error ends the stream, because the writer is gone.
+        // A read error is the end of the stream: the writer is gone either way.
         while let Ok(read @ 1..) = stream.read(&mut buffer).await {
             self.push(&buffer[..read]);
         }
@@ -48,7 +48,7 @@ impl Tail {
         self.changed.send_modify(|generation| *generation += 1);
     }
 
-    /// Returns when the kept end contains `needle`, or never.
+    /// Returns when the kept end holds `needle`. Never, if it does not come.
     pub(crate) async fn holds(&self, needle: &str) {
         let mut changed = self.changed.subscribe();
         loop {
@@ -68,7 +68,7 @@ impl Tail {
         String::from_utf8_lossy(&kept.bytes).into_owned()
     }
 
-    /// Returns the last `count` lines for people, without the control characters of a console.
+    /// The last `count` lines for a person, without the control characters that a console is full of.
     pub(crate) fn last_lines(&self, count: usize) -> String {
         last_lines(&self.text(), count)
     }

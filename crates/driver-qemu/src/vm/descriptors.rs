@@ -4,7 +4,7 @@
 //! disks           -add-fd fd=N,set=M  and  /dev/fdset/M    used as it was opened: what was opened for reading stays so
 //! everything else /proc/self/fd/N                          opened again by QEMU, so the file's own mode counts
 //! ```
-//! The folders of the files are closed to everybody else, and a descriptor does not need them.
+//! The folders above the files are closed to everybody else, and a descriptor needs no way through them.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -21,31 +21,30 @@ pub(crate) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Adds a disk that is only read.
+    /// A disk that is only read.
     pub(crate) fn read_only_disk(&mut self, path: &Path) -> Result<String, QemuError> {
         let file = File::open(path).map_err(QemuError::io("open", path))?;
         Ok(self.disk([file], path))
     }
 
-    /// Adds a disk that is written. QEMU needs it in both modes, because it opens a disk for reading until the guest
-    /// writes to it.
+    /// A disk that is written. QEMU wants it both ways: it opens a disk for reading until the guest writes to it.
     pub(crate) fn writable_disk(&mut self, path: &Path) -> Result<String, QemuError> {
         let open = |write| File::options().read(true).write(write).open(path).map_err(QemuError::io("open", path));
         Ok(self.disk([open(false)?, open(true)?], path))
     }
 
-    /// Adds a file that QEMU opens again for reading.
+    /// A file that QEMU opens again for reading.
     pub(crate) fn file(&mut self, path: &Path) -> Result<String, QemuError> {
         let file = File::open(path).map_err(QemuError::io("open", path))?;
         Ok(self.reopened(file))
     }
 
-    /// Adds a file that QEMU opens again.
+    /// A file that QEMU opens again.
     pub(crate) fn reopened(&mut self, file: File) -> String {
         format!("/proc/self/fd/{}", self.inherit(file.into()))
     }
 
-    /// Adds a descriptor that is used by its number.
+    /// A descriptor that is used by its number.
     pub(crate) fn inherit(&mut self, descriptor: OwnedFd) -> i32 {
         let number = descriptor.as_raw_fd();
         self.inherit.push(descriptor);
@@ -63,18 +62,18 @@ impl Descriptors {
         format!("/dev/fdset/{set}")
     }
 
-    /// Returns the values of `-add-fd`.
+    /// The values of `-add-fd`.
     pub(crate) fn sets(&self) -> &[String] {
         &self.sets
     }
 
-    /// Returns all descriptors, for the child.
+    /// All descriptors, for the child.
     pub(crate) fn into_inherited(self) -> Vec<OwnedFd> {
         self.inherit
     }
 }
 
-/// Returns a path inside an option. QEMU reads a comma as its end unless it is doubled.
+/// A path inside an option: QEMU reads a comma as the end of it unless it is doubled.
 pub(crate) fn option_value(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }

@@ -1,7 +1,7 @@
-//! Tests whether KVM works here, by booting.
+//! Whether KVM works here: decided by booting, not by looking.
 //!
-//! `/dev/kvm` may exist and accept a VM, and a stock kernel may still hang in it. So the real guest kernel is booted
-//! for at most [`PROBE_LIMIT`], and the result is remembered for this boot of the host.
+//! `/dev/kvm` may exist and accept a VM, and a stock kernel may hang in it all the same. So the real guest kernel is
+//! booted for at most [`PROBE_LIMIT`], and the answer is remembered for this boot of the host.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,12 +21,12 @@ use crate::vm::descriptors::Descriptors;
 use crate::vm::machine::Assembled;
 use crate::vm::qemu::Vm;
 
-/// Time within which a kernel must boot to its end.
+/// A kernel that does not boot to its end within this does not boot.
 pub const PROBE_LIMIT: Duration = Duration::from_secs(5);
-/// The last line of a kernel without a root file system.
+/// Without a root file system, this is how far a kernel gets.
 const BOOTED_LINE: &str = "Kernel panic - not syncing";
 
-/// The reason why KVM is not used.
+/// Why KVM is not used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub(crate) enum Trouble {
     /// This user may not use the device.
@@ -38,7 +38,7 @@ pub(crate) enum Trouble {
     /// A kernel hangs in it.
     #[error("/dev/kvm is there, but a kernel does not boot with it within {} s", PROBE_LIMIT.as_secs())]
     DoesNotBoot,
-    /// QEMU ends with this complaint.
+    /// QEMU ends; its complaint.
     #[error("QEMU does not start with it: {0}")]
     Refused(String),
     /// There was nothing small to boot, and a wrong guess would cost minutes.
@@ -46,7 +46,7 @@ pub(crate) enum Trouble {
     NotProbed,
 }
 
-/// The remembered result of a probe.
+/// The answer of a probe, as it is remembered.
 #[derive(Debug, Serialize, Deserialize)]
 struct Memo {
     boot_id: String,
@@ -54,7 +54,7 @@ struct Memo {
     answer: Result<(), Trouble>,
 }
 
-/// Returns what is known about KVM without booting: the absence of the device, or a remembered result.
+/// What is known about KVM without booting anything: the absence of the device, or a remembered answer.
 pub(crate) fn known(layout: &Layout, qemu_version: &str) -> Option<Result<(), Trouble>> {
     if let Err(error) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
         return Some(Err(match error.kind() {
@@ -68,10 +68,10 @@ pub(crate) fn known(layout: &Layout, qemu_version: &str) -> Option<Result<(), Tr
     fresh.then_some(memo.answer)
 }
 
-/// Turns the user's choice into the accelerator, probing at most once per boot of the host.
+/// Turns the user's wish into what is used, probing at most once per boot of the host.
 ///
 /// # Errors
-/// When the result cannot be stored.
+/// When the answer cannot be written down.
 pub(crate) async fn decide(
     choice: AccelChoice,
     layout: &Layout,
@@ -132,7 +132,7 @@ async fn probe(qemu: &Path, binary: &Binary, kernel: &Path) -> Result<(), Troubl
     outcome
 }
 
-/// Returns one line, because QEMU's whole complaint would hide the answer.
+/// One line: the whole of QEMU's complaint would hide the answer.
 fn refused(error: &QemuError) -> Trouble {
     let text = error.to_string();
     let complaint = text.lines().find_map(|line| line.split_once("qemu-system-x86_64: ")).map(|(_, rest)| rest);

@@ -38,7 +38,7 @@ pub struct Shape {
     pub disk_gib: u32,
 }
 
-/// The parts of a VM.
+/// What a VM is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
     pub(crate) qemu: PathBuf,
@@ -49,7 +49,7 @@ pub(crate) struct Machine {
     /// The guest's memory; written by the golden VM, mapped copy-on-write by clones.
     pub(crate) memory: PathBuf,
     pub(crate) disk: PathBuf,
-    /// Its backing disk, the backing disk of that one, and so on. They are only read.
+    /// The disk that it rests on, the one below that, and so on. They are only read.
     pub(crate) backing: Vec<PathBuf>,
     pub(crate) seed: PathBuf,
     pub(crate) kernel: Option<DirectKernel>,
@@ -59,26 +59,26 @@ pub(crate) struct Machine {
     pub(crate) confinement: Confinement,
 }
 
-/// Memory of QEMU itself: its code, its caches of disks, and pages of files that are charged to it.
+/// Memory of QEMU itself: its code, its caches of disks, and pages of files that count as its own.
 const QEMU_MIB: u64 = 512;
-/// Further memory for translated code, which QEMU limits to this.
+/// Further memory for translated code, which QEMU bounds to this.
 const TRANSLATED_MIB: u64 = 1024;
-/// Threads of QEMU besides those of the guest's processors: at most 64 for its disks, and some others.
+/// Threads of QEMU beside those of the guest's processors: at most 64 for its disks, and some.
 const QEMU_THREADS: u32 = 128;
 
 /// The name of a clone's disk, in its instance's directory.
 pub(crate) const OVERLAY: &str = "overlay.qcow2";
 
-/// The fate of a VM when the process that made it ends.
+/// What becomes of a VM when the process that made it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
     /// It ends too. Its monitor is one connection, on its standard input.
     Tied,
-    /// It continues. Its monitor listens on the socket that is its standard input.
+    /// It goes on. Its monitor listens on the socket that is its standard input.
     Lasting,
 }
 
-/// The role of a VM.
+/// Which of the two VMs it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Boots, and writes its memory to the file.
@@ -94,15 +94,15 @@ pub(crate) struct Assembled {
     /// Descriptors that keep their numbers in the child.
     pub(crate) inherit: Vec<OwnedFd>,
     pub(crate) confinement: Confinement,
-    /// Its limits on the host; none for no limits.
+    /// What it may take of the host; none: whatever it likes.
     pub(crate) bounds: Option<Bounds>,
 }
 
-/// QEMU's names for the files of a machine.
+/// How QEMU names the files of a machine.
 #[derive(Debug, Default)]
 struct Names {
     memory: String,
-    /// The disk, and its backing disks in order.
+    /// The disk, and each that the one before rests on.
     disks: Vec<String>,
     seed: String,
     firmware: Option<String>,
@@ -175,7 +175,7 @@ impl Machine {
         add(&["-object", &format!("{memory},share={share}")]);
         let (monitor, console) = match self.life {
             Life::Tied => ("socket,id=monitor,fd=0", "file,id=console,path=/dev/stdout"),
-            // A reopened file would be emptied, and written from an offset of its own.
+            // Opened anew it would be emptied, and written from a place of its own.
             Life::Lasting => {
                 ("socket,id=monitor,fd=0,server=on,wait=off", "file,id=console,path=/dev/stdout,append=on")
             }
@@ -186,8 +186,7 @@ impl Machine {
             add(&["-add-fd", set]);
         }
         add(&["-drive", &format!("if=none,id=root,cache=unsafe,discard=unmap,{}", chain(&names.disks))]);
-        // On a full host disk the guest gets an error, which ends a step; by default QEMU would silently stop the
-        // guest.
+        // On a full disk of the host the guest gets an error, which ends a step; the default would stop it without a word.
         add(&["-device", "virtio-blk-pci,drive=root,bootindex=1,werror=report,rerror=report"]);
         add(&["-drive", &format!("if=none,id=seed,format=raw,readonly=on,file={}", names.seed)]);
         add(&["-device", "virtio-blk-pci,drive=seed"]);
@@ -206,8 +205,7 @@ impl Machine {
     }
 }
 
-/// Returns the option for disks that are layered on each other, each named here: the paths stored in them may not be
-/// accessible to QEMU.
+/// Disks that rest on one another, each named here: the paths that they hold themselves may not be open to QEMU.
 fn chain(disks: &[String]) -> String {
     let mut text = String::new();
     for (depth, disk) in disks.iter().enumerate() {
@@ -224,8 +222,8 @@ fn chain(disks: &[String]) -> String {
     text
 }
 
-/// Returns the instance below `owner` that a command line of this module starts. A mere mention of its files is not
-/// enough, because a person may look at one.
+/// Returns the instance below `owner` that a command line of this module starts. Any mention of its files does not do: a person may look
+/// at one.
 pub(crate) fn instance_of(words: &[String], owner: &Path) -> Option<String> {
     let id = words.iter().skip_while(|word| *word != "-name").nth(1)?;
     let disk = format!(",opaque={}", option_value(&owner.join(id).join(OVERLAY)));

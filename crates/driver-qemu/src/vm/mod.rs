@@ -1,4 +1,4 @@
-//! One QEMU, either a golden VM or a clone: its command line, its process, its monitor and its output.
+//! One QEMU, be it a golden VM or a clone: its command line, its process, its monitor and what it writes.
 
 pub(crate) mod accel;
 pub(crate) mod binary;

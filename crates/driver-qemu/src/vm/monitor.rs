@@ -1,8 +1,7 @@
 //! The socket on which the monitor of a VM that outlives its owner listens, in the instance's directory.
 //!
-//! QEMU gets the listening socket itself, so a connection can be made before QEMU has started. It serves one connection
-//! at a time: first the driver's while it starts the VM, then that of anybody who may enter the directory, such as an
-//! operator.
+//! QEMU gets the listening socket itself, so that a connection can be made before QEMU has begun. It serves one connection
+//! at a time: the driver's while it starts the VM; after that anybody who may enter the directory can ask, such as an operator.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -17,8 +16,7 @@ const SOCKET: &str = "monitor";
 pub(crate) fn listen(dir: &Path) -> Result<(OwnedFd, UnixStream), QemuError> {
     let path = dir.join(SOCKET);
     let entered = File::open(dir).map_err(QemuError::io("open", dir))?;
-    // The address of a socket has 108 bytes, and a state directory's path may be longer, so the directory is named by
-    // its descriptor.
+    // The address of a socket has 108 bytes, and a state directory may be deeper: it is named by its descriptor.
     let short = format!("/proc/self/fd/{}/{SOCKET}", entered.as_raw_fd());
     let made = UnixListener::bind(&short).and_then(|listener| Ok((listener, UnixStream::connect(&short)?)));
     let (listener, stream) = made.map_err(QemuError::io("make a socket at", &path))?;

@@ -1,4 +1,4 @@
-//! The process of one VM: a child of this process, or one of an earlier owner.
+//! The process of one VM: a child of this process, or one that an earlier owner has started.
 
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
@@ -11,12 +11,11 @@ use crate::host::proc::ProcessName;
 use crate::host::unix::PidFd;
 use crate::vm::log::Log;
 
-/// Interval of checks of a VM's log size.
+/// How often what a VM writes is looked at for its size.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
-/// Longest time that a thread waits for a killed process. It is usually gone within milliseconds, unless it hangs in
-/// the kernel.
+/// A killed process is gone within milliseconds; a thread is not held up longer than this for one that hangs in the kernel.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
-/// The exit status of a process that is not a child of this one.
+/// The end of a process that is not a child of this one has no status here.
 const UNSEEN: &str = "it ended; its exit status is unknown, because the process that started it is gone";
 
 /// How a process ended.
@@ -54,7 +53,7 @@ impl Process {
         let handle = match PidFd::open(child.id()) {
             Ok(handle) => Arc::new(handle),
             Err(error) => {
-                // It is a child that is not reaped, so its pid is its own. The first error is the one to report.
+                // It is a child that is not reaped, so its pid is its own; the first error is the one to tell.
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(error);
@@ -64,10 +63,10 @@ impl Process {
         Ok(Self { name, handle, exit, outlives_us: false })
     }
 
-    /// Takes over a process that is no child of this one and continues without it. None when it is gone.
+    /// Takes over a process that is no child of this one and goes on without it. None when it is gone.
     pub(crate) fn adopt(name: &ProcessName, logs: Vec<Arc<Log>>) -> std::io::Result<Option<Self>> {
         let Ok(handle) = PidFd::open(name.pid) else { return Ok(None) };
-        // This is checked after the opening, because the descriptor's meaning never changes.
+        // Asked after the opening: what the descriptor means now, it means for ever.
         if !name.lives() {
             return Ok(None);
         }
@@ -80,7 +79,7 @@ impl Process {
         &self.name
     }
 
-    /// Lets it continue when this value is dropped.
+    /// From now on it goes on when this value is dropped.
     pub(crate) fn outlive(&mut self) {
         self.outlives_us = true;
     }
@@ -89,12 +88,12 @@ impl Process {
         self.exit.borrow().is_none()
     }
 
-    /// Returns its exit status for people, or that it runs.
+    /// Returns how it ended, for people, or that it runs.
     pub(crate) fn status(&self) -> String {
         self.exit.borrow().as_ref().map_or_else(|| "still running".to_owned(), |exit| exit.text.clone())
     }
 
-    /// Returns how it ended; unknown while it runs.
+    /// How it ended; unknown while it runs.
     pub(crate) fn end_kind(&self) -> EndKind {
         self.exit.borrow().as_ref().map_or(EndKind::Unknown, |exit| exit.kind)
     }
@@ -107,10 +106,10 @@ impl Process {
         }
     }
 
-    /// Kills it and waits for its end, for a short time at most, on this thread.
+    /// Kills it and waits for its end, a short while at most, on this thread.
     pub(crate) fn kill(&self) {
         end(&self.handle);
-        // A process that hangs in the kernel appears as a leftover.
+        // One that hangs in the kernel shows as a leftover.
         let _ = self.handle.ended_within(Some(KILL_LIMIT));
     }
 
@@ -124,7 +123,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if !self.outlives_us {
-            // Its files are removed next, and callers are told that it is gone.
+            // Its files are removed next, and whoever gave it up is told that it is gone.
             self.kill();
         }
     }
@@ -136,7 +135,7 @@ fn end(handle: &PidFd) {
     }
 }
 
-/// Waits on a thread of its own, so that the end is noticed, and a child reaped, whatever the runtime does.
+/// Waits on a thread of its own, so that the end is seen, and a child reaped, whatever the runtime does.
 fn watch_exit(
     handle: Arc<PidFd>,
     child: Option<Child>,
@@ -151,7 +150,7 @@ fn watch_exit(
             }
         }
         let exit = Exit::of(child.map(|mut child| child.wait()));
-        // There may be no listener any more.
+        // Nobody may be listening any more.
         let _ = ended.send(Some(exit));
     };
     std::thread::Builder::new().name("kiln-vm".to_owned()).spawn(body)?;

@@ -1,4 +1,4 @@
-//! One QEMU: its process, and the end of its output.
+//! One QEMU: its process, and the end of what it wrote.
 //!
 //! ```text
 //! tied to its owner:   monitor on a socket pair, console and errors through pipes; the kernel kills it when the owner dies
@@ -26,7 +26,7 @@ use crate::vm::monitor;
 use crate::vm::process::Process;
 use crate::vm::qmp::Qmp;
 
-/// Number of lines of console or errors in the evidence.
+/// How many lines of console or errors are told as evidence.
 const EVIDENCE_LINES: usize = 25;
 const CONSOLE_FILE: &str = "console.log";
 const ERRORS_FILE: &str = "errors.log";
@@ -36,13 +36,13 @@ const ERRORS_FILE: &str = "errors.log";
 pub(crate) struct Vm {
     what: String,
     process: Process,
-    /// Dropped after the process.
+    /// Goes after the process.
     group: Option<Group>,
     console: Output,
     errors: Output,
 }
 
-/// QEMU's output.
+/// What QEMU wrote.
 #[derive(Debug)]
 enum Output {
     Pipe(Tail),
@@ -58,7 +58,7 @@ impl Output {
     }
 }
 
-/// A started QEMU that has not answered yet.
+/// A QEMU that has been started and has not spoken yet.
 #[derive(Debug)]
 pub(crate) struct Silent {
     vm: Vm,
@@ -70,7 +70,7 @@ impl Silent {
         self.vm.name()
     }
 
-    /// Waits for the greeting of its monitor. A QEMU without one is ended.
+    /// Waits for the greeting of its monitor. A QEMU that gives none is ended.
     pub(crate) async fn speak(self) -> Result<(Vm, Qmp), QemuError> {
         let Self { vm, monitor } = self;
         let stream = monitor.set_nonblocking(true).and_then(|()| UnixStream::from_std(monitor));
@@ -107,8 +107,8 @@ impl Vm {
         Ok(Silent { vm: Self { what: what.to_owned(), process, group, console, errors }, monitor })
     }
 
-    /// Starts a QEMU that can outlive its owner, with its files in `dir`. It does so after [`Vm::outlive`]; until then
-    /// it is killed when this value is dropped. Blocks while the kernel loads the program.
+    /// Starts a QEMU, made to outlive its owner, with its files in `dir`. It does so after [`Vm::outlive`]; until then it is killed
+    /// when this value is dropped. Blocks while the kernel loads the program.
     pub(crate) fn spawn_lasting(what: &str, assembled: Assembled, dir: &Path) -> Result<Silent, QemuError> {
         let Assembled { mut command, inherit, confinement, bounds } = assembled;
         let program = command.get_program().to_string_lossy().into_owned();
@@ -133,7 +133,7 @@ impl Vm {
         Ok(Silent { vm, monitor })
     }
 
-    /// Takes over a VM of an earlier owner. None when it is gone.
+    /// Takes over a VM that an earlier owner has started. None when it is gone.
     pub(crate) fn adopt(what: &str, name: &ProcessName, dir: &Path) -> Result<Option<Self>, QemuError> {
         let (console, errors) = logs(dir, Log::existing)?;
         let process = Process::adopt(name, vec![Arc::clone(&console), Arc::clone(&errors)]);
@@ -143,7 +143,7 @@ impl Vm {
         Ok(process.map(|process| Self { what: what.to_owned(), process, group, console, errors }))
     }
 
-    /// Lets it continue when this value is dropped.
+    /// From now on it goes on when this value is dropped.
     pub(crate) fn outlive(&mut self) {
         self.process.outlive();
     }
@@ -152,7 +152,7 @@ impl Vm {
         self.process.name()
     }
 
-    /// Returns whether the console has had no output so far.
+    /// Tells whether nothing came on the console so far.
     pub(crate) fn console_is_silent(&self) -> bool {
         match &self.console {
             Output::Pipe(tail) => tail.is_empty(),
@@ -160,7 +160,7 @@ impl Vm {
         }
     }
 
-    /// Returns when the kept end of the console contains `needle`; never if it does not come or nobody listens.
+    /// Returns when the kept end of the console holds `needle`. Never, if it does not come or nobody listens.
     pub(crate) async fn console_holds(&self, needle: &str) {
         match &self.console {
             Output::Pipe(tail) => tail.holds(needle).await,
@@ -181,7 +181,7 @@ impl Vm {
         self.process.end_kind()
     }
 
-    /// Returns the evidence of its end, or its present state, for people.
+    /// Returns what is known about its end, or its state so far, for people.
     pub(crate) fn evidence(&self) -> String {
         let mut text = self.process.status();
         if self.group.as_ref().is_some_and(|group| group.memory_kills() > 0) {
@@ -200,12 +200,12 @@ impl Vm {
         self.console.last_lines()
     }
 
-    /// Returns the error for a VM that ended when it should have run.
+    /// Makes the error of a VM that ended when it should have run.
     pub(crate) fn ended_early(&self) -> QemuError {
         QemuError::VmEnded { what: self.what.clone(), evidence: self.evidence() }
     }
 
-    /// Kills it and waits a short time for its end, for a caller that is a thread.
+    /// Kills it and waits a short while for its end, for a caller that is a thread.
     pub(crate) fn kill(&self) {
         self.process.kill();
     }
@@ -216,7 +216,7 @@ impl Vm {
     }
 }
 
-/// Moves a VM that has just been started into a group of its own, if this host allows it.
+/// Puts a VM that has just been started into a group of its own, where this host has such.
 fn bound(what: &str, bounds: Option<Bounds>, pid: u32) -> Option<Group> {
     let (base, bounds) = (Base::of_host().ok()?, bounds?);
     let made = base.make(what, &bounds).and_then(|group| {
@@ -236,7 +236,7 @@ fn logs(dir: &Path, open: OpenLog) -> Result<(Arc<Log>, Arc<Log>), QemuError> {
     Ok((Arc::new(open(&dir.join(CONSOLE_FILE))?), Arc::new(open(&dir.join(ERRORS_FILE))?)))
 }
 
-/// Reads the last output of a VM that is gone, from its directory.
+/// Reads the last words of a VM that is gone, from its directory.
 pub(crate) fn last_words(dir: &Path) -> String {
     let lines = |name| Log::existing(&dir.join(name)).map(|log| log.last_lines(EVIDENCE_LINES)).unwrap_or_default();
     format!("{}\n{}", lines(ERRORS_FILE), lines(CONSOLE_FILE)).trim().to_owned()

@@ -14,11 +14,11 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::error::QemuError;
 
-/// Time limit for the answer to a command.
+/// A command that is not answered within this never will be.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-/// Size of the longest line that is read.
+/// The longest line that is read.
 const LINE_LIMIT_BYTES: u64 = 1024 * 1024;
-/// Poll interval for an awaited state.
+/// How often a state is asked for while it is waited on.
 const POLL_EVERY: Duration = Duration::from_millis(2);
 
 /// A connection to one QEMU's monitor.
@@ -71,7 +71,7 @@ impl Qmp {
             self.writer.write_all(&line.as_bytes()[sent..]).await.map_err(|e| broken(command, &e))?;
             loop {
                 let mut message = self.read_message().await?;
-                // Events, and late answers to given-up commands, are skipped.
+                // Events, and the late answer of a command that was given up, are passed over.
                 if message.get("id").and_then(Value::as_u64) != Some(id) {
                     continue;
                 }
@@ -85,7 +85,7 @@ impl Qmp {
         .await
     }
 
-    /// Makes a migration leave out memory that is in a file.
+    /// Lets a migration leave out the memory that lives in a file.
     pub(crate) async fn ignore_shared_memory(&mut self) -> Result<(), QemuError> {
         let capability = json!({ "capabilities": [{ "capability": "x-ignore-shared", "state": true }] });
         self.execute("migrate-set-capabilities", capability).await.map(drop)
@@ -110,7 +110,7 @@ impl Qmp {
         }
     }
 
-    /// Waits until a state has been loaded.
+    /// Waits until a state that is being loaded is there.
     pub(crate) async fn wait_loaded(&mut self, limit: Duration) -> Result<(), QemuError> {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
@@ -126,7 +126,7 @@ impl Qmp {
         }
     }
 
-    /// Returns the port on the host's loopback that QEMU chose for forwarding to the guest's `guest_port`.
+    /// The port on the host's loopback that QEMU chose for the forwarding to the guest's `guest_port`.
     pub(crate) async fn forwarded_port(&mut self, guest_port: u16) -> Result<u16, QemuError> {
         let answer = self.execute("human-monitor-command", json!({ "command-line": "info usernet" })).await?;
         let text = answer.as_str().unwrap_or_default();
@@ -145,7 +145,7 @@ impl Qmp {
     }
 }
 
-/// Sends the beginning of `bytes`, with a descriptor, and returns the number of bytes sent.
+/// Sends the beginning of `bytes`, with a descriptor; returns how many were sent.
 async fn send_with(stream: &UnixStream, bytes: &[u8], descriptor: BorrowedFd<'_>) -> std::io::Result<usize> {
     let descriptors = [descriptor.as_raw_fd()];
     let send = || {

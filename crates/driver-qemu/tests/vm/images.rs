@@ -1,4 +1,4 @@
-//! Importing images: accepted ones, refused ones, and that a refusal leaves nothing. No VM is started.
+//! Importing images: what is taken, what is refused, and that a refusal leaves nothing. No VM is started.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -26,13 +26,13 @@ impl Store {
         Images::new(layout, settings, Arc::new(|_| {}))
     }
 
-    /// Creates a program.
+    /// A program.
     fn script(&self, name: &str, text: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt as _;
         let (draft, path) = (self.path("draft"), self.path(name));
         std::fs::write(&draft, format!("#!/bin/sh\n{text}\n")).expect("write");
         std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).expect("chmod");
-        // Another process copies it: a file written by this one may still be open in a child of another test.
+        // By another process: a file that this one has written may still be open in a child of another test.
         assert!(Command::new("cp").arg(&draft).arg(&path).status().expect("cp").success());
         path
     }
@@ -46,7 +46,7 @@ impl Store {
         assert!(status.success(), "qemu-img {args:?}");
     }
 
-    /// Returns the result of an import, and the content of the store afterwards, without its lock.
+    /// What the store says about an import, and what it holds afterwards besides its lock.
     async fn import(&self, source: &str, sha256: Option<&str>) -> (String, Vec<String>) {
         let source =
             if source.starts_with("http") { source.to_owned() } else { self.path(source).display().to_string() };
@@ -116,7 +116,7 @@ async fn a_digest_that_does_not_fit_stops_an_import() {
     check(&format!("{url}/missing"), &digest, "404").await;
 }
 
-/// The file is replaced after its check: the converted file is the one with the digest.
+/// Somebody replaces the file after it was looked at: what is converted is what had the digest.
 #[tokio::test]
 async fn a_file_that_is_replaced_meanwhile_is_not_taken_under_its_digest() {
     let mut store = Store::new();
@@ -125,7 +125,7 @@ async fn a_file_that_is_replaced_meanwhile_is_not_taken_under_its_digest() {
     std::fs::write(store.path("bad.raw"), &bad).expect("write");
     let digest: String = Sha256::digest(&good).iter().map(|b| format!("{b:02x}")).collect();
     let (from, to) = (store.path("bad.raw"), store.path("i.raw"));
-    // It acts as qemu-img, and replaces the file at its first call.
+    // It stands in for qemu-img, and replaces the file at its first call.
     let swap = format!("cp '{}' '{}'", from.display(), to.display());
     let tool = store.script("swap", &format!("{swap}\nPATH=$PATH:/usr/local/bin:/usr/bin:/bin exec qemu-img \"$@\""));
     store.images = store.with(Settings { qemu_img: tool, ..Settings::default() });
@@ -151,7 +151,7 @@ fn serve(bytes: Vec<u8>) -> String {
             let found = request[..read].starts_with(b"GET / ");
             let (status, body): (_, &[u8]) = if found { ("200 OK", &bytes) } else { ("404 Not Found", b"") };
             let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-            // A client that refuses the data disconnects early.
+            // A client that refuses what it reads goes away early.
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
         }
     });

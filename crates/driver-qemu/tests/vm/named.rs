@@ -1,4 +1,4 @@
-//! VMs that outlive the process that made them: they are adopted by the next one, and never leaked.
+//! VMs that outlive the process that made them: adopted by the next one, and never leaked.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
@@ -19,7 +19,7 @@ use crate::rig::{self, IMAGE, MEMORY_MIB, PATIENCE, Rig, process_of, reach};
 use crate::{OWNER, signal};
 
 const SHAPE: Shape = Shape { cpus: 2, memory_mib: MEMORY_MIB, disk_gib: 16 };
-/// Number of interrupted launches, and the steps of their delays.
+/// How often, and at which distances, a launch is broken off.
 const BREAKS: u32 = 24;
 const BREAK_AFTER: Duration = Duration::from_millis(5);
 
@@ -27,7 +27,7 @@ fn named() -> Ownership {
     Ownership::Named("runner".to_owned())
 }
 
-/// Another process that owns the name, from when it launches one clone.
+/// Another process that owns the name, as soon as it launches one clone.
 struct Runner {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -59,7 +59,7 @@ impl Runner {
     }
 }
 
-/// Returns a rig with a golden VM, and its CA where the other process expects it.
+/// A rig with a golden VM, and its CA where the other process looks for it.
 async fn rig() -> Rig {
     let rig = Rig::new();
     rig.driver().await.ensure_golden(IMAGE, SHAPE).await.expect("a golden VM");
@@ -119,12 +119,12 @@ async fn a_vm_outlives_its_killed_owner_and_is_adopted() {
     assert_eq!((reach(&launched).to_string(), &*launched.server_name), (address.to_owned(), server_name));
     assert_eq!(process_of(id), process, "it is the same process");
     assert!(driver.console_tail(id).now_or_never().is_some());
-    // It is one launch, whichever process repeats it.
+    // It is one launch, whoever asks again.
     let again = driver.launch(&rig.request(id)).await.expect("a repeated launch");
     assert_eq!(again, std::slice::from_ref(&launched));
     rig.claim(&launched).await;
 
-    // A regular end leaves it alone too.
+    // A clean end leaves it alone too.
     drop(driver);
     let driver = rig.driver_of(&named()).await;
     assert_eq!(process_of(id), process);

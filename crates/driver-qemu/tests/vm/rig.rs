@@ -1,4 +1,4 @@
-//! The driver over the user's images, with a state folder of its own per test, and checks of its remains.
+//! The driver over the user's images, with a state folder of its own per test, and a look at what is left.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,11 +13,11 @@ use kiln_tls::Authority;
 use kiln_wire::agent::kiln::{ClaimRequest, Identity};
 use kiln_wire::reach::Reach;
 
-/// The image of the tests. It is built on demand.
+/// The image that the tests run on; made if it is not there.
 pub const IMAGE: &str = "debian";
-/// The memory that `kiln run` uses, so that its golden VM serves here too.
+/// The size that `kiln run` uses, so that its golden VM serves here too.
 pub const MEMORY_MIB: u32 = 1280;
-/// Limit of every wait in these tests.
+/// No wait in these tests takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Rig {
@@ -33,19 +33,19 @@ impl Rig {
         let turn = Turn::take();
         let state = tempfile::tempdir().expect("a state folder");
         let layout = Layout { cache: cache(), state: state.path().to_owned() };
-        // Golden VMs belong to a CA, so the tests share one, and with it the golden VM.
+        // Golden VMs belong to a CA: the tests share one, and with it the golden VM.
         let authority = kiln_tls::load_or_create(&cache().join("test-ca")).expect("a CA");
         let client = authority.issue_client("driver-tests").expect("a client certificate");
         let credentials = Credentials { ca_pem: authority.ca_pem().to_owned(), client };
         Self { layout, authority: Arc::new(authority), credentials, _state: state, _turn: turn }
     }
 
-    /// Returns a driver whose image exists, and whose VMs end with it.
+    /// A driver whose image is there, and whose VMs end with it.
     pub async fn driver(&self) -> QemuDriver {
         self.driver_of(&Ownership::Process).await
     }
 
-    /// Returns a driver whose image exists.
+    /// A driver whose image is there.
     pub async fn driver_of(&self, ownership: &Ownership) -> QemuDriver {
         let listener = Arc::new(|progress: Progress| eprintln!("{progress:?}"));
         let agent = AgentBinary::File(agent());
@@ -73,7 +73,7 @@ impl Rig {
         }
     }
 
-    /// Gives a clone its identity, as its launcher must.
+    /// Gives a clone its identity, as the one who launched it must.
     pub async fn claim(&self, launched: &Launched) -> (Agent, Identity) {
         let agent = Agent::new(reach(launched), &launched.server_name, &self.credentials).expect("a client");
         agent.wait_healthy(PATIENCE).await.expect("the golden identity answers");
@@ -100,7 +100,7 @@ impl Rig {
         <[Launched; 1]>::try_from(launched).map(|[launched]| launched).expect("one instance")
     }
 
-    /// Returns the file with the state of this CA's golden VM of that memory.
+    /// The file with the state of this CA's golden VM of that memory.
     pub fn saved_state(&self, memory_mib: u32) -> PathBuf {
         let ours = |dir: &PathBuf| {
             let text = std::fs::read_to_string(dir.join("golden.json")).unwrap_or_default();
@@ -110,25 +110,24 @@ impl Rig {
             record["ca"] == self.authority.fingerprint() && record["shape"] == shape
         };
         let dirs = std::fs::read_dir(self.layout.goldens()).expect("golden VMs").flatten().map(|entry| entry.path());
-        // One that was in use when it was replaced for another agent may still exist, but its lock has not been touched
-        // since.
+        // One that was in use when another agent's replaced it may still lie there; its lock was not touched since.
         let used = |dir: &PathBuf| std::fs::metadata(dir.with_extension("lock")).and_then(|meta| meta.modified()).ok();
         dirs.filter(ours).max_by_key(used).expect("a golden VM of this shape").join("state")
     }
 
-    /// Puts the tests' CA where a program with this state folder expects one.
+    /// Puts the tests' CA where a program that uses this state folder looks for one.
     pub fn share_ca(&self) {
         let own = self.layout.state.join("ca");
         std::fs::create_dir_all(&own).expect("a folder");
         std::fs::copy(cache().join("test-ca/ca.pem"), own.join("ca.pem")).expect("a copy of the CA");
     }
 
-    /// Returns the QEMU processes that work below this rig's state folder.
+    /// The QEMU processes that work below this rig's state folder.
     pub fn vms(&self) -> Vec<u32> {
         processes_naming(&self.layout.state)
     }
 
-    /// Returns overlays, sockets and everything else in the folder of running VMs, except an owner's own lock.
+    /// Overlays, sockets and everything else below the folder of running VMs, but an owner's own lock.
     pub fn remains(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         collect(&self.layout.vms(), &mut found);
@@ -136,7 +135,7 @@ impl Rig {
         found
     }
 
-    /// Waits until a condition holds.
+    /// Waits until something holds.
     pub fn wait(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let since = Instant::now();
         while !holds() {
@@ -146,7 +145,7 @@ impl Rig {
     }
 }
 
-/// Returns the process of one instance.
+/// The process of one instance.
 pub fn process_of(id: &str) -> u32 {
     let all = std::fs::read_dir("/proc").expect("processes").flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -167,7 +166,7 @@ fn processes_naming(dir: &Path) -> Vec<u32> {
     pids.filter(ours).collect()
 }
 
-/// Returns a command line, which is never empty: for a process that is gone it is one empty word.
+/// Never empty; of a process that is gone, one empty word.
 fn command_line(pid: u32) -> Vec<String> {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&line).split('\0').map(str::to_owned).collect()
@@ -178,13 +177,13 @@ fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => collect(&entry.path(), found),
             Ok(_) => found.push(entry.path()),
-            // It was removed meanwhile.
+            // Removed while we looked.
             Err(_) => {}
         }
     }
 }
 
-/// Returns the static agent: the given one, or one built here.
+/// The static agent: the one that is given, else built here.
 pub fn agent() -> PathBuf {
     if let Some(given) = std::env::var_os("KILN_AGENT") {
         return given.into();
@@ -203,7 +202,7 @@ pub fn agent() -> PathBuf {
     folder.join(target).join("agent/kiln-agent")
 }
 
-/// Returns the address of a local VM's agent.
+/// Where the agent of a local VM listens.
 pub fn reach(launched: &Launched) -> &Reach {
     launched.reach.as_ref().expect("a local VM has an address")
 }

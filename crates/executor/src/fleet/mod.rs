@@ -1,7 +1,7 @@
 //! A fleet gives instances to stages and takes them back. The rest of the crate does not know where they come from.
 //!
-//! [`RunnerFleet`] asks a runner over its API. A program with the runner's engine in its own process implements
-//! [`Fleet`] itself, so that this crate depends on neither an HTTP server nor a database.
+//! [`RunnerFleet`] asks a runner over its API. Whoever has the runner's engine in its own process brings a [`Fleet`] of its own,
+//! so that this crate pulls in neither an HTTP server nor a database.
 
 mod runner;
 
@@ -22,7 +22,7 @@ pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
-/// Request of a stage for an instance.
+/// What a stage asks for.
 #[derive(Debug, Clone)]
 pub struct Want<'a> {
     /// The stage's id, unique among all runs.
@@ -37,7 +37,7 @@ pub struct Want<'a> {
     pub setup: SetupRequest,
 }
 
-/// An instance that belongs to one stage.
+/// An instance that one stage has.
 pub struct Lease {
     /// The stage, as it was asked for.
     pub stage: String,
@@ -45,9 +45,9 @@ pub struct Lease {
     pub id: String,
     /// Its agent.
     pub agent: Agent,
-    /// Address on which its agent listens, if it can be reached from here.
+    /// Where its agent listens, when it can be reached from here.
     pub address: Option<Reach>,
-    /// The phases of the wait for the instance, in order.
+    /// The phases of the wait for it, in their order.
     pub phases: Vec<Phase>,
 }
 
@@ -67,9 +67,8 @@ pub enum FleetError {
 
 /// Gives instances to stages and takes them back.
 pub trait Fleet: Send + Sync {
-    /// Returns an instance for the stage, with its agent prepared. While the stage waits, calls `waiting` with the
-    /// reason each time the reason changes; an empty text means no particular reason. A stage whose wait is given up
-    /// must be [abandoned](Fleet::abandon).
+    /// Returns an instance for the stage, with its agent prepared. While the stage waits, `waiting` is told why, each time the
+    /// reason changes; an empty one is none in particular. A stage whose wait is given up must be [abandoned](Fleet::abandon).
     ///
     /// # Errors
     /// When no instance can be had, or the runner or the agent does not answer.
@@ -78,15 +77,15 @@ pub trait Fleet: Send + Sync {
         want: &'a Want<'a>,
         waiting: &'a (dyn Fn(&str) + Send + Sync),
     ) -> BoxFuture<'a, Result<Lease, FleetError>>;
-    /// Ends a stage's instance, and returns when it is gone or certain to go. Safe to repeat.
+    /// Ends a stage's instance, and returns when it is gone or sure to go. Safe to repeat.
     ///
     /// # Errors
-    /// When the runner does not answer. In that case its own rules end the instance.
+    /// When the runner does not answer. Its own rules end the instance then.
     fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), FleetError>>;
     /// Ends the instance that a stage may have got after its wait was given up.
     fn abandon<'a>(&'a self, stage: &'a str) -> BoxFuture<'a, ()>;
-    /// Keeps the instance for `duration` after its release, and returns whether the fleet does so. The caller itself
-    /// keeps an instance of its own process.
+    /// Keeps the instance for `duration` after its release, and returns whether it does: an instance of the caller's own process is
+    /// the caller's to keep.
     ///
     /// # Errors
     /// When the runner refuses, or does not answer.

@@ -110,8 +110,7 @@ impl Fleet for RunnerFleet {
                         return cause.unwrap_or_else(|| "the runner ended the stage".to_owned());
                     }
                     Ok(None) => return "the runner does not know the stage any more".to_owned(),
-                    // A runner that does not answer says nothing about the instance. Calls to the instance's agent show
-                    // whether it lives.
+                    // A runner that does not answer says nothing about the instance. Calls to its agent show whether it lives.
                     Err(error) => tracing::debug!(%error, "the stage could not be looked at"),
                 }
             }

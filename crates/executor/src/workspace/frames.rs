@@ -1,21 +1,19 @@
-//! A zstd stream of many frames, each compressed or stored as it is. Every zstd decoder reads both kinds.
+//! A zstd stream that is made of many frames, each compressed or stored as it is. Whoever reads zstd reads both.
 
 use std::io::{self, Read, Write};
 use std::time::Instant;
 
 use super::pace::{Pace, Packing};
 
-/// Bytes of content in one frame: the maximum that one block can hold.
+/// Bytes of content in one frame, which is what a block can hold at most.
 const FRAME_BYTES: usize = 128 << 10;
-/// Fast rather than small: where there is little time for compression, the network is fast.
+/// Fast rather than small: who has little time for compression has a fast network.
 const ZSTD_LEVEL: i32 = 1;
-/// First bytes of a frame.
+/// How a frame begins.
 const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
-/// Frame descriptor: four bytes with the length of the content follow, which is the window size as well (RFC 8878,
-/// section 3.1.1.1).
+/// Says that four bytes with the length of the content follow, which is the window too (RFC 8878, section 3.1.1.1).
 const LENGTH_OF_FOUR_BYTES: u8 = 0b1010_0000;
-/// Block header: the block is the last one, and holds its content as it is. The length is in the bits above these
-/// (section 3.1.1.2).
+/// Says that a block is the last one, and holds its content as it is. Its length stands above these bits (section 3.1.1.2).
 const LAST_AND_RAW: u32 = 0b001;
 /// Bytes before the content of a stored frame.
 const HEADER_BYTES: usize = MAGIC.len() + 1 + 4 + 3;
@@ -37,7 +35,7 @@ impl<F: FnMut(Vec<u8>) -> io::Result<()>> Frames<F> {
         Ok(Self { pace: Pace::default(), compressor, frame: room(), filled: 0, out })
     }
 
-    /// Adds the first `len` bytes of a reader, padded with zeros if the reader has fewer.
+    /// Adds the first `len` bytes of a reader, with zeros in place of those that it does not have.
     pub(super) fn read(&mut self, from: &mut impl Read, len: u64) -> io::Result<()> {
         let mut left = len;
         let mut ended = false;
@@ -116,7 +114,7 @@ fn room() -> Vec<u8> {
     vec![0; HEADER_BYTES + FRAME_BYTES]
 }
 
-/// Returns the header of a stored frame.
+/// Returns what stands before the content of a stored frame.
 fn header(length: usize) -> [u8; HEADER_BYTES] {
     // At most FRAME_BYTES.
     let length = length as u32;

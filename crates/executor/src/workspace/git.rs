@@ -1,5 +1,4 @@
-//! Runs git such that its answers depend only on the repository and the user's settings, and no program that a
-//! repository names is started.
+//! How git is asked: what it answers depends on the repository and its user's settings alone, and nothing that a repository names runs.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,8 +9,8 @@ use std::thread;
 
 use super::names::{GIT, shown};
 
-/// Variables of git that say where its own files and the user's settings are. All others concern one repository or one
-/// command: a hook, for example, runs with the variables of the repository that it belongs to.
+/// Variables of git that say where its own files and the user's settings are. All others are about one repository or one command: a
+/// hook, for one, runs with those of the repository that it belongs to.
 const KEPT: &[&str] = &["GIT_EXEC_PATH", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"];
 /// Repositories of other users may be read, because nothing that they name is started: no monitor of files, and no transport.
 const READING: &[&str] = &["-c", "safe.directory=*", "-c", "core.fsmonitor=false"];
@@ -24,14 +23,14 @@ pub(super) struct Git {
     program: OsString,
 }
 
-/// Git's listing of a folder. Names are relative to the folder.
+/// What git lists of a folder. Names are relative to it.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    /// Tracked files, including missing ones, and untracked files that are not ignored.
+    /// Tracked files, also those that are not there, and others that are not ignored.
     pub(super) files: Vec<PathBuf>,
     /// Folders that are repositories of their own, or places of submodules.
     pub(super) repositories: Vec<PathBuf>,
-    /// What git could not look at, in its own words.
+    /// What git could not look at, in its words.
     pub(super) warning: Option<String>,
 }
 
@@ -41,7 +40,7 @@ pub(super) enum Unlisted {
     /// There is no such program.
     #[error("git is not installed")]
     Missing,
-    /// Git answered with an error.
+    /// It says this.
     #[error("git could not list the files of {dir} ({why})")]
     Refused {
         /// The folder.
@@ -97,7 +96,7 @@ impl Git {
     /// Why git cannot.
     pub(super) fn list(&self, dir: &Path) -> Result<Listing, Unlisted> {
         let (tracked, others) = thread::scope(|scope| {
-            // This command walks all folders, while the other one only reads the index.
+            // It goes through all folders, while the other one reads the index alone.
             let others = scope.spawn(|| self.output(dir, &["ls-files", "-z", "--others", "--exclude-standard"]));
             (self.output(dir, &["ls-files", "-z", "--stage"]), others.join())
         });
@@ -126,15 +125,14 @@ impl Git {
     /// Returns whether a folder below the top of a working tree is ignored, with all that is in it.
     pub(super) fn ignores(&self, top: &Path, name: &Path) -> bool {
         let mut command = self.command(top);
-        // Without the dot, a name that begins with a colon would be taken for a pattern.
+        // A name that begins with a colon would be taken for a pattern.
         command.args(["check-ignore", "--quiet", "--"]).arg(Path::new(".").join(name));
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     }
 }
 
-/// Returns a git command that reads the repository around `dir`, whoever owns it, and whatever the environment says
-/// about other repositories.
+/// Returns a command of git that reads the repository which holds `dir`: whoever owns it, whatever the environment says of others.
 #[must_use]
 pub fn git(dir: &Path) -> Command {
     Git::default().command(dir)

@@ -1,17 +1,16 @@
-//! Files of a tree that are not sent because they are ignored: their names and their size.
+//! What of a tree is not sent, because it is ignored: its names and how large it is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::names::{GIT, shown};
 
-/// Greatest number of files that are counted. Ignored files may be larger than all sent ones together, and counting
-/// them is not worth a wait.
+/// Files that are counted. What is ignored may be larger than all that is sent, and is not worth a wait.
 const MOST_COUNTED: u64 = 20_000;
-/// Greatest number of names in the note.
+/// How many names are told.
 const MOST_NAMES: usize = 5;
 
-/// The ignored files and folders.
+/// What is not sent.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Left {
     parts: Vec<Part>,
@@ -28,8 +27,7 @@ struct Part {
 }
 
 impl Left {
-    /// Finds the entries of the sent folders that are not sent themselves. `is_known` returns whether a name is sent,
-    /// or was left out before.
+    /// Finds what the folders that are sent have besides. `is_known` says of a name whether it is sent, or was left out before.
     pub(super) fn find<'f>(
         root: &Path,
         folders: impl Iterator<Item = &'f PathBuf>,
@@ -38,7 +36,7 @@ impl Left {
         let mut left = Self::default();
         let mut budget = MOST_COUNTED;
         for folder in folders {
-            // A folder that is gone or cannot be read has nothing to report.
+            // One that is gone or closed has nothing that could be told.
             let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
             for entry in entries.flatten() {
                 let name = folder.join(entry.file_name());

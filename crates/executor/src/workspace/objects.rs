@@ -1,5 +1,5 @@
-//! Objects that a repository borrows from others on this machine, as `git clone --reference` and `--shared` set up. In
-//! the copy the objects are the repository's own.
+//! Objects that a repository borrows from others on this machine: `git clone --reference` and `--shared` make such
+//! repositories. In the copy the objects are its own.
 
 use std::fs;
 use std::io;
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use super::stream::Source;
 use super::tree::Tree;
 
-/// File in a repository's folder of objects that names the folders it borrows from.
+/// Where a repository names the objects that it borrows, in its folder of objects.
 const BORROWED: &str = "info/alternates";
-/// Greatest length of a chain of borrowing repositories. Git itself goes no further.
+/// How far others borrow in turn. Git itself goes no further.
 const DEEPEST: usize = 5;
 /// The folder of packs.
 const PACK: &str = "pack";
-/// Extensions of the files of a pack that are needed wherever the pack is.
+/// What belongs to a pack and is needed wherever it is.
 const OF_PACKS: &[&str] = &["pack", "idx", "rev", "promisor"];
 
 /// Adds the objects that `dir`, a folder of objects which is sent as `name`, borrows.

@@ -1,4 +1,4 @@
-//! Finds out by trial whether compression is worth it. That depends on both ends and on the network between them.
+//! Whether compression is worth it, which depends on both ends and on what is between them: it is tried out.
 //!
 //! ```text
 //!         slow, or clearly faster compressed             as fast stored
@@ -6,41 +6,40 @@
 //!  └─► compressed ── after a while, ──┴─► stored ── after a while, ─► compressed ─┘
 //!                    for one stretch                for one stretch
 //! ```
-//! The measure is the content that leaves per second, whatever limits it: the network, the other end, or the
-//! compression itself.
+//! What is measured is the content that leaves in a second, whatever holds it up: the network, the other end, or compression itself.
 
 use std::time::{Duration, Instant};
 
-/// Treatment of content before it is sent.
+/// What is done to content before it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packing {
-    /// Sent as it is.
+    /// It stays as it is.
     Stored,
-    /// Compressed where that makes it smaller.
+    /// It is compressed, where that makes it smaller.
     Compressed,
 }
 
-/// Bytes that are sent in a new way before its pace is measured: what is still on its way was sent in the other.
+/// Bytes of content that are sent in one way until their pace counts: what is on the way still went in the other.
 const SETTLE_BYTES: u64 = 16 << 20;
-/// Bytes whose pace is measured after that.
+/// Bytes of content whose pace is measured then.
 const STRETCH_BYTES: u64 = 32 << 20;
-/// Factor by which compression must increase the pace. Content that goes as fast both ways, such as git's packs, which
-/// cannot be made smaller, says nothing about the content after it, and the processors have other work.
+/// How many times as much has to leave compressed in a second. What is as quick both ways, such as packs of git that nothing makes smaller,
+/// says nothing about what follows it, and the processors have other work.
 const GAIN: f64 = 1.25;
-/// Content that leaves more slowly than this stays compressed: the processors are not the bottleneck.
+/// Where less content than this leaves in a second, it stays compressed: not the processors are what is slow.
 const SLOW_BYTES_PER_S: f64 = 100e6;
-/// Number of stretches after which the other way is tried again.
+/// The other way is tried again after so many stretches.
 const TRY_EVERY: u32 = 20;
 
-/// Chooses the packing by measuring.
+/// How to pack, by what was measured.
 #[derive(Debug)]
 pub(super) struct Pace {
     packing: Packing,
-    /// Bytes of content in this stretch.
+    /// Bytes of content of this stretch.
     bytes: u64,
-    /// When the measured part of the stretch began.
+    /// When what counts of it began.
     since: Option<Instant>,
-    /// Bytes per second of the other way, while this one is tried.
+    /// Bytes a second the other way, while this one is tried.
     other: Option<f64>,
     /// Stretches until the other way is tried.
     patience: u32,

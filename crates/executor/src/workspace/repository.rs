@@ -1,7 +1,7 @@
-//! Selects the parts of a repository that are sent: all that git needs in the copy, without credentials.
+//! What of a repository is sent: all that git needs in the copy, without credentials.
 //!
-//! A `.git` that is a file or a link leads to the real repository: below the tree for a submodule, outside of it for a
-//! worktree. A repository outside is put into the copy as a plain `.git` folder, so that git works there.
+//! A `.git` that is a file or a link leads to where the repository really is: of a submodule below the tree, of a worktree outside of
+//! it. What is outside is put into the copy as a plain `.git` folder, so that git works there.
 
 use std::fs;
 use std::io;
@@ -14,27 +14,26 @@ use super::stream::Source;
 use super::tree::Tree;
 use super::url::without_credentials;
 
-/// Files with the settings of a repository and of one worktree.
+/// A repository's settings, and those of one worktree.
 const SETTINGS: &[&str] = &["config", "config.worktree"];
-/// Prefixes of the names of copies of the settings and of credential files.
+/// Beginnings of names that copies of the settings, and files of credentials, have.
 const PRIVATE: &[&str] = &["config", ".config", "credentials", ".credentials", "git-credentials", ".git-credentials"];
-/// Entries that each worktree has of its own, and that are therefore not taken from the shared repository. Its
-/// references and texts, whose names are in capitals, are its own as well.
+/// What a worktree has of its own, and so is not taken from the repository that it shares. So are its references and texts, whose names
+/// are in capitals.
 const OWN: &[&str] = &["index", "config.worktree", "modules", "worktrees", "rebase-merge", "rebase-apply", "sequencer"];
-/// The same, in folders below.
+/// The same, further below.
 const OWN_BELOW: &[&str] = &["logs/HEAD", "refs/bisect", "refs/rewritten", "refs/worktree", "info/sparse-checkout"];
-/// Folder of references, if a worktree and its repository keep them in one table each.
+/// Where references are that a worktree and its repository keep in one table each.
 const REFTABLE: &str = "reftable";
-/// Files that say where the parts of a worktree are on this machine.
+/// What says where a worktree's parts are on this machine.
 const LINKS: &[&str] = &["commondir", "gitdir", "locked"];
-/// Folders of data, in which any name may occur.
+/// Folders that hold data, in which any name may occur.
 const DATA: &[&str] = &["objects", "refs", "hooks", "info"];
-/// The folder of the reference logs, which contain the URLs that were fetched from.
+/// The folder of the logs of what references were, with the URLs that were fetched from.
 const LOGS: &str = "logs";
-/// Folders with files into which git writes URLs: the logs, and the former places of settings.
+/// Folders into whose files git writes URLs: the logs, and what stood in place of settings once.
 const WITH_URLS: &[&str] = &[LOGS, "remotes", "branches"];
-/// Files beside the settings into which git writes no URLs. It may write them into others, such as `FETCH_HEAD` or the
-/// message of a merge.
+/// Files beside the settings into which git writes none. Into others it may, as into `FETCH_HEAD` or the message of a merge.
 const WITHOUT_URLS: &[&str] = &["HEAD", "index", "packed-refs", "shallow", "sharedindex"];
 /// Greatest size of a file in which URLs are looked for, in bytes. A larger one is not sent.
 const TEXT_MAX_BYTES: u64 = 64 << 20;
@@ -113,7 +112,7 @@ fn within(git: &Path, target: &Path, root: &Path) -> Source {
     Source::Text { bytes: format!("gitdir: {}\n", path.display()).into_bytes(), like: git.to_owned() }
 }
 
-/// Treats a removed file as no failure: git tidies up while its repository is read.
+/// Takes it that a file was removed for no failure: git tidies up while its repository is read.
 fn unless_gone(done: io::Result<()>) -> io::Result<()> {
     done.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
@@ -122,21 +121,21 @@ fn unless_gone(done: io::Result<()>) -> io::Result<()> {
 struct Copy<'a> {
     root: &'a Path,
     tree: &'a mut Tree,
-    /// Whether the repository has another place in the copy.
+    /// Whether the repository lies elsewhere in the copy.
     moved: bool,
-    /// Whether its files are tracked and so stay as they are where there is nothing to leave out.
+    /// Whether its files stay as they are where there is nothing to leave out.
     tracked: bool,
-    /// Entries at its top that are not sent.
+    /// What at its top is not sent.
     skip: Skip,
 }
 
-/// Entries at the top of a repository that are not sent.
+/// What at the top of a repository is not sent.
 #[derive(Debug, Clone, Copy)]
 enum Skip {
     Nothing,
-    /// Entries that each worktree has of its own.
+    /// What a worktree has of its own.
     Own,
-    /// Files that say where the parts of a worktree are.
+    /// What says where a worktree's parts are.
     Links,
 }
 
@@ -165,7 +164,7 @@ impl Copy<'_> {
             if path.is_file() && SETTINGS.contains(&file.as_str()) {
                 self.settings(&path, &name, if file == SETTINGS[0] { COPIED } else { "" })?;
             } else if self.tree.read.contains(&name) {
-                // It is included by another file, and was added for that.
+                // It is included, and was added for that.
             } else if !kind.is_dir() && PRIVATE.iter().any(|start| file.starts_with(start)) {
                 self.tree.leave_out(&name, None);
             } else if kind.is_dir() && !DATA.contains(&file.as_str()) && path.join("HEAD").is_file() && file != LOGS {
@@ -217,7 +216,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Adds a file or a folder as it is, except for the credentials in URLs of its text.
+    /// Adds a file or a folder as it is, but for the credentials in the URLs of its text.
     fn data(&mut self, path: &Path, name: &Path, with_urls: bool) -> io::Result<()> {
         let found = path.symlink_metadata()?;
         let kind = found.file_type();

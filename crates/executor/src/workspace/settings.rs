@@ -1,7 +1,7 @@
 //! A repository's configuration without credentials.
 //!
-//! Git itself reads the file, and the copy is written anew from git's answer. Comments, and spellings that only git
-//! understands, can therefore carry nothing along.
+//! Git itself reads the file, and the copy is written anew from what git read, so that neither a comment nor a form of writing that
+//! only git knows carries anything along.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,9 +11,9 @@ use std::process::{Command, Stdio};
 
 use super::url::without_credentials;
 
-/// Sections that concern authentication.
+/// Sections that are about proving who the user is.
 const SECTIONS: &[&str] = &["credential", "imap"];
-/// Settings of any section that concern it too: headers with tokens, cookies, keys, programs that ask for passwords.
+/// Settings of any section that are about it, too: headers with tokens, cookies, keys, programs that ask for passwords.
 const SETTINGS: &[&str] = &[
     "http.extraheader",
     "http.cookiefile",
@@ -24,14 +24,14 @@ const SETTINGS: &[&str] = &[
     "core.sshcommand",
     "core.gitproxy",
 ];
-/// Settings that say where the tree is on this machine, and so have no meaning in a copy whose repository is elsewhere.
+/// Settings that say where the tree is on this machine, and so say nothing in a copy whose repository lies elsewhere.
 const MOVED: &[&str] = &["core.worktree", "core.bare"];
-/// Words in the names of other programs' settings that hold a secret.
+/// What stands in the names of settings of other programs that hold a secret.
 const WORDS: &[&str] =
     &["token", "passw", "passphrase", "askpass", "smtppass", "secret", "apikey", "privatekey", "credential"];
-/// Words in values and URLs that hold a secret.
+/// What stands in values, and in URLs, that hold one.
 const IN_VALUES: &[&str] = &["authorization:", "bearer ", "private-token:", "password=", "token="];
-/// Option with which a helper names the file where it keeps credentials.
+/// Where a helper that keeps credentials in a file names it.
 const STORE_FILE: &str = "--file";
 
 /// One setting, as git reads it.
@@ -40,7 +40,7 @@ struct Setting {
     section: String,
     subsection: Option<String>,
     name: String,
-    /// The value; `None` if only the name is written, which means true.
+    /// None where only the name is written, which means true.
     value: Option<String>,
 }
 
@@ -57,13 +57,13 @@ pub(super) struct Sent {
     pub(super) stores: Vec<PathBuf>,
 }
 
-/// Place of a configuration, and the limits of the copy.
+/// Where a configuration lies, and what of it is sent.
 pub(super) struct Place<'a> {
     /// The file.
     pub(super) file: &'a Path,
     /// The tree that is sent.
     pub(super) root: &'a Path,
-    /// Whether the repository has another place in the copy.
+    /// Whether the repository lies elsewhere in the copy.
     pub(super) moved: bool,
 }
 
@@ -124,7 +124,7 @@ fn keep(mut setting: Setting, place: &Place<'_>, sent: &mut Sent) -> Option<Sett
     Some(setting)
 }
 
-/// Returns a proxy without the part before its `@`: a proxy needs no scheme.
+/// Returns a proxy without what stands before its `@`: a proxy needs no scheme.
 fn bare_host(value: &str) -> Option<String> {
     value.rsplit_once('@').map(|(_, host)| host.to_owned())
 }
@@ -145,7 +145,7 @@ fn shown(setting: &Setting) -> String {
         None => format!("{}.{}", setting.section, setting.name),
         Some(subsection) => {
             let subsection = without_credentials(subsection).unwrap_or_else(|| subsection.clone());
-            // The text after a URL's path may be a secret as well.
+            // What follows a URL's path may be a secret, too.
             let subsection = subsection.split('?').next().unwrap_or_default();
             format!("{}.{subsection}.{}", setting.section, setting.name)
         }
@@ -163,7 +163,7 @@ fn stores(path: &str, place: &Place<'_>) -> Vec<PathBuf> {
     place.file.ancestors().skip(1).filter_map(|dir| in_tree(dir, path, place.root)).collect()
 }
 
-/// Returns a file of the tree. A path below a home directory is not one.
+/// Returns a file of the tree. A path below somebody's home is none.
 fn in_tree(dir: &Path, value: &str, root: &Path) -> Option<PathBuf> {
     let outside = value.is_empty() || value.starts_with('~') || value.starts_with("%(");
     let file = (!outside).then(|| dir.join(value).canonicalize().ok())??;

@@ -1,4 +1,4 @@
-//! Reads a working tree: the files that git lists, and the repositories in it.
+//! Reads a working tree: what git lists, and the repositories in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,9 +12,9 @@ use super::stream::Source;
 use super::tree::Tree;
 use super::walk;
 
-/// Ends of the paths of files in which git keeps passwords when told to.
+/// Files in which git keeps passwords when it is told to, at the end of their paths.
 const CREDENTIALS: &[&str] = &[".git-credentials", ".config/git/credentials"];
-/// Consequence when git lists nothing.
+/// What holds where git lists nothing.
 const BY_PATTERNS: &str = "patterns of .gitignore decide what is sent, and tracked files that they name are missing";
 
 /// Looks at the tree below `root`.
@@ -89,7 +89,7 @@ impl Sources<'_> {
         let listing = match self.git.list(dir) {
             Ok(listing) => listing,
             Err(why) => {
-                // A repository that is not there has no tracked files either, and has a note of its own.
+                // A repository that is not there has no tracked files either, and is told of by itself.
                 if !repository::leads_nowhere(&dir.join(GIT)) {
                     self.unlisted.insert(why);
                 }
@@ -143,7 +143,7 @@ impl Sources<'_> {
         }
     }
 
-    /// Adds a folder and its parents, and returns whether its files are to be added.
+    /// Adds a folder and those above it, and returns whether files of it are to be added.
     fn folder(&mut self, name: &Path) -> bool {
         if let Some(known) = self.folders.get(name) {
             return *known;

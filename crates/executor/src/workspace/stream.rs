@@ -13,10 +13,10 @@ use super::frames::Frames;
 
 /// Greatest number of chunks that wait for the network.
 const CHUNKS_WAITING: usize = 8;
-/// The contents in a tar archive are padded to multiples of this, in bytes.
+/// Bytes whose multiples the contents of a tar archive are.
 const TAR_BLOCK_BYTES: u64 = 512;
 
-/// Content that is sent under a name.
+/// What is sent under a name.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Source {
     /// A file, directory or symbolic link of this machine, as it is.

@@ -23,11 +23,11 @@ struct Here {
 struct There {
     dir: tempfile::TempDir,
     notes: Vec<String>,
-    /// The note about ignored files.
+    /// What is said to be ignored.
     left: Option<String>,
 }
 
-/// Runs git as on a machine without settings of a user.
+/// Runs git as a machine does that knows nobody.
 fn git(dir: &Path, args: &[&str]) -> Result<String, String> {
     let mut command = Command::new("git");
     command.arg("-C").arg(dir).args(["-c", "protocol.file.allow=always"]).args(args);
@@ -169,7 +169,7 @@ impl There {
     }
 }
 
-/// Sends a repository with these settings besides its own, and checks which settings arrive and which notes are made.
+/// Sends a repository with these settings besides its own, and returns those that arrive and what is said about them.
 #[track_caller]
 fn check(lines: &str, arrives: &[&str], said: &[&str]) {
     let here = Here::new();

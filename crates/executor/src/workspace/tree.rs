@@ -1,4 +1,4 @@
-//! The working tree as it is sent.
+//! What of the working tree is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,25 +18,25 @@ const FILES_MAX: usize = 12;
 #[derive(Debug, Default)]
 pub struct Tree {
     pub(super) entries: Entries,
-    /// Parts that are not sent because they hold credentials, by file. An empty set stands for the whole file.
+    /// What is not sent for its credentials, by the file it stands in. The whole file where there is nothing more to say.
     pub(super) left_out: BTreeMap<PathBuf, BTreeSet<String>>,
-    /// Files that hold credentials, wherever they are.
+    /// Files that hold credentials, wherever they lie.
     pub(super) private: BTreeSet<PathBuf>,
-    /// Settings that were already looked at.
+    /// Settings that were looked at already.
     pub(super) read: BTreeSet<PathBuf>,
-    /// Files that are not sent because they are ignored.
+    /// What is not sent because it is ignored.
     pub(super) left: Left,
-    /// Other differences of the copy.
+    /// What else is not as it is here.
     pub(super) notes: Vec<String>,
 }
 
 impl Tree {
-    /// Records that a part of a file is not sent, or the whole file if `what` is `None`.
+    /// Records that something of a file is not sent; without a word, the whole file.
     pub(super) fn leave_out(&mut self, name: &Path, what: Option<String>) {
         self.left_out.entry(name.to_owned()).or_default().extend(what);
     }
 
-    /// Returns notes for people on how the copy differs. They contain no secret.
+    /// Returns what people should know of how the copy differs. No secret stands in it.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let mut parts: Vec<String> = self
@@ -56,7 +56,7 @@ impl Tree {
         credentials.into_iter().chain(self.notes.iter().cloned()).collect()
     }
 
-    /// Returns a note on the files that are not sent because they are ignored. They may change while builds go on here.
+    /// Returns what is not sent because it is ignored, in the words of a note. It may change while builds go on here.
     #[must_use]
     pub fn left_behind(&self) -> Option<String> {
         self.left.note()

@@ -5,8 +5,8 @@ const NAMED: &[&str] = &["ssh", "git+ssh", "ssh+git"];
 
 /// Returns the text with all URLs in it freed of names and passwords, or `None` when there are none.
 ///
-/// The text before the `@` of a URL is a password, or a token in place of a name. Only SSH keeps the name. The end of a
-/// URL's host is found in the same way as git finds it.
+/// What stands before the `@` of a URL is a password, or a token in the place of a name. Only SSH keeps the name. The border of a
+/// URL's host is found as git finds it.
 #[must_use]
 pub fn without_credentials(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());

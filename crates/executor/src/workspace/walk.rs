@@ -1,4 +1,4 @@
-//! Reads a tree where git cannot be asked, or does not exist: all files that no pattern of a `.gitignore` names.
+//! Reads a tree where git cannot be asked, or there is none: what no pattern of a `.gitignore` names.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use ignore::WalkBuilder;
 use super::git;
 use super::names::GIT;
 
-/// Result of a walk.
+/// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) folders: Vec<PathBuf>,

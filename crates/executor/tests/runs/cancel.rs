@@ -193,7 +193,7 @@ async fn background_steps_of_an_agent_that_stands_still_do_not_hold_a_cancelled_
 #[tokio::test]
 async fn a_run_that_is_cancelled_while_the_sources_are_sent_does_not_wait_for_them() {
     let text = steps(r#"- step: {name: one, type: Run, spec: {command: "true"}}"#);
-    // Notes on the sources are reported before the sources are sent.
+    // What is told about the sources is told before they are sent.
     let scenario = Scenario::new(&text.replace("execution:", "cloneCodebase: true\n          execution:"))
         .file(".git", "gitdir: /nonexistent")
         .fleet(|agents| agents.freeze_first())

@@ -1,4 +1,4 @@
-//! Selection of steps and stages: status, expressions, requested stages.
+//! Which steps and stages run: status, expressions, the stages that were asked for.
 
 use kiln_pipeline::facts::Facts;
 

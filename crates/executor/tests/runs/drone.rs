@@ -1,16 +1,16 @@
-//! Behaviour of Drone files at run time: the state of the build, early ends, variables, names that are shown.
+//! What Drone files mean while they run: the state of the build, ends before the end, variables, what is shown.
 
 use kiln_pipeline::facts::Facts;
 use kiln_wire::run::{Cause, Status};
 
 use crate::rig::{Act, Scenario, Told, steps};
 
-/// Returns a pipeline of these steps, which are items of a YAML list.
+/// A pipeline of these steps, as items of a YAML list.
 fn pipeline(name: &str, keys: &str, steps: &str) -> String {
     format!("kind: pipeline\ntype: vm\nname: {name}\nclone: {{disable: true}}\n{keys}steps:\n{}\n", steps.trim())
 }
 
-/// Returns the lines that a step printed, without those that show its commands.
+/// The lines that a step printed, without those that show its commands.
 fn said(told: &Told, stage: &str, step: &str) -> Vec<String> {
     let text = told.output(stage, step);
     text.lines().filter(|line| !line.starts_with("+ ")).map(str::to_owned).collect()
@@ -61,7 +61,7 @@ async fn an_exit_code_of_78_ends_a_pipeline_well_and_skips_the_rest() {
     assert_eq!(told.report.stages[0].steps[1].exit_code, Some(78));
 }
 
-/// Steps that already run go on, and their failure counts.
+/// What runs already goes on, and its failure counts.
 #[tokio::test]
 async fn an_exit_code_of_78_leaves_running_steps_alone() {
     let text = pipeline(

@@ -1,4 +1,4 @@
-//! Runs of strategies: their names and the names of their steps.
+//! Runs of strategies: what they and their steps are called.
 
 use kiln_wire::run::Status;
 

@@ -1,4 +1,4 @@
-//! The loss of an agent, of the connection to it, and of an instance.
+//! The loss of an agent, of the way to it, and of an instance.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Order and concurrency: parallel steps and stages, groups, matrices, background steps.
+//! What runs at the same time and what after what: parallel steps and stages, groups, matrices, background steps.
 
 use crate::rig::{Act, Scenario, stages, steps};
 
@@ -72,7 +72,7 @@ async fn stages_start_when_what_they_depend_on_has_ended() {
         )
     };
     let wait = |for_file: &str| format!("until [ -e $DIR/{for_file} ]; do sleep 0.02; done");
-    // d needs b and c. c ends only after b has ended, and b only after c has begun.
+    // d needs b and c; c ends only when b has, and b only when c has begun.
     let text = [
         stage("a", "", "touch $DIR/a"),
         stage("b", "a", &format!("test -e $DIR/a; {}; touch $DIR/b", wait("c"))),
@@ -220,7 +220,7 @@ async fn names_tell_their_iteration_by_expression_or_by_title() {
 
 #[tokio::test]
 async fn a_matrix_of_steps_runs_no_more_at_once_than_it_says() {
-    // A step fails if it finds another one running.
+    // A step that finds another one running fails.
     let text = steps(
         r#"
         - step:

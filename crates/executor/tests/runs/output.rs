@@ -1,4 +1,4 @@
-//! Output of steps in the events.
+//! What steps print, as events tell it.
 
 use kiln_wire::run::{Event, LINE_MAX_BYTES};
 

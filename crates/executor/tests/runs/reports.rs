@@ -75,7 +75,7 @@ async fn what_is_no_report_is_told_and_fails_nothing() {
     );
 }
 
-/// Returns all cases that a run reported for a step, attempt by attempt.
+/// All cases that a run told of a step, attempt by attempt.
 fn told_cases(events: &[Event]) -> Vec<(u32, String)> {
     let cases = events.iter().filter_map(|event| match event {
         Event::TestCases { attempt, cases, .. } => Some(cases.iter().map(|case| (*attempt, case.name.clone()))),

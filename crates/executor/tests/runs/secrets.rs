@@ -38,7 +38,7 @@ async fn secrets_of_one_and_several_lines_are_masked_in_output_reports_and_what_
     let printed =
         format!("[{{desc,\"Run suites\"}},{{vsn,\"0.12\"}},{{reg,[]}}]\n{MASK}\nline {MASK} of {MASK}0\n{MASK}\n");
     assert_eq!(told.output("a", "use"), printed);
-    // The value itself was passed on unmasked: the step compares it.
+    // The value went on, whole: the step compares it.
     assert_eq!(told.report.stages[0].steps[1].exit_code, Some(0));
     assert_eq!(told.output("a", "later"), format!("again got {MASK}\n"));
     let case = &told.report.stages[0].steps[0].tests.as_ref().expect("tests").cases[0];
@@ -80,14 +80,14 @@ async fn what_a_failed_step_wrote_down_as_secret_is_masked_in_its_own_report_and
         report("made-here").replace('\'', "''"),
     ));
     let told = Scenario::new(&text).run().await;
-    // The secret was unknown when the first step ended, so its case and its report contain the text.
+    // Nobody could know it when the first step ended: its case was told, and its report.
     assert_eq!(told.json().matches("made-here").count(), 2, "{}", told.json());
     let names =
         told.report.stages[0].steps.iter().map(|step| step.tests.as_ref().expect("tests").cases[0].name.as_str());
     assert_eq!(names.collect::<Vec<_>>(), [MASK, MASK]);
 }
 
-/// The agent of the other stage does not know the secret, which was made after its step began.
+/// The other stage's agent does not know the secret: it was made after its step began.
 #[tokio::test]
 async fn a_secret_that_one_stage_made_is_masked_in_the_output_of_another_wherever_it_is_cut() {
     let text = stages(

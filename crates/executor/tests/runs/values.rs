@@ -1,4 +1,4 @@
-//! Values that steps leave for others, secret values, and text that is not a value.
+//! Values that steps leave for others, secret ones, and text that is no value.
 
 use crate::rig::{Act, Scenario, stages, steps};
 
@@ -128,7 +128,7 @@ async fn no_secret_is_told_neither_a_given_one_nor_one_that_a_step_made() {
 
 #[tokio::test]
 async fn characters_are_told_whole_wherever_the_output_is_cut() {
-    // The second half of a character is printed only after the text before its first half has arrived.
+    // The second half of a character is printed when what stands before its first half has arrived.
     let text = steps(
         r#"
         - step:
@@ -193,7 +193,7 @@ async fn iterations_know_their_number_and_their_values() {
     let said =
         [("a_0", "s_0"), ("a_0", "s_1"), ("a_1", "s_0"), ("a_1", "s_1")].map(|(stage, step)| told.output(stage, step));
     assert_eq!(said, ["x p 0 of 2\n", "x q 0 of 2\n", "y p 1 of 2\n", "y q 1 of 2\n"]);
-    // Tools that split work look at the innermost loop around a step.
+    // Whoever splits work looks at the innermost loop around a step.
     assert_eq!(told.output("a_1", "e_2"), "2 of 3, 2 of 3\n");
     assert_eq!(told.output("a_1", "f"), "0 of 1, 1 of 2\n");
     let names: Vec<&str> = told.report.stages.iter().map(|stage| stage.name.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Long waits are reported, whatever the reason.
+//! Waits that last are told, whatever is waited for.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::rig::{Act, Scenario, Told, steps};
 
 const ONE: &str = r#"- step: {name: one, type: Run, spec: {command: "echo begun; exec sleep 1000"}}"#;
 
-/// Returns the reasons of waits, each with the step that waited.
+/// Returns what was waited for, with the step that did.
 fn waits(told: &Told) -> Vec<String> {
     let wait = |event: &Event| match event {
         Event::Waiting { step, what, .. } => Some(format!("{}: {what}", step.as_deref().unwrap_or_default())),

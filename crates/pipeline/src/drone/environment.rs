@@ -19,7 +19,7 @@ const FACTS: [(&str, &str, &str); 41] = [
     ("DRONE_COMMIT_AUTHOR", "author", ""),
     ("DRONE_COMMIT_AUTHOR_NAME", "author", ""),
     ("DRONE_COMMIT_AUTHOR_EMAIL", "author_email", ""),
-    // A run that no server counts is number one, as in `<+pipeline.sequenceId>`.
+    // A run that no server counts is the first one, as `<+pipeline.sequenceId>` has it.
     ("DRONE_BUILD_NUMBER", "build_number", "1"),
     ("DRONE_BUILD_PARENT", "build_parent", "0"),
     ("DRONE_BUILD_CREATED", "created_unix_s", ""),
@@ -171,11 +171,11 @@ pub(super) fn name(written: &str) -> Name {
     Name::Unknown(near)
 }
 
-/// Returns the variables of a build, sorted by name. `${NAME}` in a file accepts the same names, if the scope has them
-/// under `drone`.
+/// Returns the variables of a build, sorted by name. The same names are what `${NAME}` stands for in a file, when the
+/// scope has them under `drone`.
 ///
-/// Names and meanings follow Drone's reference of environment variables. As in Drone, a variable with an unknown value
-/// is empty; only the variables of a tag and of a pull request are left out if there is none.
+/// Names and meanings are those of Drone's reference of environment variables. As in Drone, a variable whose value is
+/// not known is empty; only those of a tag and of a pull request are left out where there is none.
 #[must_use]
 pub fn environment(facts: &Facts) -> Vec<(String, String)> {
     let mut variables = Vec::new();
@@ -228,7 +228,7 @@ fn repository(facts: &Facts, add: &mut impl FnMut(&str, &str)) {
     }
 }
 
-/// Returns the variables by which Drone tells git in a step who commits, and that nobody can answer questions.
+/// Returns the variables by which Drone tells git in a step who commits, and that nobody is there to be asked.
 #[must_use]
 pub fn git_environment(facts: &Facts) -> Vec<(String, String)> {
     let or = |fact: &str, otherwise: &str| {

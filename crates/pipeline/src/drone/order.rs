@@ -1,5 +1,5 @@
-//! Turns names in `depends_on` into indices. As in Drone, only items above can be named, so the file's own order puts
-//! each item after those it needs.
+//! Turns names in `depends_on` into indices. As in Drone, only what stands above can be named, so the file's own order is
+//! one in which each item stands behind those it needs.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,7 +12,7 @@ use crate::plan::Node;
 /// Something with a name that waits for others.
 pub(super) struct Item<T> {
     pub name: String,
-    /// Place of the name, or of the item if it has none.
+    /// Where the name stands, or the item when it has none.
     pub location: Location,
     /// Names of items that it waits for, each with the place where it is written.
     pub depends_on: Vec<(String, Location)>,
@@ -26,7 +26,7 @@ pub(super) const CLONE: &str = "clone";
 /// Most names that an unknown one is compared with.
 const MAX_COMPARED: usize = 200;
 
-/// Makes nodes of the items. Reports duplicate names, unknown names, and names of items that are not above.
+/// Makes nodes of the items. Reports duplicate and unknown names, and those of items that do not stand above.
 pub(super) fn resolve<T>(reader: &mut Reader<'_>, items: Vec<Item<T>>, what: &str) -> Vec<Node<T>> {
     let index = index(reader, &items, what);
     let mut all: Vec<Vec<usize>> = Vec::with_capacity(items.len());

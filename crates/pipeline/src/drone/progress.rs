@@ -1,6 +1,6 @@
-//! The variables that change during a build.
+//! The variables that change while a build goes on.
 
-/// Events of a build so far, from the point of view of a step whose turn has come.
+/// What has happened in a build so far, as a step whose turn has come sees it.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
     /// Names of the pipelines that failed, in the order in which they ended.

@@ -1,4 +1,4 @@
-//! Shared parts of all readers of the dialect: findings, templates, names.
+//! What all readers of the dialect share: findings, templates, names.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
 /// Makes identifiers from names, each different from all before it.
 #[derive(Default)]
 pub(super) struct Identifiers {
-    /// Number of requests for each identifier.
+    /// How often each identifier has been asked for.
     taken: HashMap<String, usize>,
 }
 

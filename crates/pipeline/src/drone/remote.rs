@@ -1,7 +1,7 @@
 //! The forms of a repository's address.
 
-/// Returns the address for fetching the repository over HTTP, if it has one. `git@host:path` and `ssh://host/path`
-/// become `https://host/path`.
+/// Returns the address by which the repository is fetched over HTTP, if it has one: that of `git@host:path` and
+/// `ssh://host/path` is `https://host/path`.
 pub(super) fn http(remote: &str) -> Option<String> {
     if remote.starts_with("https://") || remote.starts_with("http://") {
         return Some(remote.to_owned());
@@ -37,7 +37,7 @@ fn over_ssh(remote: &str) -> Option<(&str, &str)> {
             (host.rsplit('@').next()?.split(':').next()?, path)
         }
         None => {
-            // A path of this machine may contain a colon, but not before its first slash.
+            // A path of this machine may hold a colon, but not before its first slash.
             let (host, path) = remote.split_once(':').filter(|(host, _)| !host.contains('/'))?;
             (host.rsplit('@').next()?, path)
         }

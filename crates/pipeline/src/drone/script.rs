@@ -33,7 +33,7 @@ fn show(command: Template, shell: Shell) -> Template {
     }
 }
 
-/// Returns the text after each command. PowerShell goes on after a program that failed, so it needs a check.
+/// Returns what follows each command. PowerShell goes on after a program that failed, so it needs a check.
 fn epilogue(shell: Shell) -> &'static str {
     match shell {
         Shell::Sh | Shell::Bash | Shell::Python => "\n",

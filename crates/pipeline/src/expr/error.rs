@@ -28,9 +28,9 @@ pub enum EvalError {
     Type {
         /// The operator, method or function.
         what: String,
-        /// The kind that it takes.
+        /// What it takes.
         needs: String,
-        /// The kind that it was given.
+        /// What it was given.
         got: String,
     },
     /// A list index, or a position in a text, outside of it.
@@ -40,10 +40,10 @@ pub enum EvalError {
         what: String,
         /// The position asked for.
         index: i64,
-        /// Number of elements.
+        /// How many there are.
         length: usize,
     },
-    /// An unknown method or function.
+    /// A method or function nobody knows.
     #[error("`{name}` is not a function or method that Kiln knows{}", did_you_mean(.suggestion.as_deref()))]
     Function {
         /// Its name, with its receiver's where that is fixed.
@@ -62,7 +62,7 @@ pub enum EvalError {
     Pattern {
         /// The expression.
         pattern: String,
-        /// The reason.
+        /// What is wrong with it.
         why: String,
     },
     /// Text that should be JSON and is not.
@@ -70,7 +70,7 @@ pub enum EvalError {
     Json {
         /// The function.
         what: String,
-        /// The reason.
+        /// What is wrong with it.
         why: String,
     },
     /// The text cannot be read as one expression.
@@ -78,7 +78,7 @@ pub enum EvalError {
     Syntax {
         /// The text.
         text: String,
-        /// The reason.
+        /// What is wrong with it.
         why: String,
     },
     /// Values that refer to each other without end.

@@ -1,5 +1,5 @@
-//! Functions without a receiver (`size(x)`), functions of Harness' namespaces (`json.select(...)`), and the regular
-//! expressions that they share with the methods.
+//! Functions without a receiver (`size(x)`) and those of Harness' namespaces (`json.select(...)`), and the
+//! regular expressions that they share with the methods.
 
 use kiln_document::schema::closest;
 use regex::{Regex, RegexBuilder};
@@ -126,8 +126,8 @@ pub(super) fn regex_replace(pattern: &str, text: &str, to: &str, all: bool) -> E
     Ok(regex.replacen(text, limit, replacement(to).as_str()).into_owned())
 }
 
-/// Converts a replacement from Java's notation into that of the regex crate. In Java a group's number ends with its
-/// digits, and a `$` may be escaped.
+/// Turns Java's notation of a replacement into that of the regex crate: in Java a group's number ends with its digits,
+/// and a `$` may be escaped.
 fn replacement(java: &str) -> String {
     let mut text = String::with_capacity(java.len() + 8);
     let mut rest = java.chars().peekable();

@@ -1,4 +1,4 @@
-//! Harness expressions: text with `<+...>`, and the values of the expressions in it.
+//! Harness expressions: text that holds `<+...>`, and the values it stands for.
 //!
 //! A [`Template`] is parsed once, when the file is read, and evaluated against a [`Scope`] when its turn comes.
 //! The language inside `<+...>` is the part of JEXL that pipeline files use: paths, indices, literals, the
@@ -11,7 +11,7 @@
 //!                                          ──truthy(scope)──► bool    (the whole text is one expression)
 //! ```
 //!
-//! The output of a step is never parsed again. Only a [`Value::Lazy`] that the file itself declared is parsed.
+//! What a step printed is never parsed again: only a [`Value::Lazy`] that the file itself declared is.
 
 mod ast;
 mod error;

@@ -81,10 +81,10 @@ fn push_text(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
-/// Interpretation of a `<+` in a text.
+/// How a `<+` in a text is read.
 enum Meant {
     Expression,
-    /// An expression if it can be parsed as one: `x <+3` in a script cannot.
+    /// As an expression if it can be parsed as one: `x <+3` in a script cannot.
     Either,
     Text,
 }
@@ -124,7 +124,7 @@ pub(super) struct Parser<'a> {
     limit: usize,
     /// Number of fields, indices and operators of the outermost expression so far.
     links: usize,
-    /// Whether `>` is a comparison as long as a later one can still close the open expression.
+    /// Whether `>` compares wherever a later one can still end what is open.
     eager: bool,
 }
 

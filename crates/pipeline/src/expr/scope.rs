@@ -1,4 +1,4 @@
-//! Names and values that are visible to expressions.
+//! What expressions can see.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Value;
 
-/// Returns the value of a secret, or `None` if it is not known.
+/// Returns the value of a secret, or none when it is not known.
 type Secrets = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// Names and values that are visible to expressions, and secrets.
+/// What expressions can see: named values and secrets.
 pub struct Scope {
     root: Value,
     secrets: Secrets,
@@ -39,7 +39,7 @@ impl Scope {
         self.root.set(path, value);
     }
 
-    /// Returns the values of the secrets that evaluations have taken from this scope so far. They must be masked.
+    /// Returns the values of the secrets that evaluations have taken from this scope so far: what is to be masked.
     pub fn secrets_used(&self) -> Vec<String> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.iter().cloned().collect()

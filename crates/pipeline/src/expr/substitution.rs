@@ -1,13 +1,13 @@
-//! Drone's `${NAME}` and the operations on its value: `${DRONE_COMMIT_SHA:0:8}`, `${DRONE_TAG##v}`,
+//! Drone's `${NAME}` and what may be done with the value: `${DRONE_COMMIT_SHA:0:8}`, `${DRONE_TAG##v}`,
 //! `${DRONE_BRANCH/\//-}`.
 //!
-//! Drone replaces these in the whole file before it reads it, with the `DRONE_*` and `CI_*` values of the build and its
-//! parameters. Every other name becomes an empty text, and `$$` is a plain `$`. Kiln replaces them in the values of the
-//! file when it is the step's turn, from the map `drone` of the scope.
+//! Drone replaces these in the whole file before it reads it, from the `DRONE_*` and `CI_*` values of the build and
+//! its parameters; every other name becomes nothing, and `$$` is a plain `$`. Kiln replaces them in the values of
+//! the file when the step's turn has come, from the map `drone` of the scope.
 //!
-//! The functions follow Drone's documentation, and the bash functions of the same spelling: patterns of `/` are plain
-//! text, those of `#` and `%` are globs, where `*` also matches a slash. They differ from bash where Drone does: `:+`
-//! and `:?` are defaults like `:-`, a `-` is part of a name, and a position that is not a number has no effect.
+//! The functions are those of Drone's documentation, after the bash ones of the same spelling: patterns of `/` are
+//! plain text, those of `#` and `%` are globs, where `*` also crosses a slash. They differ from bash where Drone does:
+//! `:+` and `:?` are defaults like `:-`, a `-` is part of a name, and a place that is no number changes nothing.
 
 use super::ast::{At, InShell, Operation, Part, Variable};
 use super::parser::Fault;
@@ -42,7 +42,7 @@ fn flush(parts: &mut Vec<Part>, plain: &mut String) {
     }
 }
 
-/// Operator before a default, and a shell's handling of it where that differs.
+/// What stands before a default, and what a shell does there if it does something else.
 const DEFAULTS: [(&str, Option<InShell>); 5] =
     [(":=", None), (":-", None), (":+", Some(InShell::Alternative)), (":?", Some(InShell::Failure)), ("=", None)];
 

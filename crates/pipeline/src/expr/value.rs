@@ -1,4 +1,4 @@
-//! Results of expressions.
+//! What an expression evaluates to.
 
 use std::fmt;
 
@@ -180,7 +180,7 @@ pub(super) fn whole(value: f64) -> Option<i64> {
     (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
 }
 
-/// Shows a value in text: strings as they are, lists and maps as JSON.
+/// How a value appears in text: strings as they are, lists and maps as JSON.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

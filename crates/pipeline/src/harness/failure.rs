@@ -11,7 +11,7 @@ use crate::plan::{ErrorKind, FailureAction, FailureStrategy, Limit};
 /// Most retries of a step; more would be a loop.
 pub const MAX_RETRIES: u32 = 1000;
 
-/// Kind of item that has a strategy.
+/// What a strategy stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum On {
     Stage,

@@ -13,13 +13,13 @@ use crate::options::Source;
 /// The values of one set, by their paths.
 #[derive(Debug)]
 pub(super) struct Set {
-    /// Name for messages.
+    /// What messages call it.
     file: String,
     /// `pipeline` and what is below it.
     root: Node,
 }
 
-/// Reads sets. Findings about one contain the name of its file.
+/// Reads sets. What is wrong with one is told with the name of its file.
 pub(super) fn read(sources: &[Source], findings: &mut Findings) -> Vec<Set> {
     sources.iter().filter_map(|source| one(source, findings)).collect()
 }
@@ -89,7 +89,7 @@ impl Set {
     }
 }
 
-/// Returns every value below a node by its path. `path` is the path of the node itself.
+/// Returns every value below a node by its path; `path` is that of the node.
 pub(super) fn values<'n>(node: &'n Node, path: &str) -> BTreeMap<String, &'n Node> {
     let mut found = BTreeMap::new();
     walk(node, path, &mut found);
@@ -127,7 +127,7 @@ fn walk<'n>(node: &'n Node, path: &str, found: &mut BTreeMap<String, &'n Node>) 
     }
 }
 
-/// How paths refer to an item of a list.
+/// How an item of a list is named in paths.
 pub(super) enum ItemPath {
     /// The item itself has the path.
     Whole(String),
@@ -137,7 +137,7 @@ pub(super) enum ItemPath {
     Entries(Vec<String>),
 }
 
-/// Returns how paths refer to an item of the list at `path`.
+/// Returns how an item of the list at `path` is named.
 pub(super) fn item_path(item: &Node, path: &str, index: usize) -> ItemPath {
     let Some(entries) = item.entries() else { return ItemPath::Whole(below(path, &index.to_string())) };
     if path == "variables" || path.ends_with(".variables") {

@@ -1,7 +1,7 @@
-//! `<+input>`: values that the caller gives before the run.
+//! `<+input>`: values that are given before the run.
 //!
-//! They are put into the tree before anything else looks at it, so that a given value is checked exactly like one in
-//! the file. [`crate::plan::Plan::inputs`] reports the inputs that stay open.
+//! They are put into the tree before anything else looks at it, so that a given value is checked exactly like one
+//! that is written in the file. What stays open is for [`crate::plan::Plan::inputs`] to tell.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,10 +11,10 @@ use kiln_document::yaml::{Kind, Node, Resolved, Scalar};
 
 use super::input_sets::{self, ItemPath, Set, below};
 
-/// The paths for giving values to inputs that are still open, by the inputs' place in the file.
+/// The paths by which values are given for inputs that are still open, by their place in the file.
 pub(super) type Open = HashMap<usize, String>;
 
-/// The caller's values, and the record of which ones were used.
+/// The caller's values, and what became of them.
 pub(super) struct Inputs<'a> {
     given: &'a BTreeMap<String, String>,
     sets: &'a [Set],
@@ -27,8 +27,7 @@ impl<'a> Inputs<'a> {
         Inputs { given, sets, used: BTreeSet::new(), names: BTreeSet::new() }
     }
 
-    /// Puts the caller's values into their places, or the defaults if there are none. Returns the inputs that are still
-    /// open.
+    /// Puts the caller's values, and the defaults where there are none, in their places. Returns what is still open.
     pub fn fill(&mut self, root: &mut Node, findings: &mut Findings) -> Open {
         let values: Vec<BTreeMap<String, &Node>> = self.sets.iter().map(Set::values).collect();
         let (used, names) = (&mut self.used, &mut self.names);
@@ -46,7 +45,7 @@ impl<'a> Inputs<'a> {
             found.help = did_you_mean(name, self.names.iter().map(String::as_str));
             findings.push(found);
         }
-        // Values below a value that was used as a whole count as used.
+        // What is below a value that was taken as a whole was taken with it.
         let taken = |path: &str| {
             let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
             ends.into_iter().any(|end| self.used.contains(&path[..end]))
@@ -77,7 +76,7 @@ fn is_outside(name: &str) -> bool {
     name.split_once('.').is_some_and(|(root, _)| outside.contains(&root))
 }
 
-/// A value that consists of one `<+input>`.
+/// A value that is one `<+input>` as a whole.
 #[derive(Debug, PartialEq, Eq)]
 struct Input {
     /// The text in `.default(...)`.
@@ -132,7 +131,7 @@ struct Fill<'a, 'v> {
     given: &'a BTreeMap<String, String>,
     /// Values of input sets by their paths; the last set comes first.
     sets: &'a [BTreeMap<String, &'v Node>],
-    /// Whether an input without a given value takes its default.
+    /// Whether an input that nobody gave takes its default.
     defaults: bool,
     used: &'a mut BTreeSet<String>,
     names: &'a mut BTreeSet<String>,
@@ -176,7 +175,7 @@ impl Fill<'_, '_> {
         for (key, value) in entries {
             if key.text() == Some("value") && matches!(value.kind, Kind::Scalar(_)) {
                 self.scalar(value, path, Some(&name));
-                // The `default` of a variable serves an input without a given value.
+                // A variable's `default` is what an input that nobody gave falls back to.
                 if let (true, Some(default), Some(Input { default: None, .. })) =
                     (self.defaults, &default, value.text().and_then(Input::parse))
                 {
@@ -211,7 +210,7 @@ impl Fill<'_, '_> {
         }
         let value = match (text, in_set) {
             (Some(text), _) => from_text(&text, path, &node.location),
-            // An input that is passed on as an input stays one.
+            // An input that is handed on as an input stays one.
             (None, Some(value)) if value.text().is_none_or(|text| Input::parse(text).is_none()) => {
                 relocated((*value).clone(), &node.location)
             }
@@ -256,7 +255,7 @@ fn from_text(text: &str, path: &str, place: &Location) -> Node {
     }
 }
 
-/// Kind of value that a strategy takes at a place.
+/// What a place of a strategy takes.
 enum Wanted {
     List,
     Mapping,

@@ -72,8 +72,7 @@ fn whole(reader: &mut Reader<'_>, node: &Node, key: &str, least: u32) -> Option<
     let value = node.get(key)?;
     let text = value.text()?.trim();
     if !is_expression(value) && !text.parse::<u32>().is_ok_and(|number| number >= least) {
-        // A value that is not a number was already reported by the check, except for the keys of a matrix, which has no
-        // table.
+        // What is no number at all was reported by the check, but for the keys of a matrix, which has no table.
         if key == "maxConcurrency" || is_number(value) {
             let message = format!("`{key}` takes a whole number from {least}, not `{text}`");
             reader.push(Diagnostic::invalid("out-of-range", &value.location, message));

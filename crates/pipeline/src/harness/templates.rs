@@ -1,10 +1,10 @@
-//! Templates in the same repository: their content replaces the link to them.
+//! Templates that lie in the same repository: their content takes the place of the link to them.
 //!
 //! ```text
 //! stage {name, template: {templateRef, templateInputs}} ──► stage {name} + the template's `spec` with the inputs filled
 //! ```
-//! A node of a template gets a span beyond those of the pipeline's file, so that each place stays unique. Findings
-//! there are reported at the link, with the template's file and line: [`Expansion::revise`].
+//! A node of a template gets a span beyond those of the pipeline's file, so that each place is still one place. Findings
+//! there are told at the link, with the template's file and line: [`Expansion::revise`].
 
 use std::collections::HashSet;
 
@@ -15,9 +15,9 @@ use super::{input_sets, inputs};
 use crate::expr;
 use crate::options::Source;
 
-/// Maximum number of links that are followed in a file, including those in templates.
+/// Most links that are followed in a file, those in templates included.
 pub const MAX_LINKS: usize = 500;
-/// Maximum depth of nested templates.
+/// Most templates within each other.
 pub const MAX_DEPTH: usize = 8;
 
 /// A template of the repository.
@@ -26,15 +26,15 @@ struct Template<'s> {
     id: String,
     version: String,
     kind: String,
-    /// The content that replaces the link.
+    /// What takes the link's place.
     spec: Node,
 }
 
-/// Purposes of templates: the key that holds the link, and the `type` of the template.
+/// What templates are for. The words are those of the key that holds the link, and of a template's `type`.
 const KINDS: [(&str, &str); 4] =
     [("pipeline", "Pipeline"), ("stage", "Stage"), ("step", "Step"), ("stepGroup", "StepGroup")];
 
-/// Origin of the nodes of one use of a template.
+/// Where the nodes of one use of a template come from.
 struct Origin<'s> {
     /// First byte of its spans.
     base: usize,
@@ -134,10 +134,10 @@ impl<'s> Expansion<'s> {
         true
     }
 
-    /// Returns the template that a mapping links to, or `None` if no file has it.
+    /// Returns the template that a mapping links to, none when no file has it.
     ///
     /// # Errors
-    /// Why the template that exists cannot be used.
+    /// What speaks against the one that is here.
     fn find(&self, node: &Node, kind: &str) -> Result<Option<usize>, Box<Diagnostic>> {
         let link = node.get("template");
         let Some((link, reference)) = link.and_then(|link| Some((link, link.get("templateRef")?))) else {

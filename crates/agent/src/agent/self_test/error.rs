@@ -1,4 +1,4 @@
-//! Failures of a self-test.
+//! How a self-test fails.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,15 +11,15 @@ pub enum SelfTestError {
     /// The machine cannot be prepared.
     #[error("it could not be prepared: {0}")]
     Setup(HostError),
-    /// The agent read a request differently from how it was written.
+    /// A request was read otherwise than it was written.
     #[error("a request was read otherwise than it was written; this is a defect of the agent: {0}")]
     Request(String),
-    /// The step could not be started, or did not end as it should.
+    /// The step could not be started, or ended otherwise than it should.
     #[error("its step failed: {error}{output}")]
     Step {
-        /// How the step ended, or why it did not start.
+        /// How it ended, or why it did not start.
         error: String,
-        /// The step's output, in words; empty if there was none.
+        /// What it printed, in words; empty when it printed nothing.
         output: String,
     },
     /// The step took too long.
@@ -27,13 +27,13 @@ pub enum SelfTestError {
     TimedOut {
         /// Time that the step may take.
         within: Duration,
-        /// The step's output, in words; empty if there was none.
+        /// What it printed, in words; empty when it printed nothing.
         output: String,
     },
     /// The file for the output cannot be made.
     #[error("its output cannot be kept in {dir}: {source}; free or make that directory")]
     NoOutput {
-        /// Directory of the output.
+        /// Where output is kept.
         dir: PathBuf,
         /// Why.
         source: std::io::Error,
@@ -44,7 +44,7 @@ pub enum SelfTestError {
          takes no writes"
     )]
     OutputDropped {
-        /// Directory of the output.
+        /// Where output is kept.
         dir: PathBuf,
         /// Space that output never uses up there, in MiB.
         reserve_mib: u64,
@@ -52,27 +52,27 @@ pub enum SelfTestError {
     /// The output cannot be read.
     #[error("its output in {dir} cannot be read: {source}")]
     OutputUnread {
-        /// Directory of the output.
+        /// Where output is kept.
         dir: PathBuf,
         /// Why.
         source: std::io::Error,
     },
-    /// The text that came back is not the one that the step printed.
+    /// Something else came back than what the step printed.
     #[error("it printed {wanted:?}, and what came back is {got:?}")]
     Output {
         /// Text that the step printed, masked.
         wanted: String,
-        /// Text that came back.
+        /// What came back.
         got: String,
     },
-    /// The value that came back is not the one that the step handed over.
+    /// Something else came back than what the step handed over.
     #[error("it handed over {wanted:?} by a file in {dir}, and what came back is {got:?}; is that disk full?")]
     HandOver {
-        /// Directory in which steps exchange files with the agent.
+        /// Where steps exchange files with the agent.
         dir: PathBuf,
         /// Value that the step handed over.
         wanted: String,
-        /// Text that came back.
+        /// What came back.
         got: String,
     },
 }

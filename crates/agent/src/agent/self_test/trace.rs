@@ -1,11 +1,11 @@
-//! Traces of a self-test, and their removal.
+//! What a self-test makes, and takes away again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::spool::Spool;
 
-/// A folder that is removed with all its content when the value is dropped.
+/// A folder that is removed with this, and all in it.
 pub(super) struct Folder(pub(super) PathBuf);
 
 impl Drop for Folder {
@@ -18,7 +18,7 @@ impl Drop for Folder {
     }
 }
 
-/// A spool that is removed when the value is dropped.
+/// A spool that is removed with this.
 pub(super) struct Kept(pub(super) Arc<Spool>);
 
 impl Drop for Kept {
@@ -31,12 +31,12 @@ impl Drop for Kept {
 pub(super) struct Missing(Vec<PathBuf>);
 
 impl Missing {
-    /// Returns the missing ones among these directories and their parents.
+    /// Those of these directories, and of the ones above them.
     pub(super) fn of<'a>(dirs: impl IntoIterator<Item = &'a Path>) -> Self {
         let missing =
             dirs.into_iter().flat_map(Path::ancestors).filter(|dir| !dir.as_os_str().is_empty() && !dir.exists());
         let mut missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
-        // A directory inside another one is removed first.
+        // What lies within another goes before it.
         missing.sort_by_key(|dir| std::cmp::Reverse(dir.components().count()));
         Self(missing)
     }

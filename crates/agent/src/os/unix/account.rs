@@ -1,5 +1,5 @@
-//! Accounts from `/etc/passwd` and `/etc/group`. The files are read here, because the C library's lookup needs plugins
-//! that a static binary cannot load.
+//! Accounts from `/etc/passwd` and `/etc/group`. Read by hand: the C library's lookup needs plugins that a static
+//! binary cannot load.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 
 use super::files::read_text;
 
-/// The user that a step runs as.
+/// Who a step runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) uid: u32,
@@ -54,7 +54,7 @@ impl Account {
     }
 }
 
-/// A thread that acts as an account. The value stays on that thread.
+/// A thread that acts as an account. It stays on that thread.
 #[derive(Debug)]
 pub(crate) struct Acting {
     uid: Uid,

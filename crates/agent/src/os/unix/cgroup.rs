@@ -1,4 +1,4 @@
-//! One cgroup (version 2) per step, if the agent may create them. It is the only means that no process can escape.
+//! One cgroup (version 2) per step, where the agent may make them: the one way that no process can leave.
 
 use std::fs::{self, File};
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::files::read_text;
 use super::oom;
 
-/// The directory of the cgroups of this agent's steps.
+/// The directory under which the cgroups of this agent's steps are made.
 #[derive(Debug, Clone)]
 pub(super) struct Parent {
     dir: PathBuf,
@@ -22,9 +22,9 @@ pub(super) struct Cgroup {
 }
 
 impl Parent {
-    /// Finds the hierarchy and makes a directory of this name. Returns `None` where that is not allowed.
+    /// Finds the hierarchy and makes a directory of this name; none where that is not allowed.
     pub(super) fn create(name: &str) -> Option<Self> {
-        // The hierarchy may be mounted at any path.
+        // Whoever mounts something may give its place any name.
         let mounts = read_text("/proc/self/mountinfo").ok()?;
         let own = read_text("/proc/self/cgroup").unwrap_or_default();
         let mount = mounts.lines().find_map(mount_point)?;
@@ -37,7 +37,7 @@ impl Parent {
 
     fn at(dir: PathBuf) -> io::Result<Self> {
         if let Some(top) = dir.parent() {
-            // Removes the remains of agents that could not tidy up themselves. Directories in use cannot be removed.
+            // What agents left that could not tidy up themselves; those in use cannot be removed.
             subdirs(top).iter().for_each(|left| remove(left));
         }
         fs::create_dir_all(&dir)?;
@@ -66,7 +66,7 @@ impl Parent {
         }
     }
 
-    /// Returns all of them as one cgroup.
+    /// All of them as one.
     pub(super) fn whole(&self) -> Cgroup {
         Cgroup { dir: self.dir.clone(), keep: true }
     }
@@ -91,7 +91,7 @@ impl Cgroup {
 
     /// Kills everything in it, at once and without a race with fork.
     pub(super) fn kill(&self) {
-        // An agent that was started by a step of an earlier agent is a member as well.
+        // An agent that a step of an earlier one started is in it as well.
         if self.members().contains(&own_pid()) {
             return;
         }
@@ -112,14 +112,13 @@ impl Cgroup {
         out
     }
 
-    /// Returns the number of processes in it that the kernel ended for lack of memory, or `None` if nothing counts
-    /// them.
+    /// How many processes in it the kernel ended for lack of memory; none where that is not counted.
     pub(super) fn oom_kills(&self) -> Option<u64> {
         let text = fs::read_to_string(self.dir.join("memory.events")).ok()?;
         Some(oom::count(&text, "oom_kill"))
     }
 
-    /// Removes the empty parts of it.
+    /// Removes what is empty of it.
     pub(super) fn remove(&self) {
         if self.keep { subdirs(&self.dir).iter().for_each(|dir| remove(dir)) } else { remove(&self.dir) }
     }

@@ -1,7 +1,7 @@
-//! Actions of the child before it executes its program.
+//! What the child does until it executes its program.
 //!
-//! The child may share the agent's memory, in which other threads go on running. It therefore makes system calls only.
-//! Where the C library does more than the call (`setuid` changes all threads of the process), it makes the bare call.
+//! It may share the agent's memory, in which other threads go on. So it makes system calls only, and where the C library
+//! has more in mind than the call (`setuid` changes all threads of the process), it makes the bare call.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_long, c_uint};
@@ -25,7 +25,7 @@ pub(super) struct Child {
     pub(super) groups: *const u32,
     pub(super) group_count: usize,
     pub(super) procs: Option<RawFd>,
-    /// Descriptor for reporting an error to a parent that does not share this memory.
+    /// Where an error is written to, for a parent that does not share this memory.
     pub(super) report: Option<RawFd>,
     /// Why the program was not executed; 0 while nothing failed.
     pub(super) error: c_int,
@@ -75,8 +75,8 @@ unsafe fn prepare(child: &Child) -> Result<(), c_int> {
             // the step from running.
             libc::write(procs, c"0".as_ptr().cast(), 1);
         }
-        // The orphans of its descendants become its children, and so stay below it as long as it lives. The setting
-        // survives exec and is not inherited. Without it they are found by the other means.
+        // What its descendants leave behind becomes its child, and so stays below it as long as it lives. Kept over exec
+        // and not inherited. Without it they are found by the other means.
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
         // The agent is spared when memory runs out, its steps are not. Without /proc both are alike.
         let score = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);

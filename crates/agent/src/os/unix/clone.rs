@@ -11,7 +11,7 @@ use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 
 use nix::libc;
 
-/// Function that the child runs. It never returns.
+/// What the child runs. It never returns.
 pub(super) type Entry = extern "C" fn(*mut c_void) -> !;
 
 /// `struct clone_args` of linux/sched.h, in its third form (88 bytes).
@@ -61,7 +61,7 @@ pub(super) unsafe fn in_memory(
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = cgroup;
     }
-    // SAFETY: the arguments are those that the kernel reads, and the stack has the length that they state.
+    // SAFETY: the arguments are those that the kernel reads, and the stack is as long as they say.
     let pid = unsafe { call(&raw const arguments, entry, argument) };
     if pid < 0 {
         return Err(io::Error::from_raw_os_error(i32::try_from(-pid).unwrap_or(libc::EINVAL)));
@@ -99,7 +99,7 @@ unsafe fn call(arguments: *const Arguments, entry: Entry, argument: *mut c_void)
     result
 }
 
-/// Other processors start steps with `fork`, until somebody has tested the few instructions that they would need here.
+/// Other processors start their steps by `fork`, as long as nobody has run the few instructions that they need here.
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn call(_arguments: *const Arguments, _entry: Entry, _argument: *mut c_void) -> i64 {
     -i64::from(libc::ENOSYS)

@@ -1,10 +1,10 @@
-//! The files with the identity of a machine.
+//! The files that say who a machine is.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Returns the host name: the kernel's, or that of the file if the kernel's is not ours to set.
+/// The host name: the kernel's, or that of the file when the kernel's is not ours to set.
 pub(crate) fn hostname(root: &Path, of_kernel: bool) -> String {
     let of_file = || fs::read_to_string(root.join("etc/hostname")).unwrap_or_default().trim().to_owned();
     if !of_kernel {
@@ -43,7 +43,7 @@ pub(crate) fn write_hostname(root: &Path, name: &str) -> io::Result<()> {
     let present = match fs::read(&hosts) {
         Ok(present) => present,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        // Writing it anew would lose its lines.
+        // Written anew, it would lose its lines.
         Err(error) => return Err(error),
     };
     let mut text = Vec::new();
@@ -55,8 +55,7 @@ pub(crate) fn write_hostname(root: &Path, name: &str) -> io::Result<()> {
     replace(&hosts, text)
 }
 
-/// Writes a second file and renames it, so that nobody reads half a file. Where that is not possible, as on a mounted
-/// file, it writes in place.
+/// Writes beside and renames, so that nobody reads a half; where that is not possible, as on a mounted file, in place.
 fn replace(path: &Path, text: impl AsRef<[u8]>) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;

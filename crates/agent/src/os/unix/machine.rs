@@ -1,4 +1,4 @@
-//! Properties of the machine that only the kernel has or can change.
+//! What only the kernel has, or can change.
 #![allow(unsafe_code)]
 
 use std::fs::File;

@@ -1,17 +1,17 @@
-//! Returns memory to the system that the agent has used and no longer needs.
+//! What the agent keeps of memory that it has used and needs no more.
 //!
-//! The C library keeps it for the next time, separately for each thread that ever allocated at the same time as
-//! another. That is quick, but in a machine that belongs to a stage it costs the stage megabytes.
+//! The C library keeps it for the next time, apart for each thread that ever asked at the same time as another. That is
+//! quick, and in a machine that is a stage's it is megabytes which nobody else has.
 #![allow(unsafe_code)]
 
 #[cfg(target_env = "gnu")]
 use nix::libc;
 
-/// Number of arenas. Each has gaps of its own. Threads that need more than their own cache wait for each other.
+/// Parts that memory is kept in. Each has gaps of its own; threads that ask for more than they keep themselves wait for each other.
 #[cfg(target_env = "gnu")]
 const PARTS: i32 = 1;
-/// Free memory at the end of an arena that is returned at once, in bytes. With a limit below the needs of output in
-/// transit, memory would be taken and returned over and over.
+/// Free memory at the end of a part that is given back at once, in bytes. Less than what output needs on its way would be taken
+/// and given back over and over.
 #[cfg(target_env = "gnu")]
 const GIVEN_BACK_BYTES: i32 = 1 << 20;
 /// Size, in bytes, from which an allocation goes back to the system as soon as it is freed. The buffers of threads that carry

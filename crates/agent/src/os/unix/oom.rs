@@ -1,12 +1,12 @@
-//! Detects whether the kernel ended something for lack of memory.
+//! Whether the kernel ended something for lack of memory.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::lock::lock;
 
-/// Age up to which a count serves for further steps that start. The file has hundreds of lines. A step that starts
-/// right after such an end would be blamed on it only if it fails too.
+/// How long a count is used for steps that start. The file has hundreds of lines, and a step that starts next after such
+/// an end would be told of it only if it fails too.
 const FRESH: Duration = Duration::from_millis(20);
 
 /// The last count, and when it was read.
@@ -20,7 +20,7 @@ pub(super) fn kills_so_far() -> u64 {
     kills
 }
 
-/// Returns that count for a step that starts now.
+/// That count, for a step that starts now.
 pub(super) fn kills_before() -> u64 {
     let last = *lock(&LAST);
     last.filter(|(at, _)| at.elapsed() < FRESH).map_or_else(kills_so_far, |(_, kills)| kills)

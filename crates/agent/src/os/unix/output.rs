@@ -7,16 +7,16 @@ use std::time::Instant;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// The output of a step, and the signal that its command has ended.
+/// What a step prints, and the news that its command ended.
 #[derive(Debug)]
 pub(crate) struct Output {
     from: PipeReader,
     open: bool,
-    /// Its other end is closed when the command has ended; `None` once that was reported.
+    /// Its other end is closed when the command has ended; none once that was told.
     command: Option<PipeReader>,
 }
 
-/// Capacity of the pipe of a step that prints much, in bytes. It is the limit for an unprivileged process.
+/// What the pipe of a step holds that prints much, in bytes. It is what an unprivileged process may have.
 const WIDE_BYTES: i32 = 1 << 20;
 
 /// Dropping it tells the reader that the command has ended.
@@ -25,14 +25,14 @@ pub(crate) struct CommandRuns {
     _open: PipeWriter,
 }
 
-/// Events of an output.
+/// What happened to an output.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    /// This number of bytes was read.
+    /// So many bytes were read.
     Bytes(usize),
-    /// The command has ended; reported once.
+    /// The command has ended; told once.
     CommandEnded,
-    /// Nobody holds the other end any more; reported once.
+    /// Nobody holds the other end any more; told once.
     Closed,
     /// Nothing.
     TimeOut,
@@ -57,7 +57,7 @@ impl Output {
                 match self.from.read(buffer) {
                     Ok(n) if n > 0 => return News::Bytes(n),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    // A terminal reports with EIO that nobody holds its other end any more.
+                    // The end of a terminal that nobody holds any more is told by EIO.
                     Err(error) if error.raw_os_error() != Some(nix::libc::EIO) => {
                         tracing::warn!(%error, "cannot read a step's output any more");
                     }
@@ -72,8 +72,7 @@ impl Output {
         }
     }
 
-    /// Enlarges the pipe, so that the step can go on printing meanwhile. Returns false if that is not possible, as for
-    /// a terminal.
+    /// Lets the pipe hold more, so that the step goes on printing meanwhile. False where it cannot, as a terminal.
     pub(crate) fn widen(&self) -> bool {
         fcntl(&self.from, FcntlArg::F_SETPIPE_SZ(WIDE_BYTES)).is_ok()
     }
@@ -90,7 +89,7 @@ impl Output {
         }
     }
 
-    /// Returns whether there is output, or its end, and whether the command has ended.
+    /// Whether there is output, or its end, and whether the command ended.
     fn ready(&self, until: Option<Instant>) -> (bool, bool) {
         let left = until.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.map_or(PollTimeout::NONE, |left| {

@@ -14,14 +14,14 @@ pub(super) struct Process {
     pub(super) parent: i32,
     pub(super) group: i32,
     pub(super) session: i32,
-    /// Whether it has ended and waits for its parent to take its exit status.
+    /// It has ended and waits for its parent to take its exit status.
     pub(super) zombie: bool,
     /// When it started, in ticks since the boot. Numbers are used again; a number with its start is not.
     pub(super) start: u64,
 }
 
 impl Process {
-    /// Returns text that identifies the process later: its number and its start.
+    /// What it is found by later: its number and its start.
     pub(super) fn handle(&self) -> String {
         format!("{}/{}", self.pid, self.start)
     }
@@ -33,7 +33,7 @@ impl Process {
         Some(Self { pid, parent: 0, group: 0, session: 0, zombie: false, start: start.parse().ok()? })
     }
 
-    /// Returns whether one of these is the process, or belongs to the group or session that it led.
+    /// Whether one of these is it, or of the group or session that it led.
     pub(super) fn left_something(&self, all: &HashMap<i32, Self>) -> bool {
         let reused = all.get(&self.pid).is_some_and(|now| now.start != self.start);
         !reused && all.values().any(|p| [p.pid, p.group, p.session].contains(&self.pid))
@@ -54,8 +54,8 @@ pub(super) fn find(pid: i32) -> Option<Process> {
     parse(&stat[..read])
 }
 
-/// Returns the children of a process, including zombies. This is one quick read, except on kernels that do not list
-/// children (`CONFIG_PROC_CHILDREN`).
+/// The children of a process, its zombies too. One quick read, but for kernels that do not list them
+/// (`CONFIG_PROC_CHILDREN`).
 pub(super) fn children(pid: i32) -> Vec<i32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists: Vec<String> =
@@ -66,8 +66,8 @@ pub(super) fn children(pid: i32) -> Vec<i32> {
     lists.iter().flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
 }
 
-/// Returns whether an entry of the process's environment begins with this text. The environment of a process that is
-/// gone, or that may not be read, counts as empty.
+/// Whether an entry of the process's environment begins so. That of a process which is gone, or not ours to read, is
+/// empty.
 pub(super) fn has_variable(pid: i32, beginning: &[u8]) -> bool {
     let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     environ.split_inclusive(|b| *b == 0).any(|entry| entry.starts_with(beginning))

@@ -1,4 +1,4 @@
-//! The processes of steps: they are started, waited for, and ended together with everything that they started.
+//! The processes of steps: each is started, waited for, and ended with all that it started.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -23,9 +23,9 @@ use super::wait::Ending;
 use super::{oom, orphans, proc};
 use crate::ending::{Exit, Wish};
 
-/// Runs files that are not programs.
+/// What carries out a file that is no program.
 const SHELL: &CStr = c"/bin/sh";
-/// Time for which the exit status of a killed process is awaited.
+/// How long the exit status of a killed process is waited for.
 const REAP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// All processes of an agent's steps.
@@ -36,7 +36,7 @@ pub(crate) struct Processes {
     adopts: bool,
 }
 
-/// Parameters for starting a process.
+/// What a process is started with.
 #[derive(Debug)]
 pub(crate) struct Start<'a> {
     /// The file.
@@ -45,15 +45,15 @@ pub(crate) struct Start<'a> {
     pub(crate) words: &'a [String],
     /// Further arguments.
     pub(crate) more: &'a [String],
-    /// Its complete environment, except the mark.
+    /// All of its environment but the mark.
     pub(crate) env: &'a BTreeMap<String, String>,
-    /// Its working directory.
+    /// Where it starts.
     pub(crate) dir: &'a Path,
-    /// The account that it runs as; `None` for the agent's own user.
+    /// Whom it runs as; none for the agent's own user.
     pub(crate) account: Option<&'a Account>,
     /// The size of its terminal, if it has one.
     pub(crate) terminal: Option<&'a Terminal>,
-    /// Identifies the process and its descendants. It begins with the mark of the agent.
+    /// What it and all that it starts is found by. It begins with the mark of the agent.
     pub(crate) mark: &'a str,
 }
 
@@ -109,14 +109,14 @@ impl Processes {
         Ok(Started { process, output, runs, keyboard: ends.keyboard })
     }
 
-    /// Ends all of them, including those that outlived their step.
+    /// Ends all of them, also those that outlived their step.
     pub(crate) async fn end_all(&self, wish: Wish) {
         let tree = Tree::of_all(&self.mark, self.cgroups.as_deref(), self.adopts);
         tree.end(tree.seen().await, wish).await;
     }
 
-    /// Ends the processes that an earlier process of the agent left: the steps with its mark, and the descendants of
-    /// the processes with these handles. Without a mark, ends the steps of any agent if `anybody` is set.
+    /// Ends what an earlier process of the agent left: steps of its mark, and what the processes of these handles
+    /// started. Without a mark those of anybody, if that is wanted.
     pub(crate) async fn end_left(&self, mark: Option<&str>, handles: &[&str], anybody: bool, wish: Wish) {
         if mark.is_none() && !anybody {
             return;
@@ -141,7 +141,7 @@ impl Process {
 
     /// Ends the main process and all that it started.
     pub(crate) async fn end(&mut self, wish: Wish) -> io::Result<Exit> {
-        // The process is not reaped yet, so its number cannot belong to another one.
+        // It is not reaped yet, so that its number cannot be another one's.
         let seen = self.tree.seen().await;
         // The main process is reaped while the tree is being ended, so that it does not count as living.
         let mut exit = None;
@@ -150,7 +150,7 @@ impl Process {
             let (mut reap, mut end) = (std::pin::pin!(reap), std::pin::pin!(self.tree.end(seen, wish)));
             tokio::select! {
                 () = &mut reap => end.await,
-                // A process that the kernel does not release must not keep the step from ending.
+                // A process that the kernel does not let go of must not keep the step from ending.
                 () = &mut end => drop(tokio::time::timeout(REAP_PATIENCE, reap).await),
             }
         }
@@ -165,12 +165,12 @@ impl Process {
         }
     }
 
-    /// Returns text that identifies the process after the end of this agent.
+    /// What it is found by when this agent has ended.
     pub(crate) fn handle(&self) -> Option<String> {
         self.handle.clone()
     }
 
-    /// Returns whether the kernel ended one of them for lack of memory.
+    /// Whether the kernel ended one of them for lack of memory.
     pub(crate) fn memory_ran_out(&self) -> bool {
         let counted = self.cgroup.as_ref().and_then(Cgroup::oom_kills).map(|kills| kills > 0);
         counted.unwrap_or_else(|| oom::kills_so_far() > self.oom_before)

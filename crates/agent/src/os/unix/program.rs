@@ -23,7 +23,7 @@ pub fn asked_to_end() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Signals that this process goes on after it was stopped.
+/// Tells when this process goes on after it was stopped.
 pub(crate) struct Resumed(Option<Signal>);
 
 /// Listens to that from now on. Where it cannot be listened to it is never told.
@@ -45,10 +45,10 @@ impl Resumed {
     }
 }
 
-/// Makes the kernel end a step, not its supervisor, when memory runs out.
+/// When memory runs out, a step is to go, not its supervisor.
 ///
 /// # Errors
-/// When this is not allowed: only root may do so.
+/// When this is not allowed: only root may say so.
 pub fn spare_when_memory_runs_out() -> io::Result<()> {
     std::fs::write("/proc/self/oom_score_adj", OOM_SCORE)
 }

@@ -29,7 +29,7 @@ use super::clone;
 /// The child's stack until it executes its program. It makes system calls from a few small functions.
 const STACK_BYTES: usize = 16 * 1024;
 
-/// Ways of starting a process.
+/// How a process is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// `clone3` into the cgroup.
@@ -40,10 +40,10 @@ pub(super) enum Way {
     Fork,
 }
 
-/// All ways, the best one first.
+/// All of them, the best one first.
 pub(super) const WAYS: [Way; 3] = [Way::IntoCgroup, Way::Clone, Way::Fork];
 
-/// The process to start.
+/// What is started.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
     /// The file.
@@ -52,13 +52,13 @@ pub(super) struct Plan<'a> {
     pub(super) arguments: &'a [&'a CStr],
     /// Its environment, each as `NAME=VALUE`.
     pub(super) environment: &'a [&'a CStr],
-    /// Its working directory.
+    /// Where it starts.
     pub(super) dir: &'a CStr,
     /// Its standard input.
     pub(super) input: BorrowedFd<'a>,
     /// Its standard output and error.
     pub(super) output: BorrowedFd<'a>,
-    /// Whether its standard input becomes the terminal of a session of its own.
+    /// Whether its standard input is to be the terminal of a session of its own.
     pub(super) terminal: bool,
     /// User, group and all groups it is given; none for the agent's own.
     pub(super) identity: Option<(u32, u32, &'a [u32])>,
@@ -72,11 +72,11 @@ pub(super) struct Spawned {
     pub(super) pid: i32,
     /// Readable when it has ended; none where the kernel does not know such.
     pub(super) pidfd: Option<OwnedFd>,
-    /// The way in which it was started.
+    /// How it was started.
     pub(super) way: Way,
 }
 
-/// Starts the process in the first of these ways that is available.
+/// Starts it by the first of these ways that is to be had.
 pub(super) fn spawn(plan: &Plan<'_>, ways: &[Way]) -> io::Result<Spawned> {
     let mut refused = io::Error::from(io::ErrorKind::Unsupported);
     for way in ways {
@@ -127,7 +127,7 @@ fn by_clone(plan: &Plan<'_>, cgroup: Option<&File>) -> Result<Spawned, Failure> 
 }
 
 extern "C" fn enter_from(child: *mut c_void) -> ! {
-    // SAFETY: `by_clone` passes a pointer to its `Child`, which nobody else uses at the same time.
+    // SAFETY: `by_clone` passes a pointer to its `Child`, which nobody else uses meanwhile.
     let child = unsafe { &mut *child.cast::<Child>() };
     // SAFETY: this is the child.
     unsafe { enter(child) }
@@ -138,7 +138,7 @@ fn by_fork(plan: &Plan<'_>) -> Result<Spawned, Failure> {
     let (pointers, procs) = (Pointers::of(plan), procs(plan));
     let mut child = pointers.child(plan, procs.as_ref(), Some(writer.as_raw_fd()));
     let signals = Signals::block();
-    // SAFETY: the child runs `enter` only, which makes no calls except those that are allowed after a fork.
+    // SAFETY: the child runs `enter` only, which makes no call but those that are allowed after a fork.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: this is the child.
@@ -158,8 +158,7 @@ fn by_fork(plan: &Plan<'_>) -> Result<Spawned, Failure> {
     started(pid, pidfd, Way::Fork, if told { c_int::from_ne_bytes(error) } else { 0 })
 }
 
-/// Returns the file through which the child enters its cgroup. Without it the step still runs and is supervised by the
-/// other means.
+/// Where the child enters its cgroup. Without it the step still runs and is supervised by the other means.
 fn procs(plan: &Plan<'_>) -> Option<File> {
     plan.cgroup?.procs().inspect_err(|error| tracing::warn!(%error, "no cgroup for this step")).ok()
 }
@@ -168,7 +167,7 @@ fn started(pid: i32, pidfd: Option<OwnedFd>, way: Way, error: c_int) -> Result<S
     if error == 0 {
         return Ok(Spawned { pid, pidfd, way });
     }
-    // The child ends at once, and nobody else waits for it.
+    // It ends at once, and nobody else waits for it.
     let _ = waitpid(Pid::from_raw(pid), None);
     Err(Failure::Child(io::Error::from_raw_os_error(error)))
 }
@@ -211,7 +210,7 @@ struct Signals(SigSet);
 impl Signals {
     fn block() -> Self {
         let mut before = SigSet::empty();
-        // The call fails only for a wrong first argument.
+        // It fails for a wrong first argument only.
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before));
         Self(before)
     }
@@ -219,7 +218,7 @@ impl Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        // Fails only for a wrong argument, as above.
+        // As above.
         let _ = self.0.thread_set_mask();
     }
 }
@@ -295,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_way_leads_into_the_cgroup() {
-        // Where no cgroups can be made, this test has nothing to check.
+        // Where no cgroups can be made there is nothing to be led into.
         let Some(parent) = Parent::create("test-of-spawn") else { return };
         for way in WAYS {
             let cgroup = parent.child("step").expect("a cgroup");
@@ -311,7 +310,7 @@ mod tests {
     async fn a_way_that_is_refused_gives_place_to_the_next() {
         let Some(parent) = Parent::create("test-of-refusal") else { return };
         let cgroup = parent.child("step").expect("a cgroup");
-        // The cgroup is gone, so no process can be started in it.
+        // It is gone, so nothing can be started in it.
         cgroup.remove();
         let refused = run("true", "/bin/sh", "/", Some(&cgroup), &[Way::IntoCgroup]).await;
         assert!(refused.is_err());

@@ -1,4 +1,4 @@
-//! Standard input and output of a step: a pipe, or a terminal of its own that takes input.
+//! What a step reads from and writes to: a pipe, or a terminal of its own that takes input.
 #![allow(unsafe_code)]
 
 use std::fs::File;

@@ -1,17 +1,17 @@
 //! The processes of a step, and their end.
 //!
-//! The processes are found by cgroup, by ancestry, by process group and session, and by a mark in their environment. A
-//! process can escape all of these except ancestry: when its parent ends, it becomes the child of the next process
-//! above that adopts orphans. The main process of each step adopts orphans (`PR_SET_CHILD_SUBREAPER`), and so does the
-//! agent. So nothing leaves a step while its main process lives, and nothing leaves the agent.
+//! They are found by cgroup, by ancestry, by process group and session, and by a mark in their environment. Of these a
+//! process can leave all but ancestry: its parent may end, and it is then the child of the next process above that
+//! adopts orphans. The main process of each step does (`PR_SET_CHILD_SUBREAPER`), and so does the agent. So nothing
+//! leaves a step while its main process lives, and nothing leaves the agent.
 //!
 //! ```text
 //!  look ──► SIGTERM, the oldest first ──grace──► SIGSTOP until nobody new is found ──► SIGKILL, the main process last
-//!    └─ members stay members, by number and start, and so do their children
+//!    └─ whoever was found once stays a member, by number and start, and so do its children
 //! ```
-//! The main process is asked first, so that it does not go on with its next command when the present one is ended. It
-//! is killed last, because it is the means to find the processes that it adopts. If it goes earlier, as it may on
-//! SIGTERM, the members that were seen before remain known, and so do all their descendants.
+//! The main process is asked first, so that it does not go on with its next command when the present one is ended. It is
+//! killed last, because what it adopts is found by it. When it goes earlier, as it may at a SIGTERM, the members that were
+//! seen before still are, with all that they start.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -27,16 +27,16 @@ use crate::ending::Wish;
 
 /// The variable that every process of a step has in its environment.
 pub(super) const MARK: &str = "KILN_STEP_MARK";
-/// Interval between looks for the end of the processes.
+/// How often the end of the processes is looked for.
 const LOOK: Duration = Duration::from_millis(15);
-/// Time after which killing is given up: a process in an uninterruptible wait outlives SIGKILL.
+/// How long killing goes on before it is given up: a process in an uninterruptible wait outlives SIGKILL.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
-/// Interval between rounds of killing.
+/// How often the processes are killed.
 const KILL_LOOK: Duration = Duration::from_millis(2);
-/// Time for which processes that have left the cgroup may keep the main process from being killed.
+/// How long those that have left the cgroup may keep the main process from being killed.
 const ORDER_PATIENCE: Duration = Duration::from_secs(2);
-/// Number of looks for processes that were not stopped yet. Each look that finds one was needed. A storm of forks that
-/// is not caught after this number is killed round by round.
+/// Looks for processes that were not stopped yet. Each look that finds one was needed; a storm of forks that is still
+/// not caught after so many goes on being killed.
 const STOP_ROUNDS: usize = 50;
 /// Looks at what is adopted, of some 20 microseconds each, between two looks at all processes,
 const CHASE_ROUNDS: usize = 2000;
@@ -47,12 +47,12 @@ const QUIET_ROUNDS: usize = 40;
 #[derive(Debug, Clone)]
 pub(super) struct Tree {
     top: Top,
-    /// Text to look for in the environments of processes.
+    /// What to look for in the environment of processes.
     variable: Vec<u8>,
     cgroup: Option<Cgroup>,
 }
 
-/// Root of the members.
+/// What members descend from.
 #[derive(Debug, Clone, Copy)]
 enum Top {
     /// The main process of a step, not yet reaped.
@@ -90,7 +90,7 @@ impl Tree {
         Self { top, variable: variable.into_bytes(), cgroup: cgroups.map(Parent::whole) }
     }
 
-    /// Returns the members that can be seen now. For a step, it must be called before the main process is reaped.
+    /// Those that can be seen now. For a step: to be called before the main process is reaped.
     pub(super) async fn seen(&self) -> Seen {
         let tree = self.clone();
         let looked = tokio::task::spawn_blocking(move || {
@@ -171,8 +171,8 @@ impl Tree {
         done.await.unwrap_or_default()
     }
 
-    /// Stops all members until no new one is found, so that none can start another one while they are killed. Returns
-    /// the number of living members.
+    /// Stops all, until nobody new is found, so that nobody starts another one while they are being killed. Gives how
+    /// many live.
     fn stop(&self, seen: &mut Seen) -> usize {
         let mut stopped = HashSet::new();
         let mut living = Vec::new();
@@ -211,8 +211,8 @@ impl Tree {
         }
     }
 
-    /// Kills the members that have left the cgroup. If there are none, or if `all` is set, also kills the others and
-    /// the main process. Returns the number that lived.
+    /// Kills those that have left the cgroup, or when there are none, or it has to be `all`, the others and the main
+    /// process. Gives how many lived.
     fn kill_once(&self, seen: &mut Seen, all: bool) -> usize {
         self.chase(seen, Signal::SIGKILL);
         let living = self.look(seen);
@@ -249,8 +249,7 @@ impl Tree {
                 found.insert(p.pid);
             }
         }
-        // The agent is never a member, whatever is written into a cgroup. Otherwise its other children would be members
-        // too.
+        // The agent is nobody's member, whatever is written into a cgroup; else its other children would be too.
         found.remove(&own);
         // Children of a member are members. A parent may be listed behind its child, hence the loop.
         loop {
@@ -300,7 +299,7 @@ mod tests {
 
     use super::*;
 
-    /// A process that is ended when the value is dropped.
+    /// A process that is ended with this.
     struct Sleeper(Child);
 
     impl Sleeper {

@@ -25,7 +25,7 @@ pub(super) struct Ending {
     exit: Option<Exit>,
 }
 
-/// Source of the signal that it is time to look.
+/// What tells that it is time to look.
 #[derive(Debug)]
 enum News {
     /// The descriptor of the process can be read.
@@ -66,7 +66,7 @@ impl Ending {
             }
             match &mut self.news {
                 News::Process(fd) => fd.readable().await?.clear_ready(),
-                // The stream of signals ends only with the runtime.
+                // It ends with the runtime only.
                 News::Any(signal) => drop(signal.recv().await),
             }
         }

@@ -12,29 +12,29 @@ use kiln_executor::{Fleet, FleetError, Lease, Want};
 use kiln_wire::run::Phase;
 use tokio::sync::watch;
 
-/// One agent, and the means to disturb it.
+/// One agent and what may happen to it.
 struct Machine {
     rig: Rig,
     link: Link,
     ended: watch::Sender<Option<String>>,
 }
 
-/// The agents of a run, by the ids of their stages.
+/// The agents of a run by the ids of their stages.
 #[derive(Default)]
 pub struct Agents {
     machines: Mutex<BTreeMap<String, Machine>>,
-    /// Stages that get no instance, with the reasons.
+    /// Stages that get no instance, and why.
     refused: BTreeMap<String, String>,
-    /// Stages that wait until they are released.
+    /// Stages that wait until they are let go.
     held_up: BTreeMap<String, watch::Sender<bool>>,
-    /// The calls of the fleet, in order.
+    /// What was asked of the fleet, in order.
     calls: Mutex<Vec<String>>,
-    /// Whether a new agent stops answering once it is set up.
+    /// Whether a new agent answers no more once it is set up.
     frozen_first: bool,
-    /// Number of connections to a new agent that break.
+    /// How many connections to a new agent break.
     refused_first: u64,
     releases_fail: bool,
-    /// Whether an instance may be held, as an instance of a runner may.
+    /// Whether an instance may be held, as one of a runner may.
     holds: bool,
 }
 
@@ -51,12 +51,12 @@ impl Agents {
         self.held_up[stage].send_replace(true);
     }
 
-    /// Makes a stage's agent stop answering, while its connections stay open.
+    /// A stage's agent answers no more, and its connections stay open.
     pub fn freeze(&self, stage: &str) {
         self.machines()[stage].link.stand_still();
     }
 
-    /// Makes new agents stop answering once they are set up.
+    /// New agents answer no more once they are set up.
     pub fn freeze_first(&mut self) {
         self.frozen_first = true;
     }
@@ -65,7 +65,7 @@ impl Agents {
         self.refused_first = connections;
     }
 
-    /// Makes releases fail.
+    /// What is given back is not taken.
     pub fn fail_releases(&mut self) {
         self.releases_fail = true;
     }
@@ -74,40 +74,40 @@ impl Agents {
         self.holds = true;
     }
 
-    /// Ends the agent of a stage as a crash does.
+    /// The agent of a stage ends like a crash.
     pub fn kill(&self, stage: &str) {
         self.machines()[stage].rig.kill();
     }
 
-    /// Crashes the agent of a stage and starts it again, as its machine's service manager does.
+    /// The agent of a stage crashes and is started again, as a service of its machine is.
     pub fn restart(&self, stage: &str) {
         let machines = self.machines();
         machines[stage].rig.restart(&machines[stage].link);
     }
 
-    /// Breaks the connections to a stage's agent.
+    /// The connections to a stage's agent break.
     pub fn cut(&self, stage: &str) {
         self.machines()[stage].link.cut();
     }
 
-    /// Breaks the connections to a stage's agent, and this number of the next ones.
+    /// The connections to a stage's agent break, and so many of the next ones.
     pub fn refuse_connections(&self, stage: &str, connections: u64) {
         self.machines()[stage].link.refuse(connections);
     }
 
-    /// Makes the agent of a stage unreachable for good.
+    /// No connection to a stage's agent can be made any more.
     pub fn close(&self, stage: &str) {
         self.machines()[stage].link.close();
     }
 
-    /// Ends the instance of a stage by itself, and the processes in it.
+    /// The instance of a stage ends by itself, and what ran there with it.
     pub fn end(&self, stage: &str, evidence: &str) {
         let machines = self.machines();
         machines[stage].ended.send_replace(Some(evidence.to_owned()));
         machines[stage].rig.kill();
     }
 
-    /// Returns the calls of the fleet, in order.
+    /// What was asked of the fleet, in order.
     pub fn calls(&self) -> Vec<String> {
         self.calls.lock().expect("no panic").clone()
     }
@@ -121,7 +121,7 @@ impl Agents {
     }
 }
 
-/// Returns the stage's id without the run's id.
+/// The stage's id without that of its run.
 fn bare(stage: &str) -> &str {
     stage.split_once('-').map_or(stage, |(_, id)| id)
 }

@@ -1,15 +1,15 @@
-//! Rules that hold for the events of every run.
+//! What holds for the events of every run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_wire::run::{Event, RunReport, StageReport, StepReport};
 
-/// State of a stage after the events so far.
+/// What was told of a stage so far.
 #[derive(Default)]
 struct Stage {
     started: bool,
     ready: bool,
-    /// Number of starts of each step.
+    /// How often each step was begun.
     begun: BTreeMap<String, u32>,
     finished: Vec<StepReport>,
     /// Steps that may begin once more, because their group runs again.
@@ -17,8 +17,7 @@ struct Stage {
     report: Option<StageReport>,
 }
 
-/// Asserts that the events come in an order that a reader can rely on, that they can be read back, and that they agree
-/// with the reports.
+/// Asserts that the events have an order that a reader can rely on, that they can be read back, and that the reports say the same.
 #[track_caller]
 pub fn assert_well_formed(events: &[Event], report: &RunReport) {
     assert!(matches!(events.first(), Some(Event::RunStarted { run_id, .. }) if *run_id == report.run_id));
@@ -100,7 +99,7 @@ fn take(stage: &mut Stage, event: &Event) {
             stage.finished.push(report.clone());
         }
         Event::StageFinished { report } => {
-            // The texts may differ: a secret of a later step is masked in the report of the stage.
+            // The texts may differ: what a later step makes secret is masked in the report of its stage.
             let ends =
                 |steps: &[StepReport]| steps.iter().map(|s| (s.id.clone(), s.status, s.attempts)).collect::<Vec<_>>();
             assert_eq!(ends(&report.steps), ends(&stage.finished));

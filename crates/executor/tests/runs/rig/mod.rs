@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use fleet::Agents;
 use transcript::Transcript;
 
-/// Limit for the duration of a run.
+/// No run takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Something that happens while a run goes on. The names are those of stages.
@@ -32,9 +32,9 @@ pub enum Act {
     Restart(&'static str),
     /// The connections to the agent break; new ones can be made.
     Cut(&'static str),
-    /// The connections break, and this number of the next ones.
+    /// The connections break, and so many of the next ones.
     Refuse(&'static str, u64),
-    /// The agent stops answering, and its connections stay open.
+    /// The agent answers no more, and its connections stay open.
     Freeze(&'static str),
     /// The agent cannot be reached any more.
     Close(&'static str),
@@ -46,7 +46,7 @@ pub enum Act {
     Touch(&'static str),
 }
 
-/// A pipeline, its options, and the events that disturb it.
+/// A pipeline, what is given with it, and what happens to it.
 pub struct Scenario {
     plan: Plan,
     pub options: Options,
@@ -56,11 +56,11 @@ pub struct Scenario {
     dir: tempfile::TempDir,
 }
 
-/// Result of a run.
+/// What a run told.
 pub struct Told {
     pub events: Vec<Event>,
     pub report: RunReport,
-    /// The calls of the fleet, in order.
+    /// What was asked of the fleet, in order.
     pub calls: Vec<String>,
     transcript: Transcript,
     dir: tempfile::TempDir,
@@ -85,7 +85,7 @@ fn indent(text: &str, by: usize) -> String {
     lines.iter().map(|line| format!("{:by$}{}\n", "", &line[own..])).collect()
 }
 
-/// Makes the shortest timeout that a file can have pass in a second.
+/// Lets the shortest timeout that a file can have pass in a second.
 fn hasten(timeout: &mut Option<Limit>) {
     if let Some(limit) = timeout.as_mut().filter(|limit| limit.time == Duration::from_secs(10)) {
         limit.time = Duration::from_secs(1);
@@ -134,14 +134,14 @@ impl Scenario {
         Self { plan, options, agents: Agents::default(), acts: Vec::new(), cancelled: false, dir }
     }
 
-    /// Makes something happen at the first line of the transcript that begins with this text.
+    /// Lets something happen at the first line of the transcript that begins like this.
     #[must_use]
     pub fn when(mut self, line: &str, act: Act) -> Self {
         self.acts.push((line.to_owned(), act));
         self
     }
 
-    /// Changes the options of the run.
+    /// Changes what is given with the pipeline.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
         change(&mut self.options);
@@ -215,7 +215,7 @@ fn carry_out(act: &Act, agents: &Agents, cancel: &CancellationToken, dir: &Path)
     }
 }
 
-/// Asserts that each instance was released once, and that each abandoned wait was reported to the fleet.
+/// Asserts that each instance was given back once, and each wait for one that was given up was told of.
 #[track_caller]
 fn assert_given_back(calls: &[String]) {
     let of = |call: &str| calls.iter().filter_map(|c| c.strip_prefix(call)).map(str::to_owned).collect::<Vec<_>>();
@@ -227,13 +227,13 @@ fn assert_given_back(calls: &[String]) {
 }
 
 impl Told {
-    /// Compares the transcript, in order of arrival, with the expected one.
+    /// Compares the transcript, as it came, with what is expected.
     #[track_caller]
     pub fn check(&self, expect: &str) {
         self.compare(&self.transcript.as_told(), expect);
     }
 
-    /// Compares the transcript by stage and step, for things that happen at the same time.
+    /// Compares the transcript by stage and step: for what happens at the same time.
     #[track_caller]
     pub fn check_by_part(&self, expect: &str) {
         self.compare(&self.transcript.by_part(), expect);
@@ -260,7 +260,7 @@ impl Told {
         std::fs::read_to_string(self.dir.path().join(name)).expect("a file")
     }
 
-    /// Returns all events, as JSON.
+    /// Returns everything that was told, as JSON.
     pub fn json(&self) -> String {
         self.events.iter().map(|event| serde_json::to_string(event).expect("JSON") + "\n").collect()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_wire::run::{Event, StepReport, Tests};
 
-/// Turns events into lines. Details that differ from run to run, such as times, are left out.
+/// Makes lines of events. What differs from run to run, such as times, is left out.
 #[derive(Default)]
 pub struct Transcript {
     lines: Vec<String>,
@@ -22,7 +22,7 @@ impl Transcript {
             Event::Waiting { stage, what, .. } if what.starts_with("an instance: ") => {
                 self.say(format!("{stage} waits for {what}"));
             }
-            // The length of other waits differs from run to run, so they are not part of the transcript.
+            // How long other waits take differs from run to run, so they are no part of the transcript.
             Event::Waiting { stage, step, what, .. } => {
                 let step = step.as_ref().map(|step| format!(".{step}")).unwrap_or_default();
                 return vec![format!("{stage}{step} waits for {what}")];
@@ -33,7 +33,7 @@ impl Transcript {
                 self.say(format!("{stage}.{step} started, attempt {attempt}"));
             }
             Event::Output { stage, step, text, .. } => self.print(&format!("{stage}.{step}"), text),
-            // The division of cases into events differs from run to run.
+            // How they are cut into events is not the same in every run.
             Event::TestCases { .. } => {}
             Event::StepRetry { stage, step, message, wait, .. } => {
                 self.finish(&format!("{stage}.{step}"));
@@ -69,7 +69,7 @@ impl Transcript {
         let rest = self.rest.entry(key.to_owned()).or_default();
         rest.push_str(text);
         while let Some(at) = rest.find('\n') {
-            // Drone's echo of each command repeats the file.
+            // Drone's echo of each command says what the file says.
             if !rest.starts_with("+ ") {
                 self.lines.push(format!("{key} | {}", &rest[..at]));
             }
@@ -83,12 +83,12 @@ impl Transcript {
         }
     }
 
-    /// Returns the lines in order of arrival.
+    /// Returns the lines as they came.
     pub fn as_told(&self) -> String {
         self.lines.join("\n")
     }
 
-    /// Returns the lines by stage and step, for things that happen at the same time.
+    /// Returns the lines by stage and step, for what happens at the same time.
     pub fn by_part(&self) -> String {
         let mut lines: Vec<&String> = self.lines.iter().collect();
         // A line begins with its part: `run`, `stage` or `stage.step`.
