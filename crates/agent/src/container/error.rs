@@ -53,15 +53,15 @@ pub enum EngineError {
     /// It does not answer any more.
     #[error("the container engine went away when it was to {what}: {error}")]
     Gone {
-        /// What was asked.
+        /// Call to the engine, in words for people.
         what: &'static str,
-        /// The error.
+        /// Text of the error, as the engine or the connection gave it.
         error: String,
     },
     /// It said no.
     #[error("the container engine refuses to {what}: {message}")]
     Refused {
-        /// What was asked.
+        /// Call to the engine, in words for people.
         what: &'static str,
         /// The status of its answer.
         status: u16,
@@ -71,9 +71,9 @@ pub enum EngineError {
     /// Its answer is none.
     #[error("the container engine answers something else when it is to {what}: {error}")]
     Unreadable {
-        /// What was asked.
+        /// Call to the engine, in words for people.
         what: &'static str,
-        /// The error.
+        /// Text of the error, as the engine or the connection gave it.
         error: String,
     },
 }

@@ -50,7 +50,7 @@ const SWEEP_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Containers {
     engine: Engine,
-    /// With what the marks of its steps begin.
+    /// Prefix of the marks of its steps.
     mark: String,
     stage: Mutex<Stage>,
     /// Whether the network and the volumes of the stage are there. Held while they are made.

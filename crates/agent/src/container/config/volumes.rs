@@ -19,7 +19,7 @@ const SOCKET: &str = "/var/run/docker.sock";
 const PLATFORM_TOOL: &str = "/usr/bin/hcli";
 /// Where tokens of workloads are minted.
 const MINT_DIR: &str = "/tmp/harness-wi";
-/// What is kept in memory is open to all users of a container, as `/tmp` is.
+/// Mode of a volume in memory: all users of a container may write to it, as to `/tmp`.
 const MEMORY_MODE: i64 = 0o1777;
 /// In words, what a container may do to a device.
 const ALL_OF_A_DEVICE: &str = "rwm";
