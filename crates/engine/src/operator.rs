@@ -96,7 +96,7 @@ impl Engine {
         }
         self.store.set_drained(pool, drained).await?;
         self.host.signal();
-        Ok(())
+        Ok(self.store.flush().await?)
     }
 
     async fn change(
@@ -109,6 +109,7 @@ impl Engine {
             let (next, why) = change(&row)?;
             if next.generation == row.generation || self.store.update_instance(&next, &why).await? {
                 self.host.signal();
+                self.store.flush().await?;
                 return Ok(next);
             }
         }

@@ -61,6 +61,13 @@ impl Engine {
     /// When no pool can serve the stage, or the stage has ended.
     pub async fn acquire(&self, demand: &Demand) -> Result<Assigned, SetupError> {
         self.refuse_forestalled(&demand.id)?;
+        let outcome = self.wait_for_instance(demand).await;
+        // A caller is told only what a power cut cannot undo. The rows were visible before, so that the pass went on.
+        self.store.flush().await?;
+        outcome
+    }
+
+    async fn wait_for_instance(&self, demand: &Demand) -> Result<Assigned, SetupError> {
         // Expected before the row is written, so that no news is missed.
         let mut news = self.waiters.expect(&demand.id);
         let (mut stage, mut instance) = match self.demand_row(demand) {
@@ -211,6 +218,7 @@ impl Engine {
             let Some(stage) = self.store.stage(id).await? else { return Ok(false) };
             if stage.state == StageState::Ended || self.end_row(&stage, Cause::new(code, evidence)).await? {
                 self.memory().forestalled.forget(id);
+                self.store.flush().await?;
                 return Ok(true);
             }
         }

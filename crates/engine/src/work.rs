@@ -74,6 +74,7 @@ impl Engine {
         if work == Work::Launch {
             return self.launch(rows).await;
         }
+        self.store.flush().await?;
         let each = rows.into_iter().map(|row| async move {
             match work {
                 Work::Launch => Ok(()),
@@ -168,6 +169,7 @@ impl Engine {
         if launching.is_empty() {
             return Ok(());
         }
+        self.store.flush().await?;
         let outcome = driver.launch(&request).await;
         let written = join_all(launching.iter().map(|row| self.launch_ended(row, &outcome))).await;
         if matches!(&outcome, Err(error) if error.class == ErrorClass::Ambiguous) {

@@ -104,8 +104,13 @@ pub enum Leasing {
     Rows(BTreeMap<String, Lease>),
 }
 
-/// The rows. Every call is one transaction; its writes are durable when it returns.
+/// The rows. Every call is one transaction. Other calls see its writes when it returns; they survive a power cut once a
+/// [`Store::flush`] that was called afterwards has returned.
 pub trait Store: Send + Sync {
+    /// Returns when all writes of calls that have returned would survive a power cut. It comes before anything that
+    /// leaves the process because of such a write: a call to a cloud, an answer to a caller.
+    fn flush(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
     /// Returns for how long writes have failed, and why; none while they succeed.
     fn write_trouble(&self) -> Option<WriteTrouble>;
 

@@ -178,6 +178,15 @@ impl Database {
         Ok(Session { transaction, writes: &self.writes, at_ms: self.now_ms() })
     }
 
+    /// Returns when all commits made so far survive a power cut.
+    pub(crate) async fn flush(&self) -> Result<(), Fault> {
+        match &self.connections {
+            Connections::Sqlite { wal: Some(wal), .. } => self.writes.note(wal.sync().await),
+            // Nobody wants the commits to survive, or PostgreSQL has flushed each of them.
+            Connections::Sqlite { wal: None, .. } | Connections::Postgres(_) => Ok(()),
+        }
+    }
+
     /// Returns the time, in milliseconds since 1970.
     pub(crate) fn now_ms(&self) -> i64 {
         match self.clock.get() {
@@ -217,6 +226,7 @@ impl Connections {
     async fn begin(&self) -> Result<Transaction<'_>, Fault> {
         Ok(match self {
             Self::Sqlite { writer, wal, checkpoints, .. } => {
+                wal.as_ref().map_or(Ok(()), WalSync::check)?;
                 let begun = writer.begin_with("BEGIN IMMEDIATE").await?;
                 Transaction::Sqlite(begun, wal.as_ref(), checkpoints.as_ref())
             }
@@ -248,7 +258,7 @@ impl Session<'_> {
         self.writes.note(row)
     }
 
-    /// Commits the transaction. Its changes are durable when this returns.
+    /// Commits the transaction. Others see its changes when this returns; [`Database::flush`] makes them durable.
     pub(crate) async fn commit(self) -> Result<(), Fault> {
         self.writes.note(self.transaction.commit().await)?;
         self.writes.note_commit();
@@ -292,10 +302,10 @@ impl Transaction<'_> {
                 if let Some(checkpoints) = checkpoints {
                     checkpoints.note_commit();
                 }
-                match wal {
-                    Some(wal) => wal.sync().await,
-                    None => Ok(()),
+                if let Some(wal) = wal {
+                    wal.note_commit();
                 }
+                Ok(())
             }
             Self::Postgres(session, server) => server.answer(session.commit()).await.map_err(Fault::committing),
         }

@@ -66,6 +66,7 @@ impl SqlStore {
         }
         session.execute(ANCHOR, &values![boot, epoch_ms]).await?;
         session.commit().await?;
+        self.database.flush().await?;
         Ok(epoch_ms)
     }
 
@@ -102,6 +103,7 @@ impl SqlStore {
             return row.text(0);
         }
         self.write(Room::Free, REMEMBER, &values![name, value]).await?;
+        self.database.flush().await?;
         match self.database.row(RECALL, &values![name]).await? {
             Some(row) => row.text(0),
             None => Err(Fault::Statement(sqlx::Error::RowNotFound)),

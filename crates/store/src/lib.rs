@@ -10,8 +10,9 @@
 //! - A transaction awaits nothing but the database.
 //! - The database itself refuses a stage with two instances and an instance with two stages.
 //!
-//! A write is durable when its call returns: it survives the death of the process, and a power cut unless the URL says
-//! `sync=off`. Otherwise an instance whose claim was lost would be given to a second stage.
+//! A write is visible when its call returns, and survives the death of the process. [`SqlStore`]'s `flush` makes it
+//! survive a power cut, unless the URL says `sync=off`: without that an instance whose claim was lost would be given to a
+//! second stage. A pass goes on meanwhile, because a flush waits for all that VMs write to the same disk.
 
 mod changes;
 mod checkpoints;

@@ -22,6 +22,10 @@ where
 }
 
 impl Store for SqlStore {
+    fn flush(&self) -> Answer<'_, ()> {
+        trying(self.database.flush(), || "flush what was written to the disk".to_owned())
+    }
+
     fn write_trouble(&self) -> Option<WriteTrouble> {
         self.database.writes.trouble()
     }

@@ -75,6 +75,7 @@ macro_rules! pass_on {
 }
 
 pass_on! {
+    flush() -> ();
     anchor(boot: &'a str, epoch_ms: i64) -> i64;
     enroll(me: &'a Holder) -> ();
     lease(me: &'a Holder, wanted: &'a BTreeMap<String, Option<Lease>>) -> Leasing;

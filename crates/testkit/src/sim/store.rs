@@ -115,6 +115,10 @@ impl World {
 }
 
 impl Store for SimStore {
+    fn flush(&self) -> Answer<'_, ()> {
+        self.read("flush", |w| w.marks.unflushed.clear())
+    }
+
     fn write_trouble(&self) -> Option<WriteTrouble> {
         let world = self.shared.world();
         let (since_ms, why) = world.processes.get(self.runner)?.refused.since_ms?;

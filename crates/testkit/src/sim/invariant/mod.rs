@@ -9,6 +9,7 @@
 //! | `hold_is_kept` | an instance that an operator holds is not claimed and outlives its stage |
 //! | `limit_is_a_limit` | live rows and existing VMs never exceed it together |
 //! | `intent_before_effect` | a launch has a row in `launching`, a call for sleep or waking one that says so |
+//! | `told_when_durable` | a launch leaves when its rows would survive a power cut, and a caller is told of an instance when its claim would |
 //! | `one_token_one_launch` | a token always asks for the same |
 //! | `one_work_at_a_time` | one process does one thing at a time with an instance |
 //! | `every_end_has_a_cause`, `causes_are_true` | every end has a cause, and each cause is what happened |
@@ -49,6 +50,8 @@ pub use step::{after_step, is_strange};
 pub struct Marks {
     /// Instances whose row has ever been in `launching`.
     pub was_launching: BTreeSet<InstanceId>,
+    /// Instances whose row was inserted, or that were claimed, since the store was last flushed.
+    pub unflushed: BTreeSet<InstanceId>,
     /// The instance that a stage's clients got, by the stage's attempt.
     pub handed_out: BTreeMap<(StageId, i64), InstanceId>,
     /// The stage whose clients got each instance.

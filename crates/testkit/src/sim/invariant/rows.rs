@@ -35,6 +35,7 @@ pub fn instance_changed(w: &mut World, runner: usize, changed: &Changed<Instance
 fn created(w: &mut World, runner: usize, new: &Instance, reason: &str) {
     w.say(&format!("r{runner} instance {} intended for {} ({}): {reason}", new.id, new.flavor, new.image));
     w.marks.count("instances");
+    w.marks.unflushed.insert(new.id.clone());
     let (now, well) = (w.now_ms(), w.well_ms);
     w.marks.created.insert(new.id.clone(), (now, well));
     if new.generation != 1 || new.state != State::Intended {

@@ -98,6 +98,7 @@ pub fn claimed(w: &mut World, runner: usize, stage: &Changed<Stage>, instance: &
     stage_changed(w, runner, stage);
     super::instance_changed(w, runner, instance, &format!("claimed by {}", stage.new.id));
     w.marks.count("claims");
+    w.marks.unflushed.insert(instance.new.id.clone());
     let well = w.well_ms;
     w.marks.assigned_well.insert(stage.new.id.clone(), well);
     let row = &instance.new;
@@ -127,6 +128,9 @@ pub fn claimed(w: &mut World, runner: usize, stage: &Changed<Stage>, instance: &
 
 /// Checks a client that got an instance for its stage.
 pub fn handed_out(w: &mut World, stage: &StageId, attempt: i64, instance: &InstanceId) {
+    if w.marks.unflushed.contains(instance) {
+        w.violate("told_when_durable", format!("{stage} was told of {instance} before its claim was flushed"));
+    }
     let first = w.marks.handed_out.entry((stage.clone(), attempt)).or_insert_with(|| instance.clone()).clone();
     if first != *instance {
         w.violate("one_instance_one_stage", format!("clients of {stage} got {first} and {instance}"));
