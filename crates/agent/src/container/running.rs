@@ -205,15 +205,17 @@ async fn memory_ran_out(kept: &Kept, code: i64) -> bool {
     let start = Instant::now();
     loop {
         let looked = kept.docker.inspect_container(&kept.id, None::<InspectContainerOptions>).await;
-        let state = match looked {
-            Ok(looked) => looked.state.unwrap_or_default(),
+        let ran_out = match looked {
+            Ok(looked) => looked.state.and_then(|state| state.oom_killed),
             Err(error) => {
                 tracing::warn!(%error, "whether memory ran out in a container is not known");
                 return false;
             }
         };
-        if state.oom_killed == Some(true) {
-            return true;
+        match ran_out {
+            Some(true) => return true,
+            Some(false) => {}
+            None => tracing::warn!("the engine does not say whether memory ran out in a container"),
         }
         if code != KILLED || start.elapsed() >= NOTICED_WITHIN {
             return false;

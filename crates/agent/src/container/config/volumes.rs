@@ -71,16 +71,18 @@ pub(super) fn put(
 
 impl Surroundings<'_> {
     fn volume(&self, name: &str) -> Result<&Volume, ContainerError> {
-        let names = |volume: &Volume| {
-            let host = volume.host.as_ref().map(|host| host.name.clone());
-            host.or_else(|| volume.temp.as_ref().map(|temp| temp.name.clone())).unwrap_or_default()
-        };
-        let found = self.volumes.iter().find(|volume| names(volume) == name);
+        let found = self.volumes.iter().find(|volume| name_of(volume) == Some(name));
         found.ok_or_else(|| ContainerError::NoVolume {
             name: name.into(),
-            known: self.volumes.iter().map(names).collect(),
+            known: self.volumes.iter().filter_map(name_of).map(str::to_owned).collect(),
         })
     }
+}
+
+/// Returns the name of a volume; none for one that is neither of the host nor temporary.
+fn name_of(volume: &Volume) -> Option<&str> {
+    let host = volume.host.as_ref().map(|host| host.name.as_str());
+    host.or_else(|| volume.temp.as_ref().map(|temp| temp.name.as_str()))
 }
 
 /// What a container sees so far.
