@@ -39,10 +39,12 @@ pub fn ordered(w: &mut World, runner: usize, order: &'static str, id: &str) {
     }
     let of_batch =
         |other: &InstanceId| *other == id || w.rows.instances.get(other).is_some_and(|row| row.token == id.as_str());
-    if order == "launch" && w.marks.unflushed.iter().any(of_batch) {
+    let (was_launching, unflushed) =
+        (w.marks.was_launching.iter().any(of_batch), w.marks.unflushed.iter().any(of_batch));
+    if order == "launch" && unflushed {
         w.violate("told_when_durable", format!("runner{runner} launches {id} before its rows were flushed"));
     }
-    if order == "launch" && !w.marks.was_launching.iter().any(of_batch) {
+    if order == "launch" && !was_launching {
         w.violate("intent_before_effect", format!("runner{runner} launches {id} whose row is {state:?}"));
     }
 }
