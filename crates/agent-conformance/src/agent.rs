@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::call::{Answer, call};
+use crate::checks::container::IMAGE;
 use crate::checks::result;
 use crate::expect::{Expected, Finding, breach};
 use crate::target::{Clients, StartError, Target};
@@ -59,7 +60,8 @@ impl Agent {
     /// Ends the stage, and removes what the checks made.
     pub(crate) async fn part(&self) {
         // Whatever it answers, there is nobody left to tell.
-        let _ = self.sh(&format!("rm -rf {}", self.dir)).await;
+        let image = format!("docker image rm {IMAGE} >/dev/null 2>&1 || :");
+        let _ = self.sh(&format!("rm -rf {}; command -v docker >/dev/null && {image}", self.dir)).await;
         let _ = self.post("/destroy", &json!({})).await;
     }
 

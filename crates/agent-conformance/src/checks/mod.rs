@@ -1,6 +1,7 @@
 //! The checks, by the sections of the protocol's description.
 
 mod cadence;
+pub(crate) mod container;
 mod end;
 mod environment;
 mod form;
@@ -83,6 +84,7 @@ const LISTS: &[&[Check]] = &[
     host::CHECKS,
     environment::CHECKS,
     hand_over::CHECKS,
+    container::CHECKS,
     not_yet::CHECKS,
 ];
 
