@@ -37,6 +37,9 @@ echo LANG=C.UTF-8 > "$tree/etc/default/locale"
 chroot "$tree" systemctl enable systemd-networkd.service systemd-resolved.service > /dev/null 2>&1
 ln -sf ../run/systemd/resolve/stub-resolv.conf "$tree/etc/resolv.conf"
 
+# A VM for one stage needs no environment of Python for itself: `pip install` works as in a container image.
+printf '[global]\nbreak-system-packages = true\nroot-user-action = ignore\ndisable-pip-version-check = true\n' > "$tree/etc/pip.conf"
+
 # Work that only a long-lived machine needs, and that would start in the middle of somebody's step.
 for unit in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
     dpkg-db-backup.timer systemd-tmpfiles-clean.timer motd-news.timer man-db.timer logrotate.timer \

@@ -56,6 +56,7 @@ pub async fn doctor(layout: &Layout, settings: &Settings) -> Vec<Check> {
         checks.push(builder("newuidmap", found("newuidmap")));
         checks.push(subuid_check());
     }
+    checks.push(registry_check());
     checks.push(disk_check(layout));
     checks.push(memory_check());
     checks.push(images_check(layout, settings));
@@ -77,6 +78,16 @@ fn required(name: &'static str, found: Option<String>, remedy: &str) -> Check {
     let ok = found.is_some();
     let remedy = if ok { String::new() } else { remedy.to_owned() };
     Check { name, ok, optional: false, detail: found.unwrap_or_else(|| "not found".to_owned()), remedy }
+}
+
+fn registry_check() -> Check {
+    let found = found("docker-registry");
+    let ok = found.is_some();
+    let detail = found.unwrap_or_else(|| {
+        "not found; only a cache of container images on this host needs it (`registry_mirror` of a pool)".to_owned()
+    });
+    let remedy = if ok { String::new() } else { "sudo apt-get install docker-registry".to_owned() };
+    Check { name: "registry", ok, optional: true, detail, remedy }
 }
 
 fn builder(name: &'static str, found: Option<String>) -> Check {

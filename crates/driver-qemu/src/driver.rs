@@ -24,6 +24,7 @@ use crate::clone::disk_watch::DiskWatch;
 use crate::clone::instance::Instance;
 use crate::clone::owner::{Owner, Ownership, valid_name};
 use crate::clone::record;
+use crate::containers::Wish;
 use crate::error::QemuError;
 use crate::golden::recipe::Recipe;
 use crate::golden::saved::Golden;
@@ -67,7 +68,9 @@ struct Inner {
     owner: Owner,
     binary: OnceCell<Binary>,
     accel: OnceCell<Accel>,
-    goldens: tokio::sync::Mutex<HashMap<(String, Shape), Arc<Golden>>>,
+    goldens: tokio::sync::Mutex<HashMap<(String, Shape, Wish), Arc<Golden>>>,
+    /// Held while container images are put into an image, so that many launches at once do it once.
+    preloading: tokio::sync::Mutex<()>,
     /// Keys of the golden VMs of which adopted clones run.
     proven: HashSet<String>,
     /// Ends with this value, before the book does.
@@ -114,6 +117,7 @@ impl QemuDriver {
             binary: OnceCell::new(),
             accel: OnceCell::new(),
             goldens: tokio::sync::Mutex::default(),
+            preloading: tokio::sync::Mutex::default(),
             proven,
             _disk_watch: watch.map_err(QemuError::io("watch the disk of", vms))?,
             book,
@@ -139,7 +143,7 @@ impl QemuDriver {
     /// # Errors
     /// When there is no such image, or it does not come up.
     pub async fn ensure_golden(&self, image: &str, shape: Shape) -> Result<(), QemuError> {
-        self.inner.golden(image, shape).await.map(drop)
+        self.inner.golden(image, shape, &Wish::default()).await.map(drop)
     }
 
     #[cfg(test)]
@@ -170,20 +174,30 @@ impl Inner {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn golden(&self, image: &str, shape: Shape) -> Result<Arc<Golden>, QemuError> {
+    async fn golden(&self, image: &str, shape: Shape, wish: &Wish) -> Result<Arc<Golden>, QemuError> {
+        let image = self.image(image, wish).await?;
         // Held while it is built, so that eight launches at once build it once.
         let mut goldens = self.goldens.lock().await;
-        let image = self.images().get(image)?;
-        let key = (image.digest.clone(), shape);
+        let key = (image.identity(), shape, wish.clone());
         if let Some(golden) = goldens.get(&key) {
             return Ok(Arc::clone(golden));
         }
-        let golden = Arc::new(self.make_golden(&image, shape).await?);
+        let golden = Arc::new(self.make_golden(&image, shape, wish).await?);
         if self.proven.contains(golden.key()) {
             golden.prove();
         }
         goldens.insert(key, Arc::clone(&golden));
         Ok(golden)
+    }
+
+    /// Returns the image with the container images that a pool wants in it. Launches of pools that want none wait for nobody.
+    async fn image(&self, name: &str, wish: &Wish) -> Result<Image, QemuError> {
+        let images = self.images();
+        if wish.preload.is_empty() {
+            return images.get(name);
+        }
+        let _preloading = self.preloading.lock().await;
+        images.with_containers(images.get(name)?, wish).await
     }
 
     async fn forget(&self, broken: &Arc<Golden>) {
@@ -198,7 +212,7 @@ impl Inner {
         Ok(binary)
     }
 
-    async fn make_golden(&self, image: &Image, shape: Shape) -> Result<Golden, QemuError> {
+    async fn make_golden(&self, image: &Image, shape: Shape, wish: &Wish) -> Result<Golden, QemuError> {
         let binary = self.binary.get_or_try_init(|| self.look()).await?;
         let kernel = image.kernel.then(|| image.kernel_file());
         let decide = kvm::decide(
@@ -225,6 +239,7 @@ impl Inner {
             binary,
             image,
             shape,
+            wish,
         };
         recipe.ensure().await
     }
@@ -259,7 +274,8 @@ impl Inner {
         let mut given_up = slot.given_up.subscribe();
         let work = async {
             let shape = Shape { cpus: request.cpus, memory_mib: request.memory_mib, disk_gib: request.disk_gib };
-            let golden = self.golden(&request.image, shape).await?;
+            let wish = Wish::of(&request.spec)?;
+            let golden = self.golden(&request.image, shape, &wish).await?;
             let error = match Instance::start(request, &golden, &self.owner, slot.hold_files().await).await {
                 Ok(instance) => return Ok((golden, instance)),
                 Err(error) => error,
@@ -275,7 +291,7 @@ impl Inner {
             self.forget(&golden).await;
             // Its lock goes with it, or the next one would wait for this one.
             drop(golden);
-            let golden = self.golden(&request.image, shape).await?;
+            let golden = self.golden(&request.image, shape, &wish).await?;
             let instance = Instance::start(request, &golden, &self.owner, slot.hold_files().await).await?;
             Ok((golden, instance))
         };

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use kiln_driver::{DriverError, ErrorClass};
 
+use crate::containers::ContainerError;
+
 /// A failure of images, golden VMs or clones.
 #[derive(Debug, thiserror::Error)]
 pub enum QemuError {
@@ -123,6 +125,9 @@ pub enum QemuError {
     /// The user data cannot be made.
     #[error("cannot make the user data of the golden VM")]
     UserData(#[from] kiln_driver::user_data::UserDataError),
+    /// Container images do not get into an image.
+    #[error(transparent)]
+    Containers(#[from] ContainerError),
     /// Somebody ended it while it was being started.
     #[error("instance {0} was destroyed while it was starting")]
     Cancelled(String),
@@ -217,6 +222,7 @@ impl QemuError {
             | Self::UserData(_)
             | Self::Cancelled(_)
             | Self::ProgramMissing { .. } => ErrorClass::Invalid,
+            Self::Containers(error) => error.class(),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => ErrorClass::Auth,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => ErrorClass::Capacity,
             Self::Io { .. }

@@ -1,7 +1,7 @@
 //! Local VMs: images, golden snapshots and clones on QEMU.
 //!
 //! ```text
-//! Images ──► Golden (boots once through cloud-init, saved at rest) ──► clone per instance (0.1 s)
+//! Images (and containers in them) ──► Golden (boots once through cloud-init, saved at rest) ──► clone per instance (0.1 s)
 //! ```
 //! A clone is a copy of a booted machine: until the agent's claim has given it its own name, clock, entropy and keys, it is
 //! identical to every other clone, so [`kiln_driver::Launched::needs_claim`] is always true here. VMs need no root.
@@ -15,7 +15,7 @@
 //! 10.0.2.2: a service on this host that trusts whoever connects from loopback trusts the steps too, unless it asks [`peers`].
 //!
 //! ```text
-//! driver ─► clone ─► golden ─► images ─► vm (one QEMU) ─► host (processes, programs, locks, files)
+//! driver ─► clone ─► golden ─► containers ─► images ─► vm (one QEMU) ─► host (processes, programs, locks, files)
 //! ```
 //! A folder uses those to its right, and no file uses one that uses it.
 //!
@@ -24,6 +24,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))] // Tests start what they like.
 
 mod clone;
+mod containers;
 mod doctor;
 mod driver;
 mod error;
@@ -40,12 +41,14 @@ mod settings;
 mod vm;
 
 pub use clone::owner::Ownership;
+pub use containers::{ContainerError, Preloaded, Pull};
 pub use doctor::{Check, doctor};
 pub use driver::{AgentBinary, NAME, QemuDriver};
 pub use error::QemuError;
 pub use golden::of_image::GoldenUse;
 pub use host::peer::{Connection, Peer, peers};
-pub use images::{Image, Images, Source};
+pub use images::build::Addition;
+pub use images::{ContainerImage, Image, Images, Layer, Source};
 pub use paths::Layout;
 pub use progress::{Listener, Progress};
 pub use section::{QemuSection, pool};

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cache/images/NAME/{image.json, disk.qcow2, vmlinuz?, initrd?}
+//! cache/layers/KEY/{layer.json, disk.qcow2}
 //! cache/golden/KEY/{golden.json, disk.qcow2, memory, state, overlay.qcow2}
 //! cache/kvm.json
 //! state/vms/OWNER/owner.lock                              OWNER: PID-START-SERIAL, or named-NAME
@@ -30,6 +31,12 @@ impl Layout {
     #[must_use]
     pub fn images(&self) -> PathBuf {
         self.cache.join("images")
+    }
+
+    /// The container images in images.
+    #[must_use]
+    pub fn layers(&self) -> PathBuf {
+        self.cache.join("layers")
     }
 
     /// All golden VMs.

@@ -1,5 +1,6 @@
 //! The driver's section of the pool file: the words of a `spec` of `type: qemu`.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use kiln_document::diagnostic::Diagnostic;
@@ -11,6 +12,7 @@ use kiln_pool_file::json;
 use kiln_pool_file::section::{Instances, Limit, Reader, Section, Variant};
 use serde_json::Value;
 
+use crate::containers::{self, ContainerError, Wish};
 use crate::driver::NAME;
 use crate::limits::{CPUS, DEFAULT_SHAPE, DISK_GIB, MEMORY_MIB};
 use crate::vm::machine::Shape;
@@ -26,6 +28,11 @@ static SPEC: Table = Table::closed(
         Key::read("cpus", Form::Number, "virtual processors"),
         Key::read("memory", Form::Number, "memory in MiB"),
         Key::read("disk", Form::Of(&DISK), "the root disk"),
+        Key::read("preload", Form::List(&Form::Text), "container images that the VMs have from the start"),
+        Key::read("host_credentials", Form::Bool, "whether those are fetched with this host's Docker credentials"),
+        Key::read("registry_mirror", Form::Text, "URL of a registry that is asked first for images of Docker Hub"),
+        Key::read("build_cache", Form::Text, "container image that the layers of image builds are kept in"),
+        Key::read("insecure_registries", Form::List(&Form::Text), "registries that are spoken to without TLS"),
     ],
 );
 
@@ -76,6 +83,18 @@ impl Section for QemuSection {
             let help = "`kiln image list` shows the images of this machine";
             reader.invalid("missing-key", &spec.location, "the spec names no `image`".to_owned(), help);
         }
+        check_each(spec, "preload", "bad-reference", &|text| containers::parse(text).map(drop), reader);
+        check_each(spec, "insecure_registries", "bad-registry", &containers::check_registry, reader);
+        if let (Some(text), Some(node)) = (reader.text(spec, "build_cache"), spec.get("build_cache"))
+            && let Err(error) = containers::parse(&text)
+        {
+            reader.push(Diagnostic::invalid("bad-reference", &node.location, error.to_string()));
+        }
+        if let (Some(url), Some(node)) = (reader.text(spec, "registry_mirror"), spec.get("registry_mirror"))
+            && let Err(error) = containers::check_mirror(&url)
+        {
+            reader.push(Diagnostic::invalid("bad-registry", &node.location, error.to_string()));
+        }
     }
 
     fn check_variant(&self, variant: &Node, reader: &mut Reader<'_>) {
@@ -110,7 +129,7 @@ impl Section for QemuSection {
         }
     }
 
-    /// Nothing of the spec is left for the driver alone.
+    /// What is left for the driver alone is what the VMs have beside their image.
     fn instances(&self, spec: Value) -> Instances {
         let image = json::text(&spec, "/image").unwrap_or_default();
         let shape = Shape {
@@ -118,7 +137,35 @@ impl Section for QemuSection {
             memory_mib: json::number(&spec, "/memory").unwrap_or(DEFAULT_SHAPE.memory_mib),
             disk_gib: json::number(&spec, "/disk/size").unwrap_or(DEFAULT_SHAPE.disk_gib),
         };
-        Instances { launch: launch(image, shape), hibernate: false }
+        // Sorted, so that the order in the file makes no other launch of it.
+        let texts = |key: &str| {
+            let list = spec[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+            list.collect::<BTreeSet<_>>().into_iter().collect()
+        };
+        let text = |path| json::text(&spec, path).filter(|text| !text.is_empty()).map(str::to_owned);
+        let wish = Wish {
+            preload: texts("preload"),
+            host_credentials: spec["host_credentials"] == Value::Bool(true),
+            registry_mirror: text("/registry_mirror"),
+            insecure_registries: texts("insecure_registries"),
+            build_cache: text("/build_cache"),
+        };
+        Instances { launch: Launch { spec: wish.to_spec(), ..launch(image, shape) }, hibernate: false }
+    }
+}
+
+/// Reports each text of a list that a check refuses.
+fn check_each(
+    spec: &Node,
+    key: &str,
+    code: &'static str,
+    check: &dyn Fn(&str) -> Result<(), ContainerError>,
+    reader: &mut Reader<'_>,
+) {
+    for item in spec.get(key).and_then(Node::items).unwrap_or_default() {
+        if let Some(Err(error)) = item.text().map(check) {
+            reader.push(Diagnostic::invalid(code, &item.location, error.to_string()));
+        }
     }
 }
 
@@ -154,6 +201,7 @@ pub fn pool(name: &str, image: &str, shape: Shape, limit: u32) -> Pool {
         ages: Ages::default(),
         fallbacks: Vec::new(),
         imds: false,
+        docker_socket: false,
     }
 }
 
@@ -202,6 +250,32 @@ mod tests {
             let codes: String = loaded.report.diagnostics.iter().map(|found| found.code).collect();
             assert_eq!(codes, code, "{keys}: {}", loaded.report.text(false));
             assert_eq!(loaded.is_ok(), code.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_vms_have_beside_their_image_goes_to_the_driver() {
+        for (keys, code, expect) in [
+            ("preload: [b, a, a]", "", r#"{"preload":["a","b"]}"#),
+            ("preload: [], host_credentials: no", "", "null"),
+            ("host_credentials: yes, preload: [a]", "", r#"{"host_credentials":true,"preload":["a"]}"#),
+            ("registry_mirror: 'http://10.0.2.2:5000'", "", r#"{"registry_mirror":"http://10.0.2.2:5000"}"#),
+            ("insecure_registries: ['r:5000']", "", r#"{"insecure_registries":["r:5000"]}"#),
+            ("build_cache: r.example/cache", "", r#"{"build_cache":"r.example/cache"}"#),
+            ("preload: [A]", "bad-reference", ""),
+            ("preload: a", "wrong-type", ""),
+            ("registry_mirror: r:5000", "bad-registry", ""),
+            ("insecure_registries: [http://r]", "bad-registry", ""),
+            ("build_cache: r.example/Cache", "bad-reference", ""),
+        ] {
+            let text = format!("instances: [{{name: a, type: qemu, spec: {{image: i, {keys}}}}}]");
+            let loaded = load("pool.yml", text.as_bytes(), &Options { env: &|_| None, sections: &[&QemuSection] });
+            let codes: String = loaded.report.diagnostics.iter().map(|found| found.code).collect();
+            assert_eq!(codes, code, "{keys}: {}", loaded.report.text(false));
+            let Some(config) = loaded.config else { continue };
+            let (_, flavor) = config.flavor("a").expect("the base");
+            assert_eq!(flavor.launch.spec.to_string(), expect, "{keys}");
+            assert!(Wish::of(&flavor.launch.spec).is_ok());
         }
     }
 
@@ -265,6 +339,6 @@ mod tests {
             assert!(loaded.is_ok() && loaded.report.diagnostics.is_empty(), "{}", loaded.report.text(false));
             read += 1;
         }
-        assert_eq!(read, 3);
+        assert_eq!(read, 4);
     }
 }

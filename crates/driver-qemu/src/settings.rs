@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::host::room::Policy;
+use crate::images::build::Addition;
 use crate::vm::accel::AccelChoice;
 
 /// Settings of local VMs.
@@ -25,6 +26,10 @@ pub struct Settings {
     pub package_sources: Option<Vec<String>>,
     /// Further packages for `image build`.
     pub extra_packages: Vec<String>,
+    /// What images are built with beside what every one has.
+    pub additions: Vec<Addition>,
+    /// Docker's configuration file, whose credentials pools may allow to be used.
+    pub docker_config: Option<PathBuf>,
     /// Free disk that is reserved for each VM, in MiB: a launch that would leave less than all VMs were promised is refused.
     pub disk_reserve_mib: u32,
     /// With less free disk than this, in MiB, the VM that has written most is ended.
@@ -53,6 +58,8 @@ impl Default for Settings {
             boot_timeout: Duration::from_secs(600),
             package_sources: None,
             extra_packages: Vec::new(),
+            additions: Vec::new(),
+            docker_config: None,
             disk_reserve_mib: 2048,
             disk_watermark_mib: 1024,
             memory_overcommit: 1.0,

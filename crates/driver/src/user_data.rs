@@ -50,6 +50,35 @@ pub struct UserData {
     pub max_age: Option<Duration>,
     /// Further settings of the agent, by the names of its environment.
     pub agent_env: BTreeMap<String, String>,
+    /// What the Docker Engine is told, where the image has one.
+    pub engine: Engine,
+}
+
+/// Settings of the Docker Engine in an instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Engine {
+    /// URLs of registries that are asked for images of Docker Hub before that is.
+    pub registry_mirrors: Vec<String>,
+    /// Registries, as `HOST:PORT`, that may be spoken to without TLS.
+    pub insecure_registries: Vec<String>,
+}
+
+impl Engine {
+    /// Its configuration file; none where there is nothing to say, so that the image's own stays.
+    fn file(&self) -> Option<String> {
+        if *self == Self::default() {
+            return None;
+        }
+        let mut object = json!({});
+        for (key, values) in
+            [("registry-mirrors", &self.registry_mirrors), ("insecure-registries", &self.insecure_registries)]
+        {
+            if !values.is_empty() {
+                object[key] = json!(values);
+            }
+        }
+        Some(format!("{object}\n"))
+    }
 }
 
 /// The reason why user data cannot be made.
@@ -97,6 +126,8 @@ impl UserData {
             file("/etc/systemd/system/kiln-agent.service", "0644", AGENT_UNIT),
             file("/etc/systemd/system/kiln-settled.service", "0644", SETTLED_UNIT),
         ];
+        // cloud-init writes it before the network is up, and the engine starts after that.
+        files.extend(self.engine.file().map(|text| file("/etc/docker/daemon.json", "0644", &text)));
         if let Some(age) = self.max_age {
             let timer = format!(
                 "[Unit]\nDescription=Maximum age of this instance\n\n[Timer]\nOnActiveSec={}s\nAccuracySec=1s\n",
@@ -127,6 +158,8 @@ impl UserData {
             // In server mode this variable names the authority of the clients. The name is lite-engine's choice.
             ("CLIENT_CERT_FILE", "/etc/kiln/ca-cert.pem".to_owned()),
             ("SKIP_PREPARE_SERVER", "true".to_owned()),
+            // Whoever launches machines by this text may say otherwise, in it or by a claim.
+            ("KILN_DOCKER_SOCKET", "false".to_owned()),
         ]);
         if let Some(lease) = self.lease {
             env.insert("KILN_LEASE_S", lease.as_secs().to_string());

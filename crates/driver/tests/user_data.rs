@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use kiln_driver::user_data::{MAX_USER_DATA_BYTES, UserData, UserDataError};
+use kiln_driver::user_data::{Engine, MAX_USER_DATA_BYTES, UserData, UserDataError};
 use serde_json::Value;
 
 /// Any digest will do, because only its form is checked.
@@ -22,6 +22,7 @@ fn sample() -> UserData {
         lease: Some(Duration::from_secs(600)),
         max_age: Some(Duration::from_secs(7200)),
         agent_env: BTreeMap::from([("DEBUG".to_owned(), "true".to_owned())]),
+        engine: Engine::default(),
     }
 }
 
@@ -40,7 +41,7 @@ fn keys_are_private_and_settings_are_the_agents() {
     let files = files(&sample());
     assert_eq!(files["/etc/kiln/server-key.pem"], ("0600".to_owned(), "key\n".to_owned()));
     assert_eq!(files["/etc/kiln/server-cert.pem"].1, "cert: \"quoted\"\n");
-    let env = "CLIENT_CERT_FILE=/etc/kiln/ca-cert.pem\nDEBUG=true\nHTTPS_BIND=:9079\nKILN_LEASE_S=600\n\
+    let env = "CLIENT_CERT_FILE=/etc/kiln/ca-cert.pem\nDEBUG=true\nHTTPS_BIND=:9079\nKILN_DOCKER_SOCKET=false\nKILN_LEASE_S=600\n\
                SERVER_CERT_FILE=/etc/kiln/server-cert.pem\nSERVER_KEY_FILE=/etc/kiln/server-key.pem\nSKIP_PREPARE_SERVER=true\n";
     assert_eq!(files["/etc/kiln/agent.env"], ("0600".to_owned(), env.to_owned()));
     assert!(files["/etc/systemd/system/kiln-max-age.timer"].1.contains("OnActiveSec=7200s"));
@@ -48,6 +49,20 @@ fn keys_are_private_and_settings_are_the_agents() {
     for line in ["Restart=always", "KillMode=mixed", "Delegate=yes", "OOMPolicy=continue"] {
         assert!(unit.lines().any(|l| l == line), "{line} is not in:\n{unit}");
     }
+}
+
+#[test]
+fn the_engine_is_told_its_mirror_and_nothing_that_was_not_asked_for() {
+    const FILE: &str = "/etc/docker/daemon.json";
+    assert!(!files(&sample()).contains_key(FILE), "the image's own configuration stays");
+    let check = |engine: Engine, expect: &str| {
+        let files = files(&UserData { engine, ..sample() });
+        assert_eq!(files[FILE], ("0644".to_owned(), format!("{expect}\n")));
+    };
+    let mirrored = Engine { registry_mirrors: vec!["http://10.0.2.2:5000".to_owned()], ..Engine::default() };
+    check(mirrored.clone(), r#"{"registry-mirrors":["http://10.0.2.2:5000"]}"#);
+    let plain = Engine { insecure_registries: vec!["r.example:5000".to_owned()], ..mirrored };
+    check(plain, r#"{"insecure-registries":["r.example:5000"],"registry-mirrors":["http://10.0.2.2:5000"]}"#);
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub(crate) struct OfPool {
     pub ages: Ages,
     pub fallbacks: Vec<String>,
     pub imds: bool,
+    pub docker_socket: bool,
 }
 
 /// Reads the additions of the pool `name`.
@@ -54,7 +55,9 @@ pub(crate) fn of_pool(
         .collect();
     let ages = own.get("ages").map_or_else(Ages::default, |node| ages(node, reader));
     let fallbacks = fallbacks(&own, name, pools, reader);
-    OfPool { schedules, ages, fallbacks, imds: reader.switch(&own, "imds").unwrap_or_default() }
+    let imds = reader.switch(&own, "imds").unwrap_or_default();
+    let docker_socket = reader.switch(&own, "docker_socket").unwrap_or_default();
+    OfPool { schedules, ages, fallbacks, imds, docker_socket }
 }
 
 fn schedule(node: &Node, variants: &[variant::Entry], limit: u32, reader: &mut Reader<'_>) -> Option<Schedule> {

@@ -70,6 +70,7 @@ pub(crate) fn read(
         ages: own.ages,
         fallbacks: own.fallbacks,
         imds: own.imds,
+        docker_socket: own.docker_socket,
     })
 }
 

@@ -86,6 +86,11 @@ pub(crate) static ADDITIONS: Table = Table::closed(
         Key::read("ages", Shape::Of(&AGES), "how old instances may get"),
         Key::read("fallbacks", Shape::List(&Shape::Text), "pools to turn to when this one cannot serve"),
         Key::read("imds", Shape::Bool, "whether steps may reach the cloud's metadata service"),
+        Key::read(
+            "docker_socket",
+            Shape::Bool,
+            "whether containers see the engine's socket, and so are root in the VM",
+        ),
     ],
 );
 

@@ -493,6 +493,7 @@ fn additions() {
                 format!("{}{other}", kiln("fallbacks: [arm]")),
             ),
             ("imds is a word", "wrong-type", INVALID, kiln("imds: open")),
+            ("docker_socket is a word", "wrong-type", INVALID, kiln("docker_socket: mounted")),
         ],
     );
 }

@@ -42,8 +42,9 @@ fn dump(config: &Config) -> String {
 }
 
 fn dump_pool(pool: &Pool, out: &mut String) {
-    let Pool { name, driver, os, arch, limit, ages, fallbacks, imds, .. } = pool;
-    let _ = writeln!(out, "{name}: {driver} {os}/{arch}, at most {limit}, imds {imds}, fallbacks {fallbacks:?}");
+    let Pool { name, driver, os, arch, limit, ages, fallbacks, imds, docker_socket, .. } = pool;
+    let switches = format!("imds {imds}, docker_socket {docker_socket}");
+    let _ = writeln!(out, "{name}: {driver} {os}/{arch}, at most {limit}, {switches}, fallbacks {fallbacks:?}");
     let _ = writeln!(out, "  ages: free {}, busy {}, max {}", ages.free_max_age_s, ages.busy_max_age_s, ages.max_age_s);
     for schedule in &pool.schedules {
         let _ = writeln!(out, "  schedule {schedule}, variant {:?}", schedule.variant);
@@ -105,6 +106,7 @@ instances:
     ages: {free: 12h, busy: 2h, max: 1d}
     fallbacks: [spare, spare]
     imds: true
+    docker_socket: true
 - {name: spare, type: shed, limit: 2, spec: {image: ubuntu-24.04}}
 ",
     );

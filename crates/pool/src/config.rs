@@ -45,6 +45,8 @@ pub struct Pool {
     pub fallbacks: Vec<String>,
     /// Whether steps may reach the cloud's metadata service.
     pub imds: bool,
+    /// Whether steps in containers may see the socket of the container engine, and so be root in the VM.
+    pub docker_socket: bool,
 }
 
 /// One kind of instance within a pool.

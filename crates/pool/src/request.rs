@@ -136,6 +136,7 @@ mod tests {
             ages: Ages::default(),
             fallbacks: Vec::new(),
             imds: false,
+            docker_socket: false,
         };
         let config = Config { pools: BTreeMap::from([("a".to_owned(), pool)]), timing: Timing::default() };
         let request = Request {

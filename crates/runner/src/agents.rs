@@ -1,6 +1,6 @@
 //! The runner's connections to the agents in the instances: one each, kept as long as the instance lives.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -65,6 +65,8 @@ pub struct PooledAgents {
     credentials: Credentials,
     leases: Leases,
     ready_when: ReadyWhen,
+    /// Pools in whose instances containers may see the engine's socket.
+    showing_sockets: BTreeSet<String>,
     kept: Mutex<HashMap<InstanceId, Kept>>,
 }
 
@@ -80,7 +82,13 @@ impl PooledAgents {
     /// Creates a pool without connections. `authority` is the one that the instances trust.
     #[must_use]
     pub fn new(authority: Arc<Authority>, credentials: Credentials, leases: Leases, ready_when: ReadyWhen) -> Self {
-        Self { authority, credentials, leases, ready_when, kept: Mutex::default() }
+        Self { authority, credentials, leases, ready_when, showing_sockets: BTreeSet::new(), kept: Mutex::default() }
+    }
+
+    /// Lets containers in the instances of these pools see the socket of the container engine.
+    #[must_use]
+    pub fn showing_sockets_in(self, pools: impl IntoIterator<Item = String>) -> Self {
+        Self { showing_sockets: pools.into_iter().collect(), ..self }
     }
 
     /// Returns the agent of an instance that is ready or serves a stage. If it serves one, each call names that stage.
@@ -148,11 +156,12 @@ impl PooledAgents {
             return Ok(());
         }
         wait_healthy(&copy).await?;
-        copy.claim(&self.claim_request(instance.id.as_str())?).await?;
+        copy.claim(&self.claim_request(instance)?).await?;
         Ok(wait_healthy(own).await?)
     }
 
-    fn claim_request(&self, id: &str) -> Result<ClaimRequest, BootError> {
+    fn claim_request(&self, instance: &Instance) -> Result<ClaimRequest, BootError> {
+        let id = instance.id.as_str();
         let identity = self.authority.issue_server(id).map_err(AgentError::from)?;
         let mut entropy = [0_u8; ENTROPY_BYTES];
         getrandom::fill(&mut entropy).map_err(|e| BootError::Entropy(e.to_string()))?;
@@ -167,6 +176,7 @@ impl PooledAgents {
             key_pem: identity.key_pem.to_string(),
             lease_s: i64::from(self.leases.lease_s),
             max_age_s: i64::from(self.leases.max_age_s),
+            docker_socket: self.showing_sockets.contains(&instance.pool),
             ..ClaimRequest::default()
         })
     }
@@ -221,5 +231,37 @@ impl Agents for PooledAgents {
             }
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_pool::SiteId;
+    use kiln_pool::instance::Batch;
+
+    use super::*;
+
+    #[test]
+    fn a_claim_shows_the_engines_socket_to_containers_of_the_pools_that_say_so() {
+        let authority = Arc::new(Authority::create().expect("a CA"));
+        let client = authority.issue_client("runner").expect("a certificate");
+        let credentials = Credentials { ca_pem: authority.ca_pem().to_owned(), client };
+        let agents = PooledAgents::new(authority, credentials, Leases { lease_s: 0, max_age_s: 0 }, ReadyWhen::Answers)
+            .showing_sockets_in(["open".to_owned()]);
+        for (pool, expected) in [("open", true), ("closed", false)] {
+            let batch = Batch {
+                token: "i-1".into(),
+                pool: pool.into(),
+                flavor: pool.into(),
+                site: SiteId::new("fake"),
+                place: String::new(),
+                image: "debian".into(),
+                digest: String::new(),
+                size: 1,
+                runner: "r".into(),
+            };
+            let claim = agents.claim_request(&batch.intended(1)[0]).expect("a claim");
+            assert_eq!(claim.docker_socket, expected, "{pool}");
+        }
     }
 }

@@ -112,7 +112,9 @@ impl Core {
         let dated_by = Arc::clone(&host);
         opened.store.date_by(move || dated_by.now_ms());
         let CoreSettings { authority, credentials, leases, ready_when, .. } = settings;
-        let agents = Arc::new(PooledAgents::new(authority, credentials, leases, ready_when));
+        let pools = settings.config.pools.values().filter(|pool| pool.docker_socket).map(|pool| pool.name.clone());
+        let agents = PooledAgents::new(authority, credentials, leases, ready_when).showing_sockets_in(pools);
+        let agents = Arc::new(agents);
         let engine = Engine::new(Parts {
             me: settings.name,
             process: uuid::Uuid::new_v4().to_string(),

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use crate::clone::adopt::Survivor;
 use crate::clone::instance::Instance;
 use crate::clone::owner::valid_name;
+use crate::containers::Wish;
 use crate::error::QemuError;
 use crate::host::room::{Policy, Promised};
 use crate::limits;
@@ -142,5 +143,6 @@ pub(crate) fn check(request: &LaunchRequest) -> Result<(), QemuError> {
             request.token
         )));
     }
+    Wish::of(&request.spec)?;
     limits::check(Shape { cpus: request.cpus, memory_mib: request.memory_mib, disk_gib: request.disk_gib })
 }

@@ -1,5 +1,6 @@
 //! Images and the golden VMs that were made from them.
 
+use crate::containers;
 use crate::error::QemuError;
 use crate::golden::shelf::{self, Usage};
 use crate::host::lock;
@@ -32,7 +33,7 @@ impl Images {
         GoldenUse(shelf::usage(&self.layout))
     }
 
-    /// Removes an image and the golden VMs made from it. Running clones keep their files until they end.
+    /// Removes an image, the container images in it and the golden VMs made from it. Running clones keep their files until they end.
     ///
     /// # Errors
     /// When there is no such image, or it cannot be removed.
@@ -43,9 +44,9 @@ impl Images {
         lock::remove_tree(&doomed)?;
         std::fs::rename(&image.dir, &doomed).map_err(QemuError::io("remove", &image.dir))?;
         lock::remove_tree(&doomed)?;
-        if !self.list()?.iter().any(|other| other.digest == image.digest) {
-            shelf::forget_image(&self.layout, &image.digest);
-        }
+        let others: Vec<String> = self.list()?.iter().map(Image::identity).collect();
+        shelf::forget_image(&self.layout, &image.digest, &others);
+        containers::forget_unused(self);
         Ok(())
     }
 }

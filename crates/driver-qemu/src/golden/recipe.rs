@@ -17,6 +17,7 @@ use kiln_tls::Authority;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::containers::Wish;
 use crate::error::QemuError;
 use crate::golden::saved::Golden;
 use crate::golden::seed::Seed;
@@ -62,6 +63,8 @@ pub(crate) struct Recipe<'a> {
     pub(crate) binary: &'a Binary,
     pub(crate) image: &'a Image,
     pub(crate) shape: Shape,
+    /// What a pool wants in it. The container images are in the image already.
+    pub(crate) wish: &'a Wish,
 }
 
 /// A clone that nobody claims powers itself off after this.
@@ -97,7 +100,8 @@ impl Recipe<'_> {
             if Record::read(&dir).is_none() {
                 self.build(&key, &dir).await?;
                 let ca = &self.authority.fingerprint();
-                let newcomer = Newcomer { key: &key, image: &self.image.name, shape: self.shape, ca };
+                let name = &self.name();
+                let newcomer = Newcomer { key: &key, image: name, shape: self.shape, ca };
                 shelf::prune(self.layout, newcomer);
             }
             // Between the two locks of this builder another process might find it unused, and remove it.
@@ -107,12 +111,20 @@ impl Recipe<'_> {
         }
     }
 
+    /// Returns what it has in common with those that it replaces.
+    fn name(&self) -> String {
+        match *self.wish == Wish::default() {
+            true => self.image.name.clone(),
+            false => format!("{} {}", self.image.name, self.wish.to_spec()),
+        }
+    }
+
     /// Returns a digest of everything that the saved state depends on.
     fn key(&self) -> String {
         let user_data = self.user_data("", "", "").render().unwrap_or_default();
         let parts = json!([
             FORMAT,
-            self.image.digest,
+            self.image.identity(),
             self.image.kernel,
             self.layout.cache,
             self.authority.fingerprint(),
@@ -136,7 +148,9 @@ impl Recipe<'_> {
             // For a clone whose owner ended before it gave it an identity, which brings a lease of its own.
             lease: Some(UNCLAIMED_LEASE),
             max_age: None,
-            agent_env: self.settings.agent_env.clone(),
+            // Steps inherit the agent's environment.
+            agent_env: self.settings.agent_env.clone().into_iter().chain(self.wish.environment()).collect(),
+            engine: self.wish.engine(),
         }
     }
 
@@ -154,7 +168,7 @@ impl Recipe<'_> {
             memory_mib: self.shape.memory_mib,
             memory: dir.join("memory"),
             disk: dir.join("disk.qcow2"),
-            backing: vec![self.image.disk_file()],
+            backing: self.image.disks(),
             seed: dir.join("seed.img"),
             kernel,
             // A kernel that QEMU starts itself needs no firmware of its own choice.
@@ -201,7 +215,9 @@ impl Recipe<'_> {
         let machine = self.machine(half, &server_name);
         Seed { instance_id: &server_name, user_data: &user_data, agent: self.agent }.write(&machine.seed)?;
         let bytes = self.image.virtual_bytes.max(u64::from(self.shape.disk_gib) << 30);
-        program::create_overlay(&self.settings.qemu_img, &machine.disk, &self.image.disk_file(), bytes).await?;
+        if let Some(below) = machine.backing.first() {
+            program::create_overlay(&self.settings.qemu_img, &machine.disk, below, bytes).await?;
+        }
         let began = std::time::Instant::now();
         let (name, assembled) = (server_name.clone(), machine.assemble(Vec::new())?);
         let (vm, mut qmp) = aside(move || Vm::spawn(&name, assembled)).await?.speak().await?;
@@ -211,8 +227,9 @@ impl Recipe<'_> {
         program::create_overlay(&self.settings.qemu_img, &half.join("overlay.qcow2"), &dir.join("disk.qcow2"), bytes)
             .await?;
         let record = Record {
-            image: self.image.name.clone(),
+            image: self.name(),
             image_digest: self.image.digest.clone(),
+            identity: self.image.identity(),
             shape: self.shape,
             server_name,
             ca: self.authority.fingerprint(),

@@ -23,6 +23,9 @@ const HALF: &str = ".half";
 pub(crate) struct Record {
     pub(crate) image: String,
     pub(crate) image_digest: String,
+    /// What changes whenever a block of the image's disks does; empty in records of earlier versions.
+    #[serde(default)]
+    pub(crate) identity: String,
     pub(crate) shape: Shape,
     pub(crate) server_name: String,
     /// Fingerprint of the authority whose clients it serves.
@@ -75,11 +78,14 @@ pub(crate) fn prune(layout: &Layout, newcomer: Newcomer<'_>) {
     }
 }
 
-/// Removes the golden VMs of an image, but those in use, and what is left over.
-pub(crate) fn forget_image(layout: &Layout, digest: &str) {
+/// Removes the golden VMs that were made from the disk of an image, but those in use and those of `others`, and what is left over.
+pub(crate) fn forget_image(layout: &Layout, digest: &str, others: &[String]) {
     let Some(_held) = lock::try_exclusive(&handover_path(layout)) else { return };
     remove_leftovers(layout);
-    for (key, dir, _) in all(layout).into_iter().filter(|(.., record)| record.image_digest == digest) {
+    for (key, dir, _) in all(layout).into_iter().filter(|(.., record)| {
+        let shared = others.iter().any(|other| record.identity == *other);
+        record.image_digest == digest && !shared
+    }) {
         remove_unused(layout, &key, &dir);
     }
 }
@@ -190,6 +196,7 @@ mod tests {
             let record = Record {
                 image: image.to_owned(),
                 image_digest: image.to_owned(),
+                identity: image.to_owned(),
                 shape: SHAPE,
                 server_name: key.to_owned(),
                 ca: ca.to_owned(),
@@ -219,7 +226,9 @@ mod tests {
         shelf.put("new", "debian", "ca", 0);
         prune(&shelf.layout, Newcomer { key: "new", image: "debian", shape: SHAPE, ca: "ca" });
         shelf.check("new other-ca other-image used");
-        forget_image(&shelf.layout, "ubuntu");
+        forget_image(&shelf.layout, "ubuntu", &["ubuntu".to_owned()]);
+        shelf.check("new other-ca other-image used");
+        forget_image(&shelf.layout, "ubuntu", &["debian".to_owned()]);
         shelf.check("new other-ca used");
     }
 
@@ -267,7 +276,7 @@ mod tests {
         let handover = File::create(handover_path(&shelf.layout)).expect("lock");
         handover.lock_shared().expect("lock");
         prune(&shelf.layout, NEWCOMER);
-        forget_image(&shelf.layout, "debian");
+        forget_image(&shelf.layout, "debian", &[]);
         shelf.check("just-built new");
         drop(handover);
         prune(&shelf.layout, NEWCOMER);

@@ -5,13 +5,18 @@
 //!                                                    └─► vmlinuz, initrd
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::scratch::{self, Scratch};
 use super::sources::Archives;
 use super::{Image, Images, check_name, digest, now_unix_s};
 use crate::error::QemuError;
+use crate::host::files::hex;
 use crate::host::program::{self, INSTALL_BUILDERS, Needs};
 use crate::host::room;
 use crate::host::unix::{self, Death};
@@ -31,7 +36,25 @@ const MAKE_DISK: &str = include_str!("../../assets/make_disk.sh");
 const PACKAGES: &str = "initramfs-tools systemd systemd-sysv systemd-resolved libpam-systemd udev dbus cloud-init \
     ca-certificates iproute2 iptables netbase kmod procps psmisc sudo e2fsprogs docker.io curl wget git make gcc g++ \
     libc6-dev dpkg-dev fakeroot pkg-config patch file python3 python3-venv python3-pip python3-pytest tar gzip bzip2 \
-    xz-utils zstd unzip zip rsync jq less";
+    xz-utils zstd unzip zip rsync jq less python-is-python3";
+
+/// What an image can have in addition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Addition {
+    /// `node` and `npm`.
+    Node,
+    /// `java`, `javac` and `mvn`.
+    Jdk,
+}
+
+impl Addition {
+    fn packages(self) -> &'static str {
+        match self {
+            Self::Node => "nodejs npm",
+            Self::Jdk => "default-jdk-headless maven",
+        }
+    }
+}
 
 impl Images {
     /// Makes an image named `name` of the host's own distribution. An image of that name is an error.
@@ -61,6 +84,33 @@ impl Images {
             Ok(image) => Ok(image),
             Err(_) => self.build_locked(name).await,
         }
+    }
+
+    /// Makes an image named `name` unless there is one that was made alike: by this version, with the same packages. What is
+    /// replaced loses the container images in it. Says whether it made one.
+    ///
+    /// # Errors
+    /// As [`Images::build`]; then the image that was there stays.
+    pub async fn update(&self, name: &str) -> Result<(Image, bool), QemuError> {
+        check_name(name)?;
+        let _held = self.lock(name).await?;
+        match self.get(name) {
+            Ok(image) if image.recipe.as_ref() == Some(&self.recipe()) => Ok((image, false)),
+            Ok(_) | Err(QemuError::UnknownImage { .. }) => Ok((self.build_locked(name).await?, true)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns a digest of what an image is made from, but for the versions of its packages.
+    fn recipe(&self) -> String {
+        let parts = json!([EARLY, CUSTOMIZE, MAKE_DISK, self.packages(), self.settings.package_sources]);
+        hex(&Sha256::digest(parts.to_string().as_bytes()))[..16].to_owned()
+    }
+
+    fn packages(&self) -> BTreeSet<&str> {
+        let additions = self.settings.additions.iter().flat_map(|addition| addition.packages().split_whitespace());
+        let further = self.settings.extra_packages.iter().map(String::as_str);
+        PACKAGES.split_whitespace().chain(additions).chain(further).collect()
     }
 
     async fn build_locked(&self, name: &str) -> Result<Image, QemuError> {
@@ -126,14 +176,15 @@ impl Images {
             file_bytes: disk.metadata().map_err(QemuError::io("look at", &disk))?.len(),
             created_unix_s: now_unix_s(),
             kernel: true,
+            recipe: Some(self.recipe()),
+            layer: None,
             dir: half.to_owned(),
         })
     }
 
     fn bootstrap_arguments(&self, command: &mut Command, half: &Path, archives: &Archives) {
         let mut packages: Vec<&str> = vec![archives.kernel_package()];
-        packages.extend(PACKAGES.split_whitespace());
-        packages.extend(self.settings.extra_packages.iter().map(String::as_str));
+        packages.extend(self.packages());
         let mode = if unix::is_root() { "root" } else { "unshare" };
         command.arg(format!("--mode={mode}")).args(["--variant=minbase", "--format=tar"]);
         command.args(["--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\""]);

@@ -116,6 +116,8 @@ impl Images {
             file_bytes: disk.metadata().map_err(QemuError::io("look at", &disk))?.len(),
             created_unix_s: now_unix_s(),
             kernel: false,
+            recipe: None,
+            layer: None,
             dir: half.to_owned(),
         })
     }

@@ -1,7 +1,8 @@
 //! The images on this machine: made here, imported, listed, removed.
 
-mod build;
+pub(crate) mod build;
 mod import;
+pub(crate) mod layer;
 mod scratch;
 mod sources;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use import::Source;
+pub use layer::{ContainerImage, Layer};
 
 use crate::error::QemuError;
 use crate::host::aside;
@@ -22,6 +24,8 @@ use crate::settings::Settings;
 /// How the directory of an image ends that is being made, and of one that is being removed.
 const HALF: &str = ".half";
 pub(crate) const REMOVED: &str = ".removed";
+/// What is written beside an image's disk.
+const RECORD: &str = "image.json";
 
 /// An image that VMs can be made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +44,12 @@ pub struct Image {
     pub created_unix_s: u64,
     /// Whether kernel and initrd lie beside it, so that QEMU starts the kernel without a boot loader.
     pub kernel: bool,
+    /// What it was built from, as a digest; none of one that was imported, or made by an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
+    /// Container images that were put into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<Layer>,
     #[serde(skip)]
     pub(crate) dir: PathBuf,
 }
@@ -47,6 +57,19 @@ pub struct Image {
 impl Image {
     pub(crate) fn disk_file(&self) -> PathBuf {
         self.dir.join("disk.qcow2")
+    }
+
+    /// Returns the disks that a VM's own disk rests on, each followed by the one that it rests on itself.
+    pub(crate) fn disks(&self) -> Vec<PathBuf> {
+        self.layer.iter().map(Layer::file).chain([self.disk_file()]).collect()
+    }
+
+    /// Returns what changes whenever a block of its disks does.
+    pub(crate) fn identity(&self) -> String {
+        match &self.layer {
+            Some(layer) => format!("{}+{}", self.digest, layer.digest),
+            None => self.digest.clone(),
+        }
     }
 
     pub(crate) fn kernel_file(&self) -> PathBuf {
@@ -62,8 +85,8 @@ impl Image {
 #[derive(Clone)]
 pub struct Images {
     pub(crate) layout: Layout,
-    settings: Settings,
-    listener: Listener,
+    pub(crate) settings: Settings,
+    pub(crate) listener: Listener,
 }
 
 impl Images {
@@ -84,7 +107,7 @@ impl Images {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(QemuError::io("read", &dir)(error)),
         };
-        let mut images: Vec<Image> = entries.flatten().filter_map(|entry| read_image(&entry.path())).collect();
+        let mut images: Vec<Image> = entries.flatten().filter_map(|entry| self.read(&entry.path())).collect();
         images.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(images)
     }
@@ -95,7 +118,7 @@ impl Images {
     /// [`QemuError::UnknownImage`], which names those that exist.
     pub fn get(&self, name: &str) -> Result<Image, QemuError> {
         check_name(name)?;
-        if let Some(image) = read_image(&self.layout.images().join(name)) {
+        if let Some(image) = self.read(&self.layout.images().join(name)) {
             return Ok(image);
         }
         let known = self.list()?.into_iter().map(|image| image.name).collect();
@@ -149,22 +172,44 @@ impl Images {
 
     fn put_in_place(&self, half: &Path, mut image: Image) -> Result<Image, QemuError> {
         let dir = self.layout.images().join(&image.name);
-        let text = serde_json::to_vec_pretty(&image).map_err(|e| QemuError::Invalid(e.to_string()))?;
-        let record = half.join("image.json");
-        files::write_private(&record, &text).map_err(QemuError::io("write", &record))?;
+        write_record(&image, &half.join(RECORD))?;
+        if dir.exists() {
+            // Between the two renames there is no image of that name, and what starts then is told so.
+            let doomed = self.layout.images().join(format!(".{}{REMOVED}", image.name));
+            lock::remove_tree(&doomed)?;
+            std::fs::rename(&dir, &doomed).map_err(QemuError::io("replace", &dir))?;
+            std::fs::rename(half, &dir).map_err(QemuError::io("move into place", &dir))?;
+            image.dir = dir;
+            // What stays of it is removed with the next image.
+            let _ = lock::remove_tree(&doomed);
+            return Ok(image);
+        }
         std::fs::rename(half, &dir).map_err(QemuError::io("move into place", &dir))?;
         image.dir = dir;
         Ok(image)
     }
+
+    /// Writes down what has changed about an image, whole or not at all.
+    pub(crate) fn rewrite(&self, image: &Image) -> Result<(), QemuError> {
+        let (new, record) = (image.dir.join("image.json.new"), image.dir.join(RECORD));
+        write_record(image, &new)?;
+        std::fs::rename(&new, &record).map_err(QemuError::io("move into place", &record))
+    }
+
+    fn read(&self, dir: &Path) -> Option<Image> {
+        let mut image: Image = serde_json::from_slice(&std::fs::read(dir.join(RECORD)).ok()?).ok()?;
+        // A directory that is being made or removed starts with a dot and is no image.
+        (dir.file_name()?.to_str()? == image.name).then(|| {
+            image.dir = dir.to_owned();
+            image.layer = image.layer.map(|layer| layer.below(&self.layout.layers()));
+            image
+        })
+    }
 }
 
-fn read_image(dir: &Path) -> Option<Image> {
-    let mut image: Image = serde_json::from_slice(&std::fs::read(dir.join("image.json")).ok()?).ok()?;
-    // A directory that is being made or removed starts with a dot and is no image.
-    (dir.file_name()?.to_str()? == image.name).then(|| {
-        image.dir = dir.to_owned();
-        image
-    })
+fn write_record(image: &Image, path: &Path) -> Result<(), QemuError> {
+    let text = serde_json::to_vec_pretty(image).map_err(|e| QemuError::Invalid(e.to_string()))?;
+    files::write_private(path, &text).map_err(QemuError::io("write", path))
 }
 
 fn check_name(name: &str) -> Result<(), QemuError> {
@@ -178,7 +223,7 @@ fn now_unix_s() -> u64 {
 }
 
 /// SHA-256 of a file, on a thread of its own.
-async fn digest(path: &Path) -> Result<String, QemuError> {
+pub(crate) async fn digest(path: &Path) -> Result<String, QemuError> {
     use sha2::{Digest, Sha256};
     let path = path.to_owned();
     let work = move || {
@@ -211,6 +256,8 @@ mod tests {
             file_bytes: 1,
             created_unix_s: 1,
             kernel: false,
+            recipe: None,
+            layer: None,
             dir: PathBuf::new(),
         }
     }

@@ -1,8 +1,10 @@
 //! The driver on real VMs: every promise of a driver, clones that differ once claimed, and nothing left behind.
 #![allow(clippy::disallowed_methods)] // Tests start what they like.
 
+mod containers;
 mod images;
 mod named;
+mod registry;
 mod rig;
 
 use std::collections::{BTreeMap, BTreeSet};

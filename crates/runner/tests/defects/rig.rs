@@ -113,6 +113,7 @@ pub fn config(limit: u32, flavors: Vec<Flavor>) -> Config {
         ages: Ages::default(),
         fallbacks: Vec::new(),
         imds: false,
+        docker_socket: false,
     };
     Config { pools: BTreeMap::from([("p".to_owned(), pool)]), timing: Timing::default() }
 }

@@ -111,6 +111,7 @@ fn pool(name: &str, image: &str) -> Pool {
         ages: Ages::default(),
         fallbacks: Vec::new(),
         imds: false,
+        docker_socket: false,
     }
 }
 

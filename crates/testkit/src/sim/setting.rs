@@ -28,6 +28,7 @@ pub fn pool(name: &str, driver: &str, limit: u32, warm: u32) -> Pool {
         ages: Ages::default(),
         fallbacks: Vec::new(),
         imds: false,
+        docker_socket: false,
     }
 }
 
