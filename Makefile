@@ -29,6 +29,10 @@ conformance: ## Any agent held to the protocol: AGENT=https://HOST:PORT CA=, CER
 bench: ## The benchmarks of the agent and the runner
 	@tools/bench
 
+corpus: ## Real pipelines of other projects, in containers with real tools, to their end (root)
+	@tools/packages
+	@cargo run --locked --quiet --workspace --bin kiln-corpus-runs -- $(ONLY)
+
 nightly: ## What takes too long for each change: long simulations, many kills, the runner's benchmarks
 	@tools/nightly
 
@@ -42,4 +46,4 @@ install: ## kiln, its agent and their notices into PREFIX (default /usr/local)
 	install -d $(DESTDIR)$(PREFIX)/share/doc/kiln
 	install -m 644 LICENSE THIRD-PARTY-NOTICES.txt $(DESTDIR)$(PREFIX)/share/doc/kiln/
 
-.PHONY: help demo check test nightly build image conformance bench generate install
+.PHONY: help demo check test corpus nightly build image conformance bench generate install

@@ -89,7 +89,7 @@ impl Agent {
     ///
     /// # Errors
     /// The error of `work`, or [`AgentError::Silent`] when the agent stops answering before `work` is done.
-    async fn unless_silent<T>(
+    pub(crate) async fn unless_silent<T>(
         &self,
         path: &'static str,
         work: impl Future<Output = Result<T, AgentError>>,

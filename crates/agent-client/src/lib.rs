@@ -6,6 +6,7 @@
 //! [`BULK_MOST`], so that a slow reader holds up nothing else. One to a VM that has gone silent fails within [`PING_EVERY`] +
 //! [`HEALTH_WITHIN`].
 
+mod archive;
 mod bulk;
 mod connection;
 mod error;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_tls::Identity;
-use kiln_wire::agent::{self as wire, kiln};
+use kiln_wire::agent::{self as wire, archive as archives, kiln};
 use kiln_wire::reach::Reach;
 use reqwest::Method;
 use reqwest::header::HeaderValue;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 
 use connection::Bulk;
 
+pub use archive::Packing;
 pub use connection::BULK_MOST;
 pub use error::AgentError;
 pub use output::OutputChunk;
@@ -275,6 +277,8 @@ fn at_runner(path: &str) -> &str {
         kiln::OUTPUT => "/output",
         kiln::WORKSPACE => "/workspace",
         kiln::FILES => "/files",
+        archives::LOOK => "/look",
+        archives::ARCHIVE => "/archive",
         other => other,
     }
 }

@@ -1,5 +1,6 @@
 //! The command line's arguments.
 
+pub mod cache;
 pub mod operator;
 pub mod runner;
 pub mod tests;
@@ -52,6 +53,9 @@ pub enum Command {
     /// Show test reports, and split tests into shares
     #[command(subcommand)]
     Tests(tests::TestsCommand),
+    /// Look at the caches that runs keep, and remove them
+    #[command(subcommand)]
+    Cache(cache::CacheCommand),
     /// Open a shell in an instance that `kiln run --keep-on-failure` keeps
     Shell(ShellArgs),
     /// Show what works on this machine, what is missing and how to mend it
@@ -107,6 +111,12 @@ pub struct RunArgs {
     /// Image for a pool: `POOL=IMAGE`, or `IMAGE` for all pools; may be repeated
     #[arg(long, value_name = "[POOL=]IMAGE")]
     pub image: Vec<String>,
+    /// Where caches are kept
+    #[command(flatten)]
+    pub caches: cache::StoreArgs,
+    /// Where steps upload to: a directory, or `s3://BUCKET/PREFIX?endpoint=URL` [default: kiln in the user's state folder]
+    #[arg(long, value_name = "DIR|URL", env = "KILN_ARTIFACT_STORE", help_heading = "Caches")]
+    pub artifact_store: Option<String>,
     /// Run the stages on this runner's instances instead of VMs of this machine
     #[arg(long, value_name = "URL", help_heading = "Runner")]
     pub runner: Option<String>,
@@ -161,6 +171,15 @@ pub enum Accel {
     Kvm,
     /// Software emulation
     Tcg,
+}
+
+/// Additional tools of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum With {
+    /// node and npm
+    Node,
+    /// java, javac and mvn
+    Jdk,
 }
 
 /// `kiln validate`
@@ -226,6 +245,12 @@ pub enum ImageCommand {
         /// Further packages; may be repeated
         #[arg(long, value_name = "NAME")]
         package: Vec<String>,
+        /// Additional tools; may be repeated, or a list with commas
+        #[arg(long, value_enum, value_delimiter = ',', value_name = "TOOLS")]
+        with: Vec<With>,
+        /// Build only if the image is missing, or if its recipe has changed since; replaces the old image
+        #[arg(long)]
+        update: bool,
     },
     /// Import a cloud image (Debian, Ubuntu, Fedora: any with cloud-init)
     Import {
@@ -237,6 +262,35 @@ pub enum ImageCommand {
         /// SHA-256 of the file, in hex; required for a URL
         #[arg(long, value_name = "HEX")]
         sha256: Option<String>,
+    },
+    /// Put container images into an image, so that no step has to pull them
+    Preload {
+        /// Name of the image
+        image: String,
+        /// Names and tags of the container images, such as `alpine:3.20`
+        #[arg(required = true, value_name = "REF")]
+        references: Vec<String>,
+        /// Fetch them with the Docker credentials of this user
+        #[arg(long)]
+        host_credentials: bool,
+        /// Registry without TLS, as HOST:PORT; may be repeated. Registries on this machine's loopback need no TLS
+        #[arg(long, value_name = "REGISTRY")]
+        insecure_registry: Vec<String>,
+        /// URL of a registry to ask first for images of Docker Hub
+        #[arg(long, value_name = "URL")]
+        registry_mirror: Option<String>,
+        /// Acceleration of the VM that loads them
+        #[arg(long, value_enum, default_value_t = Accel::Auto, env = "KILN_ACCEL")]
+        accel: Accel,
+    },
+    /// Show an image and its container images
+    Show {
+        /// Name of the image
+        #[arg(default_value = crate::images::DEFAULT)]
+        name: String,
+        /// Output format
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
     /// Boot an image once and keep the snapshot that stages are cloned from
     Warm {

@@ -58,6 +58,7 @@ impl Drivers<'_> {
             disk_reserve_mib: self.host.disk_reserve,
             disk_watermark_mib: self.host.disk_watermark,
             memory_overcommit: self.host.memory_overcommit,
+            docker_config: home::docker_config(),
             ..Settings::default()
         };
         let (layout, agent, listener) = (self.layout.qemu(), AgentBinary::File(agent), Arc::clone(&self.listener));
@@ -107,7 +108,8 @@ fn agent_file(host: &HostArgs) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn accel(choice: Accel) -> AccelChoice {
+/// How VMs run, in the driver's words.
+pub fn accel(choice: Accel) -> AccelChoice {
     match choice {
         Accel::Auto => AccelChoice::Auto,
         Accel::Kvm => AccelChoice::Kvm,

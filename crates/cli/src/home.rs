@@ -1,8 +1,8 @@
 //! Kiln's folders: the XDG folders, never the checkout.
 //!
 //! ```text
-//! $XDG_CACHE_HOME/kiln   what can be made again: images, golden VMs
-//! $XDG_STATE_HOME/kiln   ca/, kept/, runner-NAME.sqlite, and what belongs to running VMs
+//! $XDG_CACHE_HOME/kiln   what can be made again: images, golden VMs, cache/
+//! $XDG_STATE_HOME/kiln   ca/, kept/, artifacts/, runner-NAME.sqlite, and what belongs to running VMs
 //! ```
 
 use std::path::PathBuf;
@@ -38,6 +38,16 @@ impl Layout {
         self.state.join("kept")
     }
 
+    /// Where runs keep caches that are given no other place.
+    pub fn caches(&self) -> PathBuf {
+        self.cache.join("cache")
+    }
+
+    /// Where the folder of what steps upload lies, when they are given no other place.
+    pub fn uploads(&self) -> PathBuf {
+        self.state.clone()
+    }
+
     /// Returns the default database of a runner. Creates its folder.
     pub fn runner_database(&self, name: &str) -> anyhow::Result<PathBuf> {
         std::fs::create_dir_all(&self.state).with_context(|| format!("cannot create {}", self.state.display()))?;
@@ -48,6 +58,14 @@ impl Layout {
     pub fn qemu(&self) -> kiln_driver_qemu::Layout {
         kiln_driver_qemu::Layout { cache: self.cache.clone(), state: self.state.clone() }
     }
+}
+
+/// Docker's configuration file of this user.
+pub fn docker_config() -> Option<PathBuf> {
+    let folder = std::env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let folder = folder.or_else(|| Some(PathBuf::from(home?).join(".docker")))?;
+    Some(folder.join("config.json"))
 }
 
 fn folder(variable: &str, otherwise: &str) -> anyhow::Result<PathBuf> {

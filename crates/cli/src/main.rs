@@ -22,6 +22,8 @@ mod runner_access;
 mod secrets;
 mod short_ids;
 mod signals;
+mod sizes;
+mod stores;
 mod table;
 mod timeline;
 mod timings;
@@ -61,6 +63,7 @@ async fn dispatch(command: Command, started: std::time::Instant) -> anyhow::Resu
         Command::Stage(command) => waits::shown("the runner", commands::stage::stage(command)).await,
         Command::Events(args) => commands::events::events(args).await,
         Command::Tests(command) => commands::tests::tests(&command),
+        Command::Cache(command) => waits::shown("the cache store", commands::cache::cache(command)).await,
         Command::Shell(args) => commands::shell::shell(args).await,
         Command::Doctor(args) => waits::shown("the checks of this machine", commands::doctor::doctor(args)).await,
         Command::Completions { shell } => {

@@ -39,6 +39,10 @@ pub struct Options {
     pub keep_on_failure: Option<Duration>,
     /// Credentials of registries, for images of which the file names none that are known.
     pub registries: Vec<Login>,
+    /// Where caches are kept.
+    pub caches: Option<kiln_cache::Store>,
+    /// Where steps upload to.
+    pub artifacts: Option<kiln_cache::Store>,
     /// How long to wait for what does not answer.
     pub patience: Patience,
 }

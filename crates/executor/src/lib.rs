@@ -13,6 +13,7 @@
 
 mod again;
 mod attempt;
+mod caches;
 mod collect;
 mod context;
 mod environment;

@@ -34,8 +34,8 @@ impl Judged {
         Self { cause: Some(cause), exit_code: None, message, outputs: Vec::new(), secrets: Vec::new(), tests: None }
     }
 
-    pub fn passed(message: impl Into<String>) -> Self {
-        let message = Some(message.into());
+    /// Returns what an attempt that passed is, with what is said of it, if anything.
+    pub fn passed(message: Option<String>) -> Self {
         Self { cause: None, exit_code: None, message, outputs: Vec::new(), secrets: Vec::new(), tests: None }
     }
 

@@ -161,6 +161,8 @@ impl<'a> StageRun<'a> {
         if let Err(ended) = prepared {
             return ended;
         }
+        // What goes wrong with a cache fails nothing, and what ends the stage ends the wait for it.
+        let cache = self.unless_over(self.context.restore_cache(lease)).await.flatten();
         // The conditions of steps look at their own stage only, not at the stages before it.
         let sight = self.context.run.plan.dialect.sight();
         let steps = walk(&self.context.stage.steps, sight, End::Clear, |node, before| {
@@ -179,11 +181,25 @@ impl<'a> StageRun<'a> {
         while let Some(Ok(more)) = besides.as_mut().map(mpsc::UnboundedReceiver::try_recv) {
             beside.push(more);
         }
+        if let (End::Clear, Some(cache)) = (end, cache) {
+            self.unless_over(self.context.save_cache(lease, cache)).await;
+        }
         self.end_background(lease, beside).await;
         match end {
             _ if self.context.run.cancel.is_cancelled() => self.cancelled(),
             End::Failed => Ended { status: Status::Failed, message: self.context.why().map(|why| why.text()) },
             End::Clear => Ended { status: Status::Passed, message: None },
+        }
+    }
+
+    /// Waits for work, unless the stage or its instance ends first.
+    async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        // There is much in it, and most stages have none.
+        let work = Box::pin(work);
+        tokio::select! {
+            done = work => Some(done),
+            _ = self.context.gone.wait() => None,
+            () = self.context.cancel.cancelled() => None,
         }
     }
 

@@ -103,6 +103,9 @@ impl<'a> StageContext<'a> {
         let prepared = match work(&Turn { stage: self, step, id, nest, scope: &scope }) {
             Ok(Work::Start(prepared)) => *prepared,
             Ok(Work::Sources { directory }) => return self.stand_in(lease, key, &directory).await,
+            Ok(Work::Keep(keeping)) => {
+                return self.keep_files(lease, key, keeping, step.timeout.as_ref(), &scope).await;
+            }
             Err(message) => return Judged::failed(Cause::Plan, message),
         };
         let at = self.attempt_place(lease, key);
@@ -130,7 +133,7 @@ impl<'a> StageContext<'a> {
             }
         };
         match sent {
-            Ok(()) => Judged::passed(format!("the working tree stands for the repository, in {directory}")),
+            Ok(()) => Judged::passed(Some(format!("the working tree stands for the repository, in {directory}"))),
             Err(judged) => judged,
         }
     }

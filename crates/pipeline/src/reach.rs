@@ -4,7 +4,7 @@
 use crate::condition::matches;
 use crate::expr::{Path, Template};
 use crate::facts::Facts;
-use crate::plan::{Condition, Plan, Stage, StepKind, Variable, When};
+use crate::plan::{Condition, Plan, Stage, StepKind, Store, Variable, When};
 use crate::scope::{Book, Place};
 
 /// Most variables that are looked through, each the value of the one before.
@@ -19,8 +19,10 @@ pub fn carries_out(kind: &StepKind) -> bool {
         | StepKind::Plugin(_)
         | StepKind::RunTests(_)
         | StepKind::GitClone(_)
-        | StepKind::BuildImage(_) => true,
-        StepKind::SaveCache(_) | StepKind::RestoreCache(_) | StepKind::Upload(_) => false,
+        | StepKind::BuildImage(_)
+        | StepKind::SaveCache(_)
+        | StepKind::RestoreCache(_) => true,
+        StepKind::Upload(upload) => !matches!(upload.store, Store::Artifactory { .. }),
     }
 }
 

@@ -6,6 +6,7 @@
 //! extended usage and no authority key id. The tests check that.
 
 mod config;
+mod digest;
 mod error;
 #[cfg(feature = "issue")]
 mod issue;
@@ -13,6 +14,7 @@ mod issue;
 mod store;
 
 pub use config::{client_config, install_provider, open_server_config, server_config};
+pub use digest::{HmacSha256, Sha256};
 pub use error::TlsError;
 #[cfg(feature = "issue")]
 pub use issue::{Authority, Identity};

@@ -19,10 +19,25 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kiln-store", &["kiln-engine", "kiln-pool", "kiln-wire"]),
     ("kiln-mask", &["kiln-wire"]),
     ("kiln-test-report", &["kiln-mask", "kiln-wire"]),
+    ("kiln-cache", &["kiln-tls", "kiln-wire"]),
     ("kiln-agent", &["kiln-mask", "kiln-tls", "kiln-wire"]),
     // This one is for tests.
     ("kiln-agent-rig", &["kiln-agent", "kiln-tls", "kiln-wire"]),
     ("kiln-engine-rig", &[]),
+    (
+        "kiln-corpus-runs",
+        &[
+            "kiln-agent-client",
+            "kiln-agent-rig",
+            "kiln-corpus",
+            "kiln-document",
+            "kiln-engine-rig",
+            "kiln-executor",
+            "kiln-mask",
+            "kiln-pipeline",
+            "kiln-wire",
+        ],
+    ),
     ("kiln-agent-client", &["kiln-tls", "kiln-wire"]),
     // It shares no message with the agents that it tests, so that it sees the names that they really use.
     ("kiln-agent-conformance", &["kiln-tls"]),
@@ -48,12 +63,21 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kiln-driver-process", &["kiln-document", "kiln-driver", "kiln-pool", "kiln-pool-file", "kiln-tls"]),
     (
         "kiln-executor",
-        &["kiln-agent-client", "kiln-mask", "kiln-pipeline", "kiln-runner-client", "kiln-test-report", "kiln-wire"],
+        &[
+            "kiln-agent-client",
+            "kiln-cache",
+            "kiln-mask",
+            "kiln-pipeline",
+            "kiln-runner-client",
+            "kiln-test-report",
+            "kiln-wire",
+        ],
     ),
     (
         "kiln-cli",
         &[
             "kiln-agent-client",
+            "kiln-cache",
             "kiln-document",
             "kiln-driver",
             "kiln-driver-qemu",

@@ -36,6 +36,7 @@ const FENCES: &[Fence] = &[
             "native-tls",
             "kiln-agent-rig",
             "kiln-driver-process",
+            "kiln-corpus-runs",
             "kiln-engine-rig",
             "kiln-testkit",
             "kiln-corpus",

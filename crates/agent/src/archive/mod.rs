@@ -1,14 +1,23 @@
-//! The workspace going in, and files coming back, as tar streams.
+//! The workspace going in, files coming back, and caches both ways, as tar streams.
 //!
 //! Both ways work on a thread of their own that is joined to the connection by a short queue, so that neither a large
 //! tree nor a slow peer costs memory, or holds up what supervises steps.
 
 mod bridge;
+mod format;
+mod look;
 mod pack;
 mod place;
+mod restore;
+mod roots;
+mod save;
 mod unpack;
+mod walk;
 
+pub(crate) use look::look;
 pub(crate) use pack::pack;
+pub(crate) use restore::restore;
+pub(crate) use save::{Work, save};
 pub(crate) use unpack::unpack;
 
 use std::path::PathBuf;
@@ -30,6 +39,23 @@ pub enum ArchiveError {
         /// The entry.
         path: PathBuf,
     },
+    /// A path of a cache is not usable.
+    #[error("the path {path:?} cannot be used: {why}")]
+    Path {
+        /// As given.
+        path: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("cannot read: {0}")]
+    Read(std::io::Error),
+    /// What was sent is no archive of a cache, or a part of one.
+    #[error("the archive is broken: {0}")]
+    Broken(std::io::Error),
+    /// The archive did not come to its end.
+    #[error("the archive did not come to its end: {0}")]
+    Lost(std::io::Error),
     /// The system has no thread left.
     #[error("cannot start to work on the archive: {0}")]
     Thread(std::io::Error),

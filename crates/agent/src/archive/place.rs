@@ -3,6 +3,7 @@
 //! Those of one folder follow each other, so it is held open, and a file costs five calls of the system: to make it, write it, set its
 //! time and its mode, and close it.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write as _};
 use std::path::{Component, Path, PathBuf};
 
@@ -50,6 +51,39 @@ impl Place {
         }
         folder::finish(&file, written_s, mode)?;
         Ok(true)
+    }
+
+    /// Makes a folder that its owner alone can read, unless there is one, and returns whether the one that it lies in is there. It
+    /// replaces a file or a link of that name.
+    pub(super) fn folder_at(&mut self, path: &Path) -> io::Result<bool> {
+        self.within(path, |folder, name| folder.make_folder(name))
+    }
+
+    /// Makes a link, and returns whether the folder that it lies in is there. It replaces a file or a link of that name.
+    pub(super) fn link(&mut self, path: &Path, target: &Path) -> io::Result<bool> {
+        self.within(path, |folder, name| folder.make_link(name, target))
+    }
+
+    /// Sets the permissions of a folder that was made.
+    pub(super) fn set_mode(&mut self, path: &Path, mode: u32) -> io::Result<()> {
+        self.within(path, |folder, name| folder.set_mode(name, mode)).map(drop)
+    }
+
+    /// Returns whether there is anything at a path, if no link leads there.
+    pub(super) fn has(&mut self, path: &Path) -> bool {
+        let mut has = false;
+        let looked = self.within(path, |folder, name| {
+            has = folder.has(name);
+            Ok(())
+        });
+        looked.is_ok() && has
+    }
+
+    /// Does something in the folder that a path lies in, and returns whether that is there.
+    fn within(&mut self, path: &Path, work: impl FnOnce(&Folder, &OsStr) -> io::Result<()>) -> io::Result<bool> {
+        let Some(name) = path.file_name() else { return Ok(false) };
+        let Some(folder) = self.folder(path.parent().unwrap_or(Path::new(""))) else { return Ok(false) };
+        work(folder, name).map(|()| true)
     }
 
     /// Forgets folders, because something other than a plain file is made.

@@ -39,7 +39,7 @@ pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<(), HostError> {
 }
 
 /// What is not there of a path and the directories above it, from its end on.
-pub(super) fn missing(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn missing(path: &Path) -> Vec<PathBuf> {
     let named = path.ancestors().filter(|part| !part.as_os_str().is_empty());
     named.take_while(|part| part.symlink_metadata().is_err()).map(Path::to_owned).collect()
 }

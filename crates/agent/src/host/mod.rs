@@ -12,7 +12,7 @@ pub(crate) use banner::of as banner;
 pub(crate) use command::{is_installed, words};
 pub(crate) use environment::of_container as container_environment;
 pub use error::HostError;
-pub(crate) use files::{make_dir, make_dir_of, make_file};
+pub(crate) use files::{make_dir, make_dir_of, make_file, missing};
 pub(crate) use script::spill;
 pub(crate) use user::{account_of, make_home};
 

@@ -1,14 +1,23 @@
 //! Which requests are served: those for the stage that the agent serves, as long as it serves it.
 
 use axum::http::HeaderMap;
-use kiln_wire::agent::{self as wire, kiln as own};
+use kiln_wire::agent::{self as wire, archive, kiln as own};
 
 use super::reply::Refusal;
 use crate::agent::Agent;
 
 /// Requests that begin something, or change it.
-const BEGINNINGS: [&str; 7] =
-    [wire::SETUP, wire::START_STEP, own::SELF_TEST, own::INPUT, own::RESIZE, own::WORKSPACE, own::FILES];
+const BEGINNINGS: [&str; 9] = [
+    wire::SETUP,
+    wire::START_STEP,
+    own::SELF_TEST,
+    own::INPUT,
+    own::RESIZE,
+    own::WORKSPACE,
+    own::FILES,
+    archive::LOOK,
+    archive::ARCHIVE,
+];
 
 /// Requests that may come before there is a stage. A setup brings the name of one, see [`epoch`].
 const BEFORE_A_STAGE: [&str; 5] = [wire::HEALTHZ, own::IDENTITY, own::CLAIM, own::SELF_TEST, wire::SETUP];

@@ -80,7 +80,7 @@ pub(super) async fn resize(State(api): State<Api>, body: Body) -> Reply<Empty> {
 }
 
 /// The value of a query's parameter; `name` ends with its `=`.
-fn parameter(query: Option<&str>, name: &str) -> String {
+pub(super) fn parameter(query: Option<&str>, name: &str) -> String {
     let value = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix(name)).unwrap_or_default();
     // In a query a space may be a plus.
     percent_encoding::percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned()

@@ -1,6 +1,7 @@
 //! The routes.
 
 mod admission;
+mod archive;
 mod kiln;
 mod lite;
 mod output;
@@ -16,7 +17,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post, put};
 use futures::FutureExt as _;
-use kiln_wire::agent::{self as wire, kiln as own};
+use kiln_wire::agent::{self as wire, archive as archives, kiln as own};
 
 use crate::agent::Agent;
 use crate::bulk::Bulk;
@@ -31,7 +32,7 @@ pub(crate) struct Api {
 /// All routes, each with and without a slash at its end.
 pub(crate) fn router(agent: Arc<Agent>) -> Router {
     let api = Api { agent, bulk: Bulk::default() };
-    let routes: [(&str, MethodRouter<Api>); 16] = [
+    let routes: [(&str, MethodRouter<Api>); 17] = [
         (wire::HEALTHZ, get(lite::healthz)),
         (wire::SETUP, post(lite::setup)),
         (wire::START_STEP, post(lite::start_step)),
@@ -48,8 +49,10 @@ pub(crate) fn router(agent: Arc<Agent>) -> Router {
         (own::RESIZE, post(kiln::resize)),
         (own::OUTPUT, post(output::output)),
         (own::FILES, post(kiln::files)),
+        (archives::LOOK, post(archive::look)),
     ];
     let mut router = Router::new().route(own::WORKSPACE, put(kiln::workspace));
+    router = router.route(archives::ARCHIVE, post(archive::save).put(archive::restore));
     for (path, route) in routes {
         router = router.route(path, route.clone()).route(&format!("{path}/"), route);
     }

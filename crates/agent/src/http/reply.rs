@@ -116,8 +116,12 @@ impl From<AgentError> for Refusal {
 impl From<ArchiveError> for Refusal {
     fn from(error: ArchiveError) -> Self {
         match error {
-            ArchiveError::Directory { .. } | ArchiveError::Outside { .. } => Self::bad(error),
-            ArchiveError::Unpack { .. } | ArchiveError::Thread(_) => Self::internal(error),
+            ArchiveError::Directory { .. } | ArchiveError::Path { .. } | ArchiveError::Outside { .. } => {
+                Self::bad(error)
+            }
+            ArchiveError::Broken(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error),
+            ArchiveError::Lost(_) => Self::new(StatusCode::REQUEST_TIMEOUT, error),
+            ArchiveError::Unpack { .. } | ArchiveError::Read(_) | ArchiveError::Thread(_) => Self::internal(error),
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::signals::Signals;
 use crate::timings::Timings;
 use crate::ui::Output;
 use crate::ui::files::Files;
-use crate::{git, hidden, home, input, kept, local, pipeline_file, progress, runner_access, secrets, ui};
+use crate::{git, hidden, home, input, kept, local, pipeline_file, progress, runner_access, secrets, stores, ui};
 
 /// Reads the file, refuses it if it cannot run, and runs it otherwise.
 pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
@@ -33,7 +33,8 @@ pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
     let workspace = workspace(&args)?;
     let facts = git::facts(&workspace, &args.given.event, args.given.branch.as_deref());
     let Some(plan) = read_plan(&args, &facts)? else { return Ok(Exit::Usage) };
-    let options = options(&args, workspace, facts)?;
+    let mut options = options(&args, workspace, facts)?;
+    (options.caches, options.artifacts) = stores::of_run(&plan, &args.caches, args.artifact_store.as_deref())?;
     check_given(&args, &plan, &options)?;
     let Some(url) = &args.runner else { return here(&args, &plan, &options, started).await };
     let fleet = RunnerFleet::new(runner_access::at(url, &args.access).map_err(runner_access::report)?);

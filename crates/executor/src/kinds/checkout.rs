@@ -15,7 +15,7 @@ const HELPER: &str = "credential.helper=!f() { test \"$1\" = get && printf 'user
                       \"$KILN_GIT_USERNAME\" \"$KILN_GIT_PASSWORD\"; }; f";
 
 /// Works out what puts a repository into the instance.
-pub(super) fn work(turn: &Turn<'_, '_>, clone: &GitClone) -> Result<Work, String> {
+pub(super) fn work(turn: &Turn<'_, '_>, clone: &GitClone) -> Result<Work<'static>, String> {
     let workspace = &turn.stage.stage.workspace_dir;
     let directory = run::within(workspace, turn.text("cloneDirectory", &clone.directory)?.trim());
     let CloneFrom::Address { url, connector } = &clone.from else {

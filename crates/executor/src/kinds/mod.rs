@@ -3,6 +3,7 @@
 //! ```text
 //! StepKind ──work──► Work::Start     a request with which the agent starts a process, and its reports
 //!             ├────► Work::Sources   a directory that the working tree is sent to
+//!             ├────► Work::Keep      files move between the instance and a store
 //!             └────► a message      the kind, or this step of it, cannot be carried out
 //! ```
 //! Values are worked out here too: what an expression stands for is known when the step's turn has come.
@@ -21,6 +22,7 @@ use kiln_pipeline::expr::{Scope, Template};
 use kiln_pipeline::plan::{Step, StepKind};
 use kiln_wire::agent::StartStepRequest;
 
+use crate::caches::Keeping;
 use crate::fleet::error_chain;
 use crate::nest::Nest;
 use crate::stage_context::StageContext;
@@ -29,7 +31,7 @@ pub use credentials::{Login, logins};
 pub use environment::fits;
 
 /// What the instance has to do for a step.
-pub(crate) enum Work {
+pub(crate) enum Work<'a> {
     /// The agent starts a process and supervises it.
     Start(Box<Prepared>),
     /// The working tree is sent once more.
@@ -37,6 +39,8 @@ pub(crate) enum Work {
         /// Where it is put.
         directory: String,
     },
+    /// Files move between the instance and a store.
+    Keep(Keeping<'a>),
 }
 
 /// A step in which every expression has its value.
@@ -51,18 +55,19 @@ pub(crate) struct Prepared {
 ///
 /// # Errors
 /// In one line for people: an expression has no value, or the step cannot be run.
-pub(crate) fn work(turn: &Turn<'_, '_>) -> Result<Work, String> {
+pub(crate) fn work<'t>(turn: &Turn<'t, '_>) -> Result<Work<'t>, String> {
     match &turn.step.kind {
         StepKind::Run(run) | StepKind::Background(run) | StepKind::RunTests(run) => start(run::prepare(turn, run)),
         StepKind::Plugin(plugin) => start(run::plugin(turn, plugin)),
         StepKind::GitClone(clone) => checkout::work(turn, clone),
         StepKind::BuildImage(build) => start(build::prepare(turn, build)),
-        StepKind::SaveCache(_) | StepKind::RestoreCache(_) => Err(turn.not_yet("caches")),
-        StepKind::Upload(_) => Err(turn.not_yet("uploads")),
+        StepKind::SaveCache(save) => Ok(Work::Keep(Keeping::Save(save))),
+        StepKind::RestoreCache(restore) => Ok(Work::Keep(Keeping::Restore(restore))),
+        StepKind::Upload(upload) => Ok(Work::Keep(Keeping::Upload(upload))),
     }
 }
 
-fn start(prepared: Result<Prepared, String>) -> Result<Work, String> {
+fn start<'t>(prepared: Result<Prepared, String>) -> Result<Work<'t>, String> {
     prepared.map(|prepared| Work::Start(Box::new(prepared)))
 }
 
@@ -81,9 +86,5 @@ impl Turn<'_, '_> {
     fn text(&self, what: &str, template: &Template) -> Result<String, String> {
         let line = self.step.location.line;
         template.render(self.scope).map_err(|e| format!("line {line}: `{what}` has no value: {}", error_chain(&e)))
-    }
-
-    fn not_yet(&self, what: &str) -> String {
-        format!("line {}: {what} cannot be run yet", self.step.location.line)
     }
 }

@@ -8,7 +8,7 @@ use kiln_pipeline::plan::{Graph, Plan, Step, StepNode};
 use kiln_wire::agent::{SetupRequest, StartStepRequest};
 use tokio_util::sync::CancellationToken;
 
-use super::{Prepared, Turn, Work, work};
+use super::{Turn, Work, work};
 use crate::context::{Context, Options};
 use crate::fleet::{Fleet, FleetError, Lease, Want};
 use crate::nest::Nest;
@@ -47,8 +47,8 @@ impl Fleet for Nobody {
 /// What a file asks the agent of its first stage.
 struct Asked {
     setup: SetupRequest,
-    /// The steps in the order of the file, with what speaks against one.
-    steps: Vec<(String, Result<Work, String>)>,
+    /// The requests of the steps in the order of the file, or what speaks against one.
+    steps: Vec<(String, Result<StartStepRequest, String>)>,
     notes: Vec<String>,
 }
 
@@ -75,7 +75,12 @@ impl Asked {
         let mut each = |step: &Step, nest: &Nest<'_>| {
             let scope = context.scope(&stage.place(nest, End::Clear));
             let turn = Turn { stage, step, id: &step.id, nest, scope: &scope };
-            steps.push((step.id.clone(), work(&turn)));
+            let request = work(&turn).and_then(|work| match work {
+                Work::Start(prepared) => Ok(prepared.request),
+                Work::Sources { directory } => Err(format!("sources to {directory}")),
+                Work::Keep(_) => Err("files are kept".to_owned()),
+            });
+            steps.push((step.id.clone(), request));
         };
         walk(&plan.stages.nodes[0].item.steps, &Nest::default(), &mut each);
         let told = notes.lock().expect("no panic").clone();
@@ -84,15 +89,8 @@ impl Asked {
 
     #[track_caller]
     fn request(&self, step: &str) -> &StartStepRequest {
-        let (_, work) = self.steps.iter().find(|(id, _)| id == step).expect("such a step");
-        match work {
-            Ok(Work::Start(prepared)) => {
-                let Prepared { request, .. } = &**prepared;
-                request
-            }
-            Ok(Work::Sources { directory }) => panic!("sources to {directory}"),
-            Err(error) => panic!("{error}"),
-        }
+        let (_, request) = self.steps.iter().find(|(id, _)| id == step).expect("such a step");
+        request.as_ref().unwrap_or_else(|error| panic!("{error}"))
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod build_tables;
 mod builds;
+mod caching;
 mod clones;
 mod container;
 mod cycles;

@@ -8,7 +8,7 @@ use kiln_document::yaml::Node;
 
 use super::failure::On;
 use super::reader::{Reader, name_place, shortened};
-use super::{MAX_ITEMS, failure, infrastructure, services, steps, strategy, tables, volumes, words};
+use super::{MAX_ITEMS, caching, failure, infrastructure, services, steps, strategy, tables, volumes, words};
 use crate::expr::Template;
 use crate::plan::{EnvVar, Graph, Node as PlanNode, PoolRequest, Stage, Variable};
 
@@ -160,7 +160,7 @@ impl Build<'_, '_> {
             workspace_dir: WORKSPACE.to_owned(),
             workspace_base: WORKSPACE.to_owned(),
             volumes: volumes::read(reader, spec, &steps),
-            cache: None,
+            cache: caching::read(reader, spec),
             env: environment(&variables),
             variables,
             when,

@@ -239,7 +239,7 @@ fn instead(kind: &str) -> &'static str {
              the `bitrise` command line there where the image has it"
         }
         kind if kind.contains("Approval") => "leave approvals to the Harness platform",
-        kind if kind.contains("Cache") => "Kiln keeps no cache between runs yet; the pipeline works without the step",
+        kind if kind.contains("Artifactory") => "upload with `curl` or the `jf` program in a `Run` step",
         "Wait" => "`sleep` in a `Run` step does the same",
         _ => "a `Run` step with the same commands is run",
     }

@@ -3,6 +3,7 @@
 
 use kiln_document::schema::{Key, Language, Role, Shape, Table};
 
+use super::caching::CACHING;
 use super::step_tables::{
     ACTION, BACKGROUND, FAILURE, GIT_CLONE, GROUP, ON_FAILURE, OUTPUT, PLUGIN, REPEAT, REPORTS, RETRY, RETRY_GROUP,
     RUN, RUN_TESTS, SERVICE, STEP, STRATEGY, TEST, VARIABLE, WHEN_STEP,
@@ -169,7 +170,7 @@ pub static STAGE_SPEC: Table = Table::closed(
         Key::read("runtime", Of(&RUNTIME), "Where the platform's machine comes from."),
         Key::read("cloneCodebase", Bool, "Whether the source tree is put into the machine."),
         Key::read("sharedPaths", OneOrMore(&Text), "Paths that the containers of the stage share."),
-        Key::no_effect("caching", Any, "Kiln keeps no cache between runs yet"),
+        Key::read("caching", Of(&CACHING), "Cache Intelligence: a cache around the steps."),
         Key::no_effect("buildIntelligence", Any, "Kiln keeps no build cache between runs yet"),
         Key::no_effect("slsa_provenance", Any, "Kiln writes no provenance yet"),
         Key::read("serviceDependencies", List(&Any), "Containers that run beside the steps from the start."),

@@ -6,6 +6,7 @@
 //! A handler only waits, for a row, a step in a VM, or a task of ours that the next caller with the same id joins. So a
 //! caller that disconnects loses nothing, and one that repeats a call starts nothing twice.
 
+mod archive;
 mod auth;
 mod connection;
 mod demand;

@@ -50,7 +50,7 @@ pub(super) async fn workspace(
 }
 
 /// Returns the bytes of a body, and an error when none come for [`UNSENT_FOR`].
-fn steady(body: Body) -> impl futures::Stream<Item = std::io::Result<bytes::Bytes>> + Send {
+pub(super) fn steady(body: Body) -> impl futures::Stream<Item = std::io::Result<bytes::Bytes>> + Send {
     futures::stream::try_unfold(body.into_data_stream(), |mut bytes| async move {
         match tokio::time::timeout(UNSENT_FOR, bytes.try_next()).await {
             Ok(Ok(more)) => Ok(more.map(|more| (more, bytes))),

@@ -13,7 +13,7 @@ use futures::FutureExt as _;
 use kiln_wire::runner::{self as wire, kiln as own};
 
 use super::reply::Refusal;
-use super::{Api, auth, events, lifecycle, lookup, operator, proxy, setup, step};
+use super::{Api, archive, auth, events, lifecycle, lookup, operator, proxy, setup, step};
 
 type Handler = MethodRouter<Arc<Api>>;
 
@@ -45,6 +45,9 @@ fn routes() -> Vec<(&'static str, &'static str, Handler)> {
         ("POST", own::STAGE_STEPS_END, post(proxy::end)),
         ("POST", own::STAGE_OUTPUT, post(proxy::output)),
         ("POST", own::STAGE_FILES, post(proxy::files)),
+        ("POST", own::STAGE_LOOK, post(archive::look)),
+        ("POST", own::STAGE_ARCHIVE, post(archive::pack)),
+        ("PUT", own::STAGE_ARCHIVE, put(archive::unpack)),
         ("GET", own::EVENTS, get(events::events)),
         ("GET", own::OPENAPI, get(lookup::description)),
     ]

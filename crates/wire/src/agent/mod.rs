@@ -16,6 +16,7 @@
 //! header are served, as those of clients that do not know it.
 
 mod answers;
+pub mod archive;
 pub mod kiln;
 mod requests;
 mod spec;

@@ -34,6 +34,11 @@ pub const STAGE_STEPS_END: &str = "/kiln/v1/stages/{id}/steps/end";
 pub const STAGE_OUTPUT: &str = "/kiln/v1/stages/{id}/output";
 /// `POST` [`crate::agent::kiln::FilesRequest`]: a tar stream (zstd).
 pub const STAGE_FILES: &str = "/kiln/v1/stages/{id}/files";
+/// `POST` [`crate::agent::archive::LookRequest`]: [`crate::agent::archive::LookResponse`].
+pub const STAGE_LOOK: &str = "/kiln/v1/stages/{id}/look";
+/// `POST` [`crate::agent::archive::PackRequest`]: an archive, as the agent sends it. `PUT` of one, with an
+/// [`crate::agent::archive::UnpackRequest`] as `?request=`: [`crate::agent::kiln::UnpackedResponse`].
+pub const STAGE_ARCHIVE: &str = "/kiln/v1/stages/{id}/archive";
 /// `GET`: a stream of server-sent events, each a [`Change`].
 pub const EVENTS: &str = "/kiln/v1/events";
 /// `GET`: the description of this API.

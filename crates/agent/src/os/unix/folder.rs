@@ -8,10 +8,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::{Mode, futimens};
+use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstatat, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 /// Of files while they are written.
 const PRIVATE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
@@ -43,6 +43,36 @@ impl Folder {
             other => Err(other),
         });
         Ok(File::from(made?))
+    }
+
+    /// Makes a folder that its owner alone can read, unless there is one. It replaces a file or a link of that name.
+    pub(crate) fn make_folder(&self, name: &OsStr) -> io::Result<()> {
+        let new = || mkdirat(&self.0, name, Mode::S_IRWXU);
+        match new() {
+            Err(Errno::EEXIST) if self.folder(name).is_ok() => Ok(()),
+            Err(Errno::EEXIST) => Ok(unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir).and_then(|()| new())?),
+            made => Ok(made?),
+        }
+    }
+
+    /// Makes a symbolic link. It replaces a file or a link of that name.
+    pub(crate) fn make_link(&self, name: &OsStr, target: &Path) -> io::Result<()> {
+        let new = || symlinkat(target, &self.0, name);
+        match new() {
+            Err(Errno::EEXIST) => Ok(unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir).and_then(|()| new())?),
+            made => Ok(made?),
+        }
+    }
+
+    /// Sets the permissions of a folder in this one.
+    pub(crate) fn set_mode(&self, name: &OsStr, mode: u32) -> io::Result<()> {
+        let mode = Mode::from_bits_truncate(mode & 0o7777);
+        Ok(fchmodat(&self.0, name, mode, FchmodatFlags::FollowSymlink)?)
+    }
+
+    /// Returns whether there is anything of a name.
+    pub(crate) fn has(&self, name: &OsStr) -> bool {
+        fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 }
 

@@ -115,6 +115,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
             place, and the state of the output when the answer began.")),
     op(("POST", own::STAGE_FILES), "getFiles", "Returns files of a stage's instance.",
         Json("FilesRequest", true), Bytes("application/x-tar", "A tar stream, `Content-Encoding: zstd`.")),
+    op(("POST", own::STAGE_LOOK), "look", "What there is at paths of a stage's instance, and digests of its files.",
+        Json("LookRequest", true), Gives("LookResponse")),
+    op(("POST", own::STAGE_ARCHIVE), "packArchive", "An archive of what lies at paths of a stage's instance.",
+        Json("PackRequest", true), Bytes("application/octet-stream", "The archive, a PackedResponse in JSON, and its length in \
+            four bytes, the least significant first.")),
+    op(("PUT", own::STAGE_ARCHIVE), "unpackArchive", "Unpacks an archive on the stage's instance. 422 says that it is broken.",
+        Tar, Gives("UnpackedResponse"))
+        .with(&[("request", "Mandatory: an UnpackRequest in JSON.")]),
     op(("GET", own::EVENTS), "events", "Streams changes of instances and stages as they happen.", Nothing,
         Bytes("text/event-stream", "Server-sent events; the data of each is a Change. `Last-Event-ID` resumes."))
         .with(&[("after", "Begin after this event; without it, with the next one.")]),

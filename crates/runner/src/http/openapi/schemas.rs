@@ -1,6 +1,6 @@
 //! Schemas, derived from the messages' own descriptions.
 
-use kiln_wire::agent::{self, kiln as agent_kiln};
+use kiln_wire::agent::{self, archive, kiln as agent_kiln};
 use kiln_wire::described::{Described, Field, Shape};
 use kiln_wire::runner::{self, kiln};
 use serde_json::{Map, Value, json};
@@ -31,6 +31,8 @@ const SHAPES: &[Shape] = &[
     agent_kiln::StepList::SHAPE, agent_kiln::StepSummary::SHAPE, agent_kiln::StepState::SHAPE,
     agent_kiln::CancelRequest::SHAPE, agent_kiln::OutputRequest::SHAPE, agent_kiln::FilesRequest::SHAPE,
     agent_kiln::UnpackedResponse::SHAPE, agent_kiln::Terminal::SHAPE,
+    archive::LookRequest::SHAPE, archive::LookResponse::SHAPE, archive::Digest::SHAPE, archive::PackRequest::SHAPE,
+    archive::PackedResponse::SHAPE, archive::UnpackRequest::SHAPE, archive::Format::SHAPE,
 ];
 
 /// Returns all schemas, by name.

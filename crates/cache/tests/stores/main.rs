@@ -1,0 +1,4 @@
+//! Stores, as runs use them.
+
+mod directory;
+mod rig;

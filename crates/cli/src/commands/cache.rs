@@ -1,0 +1,97 @@
+//! `kiln cache`: what runs have kept for later ones.
+
+use anyhow::ensure;
+use kiln_cache::{Limits, Listed, Store};
+use serde_json::json;
+
+use crate::ages;
+use crate::args::Format;
+use crate::args::cache::CacheCommand;
+use crate::exit::{Exit, Usage};
+use crate::sizes::size;
+use crate::table::{Side, Table, terminal_width};
+use crate::{print, stores};
+
+/// Carries out one of the commands.
+pub async fn cache(command: CacheCommand) -> anyhow::Result<Exit> {
+    match command {
+        CacheCommand::List { store, format } => list(&stores::caches(&store)?, format).await?,
+        CacheCommand::Prune { store, unused_for } => {
+            let store = stores::caches(&store)?;
+            let pruned = store.prune(&Limits { bytes: store.limit_bytes(), unused_for }).await?;
+            for removed in &pruned.removed {
+                print::line(format!("removed {} of {}", removed.entry.key, removed.entry.scope));
+            }
+            let leftovers = match pruned.leftovers {
+                0 => String::new(),
+                count => format!(" and {count} unfinished ones"),
+            };
+            let (removed, bytes) = (pruned.removed.len(), size(pruned.bytes));
+            print::line(format!("removed {removed} caches{leftovers}, {bytes}"));
+            print::line(format!("kept {} caches, {}", pruned.kept, size(pruned.kept_bytes)));
+        }
+        CacheCommand::Rm { store, scope, keys } => remove(&stores::caches(&store)?, scope.as_deref(), &keys).await?,
+    }
+    Ok(Exit::Ok)
+}
+
+async fn list(store: &Store, format: Format) -> anyhow::Result<()> {
+    let listed = store.list().await?;
+    if format == Format::Json {
+        for Listed { entry, used_unix_ms } in &listed {
+            let (scope, key, paths) = (&entry.scope, &entry.key, &entry.paths);
+            let line = json!({
+                "scope": scope, "key": key, "paths": paths, "format": entry.format, "bytes": entry.bytes,
+                "sha256": entry.sha256, "saved_unix_s": entry.saved_unix_s, "used_unix_s": used_unix_ms / 1000,
+            });
+            print::line(line);
+        }
+        return Ok(());
+    }
+    if listed.is_empty() {
+        eprintln!("no caches in {}", store.name());
+        return Ok(());
+    }
+    let columns = [
+        ("KEY", Side::Left),
+        ("SCOPE", Side::Left),
+        ("SIZE", Side::Right),
+        ("USED", Side::Right),
+        ("PATHS", Side::Left),
+    ];
+    let mut table = Table::new(&columns);
+    for Listed { entry, used_unix_ms } in &listed {
+        let used = i64::try_from(*used_unix_ms).unwrap_or(i64::MAX);
+        let used = ages::age(ages::now_ms().saturating_sub(used));
+        table.row([
+            (&entry.key).into(),
+            (&entry.scope).into(),
+            size(entry.bytes).into(),
+            used.into(),
+            entry.paths.join(", ").into(),
+        ]);
+    }
+    print::text(table.text(terminal_width()));
+    let bytes = listed.iter().map(|listed| listed.entry.bytes).sum();
+    eprintln!("{} caches in {}, {}", listed.len(), store.name(), size(bytes));
+    Ok(())
+}
+
+/// Removes the caches of keys, or nothing when one of the keys is not there.
+async fn remove(store: &Store, scope: Option<&str>, keys: &[String]) -> anyhow::Result<()> {
+    let listed = store.list().await?;
+    let mut found = Vec::new();
+    for key in keys {
+        let of_key =
+            |listed: &&Listed| listed.entry.key == *key && scope.is_none_or(|scope| scope == listed.entry.scope);
+        let of_key: Vec<_> = listed.iter().filter(of_key).collect();
+        let hint = "nothing was removed; the keys are shown by: kiln cache list";
+        ensure!(!of_key.is_empty(), Usage(format!("{key}: there is no such cache in {}; {hint}", store.name())));
+        found.extend(of_key);
+    }
+    for Listed { entry, .. } in found {
+        store.remove(&entry.name()).await?;
+        print::line(format!("removed {} of {}", entry.key, entry.scope));
+    }
+    Ok(())
+}
