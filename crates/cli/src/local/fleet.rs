@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kiln_engine::{Assigned, Change, Demand, Engine, Host as _};
+use kiln_engine::{Assigned, Change, Demand, Engine, Host as _, StoreError};
 use kiln_executor::{Fleet, FleetError, Lease, Want};
 use kiln_pool::plan::Streak;
 use kiln_pool::plan::WaitReason;
-use kiln_pool::{Code, InstanceId, Request, StageId, StageState, State};
+use kiln_pool::{Code, Instance, InstanceId, Request, Stage, StageId, StageState, State};
 use kiln_runner::agents::PooledAgents;
 use kiln_runner::core::Core;
 use kiln_runner::host::TokioHost;
@@ -96,7 +96,7 @@ impl LocalFleet {
 
     /// Returns the reason why waiting is pointless: launches fail, and have also failed since the last stage freed its
     /// room.
-    async fn hopeless(&self, free_since_ms: &mut Option<i64>) -> Result<Option<String>, kiln_engine::StoreError> {
+    async fn hopeless(&self, free_since_ms: &mut Option<i64>) -> Result<Option<String>, StoreError> {
         let streaks = self.engine.store().streaks().await?;
         let instances = self.engine.store().live_instances().await?;
         // Instances that are ending still occupy memory and disk.
@@ -112,19 +112,23 @@ impl LocalFleet {
         Ok(streaks.values().find(fails).map(|streak| streak.evidence.clone()))
     }
 
-    async fn phases(&self, id: &InstanceId) -> Vec<Phase> {
-        let changes = self.engine.store().timeline(id.as_str(), TIMELINE_ENTRIES).await.unwrap_or_default();
-        phases(&changes)
-    }
-
     async fn gone(&self, id: &InstanceId) {
         loop {
             let seen = self.host.signals();
-            match self.engine.store().instance(id).await {
-                Ok(Some(row)) if row.state != State::Gone => self.host.wait(seen, LOOK_EVERY_MS).await,
-                _ => return,
+            if is_gone(self.engine.store().instance(id).await) {
+                return;
             }
+            self.host.wait(seen, LOOK_EVERY_MS).await;
         }
+    }
+
+    /// Returns what the stage runs on, once it is set up.
+    async fn lease(&self, stage: &Stage, instance: &Instance) -> Result<Lease, FleetError> {
+        self.engine.note_set_up(stage).await.map_err(|error| FleetError::Runner(Box::new(error)))?;
+        let mut phases = phases(self.engine.store().timeline(instance.id.as_str(), TIMELINE_ENTRIES).await)?;
+        phases.push(Phase { name: "setup".to_owned(), duration: self.since(stage.assigned_ms) });
+        let (agent, address) = (self.agents.agent(instance)?, instance.address.clone());
+        Ok(Lease { stage: stage.id.to_string(), id: instance.id.to_string(), agent, address, phases })
     }
 
     fn since(&self, at_ms: Option<i64>) -> Duration {
@@ -145,19 +149,14 @@ impl Fleet for LocalFleet {
         waiting: &'a (dyn Fn(&str) + Send + Sync),
     ) -> BoxFuture<'a, Result<Lease, FleetError>> {
         async move {
-            let Assigned { stage, instance } = match self.set_up(want, waiting).await {
-                Ok(assigned) => assigned,
-                Err(error) => {
-                    self.end(&want.stage).await?;
-                    return Err(error);
-                }
+            let lease = match self.set_up(want, waiting).await {
+                Ok(Assigned { stage, instance }) => self.lease(&stage, &instance).await,
+                Err(error) => Err(error),
             };
-            self.engine.note_set_up(&stage).await.map_err(|error| FleetError::Runner(Box::new(error)))?;
-            let address = instance.address.clone();
-            let mut phases = self.phases(&instance.id).await;
-            phases.push(Phase { name: "setup".to_owned(), duration: self.since(stage.assigned_ms) });
-            let agent = self.agents.agent(&instance)?;
-            Ok(Lease { stage: want.stage.clone(), id: instance.id.to_string(), agent, address, phases })
+            if lease.is_err() {
+                self.end(&want.stage).await?;
+            }
+            lease
         }
         .boxed()
     }
@@ -205,18 +204,76 @@ impl Fleet for LocalFleet {
     }
 }
 
+/// Whether an instance is gone, as its row says. Nothing follows from a row that cannot be read: the next look may succeed.
+fn is_gone(row: Result<Option<Instance>, StoreError>) -> bool {
+    match row {
+        Ok(row) => row.is_none_or(|row| row.state == State::Gone),
+        Err(error) => {
+            tracing::warn!(%error, "the row of an instance that is ending could not be read");
+            false
+        }
+    }
+}
+
 /// Returns how long an instance was in each state, in order. A state that it entered again counts anew.
-fn phases(changes: &[Change]) -> Vec<Phase> {
-    let states: Vec<&Change> = changes.iter().collect();
-    states
-        .windows(2)
-        .map(|pair| Phase {
-            name: pair[0].state.clone(),
-            duration: Duration::from_millis(u64::try_from(pair[1].at_ms - pair[0].at_ms).unwrap_or(0)),
-        })
-        .collect()
+fn phases(changes: Result<Vec<Change>, StoreError>) -> Result<Vec<Phase>, FleetError> {
+    let changes = changes.map_err(|error| FleetError::Runner(Box::new(error)))?;
+    let phase = |pair: &[Change]| Phase {
+        name: pair[0].state.clone(),
+        duration: Duration::from_millis(u64::try_from(pair[1].at_ms - pair[0].at_ms).unwrap_or(0)),
+    };
+    Ok(changes.windows(2).map(phase).collect())
 }
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_pool::{SiteId, Subject};
+    use kiln_pool::instance::Batch;
+
+    use super::*;
+
+    fn fault() -> StoreError {
+        StoreError { message: "the disk is full".into(), ambiguous: false }
+    }
+
+    #[test]
+    fn an_instance_whose_row_cannot_be_read_is_not_gone() {
+        let batch = Batch {
+            token: "i-1".into(),
+            pool: "p".into(),
+            flavor: "p".into(),
+            site: SiteId::new("fake"),
+            place: String::new(),
+            image: "debian".into(),
+            digest: String::new(),
+            size: 1,
+            runner: "r".into(),
+        };
+        let in_state = |state| Instance { state, ..batch.intended(1)[0].clone() };
+        assert!(!is_gone(Err(fault())));
+        assert!(!is_gone(Ok(Some(in_state(State::Terminating)))));
+        assert!(is_gone(Ok(Some(in_state(State::Gone)))) && is_gone(Ok(None)));
+    }
+
+    #[test]
+    fn phases_that_cannot_be_read_are_an_error() {
+        let change = |at_ms, state: &str| Change {
+            seq: at_ms,
+            at_ms,
+            subject: Subject::Instance,
+            id: "i-1".into(),
+            pool: "p".into(),
+            state: state.into(),
+            reason: String::new(),
+        };
+        let read = phases(Ok(vec![change(0, "launching"), change(200, "booting"), change(500, "ready")]));
+        let read: Vec<(String, u128)> =
+            read.expect("phases").into_iter().map(|phase| (phase.name, phase.duration.as_millis())).collect();
+        assert_eq!(read, [("launching".to_owned(), 200), ("booting".to_owned(), 300)]);
+        assert!(matches!(phases(Err(fault())), Err(FleetError::Runner(_))));
+    }
 }
