@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use kiln_wire::runner;
 
-use super::peers::{Caller, Peer};
+use super::peers::{Caller, Peer, Unidentified};
 use super::reply::Refusal;
 use super::{Api, Settings, origin};
 
@@ -68,12 +68,16 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
     match request.extensions().get::<Caller>().cloned() {
         None => {}
         Some(caller) => match caller.await {
-            Some(Peer::Program) => {}
+            Ok(Peer::Program) => {}
             // The connection is closed without an answer.
-            Some(Peer::Vm | Peer::Gone) => std::future::pending().await,
-            None => {
+            Ok(Peer::Vm | Peer::Gone) => std::future::pending().await,
+            Err(Unidentified::TooLate) => {
                 let message = "the caller could not be identified in time, because this machine is too busy; try again";
                 return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+            }
+            Err(Unidentified::LookupFailed) => {
+                let message = "the lookup of the caller failed, which is a defect of the runner; its log has more";
+                return Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response();
             }
         },
     }

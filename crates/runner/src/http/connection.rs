@@ -72,8 +72,8 @@ pub(super) async fn handle(stream: TcpStream, peer: SocketAddr, app: App, connec
     let caller = connected.caller.clone();
     let stranger = async {
         match caller.await {
-            Some(Peer::Program) | None => std::future::pending().await,
-            Some(stranger) => stranger,
+            Ok(Peer::Program) | Err(_) => std::future::pending().await,
+            Ok(stranger) => stranger,
         }
     };
     tokio::select! {

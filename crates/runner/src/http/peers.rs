@@ -55,15 +55,24 @@ impl std::fmt::Debug for Peers {
     }
 }
 
-/// The identity of a connection's caller, once known; none when the lookup took too long.
-pub(super) type Caller = Shared<BoxFuture<'static, Option<Peer>>>;
+/// The reason why a caller is not identified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unidentified {
+    /// The lookup took too long.
+    TooLate,
+    /// The lookup failed, which is a defect.
+    LookupFailed,
+}
+
+/// The identity of a connection's caller, once known.
+pub(super) type Caller = Shared<BoxFuture<'static, Result<Peer, Unidentified>>>;
 
 /// Returns a caller whose address already identifies it.
 pub(super) fn known() -> Caller {
-    async { Some(Peer::Program) }.boxed().shared()
+    async { Ok(Peer::Program) }.boxed().shared()
 }
 
-type Question = (Connection, oneshot::Sender<Peer>);
+type Question = (Connection, oneshot::Sender<Result<Peer, Unidentified>>);
 
 /// Looks up the callers of connections.
 #[derive(Clone)]
@@ -84,10 +93,11 @@ impl Inquiry {
         let asked = self.asked.clone();
         let found = async move {
             let (answer, answered) = oneshot::channel();
-            asked.send((connection, answer)).await.ok()?;
-            answered.await.ok()
+            // Both fail only when the task that answers has ended, which it does not while somebody may ask.
+            asked.send((connection, answer)).await.map_err(|_| Unidentified::LookupFailed)?;
+            answered.await.map_err(|_| Unidentified::LookupFailed)?
         };
-        async { tokio::time::timeout(WITHIN, found).await.ok().flatten() }.boxed().shared()
+        async { tokio::time::timeout(WITHIN, found).await.unwrap_or(Err(Unidentified::TooLate)) }.boxed().shared()
     }
 }
 
@@ -96,8 +106,12 @@ async fn answer(peers: Peers, mut waiting: mpsc::Receiver<Question>) {
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         let connections: Vec<Connection> = batch.iter().map(|(connection, _)| *connection).collect();
         let peers = peers.clone();
-        // If the lookup panics, its callers get no identity, and are told so.
-        let found = tokio::task::spawn_blocking(move || (peers.0)(&connections)).await.unwrap_or_default();
+        let looked = tokio::task::spawn_blocking(move || (peers.0)(&connections)).await;
+        let found = looked.unwrap_or_else(|error| {
+            tracing::error!(%error, "the lookup of callers failed, so they are refused");
+            Vec::new()
+        });
+        let found = found.into_iter().map(Ok).chain(std::iter::repeat(Err(Unidentified::LookupFailed)));
         for ((_, answer), peer) in batch.drain(..).zip(found) {
             // The connection may have ended meanwhile.
             let _ = answer.send(peer);
@@ -139,19 +153,21 @@ mod tests {
         // There are only two lookups.
         go.send(()).expect("the question");
         go.send(()).expect("the question");
-        assert_eq!(first.await.expect("no panic"), Some(Peer::Program));
+        assert_eq!(first.await.expect("no panic"), Ok(Peer::Program));
         for (port, answer) in (2..).zip(rest) {
             let expected = if port == 7 { Peer::Vm } else { Peer::Program };
-            assert_eq!(answer.await.expect("no panic"), Some(expected), "{port}");
+            assert_eq!(answer.await.expect("no panic"), Ok(expected), "{port}");
         }
         assert_eq!(*sizes.lock().expect("lock"), [1, 169]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_does_not_come_is_none() {
+    async fn a_lookup_that_fails_is_told_from_one_that_takes_too_long() {
         let inquiry = Inquiry::start(Peers(Arc::new(|_| panic!("a defect"))));
-        assert_eq!(inquiry.about(connection(1)).await, None);
+        assert_eq!(inquiry.about(connection(1)).await, Err(Unidentified::LookupFailed));
+        let inquiry = Inquiry::start(Peers(Arc::new(|_| Vec::new())));
+        assert_eq!(inquiry.about(connection(1)).await, Err(Unidentified::LookupFailed), "an answer is missing");
         let (asked, _kept) = mpsc::channel(1);
-        assert_eq!(Inquiry { asked }.about(connection(1)).await, None, "after {WITHIN:?}");
+        assert_eq!(Inquiry { asked }.about(connection(1)).await, Err(Unidentified::TooLate), "after {WITHIN:?}");
     }
 }
