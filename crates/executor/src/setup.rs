@@ -17,14 +17,14 @@ const IN_MEMORY: &str = "memory";
 const LONGEST_NAME: usize = 63;
 
 impl StageContext<'_> {
-    /// Returns the request that prepares the agent.
+    /// Returns the request that prepares the agent. Whether containers see the engine's socket is for the pool to say, in the claim.
     ///
     /// # Errors
     /// In one line for people: a path of a volume has no value.
     pub(crate) fn setup_request(&self) -> Result<SetupRequest, String> {
         let secrets = self.run.secrets.values();
         if !self.stage.steps.has_containers() {
-            return Ok(SetupRequest { secrets, mount_docker_socket: Some(false), ..SetupRequest::default() });
+            return Ok(SetupRequest { secrets, ..SetupRequest::default() });
         }
         let own = name(&format!("kiln-{}-{}", self.run.id, self.id));
         let mut volumes = vec![host(WORKSPACE, &own, self.stage.workspace_base.clone())];
@@ -32,8 +32,7 @@ impl StageContext<'_> {
             volumes.push(self.volume(volume, &own)?);
         }
         let network = Network { id: own, labels: self.labels(), ..Network::default() };
-        // Whether containers see the engine's socket is for the pool to say; the engine itself is needed.
-        Ok(SetupRequest { secrets, network, volumes, mount_docker_socket: None, ..SetupRequest::default() })
+        Ok(SetupRequest { secrets, network, volumes, ..SetupRequest::default() })
     }
 
     fn volume(&self, volume: &Planned, own: &str) -> Result<Volume, String> {

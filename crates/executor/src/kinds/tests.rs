@@ -234,7 +234,7 @@ fn a_stage_without_containers_asks_for_no_engine() {
     let asked = Asked::of(&harness("", "- step: {name: a, type: Run, spec: {command: x}}"), &Options::default());
     assert_eq!(asked.setup.network, kiln_wire::agent::Network::default());
     assert!(asked.setup.volumes.is_empty());
-    assert_eq!(asked.setup.mount_docker_socket, Some(false));
+    assert_eq!(asked.setup.mount_docker_socket, None, "the pool decides");
 }
 
 #[test]
