@@ -4,7 +4,7 @@ use crate::containers;
 use crate::error::QemuError;
 use crate::golden::shelf::{self, Usage};
 use crate::host::lock;
-use crate::images::{Image, Images, REMOVED};
+use crate::images::{Image, Images, REMOVED, check_name};
 
 /// Disk that golden VMs take.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +44,30 @@ impl Images {
         lock::remove_tree(&doomed)?;
         std::fs::rename(&image.dir, &doomed).map_err(QemuError::io("remove", &image.dir))?;
         lock::remove_tree(&doomed)?;
+        self.forget(&image)
+    }
+
+    /// Makes an image named `name` unless there is one that was made alike: by this version, with the same packages. What is
+    /// replaced loses the container images in it. Says whether it made one.
+    ///
+    /// # Errors
+    /// As [`Images::build`]; then the image that was there stays.
+    pub async fn update(&self, name: &str) -> Result<(Image, bool), QemuError> {
+        check_name(name)?;
+        let _held = self.lock(name).await?;
+        let old = match self.get(name) {
+            Ok(image) if image.recipe.as_ref() == Some(&self.recipe()) => return Ok((image, false)),
+            Ok(image) => Some(image),
+            Err(QemuError::UnknownImage { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let new = self.build_locked(name).await?;
+        old.map_or(Ok(()), |old| self.forget(&old))?;
+        Ok((new, true))
+    }
+
+    /// Removes what was made from an image that is there no more.
+    fn forget(&self, image: &Image) -> Result<(), QemuError> {
         let others: Vec<String> = self.list()?.iter().map(Image::identity).collect();
         shelf::forget_image(&self.layout, &image.digest, &others);
         containers::forget_unused(self);

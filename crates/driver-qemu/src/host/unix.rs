@@ -12,7 +12,7 @@ use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, FcntlArg, FdFlag, fallocate, fcntl};
+use nix::fcntl::{AT_FDCWD, FallocateFlags, FcntlArg, FdFlag, RenameFlags, fallocate, fcntl, renameat2};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
@@ -35,6 +35,11 @@ pub(crate) enum Death {
     Kill,
     /// SIGTERM: for programs that take down what they set up.
     Terminate,
+}
+
+/// Lets two folders or files change places, in one go.
+pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    Ok(renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)?)
 }
 
 /// Starts a child that the kernel ends when this process ends, however it ends.

@@ -86,23 +86,8 @@ impl Images {
         }
     }
 
-    /// Makes an image named `name` unless there is one that was made alike: by this version, with the same packages. What is
-    /// replaced loses the container images in it. Says whether it made one.
-    ///
-    /// # Errors
-    /// As [`Images::build`]; then the image that was there stays.
-    pub async fn update(&self, name: &str) -> Result<(Image, bool), QemuError> {
-        check_name(name)?;
-        let _held = self.lock(name).await?;
-        match self.get(name) {
-            Ok(image) if image.recipe.as_ref() == Some(&self.recipe()) => Ok((image, false)),
-            Ok(_) | Err(QemuError::UnknownImage { .. }) => Ok((self.build_locked(name).await?, true)),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Returns a digest of what an image is made from, but for the versions of its packages.
-    fn recipe(&self) -> String {
+    pub(crate) fn recipe(&self) -> String {
         let parts = json!([EARLY, CUSTOMIZE, MAKE_DISK, self.packages(), self.settings.package_sources]);
         hex(&Sha256::digest(parts.to_string().as_bytes()))[..16].to_owned()
     }
@@ -113,7 +98,7 @@ impl Images {
         PACKAGES.split_whitespace().chain(additions).chain(further).collect()
     }
 
-    async fn build_locked(&self, name: &str) -> Result<Image, QemuError> {
+    pub(crate) async fn build_locked(&self, name: &str) -> Result<Image, QemuError> {
         let archives = Archives::of_host(Path::new("/"), self.settings.package_sources.as_deref())?;
         room::require_for_file(&self.layout.images(), NEEDED_BYTES, "building an image")?;
         // mmdebstrap unpacks there, where apt's own unprivileged user and a user namespace are allowed in.

@@ -14,9 +14,8 @@ pub use import::Source;
 pub use layer::{ContainerImage, Layer};
 
 use crate::error::QemuError;
-use crate::host::aside;
 use crate::host::files::{self, private_dir};
-use crate::host::lock;
+use crate::host::{aside, lock, unix};
 use crate::paths::Layout;
 use crate::progress::Listener;
 use crate::settings::Settings;
@@ -173,19 +172,14 @@ impl Images {
     fn put_in_place(&self, half: &Path, mut image: Image) -> Result<Image, QemuError> {
         let dir = self.layout.images().join(&image.name);
         write_record(&image, &half.join(RECORD))?;
-        if dir.exists() {
-            // Between the two renames there is no image of that name, and what starts then is told so.
-            let doomed = self.layout.images().join(format!(".{}{REMOVED}", image.name));
-            lock::remove_tree(&doomed)?;
-            std::fs::rename(&dir, &doomed).map_err(QemuError::io("replace", &dir))?;
-            std::fs::rename(half, &dir).map_err(QemuError::io("move into place", &dir))?;
-            image.dir = dir;
-            // What stays of it is removed with the next image.
-            let _ = lock::remove_tree(&doomed);
-            return Ok(image);
-        }
-        std::fs::rename(half, &dir).map_err(QemuError::io("move into place", &dir))?;
         image.dir = dir;
+        if image.dir.exists() {
+            unix::exchange(half, &image.dir).map_err(QemuError::io("replace", &image.dir))?;
+            // What stays of the old one is removed with the next image.
+            let _ = lock::remove_tree(half);
+        } else {
+            std::fs::rename(half, &image.dir).map_err(QemuError::io("move into place", &image.dir))?;
+        }
         Ok(image)
     }
 
@@ -212,7 +206,7 @@ fn write_record(image: &Image, path: &Path) -> Result<(), QemuError> {
     files::write_private(path, &text).map_err(QemuError::io("write", path))
 }
 
-fn check_name(name: &str) -> Result<(), QemuError> {
+pub(crate) fn check_name(name: &str) -> Result<(), QemuError> {
     let first_ok = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let rest_ok = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
     if first_ok && rest_ok && name.len() <= 64 { Ok(()) } else { Err(QemuError::BadImageName(name.to_owned())) }
@@ -311,6 +305,10 @@ mod tests {
         assert_eq!(left, [".a.lock"]);
         images.install("a", async |_| Ok(image("a"))).await.expect("install");
         assert_eq!(images.get("a").expect("get").name, "a");
+        let newer = async |_: &Path| Ok(Image { origin: "another test".to_owned(), ..image("a") });
+        images.install("a", newer).await.expect("install");
+        assert_eq!(images.get("a").expect("get").origin, "another test");
+        assert!(!images.layout.images().join(".a.half").exists(), "what it replaced is gone");
         let unknown = images.get("b").expect_err("unknown").to_string();
         assert_eq!(unknown, "there is no image `b`; there are: a (or make one with `kiln image build`)");
         images.remove("a").await.expect("remove");
