@@ -31,7 +31,7 @@ static SPEC: Table = Table::closed(
         Key::read("preload", Form::List(&Form::Text), "container images that the VMs have from the start"),
         Key::read("host_credentials", Form::Bool, "whether those are fetched with this host's Docker credentials"),
         Key::read("registry_mirror", Form::Text, "URL of a registry that is asked first for images of Docker Hub"),
-        Key::read("build_cache", Form::Text, "container image that the layers of image builds are kept in"),
+        Key::read("build_cache", Form::Text, "repository or bucket that the layers of image builds are kept in"),
         Key::read("insecure_registries", Form::List(&Form::Text), "registries that are spoken to without TLS"),
     ],
 );
@@ -86,9 +86,9 @@ impl Section for QemuSection {
         check_each(spec, "preload", "bad-reference", &|text| containers::parse(text).map(drop), reader);
         check_each(spec, "insecure_registries", "bad-registry", &containers::check_registry, reader);
         if let (Some(text), Some(node)) = (reader.text(spec, "build_cache"), spec.get("build_cache"))
-            && let Err(error) = containers::parse(&text)
+            && let Err(error) = containers::check_build_cache(&text)
         {
-            reader.push(Diagnostic::invalid("bad-reference", &node.location, error.to_string()));
+            reader.push(Diagnostic::invalid("bad-build-cache", &node.location, error.to_string()));
         }
         if let (Some(url), Some(node)) = (reader.text(spec, "registry_mirror"), spec.get("registry_mirror"))
             && let Err(error) = containers::check_mirror(&url)
@@ -266,7 +266,7 @@ mod tests {
             ("preload: a", "wrong-type", ""),
             ("registry_mirror: r:5000", "bad-registry", ""),
             ("insecure_registries: [http://r]", "bad-registry", ""),
-            ("build_cache: r.example/Cache", "bad-reference", ""),
+            ("build_cache: r.example/cache:1", "bad-build-cache", ""),
         ] {
             let text = format!("instances: [{{name: a, type: qemu, spec: {{image: i, {keys}}}}}]");
             let loaded = load("pool.yml", text.as_bytes(), &Options { env: &|_| None, sections: &[&QemuSection] });

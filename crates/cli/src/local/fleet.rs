@@ -231,8 +231,8 @@ fn millis(duration: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use kiln_pool::{SiteId, Subject};
     use kiln_pool::instance::Batch;
+    use kiln_pool::{SiteId, Subject};
 
     use super::*;
 

@@ -23,6 +23,14 @@ pub enum ContainerError {
         /// What is wrong, and what to write.
         reason: &'static str,
     },
+    /// A text that names no place for the layers of image builds.
+    #[error("`{given}` is no place for the layers of image builds: {reason}")]
+    BadBuildCache {
+        /// What was given, without secrets.
+        given: String,
+        /// What is wrong, and what to write.
+        reason: String,
+    },
     /// The registry answers, and does not have it.
     #[error(
         "there is no container image `{0}`: its registry answers and does not know that name and tag for linux/amd64"
@@ -114,6 +122,7 @@ impl ContainerError {
     pub(crate) fn class(&self) -> ErrorClass {
         match self {
             Self::BadReference { .. }
+            | Self::BadBuildCache { .. }
             | Self::BadRegistry { .. }
             | Self::Unusable { .. }
             | Self::Imported(_)

@@ -8,6 +8,7 @@
 //! go on with what they have.
 
 mod archive;
+mod build_cache;
 mod credentials;
 mod error;
 mod fetch;
@@ -18,6 +19,7 @@ mod registry;
 mod shelf;
 mod wish;
 
+pub(crate) use build_cache::check_build_cache;
 pub use error::ContainerError;
 pub use preload::{Preloaded, Pull};
 pub(crate) use reference::{check_mirror, check_registry, parse};

@@ -19,6 +19,22 @@ pub(crate) fn parse(text: &str) -> Result<Reference, ContainerError> {
     }
 }
 
+/// Reads the name of a repository that holds images under tags that Kiln chooses.
+///
+/// # Errors
+/// When it is none, or has a tag or a digest.
+pub(crate) fn parse_repository(text: &str) -> Result<Reference, ContainerError> {
+    let reference = parse(text)?;
+    // The last colon separates a port where a slash follows.
+    match text.rsplit_once(':') {
+        Some((_, tag)) if !tag.contains('/') => Err(ContainerError::BadReference {
+            reference: text.to_owned(),
+            reason: "each image that is built has a tag of its own there: leave the tag out".to_owned(),
+        }),
+        Some(_) | None => Ok(reference),
+    }
+}
+
 /// Reads the URL of a registry that mirrors another one, and returns its host and whether it speaks plain HTTP.
 ///
 /// # Errors

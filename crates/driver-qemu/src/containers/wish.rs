@@ -4,6 +4,7 @@ use kiln_driver::user_data::Engine;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::build_cache::check_build_cache;
 use super::error::ContainerError;
 use super::reference::{check_mirror, check_registry, parse};
 use crate::error::QemuError;
@@ -24,13 +25,13 @@ pub(crate) struct Wish {
     /// Registries that may be spoken to without TLS.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) insecure_registries: Vec<String>,
-    /// The image that the layers of image builds are kept in.
+    /// Where the layers of image builds are kept: a repository, or a bucket in BuildKit's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) build_cache: Option<String>,
 }
 
-/// Variables that tell a step which builds images where the layers of earlier builds are, and where to keep its own.
-const BUILD_CACHE: [&str; 2] = ["KILN_BUILD_CACHE_FROM", "KILN_BUILD_CACHE_TO"];
+/// The variable that tells steps where the layers of image builds are kept.
+const BUILD_CACHE: &str = "KILN_BUILD_CACHE";
 
 impl Wish {
     /// Reads it back from a launch.
@@ -48,8 +49,11 @@ impl Wish {
     }
 
     fn check(&self) -> Result<(), ContainerError> {
-        for reference in self.preload.iter().chain(&self.build_cache) {
+        for reference in &self.preload {
             parse(reference)?;
+        }
+        if let Some(place) = &self.build_cache {
+            check_build_cache(place)?;
         }
         for registry in &self.insecure_registries {
             check_registry(registry)?;
@@ -64,7 +68,7 @@ impl Wish {
 
     /// What is put into the environment of every step.
     pub(crate) fn environment(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        self.build_cache.iter().flat_map(|reference| BUILD_CACHE.map(|name| (name.to_owned(), reference.clone())))
+        self.build_cache.iter().map(|place| (BUILD_CACHE.to_owned(), place.clone()))
     }
 
     /// What the engine in the VMs is told.
@@ -92,7 +96,7 @@ mod tests {
         check(json!({}), "null");
         check(json!({"preload": ["alpine:3"], "host_credentials": false}), r#"{"preload":["alpine:3"]}"#);
         check(json!({"registry_mirror": "http://10.0.2.2:5000"}), r#"{"registry_mirror":"http://10.0.2.2:5000"}"#);
-        check(json!({"build_cache": "r.example/cache:1"}), r#"{"build_cache":"r.example/cache:1"}"#);
+        check(json!({"build_cache": "r.example/cache"}), r#"{"build_cache":"r.example/cache"}"#);
         check(json!({"build_cache": "r.example/Cache"}), "`r.example/Cache` names no container image");
         check(json!({"preload": ["A"]}), "`A` names no container image");
         check(json!({"registry_mirror": "a"}), "`a` is no registry: write a URL");

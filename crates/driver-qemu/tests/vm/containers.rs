@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::StreamExt as _;
 use kiln_agent_client::Agent;
@@ -11,7 +12,7 @@ use kiln_driver_qemu::{Images, Layout, Pull, Settings};
 use kiln_wire::agent::{RunConfig, SetupRequest, StartStepRequest};
 use serde_json::{Value, json};
 
-use crate::registry::Registry;
+use crate::registry::{Cache, Registry};
 use crate::rig::{self, IMAGE, PATIENCE, Rig};
 
 /// Puts an image into a store without making one.
@@ -105,21 +106,37 @@ fn copy_of_image(layout: &Layout, name: &str) {
     std::fs::write(to.join("image.json"), record.to_string()).expect("write");
 }
 
-/// Runs a script as a step, and returns what it printed and how long it took.
-async fn step(agent: &Agent, id: &str, script: &str) -> String {
-    let request = StartStepRequest {
-        id: id.into(),
-        run: RunConfig { entrypoint: vec!["sh".into(), "-ec".into()], commands: vec![script.into()] },
-        ..StartStepRequest::default()
-    };
-    let since = std::time::Instant::now();
+/// Runs a step, and returns what it printed.
+async fn step(agent: &Agent, request: StartStepRequest) -> String {
+    let (id, since) = (request.id.clone(), Instant::now());
     agent.start_step(&request).await.expect("a step");
-    let chunks: Vec<_> = agent.output(id, 0, PATIENCE).collect().await;
+    let chunks: Vec<_> = agent.output(&id, 0, PATIENCE).collect().await;
     let bytes: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.expect("output").bytes.to_vec()).collect();
     let output = String::from_utf8_lossy(&bytes).into_owned();
-    let result = agent.poll_step(id, PATIENCE).await.expect("a result");
+    let result = agent.poll_step(&id, PATIENCE).await.expect("a result");
     eprintln!("{id} took {:?}:\n{output}", since.elapsed());
     assert_eq!((result.exit_code, &*result.error), (0, ""), "{id}: {output}");
+    output
+}
+
+/// Runs a script on the machine itself.
+async fn script(agent: &Agent, id: &str, script: &str) -> String {
+    let run = RunConfig { entrypoint: vec!["sh".into(), "-ec".into()], commands: vec![script.into()] };
+    step(agent, StartStepRequest { id: id.into(), run, ..StartStepRequest::default() }).await
+}
+
+/// Runs the program of an image in a container, and tells when the engine did what.
+async fn container(agent: &Agent, id: &str, image: &str) -> String {
+    let run = RunConfig { entrypoint: vec!["/tool".into()], commands: vec!["--version".into()] };
+    let request = StartStepRequest { id: id.into(), image: image.into(), run, ..StartStepRequest::default() };
+    let asked = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock");
+    let output = step(agent, request).await;
+    let events = "docker events --since 10m --until 0s --format '{{.TimeNano}} {{.Type}} {{.Action}}'";
+    for line in script(agent, &format!("{id}-events"), events).await.lines() {
+        let (nanoseconds, what) = line.split_once(' ').unwrap_or_default();
+        let Ok(nanoseconds) = nanoseconds.parse() else { continue };
+        eprintln!("{id}: {:?} after it was asked for: {what}", Duration::from_nanos(nanoseconds).saturating_sub(asked));
+    }
     output
 }
 
@@ -129,9 +146,12 @@ async fn a_clone_runs_a_preloaded_image_and_asks_no_registry_for_it() {
     let rig = Rig::new();
     let driver = rig.driver().await;
     copy_of_image(&rig.layout, NAME);
-    let program = std::fs::read(rig::agent()).expect("the agent");
-    let registry = Registry::start();
+    let mut program = std::fs::read(rig::agent()).expect("the agent");
+    let (registry, folder) = (Registry::start(), tempfile::tempdir().expect("a folder"));
+    let cache = Cache::start(&registry, folder.path());
     let id = registry.put_image("tools/agent", "1", "amd64", &program);
+    // Another layer with the same program in it.
+    program.push(0);
     registry.put_image("library/other", "1", "amd64", &program);
     let reference = format!("10.0.2.2:{}/tools/agent:1", registry.port);
     let preload = async || driver.images().preload(NAME, std::slice::from_ref(&reference), &Pull::default()).await;
@@ -143,22 +163,33 @@ async fn a_clone_runs_a_preloaded_image_and_asks_no_registry_for_it() {
     assert!(registry.asked().iter().all(|path| !path.contains("/blobs/")), "nothing is fetched twice");
     assert_eq!(driver.images().get(NAME).expect("the image"), first.image);
 
-    let mirror = format!("http://10.0.2.2:{}", registry.port);
-    let spec = json!({ "preload": [reference], "registry_mirror": mirror, "build_cache": "r.example/layers:1" });
+    let mirror = format!("http://10.0.2.2:{}", cache.port);
+    let preload = [&*reference, "other:1"];
+    let spec = json!({ "preload": preload, "registry_mirror": mirror, "build_cache": "r.example/layers" });
     let request = LaunchRequest { image: NAME.to_owned(), spec, ..rig.request("containers") };
+    driver.launch(&LaunchRequest { token: "first".to_owned(), ..request.clone() }).await.expect("a golden VM");
+    driver.destroy("first").await.expect("destroy");
+    let since = Instant::now();
     let launched = rig.launch(&driver, &request).await;
     let (agent, _) = rig.claim(&launched).await;
     agent.setup(&SetupRequest::default()).await.expect("setup");
-    let run = format!("docker run --rm --network none {reference} /tool --version");
+    eprintln!("launched, claimed and set up in {:?}", since.elapsed());
     registry.asked();
-    let version = step(&agent, "preloaded", &run).await;
-    assert!(version.contains("kiln-agent"), "{version}");
+    for (id, image) in [("first", &*reference), ("second", &*reference), ("of-pool", "other:1")] {
+        let version = container(&agent, id, image).await;
+        assert!(version.contains("kiln-agent"), "{version}");
+    }
     assert_eq!(registry.asked(), [""; 0], "the first container of a preloaded image asks nobody");
-    let cache = step(&agent, "cache", "echo $KILN_BUILD_CACHE_FROM $KILN_BUILD_CACHE_TO").await;
-    assert!(cache.trim_end().ends_with("\nr.example/layers:1 r.example/layers:1"), "{cache:?}");
-    // Of Docker Hub, so that the engine asks its mirror.
-    step(&agent, "mirrored", "docker pull --quiet other:1").await;
-    assert!(registry.asked().iter().any(|path| path.starts_with("/v2/library/other/blobs/")));
+    let build_cache = script(&agent, "cache", "echo $KILN_BUILD_CACHE").await;
+    assert!(build_cache.trim_end().ends_with("r.example/layers"), "{build_cache:?}");
+
+    // The engine asks its mirror for what is of Docker Hub, which has fetched it for this host already.
+    let pull = "docker rmi other:1; docker pull --quiet other:1";
+    script(&agent, "mirrored", pull).await;
+    let asked = registry.asked();
+    assert!(!asked.is_empty() && asked.iter().all(|path| !path.contains("/blobs/")), "{asked:?}");
+    registry.clear();
+    script(&agent, "without-upstream", pull).await;
     driver.destroy("containers").await.expect("destroy");
     let images = driver.images();
     // It holds its golden VMs as long as it lives.

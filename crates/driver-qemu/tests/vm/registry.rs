@@ -1,8 +1,11 @@
-//! A registry on this host's loopback, whose content the test makes. It tells what it was asked for.
+//! A registry on this host's loopback, whose content the test makes and which tells what it was asked for; and Debian's
+//! `docker-registry` as a cache of it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
@@ -81,9 +84,52 @@ impl Registry {
         id
     }
 
+    /// Has nothing any more.
+    pub fn clear(&self) {
+        self.answers.lock().expect("no panic").clear();
+    }
+
     /// Takes what it was asked for since the last time.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.asked.lock().expect("no panic"))
+    }
+}
+
+/// A running cache of a [`Registry`]: what is asked of it twice comes from afar once.
+pub struct Cache {
+    pub port: u16,
+    process: Child,
+}
+
+impl Cache {
+    /// Starts one that keeps its files in a folder.
+    pub fn start(of: &Registry, folder: &Path) -> Self {
+        let (config, files, from) = (folder.join("config.yml"), folder.join("files"), of.port);
+        let text = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
+             http: {{addr: '127.0.0.1:0'}}\nproxy: {{remoteurl: 'http://127.0.0.1:{from}'}}\n",
+            files.display()
+        );
+        std::fs::write(&config, text).expect("write");
+        let mut serve = Command::new("docker-registry");
+        serve.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = serve.spawn().expect("docker-registry, which tools/packages installs");
+        let mut log = BufReader::new(process.stderr.take().expect("its log")).lines();
+        let port = log.by_ref().map_while(Result::ok).find_map(|line| {
+            let (_, address) = line.split_once("listening on 127.0.0.1:")?;
+            address.split('"').next()?.parse().ok()
+        });
+        // It ends when nobody reads what it writes.
+        std::thread::spawn(move || log.map_while(Result::ok).for_each(|line| eprintln!("docker-registry: {line}")));
+        Self { port: port.expect("it says where it listens"), process }
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -9,6 +9,7 @@
 //! Values are worked out here too: what an expression stands for is known when the step's turn has come.
 
 mod build;
+mod build_script;
 mod checkout;
 mod container;
 mod credentials;

@@ -1,6 +1,5 @@
 //! Kinds of steps beside scripts, carried out on agents.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -113,63 +112,4 @@ async fn a_repository_is_cloned_by_its_address() {
     assert_eq!(told.output("a", "old"), "old");
     let missing = told.report.stages[0].steps.last().expect("a step");
     assert_eq!(missing.status, kiln_wire::run::Status::Failed, "{missing:?}");
-}
-
-/// A stand-in for `docker`, which writes down what it is called with and what it reads.
-const DOCKER: &str = r#"#!/bin/sh
-case "$1" in
-  login) printf '%s\n' "$*" >>"$LOG"; printf 'read %s\n' "$(cat)" >>"$LOG"; exit 0 ;;
-esac
-if [ "$*" = 'buildx version' ]; then exit "$BUILDX"; fi
-if [ "$1" = version ]; then echo 26.1.5; exit 0; fi
-printf '%s|' "$@" >>"$LOG"; printf ' %s\n' "$(env | grep -c PASSWORD)" >>"$LOG"
-"#;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_image_is_built_and_pushed() {
-    for (buildx, build) in [("0", "buildx|build|--load|"), ("1", "build|")] {
-        let scenario = Scenario::new(&steps(
-            "
-            - step:
-                name: image
-                type: BuildAndPushDockerRegistry
-                spec:
-                  connectorRef: hub
-                  repo: r.example:5000/me/it
-                  tags: [latest, <+pipeline.name>]
-                  dockerfile: docker/Dockerfile
-                  context: sub dir
-                  target: last
-                  labels: {a: it's}
-                  buildArgs: {B: $HOME}
-            ",
-        ))
-        .with(|options| {
-            let secret = |part: &str, value: &str| (format!("connectors.hub.{part}"), value.to_owned());
-            options.secrets = vec![secret("username", "me"), secret("password", "pass'word")];
-        });
-        let dir = scenario.options.workspace.parent().expect("a folder").to_owned();
-        let docker = dir.join("docker");
-        std::fs::write(&docker, DOCKER).expect("a file");
-        std::fs::set_permissions(&docker, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-        let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap_or_default());
-        let log = dir.join("log").display().to_string();
-        let told = scenario
-            .with(|options| {
-                options.env = [("PATH", path), ("LOG", log), ("BUILDX", buildx.to_owned())]
-                    .map(|(name, value)| (name.to_owned(), value))
-                    .into();
-            })
-            .run()
-            .await;
-        let image = &told.report.stages[0].steps[0];
-        assert_eq!(image.status, kiln_wire::run::Status::Passed, "{image:?} {}", told.output("a", "image"));
-        let options = "--file|docker/Dockerfile|--target|last|--label|a=it's|--build-arg|B=$HOME|";
-        let tags = "--tag|r.example:5000/me/it:latest|--tag|r.example:5000/me/it:p|";
-        let expect = format!(
-            "login --username me --password-stdin r.example:5000\nread pass'word\n{build}{options}{tags}sub dir| 0\n\
-             push|r.example:5000/me/it:latest| 0\npush|r.example:5000/me/it:p| 0\n"
-        );
-        assert_eq!(told.file("log"), expect);
-    }
 }

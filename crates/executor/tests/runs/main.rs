@@ -1,6 +1,7 @@
 //! Whole runs, on agents in this process instead of VMs: a pipeline in, a transcript of events out.
 #![allow(clippy::unwrap_used)] // a test that cannot go on says so by panicking
 
+mod builds;
 mod caches;
 mod cancel;
 mod conditions;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use fleet::Agents;
 use transcript::Transcript;
 
-/// No run takes longer.
+/// No run takes longer, unless its test says so.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Something that happens while a run goes on. The names are those of stages.
@@ -51,6 +51,8 @@ pub struct Scenario {
     plan: Plan,
     pub options: Options,
     pub agents: Agents,
+    /// The run does not take longer.
+    pub within: Duration,
     acts: Vec<(String, Act)>,
     cancelled: bool,
     dir: tempfile::TempDir,
@@ -131,7 +133,7 @@ impl Scenario {
             ..Patience::default()
         };
         let options = Options { workspace, patience, ..Options::default() };
-        Self { plan, options, agents: Agents::default(), acts: Vec::new(), cancelled: false, dir }
+        Self { plan, options, agents: Agents::default(), within: PATIENCE, acts: Vec::new(), cancelled: false, dir }
     }
 
     /// Lets something happen at the first line of the transcript that begins like this.
@@ -171,7 +173,7 @@ impl Scenario {
 
     /// Runs to the end.
     pub async fn run(self) -> Told {
-        let Self { plan, options, agents, acts, cancelled, dir } = self;
+        let Self { plan, options, agents, within, acts, cancelled, dir } = self;
         let cancel = CancellationToken::new();
         if cancelled {
             cancel.cancel();
@@ -189,7 +191,7 @@ impl Scenario {
         };
         let images = |_: &_| String::new();
         let run = Run::new(&plan, &options, &agents, &images, &sink, &cancel).carry_out();
-        let report = tokio::time::timeout(PATIENCE, run).await;
+        let report = tokio::time::timeout(within, run).await;
         let (transcript, events, acts) = told.into_inner().expect("no panic");
         let report = report.unwrap_or_else(|_| panic!("the run does not end:\n{}", transcript.as_told()));
         assert!(acts.is_empty(), "this line never came: {}\n{}", acts[0].0, transcript.as_told());
