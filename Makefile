@@ -3,10 +3,13 @@ PREFIX ?= /usr/local
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## What there is to make
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
 
 demo: ## From a fresh Debian or Ubuntu machine with Rust to three pipelines run on VMs
 	@tools/demo
+
+demo-containers: ## A project of other authors in containers on a VM, with a service and a plugin; images made here (root)
+	@tools/demo-containers
 
 check: ## Between two edits: format, fences, lints, unit tests
 	@tools/check
@@ -29,9 +32,9 @@ conformance: ## Any agent held to the protocol: AGENT=https://HOST:PORT CA=, CER
 bench: ## The benchmarks of the agent and the runner
 	@tools/bench
 
-corpus: ## Real pipelines of other projects, in containers with real tools, to their end (root)
+corpus: ## Real pipelines of other projects, in containers with real tools, to their end (root): [ONLY=WORD] [AGAIN=1] [FORMAT=json]
 	@tools/packages
-	@cargo run --locked --quiet --workspace --bin kiln-corpus-runs -- $(ONLY)
+	@cargo run --locked --quiet --workspace --bin kiln-corpus-runs -- $(foreach word,$(ONLY),--only $(word)) $(if $(FORMAT),--format $(FORMAT)) $(if $(AGAIN),--again)
 
 nightly: ## What takes too long for each change: long simulations, many kills, the runner's benchmarks
 	@tools/nightly
@@ -46,4 +49,4 @@ install: ## kiln, its agent and their notices into PREFIX (default /usr/local)
 	install -d $(DESTDIR)$(PREFIX)/share/doc/kiln
 	install -m 644 LICENSE THIRD-PARTY-NOTICES.txt $(DESTDIR)$(PREFIX)/share/doc/kiln/
 
-.PHONY: help demo check test corpus nightly build image conformance bench generate install
+.PHONY: help demo demo-containers check test corpus nightly build image conformance bench generate install

@@ -3,7 +3,7 @@
 use crate::tree::Tree;
 
 /// A file that runs, with what is given to it and what is expected of it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Case {
     /// Its folder in the corpus.
     pub kind: &'static str,
@@ -11,6 +11,8 @@ pub struct Case {
     pub file: &'static str,
     /// The sources.
     pub tree: Tree,
+    /// Files beside them: path, text.
+    pub files: Vec<(&'static str, &'static str)>,
     /// What is known about the build, over a push to `master`.
     pub facts: Vec<(&'static str, &'static str)>,
     /// Values for inputs.
@@ -19,22 +21,16 @@ pub struct Case {
     pub secrets: Vec<(&'static str, &'static str)>,
     /// Stages that run; all where it names none.
     pub stages: Vec<&'static str>,
+    /// Why the other stages do not run; empty where all run.
+    pub without: &'static str,
+    /// Its steps only print what they are told to, so that it does not count.
+    pub only_prints: bool,
     /// How each step ends, `stage.step passed`, and what some of them print, `stage.step | text`.
     pub expect: &'static str,
     /// Images that are in the registry afterwards.
     pub pushed: Vec<&'static str>,
     /// What was sent to services, in parts.
     pub sent: Vec<&'static str>,
-}
-
-/// A file that does not count.
-pub struct Left {
-    /// Its folder in the corpus.
-    pub kind: &'static str,
-    /// Its name there.
-    pub file: &'static str,
-    /// Why it does not.
-    pub why: &'static str,
 }
 
 /// Returns a file of Drone.
@@ -54,14 +50,23 @@ impl Case {
             kind,
             file,
             tree,
+            files: none(),
             facts: none(),
             given: none(),
             secrets: none(),
             stages: Vec::new(),
+            without: "",
+            only_prints: false,
             expect,
             pushed: Vec::new(),
             sent: Vec::new(),
         }
+    }
+
+    /// With a file in its sources.
+    pub fn file(mut self, path: &'static str, text: &'static str) -> Self {
+        self.files.push((path, text));
+        self
     }
 
     /// With a fact of the build.
@@ -88,9 +93,16 @@ impl Case {
         self
     }
 
-    /// Of which these stages run.
-    pub fn only(mut self, stages: &[&'static str]) -> Self {
+    /// Of which these stages run, and why the others do not.
+    pub fn only(mut self, stages: &[&'static str], without: &'static str) -> Self {
         self.stages.extend(stages);
+        self.without = without;
+        self
+    }
+
+    /// Whose steps only print what they are told to.
+    pub fn only_prints(mut self) -> Self {
+        self.only_prints = true;
         self
     }
 

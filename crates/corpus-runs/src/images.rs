@@ -98,7 +98,8 @@ impl Kind {
     }
 
     fn finish(self, image: Image) -> Image {
-        let plugin = |image: Image, script| image.file("/usr/local/bin/plugin", script).entrypoint(&["/usr/local/bin/plugin"]);
+        let plugin =
+            |image: Image, script| image.file("/usr/local/bin/plugin", script).entrypoint(&["/usr/local/bin/plugin"]);
         match self {
             Self::Base | Self::Docker => image,
             Self::C => image,

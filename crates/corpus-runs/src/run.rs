@@ -30,7 +30,7 @@ pub struct Told {
 
 /// Carries a case out. The sources are made in `scratch`.
 pub async fn run(case: &Case, file: &Path, scratch: &Path) -> Result<Told> {
-    case.tree.write(scratch)?;
+    case.tree.write(scratch, &case.files)?;
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let inputs = case.given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let options = kiln_pipeline::Options { inputs: inputs.collect(), ..Default::default() };

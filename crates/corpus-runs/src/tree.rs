@@ -10,6 +10,10 @@ use anyhow::{Context as _, Result, ensure};
 pub enum Tree {
     /// A Go module with a test, images and manifests, and what `dapper` builds it by.
     Go,
+    /// The same, with several programs in `cmd` and an image for each.
+    GoPrograms,
+    /// The same, whose program is a server and its client.
+    GoServer,
     /// The same, with a test that talks to a Redis.
     GoWithRedis,
     /// What tests unpack at the root first.
@@ -27,10 +31,15 @@ pub enum Tree {
 }
 
 impl Tree {
-    /// Writes the tree into a folder, as the one commit of a repository whose remote is itself.
-    pub fn write(self, folder: &Path) -> Result<()> {
+    /// Writes the tree and some more files into a folder, as the one commit of a repository whose remote is itself.
+    pub fn write(self, folder: &Path, more: &[(&str, &str)]) -> Result<()> {
         match self {
             Self::Go => go(folder, GO_TEST)?,
+            Self::GoPrograms => programs(folder)?,
+            Self::GoServer => {
+                go(folder, SERVER_TEST)?;
+                write(folder, &[("main.go", SERVER)])?;
+            }
             Self::GoWithRedis => go(folder, REDIS_TEST)?,
             Self::GoWithFixtures => fixtures(folder)?,
             Self::C => write(folder, &[("CMakeLists.txt", CMAKE), ("main.c", "int main(void) { return 0; }\n")])?,
@@ -52,6 +61,7 @@ impl Tree {
             )?,
             Self::Image => write(folder, &[("Dockerfile", IMAGE)])?,
         }
+        write(folder, more)?;
         commit(folder)
     }
 }
@@ -114,6 +124,20 @@ fn go(folder: &Path, test: &str) -> Result<()> {
     )
 }
 
+/// A module with a program for each kind of registry.
+fn programs(folder: &Path) -> Result<()> {
+    go(folder, GO_TEST)?;
+    for name in ["docker", "gcr", "gar", "ecr", "heroku", "acr"] {
+        let image =
+            format!("FROM alpine:3\nCOPY release/linux/amd64/drone-{name} /bin/\nENTRYPOINT [\"/bin/drone-{name}\"]\n");
+        let main = format!("package main\n\nimport \"fmt\"\n\nfunc main() {{ fmt.Println(\"pushes to {name}\") }}\n");
+        let (of_main, of_image) =
+            (format!("cmd/drone-{name}/main.go"), format!("docker/{name}/Dockerfile.linux.amd64"));
+        write(folder, &[(&of_main, &main), (&of_image, &image)])?;
+    }
+    Ok(())
+}
+
 /// A module of its own in `posix`, whose test reads what was unpacked at the root.
 fn fixtures(folder: &Path) -> Result<()> {
     go(folder, GO_TEST)?;
@@ -139,6 +163,8 @@ fn java(at: &str) -> [(String, &'static str); 4] {
 
 const GO_TEST: &str = "package main\n\nimport \"testing\"\n\nfunc TestGreeting(t *testing.T) {\n\tif greeting() != \"hello\" {\n\t\tt.Fatal(greeting())\n\t}\n}\n";
 const REDIS_TEST: &str = include_str!("trees/redis_test.go.txt");
+const SERVER: &str = include_str!("trees/server.go.txt");
+const SERVER_TEST: &str = "package main\n\nimport \"testing\"\n\nfunc TestSetting(t *testing.T) {\n\tif setting(\"A=b\\n\", \"A\") != \"b\" {\n\t\tt.Fatal()\n\t}\n}\n";
 const FIXTURE_TEST: &str = include_str!("trees/fixture_test.go.txt");
 const IMAGE: &str = "FROM busybox\nCOPY . /sources\nRUN ls /sources >/list\n";
 const BUILT: &str = "FROM alpine:3\nCOPY release/ /release/\nCMD [\"/release/hello\"]\n";

@@ -3,6 +3,9 @@
 use crate::case::{Case, drone};
 use crate::tree::Tree;
 
+/// Why stages do not run.
+const ELSEWHERE: &str = "its other stages build for other processors or systems, or join what all of them have built";
+
 /// Returns the cases.
 pub fn cases() -> Vec<Case> {
     [plain(), go(), images(), messages(), dapper()].concat()
@@ -17,7 +20,8 @@ fn plain() -> Vec<Case> {
              en.greeting | hello world
              fr.greeting passed
              fr.greeting | bonjour monde",
-        ),
+        )
+        .only_prints(),
         drone(
             "Hub-OS__Hub-OS.yml",
             Tree::C,
@@ -31,20 +35,23 @@ fn plain() -> Vec<Case> {
             "default.example passed
              default.example | this is the commit sha 8e0c1b1f
              default.example | this is the removing 2 character off branch ma",
-        ),
+        )
+        .only_prints(),
         drone(
             "drone__go-convert__variable_3.yml",
             Tree::Image,
             "default.example passed
              default.example | feature_x",
         )
-        .fact("branch", "feature.x"),
+        .fact("branch", "feature.x")
+        .only_prints(),
         drone(
             "drone__go-convert__workspace.yml",
             Tree::Image,
             "default.workspace passed
              default.workspace | Dockerfile",
-        ),
+        )
+        .only_prints(),
         drone(
             "drone__go-convert__gradle.yml",
             Tree::Gradle,
@@ -94,7 +101,7 @@ fn go() -> Vec<Case> {
              linux-amd64.build | hello
              linux-amd64.publish passed",
         )
-        .only(&["testing", "linux-amd64"])
+        .only(&["testing", "linux-amd64"], ELSEWHERE)
         .secrets(&["docker_username", "docker_password"])
         .pushes(&["drone/drone-runner-kube:linux-amd64"]),
         drone(
@@ -139,7 +146,9 @@ fn fixtures() -> Vec<Case> {
     );
     let all = files.into_iter().map(run).chain([last]);
     all.map(|case| {
-        case.only(&["linux-amd64"]).secrets(&["docker_username", "docker_password"]).pushes(&["drone/git:linux-amd64"])
+        case.only(&["linux-amd64"], ELSEWHERE)
+            .secrets(&["docker_username", "docker_password"])
+            .pushes(&["drone/git:linux-amd64"])
     })
     .collect()
 }
@@ -172,7 +181,7 @@ fn images() -> Vec<Case> {
             "build-amd64.build passed
              build-amd64.build | Login Succeeded",
         )
-        .only(&["build-amd64"])
+        .only(&["build-amd64"], ELSEWHERE)
         .secrets(&["docker_token"])
         .pushes(&["andreipoe/buildpack-cpp:20.04-amd64", "andreipoe/buildpack-cpp:latest-amd64"]),
         drone(
@@ -262,7 +271,7 @@ fn dapper() -> Vec<Case> {
              amd64.build | ok  \texample.org/hello
              amd64.docker-publish skipped",
         )
-        .only(&["amd64"])
+        .only(&["amd64"], ELSEWHERE)
         .secrets(&["docker_username", "docker_password"]),
         drone(
             "rancher__k3os.yml",
@@ -272,7 +281,7 @@ fn dapper() -> Vec<Case> {
              amd64.github_binary_release skipped
              amd64.docker-publish skipped",
         )
-        .only(&["amd64"])
+        .only(&["amd64"], ELSEWHERE)
         .secrets(&["docker_username", "docker_password", "github_token"]),
         drone(
             "k3s-io__kine.yml",
@@ -290,7 +299,7 @@ fn dapper() -> Vec<Case> {
              amd64.test-nats skipped
              amd64.test-libsql skipped",
         )
-        .only(&["amd64"])
+        .only(&["amd64"], ELSEWHERE)
         .secrets(&["docker_username", "docker_password", "github_token"]),
         drone(
             "rancher__fleet.yml",
@@ -304,7 +313,7 @@ fn dapper() -> Vec<Case> {
              linux-amd64.docker-publish-agent skipped
              linux-amd64.docker-publish skipped",
         )
-        .only(&["linux-amd64"])
+        .only(&["linux-amd64"], ELSEWHERE)
         .secrets(&[
             "docker_username",
             "docker_password",
@@ -342,7 +351,7 @@ fn longhorn(file: &'static str, reports: bool) -> Case {
         },
     );
     let case = if reports { case.sends("POST codecov.io/upload/v4") } else { case };
-    case.only(&["default-amd64"]).secrets(&[
+    case.only(&["default-amd64"], ELSEWHERE).secrets(&[
         "docker_username",
         "docker_password",
         "slack_webhook",

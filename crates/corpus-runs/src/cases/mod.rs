@@ -4,7 +4,8 @@ mod drone;
 mod harness;
 mod left;
 
-use crate::case::{Case, Left};
+use crate::case::Case;
+use crate::left::Left;
 
 /// Returns all that run.
 pub fn all() -> Vec<Case> {
