@@ -7,8 +7,10 @@ use std::sync::OnceLock;
 
 use sha2::{Digest as _, Sha256};
 
-/// Makes the layers in a folder. What it makes is kept under its own digest.
-const MAKE: &str = include_str!("../images/layers.sh");
+/// Makes the layers of tests in a folder. What it makes is kept under its own digest.
+const TESTS: &str = include_str!("../images/layers.sh");
+/// Makes the layer of the demo, likewise.
+const DEMO: &str = include_str!("../images/demo.sh");
 
 /// A layer as a registry keeps it.
 #[derive(Debug, Clone)]
@@ -51,8 +53,16 @@ pub(crate) fn hex(content: &[u8]) -> String {
 /// When they cannot be made: what failed, for people.
 pub fn layer(name: &str) -> Result<Layer, String> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let folder = FOLDER.get_or_init(make).clone()?;
+    let folder = FOLDER.get_or_init(|| make(TESTS)).clone()?;
     read(&folder, name)
+}
+
+/// Returns the one layer of the demo's images: a shell, Python with a client of Redis, and Redis.
+///
+/// # Errors
+/// As [`layer`].
+pub fn demo() -> Result<Layer, String> {
+    read(&make(DEMO)?, "demo")
 }
 
 fn read(folder: &Path, name: &str) -> Result<Layer, String> {
@@ -66,13 +76,13 @@ fn read(folder: &Path, name: &str) -> Result<Layer, String> {
     Ok(Layer { digest: text("blob")?, diff: text("diff")?, file, bytes })
 }
 
-/// Makes what is missing, and returns the folder.
-fn make() -> Result<PathBuf, String> {
+/// Makes what is missing by a script, and returns the folder.
+fn make(by: &str) -> Result<PathBuf, String> {
     let cache = cache().ok_or("neither XDG_CACHE_HOME nor HOME says where files may be kept")?;
-    let folder = cache.join("test-images").join(&hex(MAKE.as_bytes())[..16]);
+    let folder = cache.join("test-images").join(&hex(by.as_bytes())[..16]);
     fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     let script = folder.join("layers.sh");
-    fs::write(&script, MAKE).map_err(|error| format!("cannot write {}: {error}", script.display()))?;
+    fs::write(&script, by).map_err(|error| format!("cannot write {}: {error}", script.display()))?;
     let output = Command::new("bash")
         .arg(&script)
         .arg(&folder)

@@ -95,11 +95,46 @@ impl Registry {
 }
 
 fn configuration(folder: &Path) -> String {
+    let tls = format!("  tls: {{certificate: {0}/certificate.pem, key: {0}/key.pem}}\n", folder.display());
+    plain_configuration(folder, &format!("{ADDRESS}:443")) + &tls
+}
+
+/// The configuration of a registry without TLS that listens at `address` and keeps its files in `folder`.
+fn plain_configuration(folder: &Path, address: &str) -> String {
     let folder = folder.display();
     format!(
         "version: 0.1\nlog: {{level: warn}}\nstorage:\n  filesystem: {{rootdirectory: {folder}}}\n  cache: {{blobdescriptor: inmemory}}\n\
-         http:\n  addr: {ADDRESS}:443\n  secret: tests\n  tls: {{certificate: {folder}/certificate.pem, key: {folder}/key.pem}}\n"
+         http:\n  addr: {address}\n  secret: tests\n"
     )
+}
+
+/// Serves images on this machine's own loopback, without TLS and without an engine, as the process that is returned. It keeps its files in
+/// `folder`. A name's host, if it has one, is `address`.
+///
+/// # Errors
+/// When the files cannot be written or `docker-registry` does not start.
+pub fn serve_on_loopback(folder: &Path, address: &str, images: &[Image]) -> Result<Child, String> {
+    let said = |error: std::io::Error| format!("cannot start a registry at {address}: {error}");
+    let store = Store::create(folder);
+    images.iter().try_for_each(|image| store.add(image)).map_err(said)?;
+    let settings = folder.join("config.yml");
+    fs::write(&settings, plain_configuration(folder, address)).map_err(said)?;
+    let mut serve = std::process::Command::new("docker-registry");
+    serve.arg("serve").arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut serving = serve.spawn().map_err(said)?;
+    let begun = Instant::now();
+    while std::net::TcpStream::connect(address).is_err() {
+        if let Some(status) = serving.try_wait().map_err(said)? {
+            return Err(format!("cannot start a registry at {address}: docker-registry ended with {status}"));
+        }
+        if begun.elapsed() > START_WITHIN {
+            // It is of no use to anybody; that it cannot be ended is not what went wrong.
+            let _ = serving.kill();
+            return Err(format!("the registry at {address} does not answer"));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(serving)
 }
 
 /// Asks the registry by one of its names, as an engine does, until it answers.
