@@ -49,11 +49,7 @@ pub struct Missing {
 /// Finds the values that a run of the selected stages requires, except secrets with these names.
 pub fn missing(plan: &Plan, given: &GivenArgs, facts: &Facts, secrets: &[&str]) -> Missing {
     let reach = Reach::new(plan, &given.stage, facts, &given.var);
-    let is_missing = |secret: &Requirement| {
-        let name = secret.name.as_str();
-        let bare = name.strip_prefix("account.").or_else(|| name.strip_prefix("org.")).unwrap_or(name);
-        !secrets.iter().any(|given| *given == name || *given == bare)
-    };
+    let is_missing = |secret: &Requirement| plan.dialect.find_secret(&secret.name, secrets.iter().copied()).is_none();
     let secrets = plan.secrets(&reach).into_iter().filter(is_missing).collect();
     Missing { secrets, inputs: plan.inputs(&reach) }
 }

@@ -97,9 +97,9 @@ impl<'a> Context<'a> {
         let known = Arc::<Secrets>::default();
         known.add(options.secrets.iter().map(|(_, value)| value).filter(|value| !value.is_empty()));
         known.add(options.registries.iter().map(|login| &login.password));
-        let secrets = options.secrets.clone();
+        let (secrets, dialect) = (options.secrets.clone(), plan.dialect);
         let book = Book::new(plan, &facts, &options.given, &id, now_ms)
-            .with_secrets(move |name| find(&secrets, name).map(str::to_owned));
+            .with_secrets(move |name| find(dialect, &secrets, name).map(str::to_owned));
         Self {
             plan,
             options,
@@ -192,7 +192,7 @@ impl<'a> Context<'a> {
 
     /// Returns the value of a secret that was given.
     pub(crate) fn secret(&self, name: &str) -> Option<String> {
-        find(&self.options.secrets, name).map(str::to_owned)
+        find(self.plan.dialect, &self.options.secrets, name).map(str::to_owned)
     }
 
     /// Tells whoever watches the run.
@@ -201,16 +201,10 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Finds a secret. `account.token` and `org.token` name the same one as `token`, unless they are given in full; within a connector's
-/// secrets its name is what that holds for.
-fn find<'s>(secrets: &'s [(String, String)], name: &str) -> Option<&'s str> {
-    let find = |wanted: &str| secrets.iter().find(|(given, _)| given == wanted).map(|(_, value)| value.as_str());
-    let (before, own) = match name.strip_prefix("connectors.") {
-        Some(own) => ("connectors.", own),
-        None => ("", name),
-    };
-    let bare = own.strip_prefix("account.").or_else(|| own.strip_prefix("org.")).unwrap_or(own);
-    find(name).or_else(|| find(&format!("{before}{bare}")))
+/// Finds a secret by the name that a file of this dialect has for it.
+fn find<'s>(dialect: Dialect, secrets: &'s [(String, String)], name: &str) -> Option<&'s str> {
+    let at = dialect.find_secret(name, secrets.iter().map(|(given, _)| given.as_str()))?;
+    Some(secrets[at].1.as_str())
 }
 
 /// Locks a mutex, also after a panic of its holder. Each critical section is one assignment, so that none leaves anything half done.

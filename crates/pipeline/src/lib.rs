@@ -25,6 +25,7 @@ mod quantity;
 pub mod reach;
 pub mod requirements;
 pub mod scope;
+mod secret;
 pub mod strategy;
 
 pub use load::{Loaded, load};

@@ -375,3 +375,17 @@ async fn a_background_step_and_a_signal_are_no_early_end() {
     assert_eq!((step.status, step.cause), (Status::Failed, Some(Cause::Signal)));
     assert_eq!(told.report.status, Status::Failed);
 }
+
+/// As Drone's runners find them; a Harness file names its secrets to the letter.
+#[tokio::test]
+async fn a_secret_is_found_whatever_the_case_of_its_name() {
+    let text = pipeline(
+        "a",
+        "",
+        r#"- {name: use, commands: ['echo "${#TOKEN} letters"'], environment: {TOKEN: {from_secret: CODECOV_TOKEN}}}"#,
+    )
+    .replace("${#TOKEN}", "$${#TOKEN}");
+    let given = |options: &mut kiln_executor::Options| options.secrets = vec![("codecov_token".into(), "12345".into())];
+    let told = Scenario::new(&text).with(given).run().await;
+    assert_eq!(said(&told, "a", "use"), ["5 letters"]);
+}
