@@ -18,6 +18,7 @@ enum Kind {
     DockerPlugin,
     ManifestPlugin,
     SlackPlugin,
+    CodecovPlugin,
     Dapper,
     Redis,
     Postgres,
@@ -26,7 +27,19 @@ enum Kind {
 
 /// All names, by what they have.
 const NAMES: &[(Kind, &[&str])] = &[
-    (Kind::Base, &["alpine", "alpine:3", "busybox", "ubuntu", "ubuntu:18.04", "alpine/git", "curlimages/curl:7.73.0"]),
+    (
+        Kind::Base,
+        &[
+            "alpine",
+            "alpine:3",
+            "busybox",
+            "ubuntu",
+            "ubuntu:18.04",
+            "ubuntu:22.04",
+            "alpine/git",
+            "curlimages/curl:7.73.0",
+        ],
+    ),
     (
         Kind::Go,
         &[
@@ -48,6 +61,7 @@ const NAMES: &[(Kind, &[&str])] = &[
     (Kind::DockerPlugin, &["plugins/docker", "plugins/docker:18", "plugins/docker:20.13"]),
     (Kind::ManifestPlugin, &["plugins/manifest", "plugins/manifest:1", "plugins/manifest:1.0.2"]),
     (Kind::SlackPlugin, &["plugins/slack"]),
+    (Kind::CodecovPlugin, &["robertstettner/drone-codecov"]),
     (
         Kind::Dapper,
         &[
@@ -87,7 +101,7 @@ pub fn all() -> Result<Vec<Image>, String> {
 impl Kind {
     fn layers(self) -> &'static [&'static str] {
         match self {
-            Self::Base | Self::SlackPlugin => &[],
+            Self::Base | Self::SlackPlugin | Self::CodecovPlugin => &[],
             Self::Go => &["go"],
             Self::C => &["c"],
             Self::Java => &["java"],
@@ -115,6 +129,7 @@ impl Kind {
             Self::DockerPlugin => plugin(image, include_str!("scripts/plugin-docker.sh")).volume("/var/lib/docker"),
             Self::ManifestPlugin => plugin(image, include_str!("scripts/plugin-manifest.sh")),
             Self::SlackPlugin => plugin(image, include_str!("scripts/plugin-slack.sh")),
+            Self::CodecovPlugin => plugin(image, include_str!("scripts/plugin-codecov.sh")),
             Self::Dapper => {
                 image.file("/usr/local/bin/dapper", include_str!("scripts/dapper.sh")).entrypoint(&["dapper"])
             }

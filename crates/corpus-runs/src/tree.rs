@@ -110,16 +110,13 @@ fn go(folder: &Path, test: &str) -> Result<()> {
             ("docker/Dockerfile.linux.amd64", BUILT),
             ("docker/Dockerfile.linux.arm", BUILT),
             ("docker/Dockerfile.linux.arm64", BUILT),
-            ("docker/manifest.tmpl", MANIFEST),
-            (".drone/manifest-spec.yml", MANIFEST),
             ("package/Dockerfile", IMAGE),
             ("Dockerfile.dapper", DAPPER),
             ("scripts/entry", "#!/bin/sh\nset -e\nexec ./scripts/\"$1\"\n"),
             (
                 "scripts/ci",
-                "#!/bin/sh\nset -e\ngo vet ./...\ngo test ./...\nmkdir -p bin\ngo build -o bin/hello .\nbin/hello\n",
+                "#!/bin/sh\nset -e\ngo vet ./...\ngo test -coverprofile coverage.out ./...\nmkdir -p bin\ngo build -o bin/hello .\nbin/hello\n",
             ),
-            ("scripts/build", "#!/bin/sh\nset -e\nmkdir -p bin\ngo build -o bin/hello .\n"),
         ],
     )
 }
@@ -141,7 +138,8 @@ fn programs(folder: &Path) -> Result<()> {
 /// A module of its own in `posix`, whose test reads what was unpacked at the root.
 fn fixtures(folder: &Path) -> Result<()> {
     go(folder, GO_TEST)?;
-    write(folder, &[("posix/fixture_test.go", FIXTURE_TEST)])?;
+    let image = ("docker/Dockerfile.linux.amd64", "FROM alpine:3\nCOPY posix/ /posix/\n");
+    write(folder, &[("posix/fixture_test.go", FIXTURE_TEST), image])?;
     let mut tar = tar::Builder::new(std::fs::File::create(folder.join("posix/fixtures.tar"))?);
     let mut header = tar::Header::new_gnu();
     let text = b"from the fixture\n";
@@ -168,8 +166,7 @@ const SERVER_TEST: &str = "package main\n\nimport \"testing\"\n\nfunc TestSettin
 const FIXTURE_TEST: &str = include_str!("trees/fixture_test.go.txt");
 const IMAGE: &str = "FROM busybox\nCOPY . /sources\nRUN ls /sources >/list\n";
 const BUILT: &str = "FROM alpine:3\nCOPY release/ /release/\nCMD [\"/release/hello\"]\n";
-const MANIFEST: &str = include_str!("trees/manifest.yml.txt");
-const DAPPER: &str = "FROM golang:1.19\nENV DAPPER_SOURCE /source\nENV DAPPER_OUTPUT bin\nENV DAPPER_ENV ARCH\nWORKDIR /source\nENTRYPOINT [\"./scripts/entry\"]\nCMD [\"ci\"]\n";
+const DAPPER: &str = "FROM golang:1.19\nENV DAPPER_SOURCE /source\nENV DAPPER_OUTPUT=\"bin coverage.out\"\nENV DAPPER_ENV ARCH\nWORKDIR /source\nENTRYPOINT [\"./scripts/entry\"]\nCMD [\"ci\"]\n";
 const CMAKE: &str = "cmake_minimum_required(VERSION 3.10)\nproject(hello C)\nadd_executable(hello main.c)\n";
 const PACKAGE: &str =
     "{\"name\": \"hello\", \"version\": \"1.0.0\", \"private\": true, \"scripts\": {\"build\": \"node build.js\"}}\n";

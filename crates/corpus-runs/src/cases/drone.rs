@@ -6,6 +6,10 @@ use crate::tree::Tree;
 /// Why stages do not run.
 const ELSEWHERE: &str = "its other stages build for other processors or systems, or join what all of them have built";
 
+/// What a list of images is made from.
+const KUBE: &str =
+    "image: drone/drone-runner-kube:latest\nmanifests:\n  - image: drone/drone-runner-kube:linux-amd64\n";
+
 /// Returns the cases.
 pub fn cases() -> Vec<Case> {
     [plain(), go(), images(), messages(), dapper()].concat()
@@ -91,7 +95,8 @@ fn go() -> Vec<Case> {
              linux.manifest passed",
         )
         .secrets(&["docker_username", "docker_password"])
-        .pushes(&["drone/drone-runner-kube:linux-amd64", "drone/drone-runner-kube:linux-arm64"]),
+        .file("docker/manifest.tmpl", KUBE)
+        .pushes(&["drone/drone-runner-kube:linux-amd64", "drone/drone-runner-kube:latest"]),
         drone(
             "drone-runners__drone-runner-kube.yml",
             Tree::Go,

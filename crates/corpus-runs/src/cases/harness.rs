@@ -163,7 +163,25 @@ fn docker_plugins() -> Vec<Case> {
             Tree::GoPrograms,
             "Test.Run_1 passed
              Test.Run_2 passed
-             Test.Run_2 | ok  \texample.org/hello",
+             Test.Run_2 | ok  \texample.org/hello
+             linamd64.Build_Push_0 passed
+             linamd64.Build_Push_1 passed
+             linamd64.Build_Push_2 passed
+             linamd64.Build_Push_3 passed
+             linamd64.Build_Push_4 passed
+             linamd64.Build_Push_5 passed
+             linamd64.push_docker_base_amd64 passed
+             linamd64.Docker_Build_and_Push_0 skipped
+             linamd64.Docker_Build_and_Push_1 skipped
+             linamd64.Docker_Build_and_Push_2 skipped
+             linamd64.Docker_Build_and_Push_3 skipped
+             linamd64.Docker_Build_and_Push_4 skipped
+             linamd64.Docker_Build_and_Push_5 skipped
+             linamd64.BuildAndPushDockerRegistry_1_0 passed
+             linamd64.BuildAndPushDockerRegistry_1_1 passed
+             linamd64.BuildAndPushDockerRegistry_1_2 passed
+             linamd64.BuildAndPushDockerRegistry_1_3 passed
+             linamd64.BuildAndPushDockerRegistry_1_4 passed",
         )
         .only(
             &["Test", "linamd64"],
