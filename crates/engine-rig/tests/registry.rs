@@ -1,6 +1,6 @@
 //! An engine pulls from the registry of tests under the names that pipelines use, and pushes to it.
 
-use kiln_engine_rig::registry::{Image, Registry};
+use kiln_engine_rig::registry::{Image, Registry, serve_on_loopback};
 use kiln_engine_rig::{Engine, layers};
 
 #[test]
@@ -32,6 +32,36 @@ fn images_are_pulled_under_their_own_names_and_can_be_pushed() {
         engine.docker(&["rmi", name]);
         assert_eq!(engine.docker(&["run", "--rm", name, "sh", "-c", "echo pushed"]), "pushed");
     }
+}
+
+#[test]
+fn images_are_served_on_loopback_without_an_engine() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let root = scratch.path().join("root");
+    std::fs::create_dir(&root).expect("a folder");
+    std::fs::write(root.join("file"), "in the layer\n").expect("a file");
+    let layer = layers::of_folder(&root, &scratch.path().join("layer.tar")).expect("a layer");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let image = Image::new(&format!("{free}/own/tool:2"), std::slice::from_ref(&layer));
+    let files = scratch.path().join("files");
+    std::fs::create_dir(&files).expect("a folder");
+    let mut serving = serve_on_loopback(&files, &free.to_string(), &[image]).expect("a registry");
+    let ask = |what: &str| {
+        let url = format!("http://{free}/v2/own/tool/{what}");
+        let kind = "Accept: application/vnd.docker.distribution.manifest.v2+json";
+        let output = std::process::Command::new("curl").args(["--silent", "--fail", "--header", kind, &url]).output();
+        String::from_utf8_lossy(&output.expect("curl").stdout).into_owned()
+    };
+    let (manifest, content, nothing) =
+        (ask("manifests/2"), ask(&format!("blobs/sha256:{}", layer.digest)), ask("manifests/3"));
+    serving.kill().and_then(|()| serving.wait()).expect("its end");
+    assert!(manifest.contains(&layer.digest), "{manifest}");
+    assert!(content.contains("in the layer"));
+    assert_eq!(nothing, "");
+    // Somebody else has the address.
+    let _taken = std::net::TcpListener::bind(free).expect("the port");
+    let again = serve_on_loopback(&files, &free.to_string(), &[]);
+    assert!(again.is_err_and(|error| error.contains("cannot start a registry")));
 }
 
 /// What is written in a machine stays there.

@@ -115,6 +115,8 @@ fn plain_configuration(folder: &Path, address: &str) -> String {
 /// When the files cannot be written or `docker-registry` does not start.
 pub fn serve_on_loopback(folder: &Path, address: &str, images: &[Image]) -> Result<Child, String> {
     let said = |error: std::io::Error| format!("cannot start a registry at {address}: {error}");
+    // Whoever has the address already would answer in its place.
+    std::net::TcpListener::bind(address).map_err(said)?;
     let store = Store::create(folder);
     images.iter().try_for_each(|image| store.add(image)).map_err(said)?;
     let settings = folder.join("config.yml");
