@@ -4,6 +4,7 @@
 //! tree nor a slow peer costs memory, or holds up what supervises steps.
 
 mod bridge;
+mod changes;
 mod format;
 mod look;
 mod pack;

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::io::{self, Read, Write as _};
 use std::path::{Component, Path, PathBuf};
 
-use crate::os::folder::{self, Folder};
+use crate::os::folder::{self, Folder, There};
 
 /// Bytes that are read and written at a time.
 const PIECE_BYTES: usize = 128 * 1024;
@@ -69,14 +69,19 @@ impl Place {
         self.within(path, |folder, name| folder.set_mode(name, mode)).map(drop)
     }
 
-    /// Returns whether there is anything at a path, if no link leads there.
-    pub(super) fn has(&mut self, path: &Path) -> bool {
-        let mut has = false;
-        let looked = self.within(path, |folder, name| {
-            has = folder.has(name);
+    /// Returns what there is at a path, or none when the folder that it lies in is not there.
+    pub(super) fn look(&mut self, path: &Path) -> io::Result<Option<There>> {
+        let mut there = None;
+        self.within(path, |folder, name| {
+            there = Some(folder.look(name)?);
             Ok(())
-        });
-        looked.is_ok() && has
+        })?;
+        Ok(there)
+    }
+
+    /// Gives something another name in the folder that it lies in.
+    pub(super) fn rename(&mut self, path: &Path, to: &OsStr) -> io::Result<()> {
+        self.within(path, |folder, name| folder.rename(name, to)).map(drop)
     }
 
     /// Does something in the folder that a path lies in, and returns whether that is there.

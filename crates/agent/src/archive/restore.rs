@@ -1,7 +1,6 @@
-//! Unpacks a cache's archive. What goes wrong half-way leaves nothing behind that was not there before.
+//! Unpacks a cache's archive. What goes wrong half-way leaves everything as it was before.
 
 use std::cell::Cell;
-use std::fs;
 use std::io::{self, BufRead, Read};
 use std::path::{Component, Path, PathBuf};
 
@@ -9,6 +8,7 @@ use axum::body::Body;
 use kiln_wire::agent::archive::{END, UnpackRequest};
 use kiln_wire::agent::kiln::UnpackedResponse;
 
+use super::changes::Changes;
 use super::format::{Decoder, Watched, buffered};
 use super::place::Place;
 use super::roots::Root;
@@ -17,19 +17,18 @@ use super::{ArchiveError, bridge};
 use crate::bulk::{Stall, on_thread};
 use crate::host::make_dir_of;
 use crate::os::account::Account;
+use crate::os::folder::There;
 
 /// Read, write and search for the owner.
 const OWNER_ALL: u32 = 0o700;
 /// Folders closed to their owner whose modes are kept for the end. Further ones stay open.
 const CLOSED_FOLDERS: usize = 10_000;
-/// Files and folders that are removed again when the archive is broken. What is within them does not count.
-const MADE_MOST: usize = 100_000;
 
 /// Unpacks the archive that a body brings.
 ///
 /// # Errors
 /// When a path cannot be used, the archive is broken, an entry is covered by none of the paths, or the disk is full. What was made until
-/// then is removed.
+/// then is removed, and what was replaced comes back.
 pub(crate) async fn restore(
     body: Body,
     request: UnpackRequest,
@@ -57,25 +56,28 @@ fn unpack(
 ) -> Result<UnpackedResponse, ArchiveError> {
     let _acting = account.map(Account::act);
     let broken = Cell::new(false);
-    let (mut made, mut from) = (Made::default(), from);
+    let (mut changes, mut from) = (Changes::default(), from);
     let unpacked = (|| {
         let decoder = Decoder::new(request.format, &mut from).map_err(ArchiveError::Broken)?;
         let decoder = buffered(Watched::new(decoder, &broken));
-        let mut restoring = Restoring { roots, places: Vec::new(), made: &mut made, closed: Vec::new() };
+        let mut restoring = Restoring { roots, places: Vec::new(), changes: &mut changes, closed: Vec::new() };
         restoring.places.resize_with(roots.len(), || None);
         restoring.archive(decoder, account)
     })();
     // What is not taken would keep whoever sends it from hearing the answer, and its end may say that it is no whole archive.
     let rest = io::copy(&mut from, &mut io::sink());
     let error = match (unpacked, rest) {
-        (Ok(done), Ok(_)) => return Ok(done),
+        (Ok(done), Ok(_)) => {
+            changes.keep();
+            return Ok(done);
+        }
         (_, Err(error)) => ArchiveError::Lost(error),
         (Err(ArchiveError::Unpack { source, .. }), Ok(_)) if broken.get() || is_cut(&source) => {
             ArchiveError::Broken(source)
         }
         (Err(error), Ok(_)) => error,
     };
-    made.remove();
+    changes.undo();
     Err(error)
 }
 
@@ -84,37 +86,11 @@ fn is_cut(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::UnexpectedEof
 }
 
-/// What was made and lies in nothing that was made.
-#[derive(Default)]
-struct Made {
-    paths: Vec<PathBuf>,
-}
-
-impl Made {
-    /// Notes something that was not there before.
-    fn note(&mut self, path: &Path) {
-        let is_within = self.paths.last().is_some_and(|made| path.starts_with(made));
-        if !is_within && self.paths.len() < MADE_MOST {
-            self.paths.push(path.to_owned());
-        }
-    }
-
-    fn remove(&self) {
-        for path in self.paths.iter().rev() {
-            let is_folder = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
-            let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-            if let Err(error) = removed {
-                tracing::warn!(path = %path.display(), %error, "a part of a broken cache stays");
-            }
-        }
-    }
-}
-
 struct Restoring<'r> {
     roots: &'r [Root],
     /// The folder of each root, once something was made there.
     places: Vec<Option<Place>>,
-    made: &'r mut Made,
+    changes: &'r mut Changes,
     /// Folders that are closed to their owner in the end, with their modes.
     closed: Vec<(usize, PathBuf, u32)>,
 }
@@ -155,18 +131,16 @@ impl Restoring<'_> {
             path: at.clone(),
             source: io::Error::new(source.kind(), format!("{}: {source}", at.display())),
         };
-        let place = match &mut self.places[number] {
-            Some(place) => place,
-            none => {
-                let dir = &self.roots[number].dir;
-                let new = crate::host::missing(dir);
-                make_dir_of(dir, account).map_err(fail)?;
-                new.last().into_iter().for_each(|made| self.made.note(made));
-                none.insert(Place::new(dir).map_err(fail)?)
-            }
-        };
+        let lost = || broken(path, "lies in a folder that is not there");
+        self.open(number, account).map_err(fail)?;
+        let place = self.places[number].as_mut().ok_or_else(lost)?;
         let kind = entry.header().entry_type();
-        let is_new = !place.has(&below);
+        let before = place.look(&below).map_err(fail)?.ok_or_else(lost)?;
+        match before {
+            There::Nothing => self.changes.made(&at),
+            There::Folder => {}
+            There::Other => self.changes.set_aside(place, &below, &at).map_err(fail)?,
+        }
         let done = if kind.is_dir() {
             place.folder_at(&below)
         } else if kind.is_symlink() {
@@ -176,13 +150,10 @@ impl Restoring<'_> {
         } else {
             place.file(&below, entry)
         };
-        if is_new {
-            self.made.note(&at);
-        }
         if !done.map_err(fail)? {
-            return Err(broken(path, "is of a kind that caches do not have, or lies in a folder that is not there"));
+            return Err(broken(path, "is of a kind that caches do not have"));
         }
-        if kind.is_dir() && is_new {
+        if kind.is_dir() && before != There::Folder {
             let mode = entry.header().mode().map_err(ArchiveError::Broken)?;
             if mode & OWNER_ALL == OWNER_ALL {
                 place.set_mode(&below, mode).map_err(fail)?;
@@ -190,6 +161,18 @@ impl Restoring<'_> {
                 // Last, because a folder without write permission would refuse its own files.
                 self.closed.push((number, below, mode));
             }
+        }
+        Ok(())
+    }
+
+    /// Opens the folder of a root, and makes it where it is not there.
+    fn open(&mut self, number: usize, account: Option<&Account>) -> io::Result<()> {
+        if self.places[number].is_none() {
+            let dir = &self.roots[number].dir;
+            let new = crate::host::missing(dir);
+            new.last().into_iter().for_each(|folder| self.changes.made(folder));
+            make_dir_of(dir, account)?;
+            self.places[number] = Some(Place::new(dir)?);
         }
         Ok(())
     }

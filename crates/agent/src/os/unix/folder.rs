@@ -8,8 +8,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstatat, futimens, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
@@ -19,6 +19,14 @@ const PRIVATE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 const FOLDER: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 /// Flags that make a new file, and fail where there is one.
 const NEW: OFlag = OFlag::O_WRONLY.union(OFlag::O_CREAT).union(OFlag::O_EXCL).union(OFlag::O_CLOEXEC);
+
+/// What there is of a name. A link is no folder, wherever it leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum There {
+    Nothing,
+    Folder,
+    Other,
+}
 
 /// A folder that is held open.
 #[derive(Debug)]
@@ -70,9 +78,21 @@ impl Folder {
         Ok(fchmodat(&self.0, name, mode, FchmodatFlags::FollowSymlink)?)
     }
 
-    /// Returns whether there is anything of a name.
-    pub(crate) fn has(&self, name: &OsStr) -> bool {
-        fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    /// Returns what there is of a name.
+    pub(crate) fn look(&self, name: &OsStr) -> io::Result<There> {
+        match fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) if SFlag::from_bits_truncate(stat.st_mode).intersection(SFlag::S_IFMT) == SFlag::S_IFDIR => {
+                Ok(There::Folder)
+            }
+            Ok(_) => Ok(There::Other),
+            Err(Errno::ENOENT) => Ok(There::Nothing),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives something in this folder another name, in the place of what has that name.
+    pub(crate) fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        Ok(renameat(&self.0, from, &self.0, to)?)
     }
 }
 
