@@ -1,43 +1,54 @@
 //! What steps upload: files under the names that they give, for people and other programs.
 
 use bytes::{Bytes, BytesMut};
-use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStoreExt as _, PutPayload};
+use object_store::path::{Path, PathPart};
+use object_store::{ObjectStoreExt as _, PutPayload};
 
 use crate::error::Error;
+use crate::parts::{PART_BYTES, Parts};
 use crate::store::{Kind, Store};
 
 /// Folder of what is uploaded.
 const ARTIFACTS: &str = "artifacts";
-/// Bytes of a file that are written at once.
-const PART_BYTES: usize = 8 << 20;
 
 /// A file that is being uploaded. It is there once it is whole.
 pub struct Upload {
     store: Store,
     path: Path,
-    /// None while the file has less than one part.
-    upload: Option<Box<dyn MultipartUpload>>,
-    part: BytesMut,
+    /// The file as long as it has less than one part.
+    small: BytesMut,
+    /// The file once it has more.
+    parts: Option<Parts>,
 }
 
 impl Store {
     /// Begins a file. `names` are those of its folders, outermost first, and its own.
     #[must_use]
     pub fn upload<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Upload {
-        let path = std::iter::once(ARTIFACTS).chain(names).filter(|name| !name.is_empty()).collect();
-        Upload { store: self.clone(), path, upload: None, part: BytesMut::new() }
+        let path = path(names);
+        Upload { store: self.clone(), path, small: BytesMut::new(), parts: None }
     }
 
     /// Returns where people find what was uploaded below a folder.
     #[must_use]
     pub fn uploaded_to(&self, folder: &str) -> String {
-        let path: Path = std::iter::once(ARTIFACTS).chain(folder.split('/').filter(|name| !name.is_empty())).collect();
+        let path = path(folder.split('/'));
         match &self.kind {
             Kind::Directory(root) => root.join(path.as_ref()).display().to_string(),
-            Kind::S3(_) => format!("{}/{path}", self.name),
+            Kind::S3(address) => format!("{address}/{path}"),
         }
     }
+}
+
+/// Returns the path of names, which are kept as they are where they can be.
+fn path<'n>(names: impl IntoIterator<Item = &'n str>) -> Path {
+    let part = |name: &'n str| match PathPart::parse(name) {
+        // A directory takes a name with `#` and a number for one that is being written.
+        Ok(part) if !name.contains('#') => part,
+        // `..` leads nowhere then.
+        _ => PathPart::from(name),
+    };
+    std::iter::once(ARTIFACTS).chain(names).filter(|name| !name.is_empty()).map(part).collect()
 }
 
 impl Upload {
@@ -46,34 +57,33 @@ impl Upload {
     /// # Errors
     /// When the store cannot write them.
     pub async fn write(&mut self, bytes: &Bytes) -> Result<(), Error> {
-        self.part.extend_from_slice(bytes);
-        if self.part.len() < PART_BYTES {
-            return Ok(());
-        }
-        let part = std::mem::take(&mut self.part).freeze();
-        let upload = match &mut self.upload {
-            Some(upload) => upload,
+        let parts = match &mut self.parts {
+            Some(parts) => parts,
+            None if self.small.len() + bytes.len() < PART_BYTES => {
+                self.small.extend_from_slice(bytes);
+                return Ok(());
+            }
             none => {
-                let begun = self.store.objects.put_multipart(&self.path).await;
-                none.insert(begun.map_err(self.store.failed("begin to upload a file"))?)
+                let begun = Parts::begin(&self.store, &self.path).await;
+                let parts = none.insert(begun.map_err(self.store.failed("begin to upload a file"))?);
+                let small = std::mem::take(&mut self.small).freeze();
+                parts.write(&small).await.map_err(self.store.failed("write a part of a file"))?;
+                parts
             }
         };
-        upload.put_part(PutPayload::from(part)).await.map_err(self.store.failed("write a part of a file"))
+        parts.write(bytes).await.map_err(self.store.failed("write a part of a file"))
     }
 
     /// Ends the file.
     ///
     /// # Errors
     /// When the store cannot do that.
-    pub async fn finish(mut self) -> Result<(), Error> {
-        let rest = PutPayload::from(self.part.freeze());
-        let Some(upload) = &mut self.upload else {
-            let put = self.store.objects.put(&self.path, rest).await;
-            return put.map(drop).map_err(self.store.failed("upload a file"));
+    pub async fn finish(self) -> Result<(), Error> {
+        let Self { store, path, small, parts } = self;
+        let done = match parts {
+            None => store.objects.put(&path, PutPayload::from(small.freeze())).await.map(drop),
+            Some(parts) => parts.finish().await,
         };
-        if rest.content_length() > 0 {
-            upload.put_part(rest).await.map_err(self.store.failed("write a part of a file"))?;
-        }
-        upload.complete().await.map(drop).map_err(self.store.failed("end a file"))
+        done.map_err(store.failed("end a file"))
     }
 }

@@ -27,6 +27,11 @@ pub const BUILD_TOOLS: &[BuildTool] = &[
         ],
         paths: &["~/.gradle/caches", "~/.gradle/wrapper"],
     },
+    BuildTool {
+        name: "bazel",
+        files: &["MODULE.bazel", "MODULE.bazel.lock", "WORKSPACE", "WORKSPACE.bazel"],
+        paths: &["~/.cache/bazel"],
+    },
     BuildTool { name: "npm", files: &["package-lock.json", "npm-shrinkwrap.json"], paths: &["node_modules", "~/.npm"] },
     BuildTool {
         name: "yarn",
@@ -34,7 +39,7 @@ pub const BUILD_TOOLS: &[BuildTool] = &[
         paths: &["node_modules", ".yarn/cache", "~/.yarn/berry/cache", "~/.cache/yarn"],
     },
     BuildTool { name: "pnpm", files: &["pnpm-lock.yaml"], paths: &["~/.local/share/pnpm/store"] },
-    BuildTool { name: "go", files: &["go.sum", "*/go.sum"], paths: &["~/go/pkg/mod", "~/.cache/go-build"] },
+    BuildTool { name: "go", files: &["go.sum", "*/go.sum", "go.mod"], paths: &["~/go/pkg/mod", "~/.cache/go-build"] },
     BuildTool {
         name: "pip",
         files: &["requirements*.txt", "Pipfile.lock", "poetry.lock", "uv.lock", "pyproject.toml"],
@@ -44,7 +49,7 @@ pub const BUILD_TOOLS: &[BuildTool] = &[
     BuildTool { name: "bundler", files: &["Gemfile.lock"], paths: &["vendor/bundle"] },
     BuildTool {
         name: "nuget",
-        files: &["packages.lock.json", "*/packages.lock.json", "*.csproj", "*/*.csproj"],
+        files: &["packages.lock.json", "*/packages.lock.json", "*.{cs,vb,fs}proj", "*/*.{cs,vb,fs}proj"],
         paths: &["~/.nuget/packages"],
     },
 ];

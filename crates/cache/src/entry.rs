@@ -1,5 +1,6 @@
 //! What is kept under a key.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use kiln_tls::Sha256;
@@ -14,22 +15,42 @@ pub(crate) const KEYS: &str = "keys";
 /// Folder of the archives.
 pub(crate) const DATA: &str = "data";
 
+/// Whose caches these are. Equal keys of two scopes are two caches.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Scope {
+    /// Whose they are, as the one who runs the pipeline knows it: a repository, say. No pipeline file can choose it.
+    pub owner: String,
+    /// The bucket that the pipeline file names, which keeps some of the owner's caches apart; empty for none.
+    pub bucket: String,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bucket.as_str() {
+            "" => f.write_str(&self.owner),
+            bucket => write!(f, "{} ({bucket})", self.owner),
+        }
+    }
+}
+
 /// What a cache is found by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
-    /// Whose caches these are: a bucket of the pipeline file, or the pipeline itself. Equal keys of two scopes are two caches.
-    pub scope: String,
+    /// Whose it is.
+    pub scope: Scope,
     /// The key.
     pub key: String,
 }
 
 impl Name {
-    /// Returns where the key is written. A key may be of any length and have any characters, so its sum stands for it.
+    /// Returns where the key is written. A key may be of any length and have any characters, so its sum stands for it. The lengths
+    /// keep apart what is joined.
     pub(crate) fn path(&self) -> Path {
         let mut sum = Sha256::default();
-        sum.update(self.scope.as_bytes());
-        sum.update(b"\0");
-        sum.update(self.key.as_bytes());
+        for part in [&self.scope.owner, &self.scope.bucket, &self.key] {
+            sum.update(&(part.len() as u64).to_le_bytes());
+            sum.update(part.as_bytes());
+        }
         Path::from(format!("{KEYS}/{}.json", sum.hex()))
     }
 }
@@ -39,7 +60,7 @@ impl Name {
 pub struct Entry {
     version: u32,
     /// Whose it is.
-    pub scope: String,
+    pub scope: Scope,
     /// The key.
     pub key: String,
     /// The paths with which the archive was packed, and which say where it is unpacked.
@@ -104,16 +125,27 @@ mod tests {
 
     #[test]
     fn equal_keys_of_two_scopes_are_two_caches_and_any_key_has_a_name() {
-        let of = |scope: &str, key: &str| Name { scope: scope.to_owned(), key: key.to_owned() }.path();
-        assert_ne!(of("a", "k"), of("b", "k"));
-        assert_ne!(of("a", "bk"), of("ab", "k"));
-        let long = of("a", &"../ü/".repeat(1000));
+        let of = |owner: &str, bucket: &str, key: &str| {
+            let scope = Scope { owner: owner.to_owned(), bucket: bucket.to_owned() };
+            Name { scope, key: key.to_owned() }.path()
+        };
+        for (a, b) in [
+            (("a", "", "k"), ("b", "", "k")),
+            (("a", "", "k"), ("", "a", "k")),
+            (("a", "b", "k"), ("a", "", "bk")),
+            (("a", "b", "k"), ("ab", "", "k")),
+            (("a\0", "b", "k"), ("a", "\0b", "k")),
+        ] {
+            assert_ne!(of(a.0, a.1, a.2), of(b.0, b.1, b.2), "{a:?} {b:?}");
+        }
+        let long = of("a", "..", &"../ü/".repeat(1000));
         assert!(long.as_ref().starts_with("keys/") && long.as_ref().len() < 100, "{long}");
     }
 
     #[test]
     fn what_is_written_under_a_key_is_read_back_and_nothing_else() {
-        let name = Name { scope: "s".to_owned(), key: "k".to_owned() };
+        let scope = Scope { owner: "o".to_owned(), bucket: "b".to_owned() };
+        let name = Name { scope, key: "k".to_owned() };
         let entry = Entry::new(name, vec!["a".to_owned()], Format::Zstd, &Path::from("data/1"), 7, "00".to_owned());
         let json = serde_json::to_string(&entry).expect("JSON");
         assert_eq!(Entry::read(json.as_bytes()), Ok(entry));

@@ -2,6 +2,11 @@
 
 use std::io;
 
+/// Why a store did not do something. It says all of it, and has no source that would say it again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Reason(pub(crate) object_store::Error);
+
 /// A store did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -13,8 +18,7 @@ pub enum Error {
         /// What was asked of it.
         what: &'static str,
         /// Why.
-        #[source]
-        source: object_store::Error,
+        source: Reason,
     },
     /// The folder of the store cannot be used.
     #[error("the cache folder {store} cannot be used")]
@@ -37,6 +41,6 @@ impl Error {
     /// Returns whether there is nothing of the name that was asked for.
     #[must_use]
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Store { source: object_store::Error::NotFound { .. }, .. })
+        matches!(self, Self::Store { source: Reason(object_store::Error::NotFound { .. }), .. })
     }
 }

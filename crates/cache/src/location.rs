@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use url::{Host, Url};
+use url::Url;
 
 /// A directory of this machine, or a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +27,6 @@ pub struct S3 {
     pub region: Option<String>,
     /// Whether the bucket is a part of the host's name, as at Amazon. By default it is a part of the path when there is an endpoint.
     pub virtual_host: Option<bool>,
-    /// Whether instances are given links to it. By default they are, unless it is on this machine, which they do not reach.
-    pub links: Option<bool>,
 }
 
 /// A text is no location.
@@ -47,9 +45,7 @@ pub enum LocationError {
     #[error("it holds credentials: give them as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or by AWS_PROFILE")]
     Credentials,
     /// There is something behind the `?` that means nothing.
-    #[error(
-        "{0:?} means nothing here: there are endpoint=URL, region=NAME, path-style=true|false and links=true|false"
-    )]
+    #[error("{0:?} means nothing here: there are endpoint=URL, region=NAME and path-style=true|false")]
     Parameter(String),
 }
 
@@ -69,16 +65,10 @@ impl Location {
 }
 
 impl S3 {
-    /// Returns whether instances are given links to it.
-    pub(crate) fn has_links(&self) -> bool {
-        let host = self.endpoint.as_deref().and_then(|endpoint| Url::parse(endpoint).ok());
-        let is_here = host.is_some_and(|url| match url.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        });
-        self.links.unwrap_or(!is_here)
+    /// Returns bucket and prefix as people write them.
+    pub(crate) fn address(&self) -> String {
+        let Self { bucket, prefix, .. } = self;
+        if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") }
     }
 
     fn parse(url: &Url) -> Result<Self, LocationError> {
@@ -100,8 +90,6 @@ impl S3 {
                 ("region", value) => s3.region = Some(value.to_owned()),
                 ("path-style", "true") => s3.virtual_host = Some(false),
                 ("path-style", "false") => s3.virtual_host = Some(true),
-                ("links", "true") => s3.links = Some(true),
-                ("links", "false") => s3.links = Some(false),
                 (name, value) => return Err(LocationError::Parameter(format!("{name}={value}"))),
             }
         }
@@ -113,12 +101,9 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(path) => write!(f, "{}", path.display()),
-            Self::S3(S3 { bucket, prefix, endpoint, .. }) => {
-                write!(f, "s3://{bucket}")?;
-                if !prefix.is_empty() {
-                    write!(f, "/{prefix}")?;
-                }
-                endpoint.iter().try_for_each(|endpoint| write!(f, " at {endpoint}"))
+            Self::S3(s3) => {
+                f.write_str(&s3.address())?;
+                s3.endpoint.iter().try_for_each(|endpoint| write!(f, " at {endpoint}"))
             }
         }
     }
@@ -142,22 +127,6 @@ mod tests {
         let full = s3("s3://b/a/prefix/?endpoint=http://127.0.0.1:9000&region=eu-1&path-style=true");
         assert_eq!((full.prefix.as_str(), full.endpoint.as_deref()), ("a/prefix", Some("http://127.0.0.1:9000")));
         assert_eq!((full.region.as_deref(), full.virtual_host), (Some("eu-1"), Some(false)));
-    }
-
-    #[test]
-    fn instances_are_given_links_to_what_they_may_reach() {
-        for (query, expected) in [
-            ("", true),
-            ("?endpoint=https://s3.example", true),
-            ("?endpoint=http://127.0.0.1:9000", false),
-            ("?endpoint=http://localhost:9000", false),
-            ("?endpoint=http://[::1]:9000", false),
-            ("?endpoint=http://[::1]:9000&links=true", true),
-            ("?links=false", false),
-        ] {
-            let Ok(Location::S3(s3)) = Location::parse(&format!("s3://b{query}")) else { panic!("{query}") };
-            assert_eq!(s3.has_links(), expected, "{query}");
-        }
     }
 
     #[test]

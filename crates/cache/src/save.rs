@@ -1,21 +1,15 @@
 //! Saves an archive: first its bytes, then its key.
 
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
+use bytes::Bytes;
 use kiln_tls::Sha256;
 use kiln_wire::agent::archive::Format;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, UploadPart};
+use object_store::{PutMode, PutOptions, PutPayload};
 
 use crate::entry::{DATA, Entry, Name};
 use crate::error::Error;
+use crate::parts::Parts;
 use crate::store::{Lookup, Store};
-
-/// Bytes of an archive that are written at once. Ten thousand times that is more than an archive may have.
-const PART_BYTES: usize = 8 << 20;
-/// Parts that are on their way.
-const PARTS_AT_ONCE: usize = 4;
 
 /// What is to be saved.
 #[derive(Debug, Clone)]
@@ -47,9 +41,7 @@ pub struct Saving {
     store: Store,
     wanted: Wanted,
     path: Path,
-    upload: Box<dyn MultipartUpload>,
-    parts: FuturesUnordered<UploadPart>,
-    part: BytesMut,
+    parts: Parts,
     bytes: u64,
     sum: Sha256,
 }
@@ -61,9 +53,8 @@ impl Store {
     /// When the store takes none.
     pub async fn save(&self, wanted: Wanted) -> Result<Saving, Error> {
         let path = Path::from(format!("{DATA}/{}", uuid::Uuid::now_v7().simple()));
-        let upload = self.objects.put_multipart(&path).await.map_err(self.failed("begin to save a cache"))?;
-        let (parts, part, sum) = (FuturesUnordered::new(), BytesMut::new(), Sha256::default());
-        Ok(Saving { store: self.clone(), wanted, path, upload, parts, part, bytes: 0, sum })
+        let parts = Parts::begin(self, &path).await.map_err(self.failed("begin to save a cache"))?;
+        Ok(Saving { store: self.clone(), wanted, path, parts, bytes: 0, sum: Sha256::default() })
     }
 }
 
@@ -78,62 +69,28 @@ impl Saving {
             return Err(Error::TooLarge { limit_bytes: self.store.limit_bytes });
         }
         self.sum.update(bytes);
-        self.part.extend_from_slice(bytes);
-        if self.part.len() >= PART_BYTES {
-            let part = std::mem::replace(&mut self.part, BytesMut::with_capacity(PART_BYTES)).freeze();
-            self.parts.push(self.upload.put_part(PutPayload::from(part)));
-            self.written(PARTS_AT_ONCE).await?;
-        }
-        Ok(())
-    }
-
-    /// Waits until at most so many parts are on their way.
-    async fn written(&mut self, most: usize) -> Result<(), Error> {
-        while self.parts.len() > most {
-            let Some(part) = self.parts.next().await else { break };
-            part.map_err(self.store.failed("write a part of a cache"))?;
-        }
-        Ok(())
+        self.parts.write(bytes).await.map_err(self.store.failed("write a part of a cache"))
     }
 
     /// Ends the archive, and lets it be found.
     ///
     /// # Errors
     /// When the store cannot do that. Nothing is saved then.
-    pub async fn finish(mut self) -> Result<Saved, Error> {
-        match self.complete().await {
-            Ok(()) => {
-                let Self { store, wanted, path, bytes, sum, .. } = self;
-                store.publish(wanted, &path, bytes, sum.hex()).await
-            }
-            Err(error) => {
-                self.give_up().await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn complete(&mut self) -> Result<(), Error> {
-        let part = std::mem::take(&mut self.part).freeze();
-        if !part.is_empty() || self.bytes == 0 {
-            self.parts.push(self.upload.put_part(PutPayload::from(part)));
-        }
-        self.written(0).await?;
-        self.upload.complete().await.map_err(self.store.failed("end a cache")).map(drop)
+    pub async fn finish(self) -> Result<Saved, Error> {
+        let Self { store, wanted, path, parts, bytes, sum } = self;
+        parts.finish().await.map_err(store.failed("end a cache"))?;
+        store.publish(wanted, &path, bytes, sum.hex()).await
     }
 
     /// Saves nothing.
-    pub async fn give_up(mut self) {
-        self.parts.clear();
-        if let Err(error) = self.upload.abort().await {
-            tracing::debug!(%error, "a part of a cache stays until the store is pruned");
-        }
+    pub async fn give_up(self) {
+        self.parts.give_up().await;
     }
 }
 
 impl Store {
     /// Writes the key of an archive that is there.
-    pub(crate) async fn publish(
+    async fn publish(
         &self,
         wanted: Wanted,
         path: &Path,
@@ -162,10 +119,19 @@ impl Store {
                 Ok(Saved::Saved { bytes })
             }
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                // It may be this very key, whose writing was answered too late and tried again.
+                if matches!(self.entry_at(&at).await?, Lookup::Hit(entry) if entry.data() == *path) {
+                    return Ok(Saved::Saved { bytes });
+                }
                 self.delete(path).await?;
                 Ok(Saved::Kept)
             }
-            Err(error) => Err(self.failed("write a key")(error)),
+            Err(error) => {
+                if let Err(error) = self.delete(path).await {
+                    tracing::debug!(%error, "an archive without a key stays until the store is pruned");
+                }
+                Err(self.failed("write a key")(error))
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A store: opens it, finds what is kept under a key, removes it.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,16 +15,17 @@ use object_store::{ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, 
 
 use crate::crypto::Crypto;
 use crate::entry::{Entry, KEYS, Listed, Name};
-use crate::error::Error;
-use crate::links::Linked;
+use crate::error::{Error, Reason};
 use crate::location::{Location, S3};
 
-/// How long it may take to connect to a store, and how long one request may take, whose body has a few MiB.
+/// How long it may take to connect to a store, and how long nothing may come from it, which includes the time for sending one part.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-const REQUEST_WITHIN: Duration = Duration::from_secs(300);
+const SILENT_FOR: Duration = Duration::from_secs(300);
 /// How often a request that failed is made again, and for how long.
 const RETRIES: usize = 3;
 const RETRY_FOR: Duration = Duration::from_secs(30);
+/// Permissions of a directory that is made.
+const PRIVATE: u32 = 0o700;
 /// Keys of a list that are read at once.
 const READ_AT_ONCE: usize = 16;
 
@@ -42,8 +44,8 @@ pub struct Store {
 #[derive(Clone)]
 pub(crate) enum Kind {
     Directory(PathBuf),
-    /// A bucket, and whether instances are given links to it.
-    S3(Option<Linked>),
+    /// With the bucket and the prefix as people write them.
+    S3(String),
 }
 
 /// What is kept under a key.
@@ -66,22 +68,22 @@ impl Store {
         let name = location.to_string();
         let (objects, kind): (Arc<dyn ObjectStore>, Kind) = match location {
             Location::Directory(path) => {
-                let opened = std::fs::create_dir_all(path).and_then(|()| path.canonicalize());
+                let mut made = std::fs::DirBuilder::new();
+                // What steps keep is nothing for other users of this machine, unless somebody made the directory for them.
+                let made = made.recursive(true).mode(PRIVATE).create(path);
+                let opened = made.and_then(|()| path.canonicalize());
                 let path = opened.map_err(|source| Error::Folder { store: name.clone(), source })?;
                 let files = LocalFileSystem::new_with_prefix(&path);
-                let files = files.map_err(|source| Error::Store { store: name.clone(), what: "be opened", source })?;
+                let files = files.map_err(failed(&name, "be opened"))?;
                 (Arc::new(files), Kind::Directory(path))
             }
             Location::S3(s3) => {
-                let bucket = bucket(s3, settings);
-                let bucket =
-                    bucket.map_err(|source| Error::Store { store: name.clone(), what: "be opened", source })?;
-                let (bucket, prefix) = (Arc::new(bucket), Path::from(s3.prefix.as_str()));
+                let bucket = bucket(s3, settings).map_err(failed(&name, "be opened"))?;
                 let objects: Arc<dyn ObjectStore> = match s3.prefix.as_str() {
-                    "" => Arc::clone(&bucket) as _,
-                    _ => Arc::new(PrefixStore::new(Arc::clone(&bucket), prefix.clone())),
+                    "" => Arc::new(bucket),
+                    prefix => Arc::new(PrefixStore::new(bucket, prefix)),
                 };
-                (objects, Kind::S3(s3.has_links().then_some(Linked { bucket, prefix })))
+                (objects, Kind::S3(s3.address()))
             }
         };
         Ok(Self { objects, kind, name, limit_bytes })
@@ -94,8 +96,7 @@ impl Store {
     }
 
     pub(crate) fn failed(&self, what: &'static str) -> impl FnOnce(object_store::Error) -> Error + use<> {
-        let store = self.name.clone();
-        move |source| Error::Store { store, what, source }
+        failed(&self.name, what)
     }
 
     /// Looks for what is kept under a name, and remembers that it was used.
@@ -118,7 +119,7 @@ impl Store {
         })
     }
 
-    async fn entry_at(&self, path: &Path) -> Result<Lookup, Error> {
+    pub(crate) async fn entry_at(&self, path: &Path) -> Result<Lookup, Error> {
         let bytes = match self.objects.get(path).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(Lookup::Miss),
             Err(error) => return Err(self.failed("be asked for a key")(error)),
@@ -162,6 +163,18 @@ impl Store {
         matches!(self.kind, Kind::Directory(_)).then_some(self.limit_bytes)
     }
 
+    /// Returns whether the archive of a key is there.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn has_archive(&self, entry: &Entry) -> Result<bool, Error> {
+        match self.objects.head(&entry.data()).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.failed("be asked for an archive")(error)),
+        }
+    }
+
     /// Removes something, if it is there.
     pub(crate) async fn delete(&self, path: &Path) -> Result<(), Error> {
         match self.objects.delete(path).await {
@@ -200,6 +213,11 @@ impl Store {
     }
 }
 
+fn failed(store: &str, what: &'static str) -> impl FnOnce(object_store::Error) -> Error + use<> {
+    let store = store.to_owned();
+    move |error| Error::Store { store, what, source: Reason(error) }
+}
+
 /// Opens a bucket with the settings of the environment, over which those of the location stand.
 fn bucket(s3: &S3, settings: &BTreeMap<String, String>) -> object_store::Result<AmazonS3> {
     // The client of the store asks for the process's provider.
@@ -214,7 +232,9 @@ fn bucket(s3: &S3, settings: &BTreeMap<String, String>) -> object_store::Result<
     if let Some(region) = &s3.region {
         builder = builder.with_region(region);
     }
-    let mut client = ClientOptions::new().with_connect_timeout(CONNECT_WITHIN).with_timeout(REQUEST_WITHIN);
+    // An archive may take any time to be read, as long as it moves.
+    let mut client = ClientOptions::new().with_connect_timeout(CONNECT_WITHIN);
+    client = client.with_timeout_disabled().with_read_timeout(SILENT_FOR);
     let endpoint = s3.endpoint.as_ref().or_else(|| settings.get("AWS_ENDPOINT_URL_S3"));
     if let Some(endpoint) = endpoint.or_else(|| settings.get("AWS_ENDPOINT_URL")) {
         // A store of one's own may be behind plain HTTP. Signatures hold there too, and no key is sent.
@@ -225,5 +245,7 @@ fn bucket(s3: &S3, settings: &BTreeMap<String, String>) -> object_store::Result<
         builder = builder.with_virtual_hosted_style_request(virtual_host);
     }
     let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_FOR, ..RetryConfig::default() };
+    // Not all stores can remove several objects at once, and nothing here needs that.
+    builder = builder.with_disable_bulk_delete(true);
     builder.with_bucket_name(&s3.bucket).with_client_options(client).with_retry(retry).build()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use kiln_cache::{Error, Limits, Location, Saved, Store};
 
-use crate::rig::{begin, bytes, load, name, save, wanted};
+use crate::rig::{begin, bytes, load, name, save, scope, wanted};
 
 /// A store in a folder of the test's own.
 fn store(dir: &tempfile::TempDir, limit_bytes: u64) -> Store {
@@ -33,7 +33,7 @@ async fn what_was_saved_is_found_again_with_all_that_is_known_of_it() {
     }
     let listed = store.list().await.expect("a list");
     assert_eq!(listed.len(), 3);
-    assert!(listed.iter().all(|listed| listed.entry.paths == ["a", "~/.m2"] && listed.entry.scope == "bucket"));
+    assert!(listed.iter().all(|listed| listed.entry.paths == ["a", "~/.m2"] && listed.entry.scope == scope()));
     assert!(store.remove(&name("k1")).await.expect("an answer"));
     assert!(!store.remove(&name("k1")).await.expect("an answer"));
     assert_eq!(load(&store, "k1").await, Ok(None));
@@ -164,4 +164,70 @@ async fn the_least_recently_used_go_first_and_what_is_unfinished_for_long_goes_t
     let limits = Limits { bytes: None, unused_for: Some(HOUR + HOUR / 2) };
     assert_eq!(keys(store.prune(&limits).await.expect("an end").removed), ["b"]);
     assert_eq!(keys(store.list().await.expect("a list")), ["d", "a"]);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_made_is_closed_to_other_users() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("a folder");
+    let of = |path: &Path| fs::metadata(path).expect("a folder").permissions().mode() & 0o777;
+    let _store = store(&dir, u64::MAX);
+    assert_eq!(of(&dir.path().join("caches")), 0o700);
+    // One that somebody made for several users stays as it is.
+    fs::set_permissions(dir.path().join("caches"), fs::Permissions::from_mode(0o770)).expect("a mode");
+    let _again = store(&dir, u64::MAX);
+    assert_eq!(of(&dir.path().join("caches")), 0o770);
+}
+
+/// A small file system at a folder. It is unmounted on drop.
+struct SmallDisk<'d>(&'d Path);
+
+impl<'d> SmallDisk<'d> {
+    /// Mounts one. Returns none, and prints so, where this user may not mount.
+    fn mount(at: &'d Path) -> Option<Self> {
+        let mut mount = std::process::Command::new("mount");
+        match mount.args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(at).output() {
+            Ok(output) if output.status.success() => Some(Self(at)),
+            other => {
+                println!("NOT TESTED: this user may not mount a file system ({other:?}); run it as root");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let ended = std::process::Command::new("umount").arg("-l").arg(self.0).status();
+        assert!(ended.is_ok_and(|status| status.success()), "{} stays mounted", self.0.display());
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_keeps_what_was_there() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let Some(disk) = SmallDisk::mount(dir.path()) else { return };
+    let store = store(&dir, u64::MAX);
+    let good = bytes(9_000_000);
+    save(&store, wanted("k", false), &good).await;
+    let mut saving = store.save(wanted("k", true)).await.expect("a beginning");
+    let mut failed = None;
+    for piece in bytes(30_000_000).chunks(1_000_000) {
+        failed = saving.write(&bytes::Bytes::copy_from_slice(piece)).await.err();
+        if failed.is_some() {
+            break;
+        }
+    }
+    let failed = match failed {
+        Some(error) => {
+            saving.give_up().await;
+            error
+        }
+        None => saving.finish().await.expect_err("a full disk"),
+    };
+    let told = format!("{failed:?}");
+    assert!(matches!(failed, Error::Store { .. }) && told.contains("StorageFull"), "{told}");
+    assert!(load(&store, "k").await == Ok(Some(good)));
+    assert_eq!(files(disk.0, "data").len(), 1, "half of an archive stays");
+    save(&store, wanted("small", false), b"there is room again").await;
 }

@@ -2,12 +2,17 @@
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use kiln_cache::{Error, Lookup, Name, Saved, Saving, Store, Wanted};
+use kiln_cache::{Error, Lookup, Name, Saved, Saving, Scope, Store, Wanted};
 use kiln_wire::agent::archive::Format;
+
+/// Whose the caches of the tests are.
+pub fn scope() -> Scope {
+    Scope { owner: "example.com/octo/hello".to_owned(), bucket: "bucket".to_owned() }
+}
 
 /// The name of a key.
 pub fn name(key: &str) -> Name {
-    Name { scope: "bucket".to_owned(), key: key.to_owned() }
+    Name { scope: scope(), key: key.to_owned() }
 }
 
 /// What is asked for of a key.

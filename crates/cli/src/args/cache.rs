@@ -35,18 +35,21 @@ pub enum CacheCommand {
         /// Where it is kept
         #[command(flatten)]
         store: StoreArgs,
-        /// Also remove what was not used for so long (`12h`, `30d`)
+        /// Also remove what was not used for so long (`12h`, `30d`); in a bucket, what was saved before that
         #[arg(long, value_name = "DURATION", value_parser = super::duration)]
         unused_for: Option<Duration>,
+        /// How it is told
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
     /// Remove caches by their keys
     Rm {
         /// Where they are kept
         #[command(flatten)]
         store: StoreArgs,
-        /// Only those of this scope: a bucket of pipeline files, or a pipeline
+        /// Only those of this owner: a repository or a directory, as `kiln cache list` shows it
         #[arg(long)]
-        scope: Option<String>,
+        owner: Option<String>,
         /// Keys
         #[arg(required = true)]
         keys: Vec<String>,

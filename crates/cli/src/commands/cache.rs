@@ -1,5 +1,7 @@
 //! `kiln cache`: what runs have kept for later ones.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use kiln_cache::{Limits, Listed, Store};
 use serde_json::json;
@@ -16,36 +18,48 @@ use crate::{print, stores};
 pub async fn cache(command: CacheCommand) -> anyhow::Result<Exit> {
     match command {
         CacheCommand::List { store, format } => list(&stores::caches(&store)?, format).await?,
-        CacheCommand::Prune { store, unused_for } => {
-            let store = stores::caches(&store)?;
-            let pruned = store.prune(&Limits { bytes: store.limit_bytes(), unused_for }).await?;
-            for removed in &pruned.removed {
-                print::line(format!("removed {} of {}", removed.entry.key, removed.entry.scope));
-            }
-            let leftovers = match pruned.leftovers {
-                0 => String::new(),
-                count => format!(" and {count} unfinished ones"),
-            };
-            let (removed, bytes) = (pruned.removed.len(), size(pruned.bytes));
-            print::line(format!("removed {removed} caches{leftovers}, {bytes}"));
-            print::line(format!("kept {} caches, {}", pruned.kept, size(pruned.kept_bytes)));
-        }
-        CacheCommand::Rm { store, scope, keys } => remove(&stores::caches(&store)?, scope.as_deref(), &keys).await?,
+        CacheCommand::Prune { store, unused_for, format } => prune(&stores::caches(&store)?, unused_for, format).await?,
+        CacheCommand::Rm { store, owner, keys } => remove(&stores::caches(&store)?, owner.as_deref(), &keys).await?,
     }
     Ok(Exit::Ok)
+}
+
+async fn prune(store: &Store, unused_for: Option<Duration>, format: Format) -> anyhow::Result<()> {
+    let pruned = store.prune(&Limits { bytes: store.limit_bytes(), unused_for }).await?;
+    if format == Format::Json {
+        let removed: Vec<_> = pruned.removed.iter().map(json_of).collect();
+        print::line(json!({
+            "removed": removed, "leftovers": pruned.leftovers, "removed_bytes": pruned.bytes,
+            "kept": pruned.kept, "kept_bytes": pruned.kept_bytes,
+        }));
+        return Ok(());
+    }
+    for removed in &pruned.removed {
+        print::line(format!("removed {} of {}", removed.entry.key, removed.entry.scope));
+    }
+    let leftovers = match pruned.leftovers {
+        0 => String::new(),
+        count => format!(" and {count} unfinished ones"),
+    };
+    let (removed, bytes) = (pruned.removed.len(), size(pruned.bytes));
+    print::line(format!("removed {removed} caches{leftovers}, {bytes}"));
+    print::line(format!("kept {} caches, {}", pruned.kept, size(pruned.kept_bytes)));
+    Ok(())
+}
+
+/// Returns a cache as one object.
+fn json_of(Listed { entry, used_unix_ms }: &Listed) -> serde_json::Value {
+    json!({
+        "owner": entry.scope.owner, "bucket": entry.scope.bucket, "key": entry.key, "paths": entry.paths,
+        "format": entry.format, "bytes": entry.bytes, "sha256": entry.sha256, "saved_unix_s": entry.saved_unix_s,
+        "used_unix_s": used_unix_ms / 1000,
+    })
 }
 
 async fn list(store: &Store, format: Format) -> anyhow::Result<()> {
     let listed = store.list().await?;
     if format == Format::Json {
-        for Listed { entry, used_unix_ms } in &listed {
-            let (scope, key, paths) = (&entry.scope, &entry.key, &entry.paths);
-            let line = json!({
-                "scope": scope, "key": key, "paths": paths, "format": entry.format, "bytes": entry.bytes,
-                "sha256": entry.sha256, "saved_unix_s": entry.saved_unix_s, "used_unix_s": used_unix_ms / 1000,
-            });
-            print::line(line);
-        }
+        listed.iter().map(json_of).for_each(print::line);
         return Ok(());
     }
     if listed.is_empty() {
@@ -54,7 +68,7 @@ async fn list(store: &Store, format: Format) -> anyhow::Result<()> {
     }
     let columns = [
         ("KEY", Side::Left),
-        ("SCOPE", Side::Left),
+        ("OWNER", Side::Left),
         ("SIZE", Side::Right),
         ("USED", Side::Right),
         ("PATHS", Side::Left),
@@ -65,7 +79,7 @@ async fn list(store: &Store, format: Format) -> anyhow::Result<()> {
         let used = ages::age(ages::now_ms().saturating_sub(used));
         table.row([
             (&entry.key).into(),
-            (&entry.scope).into(),
+            entry.scope.to_string().into(),
             size(entry.bytes).into(),
             used.into(),
             entry.paths.join(", ").into(),
@@ -78,12 +92,12 @@ async fn list(store: &Store, format: Format) -> anyhow::Result<()> {
 }
 
 /// Removes the caches of keys, or nothing when one of the keys is not there.
-async fn remove(store: &Store, scope: Option<&str>, keys: &[String]) -> anyhow::Result<()> {
+async fn remove(store: &Store, owner: Option<&str>, keys: &[String]) -> anyhow::Result<()> {
     let listed = store.list().await?;
     let mut found = Vec::new();
     for key in keys {
-        let of_key =
-            |listed: &&Listed| listed.entry.key == *key && scope.is_none_or(|scope| scope == listed.entry.scope);
+        let is_owned = |listed: &Listed| owner.is_none_or(|owner| owner == listed.entry.scope.owner);
+        let of_key = |listed: &&Listed| listed.entry.key == *key && is_owned(listed);
         let of_key: Vec<_> = listed.iter().filter(of_key).collect();
         let hint = "nothing was removed; the keys are shown by: kiln cache list";
         ensure!(!of_key.is_empty(), Usage(format!("{key}: there is no such cache in {}; {hint}", store.name())));

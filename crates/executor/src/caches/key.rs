@@ -13,7 +13,7 @@ use super::keeper::Keeper;
 use crate::again::again;
 use crate::wait::Reason;
 
-/// Digits of the sum in a key that nobody wrote.
+/// Digits of a sum in a key that nobody wrote so.
 const SUM_DIGITS: usize = 32;
 
 /// What is kept when the file does not say it.
@@ -47,7 +47,18 @@ impl Keeper<'_> {
             arch: arch.word(),
             epoch_s: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
         };
-        Ok(key.render(&values, fact))
+        Ok(self.without_secrets(key.render(&values, fact)))
+    }
+
+    /// Returns a key in which a sum stands for secrets: keys are written down, and shown by lists.
+    fn without_secrets(&self, key: String) -> String {
+        let masked = self.run.secrets.mask(key.clone()).into_inner();
+        if masked == key {
+            return key;
+        }
+        let mut sum = kiln_cache::Sha256::default();
+        sum.update(key.as_bytes());
+        format!("{masked}-{}", &sum.hex()[..SUM_DIGITS])
     }
 
     /// Returns the sums of the files at paths, empty where there is none.
@@ -67,7 +78,7 @@ impl Keeper<'_> {
     }
 
     /// Looks for the build tools that are used, and returns what they keep.
-    pub(super) async fn build_tools(&self) -> Result<Option<Found>, Failure> {
+    pub(super) async fn build_tools(&self, arch: Arch) -> Result<Option<Found>, Failure> {
         let files: Vec<&str> = BUILD_TOOLS.iter().flat_map(|tool| tool.files.iter().copied()).collect();
         let sums = self.sums(&files).await?;
         let sums: BTreeMap<&str, &str> =
@@ -80,7 +91,7 @@ impl Keeper<'_> {
         let mut sum = kiln_cache::Sha256::default();
         sums.iter().for_each(|(file, of_file)| sum.update(format!("{of_file}  {file}\n").as_bytes()));
         let names: Vec<&str> = tools.iter().map(|tool| tool.name).collect();
-        let key = format!("{}-{}", names.join("-"), &sum.hex()[..SUM_DIGITS]);
+        let key = format!("{}-{}-{}", names.join("-"), arch.word(), &sum.hex()[..SUM_DIGITS]);
         let mut paths: Vec<String> = Vec::new();
         for path in tools.iter().flat_map(|tool| tool.paths) {
             if !paths.iter().any(|known| known == path) {

@@ -10,6 +10,7 @@
 mod failure;
 mod keeper;
 mod key;
+mod owner;
 mod restore;
 mod save;
 mod stage;

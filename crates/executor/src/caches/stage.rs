@@ -1,11 +1,12 @@
 //! Cache Intelligence: a stage's cache is brought back before its first step, and saved after its last one.
 
-use kiln_cache::{Name, Wanted};
+use kiln_cache::{Name, Scope, Wanted};
 use kiln_pipeline::plan::StageCache;
 use kiln_wire::agent::archive::Format;
 
 use super::failure::Failure;
 use super::keeper::Keeper;
+use super::owner;
 use super::steps::texts;
 use crate::fleet::Lease;
 use crate::nest::Nest;
@@ -44,7 +45,7 @@ impl StageContext<'_> {
         let paths = cache.paths.iter().map(|path| text("paths", path)).collect::<Result<Vec<_>, _>>()?;
         let found = match (&key, paths.is_empty()) {
             (Some(_), false) => None,
-            (None, _) | (_, true) => keeper.build_tools().await?,
+            (None, _) | (_, true) => keeper.build_tools(self.stage.pool.arch).await?,
         };
         let none = "the sources use no build tool whose caches are known; say `key` and `paths`";
         let key = match (key, &found) {
@@ -57,7 +58,7 @@ impl StageContext<'_> {
             (_, Some(found)) => found.paths,
             (_, None) => return Err(Failure::Plan(none.to_owned())),
         };
-        let name = Name { scope: self.scope_of_own(), key };
+        let name = Name { scope: self.cache_scope(String::new()), key };
         let hit = cache.pulls && keeper.restore(store, &name).await?;
         let save = Wanted { name, paths, format: Format::Zstd, replaces: cache.replaces };
         // What was there stays, so nothing is to be saved.
@@ -74,12 +75,9 @@ impl StageContext<'_> {
         }
     }
 
-    /// Returns whose caches those are for which the file names no bucket: the repository's, or the pipeline's.
-    pub(super) fn scope_of_own(&self) -> String {
-        match self.run.facts.get("repo") {
-            "" => self.run.plan.id.clone(),
-            repo => repo.to_owned(),
-        }
+    /// Returns whose caches those of the run in a bucket are.
+    pub(super) fn cache_scope(&self, bucket: String) -> Scope {
+        owner::scope(&self.run.facts, &self.run.options.workspace, bucket)
     }
 
     /// Returns what works with caches of the stage, or of a step.

@@ -60,17 +60,17 @@ impl StageContext<'_> {
         match keeping {
             Keeping::Save(save) => {
                 let text = texts(scope, save.location.line);
-                let name = self.name_of(&save.store, &text)?;
+                let scope = self.cache_scope(bucket_of(&save.store, &text)?);
                 let key = keeper.key(&text("key", &save.key)?, arch).await?;
                 let paths = save.paths.iter().map(|path| text("sourcePaths", path)).collect::<Result<_, _>>()?;
-                let (name, format) = (Name { scope: name, key }, format(save.format));
+                let (name, format) = (Name { scope, key }, format(save.format));
                 keeper.save(self.caches()?, Wanted { name, paths, format, replaces: save.replaces }).await
             }
             Keeping::Restore(restore) => {
                 let text = texts(scope, restore.location.line);
-                let name = self.name_of(&restore.store, &text)?;
+                let scope = self.cache_scope(bucket_of(&restore.store, &text)?);
                 let key = keeper.key(&text("key", &restore.key)?, arch).await?;
-                let name = Name { scope: name, key };
+                let name = Name { scope, key };
                 if keeper.restore(self.caches()?, &name).await? || !restore.required {
                     return Ok(());
                 }
@@ -78,7 +78,7 @@ impl StageContext<'_> {
             }
             Keeping::Upload(upload) => {
                 let text = texts(scope, upload.location.line);
-                let bucket = self.name_of(&upload.store, &text)?;
+                let bucket = bucket_of(&upload.store, &text)?;
                 let source = text("sourcePath", &upload.source)?;
                 let optional = |what: &str, template: &Option<Template>| {
                     template.as_ref().map(|template| text(what, template)).transpose().map(Option::unwrap_or_default)
@@ -97,19 +97,17 @@ impl StageContext<'_> {
         let none = || Failure::Plan("this run has no place where caches are kept".to_owned());
         self.run.options.caches.as_ref().ok_or_else(none)
     }
+}
 
-    /// Returns whose caches those of a bucket are. The buckets of a file are folders of the run's own store.
-    fn name_of(
-        &self,
-        store: &plan::Store,
-        text: &impl Fn(&str, &Template) -> Result<String, Failure>,
-    ) -> Result<String, Failure> {
-        match store {
-            plan::Store::Own => Ok(self.scope_of_own()),
-            plan::Store::S3(bucket) | plan::Store::Gcs(bucket) | plan::Store::Azure(bucket) => {
-                bucket.name.as_ref().map_or_else(|| Ok(self.scope_of_own()), |name| text("bucket", name))
-            }
-            plan::Store::Artifactory { connector: _ } => Ok("artifactory".to_owned()),
+/// Returns the bucket that the file names, or an empty text. The buckets of a file are folders of the run's own store.
+fn bucket_of(
+    store: &plan::Store,
+    text: &impl Fn(&str, &Template) -> Result<String, Failure>,
+) -> Result<String, Failure> {
+    match store {
+        plan::Store::Own | plan::Store::Artifactory { connector: _ } => Ok(String::new()),
+        plan::Store::S3(bucket) | plan::Store::Gcs(bucket) | plan::Store::Azure(bucket) => {
+            bucket.name.as_ref().map_or_else(|| Ok(String::new()), |name| text("bucket", name))
         }
     }
 }
