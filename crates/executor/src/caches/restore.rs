@@ -28,6 +28,7 @@ impl Keeper<'_> {
     /// Restores a cache, and returns whether there was one. One that is broken is removed, and counts for none.
     pub(super) async fn restore(&self, store: &Store, name: &Name) -> Result<bool, Failure> {
         let began = Instant::now();
+        let mut missed = None;
         for _ in 0..LOOKS {
             let entry = match store.find(name).await? {
                 Lookup::Miss => break,
@@ -39,7 +40,15 @@ impl Keeper<'_> {
                 Lookup::Hit(entry) => entry,
             };
             match self.send(store, &entry).await {
-                Err(Failure::Store(error)) if error.is_missing() => {}
+                // One that was saved anew meanwhile has another archive.
+                Err(Failure::Store(error)) if error.is_missing() && missed.as_ref() != Some(&entry) => {
+                    missed = Some(entry);
+                }
+                Err(Failure::Store(error)) if error.is_missing() => {
+                    (self.say)(format!("the cache {} is broken and is removed: its archive is gone", name.key));
+                    store.discard(&entry).await?;
+                    break;
+                }
                 Err(error) => return Err(error),
                 Ok(Sent::Broken(why)) => {
                     (self.say)(format!("the cache {} is broken and is removed: {why}", name.key));

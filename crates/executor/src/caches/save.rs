@@ -22,9 +22,13 @@ impl Keeper<'_> {
         let began = Instant::now();
         let key = wanted.name.key.clone();
         let kept = || (self.say)(format!("the cache {key} is there already, and stays"));
-        if !wanted.replaces && matches!(store.find(&wanted.name).await?, Lookup::Hit(_)) {
-            kept();
-            return Ok(());
+        if let (false, Lookup::Hit(entry)) = (wanted.replaces, store.find(&wanted.name).await?) {
+            if store.has_archive(&entry).await? {
+                kept();
+                return Ok(());
+            }
+            // Nobody can restore it, so there is nothing that could stay.
+            wanted.replaces = true;
         }
         wanted.paths = self.there(wanted.paths).await?;
         let reason = Reason::new(SAVING);
