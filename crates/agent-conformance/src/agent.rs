@@ -10,6 +10,7 @@ use crate::call::{Answer, call};
 use crate::checks::container::IMAGE;
 use crate::checks::result;
 use crate::expect::{Expected, Finding, breach};
+use crate::platform::Platform;
 use crate::target::{Clients, StartError, Target};
 
 /// An agent that answered, and runs steps.
@@ -71,6 +72,18 @@ impl Agent {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.clients.address
+    }
+
+    /// Services that the agent can reach, if it reaches this machine.
+    pub(crate) async fn platform(&self) -> Expected<Platform> {
+        let no_place = |error| Finding::NotApplicable(format!("no services can be started here: {error}"));
+        // Where packets to the agent leave from is where its own can come to.
+        let any = if self.address().is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let route = std::net::UdpSocket::bind(any).and_then(|socket| {
+            socket.connect(self.address())?;
+            socket.local_addr()
+        });
+        Platform::start(route.map_err(no_place)?.ip()).await.map_err(no_place)
     }
 
     /// Prepares the machine for a stage of which nothing is asked.

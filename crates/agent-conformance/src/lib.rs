@@ -7,14 +7,15 @@
 //! The machine must be one that nobody uses: the checks set a stage up, run steps in it and end it.
 //!
 //! A check is a function whose name says what holds, with the section of the protocol's description that it stands for.
-//! What an agent does not have to do yet (containers, test services, log services) is listed as well, with the reason,
-//! and counted apart. Where the protocol's original loses work, as its timeouts that end nothing, the checks hold an agent
+//! What an agent does not have to do yet (test services, the platform) is listed as well, with the reason, and counted
+//! apart. The log service, and what else an agent sends to, is served by the checks themselves ([`platform`]). Where the protocol's original loses work, as its timeouts that end nothing, the checks hold an agent
 //! to what every caller can rely on, and the original's defect is no demand.
 
 mod agent;
 mod call;
 mod checks;
 mod expect;
+pub mod platform;
 mod report;
 mod target;
 

@@ -10,28 +10,38 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use kiln_wire::agent::kiln::{CancelRequest, ClaimRequest, EPOCH_HEADER, Identity, StepList};
-use kiln_wire::agent::{Cause, DestroyRequest, PollStepResponse, SetupRequest, StartStepRequest, SuspendRequest};
+use kiln_wire::agent::{
+    Cause, DestroyRequest, MintWorkloadTokenRequest, MintWorkloadTokenResponse, MtlsConfig, PollStepResponse,
+    SetupRequest, StartStepRequest, SuspendRequest,
+};
 use tokio::sync::watch;
 
+use crate::annotations::Annotations;
 use crate::container::{ContainerError, Containers, EngineError};
 use crate::credentials;
 use crate::durations::millis;
+use crate::egress::{self, EgressError};
 use crate::ending::Stop;
 use crate::host::{Host, HostError, account_of, make_home};
+use crate::identities::{Identities, MintError};
 use crate::journal::{Begin, Found, Journal, JournalError, Record};
 use crate::load::Load;
 use crate::lock::lock;
+use crate::log_service::{Deliveries, KeyError, Log, LogError};
 use crate::machine::{ClaimError, Machine};
+use crate::metrics::Metrics;
 use crate::os::account::Account;
 use crate::os::terminal::Keyboard;
 use crate::os::{identity, machine};
+use crate::services::Services;
 use crate::settings::Settings;
-use crate::spool::{self, Limits, Writer};
+use crate::spool::{self, Limits, Spool, Writer};
 use crate::stage::{self, Stage};
 use crate::step::{Registry, Started, Step};
-use crate::supervise::{self, Job, Runtime};
+use crate::supervise::{self, Annotate, Job, Runtime};
 use crate::tls::Tls;
 use crate::watchdog::Contact;
+use crate::web::Web;
 use kiln_mask::Secrets;
 
 use over::{Over, ProgramFile};
@@ -39,6 +49,9 @@ pub use self_test::SelfTestError;
 
 /// How long destroy lets processes end by themselves.
 const DESTROY_GRACE: Duration = Duration::from_secs(2);
+
+/// How long destroy waits for logs that are on their way. Callers wait for 30 s.
+const LOGS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Random bytes of what the marks of an agent's steps begin with.
 const MARK_BYTES: usize = 8;
@@ -75,6 +88,23 @@ pub enum AgentError {
     /// The container engine does not do what it is asked.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The container engine cannot have the proxy of the setup.
+    #[error("setup failed: {0}")]
+    Egress(EgressError),
+    /// Steps cannot be given their identities.
+    #[error("cannot listen on {path} for steps that want tokens: {source}; free or make that place")]
+    Identities {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The services of the stage cannot be used as the setup describes them.
+    #[error(transparent)]
+    Services(LogError),
+    /// The log of the step has no place.
+    #[error(transparent)]
+    LogKey(KeyError),
     /// A self-test is wanted of a machine that serves a stage.
     #[error("a stage was set up on this machine already, so it is not tested any more")]
     InUse,
@@ -123,6 +153,10 @@ pub struct Agent {
     mark: String,
     started: AtomicU64,
     journal: Arc<Journal>,
+    deliveries: Deliveries,
+    identities: Arc<Identities>,
+    /// Of the stage, if it has a log for them.
+    metrics: Mutex<Option<Metrics>>,
     /// What an earlier process of the agent left.
     found: Option<Found>,
     over: OnceLock<Over>,
@@ -159,6 +193,9 @@ impl Agent {
             mark,
             started: AtomicU64::new(0),
             journal: Arc::new(Journal::new(&settings.state_dir, begin)),
+            deliveries: Deliveries::default(),
+            identities: Arc::default(),
+            metrics: Mutex::default(),
             found,
             over: OnceLock::new(),
             stopping: AtomicBool::new(false),
@@ -224,6 +261,11 @@ impl Agent {
                 return Ok(());
             }
         }
+        let services = Services::new(&request, &self.settings).map_err(AgentError::Services)?;
+        if !request.memory_metrics_log_key.is_empty() {
+            let log = Log::whole(&request.memory_metrics_log_key);
+            services.logs.admit(&log).map_err(AgentError::LogKey)?;
+        }
         self.journal.write(&Record::Setup { epoch: epoch.to_owned() })?;
         self.machine.close();
         let account = self.step_account().map_err(AgentError::Setup)?;
@@ -234,12 +276,41 @@ impl Agent {
         });
         let broken = |e: tokio::task::JoinError| HostError::File { path: "setup".into(), source: e.into() };
         let request = prepared.await.map_err(broken).and_then(|r| r).map_err(AgentError::Setup)?;
+        egress::set(&request, &self.settings).await.map_err(AgentError::Egress)?;
         self.containers.set_up(&request).await.map_err(AgentError::Containers)?;
         self.steps.forget_ended();
+        // What is still read of an earlier one stays readable.
+        if let Some(earlier) = self.end_metrics().await {
+            earlier.remove();
+        }
+        self.load.begin();
+        self.begin_metrics(&request, &services);
         let mut stage = lock(&self.stage);
         stage.name(epoch);
-        stage.set(request);
+        stage.set(request, services);
         Ok(())
+    }
+
+    /// Begins to tell what the machine does, if the stage has a log for it.
+    fn begin_metrics(&self, request: &SetupRequest, services: &Services) {
+        let key = &request.memory_metrics_log_key;
+        if key.is_empty() {
+            return;
+        }
+        let name = format!("{}-{:x}-metrics", self.mark, self.started.fetch_add(1, Ordering::Relaxed));
+        let (writer, spool) = match spool::create(self.spool_dir().join(spool::name(&name)), limits(&self.settings)) {
+            Ok(made) => made,
+            // A stage runs without them.
+            Err(error) => return tracing::warn!(%error, "metrics are not kept"),
+        };
+        self.deliveries.begin(services.logs.clone(), Log::whole(key), &spool);
+        *lock(&self.metrics) = Some(Metrics::begin(writer, spool));
+    }
+
+    /// Ends that, and returns what holds them until they are delivered.
+    async fn end_metrics(&self) -> Option<Arc<Spool>> {
+        let metrics = lock(&self.metrics).take()?;
+        Some(metrics.end().await)
     }
 
     /// Whom steps run as that do not say it; none for the agent's own user.
@@ -253,10 +324,20 @@ impl Agent {
     }
 
     /// Starts a step and returns. A step of the same id is not started again.
-    pub fn start_step(self: &Arc<Self>, request: StartStepRequest) -> Result<(), AgentError> {
+    pub fn start_step(self: &Arc<Self>, mut request: StartStepRequest) -> Result<(), AgentError> {
         self.secrets.add(credentials::of_step(&request));
         if request.id.is_empty() {
             return Err(AgentError::NoId);
+        }
+        let log = Log::of(&request).zip(lock(&self.stage).services());
+        if let Some((log, services)) = &log {
+            services.logs.admit(log).map_err(AgentError::LogKey)?;
+        }
+        let has_identities = !request.workload_identities.is_empty();
+        if has_identities {
+            self.identities
+                .listen(&self.settings.mint_socket, self)
+                .map_err(|source| AgentError::Identities { path: self.settings.mint_socket.clone(), source })?;
         }
         let mut output = None;
         let started = self.steps.start(&request.id, || {
@@ -271,13 +352,53 @@ impl Agent {
         });
         let Started::New(step) = started? else { return Ok(()) };
         let stage_runtime_id = request.stage_runtime_id.clone();
-        let job = Job {
-            journal: Some(self.journal.clone()),
-            ..self.job(step.clone(), request, output, self.secrets.clone())
-        };
+        let delivered = log.and_then(|(log, services)| self.deliveries.begin(services.logs, log, &step.spool));
+        let ticket = has_identities.then(|| self.identities.register(&mut request, &self.settings));
+        let annotations = self.annotations_of(&request);
+        let job = self.job(step.clone(), request, output, self.secrets.clone());
+        let job = Job { journal: Some(self.journal.clone()), annotate: annotations, delivered, ..job };
         let agent = self.clone();
-        tokio::spawn(supervise::run(job, move |response| agent.settle(&step, &stage_runtime_id, response)));
+        tokio::spawn(supervise::run(job, move |response| {
+            // What has ended may ask for nothing any more.
+            drop(ticket);
+            agent.settle(&step, &stage_runtime_id, response);
+        }));
         Ok(())
+    }
+
+    /// What posts the annotations of a step, if they are to be posted.
+    fn annotations_of(self: &Arc<Self>, request: &StartStepRequest) -> Option<Annotate> {
+        let stage = lock(&self.stage);
+        let (services, envs) = (stage.services(), [stage.envs(), request.environment.clone()]);
+        drop(stage);
+        let variable = |name: &str| envs.iter().rev().find_map(|env| env.get(name));
+        let annotations = Annotations::of(request, services, variable)?;
+        let agent = self.clone();
+        let post = move |text| {
+            let secrets = agent.secrets.clone();
+            agent.deliveries.also(async move { annotations.post(text, &secrets).await });
+        };
+        Some(Annotate(Box::new(post)))
+    }
+
+    /// Mints a token for a step that shows its handle. `user` is who asks, where that is known.
+    pub(crate) async fn mint(
+        &self,
+        request: &MintWorkloadTokenRequest,
+        user: Option<u32>,
+    ) -> Result<MintWorkloadTokenResponse, MintError> {
+        let services = lock(&self.stage).services();
+        let web = match services {
+            Some(services) => services.web,
+            // A step needs no setup.
+            None => Web::new(&[&self.settings.base_env], &MtlsConfig::default())
+                .map(Arc::new)
+                .map_err(|_| MintError::Broker)?,
+        };
+        let minted = self.identities.mint(request, user, web).await?;
+        // Whatever asked for it may print it.
+        self.secrets.add([&minted.oidc_token]);
+        Ok(minted)
     }
 
     fn note_start(&self, step: &Step) -> Result<(), JournalError> {
@@ -309,6 +430,8 @@ impl Agent {
             output,
             secrets,
             journal: None,
+            annotate: None,
+            delivered: None,
             engine_dir: self.settings.engine_dir.clone(),
             kill_grace: self.settings.kill_grace,
             drain_grace: self.settings.drain_grace,
@@ -353,6 +476,11 @@ impl Agent {
     pub async fn destroy(&self, request: &DestroyRequest) {
         let _turn = self.turn.lock().await;
         self.end_steps().await;
+        let metrics = self.end_metrics().await;
+        self.deliver_logs(LOGS_WITHIN).await;
+        if let Some(metrics) = metrics {
+            metrics.remove();
+        }
         lock(&self.stage).end(&request.stage_runtime_id);
         // The machine may wait for long before it is destroyed, or sleep until the next stage.
         idle::give_back().await;
@@ -367,6 +495,11 @@ impl Agent {
     pub async fn end_steps(&self) {
         let grace = DESTROY_GRACE.min(self.settings.kill_grace);
         self.end_all(Stop { cause: Cause::Destroyed, reason: String::new(), grace }).await;
+    }
+
+    /// Waits for the logs of steps that have ended. What is not delivered within the time is given up.
+    pub(crate) async fn deliver_logs(&self, within: Duration) {
+        self.deliveries.finish(within).await;
     }
 
     async fn end_all(&self, stop: Stop) {

@@ -19,12 +19,12 @@ const POINTS: usize = 10;
 /// Samples so far.
 #[derive(Debug)]
 pub struct Load {
-    born: Instant,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    began: Instant,
     samples: Vec<Sample>,
     before: Option<Ticks>,
     total_mem_mb: f64,
@@ -42,7 +42,7 @@ struct Sample {
 
 impl Default for Load {
     fn default() -> Self {
-        Self { born: Instant::now(), state: Mutex::default() }
+        Self { state: Mutex::new(State::new()) }
     }
 }
 
@@ -56,17 +56,20 @@ impl Load {
         }
     }
 
+    /// A stage begins: what was before, as while the machine waited for it, is none of its load.
+    pub(crate) fn begin(&self) {
+        *lock(&self.state) = State::new();
+        self.sample();
+    }
+
     fn sample(&self) {
         // Where the system does not count them there is no load to report.
         let (Some(ticks), Some((total_mb, mem_pct))) = (load::processor_time(), load::memory()) else { return };
         let mut state = lock(&self.state);
         let before = state.before.replace(ticks);
         state.total_mem_mb = total_mb;
-        let cpu_pct = before.map_or(0.0, |before| {
-            let all = ticks.all.saturating_sub(before.all).max(1);
-            100.0 * ticks.busy.saturating_sub(before.busy) as f64 / all as f64
-        });
-        let at_s = self.born.elapsed().as_secs_f64();
+        let cpu_pct = before.map_or(0.0, |before| ticks.busy_pct_since(before));
+        let at_s = state.began.elapsed().as_secs_f64();
         state.add(Sample { at_s, cpu_pct, mem_pct });
     }
 
@@ -89,6 +92,18 @@ impl Load {
 }
 
 impl State {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            samples: Vec::new(),
+            before: None,
+            total_mem_mb: 0.0,
+            count: 0.0,
+            sum: Sample::default(),
+            most: Sample::default(),
+        }
+    }
+
     fn add(&mut self, sample: Sample) {
         self.count += 1.0;
         self.sum.cpu_pct += sample.cpu_pct;
@@ -126,5 +141,16 @@ mod tests {
         let stats = load.summary();
         assert!(stats.cpu_graph.points.len() <= POINTS);
         assert!(stats.max_cpu_usage_pct >= 50.0 && stats.total_mem_mb > 0.0);
+    }
+
+    #[tokio::test]
+    async fn what_was_before_a_stage_is_none_of_its_load() {
+        let load = Load::default();
+        lock(&load.state).add(Sample { at_s: 1.0, cpu_pct: 250.0, mem_pct: 250.0 });
+        assert!(load.summary().max_cpu_usage_pct >= 250.0);
+        load.begin();
+        let stats = load.summary();
+        assert!(stats.max_cpu_usage_pct <= 100.0 && stats.max_mem_usage_pct <= 100.0, "{stats:?}");
+        assert!(stats.avg_mem_usage_pct > 0.0 && stats.mem_graph.points.len() == 2, "{stats:?}");
     }
 }

@@ -11,12 +11,14 @@
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::sync::{Arc, LazyLock, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use kiln_mask::Secrets;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::moment;
 
 /// Writes events up to a level.
 struct Lines {
@@ -59,7 +61,7 @@ impl Subscriber for Lines {
 
     fn event(&self, event: &Event<'_>) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let mut line = Line { text: format!("{} {}", timestamp(now), event.metadata().level()) };
+        let mut line = Line { text: format!("{} {}", moment::with_milliseconds(now), event.metadata().level()) };
         event.record(&mut line);
         line.text.push('\n');
         let text = SECRETS.get().unwrap_or(&NO_SECRETS).mask(line.text);
@@ -90,42 +92,5 @@ impl Visit for Line {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.add(field, format_args!("{value:?}"));
-    }
-}
-
-/// RFC 3339 in UTC with milliseconds.
-fn timestamp(since_1970: Duration) -> String {
-    let seconds = since_1970.as_secs();
-    let (year, month, day) = civil(seconds / 86400);
-    let (h, m, s) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{:03}Z", since_1970.subsec_millis())
-}
-
-/// The date of a day since 1970. Years are counted from March, so that the leap day is the last of its year.
-fn civil(days: u64) -> (u64, u64, u64) {
-    const ERA_DAYS: u64 = 146_097;
-    let shifted = days + 719_468;
-    let (era, day) = (shifted / ERA_DAYS, shifted % ERA_DAYS);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (era * 400 + year + next, month, day)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates() {
-        let check = |seconds: u64, expected: &str| assert_eq!(timestamp(Duration::from_secs(seconds)), expected);
-        check(0, "1970-01-01T00:00:00.000Z");
-        check(951_782_399, "2000-02-28T23:59:59.000Z");
-        check(951_782_400, "2000-02-29T00:00:00.000Z");
-        check(951_868_800, "2000-03-01T00:00:00.000Z");
-        check(1_795_471_445, "2026-11-23T22:04:05.000Z");
-        check(4_107_542_400, "2100-03-01T00:00:00.000Z");
     }
 }

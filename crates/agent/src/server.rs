@@ -104,6 +104,7 @@ impl Server {
         self.agent.is_to_stop();
         // Nobody could supervise the steps any more, nor answer for them; their pollers still hear of the end.
         self.agent.end_steps().await;
+        self.agent.deliver_logs(STOP_PATIENCE).await;
         stopping.send_replace(true);
         let all = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_PATIENCE, all).await.is_err() {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::durations::{millis, seconds};
+use crate::log_service::Pace;
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,10 @@ pub struct Settings {
     pub drain_grace: Duration,
     /// How long a transfer of output, files or a workspace may stand still because of its peer.
     pub stalled_for: Duration,
+    /// Where steps ask for tokens of their identities.
+    pub mint_socket: PathBuf,
+    /// Times of what is sent to log services.
+    pub log_pace: Pace,
     /// How long the step of a self-test may take.
     pub self_test_within: Duration,
     /// Power off (or end, see [`Self::change_kernel`]) without contact for this long.
@@ -115,6 +120,8 @@ impl Default for Settings {
             kill_grace: Duration::from_secs(10),
             drain_grace: Duration::from_millis(500),
             stalled_for: Duration::from_secs(60),
+            mint_socket: "/tmp/harness-wi/wi.sock".into(),
+            log_pace: Pace::default(),
             self_test_within: Duration::from_secs(10),
             lease: None,
             max_age: None,
@@ -152,6 +159,7 @@ impl Settings {
         out.engine_host = env.get("DOCKER_HOST").cloned().unwrap_or_default();
         read.flag("KILN_DOCKER_SOCKET", &mut out.docker_socket)?;
         read.path("KILN_STATE_DIR", &mut out.state_dir);
+        read.path("KILN_MINT_SOCKET", &mut out.mint_socket);
         read.path("KILN_ROOT_DIR", &mut out.root_dir);
         read.flag("KILN_CHANGE_KERNEL", &mut out.change_kernel)?;
         if let Some((_, user)) = read.find("KILN_STEP_USER") {
@@ -289,6 +297,7 @@ mod tests {
             ("DEBUG", "true"),
             ("TRACE", ""),
             ("KILN_STATE_DIR", "/s"),
+            ("KILN_MINT_SOCKET", "/m"),
             ("KILN_ROOT_DIR", "/r"),
             ("KILN_CHANGE_KERNEL", "false"),
             ("KILN_DOCKER_SOCKET", "false"),

@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 
-use kiln_wire::agent::{File, SetupRequest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kiln_wire::agent::{MtlsConfig, SetupRequest};
 
-use crate::host::{HostError, make_dir, make_file};
+use crate::host::{HostError, make_dir, make_file, make_private};
 use crate::os::account::Account;
+use crate::services::Services;
 
+/// The variable that tells steps where the client certificate of the stage is.
+const CERTIFICATES: &str = "HARNESS_MTLS_CERTS_DIR";
 /// Most stages whose exported environment is remembered.
 const EXPORTS_KEPT: usize = 64;
 
@@ -16,6 +22,7 @@ const EXPORTS_KEPT: usize = 64;
 #[derive(Debug, Default)]
 pub struct Stage {
     setup: Option<SetupRequest>,
+    services: Option<Services>,
     /// As its caller names it; empty when it does not.
     epoch: String,
     exports: BTreeMap<String, BTreeMap<String, String>>,
@@ -45,13 +52,23 @@ impl Stage {
     }
 
     /// Takes a setup.
-    pub fn set(&mut self, request: SetupRequest) {
-        self.setup = Some(request);
+    pub(crate) fn set(&mut self, request: SetupRequest, services: Services) {
+        (self.setup, self.services) = (Some(request), Some(services));
+    }
+
+    /// The services of the stage; none before a setup.
+    pub(crate) fn services(&self) -> Option<Services> {
+        self.services.clone()
     }
 
     /// Environment of every step.
     pub fn envs(&self) -> BTreeMap<String, String> {
-        self.setup.as_ref().map(|setup| setup.envs.clone()).unwrap_or_default()
+        let Some(setup) = &self.setup else { return BTreeMap::new() };
+        let mut envs = setup.envs.clone();
+        if let Some(dir) = certificates_dir(&setup.mtls_config) {
+            envs.insert(CERTIFICATES.into(), dir.to_string_lossy().into_owned());
+        }
+        envs
     }
 
     /// What earlier steps of a stage exported.
@@ -73,6 +90,9 @@ impl Stage {
     /// Ends a stage: removes the volumes that are to be removed, and forgets its exports.
     pub fn end(&mut self, stage_runtime_id: &str) {
         self.exports.remove(stage_runtime_id);
+        if let Some(services) = &self.services {
+            services.web.forget();
+        }
         let volumes = self.setup.iter().flat_map(|setup| &setup.volumes).filter_map(|v| v.host.as_ref());
         for volume in volumes.filter(|volume| volume.remove) {
             let path = Path::new(&volume.path);
@@ -93,8 +113,14 @@ pub(crate) fn prepare(
 ) -> Result<(), HostError> {
     // Steps of any user put files there; the sticky bit keeps them from removing each other's.
     make_dir(engine_dir, 0o1777)?;
-    for file in request.files.iter().chain(netrc(request, home).iter()) {
+    for file in &request.files {
         make_file(file, account)?;
+    }
+    if let Some((path, text)) = netrc(request, home) {
+        make_private(Path::new(&path), text.as_bytes(), account)?;
+    }
+    if let Some(dir) = certificates_dir(&request.mtls_config) {
+        store_certificates(&request.mtls_config, dir, account)?;
     }
     for volume in request.volumes.iter().filter_map(|volume| volume.host.as_ref()) {
         let path = Path::new(&volume.path);
@@ -107,15 +133,33 @@ pub(crate) fn prepare(
     Ok(())
 }
 
-/// Credentials for git, when the stage asks to keep them.
-fn netrc(request: &SetupRequest, home: Option<&String>) -> Option<File> {
+/// Path and text of the credentials for git, when the stage asks to keep them.
+fn netrc(request: &SetupRequest, home: Option<&String>) -> Option<(String, String)> {
     let get = |name: &str| request.envs.get(name).map(String::as_str).filter(|value| !value.is_empty());
     if get("DRONE_PERSIST_CREDS")? != "true" {
         return None;
     }
     let (machine, login) = (get("DRONE_NETRC_MACHINE")?, get("DRONE_NETRC_USERNAME")?);
     let password = get("DRONE_NETRC_PASSWORD").unwrap_or("");
-    let data = format!("machine {machine} login {login} password {password}\n");
-    let path = format!("{}/.netrc", home.map_or("/root", String::as_str));
-    Some(File { path, data, mode: 0o600, is_dir: false })
+    let text = format!("machine {machine} login {login} password {password}\n");
+    Some((format!("{}/.netrc", home.map_or("/root", String::as_str)), text))
+}
+
+/// Where the client certificate of a stage is stored for its steps; none when it is not.
+fn certificates_dir(mtls: &MtlsConfig) -> Option<&Path> {
+    let MtlsConfig { client_cert, client_cert_key, client_cert_dir_path } = mtls;
+    let given = [client_cert, client_cert_key, client_cert_dir_path].iter().all(|text| !text.is_empty());
+    given.then(|| Path::new(client_cert_dir_path))
+}
+
+/// Stores it, so that the steps' user alone can read the key.
+fn store_certificates(mtls: &MtlsConfig, dir: &Path, account: Option<&Account>) -> Result<(), HostError> {
+    for (name, text) in [("client.crt", &mtls.client_cert), ("client.key", &mtls.client_cert_key)] {
+        let path = dir.join(name);
+        // It was decoded before, when the services were looked at.
+        let data = STANDARD.decode(text.trim()).map_err(io::Error::other);
+        let data = data.map_err(|source| HostError::File { path: path.clone(), source })?;
+        make_private(&path, &data, account)?;
+    }
+    Ok(())
 }

@@ -10,26 +10,31 @@
 //! | 6 | a step of the distributed mode cannot be polled | `defect_6_*` |
 //! | 7 | SIGTERM attempts without an interval never end in SIGKILL | `defect_7_*` |
 //! | 8 | timeout and destroy leave processes; no cancel; a grandchild holds the step | `defect_8_*`; all of `supervision.rs` |
-//! | 9 | destroy without setup, twice, or after two setups | `defect_9_*` |
+//! | 9 | destroy without setup, twice, or after two setups | `defect_9_*`; `stage.rs`: `defect_9_*`, of metrics |
 //! | 10 | a missing socket of the container engine becomes a directory | `defect_10_*` |
-//! | 11 | a second setup does not renew what the first one set | `defect_11_*`, of what setup gives to steps: there is no log service |
-//! | 12 | output that cannot be written is lost, and fails the step | `defect_12_*`; uploads: there is no log service |
+//! | 11 | a second setup does not renew what the first one set | `defect_11_*`; `logs.rs`: `defect_11_*`, of the log service |
+//! | 12 | output that cannot be written is lost, and fails the step | `defect_12_*`; `logs.rs`: `defect_12_*`, of lines and uploads |
 //! | 13 | descriptors, threads and locks that are left behind | `defect_13_*` |
-//! | Memory | output, steps, lines, bodies, files without a bound | `memory_defect_*`; `program.rs`: two gigabytes of output; reports and call graphs: not read by the agent |
+//! | Memory | output, steps, lines, bodies, files without a bound | `memory_defect_*`; `program.rs`: two gigabytes of output; `logs.rs`: `memory_defect_*`, of a log service that is gone; reports and call graphs: not read by the agent |
 //! | Secrets | borders of chunks, one within another, drone mode | `secrets_defect_one_*`; `secrets.rs` |
 //! | | a race of two steps' secrets | `secrets_defect_of_steps_that_start_at_once_*` |
-//! | | values of the output files are not masked, and shown when they cannot be read | `secrets_defect_a_file_of_outputs_*` |
+//! | | values of the output files are not masked, and shown when they cannot be read | `secrets_defect_a_file_of_outputs_*`; `stage.rs`: `secrets_defect_a_secret_output_*` |
 //! | | a failed setup tells its environment | `secrets_defect_a_failed_setup_*`; `program.rs`: `the_log_shows_no_secret` |
 //! | | the token of the test service in every step | `secrets_defect_tokens_of_services_*` |
 //! | | modes of the shared directory and of `.netrc` | `secrets_defect_files_for_all_users_*` |
-//! | | the mode of another client key, the unit file with a proxy's password | neither file is written |
+//! | | the mode of another client key | `stage.rs`: `secrets_defect_a_client_key_*` |
+//! | | the unit file with a proxy's password | `os/unix/engine_proxy.rs`: the password is in a file for root alone, which the unit names |
 //! | Security | one key for both ends and all machines | `certificates.rs`: the key of another agent is refused |
 //! | | a step of another user keeps group 0 | `security_defect_a_step_of_another_user_*` |
 //! | | an archive may name any path | `transfer.rs`: `nothing_can_be_placed_outside`; `files` of a request name any path on purpose: they are the runner's |
 //! | | the name of the CA's setting is taken twice | the agent has no client mode |
 //! | | the socket of the container engine in every container | `containers/sees.rs`: `after_a_claim_*` |
-//! | | proxy scripts; signed links; pushes without verification; tokens for all | log service, platform and tokens are not there |
 //! | Containers | all of the above that concerns them; a malformed port, an address that is none, a folder that should be read-only, a volume in memory that is left, a network that cannot be joined, a log without a limit | `containers/defects.rs`, `sees.rs`; `container/config/network.rs` |
+//! | | a signed link is sent the token of the service | `logs.rs`: `security_defect_a_token_is_not_sent_*` |
+//! | | keys of the file store lead anywhere | `logs.rs`: `without_a_service_logs_are_files_*`; `log_service/folder.rs` |
+//! | | tokens for whoever has a handle, for any audience | `identities.rs`: `security_defect_*`, also those in `src/identities` |
+//! | | services that are not verified | `reach.rs`: `security_defect_a_service_that_nobody_vouches_for_*` |
+//! | | pushes to the platform without verification | nothing is pushed |
 //! | Test selection | names with spaces, wrong order, wrong cache | tests are not selected by the agent |
 
 #[path = "rig/program.rs"]

@@ -10,6 +10,8 @@ mod digest;
 mod error;
 #[cfg(feature = "issue")]
 mod issue;
+#[cfg(feature = "services")]
+mod services;
 #[cfg(feature = "issue")]
 mod store;
 
@@ -18,5 +20,7 @@ pub use digest::{HmacSha256, Sha256};
 pub use error::TlsError;
 #[cfg(feature = "issue")]
 pub use issue::{Authority, Identity};
+#[cfg(feature = "services")]
+pub use services::{Authorities, service_config};
 #[cfg(feature = "issue")]
 pub use store::load_or_create;

@@ -14,7 +14,7 @@ struct Fence {
 const IMPURE: &[&str] = &["tokio", "hyper", "reqwest", "rustls", "nix", "axum"];
 
 const FENCES: &[Fence] = &[
-    // The agent goes to every VM. It has to stay small, and makes no certificates and no requests of its own.
+    // The agent goes to every VM. It has to stay small, makes no certificates, and asks services by hyper alone.
     Fence {
         package: "kiln-agent",
         forbidden: &["aws-*", "sqlx*", "rcgen", "reqwest", "clap*", "openssl-sys", "native-tls"],

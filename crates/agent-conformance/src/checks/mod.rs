@@ -8,6 +8,7 @@ mod form;
 mod hand_over;
 mod health;
 mod host;
+mod logs;
 mod not_yet;
 mod output;
 pub(crate) mod result;
@@ -85,6 +86,7 @@ const LISTS: &[&[Check]] = &[
     environment::CHECKS,
     hand_over::CHECKS,
     container::CHECKS,
+    logs::CHECKS,
     not_yet::CHECKS,
 ];
 

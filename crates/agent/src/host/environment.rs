@@ -25,22 +25,8 @@ pub(super) fn of(order: &Order<'_>, account: Option<&Account>) -> BTreeMap<Strin
 
 /// The variables that the agent itself gives a step.
 fn own(order: &Order<'_>) -> BTreeMap<String, String> {
-    let request = order.request;
     let mut env = order.hand_over.env();
-    env.insert("KILN_STEP_ID".into(), request.id.clone());
-    env.insert("HARNESS_SCRATCH_DIR".into(), request.scratch_dir.clone());
-    // Plugins of several steps would write over each other's files under the names they are given.
-    for name in [
-        "PLUGIN_METADATA_FILE",
-        "PLUGIN_CACHE_METRICS_FILE",
-        "PLUGIN_CACHE_INTEL_METRICS_FILE",
-        "PLUGIN_BUILD_TOOL_FILE",
-    ] {
-        if let Some(path) = request.environment.get(name).filter(|path| !path.is_empty()) {
-            let own = format!("{}-{}", request.id, path.rsplit('/').next().unwrap_or(path));
-            env.insert(name.into(), order.engine_dir.join(own).to_string_lossy().into_owned());
-        }
-    }
+    env.insert("KILN_STEP_ID".into(), order.request.id.clone());
     env
 }
 

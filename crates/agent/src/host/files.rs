@@ -1,14 +1,14 @@
 //! Files that a request asks for before anything runs.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use kiln_wire::agent::File;
 
 use super::HostError;
 use crate::os::account::Account;
-use crate::os::files::set_mode;
+use crate::os::files::{create_private, set_mode};
 
 /// Makes a file or directory with its parents, which belong to the account; one that exists is overwritten, and belongs to whom it
 /// did.
@@ -28,6 +28,25 @@ pub(crate) fn make_file(file: &File, account: Option<&Account>) -> Result<(), Ho
             set_mode(path, file.mode)?;
         }
         own(&new, account)
+    })();
+    made.map_err(|source| HostError::File { path: path.into(), source })
+}
+
+/// Makes a file that the account alone can read, or the agent where there is none; one of that name is replaced. Its directory is made
+/// if it is not there, and belongs to the account then.
+pub(crate) fn make_private(path: &Path, data: &[u8], account: Option<&Account>) -> Result<(), HostError> {
+    let made = (|| {
+        if let Some(dir) = path.parent() {
+            make_dir_of(dir, account)?;
+        }
+        // One that is there may be open to others.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = create_private(path)?;
+        file.write_all(data)?;
+        account.map_or(Ok(()), |account| account.own_file(&file))
     })();
     made.map_err(|source| HostError::File { path: path.into(), source })
 }

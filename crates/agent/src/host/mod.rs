@@ -12,7 +12,7 @@ pub(crate) use banner::of as banner;
 pub(crate) use command::{is_installed, words};
 pub(crate) use environment::of_container as container_environment;
 pub use error::HostError;
-pub(crate) use files::{make_dir, make_dir_of, make_file, missing};
+pub(crate) use files::{make_dir, make_dir_of, make_file, make_private, missing};
 pub(crate) use script::spill;
 pub(crate) use user::{account_of, make_home};
 
@@ -46,6 +46,9 @@ impl Host {
         let account = account_of(&self.settings, &request.user)?;
         for file in &request.files {
             make_file(file, account.as_ref())?;
+        }
+        if let Some(dir) = order.hand_over.scratch() {
+            make_dir_of(dir, account.as_ref()).map_err(|source| HostError::File { path: dir.into(), source })?;
         }
         let made = order.hand_over.prepare().and_then(|vars_dir| match (vars_dir, &account) {
             (Some(dir), Some(account)) => account.own(dir),

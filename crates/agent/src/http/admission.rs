@@ -7,9 +7,10 @@ use super::reply::Refusal;
 use crate::agent::Agent;
 
 /// Requests that begin something, or change it.
-const BEGINNINGS: [&str; 9] = [
+const BEGINNINGS: [&str; 10] = [
     wire::SETUP,
     wire::START_STEP,
+    wire::MINT_WORKLOAD_TOKEN,
     own::SELF_TEST,
     own::INPUT,
     own::RESIZE,

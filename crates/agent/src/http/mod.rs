@@ -4,6 +4,7 @@ mod admission;
 mod archive;
 mod kiln;
 mod lite;
+mod mint;
 mod output;
 mod reply;
 
@@ -40,6 +41,7 @@ pub(crate) fn router(agent: Arc<Agent>) -> Router {
         (wire::STREAM_OUTPUT, post(output::stream_output)),
         (wire::DESTROY, post(lite::destroy)),
         (wire::SUSPEND, post(lite::suspend)),
+        (wire::MINT_WORKLOAD_TOKEN, post(mint::mint)),
         (own::IDENTITY, get(kiln::identity)),
         (own::CLAIM, post(kiln::claim)),
         (own::SELF_TEST, post(kiln::self_test)),
@@ -59,6 +61,16 @@ pub(crate) fn router(agent: Arc<Agent>) -> Router {
     // Bodies are limited where they are read; the workspace is not held in memory.
     let router = router.layer(DefaultBodyLimit::disable()).fallback(not_found);
     router.layer(middleware::from_fn_with_state(api.clone(), contact)).with_state(api)
+}
+
+/// The one route that steps may call, on a socket of their own.
+pub(crate) fn mint_router(agent: Arc<Agent>) -> Router {
+    let api = Api { agent, bulk: Bulk::default() };
+    let router = Router::new().route(wire::MINT_WORKLOAD_TOKEN, post(mint::mint)).fallback(not_found);
+    let masked = |State(api): State<Api>, request: Request, next: Next| async move {
+        reply::tell(next.run(request).await, api.agent.secrets())
+    };
+    router.layer(DefaultBodyLimit::disable()).layer(middleware::from_fn_with_state(api.clone(), masked)).with_state(api)
 }
 
 async fn not_found() -> Response {

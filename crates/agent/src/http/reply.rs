@@ -46,6 +46,11 @@ fn json(status: StatusCode, body: &Masked<impl Serialize>) -> Response {
     respond(status, serde_json::to_vec_pretty(body))
 }
 
+/// A message with any status, whose texts are masked.
+pub(super) fn with_status<T: Texts + Serialize>(status: StatusCode, message: T, secrets: &Secrets) -> Response {
+    json(status, &secrets.mask(message))
+}
+
 /// Apart from `json`, so that it is compiled once and not for every message.
 fn respond(status: StatusCode, body: serde_json::Result<Vec<u8>>) -> Response {
     let headers = [
@@ -101,16 +106,31 @@ impl From<AgentError> for Refusal {
         match error {
             AgentError::Over { cause, .. } => gone(cause),
             AgentError::OtherEpoch => gone(Cause::OtherEpoch),
-            AgentError::NoId | AgentError::UnknownStep => Self::bad(error),
+            AgentError::NoId | AgentError::UnknownStep | AgentError::Services(_) | AgentError::LogKey(_) => {
+                Self::bad(with_causes(&error))
+            }
             AgentError::NoTerminal | AgentError::InUse => Self::new(StatusCode::CONFLICT, error),
             AgentError::Spool { .. }
             | AgentError::Setup(_)
             | AgentError::Containers(_)
             | AgentError::Engine(_)
             | AgentError::Journal(_)
-            | AgentError::SelfTest(_) => Self::internal(error),
+            | AgentError::SelfTest(_)
+            | AgentError::Egress(_)
+            | AgentError::Identities { .. } => Self::internal(error),
         }
     }
+}
+
+/// An error with all that led to it.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 impl From<ArchiveError> for Refusal {

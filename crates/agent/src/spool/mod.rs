@@ -83,6 +83,11 @@ impl Spool {
         *self.progress.borrow()
     }
 
+    /// How far it is, now and later.
+    pub(crate) fn follow(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
     /// Opens it for reading. An open reader goes on even when the spool is removed.
     pub fn reader(&self) -> io::Result<Reader> {
         Ok(Reader { file: Arc::new(File::open(&self.path)?), progress: self.progress.clone() })

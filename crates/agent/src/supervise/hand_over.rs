@@ -14,6 +14,9 @@ use kiln_wire::agent::{OutputType, OutputV2, PollStepResponse, StartStepRequest}
 
 use crate::dotenv;
 
+/// Variables that tell plugins of files. Those of several steps would write over each other's under the names they are given.
+const PLUGIN_FILES: [&str; 4] =
+    ["PLUGIN_METADATA_FILE", "PLUGIN_CACHE_METRICS_FILE", "PLUGIN_CACHE_INTEL_METRICS_FILE", "PLUGIN_BUILD_TOOL_FILE"];
 /// Where the trap writes to.
 const VARS_DIR: &str = "KILN_VARS_DIR";
 /// More of a file is not read.
@@ -29,6 +32,11 @@ pub(crate) struct HandOver {
     artifact: PathBuf,
     native_artifact: PathBuf,
     annotations: PathBuf,
+    /// The step's own names for files that plugins are told, by the variables that tell them.
+    plugin_files: BTreeMap<&'static str, PathBuf>,
+    scratch: Option<PathBuf>,
+    /// Whether the scratch folder was not there before the step. One that was there, `/tmp` say, is never removed.
+    scratch_is_new: bool,
     wanted: Vec<Wanted>,
     declared: bool,
     remove: bool,
@@ -46,6 +54,10 @@ impl HandOver {
         let id: String =
             request.id.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
         let own = |suffix: &str| engine_dir.join(format!("{id}-{suffix}"));
+        let plugin_files = PLUGIN_FILES.iter().filter_map(|variable| {
+            let path = request.environment.get(*variable).filter(|path| !path.is_empty())?;
+            Some((*variable, own(path.rsplit('/').next().unwrap_or(path))))
+        });
         let given = |path: &str, suffix: &str| if path.is_empty() { own(suffix) } else { path.into() };
         let plain = request.output_vars.iter().map(|name| Wanted {
             key: name.clone(),
@@ -57,6 +69,7 @@ impl HandOver {
             variable: if output.value.is_empty() { output.key.clone() } else { output.value.clone() },
             kind: output.kind,
         });
+        let scratch = Some(&request.scratch_dir).filter(|dir| !dir.is_empty()).map(PathBuf::from);
         Self {
             vars_dir: own("vars"),
             outputs: given(&request.output_var_file, "output.env"),
@@ -65,6 +78,9 @@ impl HandOver {
             artifact: own("artifact"),
             native_artifact: own("artifact.json"),
             annotations: own("annotations.json"),
+            plugin_files: plugin_files.collect(),
+            scratch_is_new: scratch.as_deref().is_some_and(is_missing),
+            scratch,
             wanted: plain.chain(typed).collect(),
             declared: !request.outputs.is_empty(),
             remove: request.delete_temp_step_files,
@@ -83,9 +99,12 @@ impl HandOver {
             ("HARNESS_ARTIFACT_FILE_PATH", &self.native_artifact),
         ];
         let vars_dir = (!self.wanted.is_empty()).then_some((VARS_DIR, &self.vars_dir));
+        let scratch = self.scratch.as_ref().map(|dir| ("HARNESS_SCRATCH_DIR", dir));
         pairs
             .into_iter()
             .chain(vars_dir)
+            .chain(scratch)
+            .chain(self.plugin_files.iter().map(|(variable, path)| (*variable, path)))
             .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
             .collect()
     }
@@ -167,14 +186,38 @@ impl HandOver {
         drop(fs::remove_dir_all(&self.vars_dir));
         if self.remove {
             self.clear();
+            for file in self.plugin_files.values() {
+                // Most plugins write none of them.
+                drop(fs::remove_file(file));
+            }
+            // A relative path is a mistake, not a folder for a step.
+            if let Some(dir) = self.scratch.as_ref().filter(|dir| self.scratch_is_new && dir.is_absolute()) {
+                drop(fs::remove_dir_all(dir));
+            }
         }
+    }
+
+    /// The folder for the step's own use, if it has one.
+    pub(crate) fn scratch(&self) -> Option<&Path> {
+        self.scratch.as_deref()
+    }
+
+    /// Where the step writes down values that are secret.
+    pub(super) fn secrets_file(&self) -> &Path {
+        &self.secrets
+    }
+
+    /// What the step wrote down as annotations; none when it did not, or too much.
+    pub(super) fn annotations(&self, most_bytes: u64) -> Option<String> {
+        self.annotations.metadata().ok().filter(|meta| meta.len() <= most_bytes)?;
+        read(&self.annotations)
     }
 
     /// Whether there is nothing to collect, and nothing to clean up.
     pub(super) fn is_empty(&self) -> bool {
-        // What cannot be looked at may be there.
-        let missing = |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-        self.wanted.is_empty() && self.files().into_iter().all(missing)
+        let beside = || self.plugin_files.values().map(PathBuf::as_path).chain(self.scratch());
+        let is_to_go = |path: &Path| self.remove && !is_missing(path);
+        self.wanted.is_empty() && self.files().into_iter().all(is_missing) && !beside().any(is_to_go)
     }
 
     fn files(&self) -> [&Path; 6] {
@@ -190,7 +233,12 @@ impl HandOver {
     }
 }
 
-fn read(path: &Path) -> Option<String> {
+/// Returns whether nothing is at `path`. What cannot be looked at may be there.
+fn is_missing(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+pub(super) fn read(path: &Path) -> Option<String> {
     // A pipe or device in its place must not hold the agent.
     let file = fs::metadata(path).ok().filter(fs::Metadata::is_file).and_then(|_| fs::File::open(path).ok())?;
     let mut bytes = Vec::new();

@@ -14,12 +14,14 @@ mod prelude;
 mod pump;
 mod result;
 mod run;
+mod secrets_file;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use hand_over::HandOver;
 pub(crate) use prelude::Prelude;
 pub(crate) use result::over;
+pub(crate) use run::Annotate;
 pub use run::{Job, run};
 
 use std::collections::BTreeMap;

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::crew;
 use super::pace::Pace;
+use super::secrets_file::SecretsFile;
 use crate::os::output::{CommandRuns, News, Output};
 use crate::spool::Writer;
 use kiln_mask::Masker;
@@ -23,6 +24,7 @@ pub(super) struct Pump {
 
 struct Worker {
     from: Output,
+    written_down: SecretsFile,
     masker: Masker,
     to: Writer,
     drain_grace: Duration,
@@ -32,13 +34,13 @@ impl Pump {
     /// Starts the thread.
     pub(super) fn start(
         (from, runs): (Output, CommandRuns),
-        masker: Masker,
+        (masker, written_down): (Masker, SecretsFile),
         to: Writer,
         first: Vec<u8>,
         drain_grace: Duration,
     ) -> io::Result<Self> {
         let (finished, done) = oneshot::channel();
-        let mut worker = Worker { from, masker, to, drain_grace };
+        let mut worker = Worker { from, written_down, masker, to, drain_grace };
         crew::run(Box::new(move |buffer| {
             worker.pass(&first);
             let mut from = worker.run(buffer);
@@ -69,6 +71,7 @@ impl Worker {
         while open || deadline.is_none() {
             match self.from.next(buffer, deadline) {
                 News::Bytes(n) => {
+                    self.written_down.look();
                     self.pass(&buffer[..n]);
                     if let Some(pause) = pace.pause(n, n < buffer.len(), Instant::now(), || self.from.widen()) {
                         std::thread::sleep(pause);

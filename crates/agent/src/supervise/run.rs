@@ -11,10 +11,13 @@ use kiln_wire::agent::{Cause, PollStepResponse, StartStepRequest};
 use tokio::sync::watch;
 
 use super::pump::Pump;
+use super::secrets_file::SecretsFile;
 use super::{HandOver, Order, Prelude, Running, Runtime, StartError, Started, result};
+use crate::annotations::FILE_BYTES;
 use crate::durations::positive_seconds;
 use crate::ending::{Exit, Stop};
 use crate::journal::{Journal, Record};
+use crate::log_service::Delivered;
 use crate::spool::Writer;
 use crate::step::Step;
 use kiln_mask::{Masker, Secrets};
@@ -36,6 +39,10 @@ pub struct Job {
     pub secrets: Arc<Secrets>,
     /// Where it is written down what the step is found by, so that a later process of the agent can end it.
     pub(crate) journal: Option<Arc<Journal>>,
+    /// What it writes down as annotations is handed to this when it has succeeded.
+    pub(crate) annotate: Option<Annotate>,
+    /// Its log on the way to the service.
+    pub(crate) delivered: Option<Delivered>,
     /// Where steps exchange files with the agent.
     pub engine_dir: PathBuf,
     /// Time between the request to end and the end by force.
@@ -44,15 +51,29 @@ pub struct Job {
     pub drain_grace: Duration,
 }
 
+/// Takes the text of a step's annotations.
+pub(crate) struct Annotate(pub(crate) Box<dyn FnOnce(String) + Send + Sync>);
+
+impl std::fmt::Debug for Annotate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Annotate")
+    }
+}
+
 /// Runs a step and publishes its result, whatever happens. Before it is published, `settle` may have a look at it, and change it.
-pub async fn run(job: Job, settle: impl FnOnce(&mut PollStepResponse) + Send) {
+pub async fn run(mut job: Job, settle: impl FnOnce(&mut PollStepResponse) + Send) {
     let step = job.step.clone();
+    let delivered = job.delivered.take();
     let start = Instant::now();
     let mut response = guarded(&step.id, supervise(job)).await;
     settle(&mut response);
     response.duration_ms = start.elapsed().as_millis() as u64;
     response.output_bytes = step.spool.progress().len;
     tracing::info!(step = %step.id, exit_code = response.exit_code, cause = response.cause.as_str(), "step ended");
+    if let Some(delivered) = delivered {
+        // Whoever hears of the end finds the log where it should be, if that is not held up.
+        delivered.settled().await;
+    }
     step.finish(response);
 }
 
@@ -67,6 +88,7 @@ async fn guarded(id: &str, work: impl Future<Output = PollStepResponse> + Send +
 async fn supervise(mut job: Job) -> PollStepResponse {
     let hand_over = HandOver::new(&job.engine_dir, &job.request);
     let Some(output) = job.output.take() else { return result::broken("the step has run already") };
+    let annotate = job.annotate.take();
     let prelude = Prelude::new(Masker::new(job.secrets.clone()), output);
     let mut time_is_up = std::pin::pin!(time_is_up(&job));
     let started = tokio::select! {
@@ -80,7 +102,7 @@ async fn supervise(mut job: Job) -> PollStepResponse {
         }
     };
     let started = match started {
-        Ok(started) => print(&job, started, prelude).await,
+        Ok(started) => print(&job, started, prelude, &hand_over).await,
         Err(error) => {
             // People look for the reason in the output.
             prelude.say(&error.to_string());
@@ -113,7 +135,13 @@ async fn supervise(mut job: Job) -> PollStepResponse {
     }
     let secrets = job.secrets.clone();
     let collected = tokio::task::spawn_blocking(move || {
-        secrets.add(hand_over.collect(response.exit_code == 0, &mut response));
+        let succeeded = response.exit_code == 0;
+        secrets.add(hand_over.collect(succeeded, &mut response));
+        if let Some(Annotate(annotate)) = annotate.filter(|_| succeeded)
+            && let Some(text) = hand_over.annotations(FILE_BYTES)
+        {
+            annotate(text);
+        }
         hand_over.clean_up();
         response
     });
@@ -134,11 +162,18 @@ async fn start(job: &Job, prelude: &Prelude, hand_over: &HandOver) -> Result<Sta
 }
 
 /// Lets the output of a step that was started go the way of all output.
-async fn print(job: &Job, started: Started, prelude: Prelude) -> Result<(Box<dyn Running>, Pump), StartError> {
+async fn print(
+    job: &Job,
+    started: Started,
+    prelude: Prelude,
+    hand_over: &HandOver,
+) -> Result<(Box<dyn Running>, Pump), StartError> {
     if let Some(keyboard) = started.keyboard {
         job.step.give_keyboard(keyboard);
     }
     let (masker, output) = prelude.into_parts();
+    let written_down = SecretsFile::new(hand_over.secrets_file().to_owned(), job.secrets.clone());
+    let masker = (masker, written_down);
     let pump = Pump::start(started.output, masker, output, started.banner.into_bytes(), job.drain_grace);
     match pump {
         Ok(pump) => Ok((started.running, pump)),

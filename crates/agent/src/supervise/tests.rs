@@ -95,6 +95,8 @@ async fn check(acts: &Acts, request: StartStepRequest, wishes: &[Stop]) -> (Poll
         output: Some(writer),
         secrets: Arc::default(),
         journal: None,
+        annotate: None,
+        delivered: None,
         engine_dir: dir.path().into(),
         kill_grace: Duration::ZERO,
         drain_grace: Duration::from_millis(500),

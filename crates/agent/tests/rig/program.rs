@@ -50,13 +50,14 @@ impl Program {
         let settings = format!(
             "# settings\nSERVER_HTTPS_BIND=127.0.0.1:0\nCLIENT_CERT_FILE=\"{}\"\nSERVER_CERT_FILE='{}'\nSERVER_KEY_FILE={}\n\
          HARNESS_WORKDIR={}\nKILN_STATE_DIR={}\nSKIP_PREPARE_SERVER=true\nFROM_FILE=from the file\nKILN_KILL_GRACE_MS=500\n\
-         KILN_CHANGE_KERNEL=false\nKILN_ROOT_DIR={}\n{more}",
+         KILN_CHANGE_KERNEL=false\nKILN_ROOT_DIR={}\nKILN_MINT_SOCKET={}\n{more}",
             at("ca.pem"),
             at("cert.pem"),
             at("key.pem"),
             at("work"),
             at("state"),
-            at("root")
+            at("root"),
+            at("wi/wi.sock")
         );
         std::fs::write(at(".env"), settings).expect("a file");
         let runner = pem(&authority, &authority.issue_client("runner").expect("a certificate"));

@@ -1,7 +1,9 @@
 //! The agent's answers.
 
 use kiln_wire::agent::kiln::{Identity, SelfTestResponse, StepList, StepSummary, UnpackedResponse};
-use kiln_wire::agent::{DestroyResponse, Empty, ErrorBody, HealthResponse, PollStepResponse};
+use kiln_wire::agent::{
+    DestroyResponse, Empty, ErrorBody, HealthResponse, MintWorkloadTokenResponse, PollStepResponse,
+};
 
 use crate::Texts;
 
@@ -56,6 +58,14 @@ impl Texts for PollStepResponse {
         } = self;
         mask(error);
         mask(cancel_reason);
+    }
+}
+
+impl Texts for MintWorkloadTokenResponse {
+    /// The token is a value for whoever asks for it.
+    fn texts(&mut self, mask: &mut Mask<'_>) {
+        let Self { error, oidc_token: _, expires_at_unix: _ } = self;
+        mask(error);
     }
 }
 

@@ -110,6 +110,16 @@ message! {
         duration_ms: u64 = "duration_ms",
     }
 
+    /// Answer of `/mint_workload_token`.
+    pub struct MintWorkloadTokenResponse {
+        /// The token.
+        oidc_token: String = "oidc_token",
+        /// When it expires, in seconds since 1970; 0 when that is not known.
+        expires_at_unix: i64 = "expires_at_unix",
+        /// Why there is none.
+        error: String = "error",
+    }
+
     /// Answer of `/destroy`.
     pub struct DestroyResponse {
         /// Load of the VM during the stage.

@@ -44,3 +44,5 @@ pub const STREAM_OUTPUT: &str = "/stream_output";
 pub const DESTROY: &str = "/destroy";
 /// `POST` [`SuspendRequest`]: [`Empty`].
 pub const SUSPEND: &str = "/suspend";
+/// `POST` [`MintWorkloadTokenRequest`]: [`MintWorkloadTokenResponse`], which tells of a failure too.
+pub const MINT_WORKLOAD_TOKEN: &str = "/mint_workload_token";

@@ -77,4 +77,14 @@ message! {
         /// Ignored.
         lite_engine_path: String = "lite_engine_path",
     }
+
+    /// Asks for a token of a step's identity.
+    pub struct MintWorkloadTokenRequest {
+        /// What the step was given to ask with.
+        handle: String = "handle",
+        /// Name of the identity.
+        name: String = "name",
+        /// For whom the token is, where that is not whom the identity is for.
+        audience_override: String = "audience_override",
+    }
 }

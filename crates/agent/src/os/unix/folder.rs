@@ -43,6 +43,14 @@ impl Folder {
         Ok(Self(openat(&self.0, name, FOLDER | OFlag::O_NOFOLLOW, Mode::empty())?))
     }
 
+    /// Opens a folder in this one, and makes it if it is not there, open to all to look at. A link to one is none.
+    pub(crate) fn make_folder(&self, name: &OsStr) -> io::Result<Self> {
+        match mkdirat(&self.0, name, Mode::from_bits_truncate(0o755)) {
+            Ok(()) | Err(Errno::EEXIST) => self.folder(name),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Makes a file, which its owner alone can read. It replaces a file or a link of that name.
     pub(crate) fn make(&self, name: &OsStr) -> io::Result<File> {
         let new = || openat(&self.0, name, NEW, PRIVATE);

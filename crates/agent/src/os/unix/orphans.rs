@@ -13,7 +13,7 @@ use super::proc;
 use super::spawn::Spawned;
 use crate::lock::lock;
 
-/// The main processes of steps: only their step may take their exit status. One set for the process, because
+/// The main processes of steps, and tools: only who started one may take its exit status. One set for the process, because
 /// children belong to the process.
 static MAIN: LazyLock<Mutex<HashSet<i32>>> = LazyLock::new(Mutex::default);
 /// Shared by those who start a process, so that none which ends at once is taken for an orphan.
@@ -25,6 +25,27 @@ pub(super) fn spawn(start: impl FnOnce() -> io::Result<Spawned>) -> io::Result<S
     let spawned = start()?;
     lock(&MAIN).insert(spawned.pid);
     Ok(spawned)
+}
+
+/// A tool, whose status is its starter's to take as long as this lives.
+#[derive(Debug)]
+pub(super) struct Tool<T> {
+    pub(super) value: T,
+    pid: i32,
+}
+
+/// Starts a tool of the agent's own. `start` gives it with its number.
+pub(super) fn start_tool<T>(start: impl FnOnce() -> io::Result<(T, i32)>) -> io::Result<Tool<T>> {
+    let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    let (value, pid) = start()?;
+    lock(&MAIN).insert(pid);
+    Ok(Tool { value, pid })
+}
+
+impl<T> Drop for Tool<T> {
+    fn drop(&mut self) {
+        forget(self.pid);
+    }
 }
 
 /// The exit status of a main process was taken.

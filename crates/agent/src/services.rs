@@ -1,0 +1,34 @@
+//! The services that a stage names in its setup, and how the agent speaks to them.
+
+use std::sync::Arc;
+
+use kiln_wire::agent::SetupRequest;
+
+use crate::log_service::{LogError, LogService};
+use crate::settings::Settings;
+use crate::web::Web;
+
+/// The services of one stage. A later setup has its own; steps that were started before go on with theirs.
+#[derive(Debug, Clone)]
+pub(crate) struct Services {
+    pub(crate) web: Arc<Web>,
+    pub(crate) logs: Arc<LogService>,
+}
+
+impl Services {
+    /// As a setup describes them.
+    ///
+    /// # Errors
+    /// When they cannot be used so.
+    pub(crate) fn new(request: &SetupRequest, settings: &Settings) -> Result<Self, LogError> {
+        let web = Arc::new(Web::new(&[&settings.base_env, &request.envs], &request.mtls_config)?);
+        let logs = LogService::new(
+            &request.log_config,
+            &web,
+            &settings.engine_dir,
+            settings.disk_reserve_bytes,
+            &settings.log_pace,
+        )?;
+        Ok(Self { web, logs: Arc::new(logs) })
+    }
+}
