@@ -33,7 +33,7 @@ pub(crate) struct Api {
 /// All routes, each with and without a slash at its end.
 pub(crate) fn router(agent: Arc<Agent>) -> Router {
     let api = Api { agent, bulk: Bulk::default() };
-    let routes: [(&str, MethodRouter<Api>); 17] = [
+    let routes: [(&str, MethodRouter<Api>); 18] = [
         (wire::HEALTHZ, get(lite::healthz)),
         (wire::SETUP, post(lite::setup)),
         (wire::START_STEP, post(lite::start_step)),

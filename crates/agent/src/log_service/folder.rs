@@ -42,7 +42,7 @@ fn make(dir: &Path, key: &str) -> io::Result<File> {
     let mut at = folder::Folder::open(dir)?;
     let (name, above) = parts.split_last().ok_or(io::ErrorKind::InvalidInput)?;
     for part in above {
-        at = at.make_folder(OsStr::new(part))?;
+        at = at.open_or_make(OsStr::new(part))?;
     }
     let file = at.make(OsStr::new(name))?;
     folder::finish(&file, None, Some(MODE))?;

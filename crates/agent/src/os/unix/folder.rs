@@ -44,7 +44,7 @@ impl Folder {
     }
 
     /// Opens a folder in this one, and makes it if it is not there, open to all to look at. A link to one is none.
-    pub(crate) fn make_folder(&self, name: &OsStr) -> io::Result<Self> {
+    pub(crate) fn open_or_make(&self, name: &OsStr) -> io::Result<Self> {
         match mkdirat(&self.0, name, Mode::from_bits_truncate(0o755)) {
             Ok(()) | Err(Errno::EEXIST) => self.folder(name),
             Err(error) => Err(error.into()),
