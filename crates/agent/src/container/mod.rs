@@ -27,6 +27,7 @@ mod sweep;
 pub use error::{ContainerError, EngineError};
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub(crate) struct Containers {
     used: AtomicBool,
     /// Whether containers may see the engine's socket.
     socket: AtomicBool,
+    /// Where the socket lies at which steps ask for tokens of their identities.
+    mint_dir: PathBuf,
 }
 
 impl Containers {
@@ -71,6 +74,7 @@ impl Containers {
             made: tokio::sync::Mutex::default(),
             used: AtomicBool::new(false),
             socket: AtomicBool::new(settings.docker_socket),
+            mint_dir: settings.mint_socket.parent().unwrap_or(Path::new("/")).to_owned(),
         }
     }
 

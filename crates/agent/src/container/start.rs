@@ -47,6 +47,7 @@ impl Containers {
             owner: &self.mark,
             volumes: &stage.volumes,
             engine_dir: order.engine_dir,
+            mint_dir: &self.mint_dir,
             socket: seen.as_deref(),
             tty: stage.tty,
         };
@@ -101,6 +102,10 @@ fn prepare(order: &Order<'_>, (mut entrypoint, mut commands): Command) -> Result
         |path: &Path, made: io::Result<()>| made.map_err(|source| HostError::File { path: path.into(), source });
     let vars_dir = order.hand_over.prepare().and_then(|dir| dir.map_or(Ok(()), |dir| set_mode(dir, SHARED_MODE)));
     in_dir(order.engine_dir, vars_dir)?;
+    if let Some(dir) = order.hand_over.scratch().filter(|dir| !dir.exists()) {
+        // Whatever user the image has works there.
+        make_dir(dir, SHARED_MODE)?;
+    }
     order.hand_over.instrument(&entrypoint, &mut commands);
     let script = order.engine_dir.join(format!("{}-script", order.mark));
     let spilled = spill(&mut entrypoint, &mut commands, &script, None);

@@ -3,9 +3,10 @@
 //! ```text
 //!  step ──handle, name──► socket (who asks?) ──► Identities (what may this handle ask for?) ──workload token──► broker
 //! ```
-//! A step is given a random handle and the place to ask at, and never the workload token itself. The handle is good as long as the
-//! step runs, for its own user where the step runs on the host, for the audiences that its identities were made for, and for a bounded
-//! number of tokens. What it may not ask for is answered as what is not known, so that nothing can be found out by asking.
+//! A step is given a random handle and the place to ask at, and never the workload token itself. The handle is good as
+//! long as the step runs, for its own user where the step runs on the host, for the audiences that its identities were
+//! made for, and for a bounded number of tokens. What it may not ask for is answered as what is not known, so that
+//! nothing can be found out by asking.
 
 mod broker;
 mod serve;
@@ -26,32 +27,32 @@ use crate::web::Web;
 
 pub(crate) use serve::Asks;
 
-/// Tells a step its handle,
+/// Variable that tells a step its handle.
 const HANDLE: &str = "HARNESS_WI_HANDLE";
-/// and where to ask.
+/// Variable that tells a step where to ask.
 const ASK_AT: &str = "HARNESS_WI_MINT_URL";
-/// A setting: another place to ask at.
+/// Setting of another place where steps ask.
 const ASK_AT_OTHER: &str = "HARNESS_WI_MINT_URL_OVERRIDE";
-/// Random bytes of a handle.
+/// Number of random bytes in a handle.
 const HANDLE_BYTES: usize = 16;
-/// Most tokens for a handle: each is a secret that all output is searched for.
+/// Largest number of tokens for a handle. All output is searched for each of them.
 const TOKENS: u32 = 200;
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MintError {
-    /// The handle, or the name, is not one that whoever asks may use.
+    /// The handle or the name does not exist, or whoever asks may not use it.
     #[error("unknown workload identity")]
     Unknown,
-    /// The token is for somebody for whom the identity is not.
+    /// The identity is not for this audience.
     #[error(
         "the workload identity is not for this audience; leave audience_override out, or give one of the step's audiences"
     )]
     Audience,
-    /// Too many.
+    /// The step was given too many tokens.
     #[error("this step was given {TOKENS} tokens already; use one of them again")]
     TooMany,
-    /// The broker gives none. Why is told in the agent's log alone: the step is not to see what its owner's services say.
+    /// The broker gives no token. Only the agent's log tells why, because steps do not see what services say.
     #[error("failed to mint workload identity token")]
     Broker,
 }
@@ -62,7 +63,7 @@ struct Entry {
     step: String,
     identities: Vec<WorkloadIdentity>,
     broker: String,
-    /// Who may ask, beside root; none for anybody, as users of containers are others than those of the machine.
+    /// User who may ask, beside root. None means anybody, because users in containers are not those of the machine.
     user: Option<u32>,
     given: u32,
 }
@@ -74,7 +75,7 @@ pub(crate) struct Identities {
     listening: Mutex<bool>,
 }
 
-/// The right of a step to ask, as long as this lives.
+/// The right of a step to ask. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     identities: Arc<Identities>,
@@ -88,7 +89,7 @@ impl Drop for Ticket {
 }
 
 impl Identities {
-    /// Listens where steps ask, unless it does already.
+    /// Listens at the socket where steps ask, unless it does already.
     ///
     /// # Errors
     /// When nobody can listen there.
@@ -103,19 +104,22 @@ impl Identities {
         Ok(())
     }
 
-    /// Takes the identities of a step out of its request, and tells it how to ask.
+    /// Takes the tokens of a step's identities out of its request, and tells the step how to ask.
     pub(crate) fn register(self: &Arc<Self>, request: &mut StartStepRequest, settings: &Settings) -> Ticket {
         let handle = random_hex(HANDLE_BYTES);
         let on_host = request.image.is_empty();
-        // A user that is not known keeps the step from starting.
+        // A step with an unknown user does not start.
         let account = account_of(settings, &request.user).ok().flatten();
         let entry = Entry {
             step: request.id.clone(),
-            identities: std::mem::take(&mut request.workload_identities),
+            identities: request.workload_identities.clone(),
             broker: std::mem::take(&mut request.wi_token_generate_url),
             user: on_host.then(|| account.map_or(0, |account| account.uid)),
             given: 0,
         };
+        for identity in &mut request.workload_identities {
+            identity.workload_token.clear();
+        }
         lock(&self.entries).insert(handle.clone(), entry);
         let at = settings.base_env.get(ASK_AT_OTHER).filter(|at| !at.is_empty()).cloned();
         let at = at.unwrap_or_else(|| format!("unix://{}", settings.mint_socket.display()));
@@ -126,7 +130,7 @@ impl Identities {
     /// Gives a token.
     ///
     /// # Errors
-    /// When whoever asks may not have it, or the broker gives none.
+    /// When whoever asks may not have the token, or the broker gives none.
     pub(crate) async fn mint(
         &self,
         request: &MintWorkloadTokenRequest,
@@ -143,7 +147,7 @@ impl Identities {
         Ok(token)
     }
 
-    /// What the request may have, counted.
+    /// Finds what a request may have, and counts the token.
     fn claim(
         &self,
         request: &MintWorkloadTokenRequest,
@@ -152,7 +156,7 @@ impl Identities {
         let mut entries = lock(&self.entries);
         let entry = entries.get_mut(&request.handle).ok_or(MintError::Unknown)?;
         let may_ask = match (entry.user, user) {
-            // Over TLS, with a certificate; or in a container.
+            // Whoever asks over TLS has shown a certificate; a container may have any user.
             (_, None) | (None, _) => true,
             (Some(of), Some(user)) => user == of || user == 0,
         };
@@ -161,7 +165,7 @@ impl Identities {
         let identity = identity.filter(|_| may_ask).cloned().ok_or(MintError::Unknown)?;
         let audience = match request.audience_override.as_str() {
             "" => identity.audience.clone(),
-            // Whoever made the identity without an audience left it to the step.
+            // An identity without an audience leaves the choice to the step.
             other if identity.audience.is_empty() || entry.identities.iter().any(|i| i.audience == other) => {
                 other.to_owned()
             }
@@ -193,7 +197,8 @@ mod tests {
             ..StartStepRequest::default()
         };
         let ticket = identities.register(&mut request, &Settings::default());
-        assert!(request.workload_identities.is_empty(), "a step's request is written down nowhere with its token");
+        // A container engine is told what stands in a request.
+        assert!(request.workload_identities.iter().all(|identity| identity.workload_token.is_empty()));
         assert_eq!(request.environment[ASK_AT], "unix:///tmp/harness-wi/wi.sock");
         let handle = request.environment[HANDLE].clone();
         assert!(handle.len() == 32 && handle.bytes().all(|b| b.is_ascii_hexdigit()));

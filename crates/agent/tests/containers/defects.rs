@@ -4,12 +4,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use kiln_engine_rig::Engine;
-use kiln_wire::agent::{Cause, VolumeMount};
+use kiln_wire::agent::{Cause, ProcessConfig, VolumeMount};
 use serde_json::json;
 
 use crate::program::{Program, memory_bytes};
 use crate::rig::until;
-use crate::{agent, boxed, containers, host, inspect, running, until_removed};
+use crate::{agent, agent_with, boxed, containers, host, inspect, running, until_removed};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kiln-agent");
 /// Whatever a step prints.
@@ -52,6 +52,32 @@ async fn defects_4_and_5_a_reader_that_hangs_up_or_does_not_read_holds_no_contai
     assert_eq!((end.exit_code, end.output_bytes), (0, 40_000_006));
     drop(stalled);
     assert_eq!(rig.client.output("s1", 40_000_001).await, "done\n");
+}
+
+#[tokio::test]
+async fn defect_6_a_container_of_the_distributed_mode_can_be_polled() {
+    let Some(engine) = Engine::shared() else { return };
+    let rig = agent(engine).await;
+    let mut request = boxed(engine, "s1", "exit 6");
+    (request.stage_runtime_id, request.timeout) = ("stage".into(), 36_000);
+    assert_eq!(rig.client.run(&request).await.exit_code, 6);
+}
+
+#[tokio::test]
+async fn defect_7_sigterm_attempts_without_interval_still_end_the_container_by_force() {
+    let Some(engine) = Engine::shared() else { return };
+    let rig = agent(engine).await;
+    let mut request = boxed(engine, "s1", "trap '' TERM; while :; do sleep 0.05; done");
+    request.timeout = 2;
+    request.process_config = ProcessConfig {
+        kill_process_on_context_cancel: true,
+        kill_process_max_sigterm_attempts: 3,
+        kill_process_retry_interval_secs: 0,
+        ..Default::default()
+    };
+    let end = rig.client.run(&request).await;
+    assert_eq!((end.cause, end.exit_code), (Cause::Timeout, 255), "{}", end.error);
+    until_removed(engine, &rig).await;
 }
 
 #[tokio::test]
@@ -113,6 +139,17 @@ async fn defect_10_the_mode_of_the_engines_socket_is_left_alone() {
         ["_docker", "_engine"].map(|name| VolumeMount { name: name.into(), path: format!("/{name}") }).into();
     assert_eq!(rig.client.run(&request).await.exit_code, 0);
     assert_eq!(mode(), before);
+}
+
+#[tokio::test]
+async fn defect_12_output_of_a_container_that_cannot_be_kept_does_not_fail_the_step() {
+    let Some(engine) = Engine::shared() else { return };
+    // The disk is taken to be full.
+    let rig = agent_with(engine, |settings| settings.disk_reserve_bytes = u64::MAX / 2).await;
+    let end = rig.client.run(&boxed(engine, "s1", "yes 0123456789 | head -c 300000; echo the end")).await;
+    assert_eq!((end.exit_code, end.cause), (0, Cause::Exited), "{}", end.error);
+    let output = rig.client.output("s1", 0).await;
+    assert!(output.contains("bytes of output were dropped here") && output.ends_with("the end\n"), "{output}");
 }
 
 /// Also what a pipe of each connection to the engine would be.

@@ -6,11 +6,14 @@ mod engine;
 mod restart;
 mod run;
 mod sees;
+mod stage;
 
 #[path = "../rig/program.rs"]
 mod program;
 #[path = "../rig/mod.rs"]
 mod rig;
+#[path = "../rig/services.rs"]
+mod services;
 
 use std::process::Command;
 use std::time::Duration;

@@ -29,6 +29,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) volumes: &'a [Volume],
     /// Where steps exchange files with the agent.
     pub(super) engine_dir: &'a Path,
+    /// The folder of the socket at which steps ask for tokens of their identities.
+    pub(super) mint_dir: &'a Path,
     /// The engine's socket, if the container is to see it.
     pub(super) socket: Option<&'a Path>,
     /// Whether it has a terminal.

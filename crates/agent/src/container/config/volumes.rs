@@ -17,8 +17,6 @@ const OF_THE_AGENT: [&str; 2] = ["_engine", "_docker"];
 const SOCKET: &str = "/var/run/docker.sock";
 /// A tool of the platform, which steps of its own expect at the same place.
 const PLATFORM_TOOL: &str = "/usr/bin/hcli";
-/// Where tokens of workloads are minted.
-const MINT_DIR: &str = "/tmp/harness-wi";
 /// Mode of a volume in memory: all users of a container may write to it, as to `/tmp`.
 const MEMORY_MODE: i64 = 0o1777;
 /// In words, what a container may do to a device.
@@ -61,8 +59,8 @@ pub(super) fn put(
     if Path::new(PLATFORM_TOOL).is_file() {
         seen.same(Path::new(PLATFORM_TOOL), true);
     }
-    if !request.workload_identities.is_empty() && Path::new(MINT_DIR).is_dir() {
-        seen.same(Path::new(MINT_DIR), false);
+    if !request.workload_identities.is_empty() {
+        seen.same(around.mint_dir, false);
     }
     config.mounts = Some(seen.mounts);
     config.devices = Some(seen.devices).filter(|devices| !devices.is_empty());
