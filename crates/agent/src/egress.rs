@@ -1,4 +1,4 @@
-//! The outgoing proxy that a setup wants for the container engine of the machine.
+//! Sets the proxy that a setup wants for the container engine of the machine.
 
 use http::Uri;
 use kiln_wire::agent::{EgressPolicy, SetupRequest};
@@ -7,26 +7,30 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::os::engine_proxy::{self, Proxy};
 use crate::settings::Settings;
 
-/// A proxy that the engine cannot have.
+/// Variables of a setup that name a proxy, and the hosts that are reached without it.
+const PROXY: &str = "HARNESS_HTTPS_PROXY";
+const NO_PROXY: &str = "HARNESS_NO_PROXY";
+
+/// Why the engine cannot have a proxy.
 #[derive(Debug, thiserror::Error)]
 pub enum EgressError {
-    /// No address.
-    #[error("egress_policy.proxy_url is no address such as http://HOST:PORT")]
-    Address,
-    /// The engine does not take it.
+    /// The address is not one.
+    #[error("{of} is no address such as http://HOST:PORT")]
+    Address {
+        /// The field or variable that holds it.
+        of: &'static str,
+    },
+    /// The engine cannot be told.
     #[error("the container engine is not told of the proxy: {0}")]
     Engine(#[from] std::io::Error),
 }
 
-/// Tells the engine's daemon, where the machine is the agent's own.
+/// Tells the engine's daemon the proxy of a setup, where the machine is the agent's own.
 ///
 /// # Errors
-/// When it wants one and does not get it: its containers would go another way out than they should.
+/// When the setup wants a proxy and the engine does not get it: containers would go out another way than they should.
 pub(crate) async fn set(request: &SetupRequest, settings: &Settings) -> Result<(), EgressError> {
-    let Some(proxy) = request.egress_policy.as_ref().filter(|policy| !policy.proxy_url.is_empty()) else {
-        return Ok(());
-    };
-    let proxy = proxy_of(proxy).ok_or(EgressError::Address)?;
+    let Some(proxy) = proxy(request)? else { return Ok(()) };
     if !settings.change_kernel {
         tracing::warn!("the proxy of the setup is not for the container engine of a machine that others use too");
         return Ok(());
@@ -34,7 +38,19 @@ pub(crate) async fn set(request: &SetupRequest, settings: &Settings) -> Result<(
     Ok(engine_proxy::set(&settings.root_dir, &proxy).await?)
 }
 
-/// The proxy with its credentials in its address.
+/// Returns the proxy of a setup's policy, or else of its environment.
+fn proxy(request: &SetupRequest) -> Result<Option<Proxy>, EgressError> {
+    if let Some(policy) = request.egress_policy.as_ref().filter(|policy| !policy.proxy_url.is_empty()) {
+        let proxy = proxy_of(policy);
+        return proxy.map(Some).ok_or(EgressError::Address { of: "egress_policy.proxy_url" });
+    }
+    let Some(proxy_url) = request.envs.get(PROXY).filter(|url| !url.is_empty()).cloned() else { return Ok(None) };
+    let no_proxy = request.envs.get(NO_PROXY).cloned().unwrap_or_default();
+    let proxy = proxy_of(&EgressPolicy { proxy_url, no_proxy, ..EgressPolicy::default() });
+    proxy.map(Some).ok_or(EgressError::Address { of: PROXY })
+}
+
+/// Returns the proxy of a policy, with the credentials in the address.
 fn proxy_of(policy: &EgressPolicy) -> Option<Proxy> {
     let EgressPolicy { username, password, proxy_url, no_proxy } = policy;
     let address: Uri = proxy_url.parse().ok()?;
@@ -73,5 +89,25 @@ mod tests {
         check("https://bob:x@proxy:3128", "ann", Some("https://bob:x@proxy:3128"));
         check("proxy:3128", "ann", None);
         check("not an address", "", None);
+    }
+
+    #[test]
+    fn the_policy_counts_before_the_environment() {
+        let mut request = SetupRequest::default();
+        let address = |request: &SetupRequest| {
+            proxy(request).map(|proxy| proxy.map(|proxy| (proxy.address, proxy.not_for))).map_err(|e| e.to_string())
+        };
+        assert_eq!(address(&request), Ok(None));
+        request.envs.insert(PROXY.into(), "http://of-the-envs:1".into());
+        request.envs.insert(NO_PROXY.into(), "c,d".into());
+        assert_eq!(address(&request), Ok(Some(("http://of-the-envs:1".into(), "c,d".into()))));
+        let policy = |url: &str| EgressPolicy { proxy_url: url.into(), no_proxy: "a,b".into(), ..Default::default() };
+        request.egress_policy = Some(policy(""));
+        assert_eq!(address(&request), Ok(Some(("http://of-the-envs:1".into(), "c,d".into()))));
+        request.egress_policy = Some(policy("http://of-the-policy:2"));
+        assert_eq!(address(&request), Ok(Some(("http://of-the-policy:2".into(), "a,b".into()))));
+        request.egress_policy = None;
+        request.envs.insert(PROXY.into(), "nowhere".into());
+        assert_eq!(address(&request), Err("HARNESS_HTTPS_PROXY is no address such as http://HOST:PORT".into()));
     }
 }

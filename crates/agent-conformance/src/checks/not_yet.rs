@@ -2,7 +2,6 @@
 
 use super::{Check, Work};
 
-const PROXY: &str = "agents configure no proxy of the container engine yet";
 const TESTS: &str = "agents speak to no test service yet";
 const PLATFORM: &str = "agents push nothing to the Harness platform yet";
 
@@ -11,7 +10,6 @@ const fn not_yet(section: &'static str, name: &'static str, why: &'static str) -
 }
 
 pub(super) const CHECKS: &[Check] = &[
-    not_yet("1.1", "the_egress_policy_configures_the_container_engine", PROXY),
     not_yet("1.4", "a_run_test_step_selects_tests", TESTS),
     not_yet("1.4", "a_run_tests_step_with_intelligence_selects_tests", TESTS),
     not_yet("1.5", "telemetry_of_builds_and_tests_is_handed_over", TESTS),

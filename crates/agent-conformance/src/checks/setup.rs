@@ -4,14 +4,15 @@ use serde_json::{Value, json};
 
 use super::checks;
 use crate::agent::{Agent, with};
-use crate::expect::{Expected, same};
+use crate::expect::{Expected, Finding, breach, same};
 
 checks! {
     "1.1":
         every_field_of_a_setup_is_taken,
         a_setup_may_be_repeated,
         a_later_setup_renews_the_environment,
-        the_environment_of_the_setup_reaches_every_step;
+        the_environment_of_the_setup_reaches_every_step,
+        the_egress_policy_configures_the_container_engine;
     "2":
         files_of_a_setup_are_made_with_their_directories,
         a_mode_is_a_decimal_number,
@@ -85,6 +86,38 @@ async fn the_environment_of_the_setup_reaches_every_step(agent: &Agent) -> Expec
         same("what a step sees", seen.as_str(), "a b $c 'd' \"e\"|unset")?;
     }
     agent.set_up().await
+}
+
+/// Prints the engine's proxy and the hosts that are reached without it, of the engine that systemd starts.
+const PROXY_OF_ENGINE: &str = r#"
+[ -z "$DOCKER_HOST" ] || [ "$DOCKER_HOST" = unix:///var/run/docker.sock ] || { echo none; exit; }
+systemctl is-active --quiet docker.service 2>/dev/null && command -v docker >/dev/null || { echo none; exit; }
+docker info --format '{{.HTTPSProxy}} {{.NoProxy}}'
+"#;
+
+/// Takes the proxy away again: it leads nowhere.
+const WITHOUT_PROXY: &str = "rm -f /etc/systemd/system/docker.service.d/http-proxy.* && systemctl daemon-reload && systemctl restart docker.service";
+
+async fn the_egress_policy_configures_the_container_engine(agent: &Agent) -> Expected {
+    agent.set_up().await?;
+    if agent.sh(PROXY_OF_ENGINE).await?.trim() == "none" {
+        return Err(Finding::NotApplicable("its container engine is no docker.service that systemd runs".to_owned()));
+    }
+    let policy = json!({
+        "proxy_url": "http://proxy.invalid:3128", "username": "ann", "password": "p@ss", "no_proxy": "localhost,10.0.0.0/8",
+    });
+    let setup = json!({"network": {"id": ""}, "mount_docker_socket": true, "egress_policy": policy});
+    agent.post("/setup", &setup).await?.is_empty()?;
+    let found = agent.sh(PROXY_OF_ENGINE).await?;
+    agent.sh(WITHOUT_PROXY).await?;
+    agent.set_up().await?;
+    // The engine shows no credentials.
+    match found.trim().split_once(' ') {
+        Some((proxy, without)) if proxy.starts_with("http://") && proxy.ends_with("@proxy.invalid:3128") => {
+            same("what is reached without the proxy", without, "localhost,10.0.0.0/8")
+        }
+        Some(_) | None => breach(format!("the engine's proxy is {found:?} and should be that of the policy")),
+    }
 }
 
 async fn files_of_a_setup_are_made_with_their_directories(agent: &Agent) -> Expected {

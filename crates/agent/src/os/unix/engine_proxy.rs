@@ -1,6 +1,7 @@
 //! The proxy through which the daemon of the container engine reaches registries.
 //!
-//! It is told by systemd, from a file that root alone can read: what stands in the unit itself, `systemctl show` tells everybody.
+//! It is told by systemd, from a file that root alone can read: what stands in the unit itself, `systemctl show` tells
+//! everybody.
 
 use std::fs;
 use std::io;
@@ -30,6 +31,16 @@ pub(crate) async fn set(root: &Path, proxy: &Proxy) -> io::Result<()> {
     if !write_down(root, proxy)? {
         return Ok(());
     }
+    let told = tell().await;
+    if told.is_err() {
+        // What is written down there, a repetition of the setup takes to be known to the daemon.
+        fs::remove_file(root.join(UNIT_DIR).join(ENVIRONMENT_FILE))?;
+    }
+    told
+}
+
+/// Lets systemd read what is written down, and restarts the daemon if it runs.
+async fn tell() -> io::Result<()> {
     for arguments in [&["daemon-reload"][..], &["try-restart", "docker.service"]] {
         match tools::run("systemctl", arguments, RESTART_WITHIN).await {
             Ok(done) if done.success => {}
