@@ -3,6 +3,7 @@
 mod idle;
 mod over;
 mod self_test;
+mod served;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,20 +11,16 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use kiln_wire::agent::kiln::{CancelRequest, ClaimRequest, EPOCH_HEADER, Identity, StepList};
-use kiln_wire::agent::{
-    Cause, DestroyRequest, MintWorkloadTokenRequest, MintWorkloadTokenResponse, MtlsConfig, PollStepResponse,
-    SetupRequest, StartStepRequest, SuspendRequest,
-};
+use kiln_wire::agent::{Cause, DestroyRequest, PollStepResponse, SetupRequest, StartStepRequest, SuspendRequest};
 use tokio::sync::watch;
 
-use crate::annotations::Annotations;
 use crate::container::{ContainerError, Containers, EngineError};
 use crate::credentials;
 use crate::durations::millis;
 use crate::egress::{self, EgressError};
 use crate::ending::Stop;
 use crate::host::{Host, HostError, account_of, make_home};
-use crate::identities::{Identities, MintError};
+use crate::identities::Identities;
 use crate::journal::{Begin, Found, Journal, JournalError, Record};
 use crate::load::Load;
 use crate::lock::lock;
@@ -35,13 +32,12 @@ use crate::os::terminal::Keyboard;
 use crate::os::{identity, machine};
 use crate::services::Services;
 use crate::settings::Settings;
-use crate::spool::{self, Limits, Spool, Writer};
+use crate::spool::{self, Limits, Writer};
 use crate::stage::{self, Stage};
 use crate::step::{Registry, Started, Step};
-use crate::supervise::{self, Annotate, Job, Runtime};
+use crate::supervise::{self, Job, Runtime};
 use crate::tls::Tls;
 use crate::watchdog::Contact;
-use crate::web::Web;
 use kiln_mask::Secrets;
 
 use over::{Over, ProgramFile};
@@ -291,28 +287,6 @@ impl Agent {
         Ok(())
     }
 
-    /// Begins to tell what the machine does, if the stage has a log for it.
-    fn begin_metrics(&self, request: &SetupRequest, services: &Services) {
-        let key = &request.memory_metrics_log_key;
-        if key.is_empty() {
-            return;
-        }
-        let name = format!("{}-{:x}-metrics", self.mark, self.started.fetch_add(1, Ordering::Relaxed));
-        let (writer, spool) = match spool::create(self.spool_dir().join(spool::name(&name)), limits(&self.settings)) {
-            Ok(made) => made,
-            // A stage runs without them.
-            Err(error) => return tracing::warn!(%error, "metrics are not kept"),
-        };
-        self.deliveries.begin(services.logs.clone(), Log::whole(key), &spool);
-        *lock(&self.metrics) = Some(Metrics::begin(writer, spool));
-    }
-
-    /// Ends that, and returns what holds them until they are delivered.
-    async fn end_metrics(&self) -> Option<Arc<Spool>> {
-        let metrics = lock(&self.metrics).take()?;
-        Some(metrics.end().await)
-    }
-
     /// Whom steps run as that do not say it; none for the agent's own user.
     pub(crate) fn step_account(&self) -> Result<Option<Account>, HostError> {
         account_of(&self.settings, "")
@@ -366,41 +340,6 @@ impl Agent {
         Ok(())
     }
 
-    /// What posts the annotations of a step, if they are to be posted.
-    fn annotations_of(self: &Arc<Self>, request: &StartStepRequest) -> Option<Annotate> {
-        let stage = lock(&self.stage);
-        let (services, envs) = (stage.services(), [stage.envs(), request.environment.clone()]);
-        drop(stage);
-        let variable = |name: &str| envs.iter().rev().find_map(|env| env.get(name));
-        let annotations = Annotations::of(request, services, variable)?;
-        let agent = self.clone();
-        let post = move |text| {
-            let secrets = agent.secrets.clone();
-            agent.deliveries.also(async move { annotations.post(text, &secrets).await });
-        };
-        Some(Annotate(Box::new(post)))
-    }
-
-    /// Mints a token for a step that shows its handle. `user` is who asks, where that is known.
-    pub(crate) async fn mint(
-        &self,
-        request: &MintWorkloadTokenRequest,
-        user: Option<u32>,
-    ) -> Result<MintWorkloadTokenResponse, MintError> {
-        let services = lock(&self.stage).services();
-        let web = match services {
-            Some(services) => services.web,
-            // A step needs no setup.
-            None => Web::new(&[&self.settings.base_env], &MtlsConfig::default())
-                .map(Arc::new)
-                .map_err(|_| MintError::Broker)?,
-        };
-        let minted = self.identities.mint(request, user, web).await?;
-        // Whatever asked for it may print it.
-        self.secrets.add([&minted.oidc_token]);
-        Ok(minted)
-    }
-
     fn note_start(&self, step: &Step) -> Result<(), JournalError> {
         // Whoever reads it does not know the secrets any more.
         let name = self.secrets.mask(step.name.clone()).into_inner();
@@ -418,7 +357,7 @@ impl Agent {
     fn job(&self, step: Arc<Step>, request: StartStepRequest, output: Option<Writer>, secrets: Arc<Secrets>) -> Job {
         let envs = {
             let stage = lock(&self.stage);
-            vec![self.settings.base_env.clone(), stage.envs(), stage.exports(&request.stage_runtime_id)]
+            vec![self.settings.base_env.clone(), stage.envs(&request), stage.exports(&request.stage_runtime_id)]
         };
         let runtime: Arc<dyn Runtime> =
             if request.image.is_empty() { self.host.clone() } else { self.containers.clone() };
@@ -495,11 +434,6 @@ impl Agent {
     pub async fn end_steps(&self) {
         let grace = DESTROY_GRACE.min(self.settings.kill_grace);
         self.end_all(Stop { cause: Cause::Destroyed, reason: String::new(), grace }).await;
-    }
-
-    /// Waits for the logs of steps that have ended. What is not delivered within the time is given up.
-    pub(crate) async fn deliver_logs(&self, within: Duration) {
-        self.deliveries.finish(within).await;
     }
 
     async fn end_all(&self, stop: Stop) {

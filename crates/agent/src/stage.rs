@@ -7,7 +7,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kiln_wire::agent::{MtlsConfig, SetupRequest};
+use kiln_wire::agent::{MtlsConfig, SetupRequest, StartStepRequest, TiConfig};
 
 use crate::host::{HostError, make_dir, make_file, make_private};
 use crate::os::account::Account;
@@ -61,12 +61,15 @@ impl Stage {
         self.services.clone()
     }
 
-    /// Environment of every step.
-    pub fn envs(&self) -> BTreeMap<String, String> {
-        let Some(setup) = &self.setup else { return BTreeMap::new() };
-        let mut envs = setup.envs.clone();
-        if let Some(dir) = certificates_dir(&setup.mtls_config) {
+    /// What a step has of the stage in its environment.
+    pub fn envs(&self, request: &StartStepRequest) -> BTreeMap<String, String> {
+        let mut envs = self.setup.as_ref().map(|setup| setup.envs.clone()).unwrap_or_default();
+        if let Some(dir) = self.setup.as_ref().and_then(|setup| certificates_dir(&setup.mtls_config)) {
             envs.insert(CERTIFICATES.into(), dir.to_string_lossy().into_owned());
+        }
+        let of_setup = self.setup.as_ref().map(|setup| &setup.ti_config);
+        if let Some(config) = [of_setup, Some(&request.ti_config)].into_iter().flatten().find(|ti| !ti.url.is_empty()) {
+            envs.extend(names(config, &request.name));
         }
         envs
     }
@@ -131,6 +134,22 @@ pub(crate) fn prepare(
         }
     }
     Ok(())
+}
+
+/// How the platform calls what runs here, for its tools. They are not told of the test service itself, whose token is
+/// the agent's.
+fn names(config: &TiConfig, step: &str) -> [(String, String); 8] {
+    [
+        ("HARNESS_ACCOUNT_ID", config.account_id.as_str()),
+        ("HARNESS_ORG_ID", &config.org_id),
+        ("HARNESS_PROJECT_ID", &config.project_id),
+        ("HARNESS_PIPELINE_ID", &config.pipeline_id),
+        ("HARNESS_STAGE_ID", &config.stage_id),
+        ("HARNESS_BUILD_ID", &config.build_id),
+        ("HARNESS_STEP_ID", step),
+        ("HARNESS_INFRA", "VM"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
 }
 
 /// Path and text of the credentials for git, when the stage asks to keep them.

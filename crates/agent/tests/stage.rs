@@ -191,3 +191,23 @@ async fn the_proxy_of_a_setup_is_not_for_a_machine_that_others_use() {
     assert_eq!(status, 500);
     assert!(message.contains("egress_policy.proxy_url is no address"), "{message}");
 }
+
+#[tokio::test]
+async fn a_step_is_told_how_the_platform_calls_it() {
+    let rig = Rig::start().await;
+    let names = json!({"url": "https://ti.example", "account_id": "a", "org_id": "o", "project_id": "p", "pipeline_id": "pl",
+                       "stage_id": "s", "build_id": "7"});
+    let print = "echo $HARNESS_ACCOUNT_ID $HARNESS_ORG_ID $HARNESS_PROJECT_ID $HARNESS_PIPELINE_ID $HARNESS_STAGE_ID \
+                 $HARNESS_BUILD_ID $HARNESS_STEP_ID $HARNESS_INFRA ${HARNESS_TI_SERVICE_ENDPOINT-none}";
+    let run = async |id: &str, ti_config: &Value| {
+        let mut request = serde_json::to_value(step(id, print)).expect("JSON");
+        (request["name"], request["ti_config"]) = (json!("build"), ti_config.clone());
+        rig.client.run(&serde_json::from_value::<StartStepRequest>(request).expect("a request")).await;
+        rig.client.output(id, 0).await
+    };
+    assert_eq!(run("s1", &json!({})).await, "none\n");
+    // Of the step alone, and then of the stage.
+    assert_eq!(run("s2", &names).await, "a o p pl s 7 build VM none\n");
+    rig.client.ok("/setup", &json!({ "ti_config": names })).await;
+    assert_eq!(run("s3", &json!({})).await, "a o p pl s 7 build VM none\n");
+}
