@@ -1,17 +1,18 @@
 //! Measures the agent over mTLS on loopback, beside what the machine itself needs for the same, and prints a table:
-//! `cargo bench -p kiln-agent [-- PART...]`, with the parts `start`, `many`, `output`, `logs`, `memory` and `container`.
+//! `cargo bench -p kiln-agent [-- PART...]`, with the parts `start`, `many`, `output`, `logs`,
+//! `masking`, `memory` and `container`.
 //!
-//! The agent is a process of its own, so that its memory can be read. `KILN_AGENT_PROGRAM` names another build of it than
-//! the one that cargo makes for this, as the static one; `cargo xtask bench agent` does so. What is compared is measured in
-//! turn, so that another load of the machine weighs on both.
+//! The agent is a process of its own, so that its memory can be read. `KILN_AGENT_PROGRAM` names another build of it
+//! than the one that cargo makes for this, as the static one; `cargo xtask bench agent` does so. What is compared is
+//! measured in turn, so that another load of the machine weighs on both.
 
 mod bare;
 mod container;
+mod logs;
 #[path = "../tests/rig/program.rs"]
 mod program;
 #[path = "../tests/rig/mod.rs"]
 mod rig;
-mod sink;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -61,13 +62,16 @@ async fn main() {
         container::measure(&path).await;
     }
     if wanted("logs") {
-        logs(&path).await;
+        logs::delivered(&path).await;
+    }
+    if wanted("masking") {
+        logs::masked(&path).await;
     }
 }
 
-/// Where the agent keeps its files, if that is there. What is compared needs no disk, and a disk tells more of itself than of the
-/// agent: ext4 makes no file in the place of one that was removed in the last minute, and where tests have removed thousands, it
-/// looks for a place among them for a third of a millisecond.
+/// Where the agent keeps its files, if that is there. What is compared needs no disk, and a disk tells more of itself
+/// than of the agent: ext4 makes no file in the place of one that was removed in the last minute, and where tests have
+/// removed thousands, it looks for a place among them for a third of a millisecond.
 const IN_MEMORY: &str = "/dev/shm";
 
 fn agent(path: &str) -> Program {
@@ -118,11 +122,12 @@ async fn many(path: &str) {
     row("  processor time of the agent for one", ms(processor), "");
 }
 
-/// Output to a reader that follows it, as the runner does, beside a bare copy over TLS; then into the spool and out of it.
+/// Output to a reader that follows it, as the runner does, beside a bare copy over TLS; then into the spool and out of
+/// it.
 ///
-/// What prints takes its share of the machine too, and where there are two processors more than all else does. So the bare copy is one
-/// of memory, and one of what the same script prints; and of the scripts one prints memory in writes as large as those of the copy,
-/// and one lines through two processes.
+/// What prints takes its share of the machine too, and where there are two processors more than all else does. So the
+/// bare copy is one of memory, and one of what the same script prints; and of the scripts one prints memory in writes
+/// as large as those of the copy, and one lines through two processes.
 async fn output(path: &str) {
     let agent = agent(path);
     let bulk = bulk(&agent);
@@ -162,54 +167,6 @@ async fn kept(agent: &Program, bulk: &Client) {
         row(&format!("output to a late reader, {what}"), rate(late), "");
     }
     agent.client.ok("/destroy", &json!({})).await;
-}
-
-/// Lines to a log service, live and uploaded, beside the same output that is only kept; then with secrets that are looked for.
-async fn logs(path: &str) {
-    let mut kept = None;
-    for secrets in [None, Some(0), Some(1), Some(100), Some(1000)] {
-        let (agent, sink) = (agent(path), sink::Sink::start().await);
-        let hidden: Vec<String> =
-            (0..secrets.unwrap_or(0)).map(|n| format!("secret-number-{n}-with-some-length")).collect();
-        let log_config = json!({"url": sink.url, "account_id": "a", "token": "t", "indirect_upload": true});
-        agent.client.ok("/setup", &json!({"secrets": hidden, "log_config": log_config})).await;
-        let mut print = step("lines", &yes_lines());
-        if secrets.is_some() {
-            (print.log_drone, print.log_key) = (false, "k".into());
-        }
-        let before = processor_time(agent.child.id());
-        let took = timed(async || assert_eq!(agent.client.run(&print).await.exit_code, 0)).await;
-        let delivered = took + timed(async || drop(agent.client.ok("/destroy", &json!({})).await)).await;
-        let processor = processor_time(agent.child.id()) - before;
-        match secrets {
-            None => {
-                kept = Some(took);
-                row(&format!("{LINES} lines that are only kept"), lines_per_second(took), "");
-            }
-            Some(secrets) => {
-                let what = format!("{LINES} lines to a log service, {secrets} secrets");
-                row(&what, lines_per_second(delivered), "");
-                row("  to the time of lines that are only kept", ratio(delivered, kept.unwrap_or(delivered)), "");
-                let (live, uploaded, batches) = sink.counts();
-                // The two lines that tell the command are lines as well.
-                row("  live lines that were lost", (LINES + 2).saturating_sub(live).to_string(), "0");
-                row("  batches, lines of the upload", format!("{batches}, {uploaded}"), "");
-            }
-        }
-        row("  processor time of the agent", ms(processor), "");
-        row("  most resident", megabytes(memory_bytes(agent.child.id(), "VmHWM")), "32.0 MB");
-    }
-}
-
-/// Lines that are sent to a log service.
-const LINES: u64 = 1_000_000;
-
-fn yes_lines() -> String {
-    format!("yes '{LINE}' | head -n {LINES}")
-}
-
-fn lines_per_second(time: Duration) -> String {
-    format!("{:.0} /s", LINES as f64 / time.as_secs_f64())
 }
 
 /// A client for what is large: over HTTP/1.1, as the runner's.

@@ -8,8 +8,8 @@
 //! burst      many stages at once on few agents, on none, and at a steady pace
 //! stages     500 stages at once on one runner
 //! claims     100,000 claims by two and three runners of one PostgreSQL, and what becomes of the work of one that is killed
-//! agent      a step's start, fifty at once, output, logs and memory of the agent, beside what the machine itself needs for the same, and steps
-//!            in containers beside `docker run`; further arguments name parts of that. The static agent of tools/build is measured where there is one
+//! agent      a step's start, fifty at once, output, logs, masking and memory of the agent, beside what the machine itself needs for the same,
+//!            and steps in containers beside `docker run`; further arguments name parts of that. The static agent of tools/build is measured where there is one
 //! warm       /setup and the first step on warm local VMs; further arguments name other builds of `kiln` to compare with
 //! ```
 
@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail};
 use crate::cargo;
 
 const USAGE: &str = "usage: cargo xtask bench build|claim|roundtrip|queue|burst|stages|claims|all
-       cargo xtask bench agent [start|many|output|logs|memory|container]...
+       cargo xtask bench agent [start|many|output|logs|masking|memory|container]...
        cargo xtask bench warm [KILN...]   # needs tools/build and tools/image; other builds of kiln go before this one";
 /// Claims that the runners of one PostgreSQL make together.
 const CLAIMS: &str = "100000";
