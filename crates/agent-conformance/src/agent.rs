@@ -25,7 +25,8 @@ pub(crate) struct Agent {
     dir: String,
 }
 
-/// The longest that a step waits for its gate, in steps of 50 ms: on an agent that fails a check nothing goes on for ever.
+/// The longest that a step waits for its gate, in steps of 50 ms: on an agent that fails a check nothing goes on for
+/// ever.
 const GATE_LOOKS: u32 = 1200;
 
 impl Agent {
@@ -171,8 +172,8 @@ impl Agent {
         Ok(String::from_utf8_lossy(&first).into_owned())
     }
 
-    /// Runs a script that must succeed, and returns what it prints. The form of the answers is for the checks of it, so that
-    /// one mistake in it does not fail all others.
+    /// Runs a script that must succeed, and returns what it prints. The form of the answers is for the checks of it, so
+    /// that one mistake in it does not fail all others.
     pub(crate) async fn sh(&self, script: &str) -> Expected<String> {
         let step = self.script(script);
         let id = step["id"].as_str().unwrap_or_default();

@@ -8,8 +8,9 @@
 //!
 //! A check is a function whose name says what holds, with the section of the protocol's description that it stands for.
 //! What an agent does not have to do yet (test services, the platform) is listed as well, with the reason, and counted
-//! apart. The log service, and what else an agent sends to, is served by the checks themselves ([`platform`]). Where the protocol's original loses work, as its timeouts that end nothing, the checks hold an agent
-//! to what every caller can rely on, and the original's defect is no demand.
+//! apart. The log service, and what else an agent sends to, is served by the checks themselves ([`platform`]). Where
+//! the protocol's original loses work, as its timeouts that end nothing, the checks hold an agent to what every caller
+//! can rely on, and the original's defect is no demand.
 
 mod agent;
 mod call;
@@ -32,8 +33,8 @@ use checks::Work;
 /// A check that takes longer has failed: the agent let a caller wait for ever.
 pub const CHECK_WITHIN: Duration = Duration::from_secs(90);
 
-/// Runs the checks whose name or section contains one of `only`, or all; one after the other, because an agent serves one
-/// stage. `told` hears of each verdict as it is there.
+/// Runs the checks whose name or section contains one of `only`, or all; one after the other, because an agent serves
+/// one stage. `told` hears of each verdict as it is there.
 ///
 /// # Errors
 /// When the agent does not answer, or cannot run the steps that the checks look through.

@@ -1,7 +1,7 @@
-//! Annotations that a step writes down, and that are posted when it has succeeded.
+//! Posts the annotations that a step has written down, when it has succeeded.
 //!
-//! The file has the form of the protocol's own tools. It is made by the step, so nothing in it is trusted: it is read up to a limit,
-//! brought into form, masked, and a failure is told in the agent's log alone.
+//! The file has the form that the protocol's own tools write. The step makes it, so nothing in it is trusted: it is
+//! read up to a limit, checked field by field and masked. A failure is told in the agent's log alone.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ use crate::web::{self, Caller};
 
 /// The variable that switches them on, with `true`.
 const SWITCH: &str = "CI_ENABLE_HARNESS_ANNOTATIONS";
-/// Most of them, and most bytes of a summary.
+/// Largest number of annotations, and largest size of a summary.
 const MOST: usize = 50;
 const SUMMARY_BYTES: usize = 64 << 10;
-/// A file that is larger is not read.
+/// A larger file is not read.
 pub(crate) const FILE_BYTES: u64 = (MOST * SUMMARY_BYTES + (256 << 10)) as u64;
 /// How long a post may take, and how often it is tried.
 const WITHIN: Duration = Duration::from_secs(3);
 const TRIES: usize = 2;
-/// What is neither less nor more important than others.
+/// Priority of an annotation that does not name one from 0 to 10.
 const PRIORITY: i64 = 3;
 
 /// The file.
@@ -91,7 +91,7 @@ pub(crate) struct Annotations {
 }
 
 impl Annotations {
-    /// Of a step whose environment has this value of a variable.
+    /// Returns where the annotations of a step go. `variable` gives the value of a variable in its environment.
     pub(crate) fn of<'a>(
         request: &StartStepRequest,
         services: Option<Services>,
@@ -108,7 +108,7 @@ impl Annotations {
         Some(Self { services: services?, base: base.to_owned(), authorization, step: request.id.clone() })
     }
 
-    /// Posts what stands in the file.
+    /// Posts the annotations of a file's text.
     pub(crate) async fn post(self, text: String, secrets: &Secrets) {
         if let Err(error) = self.try_post(&text, secrets).await {
             tracing::warn!(step = self.step, error, "annotations are not posted");
@@ -152,7 +152,8 @@ impl Annotations {
     }
 }
 
-/// One annotation for each context: the latest says how it is shown, and what is appended is appended.
+/// Makes one annotation of all those of a context: the latest decides how it is shown, and texts are appended where
+/// they say so.
 fn folded(given: Vec<Annotation>, step: &str, secrets: &Secrets) -> Vec<Annotation> {
     let mut folded: Vec<Annotation> = Vec::new();
     for annotation in given.into_iter().take(MOST).filter(|annotation| !annotation.context_id.is_empty()) {
@@ -167,7 +168,7 @@ fn with(known: Option<Annotation>, new: Annotation, step: &str, secrets: &Secret
     let mode = match new.mode.to_ascii_lowercase().as_str() {
         "append" => "append",
         "delete" => "delete",
-        // Whatever else stands there.
+        // Any other word, and none.
         _ => "replace",
     };
     let context_id = new.context_id;

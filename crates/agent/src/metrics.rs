@@ -1,6 +1,6 @@
-//! What the machine does, each second of a stage, as a log of its own.
+//! Writes what the machine does in each second of a stage into a log of its own.
 //!
-//! The lines go through a spool like the output of a step, so they are delivered as that is, whatever the service does meanwhile.
+//! The lines go through a spool like the output of a step, and are delivered in the same way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::spool::{Spool, Writer};
 /// Time between two lines.
 const EVERY: Duration = Duration::from_secs(1);
 const MIB_PER_GIB: f64 = 1024.0;
-/// Parts of a percent that shares of processor time are counted in.
+/// Resolution in which shares of processor time are counted: parts of a percent.
 const PARTS: usize = 10;
 
 /// A line's values, with the protocol's names.
@@ -52,7 +52,7 @@ struct Summary {
     last: Sample,
 }
 
-/// Shares of processor time so far, counted, so that a long stage takes no more memory than a short one.
+/// Counts the shares of processor time so far, so that a long stage takes no more memory than a short one.
 #[derive(Debug)]
 struct Shares {
     counts: Vec<u32>,
@@ -77,7 +77,7 @@ impl Shares {
         self.most = self.most.max(pct);
     }
 
-    /// The share that so many of a hundred samples do not exceed.
+    /// Returns the share that this many of a hundred samples do not exceed.
     fn percentile(&self, of_100: u32) -> f64 {
         let rank = (u64::from(self.count) * u64::from(of_100)).div_ceil(100);
         let mut seen = 0;
@@ -107,7 +107,7 @@ impl Metrics {
     /// Writes the last line, and returns what holds all of them.
     pub(crate) async fn end(self) -> Arc<Spool> {
         drop(self.stop);
-        // An error means that it broke; then nothing more is written either.
+        // An error means that the task has failed, and writes nothing more.
         drop(self.writing.await);
         self.spool
     }
@@ -118,7 +118,7 @@ async fn write(mut writer: Writer, mut stopped: oneshot::Receiver<()>) {
     let mut every = tokio::time::interval_at(tokio::time::Instant::now() + EVERY, EVERY);
     loop {
         tokio::select! {
-            // Whoever stops it drops the other end.
+            // The other end is dropped to stop it.
             _ = &mut stopped => break,
             _ = every.tick() => if let Some(sample) = watch.sample() { put(&mut writer, sample) },
         }
@@ -131,13 +131,13 @@ async fn write(mut writer: Writer, mut stopped: oneshot::Receiver<()>) {
 fn put(writer: &mut Writer, values: impl Serialize) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let line = BTreeMap::from([(moment::with_nanoseconds(now), values)]);
-    // Numbers and names can be written.
+    // Numbers and names always have a JSON form.
     let text = serde_json::to_string(&line).unwrap_or_default() + "\n";
-    // There is no secret in numbers.
+    // The spool takes only what a masker has seen. Numbers hold no secrets.
     Masker::new(Arc::default()).push(text.as_bytes(), |settled| writer.write(settled));
 }
 
-/// What was seen so far.
+/// Samples so far.
 #[derive(Debug, Default)]
 struct Watch {
     ticks: Option<Ticks>,
@@ -153,7 +153,7 @@ impl Watch {
         Self { ticks: load::processor_time(), disks, first_disks: disks, ..Self::default() }
     }
 
-    /// What was done since the last look; none where the system does not tell.
+    /// Takes a sample of the time since the last one; none where the system does not tell.
     fn sample(&mut self) -> Option<&Sample> {
         let (ticks, (total_mib, used_pct)) = (load::processor_time()?, load::memory()?);
         let before = self.ticks.replace(ticks)?;
@@ -173,9 +173,9 @@ impl Watch {
     }
 
     fn summary(mut self) -> Summary {
-        // A stage that is shorter than a second has a line of its own, too.
+        // A stage that is shorter than a second has no sample yet.
         if self.shares.count == 0 {
-            // It is kept beside.
+            // The sample is kept in `last`.
             let _ = self.sample();
         }
         let (now, first) = (load::disks().unwrap_or_default(), self.first_disks.unwrap_or_default());

@@ -8,7 +8,7 @@ use crate::log_service::{LogError, LogService};
 use crate::settings::Settings;
 use crate::web::Web;
 
-/// The services of one stage. A later setup has its own; steps that were started before go on with theirs.
+/// The services of one stage. A later setup has its own; steps that were started before it go on with these.
 #[derive(Debug, Clone)]
 pub(crate) struct Services {
     pub(crate) web: Arc<Web>,
@@ -16,10 +16,10 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// As a setup describes them.
+    /// Makes the services that a setup describes.
     ///
     /// # Errors
-    /// When they cannot be used so.
+    /// When their description cannot be used.
     pub(crate) fn new(request: &SetupRequest, settings: &Settings) -> Result<Self, LogError> {
         let web = Arc::new(Web::new(&[&settings.base_env, &request.envs], &request.mtls_config)?);
         let logs = LogService::new(

@@ -52,8 +52,9 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Root of the files that a claim changes (`etc/hostname`, `etc/hosts`, `etc/machine-id`).
     pub root_dir: PathBuf,
-    /// Whether the machine is the agent's own: a claim sets the kernel's clock, host name and entropy, and the end of the lease
-    /// powers the machine off. Else the agent is one process among others, and the end of the lease ends only it.
+    /// Whether the machine is the agent's own: a claim sets the kernel's clock, host name and entropy, and the end of
+    /// the lease powers the machine off. Else the agent is one process among others, and the end of the lease ends only
+    /// it.
     pub change_kernel: bool,
     /// Whether the agent adopts and reaps the orphans of steps. Only for a process of its own.
     pub adopt_orphans: bool,

@@ -20,8 +20,8 @@ impl Default for Authorities {
 }
 
 impl Authorities {
-    /// Reads those that the machine trusts: of a file and a folder, as `SSL_CERT_FILE` and `SSL_CERT_DIR` name them, or else of where
-    /// its distribution keeps them. What cannot be read is left out; a machine may have none.
+    /// Reads those that the machine trusts: of a file and a folder, as `SSL_CERT_FILE` and `SSL_CERT_DIR` name them, or
+    /// else of where its distribution keeps them. What cannot be read is left out; a machine may have none.
     #[must_use]
     pub fn of_the_machine(file: Option<&Path>, dir: Option<&Path>) -> Self {
         let found = match (file, dir) {
@@ -40,8 +40,8 @@ impl Authorities {
     }
 }
 
-/// Makes our end of connections to services: TLS 1.2 or 1.3 and HTTP/1.1. A certificate (PEM, with its key) is shown to those that ask
-/// for one.
+/// Makes our end of connections to services: TLS 1.2 or 1.3 and HTTP/1.1. A certificate (PEM, with its key) is shown to
+/// those that ask for one.
 ///
 /// # Errors
 /// When the certificate or its key cannot be used.

@@ -1,4 +1,5 @@
-//! Section 6, and what else an agent sends to services: the checks serve them, so the agent must reach the machine that they run on.
+//! Section 6, and what else an agent sends to services: the checks serve them, so the agent must reach the machine that
+//! they run on.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Services that agents speak to: a log service with a store of objects, one for annotations, one for tokens. They are strict: what
-//! the protocol does not allow is a fault, and is kept as such.
+//! Services that agents speak to: a log service with a store of objects, one for annotations, one for tokens. They are
+//! strict: what the protocol does not allow is a fault, and is kept as such.
 //!
 //! They can be unwell ([`Health`]), so that tests see what becomes of what an agent sends meanwhile.
 

@@ -10,8 +10,8 @@ use super::HostError;
 use crate::os::account::Account;
 use crate::os::files::{create_private, set_mode};
 
-/// Makes a file or directory with its parents, which belong to the account; one that exists is overwritten, and belongs to whom it
-/// did.
+/// Makes a file or directory with its parents, which belong to the account; one that exists is overwritten, and belongs
+/// to whom it did.
 pub(crate) fn make_file(file: &File, account: Option<&Account>) -> Result<(), HostError> {
     let path = Path::new(&file.path);
     let made = (|| {
@@ -32,8 +32,8 @@ pub(crate) fn make_file(file: &File, account: Option<&Account>) -> Result<(), Ho
     made.map_err(|source| HostError::File { path: path.into(), source })
 }
 
-/// Makes a file that the account alone can read, or the agent where there is none; one of that name is replaced. Its directory is made
-/// if it is not there, and belongs to the account then.
+/// Makes a file that the account alone can read, or the agent where there is none; one of that name is replaced. Its
+/// directory is made if it is not there, and belongs to the account then.
 pub(crate) fn make_private(path: &Path, data: &[u8], account: Option<&Account>) -> Result<(), HostError> {
     let made = (|| {
         if let Some(dir) = path.parent() {

@@ -55,7 +55,7 @@ pub(super) async fn ask(
     let address = web::address(url).ok_or(BrokerError::Address)?;
     let mut token = HeaderValue::from_str(&identity.workload_token).map_err(|_| BrokerError::Token)?;
     token.set_sensitive(true);
-    // A text and a text.
+    // Two texts always have a JSON form.
     let wanted = serde_json::to_vec(&Wanted { audience, token_mode: &identity.token_mode }).unwrap_or_default();
     let request = Request::builder().method(Method::POST).uri(address);
     let request =

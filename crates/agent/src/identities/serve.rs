@@ -1,4 +1,4 @@
-//! The socket on which steps ask.
+//! Answers steps at their socket.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,18 +13,18 @@ use crate::agent::Agent;
 use crate::http::mint_router;
 use crate::os::local;
 
-/// Calls at a time. A further one waits.
+/// Number of calls that are answered at a time. Further ones wait.
 const CALLS: usize = 32;
-/// All of a call is done within this.
+/// Time limit of a call.
 const CALL_WITHIN: Duration = Duration::from_secs(30);
 /// Pause after a failed accept: the usual reason is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Whose process asks; none where the system does not tell.
+/// User whose process asks; none for a call that did not come over the socket.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asks(pub(crate) Option<u32>);
 
-/// Answers until the agent is no more.
+/// Answers until the agent is dropped.
 pub(super) async fn serve(listener: UnixListener, agent: Weak<Agent>) {
     let calls = Arc::new(Semaphore::new(CALLS));
     loop {
@@ -39,7 +39,7 @@ pub(super) async fn serve(listener: UnixListener, agent: Weak<Agent>) {
             }
         };
         let Some(agent) = agent.upgrade() else { return };
-        // Where the system does not tell who it is, it is nobody in particular.
+        // A caller that the system does not tell is taken for a user that nobody is.
         let asks = Asks(Some(local::user_of(&stream).unwrap_or(u32::MAX)));
         let app = mint_router(agent);
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
@@ -50,7 +50,7 @@ pub(super) async fn serve(listener: UnixListener, agent: Weak<Agent>) {
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).keep_alive(false).max_buf_size(64 << 10);
             let connection = builder.serve_connection(TokioIo::new(stream), service);
-            // One that takes too long is cut.
+            // A call that takes too long is cut off.
             drop(tokio::time::timeout(CALL_WITHIN, connection).await);
             drop(place);
         });

@@ -1,4 +1,4 @@
-//! What is uploaded of a log: its last lines, as many as the service takes.
+//! Makes what is uploaded of a log: its last lines, as many as the service takes.
 
 use std::sync::Arc;
 
@@ -10,29 +10,29 @@ use super::delivery::{Delivery, Source, Unreadable};
 use super::line::{LINE_BYTES, Piece, Splitter};
 use super::remote::Upload;
 
-/// Most bytes of an upload.
+/// Largest size of an upload.
 const BLOB_BYTES: u64 = 5 << 20;
-/// It is made in parts of about this size.
+/// Approximate size of the parts in which an upload is made.
 const PART_BYTES: usize = 64 << 10;
 
 /// The last lines of a log, which are read from the spool for each upload.
 pub(super) struct Blob {
     service: Arc<LogService>,
     source: Source,
-    /// Where the search for the first line began,
+    /// Where reading begins.
     from: Splitter,
-    /// and how many lines follow before it.
+    /// Number of lines after that place that are left out.
     skipped: u64,
-    /// A line that tells what is missing before it.
+    /// First line, which tells how many lines are left out; empty when none are.
     note: Vec<u8>,
-    /// Bytes of the output.
+    /// Length of the output in bytes.
     end: u64,
-    /// Bytes of the upload.
+    /// Length of the upload in bytes.
     length: u64,
 }
 
 impl Blob {
-    /// Of a log whose output has ended.
+    /// Makes the upload of a log whose output has ended.
     pub(super) async fn of(delivery: &mut Delivery, end: u64) -> Result<Self, Unreadable> {
         let service = Arc::clone(&delivery.service);
         let mut source = delivery.source.clone();
@@ -53,7 +53,7 @@ impl Blob {
             .await?;
         let (mut skipped, mut note, mut length) = (0, Vec::new(), total);
         if from.lines() > 0 || total > BLOB_BYTES {
-            // As long as the one that will stand there.
+            // At least as long as the line that will stand there.
             let room = BLOB_BYTES - note_of(&service, &times, u64::from(u32::MAX)).len() as u64;
             source
                 .lines(&mut from.clone(), end, true, |piece| {
@@ -74,8 +74,8 @@ impl Blob {
     }
 }
 
-/// A place at or before the first line that fits, and not far before it. Nothing is written down for that: a line is at least as long in
-/// JSON as what is certain of it.
+/// Finds a place shortly before the first line that fits, or at it. It only adds up the least size that each line has
+/// in JSON, which is much faster than making the JSON.
 async fn first(delivery: &mut Delivery, end: u64) -> Result<Splitter, Unreadable> {
     let mut source = delivery.source.clone();
     let lines = &delivery.service.lines;
@@ -98,17 +98,17 @@ async fn first(delivery: &mut Delivery, end: u64) -> Result<Splitter, Unreadable
     Ok(place.map_or(from, |(at, number)| Splitter::between(at, number)))
 }
 
-/// The line that tells how many are missing before it.
+/// Makes the line that tells how many lines are left out before it.
 fn note_of(service: &LogService, source: &Source, missing: u64) -> Vec<u8> {
     let mut line = Vec::new();
     let text = format!("[kiln: {missing} lines before this one are left out: the log service takes 5 MiB of a log]");
-    // There is a number free before the first line that is kept.
+    // It takes the number of the last line that is left out.
     service.lines.note(missing.saturating_sub(1), &text, source.for_service(0), &mut line);
     line.push(b'\n');
     line
 }
 
-/// A body that is being made.
+/// The state of an upload's body that is being sent.
 struct Making {
     service: Arc<LogService>,
     source: Source,

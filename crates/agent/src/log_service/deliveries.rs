@@ -1,7 +1,7 @@
-//! All logs that are on their way.
+//! Runs the deliveries of all logs.
 //!
-//! They have a thread of their own, with a runtime, as long as there are any: to look for patterns in lines and to encrypt them takes
-//! time, and neither supervision nor answers wait for that.
+//! They share a thread with a runtime of its own as long as there are any. Searching lines for patterns and encrypting
+//! them takes time, and neither supervision nor answers wait for that.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::{Log, LogService};
 use crate::lock::lock;
 use crate::spool::Spool;
 
-/// Batches that are made and sent at a time. Each holds up to half a megabyte.
+/// Number of batches that are made and sent at a time. Each holds up to half a megabyte.
 const SENDS: usize = 8;
 
 /// The deliveries of an agent.
@@ -44,7 +44,7 @@ impl Thread {
         let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel::<()>();
         std::thread::Builder::new().name("logs".into()).spawn(move || {
-            // An error is the end as well.
+            // The other end says nothing; it is dropped, and that is the end.
             drop(runtime.block_on(ended));
             runtime.shutdown_background();
         })?;
@@ -58,7 +58,7 @@ impl Default for Deliveries {
     }
 }
 
-/// One of them, for those who wait for it.
+/// A delivery that can be waited for.
 #[derive(Debug)]
 pub(crate) struct Delivered {
     done: watch::Receiver<bool>,
@@ -66,7 +66,7 @@ pub(crate) struct Delivered {
 }
 
 impl Deliveries {
-    /// Begins to deliver what a spool holds and will hold.
+    /// Starts to deliver what a spool holds and will hold.
     pub(crate) fn begin(&self, service: Arc<LogService>, log: Log, spool: &Spool) -> Option<Delivered> {
         let delivery = Delivery::new(Arc::clone(&service), log, spool, Arc::clone(&self.sends))?;
         let (finished, done) = watch::channel(false);
@@ -78,7 +78,7 @@ impl Deliveries {
         Some(Delivered { done, service })
     }
 
-    /// Does something else beside, which the end of the stage waits for as well.
+    /// Runs other work on the same thread, which the end of the stage waits for as well.
     pub(crate) fn also(&self, work: impl Future<Output = ()> + Send + 'static) {
         let mut running = lock(&self.running);
         let Running { logs, thread } = &mut *running;
@@ -94,7 +94,7 @@ impl Deliveries {
         };
     }
 
-    /// Waits for all, whose output has ended. What is not delivered within the time is given up.
+    /// Waits for all deliveries after the output of all steps has ended. What is not delivered in time is given up.
     pub(crate) async fn finish(&self, within: Duration) {
         let Running { mut logs, thread } = std::mem::take(&mut *lock(&self.running));
         let all = async { while logs.join_next().await.is_some() {} };
@@ -107,7 +107,7 @@ impl Deliveries {
 }
 
 impl Delivered {
-    /// Waits for a delivery, as long as its service is well, and not for long.
+    /// Waits for the delivery as long as no call to its service fails, and for a limited time.
     pub(crate) async fn settled(mut self) {
         let patience = self.service.pace.patience;
         let mut failing = self.service.failing.subscribe();
@@ -115,7 +115,7 @@ impl Delivered {
         let unwell = async { drop(failing.wait_for(|failing| *failing).await) };
         tokio::select! {
             biased;
-            // An error means that it was given up.
+            // An error means that the delivery was given up.
             _ = self.done.wait_for(|done| *done) => {}
             () = unwell => {}
             () = tokio::time::sleep(patience) => {}

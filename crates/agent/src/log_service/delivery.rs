@@ -1,4 +1,4 @@
-//! The delivery of one log, from the start of its step until all is done that can be.
+//! Delivers one log, from the start of its step until everything is delivered or given up.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,11 +11,12 @@ use super::{Destination, Log, LogService};
 use crate::lock::lock;
 use crate::spool::{Progress, Reader, Spool};
 
-/// Bytes of the spool that are read at a time.
+/// Number of bytes that are read from the spool at a time.
 const CHUNK_BYTES: usize = 64 << 10;
-/// How often it is noted how much output there is.
+/// How often the amount of output is noted.
 const NOTE_EVERY: Duration = Duration::from_millis(20);
-/// Places of beginnings of lines that are remembered, so far apart that they lead back to more than a blob holds.
+/// Number of beginnings of lines that are remembered. They are so far apart that they lead back further than a blob
+/// does.
 const PLACES: usize = 32;
 const PLACES_APART_BYTES: u64 = 512 << 10;
 
@@ -29,12 +30,12 @@ pub(super) struct Delivery {
     pub(super) service: Arc<LogService>,
     pub(super) log: Log,
     pub(super) source: Source,
-    /// What was sent, or need not be sent any more.
+    /// Up to where the log was sent, or need not be sent any more.
     pub(super) sent: Splitter,
     pub(super) places: Places,
-    /// Whether a stream that the service stores says how many lines it had.
+    /// Whether a line of the stream has told how many lines the log has.
     pub(super) count_is_told: bool,
-    /// Those who send a batch at a time, of all logs.
+    /// Permits to make and send a batch, shared by all logs.
     pub(super) sends: Arc<Semaphore>,
     pub(super) progress: watch::Receiver<Progress>,
 }
@@ -47,12 +48,12 @@ pub(super) struct Source {
     began: Duration,
 }
 
-/// Beginnings of lines, the latest ones.
+/// The latest remembered beginnings of lines.
 #[derive(Debug, Default)]
 pub(super) struct Places(Vec<Splitter>);
 
 impl Places {
-    /// Remembers a place, if it is between lines and far enough from the last one.
+    /// Remembers a place if it is between lines and far enough from the last one.
     pub(super) fn add(&mut self, at: &Splitter) {
         let last = self.0.last().map_or(0, Splitter::at);
         if !at.is_between_lines() || at.at() < last + PLACES_APART_BYTES {
@@ -64,14 +65,14 @@ impl Places {
         self.0.push(at.clone());
     }
 
-    /// The last place at or before an offset.
+    /// Returns the last place at or before an offset.
     pub(super) fn before(&self, offset: u64) -> Splitter {
         self.0.iter().rev().find(|place| place.at() <= offset).cloned().unwrap_or_default()
     }
 }
 
 impl Delivery {
-    /// None when the spool is gone already.
+    /// Makes the delivery of a log; none when its spool is gone already.
     pub(super) fn new(service: Arc<LogService>, log: Log, spool: &Spool, sends: Arc<Semaphore>) -> Option<Self> {
         let opened = spool.reader();
         let opened = opened.inspect_err(|error| tracing::warn!(key = log.key, %error, "a log cannot be delivered"));
@@ -81,7 +82,7 @@ impl Delivery {
         Some(Self { service, log, source, sent, places, count_is_told: false, sends, progress })
     }
 
-    /// Delivers.
+    /// Delivers the log.
     pub(super) async fn run(mut self) {
         let (times, progress) = (Arc::clone(&self.source.times), self.progress.clone());
         let key = self.log.key.clone();
@@ -104,7 +105,7 @@ impl Delivery {
     pub(super) async fn news(&mut self, offset: u64) -> Progress {
         let there = self.progress.wait_for(|now| now.len > offset || now.ended).await;
         let there = there.map(|now| *now);
-        // Without a writer nothing more comes.
+        // An error means that the writer is gone, and nothing more comes.
         there.unwrap_or_else(|_| Progress { ended: true, ..*self.progress.borrow() })
     }
 
@@ -128,14 +129,14 @@ async fn note_times(times: &Mutex<Times>, mut progress: watch::Receiver<Progress
     }
 }
 
-/// Since 1970.
+/// Returns the time since 1970.
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Source {
-    /// Gives `take` the lines from where the splitter is up to an offset, until it says that it takes no more. At the end of the
-    /// output, `ended`, the last line needs no end.
+    /// Gives `take` the lines between the splitter's place and an offset, until it returns false. When the output has
+    /// `ended`, the last line needs no line break.
     pub(super) async fn lines(
         &mut self,
         from: &mut Splitter,
@@ -166,12 +167,12 @@ impl Source {
         Ok(())
     }
 
-    /// The form of the service, of a line that ends at an offset.
+    /// Returns the service's form for a line that ends at an offset.
     pub(super) fn for_service(&self, end: u64) -> Form {
         Form::Service { at: lock(&self.times).at(end, now()) }
     }
 
-    /// The form of files.
+    /// Returns the form of files for a line that ends at an offset.
     pub(super) fn for_file(&self, end: u64) -> Form {
         Form::File { after: lock(&self.times).at(end, now()).saturating_sub(self.began) }
     }

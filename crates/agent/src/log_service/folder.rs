@@ -1,4 +1,5 @@
-//! Logs in files, where a stage has no log service: one JSON object for each line, below the engine directory, by the log's key.
+//! Logs in files, where a stage has no log service: one JSON object for each line, below the engine directory, by the
+//! log's key.
 //!
 //! Steps of any user write to that directory, and the agent may be root. So no link is followed on the way to the file.
 

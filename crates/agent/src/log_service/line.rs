@@ -1,4 +1,4 @@
-//! Lines of output, and how they are written down for the service.
+//! Splits output into lines, and writes them in the form of the service or of files.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,67 +8,68 @@ use serde::Serialize;
 use super::patterns::Patterns;
 use crate::moment;
 
-/// Most bytes of a line, as the service takes them.
+/// Largest size of a line that the service takes.
 pub(super) const LINE_BYTES: usize = 70 << 10;
-/// What stands at the end of a line that was longer. It is the protocol's.
+/// Text at the end of a line that was cut, as the protocol has it.
 const CUT: &str = "... (log line truncated)";
 
-/// Bytes of a line without a text.
+/// Least size in JSON of a line without text.
 const LEAST_BYTES: usize =
     r#"{"level":"info","pos":0,"out":"","time":"2000-02-28T23:59:59.000000000Z","args":null}"#.len() + 1;
 
-/// Splits output into lines, wherever the borders of its parts fall. Of a line that is too long its beginning is kept.
+/// Splits output into lines, wherever the borders of its parts fall. It keeps the beginning of a line that is too long.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Splitter {
     /// Offset of the next byte.
     at: u64,
     /// Number of the next line, from 0.
     number: u64,
-    /// Beginning of the line that is not whole yet.
+    /// Beginning of a line that is not complete yet.
     begun: Vec<u8>,
-    /// Whether something of it was left out.
+    /// Whether the end of the line was left out.
     cut: bool,
-    /// Whether it was given out.
+    /// Whether that line was given out.
     given: bool,
 }
 
 /// A line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Piece<'a> {
-    /// From 0.
+    /// Number of the line, from 0.
     pub(super) number: u64,
     /// Offset of the byte after it.
     pub(super) end: u64,
-    /// Without its end.
+    /// Text without the line break.
     pub(super) text: &'a [u8],
-    /// Whether something of it was left out.
+    /// Whether the end of the line was left out.
     pub(super) cut: bool,
-    /// Whether it has an end; the last one may have none.
+    /// Whether it has a line break; the last line may have none.
     pub(super) whole: bool,
 }
 
 impl Splitter {
-    /// One that begins behind so many bytes and lines.
+    /// Makes a splitter that begins after this many bytes and lines.
     pub(super) fn between(at: u64, number: u64) -> Self {
         Self { at, number, ..Self::default() }
     }
 
-    /// Offset of the next byte that it needs.
+    /// Returns the offset of the next byte that it needs.
     pub(super) fn at(&self) -> u64 {
         self.at
     }
 
-    /// How many lines there were.
+    /// Returns how many lines there were.
     pub(super) fn lines(&self) -> u64 {
         self.number
     }
 
-    /// Whether no line has begun that is not whole yet.
+    /// Returns whether it stands between two lines.
     pub(super) fn is_between_lines(&self) -> bool {
         self.given || (self.begun.is_empty() && !self.cut)
     }
 
-    /// Takes bytes up to the end of a line, and returns how many, with the line. Without an end it takes all.
+    /// Takes bytes up to the next line break, and returns how many, and the line. It takes all of them if there is
+    /// none.
     pub(super) fn next<'a>(&'a mut self, bytes: &'a [u8]) -> (usize, Option<Piece<'a>>) {
         self.begin();
         let Some(end) = memchr::memchr(b'\n', bytes) else {
@@ -90,7 +91,7 @@ impl Splitter {
         (end + 1, Some(Piece { number, end: self.at, text, cut, whole: true }))
     }
 
-    /// Returns the last line, which has no end, if there is one.
+    /// Returns a last line without a line break, if there is one.
     pub(super) fn finish(&mut self) -> Option<Piece<'_>> {
         self.begin();
         if self.is_between_lines() {
@@ -120,9 +121,9 @@ impl Splitter {
 /// How lines are written.
 #[derive(Debug)]
 pub(super) struct Lines {
-    /// Whether their ends are left out.
+    /// Whether line breaks are left out.
     pub(super) trim: bool,
-    /// What is hidden in them.
+    /// Patterns that are hidden in lines.
     pub(super) patterns: Patterns,
 }
 
@@ -142,12 +143,12 @@ struct OfFile<'a> {
     time: u64,
 }
 
-/// A form of a line.
+/// The form in which a line is written.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
-    /// The service's, with the time since 1970.
+    /// The service's form, with the time since 1970.
     Service { at: Duration },
-    /// That of files, with the time since the step's start.
+    /// The form of files, with the time since the step's start.
     File { after: Duration },
 }
 
@@ -164,14 +165,14 @@ impl Lines {
         write(piece.number, &text, form, to);
     }
 
-    /// How many bytes a line has at least in the service's form, with its end.
+    /// Returns the least size of a line in the service's form, with the line break after it.
     pub(super) fn least_bytes(&self, piece: &Piece<'_>) -> u64 {
         // What a pattern hides may be longer than what stands in its place.
         let text = if self.patterns.is_empty() { whole_characters(piece).len() } else { 0 };
         (LEAST_BYTES + text) as u64
     }
 
-    /// Writes a line that we add ourselves.
+    /// Writes a line that the agent adds itself.
     pub(super) fn note(&self, number: u64, text: &str, form: Form, to: &mut Vec<u8>) {
         let mut text = Cow::Borrowed(text);
         if !self.trim {
@@ -190,14 +191,14 @@ fn write(pos: u64, out: &str, form: Form, to: &mut Vec<u8>) {
         }
         Form::File { after } => serde_json::to_writer(&mut *to, &OfFile { pos, out, time: after.as_secs() }),
     };
-    // Texts and numbers can be written, and memory takes all.
+    // Texts and numbers always have a JSON form, and memory takes all of it.
     debug_assert!(written.is_ok());
     if written.is_err() {
         to.truncate(before);
     }
 }
 
-/// The text of a line. Where it was cut within a character, that is left out.
+/// Returns the text of a line. A character that was cut in two is left out.
 fn whole_characters<'a>(piece: &Piece<'a>) -> &'a [u8] {
     let text = piece.text;
     if !piece.cut {

@@ -1,4 +1,4 @@
-//! A log to the service: its lines while they come, then the upload, then the end.
+//! Delivers a log to the service: its lines while they come, then the upload, then the closing.
 //!
 //! ```text
 //!           ┌───────── the stream is not open (any more) ─────────┐
@@ -8,8 +8,8 @@
 //!    │ └── pause ──────┴── failed: pause, the same lines again ───┘
 //!    └── refused for good: the live lines are given up, not the upload
 //! ```
-//! A batch that the service took without our hearing of it is sent twice; lines have numbers. An upload is made of the spool anew for
-//! each try.
+//! A batch whose answer is lost is sent twice; its lines have numbers, by which the service can tell. Each try of an
+//! upload reads the spool anew.
 
 use std::time::Duration;
 
@@ -23,28 +23,28 @@ use super::line::{Piece, Splitter};
 use super::remote::{Channel, Remote, RemoteError};
 use crate::spool::Progress;
 
-/// A batch is sent when it has become so large, in JSON.
+/// A batch of this many bytes of JSON is sent without waiting for more lines.
 const BATCH_BYTES: usize = 512 << 10;
-/// So much output is sent without a wait for more.
+/// This much new output is sent without waiting for more.
 const MUCH_BYTES: u64 = 256 << 10;
-/// Most lines that the service stores of a stream that it is told to store.
+/// Number of lines that the service keeps of a stream that it is told to store.
 const SNAPSHOT_LINES: u64 = 5000;
 
 /// Lines that are sent together.
 struct Batch {
     json: Vec<u8>,
-    /// Where the next one begins.
+    /// Where the next batch begins.
     next: Splitter,
-    /// Whether it tells how many lines there were.
+    /// Whether its last line tells how many lines the log had.
     tells_count: bool,
 }
 
 /// What became of the live lines.
 #[derive(Debug, PartialEq, Eq)]
 enum Live {
-    /// All were sent.
+    /// All of them were sent.
     Sent,
-    /// Some were not.
+    /// Some of them were not sent.
     Short,
 }
 
@@ -105,7 +105,7 @@ impl Delivery {
         }
     }
 
-    /// Sends lines as they come, until all were sent after the end, or it makes no sense any more.
+    /// Sends lines as they come, until the output has ended and all were sent, or further tries are pointless.
     async fn follow(&mut self, channel: &mut Channel<'_>, mut open: bool) -> Result<Live, Unreadable> {
         let pace = self.service.pace.clone();
         let within = if self.log.uploads() { pace.flush_within } else { pace.finish_within };
@@ -149,13 +149,13 @@ impl Delivery {
         }
     }
 
-    /// Whether the output has ended, and it was tried for so long since then to send the last of it.
+    /// Returns whether the output has ended and the time for sending the last of it is up.
     fn is_over(&self, deadline: &mut Option<Instant>, within: Duration) -> bool {
         let ended = self.progress.borrow().ended;
         ended && Instant::now() >= *deadline.get_or_insert_with(|| Instant::now() + within)
     }
 
-    /// Waits before the next try; the end of the output is worth one at once.
+    /// Waits before the next try. The end of the output ends the wait, because it is worth a try at once.
     async fn pause(&mut self, pause: Duration) {
         if self.progress.borrow().ended {
             return sleep(pause).await;
@@ -166,36 +166,36 @@ impl Delivery {
         }
     }
 
-    /// Whether nothing is left to be sent after the end.
+    /// Returns whether everything was sent of an output that has ended.
     fn is_complete(&self, progress: Progress) -> bool {
         self.sent.at() == progress.len && self.sent.is_between_lines() && !self.has_to_tell_count(&self.sent)
     }
 
-    /// Whether the service will store less than it was sent, and nobody has said so yet.
+    /// Returns whether the service will store fewer lines than it was sent, and no line has said so yet.
     fn has_to_tell_count(&self, at: &Splitter) -> bool {
         let is_stored_by_service = self.log.closes && !self.log.uploads();
         is_stored_by_service && at.lines() > SNAPSHOT_LINES && !self.count_is_told
     }
 
-    /// Waits for lines, and a little longer for more of them: until a moment, or much came, or all.
+    /// Waits for new output, and then for more of it: until a moment, until there is much of it, or until its end.
     async fn gathered(&mut self, until: Option<Instant>) -> Progress {
         let at = self.sent.at();
         let first = self.news(at).await;
         let Some(until) = until.filter(|_| !first.ended) else { return first };
         let much = self.progress.wait_for(|now| now.ended || now.len >= at + MUCH_BYTES);
-        // Without a writer there is an end, which the next look finds.
+        // An error means that the writer is gone, which the next look takes for the end.
         drop(tokio::time::timeout_at(until, much).await);
         self.news(at).await
     }
 
-    /// Sends the next lines, if one is whole. What failed is sent again by the next call.
+    /// Sends the next lines, if at least one is complete. The next call sends again what failed.
     async fn send(
         &mut self,
         channel: &mut Channel<'_>,
         progress: Progress,
     ) -> Result<Option<Result<(), RemoteError>>, Unreadable> {
         let sends = self.sends.clone();
-        // Nobody closes it. It bounds the memory of all batches, and is free again while a failed one waits.
+        // It bounds the memory of all batches. Nobody closes it, and a failed batch does not hold it while it waits.
         let _permit = sends.acquire().await;
         let Batch { json, next, tells_count } = self.batch(progress).await?;
         let sent = if json.is_empty() { None } else { Some(channel.write(json).await) };
@@ -207,7 +207,7 @@ impl Delivery {
         Ok(sent)
     }
 
-    /// The next lines as a list; empty when none is whole.
+    /// Returns the next lines as a JSON list; an empty text when no line is complete.
     async fn batch(&mut self, Progress { len, ended, .. }: Progress) -> Result<Batch, Unreadable> {
         let mut next = self.sent.clone();
         let mut json = Vec::new();

@@ -1,13 +1,14 @@
-//! Steps' logs, line by line, to the log service of a stage, or into files where it has none.
+//! Sends the logs of steps, line by line, to the log service of a stage, or writes them into files where it has none.
 //!
 //! ```text
 //!  spool (disk) ──► Splitter ──► Lines: cut, hide patterns, JSON ──┬──► live: batches, while the step runs     ─┐
 //!                   (any offset)                                   ├──► blob: the last 5 MiB, when it has ended ─┼─► Remote ──► service
 //!                                                                  └──► a file below the engine directory        │   or a signed link
 //! ```
-//! The spool is the only buffer: whoever sends reads it from where the last success ended, so a service that is slow or gone costs no
-//! memory, and what it did not take is sent again. A step never waits for its log, and never fails for it: its result waits a moment
-//! for a service that is well ([`Pace::patience`]), and the end of the stage a little longer for what is left.
+//! The spool is the only buffer: whoever sends reads it from where the last success ended, so a service that is slow or
+//! gone costs no memory, and what it did not take is sent again. A step never waits for its log, and never fails for
+//! it: its result waits a moment for a service that is well ([`Pace::patience`]), and the end of the stage a little
+//! longer for what is left.
 //!
 //! | limit of the service | what is done |
 //! |---|---|
@@ -41,26 +42,26 @@ use line::Lines;
 use patterns::{PatternError, Patterns};
 use remote::Remote;
 
-/// Times of what is sent. They are the service's, so nobody sets them but tests.
+/// Times and time limits of calls to a log service. They follow from the protocol, so only tests change them.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    /// New lines are gathered for this long.
+    /// How long new lines are gathered before they are sent together.
     pub gather: Duration,
-    /// How long an opening may take.
+    /// How long the opening of a stream may take.
     pub open_within: Duration,
-    /// How long a batch of lines, or a closing, may take.
+    /// How long it may take to send a batch of lines, or to close a stream.
     pub write_within: Duration,
     /// How long it may take to get a signed link.
     pub link_within: Duration,
     /// How long an upload may take.
     pub upload_within: Duration,
-    /// Pause after a first failure; it doubles with each further one,
+    /// Pause after a first failure. It doubles with each further failure, up to `longest_pause`.
     pub first_pause: Duration,
-    /// up to this.
+    /// Longest pause between two tries.
     pub longest_pause: Duration,
-    /// How long the last lines of a step are tried, where an upload follows that has them all.
+    /// How long the agent tries to send the last lines of a step when an upload follows, which holds all of them.
     pub flush_within: Duration,
-    /// How long all else that is left of a log is tried, after its step has ended.
+    /// How long the agent tries to deliver everything else of a log after its step has ended.
     pub finish_within: Duration,
     /// How long a step's result waits for its log, as long as no call to the service has failed.
     pub patience: Duration,
@@ -84,22 +85,22 @@ impl Default for Pace {
     }
 }
 
-/// A configuration of logs that cannot be used.
+/// Why a configuration of logs cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// No address.
+    /// The address of the service is not one.
     #[error("log_config.url is {url:?}; it should be http://HOST or https://HOST, with a path or without")]
     Address {
         /// As given.
         url: String,
     },
-    /// The token cannot be sent.
+    /// The token cannot be sent in a header.
     #[error("log_config.token has characters that no HTTP header can have")]
     Token,
-    /// A pattern.
+    /// A pattern cannot be used.
     #[error("log_config.sanitize_config.sanitize_patterns_content: {0}")]
     Pattern(PatternError),
-    /// The client certificate.
+    /// The client certificate cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }
@@ -128,36 +129,37 @@ pub(crate) struct LogService {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Log {
     pub(crate) key: String,
-    /// Somebody else has opened it when not.
+    /// Whether the agent opens the stream. If not, somebody else has opened it.
     pub(crate) opens: bool,
-    /// Somebody else goes on with it when not.
+    /// Whether the agent closes the stream. If not, somebody else goes on with it.
     pub(crate) closes: bool,
 }
 
 impl Log {
-    /// Of a step; none when it has none.
+    /// Returns the log of a step; none when it has none.
     pub(crate) fn of(request: &StartStepRequest) -> Option<Self> {
         let LogConfig { skip_opening_stream, skip_closing_stream, .. } = request.log_config;
         let log = Self { key: request.log_key.clone(), opens: !skip_opening_stream, closes: !skip_closing_stream };
         Some(log).filter(|log| !request.log_drone && !log.key.is_empty())
     }
 
-    /// One that is opened and closed here.
+    /// Returns a log that the agent both opens and closes.
     pub(crate) fn whole(key: &str) -> Self {
         Self { key: key.to_owned(), opens: true, closes: true }
     }
 
-    /// Whether all of it is known here, so that it is uploaded at its end. Else the service stores what it was sent.
+    /// Returns whether the agent knows the whole log, and so uploads it at its end. Otherwise the service stores what
+    /// it was sent.
     fn uploads(&self) -> bool {
         self.opens && self.closes
     }
 }
 
 impl LogService {
-    /// For a stage with this configuration.
+    /// Makes the log service of a stage with this configuration.
     ///
     /// # Errors
-    /// When it cannot be used.
+    /// When the configuration cannot be used.
     pub(crate) fn new(
         config: &LogConfig,
         web: &Arc<Web>,

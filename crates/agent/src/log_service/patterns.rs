@@ -1,7 +1,8 @@
 //! Patterns that are hidden in lines, beside the secrets that are known.
 //!
-//! They are searched for with an engine that takes time in proportion to a line, whatever the pattern. What it does not know of the
-//! language that the original takes (Go's) is refused with the place: a pattern that hides nothing would be trusted.
+//! They are searched for with an engine that takes time in proportion to a line, whatever the pattern. What it does not
+//! know of the language that the original takes (Go's) is refused with the place: a pattern that hides nothing would be
+//! trusted.
 
 use std::borrow::Cow;
 

@@ -5,8 +5,9 @@
 //! | open, write, close | `POST`, `PUT`, `DELETE` of `URL/stream?accountID=&key=`, the last one with `&snapshot=true` where the service is to store what it was sent |
 //! | upload | `POST URL/blob?...`, or `POST URL/blob/link/upload?...` and a `PUT` to the link of the answer |
 //!
-//! The token, and the stage's client certificate, go to the service alone. A signed link is its own permission, and leads to a store of
-//! objects that has no business with either; only where it leads to the service's own scheme, host and port, it is the service that asks.
+//! The token, and the stage's client certificate, go to the service alone. A signed link is its own permission, and
+//! leads to a store of objects that has no business with either; only where it leads to the service's own scheme, host
+//! and port, it is the service that asks.
 
 use std::sync::Arc;
 

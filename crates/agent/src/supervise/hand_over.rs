@@ -14,7 +14,8 @@ use kiln_wire::agent::{OutputType, OutputV2, PollStepResponse, StartStepRequest}
 
 use crate::dotenv;
 
-/// Variables that tell plugins of files. Those of several steps would write over each other's under the names they are given.
+/// Variables that tell plugins of files. Those of several steps would write over each other's under the names they are
+/// given.
 const PLUGIN_FILES: [&str; 4] =
     ["PLUGIN_METADATA_FILE", "PLUGIN_CACHE_METRICS_FILE", "PLUGIN_CACHE_INTEL_METRICS_FILE", "PLUGIN_BUILD_TOOL_FILE"];
 /// Where the trap writes to.

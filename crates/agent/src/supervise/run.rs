@@ -60,7 +60,8 @@ impl std::fmt::Debug for Annotate {
     }
 }
 
-/// Runs a step and publishes its result, whatever happens. Before it is published, `settle` may have a look at it, and change it.
+/// Runs a step and publishes its result, whatever happens. Before it is published, `settle` may have a look at it, and
+/// change it.
 pub async fn run(mut job: Job, settle: impl FnOnce(&mut PollStepResponse) + Send) {
     let step = job.step.clone();
     let delivered = job.delivered.take();

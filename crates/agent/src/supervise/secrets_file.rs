@@ -1,7 +1,7 @@
-//! The file of a step's secrets, while it runs.
+//! Reads the file of a step's secrets while the step runs.
 //!
-//! What a step wrote down there it may print in the next moment. A look before each part of its output is masked finds whatever was
-//! written before that part was: both come from the step, one after the other.
+//! A step may print a secret right after it has written it down there. The file is looked at before each part of the
+//! output is masked, so it holds everything that was written before that part was printed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use kiln_mask::Secrets;
 use super::hand_over::read;
 use crate::dotenv;
 
-/// A file that is larger is read at the end of the step alone: to read it for each part of the output would hold the step up.
+/// A larger file is read only at the end of the step, because reading it for each part of the output would slow the
+/// step down.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// The file, and what was seen of it.
+/// The file, and its size and time at the last look.
 #[derive(Debug)]
 pub(super) struct SecretsFile {
     path: PathBuf,
@@ -28,7 +29,7 @@ impl SecretsFile {
         Self { path, secrets, seen: None }
     }
 
-    /// Takes the values that are new in it.
+    /// Adds the values of a file that has changed to the secrets.
     pub(super) fn look(&mut self) {
         let Ok(meta) = self.path.metadata() else { return };
         let now = Some((meta.len(), meta.modified().ok()));
@@ -58,7 +59,7 @@ mod tests {
         std::fs::write(&path, "A=first-value\nB=second-value").expect("a file");
         file.look();
         assert_eq!(known(&secrets), "first-value second-value");
-        // A pipe in its place holds nobody.
+        // A pipe in its place does not block.
         std::fs::remove_file(&path).expect("a file");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
         file.look();

@@ -21,14 +21,14 @@ use super::{CallError, Origin, Web, target};
 use crate::lock::lock;
 use crate::os::net;
 
-/// Another address is tried after this.
+/// How long one address of a name is tried.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// How long the addresses of a name are taken to be right.
+/// How long the addresses of a name are remembered.
 const NAME_LASTS: Duration = Duration::from_secs(60);
-/// Most names that are remembered.
+/// Largest number of names that are remembered.
 const NAMES: usize = 16;
 
-/// With or without TLS.
+/// A connection with or without TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -36,13 +36,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// A connection that requests can be sent on.
 pub(super) struct Connected {
     pub(super) stream: Box<dyn Stream>,
-    /// What a proxy wants to be told with each request.
+    /// Credentials that a proxy wants with each request.
     pub(super) through: Option<HeaderValue>,
     /// Whether requests name the whole address, because a proxy passes them on.
     pub(super) absolute: bool,
 }
 
-/// Addresses of names that were asked for lately.
+/// Addresses of names that were looked up lately.
 #[derive(Debug, Default)]
 pub(super) struct Names(Mutex<HashMap<String, (Instant, Vec<IpAddr>)>>);
 
@@ -115,7 +115,7 @@ async fn to_proxy(web: &Arc<Web>, proxy: &Intercept, address: &Uri) -> Result<Bo
     if at.tls { tls(web, Box::new(stream), &at, proxy.uri(), false).await } else { Ok(Box::new(stream)) }
 }
 
-/// Asks a proxy to pass everything on.
+/// Asks a proxy to pass everything on to the service.
 async fn tunnel(
     stream: Box<dyn Stream>,
     proxy: &Intercept,

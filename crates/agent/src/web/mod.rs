@@ -1,11 +1,10 @@
-//! Requests of the agent's own, to the services that a stage names: HTTP/1.1, over TLS where the address says so, directly or through
-//! a proxy.
+//! Calls the services that a stage names: by HTTP/1.1, over TLS where the address says so, directly or through a proxy.
 //!
 //! ```text
 //! Caller (one of each log; keeps a connection) ──► Web (one of a stage) ──► names, proxy, TLS
 //! ```
-//! Every call has a time limit that covers all of it. An answer is read up to [`ANSWER_BYTES`]. Redirections are not followed: a token
-//! would travel with them.
+//! Every call has a time limit that covers all of it. At most [`ANSWER_BYTES`] of an answer are read. Redirections are
+//! not followed, because a token would travel with them.
 
 mod connect;
 mod proxies;
@@ -32,27 +31,27 @@ use crate::lock::lock;
 use connect::{Connected, Names, open};
 use proxies::Proxies;
 
-/// More of an answer is not read.
+/// Number of bytes that are read of an answer.
 const ANSWER_BYTES: usize = 64 << 10;
-/// What is kept of a request or answer on its way.
+/// Size of the buffer of a connection.
 const BUFFER_BYTES: usize = 64 << 10;
-/// A connection that was not used for so long is not used again: services hang up on those after a while.
+/// A connection that was unused for this long is not used again, because services hang up on such connections.
 const IDLE: Duration = Duration::from_secs(20);
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("kiln-agent/", env!("CARGO_PKG_VERSION")));
 
-/// Why a call came to nothing.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
-    /// No connection.
+    /// No connection can be made.
     #[error("cannot reach {to}: {source}")]
     Connect { to: String, source: std::io::Error },
     /// The proxy does not pass the connection on.
     #[error("the proxy {proxy} does not pass a connection on to {to}: {why}")]
     Proxy { proxy: String, to: String, why: String },
-    /// The service is not who it should be, or does not want us.
+    /// The service cannot prove who it is, or refuses the agent.
     #[error("no TLS connection to {to}: {source}")]
     Tls { to: String, source: std::io::Error },
-    /// Nobody is trusted.
+    /// The machine trusts no authority.
     #[error(
         "no TLS connection to {to}: the machine trusts no certificate authority; install its ca-certificates, or name a file in \
          SSL_CERT_FILE"
@@ -64,13 +63,13 @@ pub(crate) enum CallError {
     /// It took too long.
     #[error("{to} did not answer within {} s", .within.as_secs_f32())]
     TimedOut { to: String, within: Duration },
-    /// An answer that is no success.
+    /// The service answered with an error.
     #[error("{to} answered with {status}{}", said(.body))]
     Refused { to: String, status: StatusCode, body: Bytes },
 }
 
 impl CallError {
-    /// Whether the same call may succeed later: the service is not well, or not there.
+    /// Returns whether the same call may succeed later, because the service is not well or cannot be reached.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Refused { status, .. } => {
@@ -87,7 +86,7 @@ impl CallError {
         }
     }
 
-    /// The status of an answer that is no success.
+    /// Returns the status of an answer that is an error.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Refused { status, .. } => Some(*status),
@@ -101,7 +100,7 @@ impl CallError {
     }
 }
 
-/// The beginning of what a service says of its refusal.
+/// Returns the beginning of a refusal's text.
 fn said(body: &[u8]) -> String {
     const MOST: usize = 200;
     let text = String::from_utf8_lossy(&body[..body.len().min(MOST)]);
@@ -114,19 +113,19 @@ struct Identity {
     key: Vec<u8>,
 }
 
-/// The client certificate of a request that cannot be used.
+/// Why the client certificate of a request cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// One without the other.
+    /// Only one of certificate and key is given.
     #[error("mtls_config has only one of client_cert and client_cert_key; give both or none")]
     Half,
-    /// No base64.
+    /// A field is not base64.
     #[error("mtls_config.{field} is not base64 of a PEM text")]
     Encoding {
         /// Which of the fields.
         field: &'static str,
     },
-    /// No certificate or key.
+    /// The certificate or the key cannot be used.
     #[error("mtls_config cannot be used")]
     Tls(#[from] TlsError),
 }
@@ -149,7 +148,7 @@ impl std::fmt::Debug for Web {
 }
 
 impl Web {
-    /// For a stage with this environment, in rising rank, and this certificate.
+    /// Makes the calls of a stage with this environment, in rising rank, and this certificate.
     ///
     /// # Errors
     /// When the certificate cannot be used.
@@ -163,13 +162,13 @@ impl Web {
             tls: Mutex::default(),
         };
         if let Some(Identity { cert, key }) = &web.identity {
-            // Whether both fit together is told now, not when the first step ends.
+            // A certificate that does not fit its key is told now, and not when the first step ends.
             kiln_tls::service_config(&Authorities::default(), Some((cert, key)))?;
         }
         Ok(web)
     }
 
-    /// The TLS side of connections, with the stage's certificate or without it; none where nobody is trusted.
+    /// Returns the TLS configuration with or without the stage's certificate; none where no authority is trusted.
     async fn tls(self: &Arc<Self>, shows_identity: bool) -> Result<Option<Arc<ClientConfig>>, TlsError> {
         let shows_identity = shows_identity && self.identity.is_some();
         let place = usize::from(shows_identity);
@@ -177,7 +176,7 @@ impl Web {
             return Ok(Some(made));
         }
         let web = Arc::clone(self);
-        // A hundred and more certificates are read from the disk.
+        // It reads more than a hundred certificates from the disk.
         let made = tokio::task::spawn_blocking(move || {
             let [file, dir] = web.trusted.each_ref().map(|path| path.as_deref().filter(|path: &&Path| path.exists()));
             let trusted = Authorities::of_the_machine(file, dir);
@@ -193,7 +192,7 @@ impl Web {
         Ok(made)
     }
 
-    /// Forgets what is quickly made anew, when the stage is over.
+    /// Frees what can be made again quickly, at the end of the stage.
     pub(crate) fn forget(&self) {
         *lock(&self.tls) = [None, None];
     }
@@ -210,7 +209,7 @@ fn identity(mtls: &MtlsConfig) -> Result<Option<Identity>, IdentityError> {
     Ok(Some(Identity { cert: decode("client_cert", client_cert)?, key: decode("client_cert_key", client_cert_key)? }))
 }
 
-/// Whom a connection leads to.
+/// Scheme, host and port that a connection leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin {
     tls: bool,
@@ -219,7 +218,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Of an address; none when that is not `http://HOST...` or `https://HOST...`.
+    /// Returns the origin of an address; none when it is not `http://HOST...` or `https://HOST...`.
     pub(crate) fn of(address: &Uri) -> Option<Self> {
         let tls = match address.scheme_str() {
             Some("https") => true,
@@ -237,13 +236,13 @@ pub(crate) fn address(text: &str) -> Option<Uri> {
     text.parse().ok().filter(|address| Origin::of(address).is_some())
 }
 
-/// An answer that is a success.
+/// A successful answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// One who calls, with the connection of its last call.
+/// Makes calls one after the other, and keeps the connection of the last one.
 #[derive(Debug)]
 pub(crate) struct Caller {
     web: Arc<Web>,
@@ -269,8 +268,8 @@ impl Caller {
         Self { web, kept: None }
     }
 
-    /// Calls an address. `shows_identity` says whether the stage's client certificate may be shown there. The future may be dropped;
-    /// then the connection is cut.
+    /// Calls an address. `shows_identity` says whether the stage's client certificate may be shown there. The future
+    /// may be dropped; then the connection is cut.
     pub(crate) async fn call(
         &mut self,
         request: Request<Body>,
@@ -293,7 +292,7 @@ impl Caller {
         let answer = kept.sender.send_request(request).await.map_err(broken)?;
         let status = answer.status();
         let (body, whole) = read(answer.into_body()).await.map_err(broken)?;
-        // What was not read to its end would be taken for the next answer.
+        // The rest of an answer that was not read to its end would be taken for the next one.
         if whole {
             kept.used = Instant::now();
             self.kept = Some(kept);
@@ -301,7 +300,7 @@ impl Caller {
         if status.is_success() { Ok(Answer { body }) } else { Err(CallError::Refused { to, status, body }) }
     }
 
-    /// The connection of the last call, if it leads there and is open, or a new one.
+    /// Returns the connection of the last call if it leads there and is open, or a new one.
     async fn connection(&mut self, address: &Uri, shows_identity: bool) -> Result<Kept, CallError> {
         let no_address = || CallError::Connect { to: target(address), source: std::io::ErrorKind::InvalidInput.into() };
         let to = (Origin::of(address).ok_or_else(no_address)?, shows_identity);
@@ -313,13 +312,13 @@ impl Caller {
         let shaken =
             hyper::client::conn::http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream)).await;
         let (sender, connection) = shaken.map_err(|source| CallError::Broken { to: target(address), source })?;
-        // It ends when the sender is dropped, or its peer hangs up; whoever sends is told.
+        // The task ends when the sender is dropped or the peer hangs up. Senders get the error.
         tokio::spawn(async move { drop(connection.await) });
         Ok(Kept { to, sender, through, absolute, used: Instant::now() })
     }
 }
 
-/// Puts what the connection needs into the request.
+/// Puts the headers and the path that the connection needs into the request.
 fn prepare(request: &mut Request<Body>, kept: &Kept) {
     let host = request.uri().authority().map(Authority::as_str);
     let host = host.map(|host| host.rsplit_once('@').map_or(host, |(_, host)| host));
@@ -334,19 +333,19 @@ fn prepare(request: &mut Request<Body>, kept: &Kept) {
     }
     if !kept.absolute {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        // It is a part of an address, so it is one.
+        // The path of an address is an address as well.
         *request.uri_mut() = path.parse().unwrap_or_default();
     }
 }
 
-/// Whom a call goes to, for people: without the query, which may have a signature, and without a password.
+/// Returns an address for people: without the query, which may hold a signature, and without a password.
 fn target(address: &Uri) -> String {
     let host = address.host().unwrap_or_default();
     let port = address.port_u16().map_or_else(String::new, |port| format!(":{port}"));
     format!("{}://{host}{port}{}", address.scheme_str().unwrap_or_default(), address.path())
 }
 
-/// The beginning of a body, and whether that is all of it.
+/// Reads the beginning of a body, and returns whether that is all of it.
 async fn read(mut body: hyper::body::Incoming) -> Result<(Bytes, bool), hyper::Error> {
     let mut all = Vec::new();
     while let Some(data) = next(&mut body).await {

@@ -13,8 +13,8 @@ use super::proc;
 use super::spawn::Spawned;
 use crate::lock::lock;
 
-/// The main processes of steps, and tools: only who started one may take its exit status. One set for the process, because
-/// children belong to the process.
+/// The main processes of steps, and tools: only who started one may take its exit status. One set for the process,
+/// because children belong to the process.
 static MAIN: LazyLock<Mutex<HashSet<i32>>> = LazyLock::new(Mutex::default);
 /// Shared by those who start a process, so that none which ends at once is taken for an orphan.
 static STARTING: RwLock<()> = RwLock::new(());
