@@ -217,6 +217,8 @@ async fn annotations_of_a_container_are_posted() {
 async fn a_scratch_folder_is_open_to_the_containers_user_and_goes_only_if_the_step_made_it() {
     let Some(engine) = Engine::shared() else { return };
     let rig = agent(engine).await;
+    // It opens the folder of all steps to all users.
+    rig.client.ok("/setup", &json!({})).await;
     let scratch = |id: &str, name: &str| {
         let mut request = boxed(engine, id, "touch $HARNESS_SCRATCH_DIR/x && ls $HARNESS_SCRATCH_DIR");
         (request.scratch_dir, request.user) = (rig.path(name), "65534".into());
@@ -230,6 +232,7 @@ async fn a_scratch_folder_is_open_to_the_containers_user_and_goes_only_if_the_st
     // The folder of all steps is one that was there before.
     let shared = scratch("s2", "engine");
     std::fs::write(rig.path("engine/kept"), "").expect("a file");
-    assert_eq!(rig.client.run(&shared).await.exit_code, 0);
+    let end = rig.client.run(&shared).await;
+    assert_eq!(end.exit_code, 0, "{}", rig.client.output("s2", 0).await);
     assert!(Path::new(&rig.path("engine/kept")).exists() && Path::new(&rig.path("engine/x")).exists());
 }
