@@ -76,6 +76,7 @@ fn pool(name: &str, warm: u32, limit: u32) -> Pool {
         ages: Ages::default(),
         fallbacks: Vec::new(),
         imds: false,
+        docker_socket: false,
     }
 }
 
