@@ -89,8 +89,8 @@ impl Delivery {
         let service = Arc::clone(&self.service);
         let deliver = async {
             match &service.to {
-                Destination::Service(remote) => self.to_service(remote).await,
-                Destination::Files(dir) => self.to_file(dir).await,
+                Destination::Service(remote) => self.deliver_to_service(remote).await,
+                Destination::Files(dir) => self.deliver_to_file(dir).await,
             }
         };
         tokio::select! {

@@ -52,7 +52,7 @@ fn make(dir: &Path, key: &str) -> io::Result<File> {
 
 impl Delivery {
     /// Writes all of a log into its file.
-    pub(super) async fn to_file(&mut self, dir: &Path) -> Result<(), Unreadable> {
+    pub(super) async fn deliver_to_file(&mut self, dir: &Path) -> Result<(), Unreadable> {
         let (at, key) = (dir.to_owned(), self.log.key.clone());
         let made = spawn_blocking(move || make(&at, &key)).await.map_err(io::Error::other).and_then(|made| made);
         let mut file = match made {

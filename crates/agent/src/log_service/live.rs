@@ -50,7 +50,7 @@ enum Live {
 
 impl Delivery {
     /// Delivers all of a log.
-    pub(super) async fn to_service(&mut self, remote: &Remote) -> Result<(), Unreadable> {
+    pub(super) async fn deliver_to_service(&mut self, remote: &Remote) -> Result<(), Unreadable> {
         let Log { key, opens, closes } = self.log.clone();
         let mut channel = remote.of(&key);
         let mut live = self.follow(&mut channel, !opens).await?;
