@@ -1,5 +1,6 @@
 //! A store: opens it, finds what is kept under a key, removes it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
@@ -202,7 +203,7 @@ impl Store {
         });
         let listed: Vec<Option<Listed>> = read.try_buffer_unordered(READ_AT_ONCE).try_collect().await?;
         let mut listed: Vec<Listed> = listed.into_iter().flatten().collect();
-        listed.sort_by(|a, b| (b.used_unix_ms, b.entry.name()).cmp(&(a.used_unix_ms, a.entry.name())));
+        listed.sort_by_cached_key(|listed| Reverse((listed.used_unix_ms, listed.entry.name())));
         Ok(listed)
     }
 

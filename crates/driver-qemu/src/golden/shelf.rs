@@ -83,7 +83,7 @@ pub(crate) fn forget_image(layout: &Layout, digest: &str, others: &[String]) {
     let Some(_held) = lock::try_exclusive(&handover_path(layout)) else { return };
     remove_leftovers(layout);
     for (key, dir, _) in all(layout).into_iter().filter(|(.., record)| {
-        let shared = others.iter().any(|other| record.identity == *other);
+        let shared = others.contains(&record.identity);
         record.image_digest == digest && !shared
     }) {
         remove_unused(layout, &key, &dir);
