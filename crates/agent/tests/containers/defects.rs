@@ -174,13 +174,13 @@ async fn memory_defect_what_a_container_prints_is_not_held() {
     let Some(engine) = Engine::shared() else { return };
     let program = Program::start_with(PROGRAM, "--env-file", &format!("DOCKER_HOST={}\n", host(engine)));
     for (tty, id, script) in [
-        (false, "lines", "yes a line of output | head -c 100000000"),
-        (true, "terminal", "head -c 60000000 /dev/zero | tr '\\0' x"),
+        (false, "lines", "yes a line of output | head -c 50000000"),
+        (true, "terminal", "head -c 50000000 /dev/zero | tr '\\0' x"),
     ] {
         program.client.ok("/setup", &json!({"tty": tty, "envs": {"ROUND": id}})).await;
         let end = program.client.run(&boxed(engine, id, script)).await;
         assert_eq!(end.exit_code, 0);
-        assert!(end.output_bytes >= 60_000_000, "{}", end.output_bytes);
+        assert!(end.output_bytes >= 50_000_000, "{}", end.output_bytes);
     }
     let most = memory_bytes(program.child.id(), "VmHWM");
     assert!(most < MOST_RESIDENT_BYTES, "{most} bytes");

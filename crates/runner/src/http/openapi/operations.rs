@@ -118,11 +118,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
     op(("POST", own::STAGE_LOOK), "look", "What there is at paths of a stage's instance, and digests of its files.",
         Json("LookRequest", true), Gives("LookResponse")),
     op(("POST", own::STAGE_ARCHIVE), "packArchive", "An archive of what lies at paths of a stage's instance.",
-        Json("PackRequest", true), Bytes("application/octet-stream", "The archive, a PackedResponse in JSON, and its length in \
-            four bytes, the least significant first.")),
+        Json("PackRequest", true), Bytes("application/octet-stream", "The archive; then `entries`, `bytes` and `error` in JSON, \
+            where `error` says why the archive is not whole; then the length of that JSON in four bytes, the least significant first.")),
     op(("PUT", own::STAGE_ARCHIVE), "unpackArchive", "Unpacks an archive on the stage's instance. 422 says that it is broken.",
         Tar, Gives("UnpackedResponse"))
-        .with(&[("request", "Mandatory: an UnpackRequest in JSON.")]),
+        .with(&[("request", "Mandatory, in JSON: `base`, `paths` and `format` of the PackRequest that made the archive.")]),
     op(("GET", own::EVENTS), "events", "Streams changes of instances and stages as they happen.", Nothing,
         Bytes("text/event-stream", "Server-sent events; the data of each is a Change. `Last-Event-ID` resumes."))
         .with(&[("after", "Begin after this event; without it, with the next one.")]),

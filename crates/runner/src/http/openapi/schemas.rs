@@ -32,7 +32,7 @@ const SHAPES: &[Shape] = &[
     agent_kiln::CancelRequest::SHAPE, agent_kiln::OutputRequest::SHAPE, agent_kiln::FilesRequest::SHAPE,
     agent_kiln::UnpackedResponse::SHAPE, agent_kiln::Terminal::SHAPE,
     archive::LookRequest::SHAPE, archive::LookResponse::SHAPE, archive::Digest::SHAPE, archive::PackRequest::SHAPE,
-    archive::PackedResponse::SHAPE, archive::UnpackRequest::SHAPE, archive::Format::SHAPE,
+    archive::Format::SHAPE,
 ];
 
 /// Returns all schemas, by name.
