@@ -90,13 +90,7 @@ impl Saving {
 
 impl Store {
     /// Writes the key of an archive that is there.
-    async fn publish(
-        &self,
-        wanted: Wanted,
-        path: &Path,
-        bytes: u64,
-        sha256: String,
-    ) -> Result<Saved, Error> {
+    async fn publish(&self, wanted: Wanted, path: &Path, bytes: u64, sha256: String) -> Result<Saved, Error> {
         let Wanted { name, paths, format, replaces } = wanted;
         let at = name.path();
         let (before, is_broken) = match self.find(&name).await? {

@@ -18,7 +18,9 @@ use crate::{print, stores};
 pub async fn cache(command: CacheCommand) -> anyhow::Result<Exit> {
     match command {
         CacheCommand::List { store, format } => list(&stores::caches(&store)?, format).await?,
-        CacheCommand::Prune { store, unused_for, format } => prune(&stores::caches(&store)?, unused_for, format).await?,
+        CacheCommand::Prune { store, unused_for, format } => {
+            prune(&stores::caches(&store)?, unused_for, format).await?
+        }
         CacheCommand::Rm { store, owner, keys } => remove(&stores::caches(&store)?, owner.as_deref(), &keys).await?,
     }
     Ok(Exit::Ok)

@@ -135,12 +135,14 @@ async fn a_repository_finds_its_own_caches_alone_whatever_its_files_name() {
         let scenario = stores.scenario(&steps(&list));
         scenario.with(|options| options.facts = of_repository(remote)).run()
     };
-    for remote in ["https://example.com/octo/other", "https://example.org/octo/hello", "https://example.com/evil/hello"] {
+    for remote in ["https://example.com/octo/other", "https://example.org/octo/hello", "https://example.com/evil/hello"]
+    {
         for bucket in ["b", "example.com/octo/hello", "../b"] {
             let told = run(RESTORE.replace("bucket: b", &format!("bucket: {bucket}")), remote).await;
             assert_eq!((passed(&told), told.output("a", "use").as_str()), (true, "nothing\n"), "{remote} {bucket}");
         }
-        let own = run(RESTORE.replace("RestoreCacheS3", "RestoreCache").replace("bucket: b, connectorRef: c,", ""), remote);
+        let own =
+            run(RESTORE.replace("RestoreCacheS3", "RestoreCache").replace("bucket: b, connectorRef: c,", ""), remote);
         assert_eq!(own.await.output("a", "use"), "nothing\n", "{remote}");
     }
     // Another address of the same repository.
@@ -156,7 +158,8 @@ async fn a_repository_finds_its_own_caches_alone_whatever_its_files_name() {
 async fn a_secret_in_a_key_is_shown_nowhere() {
     const SECRET: &str = "s3cr3t-in-a-key";
     let stores = Stores::new();
-    let list = SAVE.replace("k-{{", "<+secrets.getValue(\"s\")>-{{") + &RESTORE.replace("k-{{", "<+secrets.getValue(\"s\")>-{{").replace("make", "make2");
+    let list = SAVE.replace("k-{{", "<+secrets.getValue(\"s\")>-{{")
+        + &RESTORE.replace("k-{{", "<+secrets.getValue(\"s\")>-{{").replace("make", "make2");
     let scenario = stores.scenario(&steps(&list));
     let told = scenario.with(|options| options.secrets.push(("s".to_owned(), SECRET.to_owned()))).run().await;
     assert_eq!((passed(&told), told.output("a", "use").as_str()), (true, "kept\n"), "{:?}", told.report);
@@ -337,7 +340,11 @@ async fn a_stage_whose_cache_cannot_be_had_runs_without() {
     let told = stores.scenario(&intelligent("{enabled: true}", "true")).run().await;
     assert!(passed(&told));
     let is_told = |event: &Event| matches!(event, Event::Note { message, .. } if message.contains("the sources use no build tool"));
-    assert!(told.events.iter().any(is_told) && notes(&told)[0].contains("runs without its cache"), "{:?}", notes(&told));
+    assert!(
+        told.events.iter().any(is_told) && notes(&told)[0].contains("runs without its cache"),
+        "{:?}",
+        notes(&told)
+    );
     // A store that cannot be used.
     fs::write(stores.dir.path().join("caches/keys"), "no folder").expect("a file");
     let told = stores.scenario(&intelligent("{enabled: true, key: k, paths: [x]}", "true")).run().await;

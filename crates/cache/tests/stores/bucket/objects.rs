@@ -134,14 +134,17 @@ impl Objects {
             return Answer::Refused(StatusCode::NOT_FOUND, "NoSuchUpload");
         };
         let body = String::from_utf8_lossy(body).replace("&quot;", "\"");
-        let told: Vec<(String, String)> = body.split("<Part>").skip(1).map(|part| (within(part, "PartNumber"), within(part, "ETag"))).collect();
+        let told: Vec<(String, String)> =
+            body.split("<Part>").skip(1).map(|part| (within(part, "PartNumber"), within(part, "ETag"))).collect();
         let there: Vec<_> = parts.iter().map(|(number, bytes)| (number.to_string(), tag(bytes))).collect();
         if told != there || parts.keys().copied().ne(1..=parts.len()) {
             return Answer::Refused(StatusCode::BAD_REQUEST, "InvalidPart");
         }
         let sizes: Vec<usize> = parts.values().map(Bytes::len).collect();
         let (last, others) = sizes.split_last().expect("a part");
-        if others.iter().any(|size| *size != others[0] || *size < PART_MIN_BYTES) || others.iter().any(|size| last > size) {
+        if others.iter().any(|size| *size != others[0] || *size < PART_MIN_BYTES)
+            || others.iter().any(|size| last > size)
+        {
             return Answer::Refused(StatusCode::BAD_REQUEST, "EntityTooSmall");
         }
         let whole: Bytes = parts.values().flatten().copied().collect();
@@ -170,7 +173,8 @@ impl Objects {
                 )
             })
             .collect();
-        let next = next.map_or(String::new(), |(name, _)| format!("<NextContinuationToken>{name}</NextContinuationToken>"));
+        let next =
+            next.map_or(String::new(), |(name, _)| format!("<NextContinuationToken>{name}</NextContinuationToken>"));
         let is_cut = !next.is_empty();
         Answer::done(format!(
             "<?xml version=\"1.0\"?><ListBucketResult><IsTruncated>{is_cut}</IsTruncated>{contents}{next}</ListBucketResult>"
