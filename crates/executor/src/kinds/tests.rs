@@ -387,6 +387,6 @@ fn half_of_the_credentials_fail_the_step() {
     let yaml = harness("", "- step: {name: a, type: Run, spec: {connectorRef: hub, image: x, command: y}}");
     let secrets = vec![("connectors.hub.username".into(), "me".into())];
     let asked = Asked::of(&yaml, &Options { secrets, ..Options::default() });
-    let error = asked.steps[0].1.as_ref().err().expect("refused");
+    let error = asked.steps[0].1.as_ref().expect_err("refused");
     assert_eq!(error, "the secret connectors.hub.username is given, and connectors.hub.password is not");
 }
