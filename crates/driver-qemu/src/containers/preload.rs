@@ -166,6 +166,12 @@ impl Images {
         let fetched = fetch(registries, new, half, room / TIMES_UNPACKED, task).await?;
         let overlay = loader::load(self, image, half, &fetched, task).await?;
         task.step("packing the layer");
+        if image.layer.is_some() {
+            // Between two disks `convert` copies only what the upper one holds itself, and not what the layer before does.
+            let mut rebase = program::command(&self.settings.qemu_img, Needs::Nothing);
+            rebase.args(["rebase", "-f", "qcow2", "-F", "qcow2", "-b"]).arg(image.disk_file()).arg(&overlay);
+            program::output(rebase, program::INSTALL_QEMU).await?;
+        }
         let disk = half.join(crate::images::layer::DISK);
         let mut convert = program::command(&self.settings.qemu_img, Needs::Nothing);
         convert.args(["convert", "-f", "qcow2", "-O", "qcow2", "-F", "qcow2", "-B"]).arg(image.disk_file());
