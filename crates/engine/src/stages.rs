@@ -61,10 +61,15 @@ impl Engine {
     /// When no pool can serve the stage, or the stage has ended.
     pub async fn acquire(&self, demand: &Demand) -> Result<Assigned, SetupError> {
         self.refuse_forestalled(&demand.id)?;
-        let outcome = self.wait_for_instance(demand).await;
-        // A caller is told only what a power cut cannot undo. The rows were visible before, so that the pass went on.
-        self.store.flush().await?;
-        outcome
+        match self.wait_for_instance(demand).await {
+            // A caller is told only what a power cut cannot undo. The rows were visible before, so that the pass went on.
+            outcome @ (Ok(_) | Err(SetupError::Ended { .. })) => {
+                self.store.flush().await?;
+                outcome
+            }
+            // Nothing was written that such a caller relies on, and a flush that fails too would hide the reason.
+            outcome @ Err(SetupError::NoMatch(_) | SetupError::Store(_)) => outcome,
+        }
     }
 
     async fn wait_for_instance(&self, demand: &Demand) -> Result<Assigned, SetupError> {

@@ -16,7 +16,7 @@ mutants! {
     "a launch leaves before its rows are flushed":
         ["engine/src/work.rs", "        self.store.flush().await?;\n        let outcome", "        let outcome"];
     "a caller is told of a claim before it is flushed":
-        ["engine/src/stages.rs", "        self.store.flush().await?;\n        outcome", "        outcome"];
+        ["engine/src/stages.rs", "                self.store.flush().await?;\n                outcome", "                outcome"];
     "the limits are not given to the store":
         ["engine/src/act.rs", "Limits { pool: pool.limit, flavor: flavor.limit }", "Limits { pool: u32::MAX, flavor: None }"]
         ["pool/src/plan/census.rs", "self.live += 1;", "self.live += u32::from(!matches!(state, State::Launching));"];
