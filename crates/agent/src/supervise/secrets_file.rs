@@ -36,8 +36,9 @@ impl SecretsFile {
         if self.seen == now || !meta.is_file() || meta.len() > MOST_BYTES {
             return;
         }
+        // A file that could not be read is read at the next look, even if it has not changed since.
+        let Some(text) = read(&self.path) else { return };
         self.seen = now;
-        let text = read(&self.path).unwrap_or_default();
         self.secrets.add(dotenv::parse(&text).into_iter().map(|(_, value)| value));
     }
 }
