@@ -29,7 +29,7 @@ const TRIES: usize = 2;
 /// Priority of an annotation that does not name one from 0 to 10.
 const PRIORITY: i64 = 3;
 
-/// The file.
+/// Annotations as a step writes them down.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct File {

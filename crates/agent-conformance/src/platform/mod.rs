@@ -139,7 +139,7 @@ impl Platform {
         self.see(|record| record.logs.get(key).cloned().unwrap_or_default())
     }
 
-    /// What was wrong with requests.
+    /// Returns breaches of the protocol in requests, for people.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         self.see(|record| record.faults.clone())

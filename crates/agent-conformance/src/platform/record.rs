@@ -15,11 +15,11 @@ pub struct Record {
     pub annotated: Vec<Annotated>,
     /// Requests for tokens.
     pub minted: Vec<Minted>,
-    /// What was wrong with requests.
+    /// Breaches of the protocol in requests, for people.
     pub faults: Vec<String>,
 }
 
-/// A log.
+/// What came for one key of the log service.
 #[derive(Debug, Default, Clone)]
 pub struct Log {
     /// How often it was opened.

@@ -71,19 +71,19 @@ mod tests {
     use super::*;
 
     fn root(path: &str) -> Root {
-        Root::new(Path::new("/work"), path, Some("/root")).expect("a path")
+        Root::new(Path::new("/src"), path, Some("/root")).expect("a path")
     }
 
     #[test]
     fn where_paths_begin_and_what_they_cover() {
         for (path, dir, inside, outside) in [
-            ("node_modules", "/work", "node_modules/a/b", "src/node_modules"),
-            ("./a/b", "/work/a", "b", "c"),
+            ("node_modules", "/src", "node_modules/a/b", "src/node_modules"),
+            ("./a/b", "/src/a", "b", "c"),
             ("~/.m2/repository", "/root/.m2", "repository/x", "settings.xml"),
             ("~", "/", "root/.bashrc", "rooted"),
             ("/var/cache", "/var", "cache/x", "lib/x"),
-            ("packages/*/dist", "/work/packages", "a/dist/x", "a/src"),
-            (".", "/work", "anything", ""),
+            ("packages/*/dist", "/src/packages", "a/dist/x", "a/src"),
+            (".", "/src", "anything", ""),
         ] {
             let root = root(path);
             assert_eq!(root.dir, Path::new(dir), "{path}");
@@ -95,10 +95,10 @@ mod tests {
     #[test]
     fn paths_that_climb_are_refused() {
         for path in ["", "..", "a/../b", "/x/..", "~/../y"] {
-            let refused = Root::new(Path::new("/work"), path, Some("/root")).expect_err("a refusal");
+            let refused = Root::new(Path::new("/src"), path, Some("/root")).expect_err("a refusal");
             assert!(matches!(refused, ArchiveError::Path { .. }), "{path}");
         }
-        let homeless = Root::new(Path::new("/work"), "~/.m2", None).expect_err("a refusal");
+        let homeless = Root::new(Path::new("/src"), "~/.m2", None).expect_err("a refusal");
         assert!(homeless.to_string().contains("no home"), "{homeless}");
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Splitter {
     given: bool,
 }
 
-/// A line.
+/// A line of output, or a piece of one that is longer than a message may be.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Piece<'a> {
     /// Number of the line, from 0.
