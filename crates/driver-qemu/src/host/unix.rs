@@ -22,7 +22,7 @@ type Order = (Command, mpsc::SyncSender<io::Result<Child>>);
 
 /// How much less urgent than this process a VM is that outlives it. Each step is a factor of about 1.25 in the share of a
 /// processor that both want. So a runner decides within milliseconds while every core computes for its VMs.
-const NICER: u8 = 5;
+const NICER: u8 = 10;
 /// How often the kernel is asked to make a session less urgent,
 const SESSION_TRIES: u32 = 4;
 /// and the pause between two times, which is that of the kernel.
