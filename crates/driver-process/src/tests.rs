@@ -76,6 +76,7 @@ fn request(id: &str) -> LaunchRequest {
         count: 1,
         place: String::new(),
         spec: serde_json::Value::Null,
+        network: kiln_pool::Network::default(),
         image: IMAGE.to_owned(),
         cpus: 1,
         memory_mib: 64,

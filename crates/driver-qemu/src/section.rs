@@ -226,6 +226,7 @@ mod tests {
             count: 1,
             place: String::new(),
             spec: serde_json::Value::Null,
+            network: kiln_pool::Network::default(),
             image: launch.image.clone(),
             cpus: launch.cpus,
             memory_mib: launch.memory_mib,

@@ -252,6 +252,7 @@ mod tests {
             memory_mib: 512,
             disk_gib: 8,
             spec: serde_json::Value::Null,
+            network: kiln_pool::Network::default(),
             labels: Labels::new(),
         }
     }

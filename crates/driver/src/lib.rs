@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kiln_pool::instance::id_in_batch;
-use kiln_pool::{End, Life};
+use kiln_pool::{End, Life, Network};
 use kiln_wire::reach::Reach;
 
 pub use error::{DriverError, ErrorClass};
@@ -41,6 +41,8 @@ pub struct LaunchRequest {
     pub disk_gib: u32,
     /// Data for this driver alone, from its section of the pool file.
     pub spec: serde_json::Value,
+    /// What the instances may reach beside the public internet.
+    pub network: Network,
     /// The marks on the instances. The launch call itself sets them, and [`Driver::list`] returns them.
     pub labels: Labels,
 }

@@ -157,6 +157,7 @@ impl Engine {
             memory_mib: flavor.launch.memory_mib,
             disk_gib: flavor.launch.disk_gib,
             spec: flavor.launch.spec.clone(),
+            network: flavor.launch.network.clone(),
             labels: Labels::from([
                 (INSTALLATION_LABEL.to_owned(), self.installation.clone()),
                 (POOL_LABEL.to_owned(), pool.name.clone()),

@@ -198,6 +198,7 @@ impl Section for Amazon {
             disk_gib: json::number(&spec, "/disk/size").unwrap_or(DEFAULT_DISK_GIB),
             credentials,
             spec,
+            ..Launch::default()
         };
         let hibernate = launch.spec.pointer("/hibernate").and_then(Value::as_bool).unwrap_or(false);
         Instances { launch, hibernate }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::Network;
 use crate::schedule::Schedule;
 use crate::site::SiteId;
 
@@ -96,6 +97,8 @@ pub struct Launch {
     pub disk_gib: u32,
     /// Data for the driver alone, as in the file, without the credentials.
     pub spec: serde_json::Value,
+    /// What the instances may reach. It belongs to the launch, so that warm instances with another one are replaced.
+    pub network: Network,
     /// Keys of the cloud account that launches it. They are written nowhere and are no part of what is launched.
     #[serde(skip)]
     pub credentials: Credentials,
@@ -222,7 +225,7 @@ impl Config {
 mod tests {
     use serde_json::json;
 
-    use super::{Credentials, Launch};
+    use super::{Credentials, Launch, Network};
 
     #[test]
     fn the_digest_tells_launches_apart_but_not_who_pays() {
@@ -236,6 +239,8 @@ mod tests {
         assert_eq!(base.digest(), rotated.digest());
         assert_ne!(base, rotated, "a change of the keys is a change of the configuration");
         assert_ne!(base.digest(), larger.digest());
+        let opened = Launch { network: Network::open(), ..base.clone() };
+        assert_ne!(base.digest(), opened.digest(), "a warm instance reaches what was open at its launch");
         assert_eq!(base.credentials.get("secret"), Some("hunter1"));
         assert!(!format!("{base:?}").contains("hunter"), "they are not shown");
         assert!(!serde_json::to_string(&base).expect("JSON").contains("hunter"), "nor written down");

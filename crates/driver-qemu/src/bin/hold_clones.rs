@@ -46,6 +46,7 @@ async fn main() -> Result<(), Failure> {
             count: 1,
             place: String::new(),
             spec: serde_json::Value::Null,
+            network: kiln_pool::Network::default(),
             image: image.clone(),
             cpus: 2,
             memory_mib,

@@ -87,6 +87,7 @@ mod tests {
             count: 1,
             place: String::new(),
             spec: serde_json::Value::Null,
+            network: kiln_pool::Network::default(),
             image: "debian".to_owned(),
             cpus: 1,
             memory_mib: 512,

@@ -65,6 +65,7 @@ impl Rig {
             count: 1,
             place: String::new(),
             spec: serde_json::Value::Null,
+            network: kiln_pool::Network::default(),
             image: IMAGE.to_owned(),
             cpus: 2,
             memory_mib: MEMORY_MIB,

@@ -23,7 +23,7 @@ impl World {
         if let Some(refused) = self.no_room(driver, &pool, request) {
             return refused;
         }
-        let asked = format!("{:?}", (request.count, &request.place, &request.image, &request.spec));
+        let asked = format!("{:?}", (request.count, &request.place, &request.image, &request.spec, &request.network));
         let Some(cloud) = self.clouds.get_mut(driver) else { return (Err(error(ErrorClass::Invalid, "no cloud")), 0) };
         match cloud.tokens.get(&request.token) {
             Some(first) if *first != asked => {

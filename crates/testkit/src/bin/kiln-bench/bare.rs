@@ -10,6 +10,7 @@ use kiln_agent_client::Credentials;
 use kiln_driver::{Driver as _, Labels, LaunchRequest};
 use kiln_driver_process::{ProcessDriver, ProcessSection, Settings, built_agent};
 use kiln_engine::Agents as _;
+use kiln_pool::Network;
 use kiln_pool::config::Launch;
 use kiln_pool::instance::Batch;
 use kiln_pool_file::Section as _;
@@ -41,6 +42,7 @@ async fn launch(driver: &ProcessDriver, agents: &PooledAgents, n: usize) -> anyh
         memory_mib,
         disk_gib,
         spec,
+        network: Network::default(),
         labels: Labels::new(),
     };
     let launched = driver.launch(&request).await?.pop().context("nothing was launched")?;
