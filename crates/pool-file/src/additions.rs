@@ -8,12 +8,11 @@ use kiln_document::schema::{Shape, did_you_mean};
 use kiln_document::yaml::Node;
 use kiln_pool::config::Ages;
 use kiln_pool::schedule::{Schedule, ScheduleError};
-use kiln_pool::{Pool, Timing};
+use kiln_pool::{Network, Pool, Timing};
 
 use crate::reader::{Reader, Words, spoken};
 use crate::section::Section;
-use crate::tables;
-use crate::variant;
+use crate::{network, tables, variant};
 
 /// Sensible ages and times, in seconds.
 const AGES_S: RangeInclusive<u64> = 60..=366 * 86_400;
@@ -33,6 +32,7 @@ pub(crate) struct OfPool {
     pub fallbacks: Vec<String>,
     pub imds: bool,
     pub docker_socket: bool,
+    pub network: Network,
 }
 
 /// Reads the additions of the pool `name`.
@@ -57,7 +57,8 @@ pub(crate) fn of_pool(
     let fallbacks = fallbacks(&own, name, pools, reader);
     let imds = reader.switch(&own, "imds").unwrap_or_default();
     let docker_socket = reader.switch(&own, "docker_socket").unwrap_or_default();
-    OfPool { schedules, ages, fallbacks, imds, docker_socket }
+    let network = network::of_pool(&own, section, reader);
+    OfPool { schedules, ages, fallbacks, imds, docker_socket, network }
 }
 
 fn schedule(node: &Node, variants: &[variant::Entry], limit: u32, reader: &mut Reader<'_>) -> Option<Schedule> {

@@ -56,7 +56,10 @@ pub(crate) fn read(
     let variants = variant::read(node, section, reader);
     let tenants = tenant::read(node, section, reader);
     let own = additions::of_pool(node, name, pools, &variants, limit, section, reader);
-    let flavors = flavors::all(Parts { pool: name, place, section, spec, warm, variants, tenants }, reader);
+    let mut flavors = flavors::all(Parts { pool: name, place, section, spec, warm, variants, tenants }, reader);
+    for flavor in &mut flavors {
+        flavor.launch.network.clone_from(&own.network);
+    }
     tell_too_many(&flavors, limit, place, reader);
     Some(Pool {
         name: name.to_owned(),

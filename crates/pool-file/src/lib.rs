@@ -22,6 +22,7 @@ mod flavors;
 mod instance;
 mod limit;
 mod load;
+mod network;
 mod reader;
 mod secrets;
 mod spec;

@@ -55,6 +55,11 @@ pub trait Section: fmt::Debug + Send + Sync {
     /// Reports keys of a pool's `kiln` mapping that the driver has no use for.
     fn check_additions(&self, _own: &Node, _reader: &mut Reader<'_>) {}
 
+    /// Returns whether the driver closes and opens what a pool's `kiln.network` says. Otherwise the key is warned about.
+    fn isolates(&self) -> bool {
+        false
+    }
+
     /// Adds data of the pool as a whole to its spec.
     fn complete(&self, _spec: &mut Value, _platform: &Platform) {}
 

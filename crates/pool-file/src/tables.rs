@@ -91,6 +91,17 @@ pub(crate) static ADDITIONS: Table = Table::closed(
             Shape::Bool,
             "whether containers see the engine's socket, and so are root in the VM",
         ),
+        Key::read("network", Shape::Of(&NETWORK), "what instances may reach beside the public internet"),
+    ],
+);
+
+/// What instances may reach.
+pub(crate) static NETWORK: Table = Table::closed(
+    "`network`",
+    &[
+        Key::read("isolation", Shape::Bool, "whether only public addresses are open"),
+        Key::read("allow", Shape::List(&Shape::Text), "networks that are open as a whole"),
+        Key::read("allow_hosts", Shape::List(&Shape::Text), "addresses that are open at one port"),
     ],
 );
 
@@ -143,7 +154,7 @@ mod tests {
     #[test]
     fn the_documentation_names_all_keys() {
         let text = include_str!("../../../docs/pool-file.md");
-        let ours: &[&Table] = &[&ADDITIONS, &SCHEDULE, &AGES, &VARIANT_ADDITIONS, &TIMING];
+        let ours: &[&Table] = &[&ADDITIONS, &NETWORK, &SCHEDULE, &AGES, &VARIANT_ADDITIONS, &TIMING];
         for table in INCUMBENT.iter().chain(Amazon.incumbent_tables()).chain(ours) {
             for key in table.keys {
                 let named =

@@ -494,6 +494,25 @@ fn additions() {
             ),
             ("imds is a word", "wrong-type", INVALID, kiln("imds: open")),
             ("docker_socket is a word", "wrong-type", INVALID, kiln("docker_socket: mounted")),
+            ("isolation is a word", "wrong-type", INVALID, kiln("network: {isolation: strict}")),
+            ("a misspelt opening", "unknown-key", INVALID, kiln("network: {allow_host: ['10.1.2.3:443']}")),
+            ("a host without a port", "bad-opening", INVALID, kiln("network: {allow_hosts: [10.1.2.3]}")),
+            ("a host by its name", "bad-opening", INVALID, kiln("network: {allow_hosts: ['db.example:5432']}")),
+            ("a network with host bits", "bad-opening", INVALID, kiln("network: {allow: [10.1.2.3/8]}")),
+            (
+                "openings of what is not closed",
+                "no-effect",
+                WARNING,
+                kiln("network: {isolation: off, allow: [10.0.0.0/8]}"),
+            ),
+            (
+                "openings where nothing isolates",
+                "no-effect",
+                WARNING,
+                "instances:\n- name: cloud\n  type: amazon\n  spec: {ami: ami-1, size: m6i.large}\n  \
+                 kiln: {network: {isolation: off}}\n"
+                    .to_owned(),
+            ),
         ],
     );
 }

@@ -5,7 +5,7 @@ mod sections;
 use std::fmt::Write as _;
 
 use kiln_document::Severity;
-use kiln_pool::{Config, Flavor, Pool, Timing};
+use kiln_pool::{Config, Flavor, Network, Pool, Timing};
 use kiln_pool_file::amazon::Amazon;
 use kiln_pool_file::{Loaded, Options, load};
 
@@ -75,6 +75,9 @@ fn dump_flavor(flavor: &Flavor, out: &mut String) {
         "    {:?}, {} cpus, {} MiB, {} GiB, {}",
         launch.image, launch.cpus, launch.memory_mib, launch.disk_gib, launch.spec
     );
+    if launch.network != Network::default() {
+        let _ = writeln!(out, "    {}", serde_json::to_string(&launch.network).expect("JSON"));
+    }
 }
 
 #[test]
@@ -107,6 +110,9 @@ instances:
     fallbacks: [spare, spare]
     imds: true
     docker_socket: true
+    network:
+      allow: [fd00::/8, 10.1.0.0/16, 10.1.0.0/16]
+      allow_hosts: ['127.0.0.1:5000', 10.2.3.4:443]
 - {name: spare, type: shed, limit: 2, spec: {image: ubuntu-24.04}}
 ",
     );

@@ -9,8 +9,8 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// Most openings of one pool, networks and addresses together. Each connection of an instance is compared with them.
-pub const MAX_OPENINGS: usize = 256;
+/// Most networks of one pool, and most addresses. Each connection of an instance is compared with them.
+pub const MAX_OPENINGS: usize = 128;
 
 /// What the instances of a flavor may reach.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -65,6 +65,10 @@ impl Section for Shed {
         }
     }
 
+    fn isolates(&self) -> bool {
+        true
+    }
+
     fn vary(&self, spec: &mut Value, variant: &Variant, _: &mut Reader<'_>) {
         if let Some(image) = &variant.image_name {
             json::put(spec, &["image"], image.as_str().into());
