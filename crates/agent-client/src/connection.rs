@@ -8,6 +8,9 @@
 //! HTTP/2 shares one flow-control window among all answers of a connection. A reader that does not read would fill it,
 //! and no other answer could pass. So nothing whose reader may be slow goes over the control connection.
 
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +81,26 @@ pub(crate) fn connect(
         .pool_idle_timeout(BULK_IDLE);
     let bulk = Bulk::new(bulk.build().map_err(AgentError::client)?);
     Ok((control.build().map_err(AgentError::client)?, bulk, base))
+}
+
+/// A folder that is kept open as long as sockets in it may be connected to.
+pub(crate) type Folder = Option<Arc<File>>;
+
+/// Longest path of a Unix socket: `sun_path` without the zero at its end.
+const PATH_MAX_BYTES: usize = 107;
+
+/// Returns a way to the same agent that the kernel takes: the path of a socket that is too long for an address begins with its folder's
+/// descriptor. A folder that is not there is not reached, as a socket that is not there.
+pub(crate) fn shortened(reach: &Reach) -> (Reach, Folder) {
+    if let Reach::Unix(path) = reach
+        && path.as_os_str().len() > PATH_MAX_BYTES
+        && let Some((folder, name)) = path.parent().zip(path.file_name())
+        && let Ok(folder) = File::open(folder)
+    {
+        let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+        return (Reach::Unix(short), Some(Arc::new(folder)));
+    }
+    (reach.clone(), None)
 }
 
 fn builder(reach: &Reach, server_name: &str) -> reqwest::ClientBuilder {

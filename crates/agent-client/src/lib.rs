@@ -96,13 +96,17 @@ pub struct Agent {
     epoch: Option<HeaderValue>,
     /// Whether a wait for a step's end has lost its connection and made no other one.
     is_out_of_reach: Arc<watch::Sender<bool>>,
+    /// That of a socket whose path is too long for an address.
+    _folder: connection::Folder,
 }
 
 impl Agent {
     /// Makes a client of the agent at `reach`, whose certificate must carry `server_name`. It connects at the first call.
     pub fn new(reach: &Reach, server_name: &str, credentials: &Credentials) -> Result<Self, AgentError> {
-        let (control, bulk, base) = connection::connect(reach, server_name, credentials)?;
-        Ok(Self { control, bulk, base, passed_on: false, epoch: None, is_out_of_reach: Arc::default() })
+        let (reach, folder) = connection::shortened(reach);
+        let (control, bulk, base) = connection::connect(&reach, server_name, credentials)?;
+        let is_out_of_reach = Arc::default();
+        Ok(Self { control, bulk, base, passed_on: false, epoch: None, is_out_of_reach, _folder: folder })
     }
 
     /// Makes a client that speaks to a stage's agent through the runner. `base` is the runner's URL of the stage. The runner passes on
@@ -112,7 +116,8 @@ impl Agent {
         // A runner speaks HTTP/1.1, in which each request has a connection of its own.
         let bulk = Bulk::new(http.clone());
         let base = base.trim_end_matches('/').to_owned();
-        Self { control: http, bulk, base, passed_on: true, epoch: None, is_out_of_reach: Arc::default() }
+        let is_out_of_reach = Arc::default();
+        Self { control: http, bulk, base, passed_on: true, epoch: None, is_out_of_reach, _folder: None }
     }
 
     /// Returns a client over the same connections that names the stage in each call. An agent that was set up for another stage, or has
