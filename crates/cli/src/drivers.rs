@@ -1,7 +1,9 @@
 //! The drivers of this program, and their creation. Nothing else in this crate names them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -85,6 +87,11 @@ pub fn peers() -> Peers {
         let connections: Vec<_> = connections.iter().map(connection).collect();
         qemu::peers(&connections).into_iter().map(peer).collect()
     }))
+}
+
+/// Runs the warden of a local VM if that is what this program was started for. Only Kiln starts it so.
+pub fn as_warden(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    args.next().is_some_and(|word| word == kiln_driver_qemu::WARDEN).then(|| kiln_driver_qemu::warden(args))
 }
 
 fn agent_place(host: &HostArgs) -> anyhow::Result<PathBuf> {

@@ -11,6 +11,7 @@ use crate::images;
 use crate::paths::Layout;
 use crate::settings::Settings;
 use crate::vm::binary::Binary;
+use crate::vm::isolation;
 use crate::vm::kvm::{self, Trouble};
 
 /// The oldest QEMU whose snapshots are known to load.
@@ -46,6 +47,7 @@ pub async fn doctor(layout: &Layout, settings: &Settings) -> Vec<Check> {
         required("qemu-img", qemu_img, INSTALL_QEMU),
         kvm_check(layout, &version),
         sandbox_check(binary.as_ref()),
+        isolation_check(settings).await,
         own_uid_check(),
         bounds_check(),
         builder("mmdebstrap", version_of(Path::new("mmdebstrap"), &["--version"]).await),
@@ -132,6 +134,23 @@ fn sandbox_check(binary: Option<&Binary>) -> Check {
         None => "without QEMU there is nothing to lock up",
     };
     Check { name: "sandbox", ok, optional: true, detail: detail.to_owned(), remedy: String::new() }
+}
+
+/// Tries whether VMs can be isolated here: starts a warden, with its namespaces and its filter, and a QEMU that only tells its version.
+pub async fn isolation_check(settings: &Settings) -> Check {
+    let (warden, qemu) = (settings.warden.clone(), settings.qemu.clone());
+    let tried = tokio::task::spawn_blocking(move || isolation::try_out(&warden, &qemu)).await;
+    let tried = tried.unwrap_or_else(|error| Err(error.to_string()));
+    let ok = tried.is_ok();
+    let detail = tried.err().unwrap_or_else(|| {
+        "a VM reaches the public internet, and nothing of this host and its networks that is not opened".to_owned()
+    });
+    let remedy = if ok {
+        String::new()
+    } else {
+        "kiln run --without-isolation, or `isolation: off` in the pool file".to_owned()
+    };
+    Check { name: "isolation", ok, optional: false, detail, remedy }
 }
 
 fn own_uid_check() -> Check {

@@ -14,7 +14,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use kiln_agent_client::Credentials;
 use kiln_driver::{Abilities, Driver, DriverError, Labels, LaunchRequest, Launched, Listed};
-use kiln_pool::{End, EndKind, Life, SiteId};
+use kiln_pool::{End, EndKind, Life, Network, SiteId};
 use kiln_tls::Authority;
 use tokio::sync::OnceCell;
 
@@ -143,7 +143,7 @@ impl QemuDriver {
     /// # Errors
     /// When there is no such image, or it does not come up.
     pub async fn ensure_golden(&self, image: &str, shape: Shape) -> Result<(), QemuError> {
-        self.inner.golden(image, shape, &Wish::default()).await.map(drop)
+        self.inner.golden(image, shape, &Wish::default(), &Network::default()).await.map(drop)
     }
 
     #[cfg(test)]
@@ -174,7 +174,13 @@ impl Inner {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn golden(&self, image: &str, shape: Shape, wish: &Wish) -> Result<Arc<Golden>, QemuError> {
+    async fn golden(
+        &self,
+        image: &str,
+        shape: Shape,
+        wish: &Wish,
+        network: &Network,
+    ) -> Result<Arc<Golden>, QemuError> {
         let image = self.image(image, wish).await?;
         // Held while it is built, so that eight launches at once build it once.
         let mut goldens = self.goldens.lock().await;
@@ -182,7 +188,7 @@ impl Inner {
         if let Some(golden) = goldens.get(&key) {
             return Ok(Arc::clone(golden));
         }
-        let golden = Arc::new(self.make_golden(&image, shape, wish).await?);
+        let golden = Arc::new(self.make_golden(&image, shape, wish, network).await?);
         if self.proven.contains(golden.key()) {
             golden.prove();
         }
@@ -212,7 +218,13 @@ impl Inner {
         Ok(binary)
     }
 
-    async fn make_golden(&self, image: &Image, shape: Shape, wish: &Wish) -> Result<Golden, QemuError> {
+    async fn make_golden(
+        &self,
+        image: &Image,
+        shape: Shape,
+        wish: &Wish,
+        network: &Network,
+    ) -> Result<Golden, QemuError> {
         let binary = self.binary.get_or_try_init(|| self.look()).await?;
         let kernel = image.kernel.then(|| image.kernel_file());
         let decide = kvm::decide(
@@ -240,6 +252,8 @@ impl Inner {
             image,
             shape,
             wish,
+            // The steps of one launch are not those of another: what one opens is not open here.
+            network: wish.opened(Network { isolated: network.isolated, ..Network::default() }),
         };
         recipe.ensure().await
     }
@@ -275,7 +289,9 @@ impl Inner {
         let work = async {
             let shape = Shape { cpus: request.cpus, memory_mib: request.memory_mib, disk_gib: request.disk_gib };
             let wish = Wish::of(&request.spec)?;
-            let golden = self.golden(&request.image, shape, &wish).await?;
+            let opened = LaunchRequest { network: wish.opened(request.network.clone()), ..request.clone() };
+            let request = &opened;
+            let golden = self.golden(&request.image, shape, &wish, &request.network).await?;
             let error = match Instance::start(request, &golden, &self.owner, slot.hold_files().await).await {
                 Ok(instance) => return Ok((golden, instance)),
                 Err(error) => error,
@@ -291,7 +307,7 @@ impl Inner {
             self.forget(&golden).await;
             // Its lock goes with it, or the next one would wait for this one.
             drop(golden);
-            let golden = self.golden(&request.image, shape, &wish).await?;
+            let golden = self.golden(&request.image, shape, &wish, &request.network).await?;
             let instance = Instance::start(request, &golden, &self.owner, slot.hold_files().await).await?;
             Ok((golden, instance))
         };

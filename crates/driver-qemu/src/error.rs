@@ -128,6 +128,12 @@ pub enum QemuError {
     /// Container images do not get into an image.
     #[error(transparent)]
     Containers(#[from] ContainerError),
+    /// This host cannot keep VMs apart.
+    #[error(
+        "{0}; a VM that reaches all that this host does takes none of it: `kiln run --without-isolation`, or `isolation: off` \
+         in the pool's `kiln.network`"
+    )]
+    NotIsolated(String),
     /// Somebody ended it while it was being started.
     #[error("instance {0} was destroyed while it was starting")]
     Cancelled(String),
@@ -219,6 +225,7 @@ impl QemuError {
             | Self::BadImage { .. }
             | Self::NoMirror(_)
             | Self::Invalid(_)
+            | Self::NotIsolated(_)
             | Self::UserData(_)
             | Self::Cancelled(_)
             | Self::ProgramMissing { .. } => ErrorClass::Invalid,

@@ -95,7 +95,7 @@ fn vm(layout: &Layout, id: &str, written_kib: u32) -> Child {
     std::io::Read::read_exact(child.stdout.as_mut().expect("its output"), &mut [0; 3]).expect("it is up");
     let mut record = Record::intent(&request(id), "key");
     record.process = Some(ProcessName::of(child.id()));
-    let (agent, server_name) = (([127, 0, 0, 1], 9079).into(), "golden".to_owned());
+    let (agent, server_name) = (std::net::SocketAddr::from(([127, 0, 0, 1], 9079)).into(), "golden".to_owned());
     record.answer = Some(Answer { agent, server_name, needs_claim: true, phases: [Duration::ZERO; 2] });
     record.write(&dir).expect("write");
     child

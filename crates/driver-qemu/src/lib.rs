@@ -11,11 +11,12 @@
 //! them in its listing, with their labels and addresses, and can end them. A service manager must be told not to kill them
 //! along with the service (systemd: `KillMode=process`).
 //!
-//! A VM reaches the network through QEMU's own user-mode stack. That stack also lets it reach the host's loopback, as
-//! 10.0.2.2: a service on this host that trusts whoever connects from loopback trusts the steps too, unless it asks [`peers`].
+//! A VM reaches the network through QEMU's own user-mode stack, in a network that is empty: its **warden**, a small process beside
+//! each QEMU, makes the connections that its launch allows. Whoever opens the host's loopback to a VM, which sees it as 10.0.2.2, lets
+//! the steps reach services that trust whoever connects from there, unless they ask [`peers`].
 //!
 //! ```text
-//! driver ─► clone ─► golden ─► containers ─► images ─► vm (one QEMU) ─► host (processes, programs, locks, files)
+//! driver ─► clone ─► golden ─► containers ─► images ─► vm (one QEMU) ─► warden ─► host (processes, programs, locks, files)
 //! ```
 //! A folder uses those to its right, and no file uses one that uses it.
 //!
@@ -39,10 +40,11 @@ mod progress;
 mod section;
 mod settings;
 mod vm;
+mod warden;
 
 pub use clone::owner::Ownership;
 pub use containers::{ContainerError, Preloaded, Pull};
-pub use doctor::{Check, doctor};
+pub use doctor::{Check, doctor, isolation_check};
 pub use driver::{AgentBinary, NAME, QemuDriver};
 pub use error::QemuError;
 pub use golden::of_image::GoldenUse;
@@ -56,3 +58,4 @@ pub use settings::Settings;
 pub use vm::accel::{Accel, AccelChoice};
 pub use vm::kvm::PROBE_LIMIT;
 pub use vm::machine::Shape;
+pub use warden::{WARDEN, WardenProgram, warden};

@@ -7,6 +7,7 @@
 //! cache/kvm.json
 //! state/vms/OWNER/owner.lock                              OWNER: PID-START-SERIAL, or named-NAME
 //! state/vms/OWNER/INSTANCE/{vm.json, overlay.qcow2?}      the overlay until QEMU has it open
+//! state/vms/OWNER/INSTANCE/agent.sock                     where the agent of an isolated VM answers
 //! state/vms/named-NAME/INSTANCE/{process.lock, monitor, console.log, errors.log}
 //! ```
 

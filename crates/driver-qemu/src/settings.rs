@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::host::room::Policy;
 use crate::images::build::Addition;
 use crate::vm::accel::AccelChoice;
+use crate::warden::WardenProgram;
 
 /// Settings of local VMs.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Settings {
     pub disk_watermark_mib: u32,
     /// The VMs of this host may declare this many times its memory.
     pub memory_overcommit: f64,
+    /// What starts the wardens of isolated VMs.
+    pub warden: WardenProgram,
     /// Further settings of the agent.
     pub agent_env: BTreeMap<String, String>,
 }
@@ -63,6 +66,7 @@ impl Default for Settings {
             disk_reserve_mib: 2048,
             disk_watermark_mib: 1024,
             memory_overcommit: 1.0,
+            warden: WardenProgram::default(),
             agent_env: BTreeMap::new(),
         }
     }

@@ -6,16 +6,33 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use kiln_agent_client::{Agent, Credentials};
 use kiln_driver::{Driver, LaunchRequest};
-use kiln_driver_qemu::{AgentBinary, Layout, Listener, Ownership, Progress, QemuDriver, Settings, Shape};
+use kiln_driver_qemu::{
+    AgentBinary, Layout, Listener, Ownership, Progress, QemuDriver, Settings, Shape, WARDEN, warden,
+};
 
 type Failure = Box<dyn std::error::Error>;
 
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|word| word == WARDEN) {
+        return warden(args);
+    }
+    match hold() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn hold() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [cache, state, agent, image, count, rest @ ..] = &args[..] else {
         return Err("usage: hold_clones CACHE STATE AGENT IMAGE COUNT [MEMORY_MIB [NAME]]".into());

@@ -184,7 +184,7 @@ mod tests {
         fn write(&mut self, process: Option<ProcessName>, answered: bool) {
             self.record.process = process;
             self.record.answer = answered.then(|| Answer {
-                agent: ([127, 0, 0, 1], 9079).into(),
+                agent: std::net::SocketAddr::from(([127, 0, 0, 1], 9079)).into(),
                 server_name: "golden".to_owned(),
                 needs_claim: true,
                 phases: [Duration::ZERO; 2],

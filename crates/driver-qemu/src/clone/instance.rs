@@ -1,6 +1,7 @@
 //! A clone of a golden VM: its files, its process, its address.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use kiln_driver::user_data::AGENT_PORT;
 use kiln_driver::{LaunchRequest, Launched};
 use kiln_pool::{End, EndKind};
+use kiln_wire::reach::Reach;
 use serde_json::json;
 use tokio::sync::OwnedMutexGuard;
 
@@ -22,6 +24,7 @@ use crate::golden::saved::Golden;
 use crate::host::files::{STAT_BLOCK_BYTES, private_dir};
 use crate::host::{aside, lock, proc};
 use crate::vm::machine::{self, Life};
+use crate::vm::monitor::AGENT_SOCKET;
 use crate::vm::qemu::{Silent, Vm};
 use crate::vm::qmp::Qmp;
 
@@ -63,25 +66,22 @@ impl Instance {
         let mut clock = Instant::now();
         let mut phase = || std::mem::replace(&mut clock, Instant::now()).elapsed();
 
+        let isolated = request.network.isolated;
         let make = make(request, golden, owner, Arc::clone(&half))?;
         let Made { silent, state_number, mut record, .. } = aside(make).await?;
         let (mut vm, mut qmp) = silent.speak().await?;
         let spawn = phase();
 
-        let port = match load(&mut qmp, state_number).await {
-            Ok(port) => port,
+        let agent = match load(&mut qmp, state_number, isolated.then_some(&dir)).await {
+            Ok(agent) => agent,
             Err(_) if !vm.is_running() => return Err(vm.ended_early()),
             Err(error) => {
                 vm.end().await;
                 return Err(error);
             }
         };
-        let answer = Answer {
-            agent: ([127, 0, 0, 1], port).into(),
-            server_name: golden.server_name.clone(),
-            needs_claim: true,
-            phases: [spawn, phase()],
-        };
+        let answer =
+            Answer { agent, server_name: golden.server_name.clone(), needs_claim: true, phases: [spawn, phase()] };
         let launched = answer.launched(id);
         record.answer = Some(answer);
         let disk = aside(settle(record, Arc::clone(&half))).await?;
@@ -164,7 +164,7 @@ fn make(
     let (id, life) = (request.token.clone(), owner.life());
     let mut record = Record::intent(request, golden.key());
     let (template, state) = (golden.overlay_template(), golden.state_file());
-    let machine = golden.clone_machine(&id, half.dir.join(machine::OVERLAY), life);
+    let machine = golden.clone_machine(&id, &half.dir, life, &request.network);
     let golden_in_use = golden.hold()?;
     Ok(move || {
         let dir = &half.dir;
@@ -177,9 +177,14 @@ fn make(
         let silent = match life {
             Life::Tied => Vm::spawn(&id, machine.assemble(vec![state])?)?,
             Life::Lasting => {
-                // QEMU itself holds both locks, so that they say the truth whoever dies.
-                let inherit = vec![state, golden_in_use, adopt::sign_of_life(dir)?];
-                Vm::spawn_lasting(&id, machine.assemble(inherit)?, dir)?
+                // QEMU itself holds both locks, so that they say the truth whoever dies; its warden holds the sign too.
+                let sign = adopt::sign_of_life(dir)?;
+                let number = sign.as_raw_fd();
+                let mut assembled = machine.assemble(vec![state, golden_in_use, sign])?;
+                if let Some(guard) = &mut assembled.guard {
+                    guard.sign_of_life = Some(number);
+                }
+                Vm::spawn_lasting(&id, assembled, dir)?
             }
         };
         record.process = Some(silent.name().clone());
@@ -200,12 +205,16 @@ fn settle(record: Record, half: Arc<HalfMade>) -> impl FnOnce() -> Result<File, 
     }
 }
 
-async fn load(qmp: &mut Qmp, state: i32) -> Result<u16, QemuError> {
+/// Gives a clone the golden VM's state, and returns where its agent answers. `isolated` is the directory of one that is.
+async fn load(qmp: &mut Qmp, state: i32, isolated: Option<&PathBuf>) -> Result<Reach, QemuError> {
     qmp.ignore_shared_memory().await?;
     qmp.execute("migrate-incoming", json!({ "uri": format!("fd:{state}") })).await?;
     qmp.wait_loaded(LOAD_LIMIT).await?;
     qmp.execute("cont", json!({})).await?;
-    qmp.forwarded_port(AGENT_PORT).await
+    match isolated {
+        Some(dir) => Ok(Reach::Unix(dir.join(AGENT_SOCKET))),
+        None => Ok(SocketAddr::from(([127, 0, 0, 1], qmp.forwarded_port(AGENT_PORT).await?)).into()),
+    }
 }
 
 /// Removes the files of an instance whose start failed or was given up, when nothing works on them any more.

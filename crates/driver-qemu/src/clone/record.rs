@@ -1,10 +1,10 @@
 //! What is written down about an instance, in its directory: enough to end it, and to take it over, without having made it.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use kiln_driver::{Labels, LaunchRequest, Launched};
+use kiln_wire::reach::Reach;
 use serde::{Deserialize, Serialize};
 
 use crate::error::QemuError;
@@ -32,7 +32,7 @@ pub(crate) struct Record {
 /// What its launch was answered, but the id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answer {
-    pub(crate) agent: SocketAddr,
+    pub(crate) agent: Reach,
     pub(crate) server_name: String,
     pub(crate) needs_claim: bool,
     /// How long each of [`PHASES`] took.
@@ -43,7 +43,7 @@ impl Answer {
     pub(crate) fn launched(&self, id: &str) -> Launched {
         Launched {
             id: id.to_owned(),
-            reach: Some(self.agent.into()),
+            reach: Some(self.agent.clone()),
             server_name: self.server_name.clone(),
             needs_claim: self.needs_claim,
             phases: PHASES.into_iter().zip(self.phases).collect(),
@@ -145,7 +145,7 @@ mod tests {
         let mut record = Record::intent(&request(), "key");
         record.process = Some(ProcessName::of(std::process::id()));
         record.answer = Some(Answer {
-            agent: ([127, 0, 0, 1], 9079).into(),
+            agent: Reach::Unix(dir.path().join("agent.sock")),
             server_name: "golden".to_owned(),
             needs_claim: true,
             phases: [Duration::from_millis(7), Duration::from_millis(90)],

@@ -16,7 +16,7 @@ use crate::progress::Task;
 use crate::vm::binary::Binary;
 use crate::vm::confinement::Confinement;
 use crate::vm::kvm;
-use crate::vm::machine::{DirectKernel, KERNEL_LINE, Life, Machine, Role};
+use crate::vm::machine::{DirectKernel, KERNEL_LINE, Life, Link, Machine, Role};
 use crate::vm::qemu::Vm;
 
 /// What the script says when the engine answers.
@@ -70,6 +70,7 @@ pub(super) async fn load(
         firmware: None,
         role: Role::Golden,
         life: Life::Tied,
+        link: Link::None,
         confinement: Confinement::of(NAME, binary.sandbox, accel),
     };
     task.step("starting an engine that loads them");

@@ -13,6 +13,7 @@ mod credentials;
 mod error;
 mod fetch;
 mod loader;
+mod openings;
 mod preload;
 mod reference;
 mod registry;

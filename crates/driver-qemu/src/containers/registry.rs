@@ -24,7 +24,7 @@ const STALL_LIMIT: Duration = Duration::from_secs(60);
 const DOCKER_HUB: &str = "docker.io";
 
 /// The host's loopback, as VMs reach it.
-const HOST_IN_VMS: &str = "10.0.2.2";
+pub(super) const HOST_IN_VMS: &str = "10.0.2.2";
 const LOOPBACK: &str = "127.0.0.1";
 
 /// A client of all registries.

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use kiln_agent_client::{Agent, Credentials};
 use kiln_driver::user_data::{AGENT_PORT, SETTLED_LINE, UserData};
+use kiln_pool::Network;
 use kiln_tls::Authority;
+use kiln_wire::reach::Reach;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -34,7 +36,8 @@ use crate::settings::Settings;
 use crate::vm::accel::Accel;
 use crate::vm::binary::Binary;
 use crate::vm::confinement::Confinement;
-use crate::vm::machine::{DirectKernel, KERNEL_LINE, Life, Machine, Role, Shape};
+use crate::vm::machine::{DirectKernel, KERNEL_LINE, Life, Link, Machine, Role, Shape};
+use crate::vm::monitor::AGENT_SOCKET;
 use crate::vm::qemu::Vm;
 use crate::vm::qmp::Qmp;
 
@@ -65,6 +68,8 @@ pub(crate) struct Recipe<'a> {
     pub(crate) shape: Shape,
     /// What a pool wants in it. The container images are in the image already.
     pub(crate) wish: &'a Wish,
+    /// What is open to it while it boots; nothing of it is saved.
+    pub(crate) network: Network,
 }
 
 /// A clone that nobody claims powers itself off after this.
@@ -87,6 +92,7 @@ impl Recipe<'_> {
                 shelf::touch(&shared);
                 let machine = self.machine(&dir, &record.server_name);
                 return Ok(Golden {
+                    warden: self.settings.warden.clone(),
                     server_name: record.server_name,
                     key,
                     machine,
@@ -175,6 +181,7 @@ impl Recipe<'_> {
             firmware: self.settings.firmware.clone().filter(|_| !self.image.kernel),
             role: Role::Golden,
             life: Life::Tied,
+            link: Link::of(&self.settings.warden, &self.network, dir),
             confinement: Confinement::of(server_name, self.binary.sandbox, self.accel),
         }
     }
@@ -224,6 +231,10 @@ impl Recipe<'_> {
         let outcome = self.boot_and_save(&vm, &mut qmp, half, &server_name, task).await;
         vm.end().await;
         outcome?;
+        if self.network.isolated {
+            let socket = half.join(AGENT_SOCKET);
+            std::fs::remove_file(&socket).map_err(QemuError::io("remove", &socket))?;
+        }
         program::create_overlay(&self.settings.qemu_img, &half.join("overlay.qcow2"), &dir.join("disk.qcow2"), bytes)
             .await?;
         let record = Record {
@@ -250,9 +261,12 @@ impl Recipe<'_> {
         server_name: &str,
         task: &Task<'_>,
     ) -> Result<(), QemuError> {
-        let port = qmp.forwarded_port(AGENT_PORT).await?;
-        let agent = Agent::new(&SocketAddr::from(([127, 0, 0, 1], port)).into(), server_name, self.credentials)
-            .map_err(|e| QemuError::Certificate(e.to_string()))?;
+        let reach = match self.network.isolated {
+            true => Reach::Unix(half.join(AGENT_SOCKET)),
+            false => SocketAddr::from(([127, 0, 0, 1], qmp.forwarded_port(AGENT_PORT).await?)).into(),
+        };
+        let agent =
+            Agent::new(&reach, server_name, self.credentials).map_err(|e| QemuError::Certificate(e.to_string()))?;
         task.step("waiting for the agent to answer");
         self.await_phase(vm, "the agent answers", self.settings.boot_timeout, answers(&agent)).await?;
         drop(agent);

@@ -2,12 +2,15 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use kiln_pool::Network;
 
 use crate::error::QemuError;
 use crate::vm::confinement::Confinement;
-use crate::vm::machine::{Life, Machine, Role};
+use crate::vm::machine::{Life, Link, Machine, OVERLAY, Role};
+use crate::warden::WardenProgram;
 
 /// A saved golden VM, kept from being removed while this lives.
 #[derive(Debug)]
@@ -15,6 +18,7 @@ pub(crate) struct Golden {
     pub(crate) server_name: String,
     pub(super) key: String,
     pub(super) machine: Machine,
+    pub(super) warden: WardenProgram,
     pub(super) dir: PathBuf,
     pub(super) proven: AtomicBool,
     pub(super) in_use: File,
@@ -52,17 +56,18 @@ impl Golden {
         self.in_use.try_clone().map(OwnedFd::from).map_err(QemuError::io("keep the lock of", &self.dir))
     }
 
-    /// Returns the machine of a clone whose disk is `overlay`.
-    pub(crate) fn clone_machine(&self, id: &str, overlay: PathBuf, life: Life) -> Machine {
+    /// Returns the machine of a clone whose files are in `dir`.
+    pub(crate) fn clone_machine(&self, id: &str, dir: &Path, life: Life, network: &Network) -> Machine {
         let golden = self.machine.clone();
         let backing = [golden.disk].into_iter().chain(golden.backing).collect();
         let confinement = Confinement::of(id, golden.confinement.sandbox, golden.accel);
         Machine {
             name: id.to_owned(),
-            disk: overlay,
+            disk: dir.join(OVERLAY),
             backing,
             role: Role::Clone,
             life,
+            link: Link::of(&self.warden, network, dir),
             confinement,
             ..self.machine.clone()
         }

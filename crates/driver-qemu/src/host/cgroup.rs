@@ -10,6 +10,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// How the names of the groups begin.
 const PREFIX: &str = "kiln-vm-";
@@ -19,6 +20,9 @@ const NEEDED: [&str; 2] = ["memory", "pids"];
 const WANTED: &str = "io";
 /// Half of what others get when the disk is busy: the host, and who runs VMs, come first.
 const IO_WEIGHT: u32 = 50;
+/// How often, and with which pauses, the group of a VM that has ended is removed: its warden ends a moment later.
+const REMOVE_TRIES: u32 = 100;
+const REMOVE_PAUSE: Duration = Duration::from_millis(2);
 
 /// Bounds of one VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +145,16 @@ impl Group {
         let text = fs::read_to_string(self.0.join("memory.events")).unwrap_or_default();
         let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
         count.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
+    }
+
+    /// Removes it when the last of its processes is gone, which was killed with the VM; blocks for a short while at most.
+    pub(crate) fn remove_soon(&self) {
+        for _ in 0..REMOVE_TRIES {
+            match fs::remove_dir(&self.0) {
+                Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => std::thread::sleep(REMOVE_PAUSE),
+                Ok(()) | Err(_) => return,
+            }
+        }
     }
 
     fn set(&self, file: &str, value: &str) -> std::io::Result<()> {

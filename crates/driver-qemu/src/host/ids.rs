@@ -1,5 +1,6 @@
 //! User ids of VMs, where this process may give them some: each its own, which no account has.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// The first of the ids that VMs get. systemd's table of ids leaves this range to nobody (UIDS-GIDS, "unused").
@@ -10,7 +11,7 @@ const COUNT: u32 = 1 << 24;
 const NEEDED_CAPABILITIES: u64 = 1 << 0 | 1 << 6 | 1 << 7;
 
 /// Who a process runs as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ids {
     /// The user.
     pub(crate) uid: u32,

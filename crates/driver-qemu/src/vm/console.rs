@@ -9,6 +9,8 @@ use crate::host::lines::last_lines;
 
 /// How much of the end is kept.
 const KEPT_BYTES: usize = 64 * 1024;
+/// A line is cut to this when it is handed over.
+const LINE_MAX_BYTES: usize = 4096;
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -28,11 +30,24 @@ impl Tail {
     }
 
     /// Keeps the end of `stream` until it ends.
-    pub(crate) async fn follow(self, mut stream: impl AsyncRead + Unpin) {
+    pub(crate) async fn follow(self, stream: impl AsyncRead + Unpin) {
+        self.follow_lines(stream, |_| ()).await;
+    }
+
+    /// Keeps the end of `stream` until it ends, and hands over each of its lines.
+    pub(crate) async fn follow_lines(self, mut stream: impl AsyncRead + Unpin, mut each: impl FnMut(&str)) {
         let mut buffer = vec![0; 8192];
+        let mut line = Vec::new();
         // A read error is the end of the stream: the writer is gone either way.
         while let Ok(read @ 1..) = stream.read(&mut buffer).await {
             self.push(&buffer[..read]);
+            for part in buffer[..read].split_inclusive(|byte| *byte == b'\n') {
+                line.extend_from_slice(&part[..part.len().min(LINE_MAX_BYTES - line.len())]);
+                if part.ends_with(b"\n") {
+                    each(String::from_utf8_lossy(&line).trim_end());
+                    line.clear();
+                }
+            }
         }
     }
 
@@ -87,5 +102,16 @@ mod tests {
         assert!(tail.text().ends_with("the end"));
         assert!(tail.text().len() <= 2 * KEPT_BYTES + 8192);
         tail.holds("the end").await;
+    }
+
+    #[tokio::test]
+    async fn lines_are_handed_over_whole_or_cut() {
+        let mut input = b"one\ntwo\r\n".to_vec();
+        input.resize(3 * LINE_MAX_BYTES, b'x');
+        input.extend_from_slice(b"\nlast");
+        let mut lines = Vec::new();
+        Tail::new().follow_lines(&input[..], |line| lines.push(line.to_owned())).await;
+        assert_eq!(lines[..2], ["one", "two"]);
+        assert_eq!((lines.len(), lines[2].len()), (3, LINE_MAX_BYTES));
     }
 }

@@ -118,7 +118,7 @@ async fn probe(qemu: &Path, binary: &Binary, kernel: &Path) -> Result<(), Troubl
     command.args(["-chardev", "socket,id=monitor,fd=0", "-mon", "chardev=monitor,mode=control"]);
     command.args(["-chardev", "file,id=console,path=/dev/stdout", "-serial", "chardev:console"]);
     command.arg("-kernel").arg(kernel).args(["-append", "console=ttyS0 panic=0 nokaslr"]);
-    let assembled = Assembled { command, inherit: files.into_inherited(), confinement, bounds: None };
+    let assembled = Assembled { command, inherit: files.into_inherited(), confinement, bounds: None, guard: None };
     let probe = aside(move || Vm::spawn("the KVM probe", assembled)).await.map_err(|error| refused(&error))?;
     let (vm, _monitor) = probe.speak().await.map_err(|error| refused(&error))?;
     let outcome = tokio::select! {

@@ -1,12 +1,13 @@
 //! QEMU's command line. A golden VM and its clones must have the same devices, so both come from here.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kiln_driver::user_data::AGENT_PORT;
+use kiln_pool::Network;
 use serde::{Deserialize, Serialize};
 
 use crate::error::QemuError;
@@ -14,6 +15,8 @@ use crate::host::cgroup::Bounds;
 use crate::vm::accel::Accel;
 use crate::vm::confinement::Confinement;
 use crate::vm::descriptors::{Descriptors, option_value};
+use crate::vm::monitor;
+use crate::warden::WardenProgram;
 
 /// The kernel line for images whose kernel QEMU starts without a boot loader.
 pub(crate) const KERNEL_LINE: &str = "root=LABEL=root rootfstype=ext4 rw console=ttyS0 quiet random.trust_cpu=on \
@@ -56,7 +59,50 @@ pub(crate) struct Machine {
     pub(crate) firmware: Option<PathBuf>,
     pub(crate) role: Role,
     pub(crate) life: Life,
+    pub(crate) link: Link,
     pub(crate) confinement: Confinement,
+}
+
+/// How a VM is connected.
+#[derive(Debug, Clone)]
+pub(crate) enum Link {
+    /// Not at all.
+    None,
+    /// To the host's network, as the host is itself. Its agent answers on a port of the host's loopback.
+    Open,
+    /// To what its warden lets it reach. Its agent answers on a socket.
+    Isolated(Isolation),
+}
+
+impl Link {
+    /// That of a VM whose files are in `dir`.
+    pub(crate) fn of(warden: &WardenProgram, network: &Network, dir: &Path) -> Self {
+        match network.isolated {
+            true => Self::Isolated(Isolation { warden: warden.clone(), network: network.clone(), dir: dir.to_owned() }),
+            false => Self::Open,
+        }
+    }
+}
+
+/// What isolates a VM.
+#[derive(Debug, Clone)]
+pub(crate) struct Isolation {
+    pub(crate) warden: WardenProgram,
+    /// What is open.
+    pub(crate) network: Network,
+    /// The directory in which the socket of its agent is made.
+    pub(crate) dir: PathBuf,
+}
+
+/// What a warden takes beside QEMU's command line.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    pub(crate) warden: WardenProgram,
+    pub(crate) network: Network,
+    /// The socket on which the agent is asked for; none of a VM without one.
+    pub(crate) agent: Option<OwnedFd>,
+    /// The descriptor that is kept as long as the VM lives.
+    pub(crate) sign_of_life: Option<RawFd>,
 }
 
 /// Memory of QEMU itself: its code, its caches of disks, and pages of files that count as its own.
@@ -96,6 +142,8 @@ pub(crate) struct Assembled {
     pub(crate) confinement: Confinement,
     /// What it may take of the host; none: whatever it likes.
     pub(crate) bounds: Option<Bounds>,
+    /// Its warden; none: it is in this process's network.
+    pub(crate) guard: Option<Guard>,
 }
 
 /// How QEMU names the files of a machine.
@@ -136,11 +184,21 @@ impl Machine {
         let names = Names { memory, disks, seed, firmware, kernel, sets };
         let mut command = self.confinement.command(&self.qemu);
         command.args(self.arguments(&names));
+        let guard = match &self.link {
+            Link::None | Link::Open => None,
+            Link::Isolated(Isolation { warden, network, dir }) => Some(Guard {
+                warden: warden.clone(),
+                network: network.clone(),
+                agent: Some(monitor::listen_for_agent(dir)?),
+                sign_of_life: None,
+            }),
+        };
         Ok(Assembled {
             command,
             inherit: files.into_inherited(),
             confinement: self.confinement,
             bounds: Some(self.bounds()),
+            guard,
         })
     }
 
@@ -190,8 +248,18 @@ impl Machine {
         add(&["-device", "virtio-blk-pci,drive=root,bootindex=1,werror=report,rerror=report"]);
         add(&["-drive", &format!("if=none,id=seed,format=raw,readonly=on,file={}", names.seed)]);
         add(&["-device", "virtio-blk-pci,drive=seed"]);
-        add(&["-netdev", &format!("user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:0-:{AGENT_PORT}")]);
-        add(&["-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"]);
+        let host_port = match self.link {
+            Link::None => None,
+            // The kernel chooses one that is free.
+            Link::Open => Some(0),
+            // Nobody else is in its network.
+            Link::Isolated(_) => Some(AGENT_PORT),
+        };
+        if let Some(port) = host_port {
+            add(&["-netdev", &format!("user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:{port}-:{AGENT_PORT}")]);
+            add(&["-device", "virtio-net-pci,netdev=net,romfile="]);
+        }
+        add(&["-device", "virtio-rng-pci"]);
         if let Some(firmware) = &names.firmware {
             add(&["-bios", firmware]);
         }
@@ -249,6 +317,7 @@ mod tests {
             firmware: None,
             role,
             life: Life::Tied,
+            link: Link::Open,
             confinement: Confinement { sandbox: true, ids: None },
         }
     }

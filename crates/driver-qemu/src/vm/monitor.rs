@@ -1,4 +1,5 @@
-//! The socket on which the monitor of a VM that outlives its owner listens, in the instance's directory.
+//! The sockets of a VM in its instance's directory: the one on which the monitor of a VM that outlives its owner listens, and the one
+//! on which the agent of an isolated VM is asked for.
 //!
 //! QEMU gets the listening socket itself, so that a connection can be made before QEMU has begun. It serves one connection
 //! at a time: the driver's while it starts the VM; after that anybody who may enter the directory can ask, such as an operator.
@@ -11,16 +12,33 @@ use std::path::Path;
 use crate::error::QemuError;
 
 const SOCKET: &str = "monitor";
+/// The name of the socket on which the agent of an isolated VM is asked for, in its instance's directory.
+pub(crate) const AGENT_SOCKET: &str = "agent.sock";
 
 /// Makes the socket, and returns the listening end for QEMU and a connection to it.
 pub(crate) fn listen(dir: &Path) -> Result<(OwnedFd, UnixStream), QemuError> {
-    let path = dir.join(SOCKET);
-    let entered = File::open(dir).map_err(QemuError::io("open", dir))?;
-    // The address of a socket has 108 bytes, and a state directory may be deeper: it is named by its descriptor.
-    let short = format!("/proc/self/fd/{}/{SOCKET}", entered.as_raw_fd());
-    let made = UnixListener::bind(&short).and_then(|listener| Ok((listener, UnixStream::connect(&short)?)));
-    let (listener, stream) = made.map_err(QemuError::io("make a socket at", &path))?;
+    let (listener, stream) =
+        make(dir, SOCKET, |short| UnixListener::bind(short).and_then(|made| Ok((made, UnixStream::connect(short)?))))?;
     Ok((OwnedFd::from(listener), stream))
+}
+
+/// Makes the socket on which a VM's agent is asked for, in place of one that is left.
+pub(crate) fn listen_for_agent(dir: &Path) -> Result<OwnedFd, QemuError> {
+    make(dir, AGENT_SOCKET, |short| {
+        match std::fs::remove_file(short) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        UnixListener::bind(short)
+    })
+    .map(OwnedFd::from)
+}
+
+/// The address of a socket has 108 bytes, and a directory may be deeper: it is named by its descriptor.
+fn make<T>(dir: &Path, name: &str, bind: impl FnOnce(&Path) -> std::io::Result<T>) -> Result<T, QemuError> {
+    let entered = File::open(dir).map_err(QemuError::io("open", dir))?;
+    let short = format!("/proc/self/fd/{}/{name}", entered.as_raw_fd());
+    bind(short.as_ref()).map_err(QemuError::io("make a socket at", dir.join(name)))
 }
 
 #[cfg(test)]

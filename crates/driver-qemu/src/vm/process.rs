@@ -79,6 +79,14 @@ impl Process {
         &self.name
     }
 
+    /// Kills it, unless it was told to outlive its owner. Tells whether it has ended.
+    pub(crate) fn let_go(&self) -> bool {
+        if !self.outlives_us {
+            self.kill();
+        }
+        self.handle.ended_within(Some(Duration::ZERO)).unwrap_or(true)
+    }
+
     /// From now on it goes on when this value is dropped.
     pub(crate) fn outlive(&mut self) {
         self.outlives_us = true;
@@ -122,10 +130,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.outlives_us {
-            // Its files are removed next, and whoever gave it up is told that it is gone.
-            self.kill();
-        }
+        // Its files are removed next, and whoever gave it up is told that it is gone.
+        self.let_go();
     }
 }
 

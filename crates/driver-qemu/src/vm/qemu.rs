@@ -21,10 +21,12 @@ use crate::host::program::INSTALL_QEMU;
 use crate::host::unix;
 use crate::vm::console::Tail;
 use crate::vm::log::Log;
-use crate::vm::machine::Assembled;
+use crate::vm::machine::{Assembled, Life};
 use crate::vm::monitor;
 use crate::vm::process::Process;
 use crate::vm::qmp::Qmp;
+use crate::vm::started::{Started, TheWarden};
+use crate::warden::{self, Trouble};
 
 /// How many lines of console or errors are told as evidence.
 const EVIDENCE_LINES: usize = 25;
@@ -63,6 +65,8 @@ impl Output {
 pub(crate) struct Silent {
     vm: Vm,
     monitor: std::os::unix::net::UnixStream,
+    /// Where its warden tells what went wrong.
+    warden: Option<std::os::unix::net::UnixStream>,
 }
 
 impl Silent {
@@ -72,13 +76,16 @@ impl Silent {
 
     /// Waits for the greeting of its monitor. A QEMU that gives none is ended.
     pub(crate) async fn speak(self) -> Result<(Vm, Qmp), QemuError> {
-        let Self { vm, monitor } = self;
+        let Self { vm, monitor, warden } = self;
         let stream = monitor.set_nonblocking(true).and_then(|()| UnixStream::from_std(monitor));
         let stream = stream.map_err(QemuError::io("open the monitor of", &vm.what))?;
         match Qmp::open(stream).await {
             Ok(qmp) => Ok((vm, qmp)),
             Err(error) => {
                 vm.end().await;
+                if let Some(Trouble { text, lacking: true }) = warden.as_ref().and_then(Trouble::heard) {
+                    return Err(QemuError::NotIsolated(text));
+                }
                 let evidence = format!("{error}; {}", vm.evidence());
                 Err(QemuError::VmEnded { what: vm.what.clone(), evidence })
             }
@@ -90,9 +97,10 @@ impl Vm {
     /// Starts a QEMU that ends with this process. Its command line must have the monitor on standard input and the console on
     /// standard output. Blocks while the kernel loads the program.
     pub(crate) fn spawn(what: &str, assembled: Assembled) -> Result<Silent, QemuError> {
-        let Assembled { mut command, inherit, confinement, bounds } = assembled;
-        let program = command.get_program().to_string_lossy().into_owned();
+        let program = assembled.command.get_program().to_string_lossy().into_owned();
         let plumbing = |source| QemuError::Io { action: "make pipes for", path: program.clone().into(), source };
+        let Started { mut command, inherit, confinement, bounds, orders } =
+            Started::of(assembled, Life::Tied).map_err(plumbing)?;
         let (monitor, monitor_end) = std::os::unix::net::UnixStream::pair().map_err(plumbing)?;
         let (console, console_end) = std::io::pipe().map_err(plumbing)?;
         confinement.give(&console_end).map_err(plumbing)?;
@@ -102,17 +110,19 @@ impl Vm {
         let (console, errors) = (Some(OwnedFd::from(console)), child.stderr.take().map(OwnedFd::from));
         let process = Process::of_child(child, Vec::new()).map_err(plumbing)?;
         let group = bound(what, bounds, process.name().pid);
+        let warden = orders.map(TheWarden::tell).transpose().map_err(plumbing)?;
         let console = Output::Pipe(follow(console).map_err(plumbing)?);
-        let errors = Output::Pipe(follow(errors).map_err(plumbing)?);
-        Ok(Silent { vm: Self { what: what.to_owned(), process, group, console, errors }, monitor })
+        let errors = Output::Pipe(follow_errors(what, errors).map_err(plumbing)?);
+        Ok(Silent { vm: Self { what: what.to_owned(), process, group, console, errors }, monitor, warden })
     }
 
     /// Starts a QEMU, made to outlive its owner, with its files in `dir`. It does so after [`Vm::outlive`]; until then it is killed
     /// when this value is dropped. Blocks while the kernel loads the program.
     pub(crate) fn spawn_lasting(what: &str, assembled: Assembled, dir: &Path) -> Result<Silent, QemuError> {
-        let Assembled { mut command, inherit, confinement, bounds } = assembled;
-        let program = command.get_program().to_string_lossy().into_owned();
+        let program = assembled.command.get_program().to_string_lossy().into_owned();
         let plumbing = |source| QemuError::Io { action: "make files for", path: dir.to_owned(), source };
+        let Started { mut command, inherit, confinement, bounds, orders } =
+            Started::of(assembled, Life::Lasting).map_err(plumbing)?;
         let (listener, monitor) = monitor::listen(dir)?;
         let (console, errors) = logs(dir, Log::create)?;
         command.stdin(Stdio::from(listener));
@@ -123,6 +133,7 @@ impl Vm {
         let child: Child = unix::spawn_lasting(command, inherit).map_err(|source| missing(&program, source))?;
         let process = Process::of_child(child, vec![Arc::clone(&console), Arc::clone(&errors)]).map_err(plumbing)?;
         let group = bound(what, bounds, process.name().pid);
+        let warden = orders.map(TheWarden::tell).transpose().map_err(plumbing)?;
         let vm = Self {
             what: what.to_owned(),
             process,
@@ -130,7 +141,7 @@ impl Vm {
             console: Output::File(console),
             errors: Output::File(errors),
         };
-        Ok(Silent { vm, monitor })
+        Ok(Silent { vm, monitor, warden })
     }
 
     /// Takes over a VM that an earlier owner has started. None when it is gone.
@@ -216,6 +227,14 @@ impl Vm {
     }
 }
 
+impl Drop for Vm {
+    fn drop(&mut self) {
+        if let (true, Some(group)) = (self.process.let_go(), &self.group) {
+            group.remove_soon();
+        }
+    }
+}
+
 /// Puts a VM that has just been started into a group of its own, where this host has such.
 fn bound(what: &str, bounds: Option<Bounds>, pid: u32) -> Option<Group> {
     let (base, bounds) = (Base::of_host().ok()?, bounds?);
@@ -240,6 +259,20 @@ fn logs(dir: &Path, open: OpenLog) -> Result<(Arc<Log>, Arc<Log>), QemuError> {
 pub(crate) fn last_words(dir: &Path) -> String {
     let lines = |name| Log::existing(&dir.join(name)).map(|log| log.last_lines(EVIDENCE_LINES)).unwrap_or_default();
     format!("{}\n{}", lines(ERRORS_FILE), lines(CONSOLE_FILE)).trim().to_owned()
+}
+
+/// What the VM's warden has to tell is for whoever wonders why a step does not get through.
+fn follow_errors(vm: &str, stream: Option<OwnedFd>) -> std::io::Result<Tail> {
+    let (tail, vm) = (Tail::new(), vm.to_owned());
+    if let Some(fd) = stream {
+        let tell = move |line: &str| {
+            if let Some(told) = line.strip_prefix(warden::TOLD) {
+                tracing::warn!(vm, "{told}");
+            }
+        };
+        tokio::spawn(tail.clone().follow_lines(pipe::Receiver::from_owned_fd(fd)?, tell));
+    }
+    Ok(tail)
 }
 
 fn follow(stream: Option<OwnedFd>) -> std::io::Result<Tail> {

@@ -120,7 +120,7 @@ async fn step(agent: &Agent, request: StartStepRequest) -> String {
 }
 
 /// Runs a script on the machine itself.
-async fn script(agent: &Agent, id: &str, script: &str) -> String {
+pub async fn script(agent: &Agent, id: &str, script: &str) -> String {
     let run = RunConfig { entrypoint: vec!["sh".into(), "-ec".into()], commands: vec![script.into()] };
     step(agent, StartStepRequest { id: id.into(), run, ..StartStepRequest::default() }).await
 }

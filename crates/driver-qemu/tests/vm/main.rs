@@ -4,8 +4,12 @@
 mod containers;
 mod images;
 mod named;
+mod network;
 mod registry;
 mod rig;
+#[allow(dead_code)] // Another test uses the rest.
+#[path = "../warden/world.rs"]
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};

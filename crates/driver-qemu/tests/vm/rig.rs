@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use kiln_agent_client::{Agent, Credentials};
 use kiln_driver::{Driver as _, LaunchRequest, Launched};
-use kiln_driver_qemu::{AgentBinary, Layout, Ownership, Progress, QemuDriver, Settings};
+use kiln_driver_qemu::{AgentBinary, Layout, Ownership, Progress, QemuDriver, Settings, WardenProgram};
 use kiln_e2e::{Turn, cache};
 use kiln_tls::Authority;
 use kiln_wire::agent::kiln::{ClaimRequest, Identity};
 use kiln_wire::reach::Reach;
+
+use crate::OWNER;
 
 /// The image that the tests run on; made if it is not there.
 pub const IMAGE: &str = "debian";
@@ -51,7 +53,8 @@ impl Rig {
         let agent = AgentBinary::File(agent());
         let (authority, credentials) = (Arc::clone(&self.authority), self.credentials.clone());
         // These VMs write little, and many run at once on machines with little free disk.
-        let settings = Settings { disk_reserve_mib: 256, ..Settings::default() };
+        let warden = WardenProgram { program: OWNER.into(), ..WardenProgram::default() };
+        let settings = Settings { disk_reserve_mib: 256, warden, ..Settings::default() };
         let layout = self.layout.clone();
         let driver =
             QemuDriver::open(layout, ownership, settings, agent, authority, credentials, listener).expect("a driver");
