@@ -11,7 +11,6 @@ use kiln_driver::Driver;
 use kiln_driver_qemu::{AccelChoice, AgentBinary, Images, Listener, Ownership, QemuDriver, QemuSection, Settings};
 use kiln_pool::{Config, SiteId};
 use kiln_pool_file::Section;
-use kiln_runner::http::{Connection, Peer, Peers};
 
 use crate::args::{Accel, HostArgs};
 use crate::exit::Usage;
@@ -71,22 +70,6 @@ impl Drivers<'_> {
 /// Returns the image store alone, for commands that start no VM.
 pub fn images(settings: Settings, listener: Listener) -> anyhow::Result<Images> {
     Ok(Images::new(home::layout()?.qemu(), settings, listener))
-}
-
-/// Returns a lookup that distinguishes the steps of local VMs, which reach services on this host's loopback, from
-/// programs of this host.
-pub fn peers() -> Peers {
-    use kiln_driver_qemu as qemu;
-    let connection = |Connection { peer, local }: &Connection| qemu::Connection { peer: *peer, local: *local };
-    let peer = |peer| match peer {
-        qemu::Peer::Program => Peer::Program,
-        qemu::Peer::Vm => Peer::Vm,
-        qemu::Peer::Gone => Peer::Gone,
-    };
-    Peers(Arc::new(move |connections| {
-        let connections: Vec<_> = connections.iter().map(connection).collect();
-        qemu::peers(&connections).into_iter().map(peer).collect()
-    }))
 }
 
 /// Runs the warden of a local VM if that is what this program was started for. Only Kiln starts it so.

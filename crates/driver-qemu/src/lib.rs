@@ -13,7 +13,7 @@
 //!
 //! A VM reaches the network through QEMU's own user-mode stack, in a network that is empty: its **warden**, a small process beside
 //! each QEMU, makes the connections that its launch allows. Whoever opens the host's loopback to a VM, which sees it as 10.0.2.2, lets
-//! the steps reach services that trust whoever connects from there, unless they ask [`peers`].
+//! the steps reach services that trust whoever connects from there.
 //!
 //! ```text
 //! driver ─► clone ─► golden ─► containers ─► images ─► vm (one QEMU) ─► warden ─► host (processes, programs, locks, files)
@@ -48,7 +48,6 @@ pub use doctor::{Check, doctor, isolation_check};
 pub use driver::{AgentBinary, NAME, QemuDriver};
 pub use error::QemuError;
 pub use golden::of_image::GoldenUse;
-pub use host::peer::{Connection, Peer, peers};
 pub use images::build::Addition;
 pub use images::{ContainerImage, Image, Images, Layer, Source};
 pub use paths::Layout;

@@ -494,6 +494,16 @@ fn additions() {
             ),
             ("imds is a word", "wrong-type", INVALID, kiln("imds: open")),
             ("docker_socket is a word", "wrong-type", INVALID, kiln("docker_socket: mounted")),
+        ],
+    );
+}
+
+#[test]
+fn networks() {
+    let kiln = |keys: &str| pool(&format!("kiln: {{{keys}}}"));
+    check(
+        "networks",
+        &[
             ("isolation is a word", "wrong-type", INVALID, kiln("network: {isolation: strict}")),
             ("a misspelt opening", "unknown-key", INVALID, kiln("network: {allow_host: ['10.1.2.3:443']}")),
             ("a host without a port", "bad-opening", INVALID, kiln("network: {allow_hosts: [10.1.2.3]}")),

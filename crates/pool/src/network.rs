@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
+pub use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Most networks of one pool, and most addresses. Each connection of an instance is compared with them.
@@ -37,6 +37,15 @@ impl Network {
     #[must_use]
     pub fn open() -> Self {
         Self { isolated: false, ..Self::default() }
+    }
+
+    /// Returns whether instances reach something that listens at this address, on the loopback of their host or anywhere
+    /// else that is closed unless it is opened.
+    #[must_use]
+    pub fn reaches(&self, address: SocketAddr) -> bool {
+        let (ip, port) = (address.ip().to_canonical(), address.port());
+        let is_it = |open: &SocketAddr| (open.ip().to_canonical(), open.port()) == (ip, port);
+        !self.isolated || self.allow.iter().any(|net| net.contains(&ip)) || self.allow_hosts.iter().any(is_it)
     }
 }
 
@@ -229,6 +238,27 @@ mod tests {
         assert_eq!(read, Network::default());
         assert!(read.isolated && read.allow.is_empty() && read.allow_hosts.is_empty());
         assert!(!Network::open().isolated);
+    }
+
+    #[test]
+    fn what_is_reached_is_what_is_open() {
+        let opened = |nets: &[&str], hosts: &[&str]| Network {
+            isolated: true,
+            allow: nets.iter().map(|text| parse_net(text, "").expect("a network")).collect(),
+            allow_hosts: hosts.iter().map(|text| parse_host(text, "").expect("an address")).collect(),
+        };
+        for (network, address, expect) in [
+            (Network::default(), "127.0.0.1:3000", false),
+            (Network::open(), "127.0.0.1:3000", true),
+            (opened(&[], &["127.0.0.1:3000"]), "127.0.0.1:3000", true),
+            (opened(&[], &["127.0.0.1:3000"]), "127.0.0.1:3001", false),
+            (opened(&[], &["[::ffff:127.0.0.1]:3000"]), "127.0.0.1:3000", true),
+            (opened(&["0.0.0.0/0"], &[]), "127.0.0.1:3000", true),
+            (opened(&["0.0.0.0/0"], &[]), "[::1]:3000", false),
+            (opened(&["10.0.0.0/8"], &["[::1]:80"]), "127.0.0.1:80", false),
+        ] {
+            assert_eq!(network.reaches(address.parse().expect("an address")), expect, "{network:?} {address}");
+        }
     }
 
     #[test]

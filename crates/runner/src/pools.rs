@@ -9,6 +9,8 @@ use kiln_engine::Engine;
 use kiln_pool::{Config, SiteId};
 use kiln_pool_file::Section;
 
+use crate::http::{Exposed, Settings};
+
 /// Poll interval for changes of the file.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Longest file that is read.
@@ -23,6 +25,8 @@ pub struct PoolFile {
     pub sections: Vec<&'static dyn Section>,
     /// The site of each driver that has only one, by the driver's name in the file.
     pub sites: BTreeMap<String, SiteId>,
+    /// The API that has its pools.
+    pub http: Settings,
 }
 
 /// Time and size of a file. The time alone is not enough, because editors and configuration maps replace files.
@@ -47,6 +51,15 @@ pub enum PoolFileError {
         /// Its path.
         path: PathBuf,
     },
+    /// Its instances could call the API.
+    #[error("the pool file {path} does not go together with the API")]
+    Exposed {
+        /// Its path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Exposed,
+    },
     /// Its content is not valid.
     #[error("the pool file {path} cannot be used:\n{findings}")]
     Findings {
@@ -61,7 +74,7 @@ impl PoolFile {
     /// Reads the file, and returns its configuration and the warnings about it, for people.
     ///
     /// # Errors
-    /// When it cannot be read or is not valid.
+    /// When it cannot be read, is not valid, or describes instances that could call the API.
     pub fn read(&self) -> Result<(Config, String), PoolFileError> {
         let path = self.path.clone();
         let unreadable = |source| PoolFileError::Read { path: path.clone(), source };
@@ -75,6 +88,7 @@ impl PoolFile {
         let findings = loaded.report.text(false);
         match loaded.config.clone() {
             Some(mut config) if loaded.is_ok() => {
+                self.http.check_pools(&config).map_err(|source| PoolFileError::Exposed { path, source })?;
                 config.locate(&self.sites);
                 Ok((config, findings))
             }
@@ -106,9 +120,75 @@ impl PoolFile {
                     engine.set_config(config);
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the changed pool file is not valid; its former content stays");
+                    let error = kiln_engine::chain(&error);
+                    tracing::error!(error, "the changed pool file cannot be used; its former content stays");
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_document::schema::Shape;
+    use kiln_document::yaml::Node;
+    use kiln_pool_file::section::{Instances, Reader, Variant};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::http::Token;
+
+    /// A driver that isolates.
+    #[derive(Debug)]
+    struct Shed;
+
+    impl Section for Shed {
+        fn name(&self) -> &'static str {
+            "shed"
+        }
+
+        fn example(&self) -> &'static str {
+            "{}"
+        }
+
+        fn shape(&self) -> Shape {
+            Shape::Any
+        }
+
+        fn check(&self, _: &Node, _: bool, _: &mut Reader<'_>) {}
+
+        fn isolates(&self) -> bool {
+            true
+        }
+
+        fn vary(&self, _: &mut Value, _: &Variant, _: &mut Reader<'_>) {}
+
+        fn instances(&self, _: Value) -> Instances {
+            Instances::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(network: &str, http: Settings, refusal: &str) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("pool.yml");
+        let text =
+            format!("instances: [{{name: a, type: shed}}, {{name: b, type: shed, kiln: {{network: {network}}}}}]");
+        std::fs::write(&path, text).expect("written");
+        let file = PoolFile { path, sections: vec![&Shed], sites: BTreeMap::new(), http };
+        let told = file.read().map_or_else(|error| kiln_engine::chain(&error), |(_, findings)| findings);
+        assert!(if refusal.is_empty() { told.is_empty() } else { told.contains(refusal) }, "{network}: {told}");
+    }
+
+    #[test]
+    fn no_step_may_call_an_api_that_asks_nobody_who_they_are() {
+        let open = Settings::default;
+        let off = "`b` reach 127.0.0.1:3000, where this runner answers without a token, so every step could run anything on \
+                   every instance: remove `isolation: off`";
+        check("{isolation: off}", open(), off);
+        check("{allow_hosts: ['127.0.0.1:3000']}", open(), "remove what opens this address");
+        check("{allow: [127.0.0.0/8]}", open(), "give the runner a token (KILN_API_TOKEN)");
+        check("{allow: [10.0.0.0/8], allow_hosts: ['127.0.0.1:3001']}", open(), "");
+        check("{isolation: off}", Settings { token: Some(Token::new("0123456789abcdef")), ..open() }, "");
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agents::StageAgents;
 use crate::core::{Core, CoreError, CoreSettings};
-use crate::http::{Api, Health, Metrics, Parts, Server, ServerError, Settings};
+use crate::http::{Api, Exposed, Health, Metrics, Parts, Server, ServerError, Settings};
 
 /// The parts of a runner.
 pub struct ServiceSettings {
@@ -37,6 +37,9 @@ pub enum ServiceError {
     /// The API.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The API and the pools do not go together.
+    #[error(transparent)]
+    Exposed(#[from] Exposed),
 }
 
 /// A running runner. Dropping it stops it at once; instances continue.
@@ -61,9 +64,10 @@ impl Service {
     /// Starts the core and the API.
     ///
     /// # Errors
-    /// When the database or the address is not available, or everybody could call the API.
+    /// When the database or the address is not available, or everybody, or a step, could call the API.
     pub async fn start(settings: ServiceSettings) -> Result<Self, ServiceError> {
         Server::check(&settings.http)?;
+        settings.http.check_pools(&settings.core.config)?;
         let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
         let mut core_settings = settings.core;
         let (told, counted, also) = (Arc::clone(&health), Arc::clone(&metrics), core_settings.note);

@@ -27,14 +27,14 @@ const MAX_AGE_MARGIN: Duration = Duration::from_secs(3600);
 /// Runs until it is told to end.
 pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
     let sections = drivers::SECTIONS.to_vec();
-    let mut file = PoolFile { path: args.pool.clone(), sections, sites: BTreeMap::new() };
+    let http = http(&args)?;
+    let mut file = PoolFile { path: args.pool.clone(), sections, sites: BTreeMap::new(), http: http.clone() };
     let stamp = file.stamp();
     let (mut config, findings) = file.read().context(Usage("nothing was started".to_owned()))?;
     if !findings.is_empty() {
         eprintln!("{findings}");
     }
     let name = name(&args)?;
-    let http = http(&args)?;
     for warning in inherited::warnings(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
         eprintln!("warning: {warning}");
     }
@@ -66,6 +66,7 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
         note: Box::new(|_| {}),
     };
     let service = Service::start(ServiceSettings { core, ca_dir: layout.ca(), http }).await?;
+    file.http.bind = service.address;
     let follow = tokio::spawn(file.follow(stamp, std::sync::Arc::clone(&service.core.engine)));
     eprintln!("listening on {}; {pools}", service.address);
     tokio::select! {
@@ -128,7 +129,6 @@ fn http(args: &RunnerArgs) -> anyhow::Result<Settings> {
         token: token.map(Token::new),
         tls,
         allowed_hosts: args.allow_host.clone(),
-        peers: Some(drivers::peers()),
         wait: args.wait,
         fallback_pools: args.fallback.iter().filter(|pool| !pool.is_empty()).cloned().collect(),
         setup_within: args.setup_timeout,

@@ -44,11 +44,6 @@ impl Ids {
     }
 }
 
-/// Whether a user id is one that VMs get.
-pub(crate) fn is_vms(uid: u32) -> bool {
-    (FIRST..FIRST + COUNT).contains(&uid)
-}
-
 /// Whether VMs get ids of their own here.
 pub(crate) fn available() -> Result<(), Shared> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -97,6 +92,7 @@ mod tests {
         let (one, other) = (Ids::for_vm("i-1").expect("ids"), Ids::for_vm("i-2").expect("ids"));
         assert_ne!(one, other);
         assert_eq!(Ids::for_vm("i-1"), Ok(one));
-        assert!(is_vms(one.uid) && is_vms(other.uid) && !is_vms(0) && !is_vms(1000));
+        let all = FIRST..FIRST + COUNT;
+        assert!(all.contains(&one.uid) && all.contains(&other.uid) && !all.contains(&0) && !all.contains(&1000));
     }
 }

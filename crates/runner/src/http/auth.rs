@@ -11,7 +11,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use kiln_wire::runner;
 
-use super::peers::{Caller, Peer, Unidentified};
 use super::reply::Refusal;
 use super::{Api, Settings, origin};
 
@@ -63,24 +62,8 @@ pub(super) struct Guard {
 #[derive(Clone, Copy)]
 pub(super) struct Welcome;
 
-/// Lets a request through, or answers it with 401 or 403. A request from a VM gets no answer at all.
+/// Lets a request through, or answers it with 401 or 403.
 pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    match request.extensions().get::<Caller>().cloned() {
-        None => {}
-        Some(caller) => match caller.await {
-            Ok(Peer::Program) => {}
-            // The connection is closed without an answer.
-            Ok(Peer::Vm | Peer::Gone) => std::future::pending().await,
-            Err(Unidentified::TooLate) => {
-                let message = "the caller could not be identified in time, because this machine is too busy; try again";
-                return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message).into_response();
-            }
-            Err(Unidentified::LookupFailed) => {
-                let message = "the lookup of the caller failed, which is a defect of the runner; its log has more";
-                return Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response();
-            }
-        },
-    }
     let open = request.uri().path() == runner::HEALTHZ && request.uri().query().is_none();
     match check(&guard.api.settings, guard.port, request.headers(), request.uri()) {
         Err(refusal) if !open => return refusal.into_response(),

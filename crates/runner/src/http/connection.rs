@@ -5,9 +5,7 @@
 //! | does not finish its handshake, or sends no request | [`HEADER_WITHIN`] |
 //! | sends no further request | [`IDLE`] |
 //! | does not read its answer | the settings' `unread_for` |
-//! | is a VM, or left before it was identified | its identification |
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,8 +21,6 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::peers::{Caller, Peer};
-
 /// Time within which a peer must finish its TLS handshake, and then send the header of its first request.
 const HEADER_WITHIN: Duration = Duration::from_secs(10);
 /// Time within which the header of each further request must arrive. Until then the connection idles.
@@ -35,7 +31,6 @@ pub(super) type App = TowerToHyperService<axum::Router>;
 
 /// The context of a connection.
 pub(super) struct Connected {
-    pub(super) caller: Caller,
     pub(super) tls: Option<TlsAcceptor>,
     /// When cancelled, the request that is being answered is the last one.
     pub(super) stop: CancellationToken,
@@ -67,51 +62,32 @@ impl Drop for One {
     }
 }
 
-/// Serves a connection until its peer, the runner or a limit ends it.
-pub(super) async fn handle(stream: TcpStream, peer: SocketAddr, app: App, connected: Connected) {
-    let caller = connected.caller.clone();
-    let stranger = async {
-        match caller.await {
-            Ok(Peer::Program) | Err(_) => std::future::pending().await,
-            Ok(stranger) => stranger,
-        }
-    };
-    tokio::select! {
-        biased;
-        stranger = stranger => match stranger {
-            Peer::Vm => tracing::warn!(%peer, "a VM of this host is not answered; give the runner a token if it should be"),
-            _ => tracing::info!(%peer, "a caller left before it was identified"),
-        },
-        () = shake_hands(stream, app, connected) => {}
-    }
-}
-
 /// A stream with or without TLS. One type for both keeps the protocol from being compiled twice.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-async fn shake_hands(stream: TcpStream, app: App, connected: Connected) {
+/// Serves a connection until its peer, the runner or a limit ends it.
+pub(super) async fn handle(stream: TcpStream, app: App, connected: Connected) {
     // Small answers must not wait for more data. If this fails, they are merely late.
     drop(stream.set_nodelay(true));
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(connected.unread_for));
     let stream = Box::pin(stream);
-    let Connected { caller, tls, stop, .. } = connected;
-    let Some(tls) = tls else { return talk(Box::new(stream), app, caller, stop).await };
+    let Connected { tls, stop, .. } = connected;
+    let Some(tls) = tls else { return talk(Box::new(stream), app, stop).await };
     match tokio::time::timeout(HEADER_WITHIN, tls.accept(stream)).await {
-        Ok(Ok(stream)) => talk(Box::new(stream), app, caller, stop).await,
+        Ok(Ok(stream)) => talk(Box::new(stream), app, stop).await,
         Ok(Err(error)) => tracing::info!(%error, "TLS handshake failed"),
         Err(_) => tracing::info!("TLS handshake took too long"),
     }
 }
 
-async fn talk(stream: Box<dyn Stream>, app: App, caller: Caller, stop: CancellationToken) {
+async fn talk(stream: Box<dyn Stream>, app: App, stop: CancellationToken) {
     let (asked, first) = oneshot::channel::<()>();
     let asked = Mutex::new(Some(asked));
-    let app = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+    let app = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         drop(asked.lock().unwrap_or_else(PoisonError::into_inner).take());
-        request.extensions_mut().insert(caller.clone());
         app.call(request)
     });
     let mut builder = http1::Builder::new();
@@ -151,14 +127,13 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::Instant;
 
-    use super::super::peers::known;
     use super::*;
 
     /// Returns the answer to a peer that sends this text and then nothing, and the time until it is disconnected.
     async fn answered(said: &str) -> (String, Duration) {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let app = TowerToHyperService::new(axum::Router::new().route("/", axum::routing::get(|| async { "here" })));
-        let talking = tokio::spawn(talk(Box::new(theirs), app, known(), CancellationToken::new()));
+        let talking = tokio::spawn(talk(Box::new(theirs), app, CancellationToken::new()));
         let (mut reader, mut writer) = tokio::io::split(ours);
         writer.write_all(said.as_bytes()).await.expect("said");
         let (began, mut answer) = (Instant::now(), Vec::new());
@@ -194,7 +169,7 @@ mod tests {
         let (mut ours, theirs) = tokio::io::duplex(64 << 10);
         let mut theirs = TimeoutStream::new(theirs);
         theirs.set_write_timeout(Some(UNREAD_FOR));
-        let talking = tokio::spawn(talk(Box::new(Box::pin(theirs)), app, known(), CancellationToken::new()));
+        let talking = tokio::spawn(talk(Box::new(Box::pin(theirs)), app, CancellationToken::new()));
         ours.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("said");
         // A peer that reads a little now and then is slow, but is served.
         let mut piece = vec![0; 60 << 10];

@@ -11,7 +11,6 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Connected, handle};
-use super::peers::{Connection, Inquiry, known};
 use super::routes::router;
 use super::{Api, Settings, Tls, Token};
 
@@ -101,12 +100,9 @@ impl Server {
     /// and a repeated request at the next runner joins it.
     pub async fn serve(self) {
         let (stop, drain) = (self.api.shutdown.clone(), self.api.settings.drain);
-        let (unread_for, local) = (self.api.settings.unread_for, self.address);
-        // A token or a certificate identifies its caller.
-        let asks = self.api.settings.peers.clone().filter(|_| self.api.settings.is_open());
-        let inquiry = asks.map(Inquiry::start);
+        let unread_for = self.api.settings.unread_for;
         let open = Arc::clone(&self.api.connections);
-        let app = TowerToHyperService::new(router(self.api, local.port()));
+        let app = TowerToHyperService::new(router(self.api, self.address.port()));
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = tokio::task::JoinSet::new();
         loop {
@@ -114,9 +110,9 @@ impl Server {
             while connections.try_join_next().is_some() {}
             let next = async {
                 let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
-                self.listener.accept().await.map(|(stream, peer)| (stream, peer, slot))
+                self.listener.accept().await.map(|(stream, _)| (stream, slot))
             };
-            let (stream, peer, slot) = tokio::select! {
+            let (stream, slot) = tokio::select! {
                 () = stop.cancelled() => break,
                 next = next => match next {
                     Ok(next) => next,
@@ -127,13 +123,11 @@ impl Server {
                     }
                 },
             };
-            let local = stream.local_addr().unwrap_or(local);
-            let caller = inquiry.as_ref().map_or_else(known, |inquiry| inquiry.about(Connection { peer, local }));
-            let connected = Connected { caller, tls: self.tls.clone(), stop: stop.clone(), unread_for };
+            let connected = Connected { tls: self.tls.clone(), stop: stop.clone(), unread_for };
             let (app, open) = (app.clone(), Arc::clone(&open));
             connections.spawn(async move {
                 let _open = open.one_more();
-                handle(stream, peer, app, connected).await;
+                handle(stream, app, connected).await;
                 drop(slot);
             });
         }

@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{Peers, Token};
+use kiln_pool::Config;
+
+use super::Token;
 use crate::stages::PREPARED_WITHIN;
 
 const MIB: usize = 1 << 20;
@@ -26,9 +28,6 @@ pub struct Settings {
     /// On loopback without a token: hosts under which callers may reach the runner, besides the names of this machine,
     /// as `NAME` for any port or `NAME:PORT`.
     pub allowed_hosts: Vec<String>,
-    /// On loopback without a token: distinguishes programs of this machine from steps in VMs whose network reaches the
-    /// host's loopback, and which must not call. Without it all callers count as programs.
-    pub peers: Option<Peers>,
     /// Size of the largest JSON body.
     pub body_limit_bytes: usize,
     /// Default time for which a stage waits for an instance.
@@ -54,8 +53,51 @@ impl Settings {
     }
 
     /// Returns whether everybody who reaches the address may call.
-    pub(super) fn is_open(&self) -> bool {
+    #[must_use]
+    pub fn is_open(&self) -> bool {
         self.token.is_none() && !self.wants_certificates()
+    }
+
+    /// Checks that no step can call the API like a program of this machine, when the API has this configuration's pools.
+    ///
+    /// # Errors
+    /// When everybody who reaches the address may call, and instances of a pool reach it.
+    pub fn check_pools(&self, config: &Config) -> Result<(), Exposed> {
+        if !self.is_open() {
+            return Ok(());
+        }
+        let reaching = config.pools.values().find_map(|pool| {
+            let flavor = pool.flavors.iter().find(|flavor| flavor.launch.network.reaches(self.bind))?;
+            Some((pool, flavor.launch.network.isolated))
+        });
+        let Some((pool, isolated)) = reaching else { return Ok(()) };
+        Err(Exposed { pool: pool.name.clone(), bind: self.bind, isolated })
+    }
+}
+
+/// Steps of a pool could call an API that asks nobody who they are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the instances of pool `{pool}` reach {bind}, where this runner answers without a token, so every step could run anything on \
+     every instance: {}; or give the runner a token (KILN_API_TOKEN), or an authority for callers' certificates (mTLS)",
+    self.mend()
+)]
+pub struct Exposed {
+    /// The pool.
+    pub pool: String,
+    /// The address of the API.
+    pub bind: SocketAddr,
+    /// Whether the pool's instances are isolated, and reach the address by an opening.
+    pub isolated: bool,
+}
+
+impl Exposed {
+    fn mend(&self) -> &'static str {
+        if self.isolated {
+            "remove what opens this address from `network` of the pool's `kiln`"
+        } else {
+            "remove `isolation: off` from `network` of the pool's `kiln`"
+        }
     }
 }
 
@@ -83,7 +125,6 @@ impl Default for Settings {
             token: None,
             tls: None,
             allowed_hosts: Vec::new(),
-            peers: None,
             body_limit_bytes: 16 * MIB,
             wait: Duration::from_secs(30 * 60),
             fallback_pools: Vec::new(),

@@ -1,20 +1,15 @@
-//! Callers that disconnect, send slowly or do not read, and a slow identification of callers.
+//! Callers that do not read their answers.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use kiln_pool::{Code, Stage, StageState};
-use kiln_runner::http::{Peer, Peers};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::rig::{PATIENCE, Runner, World, setup, step, until};
+use crate::rig::{PATIENCE, Runner, World, step, until};
 
-/// Number of callers that arrive while the first one is being identified.
-const CALLERS: usize = 170;
 /// Long enough for a reader that reads, even on a busy machine.
 const UNREAD_FOR: Duration = Duration::from_secs(2);
 /// More bytes than all buffers between the runner and a reader can hold.
@@ -32,15 +27,6 @@ async fn send(runner: &Runner, verb: &str, path: &str, body: &Value) -> TcpStrea
     stream
 }
 
-/// Returns the number of connections that the runner's process has accepted. Before that, the kernel's table has no
-/// inode for them.
-fn accepted(runner: &Runner) -> usize {
-    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("the kernel's table");
-    let port = format!(":{:04X}", runner.address.port());
-    let established = |columns: &[&str]| columns[1].ends_with(&port) && columns[3] == "01" && columns[9] != "0";
-    table.lines().skip(1).filter(|line| established(&line.split_whitespace().collect::<Vec<_>>())).count()
-}
-
 /// Returns the unread bytes in the kernel for each of the runner's callers, in the kernel's notation.
 fn untaken(runner: &Runner) -> Vec<String> {
     let table = std::fs::read_to_string("/proc/self/net/tcp").expect("the kernel's table");
@@ -48,51 +34,6 @@ fn untaken(runner: &Runner) -> Vec<String> {
     let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
     let queues = rows.filter(|columns| columns[1].ends_with(&port)).map(|columns| columns[4][..8].to_owned());
     queues.filter(|bytes| bytes != "00000000").collect()
-}
-
-/// Each connection was once identified separately. With 25 new stages per second this took more time than there was;
-/// callers disconnected while they waited, and their stages were not stored.
-#[tokio::test]
-async fn a_slow_look_at_callers_turns_nobody_away() {
-    let (go, gate) = mpsc::channel::<()>();
-    let (gate, looks) = (Mutex::new(gate), Arc::new(AtomicUsize::new(0)));
-    let counted = Arc::clone(&looks);
-    let look = move |connections: &[kiln_runner::http::Connection]| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        // The end of the test opens the gate too.
-        let _ = gate.lock().expect("lock").recv();
-        vec![Peer::Program; connections.len()]
-    };
-    let runner = Runner::with(&World::new(), |settings| settings.peers = Some(Peers(Arc::new(look)))).await;
-    let mut callers = Vec::new();
-    for n in 0..CALLERS {
-        callers.push(send(&runner, "POST", "/setup", &setup(&format!("s{n}"))).await);
-    }
-    until("the connections", async || (accepted(&runner) == CALLERS).then_some(())).await;
-    until("the first look", async || (looks.load(Ordering::SeqCst) == 1).then_some(())).await;
-    let stored = async || runner.engine.store().open_stages().await.expect("a store").len();
-    assert_eq!(stored().await, 0, "nobody is served before it is known who it is");
-    // There are only two lookups: the one that is running, and one for all callers that arrived meanwhile.
-    go.send(()).expect("a look");
-    go.send(()).expect("a look");
-    until("the stages", async || (stored().await == CALLERS).then_some(())).await;
-    assert_eq!(looks.load(Ordering::SeqCst), 2);
-    drop((go, callers));
-    runner.end().await;
-}
-
-#[tokio::test]
-async fn vms_and_callers_that_are_gone_are_hung_up_on() {
-    for stranger in [Peer::Vm, Peer::Gone] {
-        let look = move |connections: &[kiln_runner::http::Connection]| vec![stranger; connections.len()];
-        let runner = Runner::with(&World::new(), |settings| settings.peers = Some(Peers(Arc::new(look)))).await;
-        let mut stream = send(&runner, "POST", "/setup", &setup("s1")).await;
-        let mut answer = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end");
-        assert!(read.is_err() || answer.is_empty(), "{stranger:?}: {}", String::from_utf8_lossy(&answer));
-        assert_eq!(runner.engine.store().open_stages().await.expect("a store"), []);
-        runner.end().await;
-    }
 }
 
 /// A connection with an unread answer once lasted for as long as its peer liked, with its memory and the agent's
