@@ -36,6 +36,7 @@ use crate::paths::Layout;
 use crate::progress::{Listener, Progress};
 use crate::settings::Settings;
 use crate::vm::accel::Accel;
+use crate::vm::acceleration::Acceleration;
 use crate::vm::binary::Binary;
 use crate::vm::kvm;
 use crate::vm::machine::{Life as Lifetime, Shape};
@@ -67,7 +68,7 @@ struct Inner {
     agent: AgentBinary,
     owner: Owner,
     binary: OnceCell<Binary>,
-    accel: OnceCell<Accel>,
+    accel: Acceleration,
     goldens: tokio::sync::Mutex<HashMap<(String, Shape, Wish), Arc<Golden>>>,
     /// Held while container images are put into an image, so that many launches at once do it once.
     preloading: tokio::sync::Mutex<()>,
@@ -106,6 +107,7 @@ impl QemuDriver {
         let book = Arc::new(Mutex::new(book));
         let (vms, watermark) = (layout.vms(), u64::from(settings.disk_watermark_mib) << 20);
         let watch = DiskWatch::start(vms.clone(), watermark, Arc::downgrade(&book));
+        let accel = Acceleration::of(settings.accel);
         let inner = Inner {
             layout,
             settings,
@@ -115,7 +117,7 @@ impl QemuDriver {
             agent,
             owner,
             binary: OnceCell::new(),
-            accel: OnceCell::new(),
+            accel,
             goldens: tokio::sync::Mutex::default(),
             preloading: tokio::sync::Mutex::default(),
             proven,
@@ -144,6 +146,11 @@ impl QemuDriver {
     /// When there is no such image, or it does not come up.
     pub async fn ensure_golden(&self, image: &str, shape: Shape) -> Result<(), QemuError> {
         self.inner.golden(image, shape, &Wish::default(), &Network::default()).await.map(drop)
+    }
+
+    /// What runs the VMs' processors; none before the first VM.
+    pub async fn accel(&self) -> Option<Accel> {
+        self.inner.accel.decided().await
     }
 
     #[cfg(test)]
@@ -235,7 +242,7 @@ impl Inner {
             kernel.as_deref(),
             &self.listener,
         );
-        let accel = *self.accel.get_or_try_init(|| decide).await?;
+        let accel = self.accel.get_or_decide(decide).await?;
         let agent: Arc<[u8]> = match &self.agent {
             AgentBinary::Bytes(bytes) => Arc::clone(bytes),
             AgentBinary::File(path) => std::fs::read(path).map_err(QemuError::io("read the agent", path))?.into(),
@@ -255,7 +262,26 @@ impl Inner {
             // The steps of one launch are not those of another: what one opens is not open here.
             network: wish.opened(Network { isolated: network.isolated, ..Network::default() }),
         };
-        recipe.ensure().await
+        match recipe.ensure().await {
+            Err(error) if self.accel.may_leave(accel, &error) => {
+                // If it does not come up without KVM either, that error is the one to tell, and KVM stays.
+                let golden = Recipe { accel: Accel::Tcg, ..recipe }.ensure().await?;
+                self.accel.leave(&self.layout, &binary.version, &error, &self.listener).await?;
+                Ok(golden)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Leaves KVM where a clone failed with it that came of a golden VM just made. Returns whether it did.
+    async fn leave_kvm(&self, error: &QemuError) -> Result<bool, QemuError> {
+        let Some(accel) = self.accel.decided().await else { return Ok(false) };
+        if !self.accel.may_leave(accel, error) {
+            return Ok(false);
+        }
+        let binary = self.binary.get_or_try_init(|| self.look()).await?;
+        self.accel.leave(&self.layout, &binary.version, error, &self.listener).await?;
+        Ok(true)
     }
 
     /// Returns the slot of an id, and whether the caller must start it.
@@ -306,6 +332,16 @@ impl Inner {
             )));
             self.forget(&golden).await;
             // Its lock goes with it, or the next one would wait for this one.
+            drop(golden);
+            let golden = self.golden(&request.image, shape, &wish, &request.network).await?;
+            let error = match Instance::start(request, &golden, &self.owner, slot.hold_files().await).await {
+                Ok(instance) => return Ok((golden, instance)),
+                Err(error) => error,
+            };
+            if !self.leave_kvm(&error).await? {
+                return Err(error);
+            }
+            self.forget(&golden).await;
             drop(golden);
             let golden = self.golden(&request.image, shape, &wish, &request.network).await?;
             let instance = Instance::start(request, &golden, &self.owner, slot.hold_files().await).await?;

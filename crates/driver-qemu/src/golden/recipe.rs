@@ -27,6 +27,7 @@ use crate::golden::shelf::{self, Newcomer, Record};
 use crate::host::aside;
 use crate::host::files::{self, hex, private_dir};
 use crate::host::lock;
+use crate::host::proc;
 use crate::host::program;
 use crate::host::room::{self, Host, Promised};
 use crate::images::Image;
@@ -128,7 +129,7 @@ impl Recipe<'_> {
     /// Returns a digest of everything that the saved state depends on.
     fn key(&self) -> String {
         let user_data = self.user_data("", "", "").render().unwrap_or_default();
-        let parts = json!([
+        let mut parts = json!([
             FORMAT,
             self.image.identity(),
             self.image.kernel,
@@ -141,6 +142,11 @@ impl Recipe<'_> {
             user_data,
             self.settings.firmware,
         ]);
+        // The guest has the host's processor then, whose features change with microcode and kernel. A state that was saved with
+        // others may load and fail later.
+        if let (Accel::Kvm, Some(parts)) = (self.accel, parts.as_array_mut()) {
+            parts.push(proc::processor().into());
+        }
         hex(&Sha256::digest(parts.to_string().as_bytes()))[..24].to_owned()
     }
 

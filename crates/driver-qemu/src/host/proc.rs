@@ -37,6 +37,21 @@ pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
+/// Returns what a guest with this host's processor sees of it: all that decides which features it has.
+pub(crate) fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{}kernel {release}", described(&text))
+}
+
+/// The lines about the first processor that are the same whenever they are read.
+fn described(cpuinfo: &str) -> String {
+    const STEADY: [&str; 7] = ["vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags"];
+    let first = cpuinfo.split("\n\n").next().unwrap_or_default();
+    let steady = |line: &&str| STEADY.contains(&line.split(':').next().unwrap_or_default().trim());
+    first.lines().filter(steady).map(|line| format!("{line}\n")).collect()
+}
+
 /// Returns when a process began, in clock ticks since boot: with the pid it names a process for one boot. None when it is gone.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
     parse_start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)

@@ -1,6 +1,7 @@
 //! The images on this machine: made here, imported, listed, removed.
 
 pub(crate) mod build;
+mod examine;
 mod import;
 pub(crate) mod layer;
 mod scratch;

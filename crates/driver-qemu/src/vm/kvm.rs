@@ -41,6 +41,9 @@ pub(crate) enum Trouble {
     /// QEMU ends; its complaint.
     #[error("QEMU does not start with it: {0}")]
     Refused(String),
+    /// A kernel boots with it, but a whole VM does not come up; what it failed with.
+    #[error("a kernel boots with it, but a VM failed later: {0}")]
+    FailsLater(String),
     /// There was nothing small to boot, and a wrong guess would cost minutes.
     #[error("it is probed with the kernel of an image made by `kiln image build`, and there is none yet")]
     NotProbed,
@@ -101,7 +104,7 @@ pub(crate) async fn decide(
     Ok(Accel::Tcg)
 }
 
-fn remember(layout: &Layout, qemu_version: &str, answer: Result<(), Trouble>) -> Result<(), QemuError> {
+pub(crate) fn remember(layout: &Layout, qemu_version: &str, answer: Result<(), Trouble>) -> Result<(), QemuError> {
     let path = layout.kvm_memo();
     let memo = Memo { boot_id: proc::boot_id(), qemu_version: qemu_version.to_owned(), answer };
     let text = serde_json::to_vec_pretty(&memo).map_err(|e| QemuError::Invalid(e.to_string()))?;

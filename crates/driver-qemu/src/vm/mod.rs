@@ -1,6 +1,7 @@
 //! One QEMU, be it a golden VM or a clone: its command line, its process, its monitor and what it writes.
 
 pub(crate) mod accel;
+pub(crate) mod acceleration;
 pub(crate) mod binary;
 pub(crate) mod confinement;
 pub(crate) mod console;
