@@ -1,6 +1,7 @@
 //! The command line's arguments.
 
 pub mod cache;
+pub mod network;
 pub mod operator;
 pub mod runner;
 pub mod tests;
@@ -59,7 +60,7 @@ pub enum Command {
     /// Open a shell in an instance that `kiln run --keep-on-failure` keeps
     Shell(ShellArgs),
     /// Show what works on this machine, what is missing and how to mend it
-    Doctor(DoctorArgs),
+    Doctor(Box<DoctorArgs>),
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -117,6 +118,9 @@ pub struct RunArgs {
     /// Where steps upload to: a directory, or `s3://BUCKET/PREFIX?endpoint=URL` [default: kiln in the user's state folder]
     #[arg(long, value_name = "DIR|URL", env = "KILN_ARTIFACT_STORE", help_heading = "Caches")]
     pub artifact_store: Option<String>,
+    /// What the VMs reach
+    #[command(flatten)]
+    pub network: network::NetworkArgs,
     /// Run the stages on this runner's instances instead of VMs of this machine
     #[arg(long, value_name = "URL", help_heading = "Runner")]
     pub runner: Option<String>,
@@ -328,6 +332,15 @@ pub struct ShellArgs {
 /// `kiln doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
+    /// Also try it: boot a VM, run steps in it, look at what it reaches, end it, and save a report
+    #[arg(long = "try")]
+    pub tries: bool,
+    /// Image to try [default: the one that `kiln run` takes]
+    #[arg(long, value_name = "IMAGE", requires = "tries")]
+    pub image: Option<String>,
+    /// Size and settings of the VM to try
+    #[command(flatten)]
+    pub vm: VmArgs,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,

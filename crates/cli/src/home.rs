@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! $XDG_CACHE_HOME/kiln   what can be made again: images, golden VMs, cache/
-//! $XDG_STATE_HOME/kiln   ca/, kept/, artifacts/, runner-NAME.sqlite, and what belongs to running VMs
+//! $XDG_STATE_HOME/kiln   ca/, kept/, doctor/, artifacts/, runner-NAME.sqlite, and what belongs to running VMs
 //! ```
 
 use std::path::PathBuf;
@@ -36,6 +36,11 @@ impl Layout {
     /// Returns the folder of notes about instances that were kept after a failure.
     pub fn kept(&self) -> PathBuf {
         self.state.join("kept")
+    }
+
+    /// Returns the folder of reports of `kiln doctor --try`.
+    pub fn reports(&self) -> PathBuf {
+        self.state.join("doctor")
     }
 
     /// Where runs keep caches that are given no other place.

@@ -43,6 +43,11 @@ impl Choice {
         Ok(choice)
     }
 
+    /// Returns the image of pools that none is named for.
+    pub fn any(&self) -> &str {
+        &self.default
+    }
+
     /// Returns the image for a pool.
     pub fn image(&self, pool: &PoolRequest) -> String {
         let named = self.pools.iter().find(|(name, _)| Some(name) == pool.name.as_ref());

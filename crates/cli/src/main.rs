@@ -27,6 +27,7 @@ mod stores;
 mod table;
 mod timeline;
 mod timings;
+mod trial;
 mod ui;
 mod unreadable;
 mod waits;
@@ -69,7 +70,7 @@ async fn dispatch(command: Command, started: std::time::Instant) -> anyhow::Resu
         Command::Tests(command) => commands::tests::tests(&command),
         Command::Cache(command) => waits::shown("the cache store", commands::cache::cache(command)).await,
         Command::Shell(args) => commands::shell::shell(args).await,
-        Command::Doctor(args) => waits::shown("the checks of this machine", commands::doctor::doctor(args)).await,
+        Command::Doctor(args) => Box::pin(commands::doctor::doctor(*args)).await,
         Command::Completions { shell } => {
             use clap::CommandFactory as _;
             clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut std::io::stdout());

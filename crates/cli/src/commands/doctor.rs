@@ -1,15 +1,16 @@
-//! `kiln doctor`: what works on this machine, what is missing, and the command that mends it.
+//! `kiln doctor`: what works on this machine, what is missing, and the command that mends it; with `--try`, by trying it.
 
 use kiln_driver_qemu::{Check, Settings};
 
 use crate::args::{DoctorArgs, Format};
 use crate::exit::Exit;
-use crate::home;
-use crate::print;
+use crate::{home, print, trial, waits};
 
 /// Checks the machine, and fails when VMs lack something.
 pub async fn doctor(args: DoctorArgs) -> anyhow::Result<Exit> {
-    let mut checks = kiln_driver_qemu::doctor(&home::layout()?.qemu(), &Settings::default()).await;
+    let (layout, settings) = (home::layout()?.qemu(), Settings::default());
+    let looking = kiln_driver_qemu::doctor(&layout, &settings);
+    let mut checks = waits::shown("the checks of this machine", looking).await;
     checks.push(agent());
     let all_ok = checks.iter().all(|check| check.ok || check.optional);
     for check in &checks {
@@ -17,6 +18,10 @@ pub async fn doctor(args: DoctorArgs) -> anyhow::Result<Exit> {
             Format::Json => print::line(json(check)?),
             Format::Text => show(check),
         }
+    }
+    if args.tries {
+        let passed = trial::run(&args, &checks).await?;
+        return Ok(if all_ok && passed { Exit::Ok } else { Exit::Failed });
     }
     if args.format == Format::Text {
         print::line(if all_ok { "local VMs can run here" } else { "local VMs cannot run here yet" });

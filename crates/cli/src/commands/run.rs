@@ -30,6 +30,11 @@ use crate::{git, hidden, home, input, kept, local, pipeline_file, progress, runn
 /// Reads the file, refuses it if it cannot run, and runs it otherwise.
 pub async fn run(args: RunArgs, started: Instant) -> anyhow::Result<Exit> {
     input::at_most_one(args.given.inputs.iter().chain([&args.file]).map(PathBuf::as_path))?;
+    if let (Some(option), Some(_)) = (args.network.given(), &args.runner) {
+        let message =
+            "there the pool decides what its instances reach, by `network` under `kiln` in the runner's pool file";
+        anyhow::bail!(Usage(format!("{option} cannot be used with --runner: {message}")));
+    }
     let workspace = workspace(&args)?;
     let facts = git::facts(&workspace, &args.given.event, args.given.branch.as_deref());
     let Some(plan) = read_plan(&args, &facts)? else { return Ok(Exit::Usage) };
@@ -52,7 +57,7 @@ async fn here(args: &RunArgs, plan: &Plan, options: &Options, started: Instant) 
     let (host, ownership) = (&args.vm.host, Ownership::Process);
     let driver = Drivers { layout: &layout, host, ownership, identity: &identity, listener }.local()?;
     let choice = Choice::read(&args.image, &driver.images())?;
-    let core = local::core(&args.vm, driver.clone(), identity).await?;
+    let core = local::core(&args.vm, &args.network.network(), driver.clone(), identity).await?;
     let fleet = local::LocalFleet::new(&core, local::POOL, tasks);
     let images = |pool: &_| choice.image(pool);
     match carry_out(args, plan, options, started, &fleet, &images).await? {

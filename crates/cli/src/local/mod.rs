@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use kiln_driver::Driver;
 use kiln_driver_qemu::limits::DEFAULT_SHAPE;
 use kiln_driver_qemu::{QemuDriver, Shape};
-use kiln_pool::Config;
+use kiln_pool::{Config, Network};
 use kiln_runner::agents::{Leases, ReadyWhen};
 use kiln_runner::core::{Core, CoreSettings};
 
@@ -27,9 +27,10 @@ const LIMIT: u32 = 64;
 const LEASES: Leases = Leases { lease_s: 3600, max_age_s: 7 * 24 * 3600 };
 
 /// Creates a core with one pool of local VMs that keeps nothing warm.
-pub async fn core(vm: &VmArgs, driver: QemuDriver, identity: Identity) -> anyhow::Result<Core> {
+pub async fn core(vm: &VmArgs, network: &Network, driver: QemuDriver, identity: Identity) -> anyhow::Result<Core> {
     let shape = Shape { cpus: vm.cpus, memory_mib: vm.memory, ..DEFAULT_SHAPE };
-    let pool = kiln_driver_qemu::pool(POOL, crate::images::DEFAULT, shape, LIMIT);
+    let mut pool = kiln_driver_qemu::pool(POOL, crate::images::DEFAULT, shape, LIMIT);
+    pool.flavors.iter_mut().for_each(|flavor| flavor.launch.network.clone_from(network));
     let mut config = Config { pools: BTreeMap::from([(POOL.to_owned(), pool)]), ..Config::default() };
     let site = driver.site();
     config.locate(&BTreeMap::from([(drivers::LOCAL.to_owned(), site.clone())]));
