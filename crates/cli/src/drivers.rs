@@ -11,6 +11,7 @@ use kiln_driver::Driver;
 use kiln_driver_qemu::{AccelChoice, AgentBinary, Images, Listener, Ownership, QemuDriver, QemuSection, Settings};
 use kiln_pool::{Config, SiteId};
 use kiln_pool_file::Section;
+use kiln_wire::reach::Reach;
 
 use crate::args::{Accel, HostArgs};
 use crate::exit::Usage;
@@ -75,6 +76,19 @@ pub fn images(settings: Settings, listener: Listener) -> anyhow::Result<Images> 
 /// Runs the warden of a local VM if that is what this program was started for. Only Kiln starts it so.
 pub fn as_warden(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     args.next().is_some_and(|word| word == kiln_driver_qemu::WARDEN).then(|| kiln_driver_qemu::warden(args))
+}
+
+/// Returns a VM of an earlier process that is not isolated, and so reaches services on this machine's loopback. The agent of
+/// one that is listens at a socket of its own, not on loopback.
+pub async fn reaching_loopback(drivers: &BTreeMap<SiteId, Arc<dyn Driver>>) -> anyhow::Result<Option<String>> {
+    for (_, driver) in drivers.iter().filter(|(site, _)| site.driver() == LOCAL) {
+        let launched = driver.list().await?.into_iter().filter_map(|listed| listed.launched);
+        let mut open = launched.filter(|launched| matches!(launched.reach, Some(Reach::Ip(_))));
+        if let Some(open) = open.next() {
+            return Ok(Some(open.id));
+        }
+    }
+    Ok(None)
 }
 
 fn agent_place(host: &HostArgs) -> anyhow::Result<PathBuf> {

@@ -6,6 +6,8 @@
 //! ```
 //! What a former process of a named owner left running begins as Running.
 
+mod start;
+
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -273,17 +275,6 @@ impl Inner {
         }
     }
 
-    /// Leaves KVM where a clone failed with it that came of a golden VM just made. Returns whether it did.
-    async fn leave_kvm(&self, error: &QemuError) -> Result<bool, QemuError> {
-        let Some(accel) = self.accel.decided().await else { return Ok(false) };
-        if !self.accel.may_leave(accel, error) {
-            return Ok(false);
-        }
-        let binary = self.binary.get_or_try_init(|| self.look()).await?;
-        self.accel.leave(&self.layout, &binary.version, error, &self.listener).await?;
-        Ok(true)
-    }
-
     /// Returns the slot of an id, and whether the caller must start it.
     ///
     /// # Errors
@@ -308,59 +299,6 @@ impl Inner {
         let slot = Slot::starting(request);
         book.slots.insert(request.token.clone(), slot.clone());
         Ok((slot, true))
-    }
-
-    async fn start(&self, request: &LaunchRequest, slot: &Slot) -> Phase {
-        let mut given_up = slot.given_up.subscribe();
-        let work = async {
-            let shape = Shape { cpus: request.cpus, memory_mib: request.memory_mib, disk_gib: request.disk_gib };
-            let wish = Wish::of(&request.spec)?;
-            let opened = LaunchRequest { network: wish.opened(request.network.clone()), ..request.clone() };
-            let request = &opened;
-            let golden = self.golden(&request.image, shape, &wish, &request.network).await?;
-            let error = match Instance::start(request, &golden, &self.owner, slot.hold_files().await).await {
-                Ok(instance) => return Ok((golden, instance)),
-                Err(error) => error,
-            };
-            let broken = matches!(error, QemuError::VmEnded { .. } | QemuError::Monitor(_));
-            if !broken || !golden.discard_unproven() {
-                return Err(error);
-            }
-            (self.listener)(Progress::Note(format!(
-                "the saved VM of {} does not load; it is made anew",
-                request.image
-            )));
-            self.forget(&golden).await;
-            // Its lock goes with it, or the next one would wait for this one.
-            drop(golden);
-            let golden = self.golden(&request.image, shape, &wish, &request.network).await?;
-            let error = match Instance::start(request, &golden, &self.owner, slot.hold_files().await).await {
-                Ok(instance) => return Ok((golden, instance)),
-                Err(error) => error,
-            };
-            if !self.leave_kvm(&error).await? {
-                return Err(error);
-            }
-            self.forget(&golden).await;
-            drop(golden);
-            let golden = self.golden(&request.image, shape, &wish, &request.network).await?;
-            let instance = Instance::start(request, &golden, &self.owner, slot.hold_files().await).await?;
-            Ok((golden, instance))
-        };
-        let outcome = tokio::select! {
-            outcome = work => outcome,
-            // Dropping the work ends whatever it had started.
-            _ = given_up.wait_for(|given_up| *given_up) => Err(QemuError::Cancelled(request.token.clone())),
-        };
-        // What is done aside goes on for a moment, and removes its files then.
-        drop(slot.hold_files().await);
-        match outcome {
-            Ok((golden, instance)) => {
-                golden.prove();
-                Phase::Running(Arc::new(instance))
-            }
-            Err(error) => Phase::Failed(Arc::new(error)),
-        }
     }
 
     fn running(&self, id: &str) -> Option<Arc<Instance>> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kiln_driver_qemu::Ownership;
-use kiln_pool::Config;
+use kiln_driver::Driver;
+use kiln_pool::{Config, SiteId};
 use kiln_runner::agents::{Leases, ReadyWhen};
 use kiln_runner::core::CoreSettings;
 use kiln_runner::http::{Settings, Tls, Token};
@@ -50,6 +51,7 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
     let identity = Identity::of(&layout)?;
     let (host, ownership, listener) = (&args.host, Ownership::Named(name.clone()), progress::listener());
     let drivers = Drivers { layout: &layout, host, ownership, identity: &identity, listener }.all(&config)?;
+    refuse_survivors(&drivers, &http).await?;
     file.sites = drivers.keys().map(|site| (site.driver().to_owned(), site.clone())).collect();
     config.locate(&file.sites);
     let pools = summary(&config);
@@ -86,6 +88,19 @@ pub async fn runner(args: RunnerArgs) -> anyhow::Result<Exit> {
     follow.abort();
     service.stop(signals.next()).await;
     Ok(Exit::Ok)
+}
+
+/// Refuses to answer without a token where VMs still run that reach the API: those of a release without isolation, or of a
+/// pool that had none.
+async fn refuse_survivors(drivers: &BTreeMap<SiteId, Arc<dyn Driver>>, http: &Settings) -> anyhow::Result<()> {
+    let open = if http.is_open() { drivers::reaching_loopback(drivers).await? } else { None };
+    let Some(id) = open else { return Ok(()) };
+    let bind = http.bind;
+    anyhow::bail!(Usage(format!(
+        "the VM {id}, which an earlier process of this runner has started, is not isolated and reaches {bind}, where this runner \
+         answers without a token: give it one (KILN_API_TOKEN), or an authority for callers' certificates (mTLS), drain its pools \
+         with `kiln pool drain`, and start it without a token when such VMs have ended"
+    )))
 }
 
 fn name(args: &RunnerArgs) -> anyhow::Result<String> {

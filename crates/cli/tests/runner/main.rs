@@ -86,3 +86,24 @@ fn what_a_runner_makes_is_its_users_alone() {
         .collect();
     assert_eq!(open, Vec::<String>::new());
 }
+
+/// Steps would call its API like programs of this machine.
+#[test]
+fn a_runner_whose_steps_reach_it_does_not_start_without_a_token() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let pools = dir.path().join("pool.yml");
+    let start = |network: &str| {
+        fs::write(&pools, format!("{POOLS}  kiln: {{network: {network}}}\n")).expect("a file");
+        let kiln = env!("CARGO_BIN_EXE_kiln");
+        let mut command = Command::new(kiln);
+        command.args(["runner", "--bind", "127.0.0.1:3999", "--name", "test", "--agent", kiln, "--pool"]).arg(&pools);
+        command.env("XDG_STATE_HOME", dir.path().join("state")).env("XDG_CACHE_HOME", dir.path().join("cache"));
+        let output = command.env_remove("KILN_API_TOKEN").stdin(Stdio::null()).output().expect("kiln");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for network in ["{isolation: off}", "{allow_hosts: ['127.0.0.1:3999']}"] {
+        let (code, told) = start(network);
+        assert_eq!(code, Some(2), "{network}: {told}");
+        assert!(told.contains("`local` reach 127.0.0.1:3999") && told.contains("KILN_API_TOKEN"), "{network}: {told}");
+    }
+}

@@ -41,6 +41,11 @@ impl Acceleration {
         }
     }
 
+    /// Decides otherwise, for this driver alone.
+    pub(crate) async fn decide_anew(&self, accel: Accel) {
+        *self.decided.lock().await = Some(accel);
+    }
+
     /// Returns whether a VM that failed like this may come up without KVM. What lies in the host's files, disk or programs
     /// fails either way.
     pub(crate) fn may_leave(&self, accel: Accel, error: &QemuError) -> bool {
@@ -68,7 +73,7 @@ impl Acceleration {
         let text = error.to_string();
         let trouble = kvm::Trouble::FailsLater(text.lines().next().unwrap_or_default().to_owned());
         listener(Progress::Note(format!("KVM is left ({trouble}); VMs run in software emulation, which is slower")));
-        *self.decided.lock().await = Some(Accel::Tcg);
+        self.decide_anew(Accel::Tcg).await;
         kvm::remember(layout, qemu_version, Err(trouble))
     }
 }

@@ -187,3 +187,40 @@ async fn a_killed_owner_takes_its_vms_along_and_the_next_one_cleans_up() {
     assert_eq!(rig.remains(), Vec::<PathBuf>::new());
     assert_eq!(next.list().await.expect("a list"), []);
 }
+
+/// KVM is said to work, and QEMU fails with it as soon as it is asked for a whole VM.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kvm_that_fails_half_way_is_left_with_a_note() {
+    let rig = Rig::new();
+    let shape = kiln_driver_qemu::Shape { cpus: 2, memory_mib: MEMORY_MIB, disk_gib: 16 };
+    // The golden VM without KVM, and what is known about KVM.
+    rig.driver().await.ensure_golden(IMAGE, shape).await.expect("a golden VM");
+    let memo = rig.layout.cache.join("kvm.json");
+    let Ok(known) = std::fs::read_to_string(&memo) else {
+        assert!(!PathBuf::from("/dev/kvm").exists(), "a KVM that is there is probed");
+        return;
+    };
+    let mut works: serde_json::Value = serde_json::from_str(&known).expect("JSON");
+    works["answer"] = serde_json::json!({ "Ok": null });
+    std::fs::write(&memo, works.to_string()).expect("write");
+    let folder = tempfile::tempdir().expect("a folder");
+    let wrapper = folder.path().join("qemu");
+    let script = "#!/bin/sh\nfor word; do [ \"$word\" = kvm ] && echo 'kvm run failed' >&2 && exit 1; done\nexec /usr/bin/qemu-system-x86_64 \"$@\"\n";
+    std::fs::write(&wrapper, script).expect("write");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&wrapper, executable).expect("chmod");
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+    let (notes, driver) = rig.driver_with(kiln_driver_qemu::Settings { qemu: wrapper, ..Rig::settings() });
+    let made = driver.ensure_golden(IMAGE, shape).await;
+    let now = std::fs::read_to_string(&memo);
+    std::fs::write(&memo, known).expect("write");
+    made.expect("a golden VM without KVM");
+    assert_eq!(driver.accel().await, Some(kiln_driver_qemu::Accel::Tcg));
+    let notes = notes.lock().expect("lock").join("\n");
+    assert!(notes.contains("KVM is left") && notes.contains("ended early"), "{notes}");
+    assert!(now.expect("the memo").contains("FailsLater"), "the next process does not try it again");
+    let launched = rig.launch(&driver, &rig.request("half-way")).await;
+    rig.claim(&launched).await;
+    driver.destroy("half-way").await.expect("destroy");
+    assert_eq!((rig.vms(), rig.remains()), (vec![], vec![]));
+}

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kiln_agent_client::{Agent, Credentials};
@@ -52,14 +52,35 @@ impl Rig {
         let listener = Arc::new(|progress: Progress| eprintln!("{progress:?}"));
         let agent = AgentBinary::File(agent());
         let (authority, credentials) = (Arc::clone(&self.authority), self.credentials.clone());
-        // These VMs write little, and many run at once on machines with little free disk.
-        let warden = WardenProgram { program: OWNER.into(), ..WardenProgram::default() };
-        let settings = Settings { disk_reserve_mib: 256, warden, ..Settings::default() };
+        let settings = Self::settings();
         let layout = self.layout.clone();
         let driver =
             QemuDriver::open(layout, ownership, settings, agent, authority, credentials, listener).expect("a driver");
         driver.images().ensure_built(IMAGE).await.expect("an image");
         driver
+    }
+
+    /// These VMs write little, and many run at once on machines with little free disk.
+    pub fn settings() -> Settings {
+        let warden = WardenProgram { program: OWNER.into(), ..WardenProgram::default() };
+        Settings { disk_reserve_mib: 256, warden, ..Settings::default() }
+    }
+
+    /// A driver with other settings over the image that is there, and the notes that it makes.
+    pub fn driver_with(&self, settings: Settings) -> (Arc<Mutex<Vec<String>>>, QemuDriver) {
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&notes);
+        let listener = Arc::new(move |progress: Progress| {
+            eprintln!("{progress:?}");
+            if let Progress::Note(text) = progress {
+                told.lock().expect("lock").push(text);
+            }
+        });
+        let (authority, credentials) = (Arc::clone(&self.authority), self.credentials.clone());
+        let (layout, agent) = (self.layout.clone(), AgentBinary::File(agent()));
+        let driver =
+            QemuDriver::open(layout, &Ownership::Process, settings, agent, authority, credentials, listener);
+        (notes, driver.expect("a driver"))
     }
 
     pub fn request(&self, id: &str) -> LaunchRequest {
