@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kiln_driver_qemu::Ownership;
 use kiln_driver::Driver;
+use kiln_driver_qemu::Ownership;
 use kiln_pool::{Config, SiteId};
 use kiln_runner::agents::{Leases, ReadyWhen};
 use kiln_runner::core::CoreSettings;
