@@ -14,8 +14,9 @@ use crate::ui::summary::{self, seconds};
 
 /// When a part that lasts is told of, and how often after that.
 const TELLING: Telling = Telling { after: Duration::from_secs(2), again_after: Duration::from_secs(10) };
-/// Width of the column of names.
+/// Widths of the columns of names and of times.
 const NAME_WIDTH: usize = 12;
+const TIME_WIDTH: usize = 10;
 
 /// How a part ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -143,12 +144,12 @@ fn show(part: &Part) {
     let took = seconds(Duration::from_secs_f64(part.seconds));
     // Some of it is a VM's word.
     let mut lines = part.detail.lines().map(clean);
-    print::line(format!("{mark} {:<NAME_WIDTH$} {took:>7}  {}", part.part, lines.next().unwrap_or_default()));
+    print::line(format!("{mark} {:<NAME_WIDTH$} {took:>TIME_WIDTH$}  {}", part.part, lines.next().unwrap_or_default()));
     for line in lines {
-        print::line(format!("  {:<NAME_WIDTH$} {:>7}  {line}", "", ""));
+        print::line(format!("  {:<NAME_WIDTH$} {:>TIME_WIDTH$}  {line}", "", ""));
     }
     if !part.remedy.is_empty() {
-        print::line(format!("  {:<NAME_WIDTH$} {:>7}  mend it: {}", "", "", clean(&part.remedy)));
+        print::line(format!("  {:<NAME_WIDTH$} {:>TIME_WIDTH$}  mend it: {}", "", "", clean(&part.remedy)));
     }
 }
 
