@@ -3,8 +3,8 @@
 //! ```text
 //! QEMU ─► image ─► golden VM ─► clone ─► identity ─► step ─► container ─► two clones ─► isolation ─► end
 //! ```
-//! What a part needs comes from those before it; after a failure the others are not tried, but the end always is. Each part has
-//! a limit, so a trial ends whatever hangs.
+//! What a part needs comes from those before it; after a failure the others are not tried, but the end is, as soon as a VM was to
+//! start. Each part has a limit, so a trial ends whatever hangs.
 
 mod guest;
 mod isolation;

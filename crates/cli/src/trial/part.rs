@@ -171,7 +171,7 @@ mod tests {
         trial.skip("skipped");
         let outcomes: Vec<Outcome> = trial.parts().iter().map(|part| part.outcome).collect();
         assert_eq!(outcomes, [Outcome::Failed, Outcome::Passed, Outcome::NotTried, Outcome::NotTried]);
-        assert_eq!(trial.parts()[0].detail, "it did not end within 0.0s");
+        assert_eq!(trial.parts()[0].detail, "it did not end within 0.0 s");
         assert!(!trial.passed());
     }
 

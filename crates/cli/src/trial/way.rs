@@ -262,8 +262,8 @@ mod tests {
         check("a\nm1\nff\n100500000000", "b\nm2\n00\n101900000000", "two clones differ");
         check("a\nm1\nff\n100500000000", "b\nm2\nff\n100500000000", "the same random numbers");
         check("a\nm1\nff\n100500000000", "b\nm1\n00\n100500000000", "the same machine id");
-        check("a\nm1\nff\n98000000000", "b\nm2\n00\n100500000000", "the clock of a clone is 2.0s off");
-        check("a\nm1\nff\n103000000000", "b\nm2\n00\n100500000000", "the clock of a clone is 2.0s off");
+        check("a\nm1\nff\n98000000000", "b\nm2\n00\n100500000000", "the clock of a clone is 2.0 s off");
+        check("a\nm1\nff\n103000000000", "b\nm2\n00\n100500000000", "the clock of a clone is 2.0 s off");
         check("a\nm1\nff\nnow", "b\nm2\n00\n100500000000", "a clone's clock is `now`");
         check("a", "b\nm2\n00\n1", "something else than its sample");
     }
