@@ -125,7 +125,7 @@ fn echo(port: &str) -> io::Result<String> {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             std::thread::spawn(move || {
-                let copied = io::copy(&mut &stream, &mut &stream);
+                let copied = stream.set_nodelay(true).and_then(|()| io::copy(&mut &stream, &mut &stream));
                 let _ = copied.and_then(|_| stream.shutdown(Shutdown::Write));
             });
         }

@@ -331,6 +331,21 @@ mod tests {
     }
 
     #[test]
+    fn the_agent_is_forwarded_to_where_the_link_says() {
+        let check = |link: Link, expect: &[&str]| {
+            let made = Machine { link, ..machine(Role::Clone) };
+            let words = made.arguments(&Names::default());
+            let found: Vec<&str> = words.iter().filter_map(|word| word.strip_prefix("user,id=net,ipv6=off,")).collect();
+            assert_eq!(found, expect);
+            assert_eq!(words.iter().any(|word| word.starts_with("virtio-net")), !expect.is_empty());
+        };
+        let link = |network: &Network| Link::of(&WardenProgram::default(), network, "/i".as_ref());
+        check(Link::None, &[]);
+        check(link(&Network::open()), &["hostfwd=tcp:127.0.0.1:0-:9079"]);
+        check(link(&Network::default()), &["hostfwd=tcp:127.0.0.1:9079-:9079"]);
+    }
+
+    #[test]
     fn disks_name_all_that_they_rest_on() {
         let check = |disks: &[&str], expect: &str| {
             assert_eq!(chain(&disks.iter().map(|disk| (*disk).to_owned()).collect::<Vec<_>>()), expect);

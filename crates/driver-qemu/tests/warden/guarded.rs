@@ -12,7 +12,8 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde_json::json;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_reach_out");
-const WARDEN: &str = env!("CARGO_BIN_EXE_hold_clones");
+/// What runs wardens.
+pub const WARDEN: &str = env!("CARGO_BIN_EXE_hold_clones");
 /// A user without any rights, and one as VMs get them.
 pub const NOBODY: u32 = 65534;
 const VMS: u32 = 0x7000_0007;

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use guarded::{Extras, Guarded, Who};
+use kiln_driver_qemu::{Settings, WardenProgram};
 use serde_json::{Value, json};
 use world::{NAME_SERVER, PORT, PUBLIC, World, ip};
 
@@ -75,6 +76,27 @@ fn check(world: &World, who: Who, network: &Value, opened: &[&str]) -> String {
         }
     }
     errors
+}
+
+/// Tells the process of a test that its host cannot isolate.
+const LACKING: &str = "KILN_TEST_LACKING";
+
+#[tokio::test]
+async fn a_host_that_cannot_isolate_says_what_is_missing() {
+    let warden = WardenProgram { program: guarded::WARDEN.into(), ..WardenProgram::default() };
+    let checked = kiln_driver_qemu::isolation_check(&Settings { warden, ..Settings::default() }).await;
+    if std::env::var_os(LACKING).is_some() {
+        assert!(!checked.ok && checked.detail.contains("`sudo sysctl user.max_user_namespaces=15000`"), "{checked:?}");
+        return;
+    }
+    assert!(checked.ok, "{checked:?}");
+    let script =
+        "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all \"$@\"";
+    let own = std::env::current_exe().expect("this program");
+    let mut lacking = Command::new("unshare");
+    lacking.args(["--user", "--map-root-user", "sh", "-ec", script, "sh"]).arg(own).env(LACKING, "1");
+    lacking.args(["--exact", "a_host_that_cannot_isolate_says_what_is_missing", "--nocapture"]);
+    assert!(lacking.status().expect("unshare").success(), "without namespaces of users it is not told");
 }
 
 #[test]
