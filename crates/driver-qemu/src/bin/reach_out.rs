@@ -22,7 +22,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, connect, socket};
 
 /// No answer takes longer.
-const PATIENCE_MS: u16 = 1000;
+const PATIENCE_MS: u16 = 20_000;
 
 fn main() {
     let mut sockets = [None, None];

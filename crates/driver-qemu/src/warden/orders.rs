@@ -69,7 +69,8 @@ impl Trouble {
         from.set_nonblocking(true).ok()?;
         let mut text = vec![0; LONGEST_BYTES];
         let read = from.read(&mut text).ok()?;
-        serde_json::from_slice(&text[..read]).ok()
+        // Each half may have told something; the first is the reason of the second.
+        serde_json::Deserializer::from_slice(&text[..read]).into_iter().next()?.ok()
     }
 }
 
@@ -94,6 +95,7 @@ mod tests {
         assert_eq!(Trouble::heard(&kiln), None, "there is none yet");
         let trouble = Trouble { text: "no".to_owned(), lacking: true };
         trouble.tell(&warden);
+        Trouble { text: "so what".to_owned(), lacking: false }.tell(&warden);
         assert_eq!(Trouble::heard(&kiln), Some(trouble));
         drop(warden);
         assert_eq!(Trouble::heard(&kiln), None);

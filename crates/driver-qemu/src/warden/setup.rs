@@ -96,7 +96,7 @@ fn become_qemu(orders: &Orders, to_warden: &UnixStream, alive: &OwnedFd) -> Resu
         return Err(Trouble { text: "Kiln is gone".to_owned(), lacking: false });
     }
     unix::gain_nothing().map_err(failed("give up further rights"))?;
-    let calls = filter::install().map_err(|error| lacking("hand a VM's system calls over to its warden", &error))?;
+    let calls = filter::install().map_err(|error| no_filter(&error))?;
     // Under the filter nothing can be sent along with a message: the warden takes what it is told the numbers of.
     hand_over(to_warden, [&calls, &network]).map_err(failed("hand QEMU's calls over to its warden"))?;
     drop((calls, network));
@@ -117,11 +117,12 @@ fn serve(qemu: Pid, from_qemu: &UnixStream, kiln: &UnixStream, orders: &Orders) 
     };
     let take = |number| target.take(number).map_err(|error| lacking("take over a VM's descriptors", &error.into()));
     let [calls, network] = [take(numbers[0])?, take(numbers[1])?];
-    (&*from_qemu).write_all(&[0]).map_err(failed("let QEMU go on"))?;
     let policy = Policy::new(orders.network.clone());
     let calls = notify::Calls::new(calls);
     let mut broker =
         Broker::new(calls, target, policy).map_err(|error| lacking("tell networks apart", &error.into()))?;
+    // From here on QEMU is QEMU: what this host lacks is found out before.
+    (&*from_qemu).write_all(&[0]).map_err(failed("let QEMU go on"))?;
     if let Some(agent) = orders.agent {
         let listener = UnixListener::from(unix::given(agent).map_err(failed("find the agent's socket"))?);
         let mut relay = Relay::new(listener, orders.agent_port).map_err(failed("listen for the agent"))?;
@@ -151,6 +152,15 @@ fn heard(mut from: &UnixStream) -> Option<[RawFd; 2]> {
     let mut numbers = [[0; 4]; 2];
     from.read_exact(numbers.as_flattened_mut()).ok()?;
     Some(numbers.map(RawFd::from_ne_bytes))
+}
+
+fn no_filter(error: &io::Error) -> Trouble {
+    if error.kind() == io::ErrorKind::ResourceBusy {
+        let text = "the manager of this container hears of its system calls (seccomp user notification), of which Linux \
+                    lets one do so: turn that off, as `security.syscalls.intercept` of LXD, or run Kiln outside of it";
+        return Trouble { text: text.to_owned(), lacking: true };
+    }
+    lacking("hand a VM's system calls over to its warden", error)
 }
 
 fn failed(what: &'static str) -> impl Fn(io::Error) -> Trouble {
