@@ -8,17 +8,16 @@ use kiln_pool::network::{IpNet, parse_host, parse_net};
 
 /// What the VMs of `kiln run` reach beside the public internet.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Network")]
 pub struct NetworkArgs {
     /// Open an address at one port for the VMs; may be repeated. They reach public addresses only; 127.0.0.1:PORT of this
     /// machine is 10.0.2.2:PORT in a VM
-    #[arg(long, value_name = "ADDR:PORT", value_parser = host)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = host, help_heading = "Network")]
     pub allow_host: Vec<SocketAddr>,
     /// Open a network for the VMs, such as 10.20.0.0/16; may be repeated
-    #[arg(long, value_name = "NET", value_parser = net)]
+    #[arg(long, value_name = "NET", value_parser = net, help_heading = "Network")]
     pub allow: Vec<IpNet>,
     /// Close nothing: the VMs reach all that this machine reaches, and its own services
-    #[arg(long, conflicts_with_all = ["allow", "allow_host"])]
+    #[arg(long, conflicts_with_all = ["allow", "allow_host"], help_heading = "Network")]
     pub without_isolation: bool,
 }
 
