@@ -115,6 +115,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_processor_is_described_by_what_stays() {
+        let text =
+            "processor\t: 0\nmodel\t\t: 6\ncpu MHz\t\t: 1200.1\nflags\t\t: fpu vmx\n\nprocessor\t: 1\nmodel\t\t: 7\n";
+        assert_eq!(described(text), "model\t\t: 6\nflags\t\t: fpu vmx\n");
+        assert_eq!(processor(), processor());
+    }
+
+    #[test]
     fn start_time_survives_odd_command_names() {
         let check = |stat: &str, expect| assert_eq!(parse_start_time(stat), expect, "{stat}");
         let rest = "1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 9 9";

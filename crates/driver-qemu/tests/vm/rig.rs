@@ -78,8 +78,7 @@ impl Rig {
         });
         let (authority, credentials) = (Arc::clone(&self.authority), self.credentials.clone());
         let (layout, agent) = (self.layout.clone(), AgentBinary::File(agent()));
-        let driver =
-            QemuDriver::open(layout, &Ownership::Process, settings, agent, authority, credentials, listener);
+        let driver = QemuDriver::open(layout, &Ownership::Process, settings, agent, authority, credentials, listener);
         (notes, driver.expect("a driver"))
     }
 
