@@ -126,15 +126,15 @@ async fn a_setup_answers_with_every_field() {
     let id = answer["instance_id"].as_str().expect("an id").to_owned();
     assert!(id.starts_with("kiln-"), "{id}");
     let expected = json!({
-        "ip_address": "127.0.0.1", "instance_id": id, "gitspaces_port_mappings": null,
+        "ip_address": "127.0.0.2", "instance_id": id, "gitspaces_port_mappings": null,
         "instance_info": {
-            "id": id, "name": id, "ip_address": "127.0.0.1", "os": "linux", "arch": "amd64", "provider": "fake",
+            "id": id, "name": id, "ip_address": "127.0.0.2", "os": "linux", "arch": "amd64", "provider": "fake",
             "pool_name": "ubuntu", "zone": "", "storage_identifier": "", "ca_key": "", "tls_key": "", "tls_cert": ""
         }
     });
     assert_eq!(answer, expected);
     // The fields are in order, and a missing map is `null`.
-    assert!(text.starts_with("{\"ip_address\":\"127.0.0.1\",\"instance_id\":"), "{text}");
+    assert!(text.starts_with("{\"ip_address\":\"127.0.0.2\",\"instance_id\":"), "{text}");
     assert!(text.contains("\"gitspaces_port_mappings\":null,\"instance_info\":{\"id\":"), "{text}");
     runner.end().await;
 }
@@ -216,7 +216,7 @@ async fn the_pool_follows_from_fallbacks_class_and_account() {
     let metrics = runner.send("GET", "/metrics", "").await.text().await.expect("metrics");
     let counted = metrics.lines().find(|l| l.starts_with("harness_ci_pipeline_pool_fallbacks{")).expect("the metric");
     assert!(counted.contains("owner_id=\"acme\"") && counted.ends_with(" 1"), "{counted}");
-    assert!(!metrics.contains("127.0.0.1"), "{metrics}");
+    assert!(!metrics.contains("127.0.0.2"), "{metrics}");
     for name in [
         "harness_ci_pipeline_execution_total",
         "harness_ci_runner_wait_duration_seconds_count",
