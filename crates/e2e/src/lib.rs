@@ -1,15 +1,17 @@
 //! End-to-end tests of the built program `kiln` on real VMs: the examples in `tests/examples`, runners in
-//! `tests/runner`. It also has two helpers for tests of all crates: the turn of tests on VMs, and a small disk that can
-//! be filled.
+//! `tests/runner`. It also has helpers for tests of all crates: the turn of tests on VMs, a small disk that can be
+//! filled, and listeners that count who comes.
 //!
 //! `make test` builds the program and the image first. To run the tests alone: `make image`, then `cargo test -p
 //! kiln-e2e`.
 
+mod doors;
 mod small_disk;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+pub use doors::{Door, knock};
 pub use small_disk::SmallDisk;
 
 /// The right to boot VMs, which take all processors under emulation. It ends on drop, or with the process.

@@ -8,6 +8,7 @@ mod world;
 
 use std::collections::BTreeSet;
 
+use kiln_e2e::{Door, knock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use world::World;
@@ -203,4 +204,23 @@ fn the_whole_way_can_be_tried_and_leaves_only_its_report() {
     let report: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
     assert_eq!((&report["passed"], report["parts"].as_array().unwrap().len()), (&true.into(), 10));
     assert_eq!((world.vms(), world.remains()), (vec![], vec![]));
+}
+
+#[test]
+fn each_option_of_a_run_opens_what_it_names_and_nothing_else() {
+    let world = World::new();
+    let doors = [Door::open().unwrap(), Door::open().unwrap()];
+    let file = world.file("knock.yml", &stages(1, &step("knock", &knock(&[&doors[0], &doors[1]]), "")));
+    let named = doors[0].address.to_string();
+    for (args, said, came) in [
+        (&[][..], "closed\nclosed\n", [0, 0]),
+        (&["--allow-host", &named], "open\nclosed\n", [1, 0]),
+        (&["--allow", "127.0.0.0/8"], "open\nopen\n", [2, 1]),
+        (&["--without-isolation"], "open\nopen\n", [3, 2]),
+    ] {
+        let ran = world.run(&file, args);
+        assert_eq!((ran.code(), ran.output("s0", "knock").as_str()), (0, said), "{args:?}: {:#}", ran.report());
+        world.wait("those who knocked", || doors.each_ref().map(Door::came) == came);
+    }
+    assert_eq!(world.vms(), Vec::<i32>::new());
 }

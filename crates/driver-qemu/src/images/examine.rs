@@ -28,7 +28,10 @@ async fn check(name: &str, disk: &Path, bytes: u64, sha256: &str) -> Result<(), 
              `kiln image build --name {name}` or `kiln image import`"
         ),
     };
-    let now = std::fs::metadata(disk).map_err(QemuError::io("look at", disk))?.len();
+    let now = match std::fs::metadata(disk) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(bad("it is gone".to_owned())),
+        looked => looked.map_err(QemuError::io("look at", disk))?.len(),
+    };
     if now != bytes {
         return Err(bad(format!("it has {now} bytes, and had {bytes} when it was made")));
     }
@@ -61,8 +64,16 @@ mod tests {
         });
         std::fs::write(home.join("image.json"), record.to_string()).expect("write");
         assert_eq!(store.examine("debian").await.expect("whole").name, "debian");
-        for (content, expect) in [("wh", "it has 2 bytes, and had 5"), ("other", "its content has changed")] {
-            std::fs::write(&disk, content).expect("write");
+        let broken = [
+            (Some("wh"), "it has 2 bytes, and had 5"),
+            (Some("other"), "its content has changed"),
+            (None, "it is gone"),
+        ];
+        for (content, expect) in broken {
+            match content {
+                Some(content) => std::fs::write(&disk, content).expect("write"),
+                None => std::fs::remove_file(&disk).expect("remove"),
+            }
             let told = store.examine("debian").await.expect_err("it is broken").to_string();
             assert!(told.contains(expect) && told.contains("kiln image rm debian"), "{told}");
         }

@@ -2,6 +2,7 @@
 
 mod full_disk;
 mod http;
+mod network;
 mod tls;
 mod world;
 
