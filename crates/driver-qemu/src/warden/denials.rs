@@ -27,9 +27,17 @@ impl Denials {
             IpAddr::V4(_) | IpAddr::V6(_) => String::new(),
         };
         let last = if self.told.len() == MOST { "; further destinations are not told" } else { "" };
-        Some(format!(
-            "the VM may not reach {to}{seen}: `kiln run --allow-host {to}` opens it, or a pool's `kiln.network`{last}"
-        ))
+        let way = match to.ip() {
+            // Nobody is invited to open these.
+            IpAddr::V4(four) if four.is_link_local() => {
+                "clouds hand out this machine's rights at such addresses (docs/security.md, What a VM reaches)"
+                    .to_owned()
+            }
+            IpAddr::V4(_) | IpAddr::V6(_) => {
+                format!("`kiln run --allow-host {to}` opens it, or a pool's `kiln.network`")
+            }
+        };
+        Some(format!("the VM may not reach {to}{seen}: {way}{last}"))
     }
 }
 
@@ -45,9 +53,11 @@ mod tests {
         assert!(text.contains("may not reach 10.1.2.3:443: `kiln run --allow-host 10.1.2.3:443`"), "{text}");
         assert_eq!(told("10.1.2.3:443"), None);
         assert!(told("127.0.0.1:5000").expect("it is told").contains("(in the VM 10.0.2.2:5000)"));
+        let metadata = told("169.254.169.254:80").expect("it is told");
+        assert!(metadata.contains("rights") && !metadata.contains("--allow-host"), "{metadata}");
         assert_eq!((told("224.0.0.251:5353"), told("[ff02::fb]:5353"), told("255.255.255.255:67")), (None, None, None));
         let more = (1..).map_while(|port| told(&format!("10.0.0.1:{port}"))).collect::<Vec<_>>();
-        assert_eq!(more.len(), MOST - 2);
+        assert_eq!(more.len(), MOST - 3);
         assert!(more.last().expect("one").contains("not told"));
     }
 }
