@@ -20,11 +20,12 @@ fn what_a_pool_opens_is_open_to_its_vms_and_nothing_else() {
     {
         pool(&network);
         let mut runner = world.start(&[]);
-        runner.set_up(stage);
+        let instance = runner.set_up(stage);
         let knocked = runner.step(stage, "knock", &knock(&[&doors[0], &doors[1]]));
         assert_eq!(knocked, (0, said.to_owned()), "{network}");
         runner.wait("those who knocked", |_| (doors.each_ref().map(Door::came) == came).then_some(()));
         runner.destroy(stage);
-        runner.finish();
+        runner.until_it_is(&instance, "gone");
+        runner.terminate();
     }
 }
