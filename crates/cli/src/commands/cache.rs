@@ -44,8 +44,8 @@ async fn prune(store: &Store, unused_for: Option<Duration>, format: Format) -> a
         count => format!(" and {count} unfinished ones"),
     };
     let (removed, bytes) = (pruned.removed.len(), size(pruned.bytes));
-    print::line(format!("removed {removed} caches{leftovers}, {bytes}"));
-    print::line(format!("kept {} caches, {}", pruned.kept, size(pruned.kept_bytes)));
+    print::line(format!("removed {}{leftovers}, {bytes}", caches(removed)));
+    print::line(format!("kept {}, {}", caches(pruned.kept), size(pruned.kept_bytes)));
     Ok(())
 }
 
@@ -89,8 +89,13 @@ async fn list(store: &Store, format: Format) -> anyhow::Result<()> {
     }
     print::text(table.text(terminal_width()));
     let bytes = listed.iter().map(|listed| listed.entry.bytes).sum();
-    eprintln!("{} caches in {}, {}", listed.len(), store.name(), size(bytes));
+    eprintln!("{} in {}, {}", caches(listed.len()), store.name(), size(bytes));
     Ok(())
+}
+
+/// Returns a number of caches, as people say it.
+fn caches(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "cache" } else { "caches" })
 }
 
 /// Removes the caches of keys, or nothing when one of the keys is not there.

@@ -87,11 +87,8 @@ async fn caches_are_listed_pruned_and_removed() {
     let removed = kiln(home.path(), &["rm", "--owner", "octo/other", "maven-1"]);
     assert_eq!((removed.code, removed.out.as_str()), (Some(0), "removed maven-1 of octo/other\n"));
     let pruned = kiln(home.path(), &["prune", "--cache-limit", "1"]);
-    assert_eq!(pruned.out, "removed maven-1 of octo/hello\nremoved 1 caches, 3.0 MiB\nkept 1 caches, 10 B\n");
-    assert_eq!(
-        kiln(home.path(), &["prune", "--unused-for", "30d"]).out,
-        "removed 0 caches, 0 B\nkept 1 caches, 10 B\n"
-    );
+    assert_eq!(pruned.out, "removed maven-1 of octo/hello\nremoved 1 cache, 3.0 MiB\nkept 1 cache, 10 B\n");
+    assert_eq!(kiln(home.path(), &["prune", "--unused-for", "30d"]).out, "removed 0 caches, 0 B\nkept 1 cache, 10 B\n");
     let json = kiln(home.path(), &["prune", "--unused-for", "0s", "--format", "json"]).out;
     let pruned: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert!(pruned["removed"][0]["key"] == "npm-2" && pruned["kept"] == 0, "{json}");
