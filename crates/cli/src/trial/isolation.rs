@@ -7,6 +7,7 @@
 //! | this machine's own addresses | ADDRESS:PORT | closed |
 //! | cloud metadata, a private address | ADDRESS:80 | closed |
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -93,8 +94,8 @@ impl Doors {
             let from_vm = SocketAddr::from((HOST_IN_VM, counted.address.port()));
             doors.push(Door { what: what.to_owned(), from_vm, is_opened, counted: Some(counted) });
         }
-        let table = std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
-        for own in own_addresses(&table).into_iter().take(OWN_MAX) {
+        for own in own_addresses()?.into_iter().take(OWN_MAX) {
+            // One that has gone meanwhile cannot be reached either.
             if let Ok(counted) = Counted::at(own.into()).await {
                 let what = format!("this machine's own address {own}");
                 doors.push(Door { what, from_vm: counted.address, is_opened: false, counted: Some(counted) });
@@ -167,21 +168,12 @@ fn judge(found: &[(&str, bool, bool)]) -> Result<String, Trouble> {
     Ok(format!("closed, also for root: {}; open: {}", named(false, false).join(", "), named(true, true).join(", ")))
 }
 
-/// The machine's own addresses beside loopback, from the kernel's table of routes: a leaf of the tree, and below it whether it
-/// is one of the machine itself.
-fn own_addresses(fib_trie: &str) -> Vec<Ipv4Addr> {
-    let mut leaf = None;
-    let mut own = Vec::new();
-    for line in fib_trie.lines().map(str::trim) {
-        if let Some(address) = line.strip_prefix("|-- ") {
-            leaf = address.parse::<Ipv4Addr>().ok();
-        } else if line == "/32 host LOCAL"
-            && let Some(address) = leaf.filter(|address| !address.is_loopback() && !own.contains(address))
-        {
-            own.push(address);
-        }
-    }
-    own
+/// Returns this machine's own IPv4 addresses beside loopback.
+fn own_addresses() -> Result<BTreeSet<Ipv4Addr>, Trouble> {
+    let failed = |error| Trouble::new(format!("cannot list this machine's addresses: {error}"), "");
+    let interfaces = nix::ifaddrs::getifaddrs().map_err(failed)?;
+    let addresses = interfaces.filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip()));
+    Ok(addresses.filter(|address| !address.is_loopback()).collect())
 }
 
 #[cfg(test)]
@@ -189,12 +181,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_this_machine_are_read() {
-        let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     |-- 10.1.2.3\n        \
-                     /32 host LOCAL\n     |-- 10.1.2.255\n        /32 link BROADCAST\n     |-- 127.0.0.1\n        /32 host LOCAL\n\
-                     Local:\n     |-- 10.1.2.3\n        /32 host LOCAL\n     |-- 192.0.2.9\n        /32 host LOCAL\n";
-        assert_eq!(own_addresses(table), [Ipv4Addr::new(10, 1, 2, 3), Ipv4Addr::new(192, 0, 2, 9)]);
-        assert_eq!(own_addresses(""), [Ipv4Addr::LOCALHOST; 0]);
+    fn own_addresses_are_those_that_can_be_listened_at() {
+        for own in own_addresses().expect("a list") {
+            assert!(!own.is_loopback());
+            std::net::UdpSocket::bind((own, 0)).unwrap_or_else(|error| panic!("{own}: {error}"));
+        }
     }
 
     #[test]

@@ -30,14 +30,14 @@ pub enum Outcome {
     NotTried,
 }
 
-/// One part.
+/// One part of a trial, after it ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Part {
-    /// Its name.
+    /// Name of the part, as `docs/doctor.md` lists it.
     pub part: &'static str,
     /// How it ended.
     pub outcome: Outcome,
-    /// What was seen.
+    /// What the part found, or what went wrong in it.
     pub detail: String,
     /// What mends it; empty where the detail says it, or nothing is wrong.
     pub remedy: String,

@@ -11,11 +11,11 @@ use super::part::Part;
 
 /// Reports that are kept.
 const KEPT: usize = 20;
-/// How the files are called.
+/// A file is called `try-TIME.json`.
 const PREFIX: &str = "try-";
 const SUFFIX: &str = ".json";
 
-/// What is written down.
+/// The content of a report file.
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
     /// Version of the program.
@@ -24,19 +24,19 @@ pub struct Report<'a> {
     pub began: String,
     /// Whether nothing failed.
     pub passed: bool,
-    /// The machine.
+    /// The machine that the trial ran on.
     pub machine: Machine,
     /// What runs the VMs' processors; none where it did not come to that.
     pub accel: Option<Accel>,
     /// The image, by name and digest.
     pub image: Option<(&'a str, &'a str)>,
-    /// What was looked at before.
+    /// The checks of `kiln doctor`, which come before the trial.
     pub checks: Vec<Checked>,
     /// The parts of the trial.
     pub parts: &'a [Part],
 }
 
-/// The machine.
+/// The machine that a trial ran on, as far as it matters for VMs.
 #[derive(Debug, Serialize)]
 pub struct Machine {
     kernel: String,
@@ -48,7 +48,7 @@ pub struct Machine {
     is_root: bool,
 }
 
-/// A check, in the report's words.
+/// A check of `kiln doctor`, without its remedy: that is for the person at the machine.
 #[derive(Debug, Serialize)]
 pub struct Checked {
     name: &'static str,
@@ -58,14 +58,14 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// The same without the remedy, which is for the person at the machine.
+    /// Copies a check.
     pub fn of(check: &Check) -> Self {
         Self { name: check.name, ok: check.ok, optional: check.optional, detail: check.detail.clone() }
     }
 }
 
 impl Machine {
-    /// This machine.
+    /// Describes this machine. What cannot be read is empty, so that a report is saved all the same.
     pub fn here() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let (cpuinfo, memory) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
