@@ -1,7 +1,7 @@
 //! Runners of local VMs, as a user starts them: the program `kiln` with a pool file.
 //!
 //! ```text
-//! DIR/N/cache/kiln/images   a link to the user's images; golden VMs are made beside it
+//! DIR/N/cache/kiln/{images, layers}   links to the user's; golden VMs are made beside them
 //! DIR/N/{state, pool.yml, log}
 //! ```
 
@@ -54,6 +54,11 @@ impl Folder {
         let cache = dir.join("cache");
         std::fs::create_dir_all(cache.join("kiln"))?;
         std::os::unix::fs::symlink(&self.images, cache.join("kiln/images"))?;
+        // Container images that were put into an image lie beside it.
+        let layers = self.images.with_file_name("layers");
+        if layers.is_dir() {
+            std::os::unix::fs::symlink(layers, cache.join("kiln/layers"))?;
+        }
         let pool = dir.join("pool.yml");
         let text = format!(
             "instances:\n- name: {POOL}\n  type: qemu\n  pool: {warm}\n  limit: {limit}\n  \
