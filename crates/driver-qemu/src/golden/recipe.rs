@@ -69,7 +69,7 @@ pub(crate) struct Recipe<'a> {
     pub(crate) shape: Shape,
     /// What a pool wants in it. The container images are in the image already.
     pub(crate) wish: &'a Wish,
-    /// What is open to it while it boots; nothing of it is saved.
+    /// Openings of the VM while it boots. Clones have their own, from their launch.
     pub(crate) network: Network,
 }
 

@@ -5,6 +5,7 @@
 //!                                       └─► own network ─► filter ─► QEMU                  its parent
 //! ```
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
@@ -44,10 +45,7 @@ pub fn warden(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     FAILED.into()
 }
 
-/// Something that cannot be.
-enum Never {}
-
-fn begin(kiln: &UnixStream) -> Result<Never, Trouble> {
+fn begin(kiln: &UnixStream) -> Result<Infallible, Trouble> {
     unix::inherit(kiln, false).map_err(failed("keep its orders to itself"))?;
     let orders = Orders::hear(kiln).map_err(failed("hear its orders"))?;
     if let Some(ids) = orders.ids {
@@ -77,7 +75,7 @@ fn begin(kiln: &UnixStream) -> Result<Never, Trouble> {
 }
 
 /// The half that becomes QEMU.
-fn become_qemu(orders: &Orders, to_warden: &UnixStream, alive: &OwnedFd) -> Result<Never, Trouble> {
+fn become_qemu(orders: &Orders, to_warden: &UnixStream, alive: &OwnedFd) -> Result<Infallible, Trouble> {
     let network = unix::own_network().map_err(|error| lacking("make a network for a VM", &error))?;
     unix::die_when_closed(alive).map_err(failed("tie QEMU to its warden"))?;
     // What ties the two is theirs, and nothing of it is the program's.
